@@ -1,0 +1,64 @@
+"""A bot in service and the registry: immutable path → bot, replaced whole on reload."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from bothost.config import BotConfig
+    from bothost.lanes import Lane
+    from bothost.plugins import Plugged
+    from bothost.runner import Runner
+
+Word = Literal["starting", "active", "off", "config error", "plugin error", "stuck", "quarantined", "paused"]
+
+
+@dataclass(frozen=True, slots=True)
+class BotState:
+    """How a bot is, why, and since when (epoch seconds)."""
+
+    word: Word
+    reason: str = ""
+    since: float = 0.0
+
+    @property
+    def serves(self) -> bool:
+        """Whether its events may run now; a starting bot lets them wait."""
+        return self.word == "active"
+
+    @property
+    def broken(self) -> bool:
+        """Whether a delivery is answered 503 while attempts are left, and parked at the last one."""
+        return self.word in ("config error", "plugin error", "stuck", "quarantined", "paused")
+
+
+@dataclass(slots=True, eq=False)
+class Bot:
+    """One `[bot:NAME]` in service. `config`, `plugged`, `runner` belong to one load; `lane` outlives reloads."""
+
+    config: BotConfig
+    lane: Lane
+    state: BotState = field(default_factory=lambda: BotState("starting"))
+    plugged: Plugged | None = None
+    runner: Runner | None = None
+
+    @property
+    def name(self) -> str:
+        """The section's name: it stands in keys, file names, metrics and URLs."""
+        return self.config.name
+
+
+class Registry:
+    """The bots of one configuration by path and by name; look-up costs the same for one bot and ten thousand."""
+
+    __slots__ = ("by_name", "by_path")
+
+    def __init__(self, bots: Iterable[Bot] = ()) -> None:
+        self.by_name: Mapping[str, Bot] = MappingProxyType({bot.name: bot for bot in bots})
+        self.by_path: Mapping[str, Bot] = MappingProxyType(
+            {path: bot for bot in self.by_name.values() for path in (bot.config.path, bot.config.path + "/")}
+        )

@@ -1,0 +1,60 @@
+"""The one source of time; every module takes a `Clock` and asks no other.
+
+Timers on the loop (`asyncio.sleep`, `asyncio.timeout`, `loop.call_later`) are part of the same time: the harness's loop
+turns them together with its clock. What the loop cannot see, a thread or a disk, is waited for under `real_io()`, so that
+a virtual clock stands still meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import threading
+
+
+class Clock(Protocol):
+    """Time as the host sees it; two implementations: `SystemClock`, and the harness's virtual one."""
+
+    def now(self) -> datetime:
+        """The wall clock, aware, UTC: for what people read and for due times in the journal."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back: for durations within one process; equals `loop.time()` under the harness."""
+
+    def boot(self) -> float:
+        """Seconds since boot, sleep included (CLOCK_BOOTTIME): for leases shared by processes of one machine."""
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        """Wait in a thread until the event is set or the time is up; true if it is set."""
+
+    def real_io(self) -> AbstractContextManager[object]:
+        """Held while a thread or a disk is waited for: virtual time stands still inside."""
+
+
+class SystemClock:
+    """Real time."""
+
+    def now(self) -> datetime:
+        """See `Clock.now`."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """See `Clock.monotonic`."""
+        return time.monotonic()
+
+    def boot(self) -> float:
+        """See `Clock.boot`; where the platform has no boot clock, the monotonic one."""
+        clock_id = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+        return time.clock_gettime(clock_id)
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        """See `Clock.wait`."""
+        return event.wait(seconds)
+
+    def real_io(self) -> AbstractContextManager[object]:
+        """See `Clock.real_io`; real time needs no mark."""
+        return nullcontext()

@@ -1,0 +1,158 @@
+"""Every exception of bothost, in one tree, each speaking to the person who can fix it.
+
+::
+
+    BothostError
+    ├── ConfigError            bots.ini or a setting is wrong           → operator
+    ├── PluginError            a plugin cannot be found, loaded, opened → operator, author
+    ├── Refused                a delivery is not taken                  → sender; carries the status
+    │   ├── SignatureRefused   403
+    │   └── BodyRefused        400
+    ├── ReplyError             what a handler returned is unusable      → author
+    ├── GiveUp                 raised by a handler: no further attempts → author
+    ├── FieldError             a form's field                           → author
+    │   ├── MissingField       (also a KeyError)
+    │   └── AmbiguousField     (also a LookupError)
+    ├── CallError              a call to the Pyrus API                  → author
+    │   ├── RateLimited        429, or would wait beyond the deadline
+    │   ├── Unauthorized       401, also after a new login
+    │   ├── NoLogin            no token and no login to get one with
+    │   ├── CallRefused        400, 403, 404, 410, conflict: asking again will not help
+    │   ├── CallUnclear        5xx, time-out, lost connection: it may have been applied
+    │   └── CallUnsent         refused connection, TLS failure: surely not applied
+    ├── StoreError             the journal                              → operator
+    │   ├── StoreAway          cannot be reached or written now
+    │   └── Fenced             another owner holds the entry
+    └── UsageError             a wrong command line                     → operator; exit code 2
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class BothostError(Exception):
+    """Base of all that bothost raises on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in bots.ini: where it stands, what it is, what would be right."""
+
+    text: str
+    file: str = ""
+    line: int = 0
+    section: str = ""
+    key: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}: " if self.line else f"{self.file}: " if self.file else ""
+        where = f"[{self.section}] " if self.section else ""
+        key = f"{self.key}: " if self.key else ""
+        return f"{place}{where}{key}{self.text}"
+
+
+class ConfigError(BothostError):
+    """All that is wrong in a configuration, reported at once."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+class PluginError(BothostError):
+    """A plugin is missing, of the wrong shape, or failed to import or open; the text names it."""
+
+
+class Refused(BothostError):
+    """A delivery that is not taken; `status` is what the sender gets."""
+
+    status = 400
+
+
+class SignatureRefused(Refused):
+    """No signature, or not this bot's."""
+
+    status = 403
+
+
+class BodyRefused(Refused):
+    """A verified body that is no event: not a JSON object, or without a task's id."""
+
+    status = 400
+
+
+class ReplyError(BothostError):
+    """A handler returned something that cannot become a comment."""
+
+
+class GiveUp(BothostError):  # noqa: N818 - the plugin API's own word
+    """Raised by a handler: this event has failed and further attempts would not help."""
+
+
+class FieldError(BothostError):
+    """A form's field that cannot be read or written as asked."""
+
+
+class MissingField(FieldError, KeyError):
+    """The task has no such field; the text lists near names."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class AmbiguousField(FieldError, LookupError):
+    """Several fields match; the text names them."""
+
+
+class CallError(BothostError):
+    """A call to the Pyrus API that did not succeed; `status` 0 where no response came."""
+
+    def __init__(self, text: str, *, status: int = 0, code: str = "") -> None:
+        super().__init__(text)
+        self.status = status
+        self.code = code
+
+
+class RateLimited(CallError):
+    """Too many requests; `retry_after_s` seconds until the next may go."""
+
+    def __init__(self, text: str, *, retry_after_s: float, status: int = 429, code: str = "") -> None:
+        super().__init__(text, status=status, code=code)
+        self.retry_after_s = retry_after_s
+
+
+class Unauthorized(CallError):
+    """The token was refused, also after a new login."""
+
+
+class NoLogin(CallError):
+    """There is no token, and no login to get one with."""
+
+
+class CallRefused(CallError):
+    """Pyrus refused for good: the same call will be refused again."""
+
+
+class CallUnclear(CallError):
+    """Nobody knows whether Pyrus applied the call; look before asking again."""
+
+
+class CallUnsent(CallError):
+    """The request did not reach Pyrus; asking again is safe."""
+
+
+class StoreError(BothostError):
+    """The journal cannot do what was asked."""
+
+
+class StoreAway(StoreError):
+    """The journal cannot be reached or written at present; it is tried again."""
+
+
+class Fenced(StoreError):
+    """Another owner holds the entry: this write was refused and changed nothing."""
+
+
+class UsageError(BothostError):
+    """A command line that cannot be understood."""

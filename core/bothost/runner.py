@@ -1,0 +1,55 @@
+"""Calls a plugin within limits: on the loop, or in a thread of the bot's own pool. Children: children.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bothost.event import Context
+    from bothost.plugin_api import Tick
+    from bothost.pyrus.events import Envelope
+
+Why = Literal["raised", "timeout", "died", "unusable", "gave up", "cut"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a run failed: `text` one line that names bot, what and where; `trace` the plugin's own traceback, scrubbed."""
+
+    why: Why
+    text: str
+    trace: str = ""
+    may_rerun: bool = True
+    """False for an unusable reply, GiveUp, and a plain handler whose thread still lives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How one run ended: `reply` is the encoded comment (`b"{}"`: nothing to say), or there is a failure."""
+
+    reply: bytes = b"{}"
+    failure: Failure | None = None
+
+
+class Runner(Protocol):
+    """Runs one bot's plugin; implementations: on the host's loop and threads (`LocalRunner`), and in a child process."""
+
+    async def open(self) -> None:
+        """Open the plugin (its `open`). Raises PluginError with the reason."""
+
+    async def run(self, envelope: Envelope, context: Context, limit_s: float, ended: Callable[[], None]) -> Ran:
+        """Run a handler for one event, at most `limit_s`. Never raises but CancelledError (an async handler is cancelled,
+        a thread's result dropped). `ended` is called exactly once, on the loop, when the work has really ended, which for a
+        thread past its time is later than the return: the permit comes back there."""
+
+    async def tick(self, timer: str, tick: Tick, limit_s: float, ended: Callable[[], None]) -> Ran:
+        """Run a timer method once."""
+
+    async def close(self) -> None:
+        """After the last run: the plugin's `close`, the threads or the child."""
+
+    def held(self) -> tuple[str, ...]:
+        """Where threads past their time stand now, `file:line in function` each."""

@@ -1,0 +1,67 @@
+"""Metadata of the distribution `bothost`; pyproject.toml holds the tools' settings only."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'^__version__ = "([^"]+)"', (HERE / "core/bothost/__init__.py").read_text("utf-8"), re.MULTILINE)[1]
+
+setup(
+    name="bothost",
+    version=VERSION,
+    description="Hosts many Pyrus bots in one Tornado process: every event runs once and its answer arrives",
+    long_description=(HERE / "README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.11",
+    package_dir={"": "core"},
+    packages=find_packages("core"),
+    package_data={
+        "bothost": ["py.typed", "web/templates/*", "web/static/*", "cli/templates/*", "cli/templates/*/*", "data/*"],
+    },
+    install_requires=[
+        "tornado>=6.6,<7",
+        "importlib-metadata>=8",
+        "msgspec>=0.20",
+        "click>=8.1",
+        "rich>=13",
+        "prometheus-client>=0.20",
+        "cronsim>=2.6",
+        "tzdata",
+    ],
+    extras_require={
+        "postgres": ["asyncpg>=0.30"],
+        "fast": ["uvloop>=0.21"],
+        "test": ["pytest>=8"],
+        "dev": [
+            "asyncpg>=0.30",
+            "uvloop>=0.21",
+            "pytest>=9,<10",
+            "pytest-tornado==0.8.1",
+            "setuptools<81",
+            "hypothesis>=6.100",
+            "ruff>=0.15",
+            "mypy>=1.15",
+            "import-linter>=2.3",
+            "coverage>=7.6",
+        ],
+    },
+    entry_points={
+        "console_scripts": ["bothost = bothost.cli:main"],
+        "pytest11": ["bothost = bothost.testing.pytest_plugin"],
+    },
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Framework :: AsyncIO",
+        "Framework :: Pytest",
+        "Intended Audience :: Developers",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Programming Language :: Python :: 3.14",
+        "Typing :: Typed",
+    ],
+)
