@@ -84,13 +84,11 @@ def after_failure(policy: ErrorPolicy, failure: Failure, *, door: Door, last: bo
     if door == "api":
         if again:
             return Verdict("parked", 200, due_in_s=RERUN_AFTER_S[min(runs, len(RERUN_AFTER_S)) - 1])
-        if policy.on_error != "ignore" and policy.speaks and failure.why != "unusable":
+        if policy.on_error != "ignore" and policy.speaks:
             return Verdict("posting", 200, speaks=True)
         return Verdict("failed", 200)
     if again and not last:
         return Verdict("held", 500)
-    if failure.why == "unusable":
-        return Verdict("failed", 500)
     if policy.on_error == "ignore":
         return Verdict("failed", 200)
     if policy.speaks:
