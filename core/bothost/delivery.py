@@ -1,0 +1,49 @@
+"""A delivery, one HTTP request from Pyrus, and its outcome: status, body and one word for logs and metrics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from bothost.bots import Bot
+
+NOTHING = b"{}"
+"""The body that says nothing: Pyrus writes no comment (protocol §4.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a delivery is answered; `repeat` marks an answer that comes from the journal."""
+
+    status: int
+    body: bytes
+    word: str
+    repeat: bool = False
+
+
+class Delivery(Protocol):
+    """One verified HTTP request; the web layer and the harness bring their own."""
+
+    @property
+    def bot(self) -> Bot:
+        """Whose path and secret it came by."""
+
+    @property
+    def body(self) -> bytes:
+        """The bytes that were signed."""
+
+    @property
+    def attempt(self) -> str:
+        """`X-Pyrus-Retry` as it came; empty where absent."""
+
+    @property
+    def received(self) -> float:
+        """When its headers were read, by the monotonic clock."""
+
+    @property
+    def trace(self) -> str:
+        """`traceparent` as it came; empty where absent."""
+
+    def respond(self, outcome: Outcome) -> bool:
+        """Write the outcome, once; False where no connection was open any more."""
