@@ -121,7 +121,7 @@ def test_each_key_of_a_bot_is_read(load: Load) -> None:
         256 << 20,
     )
     assert dict(it.settings) == {"greeting": "Hi % there"}
-    assert (it.line, it.lines["greeting"]) == (2, 27)
+    assert (it.line, it.lines["greeting"]) == (2, 25)
 
 
 def test_each_key_of_the_host_is_read(load: Load, tmp_path: Path) -> None:
