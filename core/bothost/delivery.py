@@ -1,4 +1,4 @@
-"""What the web hands to dispatch, and what it gets back: one delivery, one outcome."""
+"""A delivery, one HTTP request from Pyrus, and its outcome: status, body and one word for logs and metrics."""
 
 from __future__ import annotations
 
@@ -8,47 +8,42 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from bothost.bots import Bot
 
+NOTHING = b"{}"
+"""The body that says nothing: Pyrus writes no comment (protocol §4.1)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one delivery is answered: status, body, and the word that logs and metrics call it by."""
+    """What a delivery is answered; `repeat` marks an answer that comes from the journal."""
 
     status: int
-    body: bytes = b"{}"
-    word: str = ""
-    reply_headers: tuple[tuple[str, str], ...] = ()
-    """Further response headers, such as `REPEAT`."""
-
-
-REPEAT = ("X-Bothost", "repeat")
-"""The header of an answer that comes from the journal and not from a run."""
-
-
-class Responder(Protocol):
-    """Where an outcome goes; implementations: the web's receiver on a connection, and the harness's."""
-
-    def respond(self, outcome: Outcome) -> bool:
-        """Write the one response; false when no connection was open any more."""
-
-
-@dataclass(slots=True, eq=False)
-class Delivery:
-    """One HTTP request from Pyrus whose signature was right; its body is not decoded yet."""
-
-    bot: Bot
     body: bytes
-    signature_ok: int
-    """Which of the bot's secrets signed it: 0 the present one, 1 the old one."""
-    attempt: str
-    """`X-Pyrus-Retry` as it came, "" where absent."""
-    received: float
-    """`clock.monotonic()` when the headers were complete; `answer_within` counts from here."""
-    peer: str
-    """Address of the sender, behind trusted proxies the one they tell; "unix" on a unix socket."""
-    trace: str
-    """`traceparent` as it came, "" where absent."""
-    responder: Responder
+    word: str
+    repeat: bool = False
+
+
+class Delivery(Protocol):
+    """One verified HTTP request; the web layer and the harness bring their own."""
+
+    @property
+    def bot(self) -> Bot:
+        """Whose path and secret it came by."""
+
+    @property
+    def body(self) -> bytes:
+        """The bytes that were signed."""
+
+    @property
+    def attempt(self) -> str:
+        """`X-Pyrus-Retry` as it came; empty where absent."""
+
+    @property
+    def received(self) -> float:
+        """When its headers were read, by the monotonic clock."""
+
+    @property
+    def trace(self) -> str:
+        """`traceparent` as it came; empty where absent."""
 
     def respond(self, outcome: Outcome) -> bool:
-        """Answer, once, on the loop; false when the sender has gone, and then the outcome is undelivered."""
-        return self.responder.respond(outcome)
+        """Write the outcome, once; False where no connection was open any more."""

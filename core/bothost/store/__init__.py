@@ -40,6 +40,8 @@ class Entry(msgspec.Struct, kw_only=True):
     task: int = 0
     turn: str | None = None
     """Whose line it stands in: the task's id, a timer's name; None where the bot has `order = none`."""
+    comment: int = 0
+    """The comment id that the key holds; 0 where the key is a digest. The ledger's floor is the highest one."""
     step: int = 0
     """The step at which the bot was asked to decide in this event (0: at none); the own-comment rule reads it."""
     due: float = 0.0
@@ -143,6 +145,9 @@ class Store(Protocol):
     def note(self, entry: Entry, body: bytes | None = None) -> None:
         """Write the entry as it stands, behind; never waits, never raises. Notes of one key that wait together become one write.
 
+        Only in a store that does not claim first: memory is the truth, so it applies where the row's fence is not above the
+        entry's. Where another running row holds (bot, turn), the row is written without its turn rather than refused.
+
         Inserts where the row is missing (then `body` is wanted), else checks the fence. A note that cannot be written is
         tried again until it lands, is refused by the fence, or is superseded by a later one of its key.
         """
@@ -189,6 +194,9 @@ class Store(Protocol):
 
     async def recent(self, since: float) -> Sequence[Entry]:
         """All entries last delivered or updated since then, and all that are open; without bodies. For the memory at start."""
+
+    async def highest(self) -> Mapping[str, int]:
+        """The highest `comment` of each bot's entries: an event above it cannot be in the journal."""
 
     async def last_step(self, bot: str, task: int) -> int | None:
         """The step of the newest event that the bot ran for this task; None where it ran none."""

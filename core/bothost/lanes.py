@@ -1,0 +1,157 @@
+"""One bot's line: a task's turn first, a permit second; it belongs to the bot's name and outlives reloads.
+
+Waiting for a turn holds no permit: the other way round one busy task made another wait. Turns and permits go by arrival.
+A place gets `ready()` called once, on the loop, when it holds both.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Place:
+    """A place in a lane's line; `turn` None asks for a permit only."""
+
+    __slots__ = ("_gone", "has_permit", "has_turn", "lane", "ready", "turn")
+
+    def __init__(self, turn: str | None, ready: Callable[[], None]) -> None:
+        self.turn = turn
+        self.ready = ready
+        self.lane: Lane | None = None
+        self.has_turn = False
+        self.has_permit = False
+        self._gone = False
+
+    def free_permit(self) -> None:
+        """The work has really ended; the next in line gets the permit. Harmless when called again."""
+        if self.lane is not None:
+            self.lane._free_permit(self)
+
+    def free_turn(self) -> None:
+        """The task's next event may go. Harmless when called again."""
+        if self.lane is not None:
+            self.lane._free_turn(self)
+
+    def leave(self) -> None:
+        """Give back whatever is held and wait for nothing more."""
+        self._gone = True
+        self.free_permit()
+        self.free_turn()
+
+
+class Lane:
+    """The turns and permits of one bot."""
+
+    __slots__ = ("_ahead", "_permit_line", "_turns", "held", "limit", "waiting_bytes")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.held = 0
+        self.waiting_bytes = 0
+        """Bytes of the bodies that wait here; dispatch parks above its bound."""
+        self._turns: dict[str, deque[Place]] = {}
+        self._permit_line: deque[Place] = deque()
+        self._ahead: dict[str, int] = {}
+
+    @property
+    def waiting(self) -> int:
+        """How many places hold no permit yet."""
+        return len(self._permit_line) + sum(len(line) for line in self._turns.values()) - self.held_turns
+
+    @property
+    def held_turns(self) -> int:
+        """How many tasks have an event that runs or waits for a permit."""
+        return sum(1 for line in self._turns.values() if line and line[0].has_turn)
+
+    def enter(self, place: Place) -> None:
+        """Stand in line; `place.ready` may be called before this returns."""
+        place.lane = self
+        if place.turn is None:
+            place.has_turn = True
+            self._want_permit(place)
+            return
+        line = self._turns.setdefault(place.turn, deque())
+        line.append(place)
+        self._next_turn(place.turn, line)
+
+    def adopt(self, place: Place, turn: str | None, ready: Callable[[], None]) -> bool:
+        """Give the holder of a permit the turn of the stored event it has claimed, before all who wait for it.
+
+        False where an event of that turn runs at this moment: `ready` is then called when its turn has come.
+        """
+        if turn is None:
+            return True
+        line = self._turns.setdefault(turn, deque())
+        place.turn, place.ready = turn, ready
+        if line and line[0].has_turn:
+            place.has_turn = False
+            line.insert(1, place)
+            return False
+        line.appendleft(place)
+        return True
+
+    def park(self, turn: str | None, count: int = 1) -> None:
+        """Count stored events that stand before later arrivals of this turn; negative when they have been claimed or ended."""
+        if turn is None:
+            return
+        ahead = self._ahead.get(turn, 0) + count
+        if ahead > 0:
+            self._ahead[turn] = ahead
+            return
+        self._ahead.pop(turn, None)
+        line = self._turns.get(turn)
+        if line:
+            self._next_turn(turn, line)
+
+    def resize(self, limit: int) -> None:
+        """Another `concurrency` after a reload; what runs goes on."""
+        self.limit = limit
+        self._grant()
+
+    def _next_turn(self, turn: str, line: deque[Place]) -> None:
+        head = line[0]
+        if not head.has_turn and turn not in self._ahead:
+            head.has_turn = True
+            if head.has_permit:
+                head.ready()
+            else:
+                self._want_permit(head)
+
+    def _want_permit(self, place: Place) -> None:
+        if self.held < self.limit and not self._permit_line:
+            self._give(place)
+        else:
+            self._permit_line.append(place)
+
+    def _give(self, place: Place) -> None:
+        self.held += 1
+        place.has_permit = True
+        place.ready()
+
+    def _grant(self) -> None:
+        while self._permit_line and self.held < self.limit:
+            place = self._permit_line.popleft()
+            if not place._gone:
+                self._give(place)
+
+    def _free_permit(self, place: Place) -> None:
+        if place.has_permit:
+            place.has_permit = False
+            self.held -= 1
+            self._grant()
+
+    def _free_turn(self, place: Place) -> None:
+        turn = place.turn
+        place.turn = None
+        line = self._turns.get(turn) if turn is not None else None
+        if turn is None or line is None or place not in line:
+            return
+        line.remove(place)
+        if not line:
+            del self._turns[turn]
+        else:
+            self._next_turn(turn, line)
