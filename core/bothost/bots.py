@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
+from bothost.pyrus.signature import Verifier
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -45,6 +47,11 @@ class Bot:
     state: BotState = field(default_factory=lambda: BotState("starting"))
     plugged: Plugged | None = None
     runner: Runner | None = None
+    verifier: Verifier = field(init=False, repr=False)
+    """Made once from the secrets, for to begin a verification is then a copy."""
+
+    def __post_init__(self) -> None:
+        self.verifier = Verifier(self.config.secrets)
 
     @property
     def name(self) -> str:

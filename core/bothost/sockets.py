@@ -6,7 +6,10 @@ import os
 import socket
 import stat
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BACKLOG = 1024
 
@@ -29,17 +32,17 @@ def bind_tcp(address: str, port: int) -> list[socket.socket]:
     return bound
 
 
-def _places(address: str, port: int) -> list[tuple[socket.AddressFamily, tuple[str | int, ...]]]:
+def _places(address: str, port: int) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
     host = None if address in ("", "*") else address
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    places: dict[tuple[socket.AddressFamily, tuple[str | int, ...]], None] = {}
+    places: dict[tuple[socket.AddressFamily, tuple[Any, ...]], None] = {}
     for family, _kind, _proto, _name, place in sorted(found, key=lambda each: each[0]):
         if family in (socket.AF_INET, socket.AF_INET6):
-            places[(family, tuple(place))] = None
+            places[(family, place)] = None
     return list(places)
 
 
-def _bind_one(family: socket.AddressFamily, place: tuple[str | int, ...]) -> socket.socket:
+def _bind_one(family: socket.AddressFamily, place: tuple[Any, ...]) -> socket.socket:
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -30,7 +30,7 @@ class Listener(HTTPServer):
 
     def __init__(self, front: Front, limits: Limits, tls: ssl.SSLContext | None = None) -> None:
         # Body sizes are the receiver's business: Tornado's own limit answers 400 and resets the connection.
-        # read and write what Tornado's constructor takes; time limits are kept by the sweep, which costs a request nothing
+        # (read_chunk_size stays as it is); time limits are kept by the sweep, which costs a request nothing
         HTTPServer.initialize(self, self, ssl_options=tls, max_body_size=NO_LIMIT, max_header_size=MAX_HEAD_BYTES)
         self.conn_params.header_timeout = None
         self.front = front
@@ -43,7 +43,7 @@ class Listener(HTTPServer):
         if not stream.closed():
             super().handle_stream(stream, address)
 
-    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
+    def start_request(self, _server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
         """The delegate for the next request of a connection."""
         connection = cast("HTTP1Connection", request_conn)
         self.lines.awaits_head(connection.stream)

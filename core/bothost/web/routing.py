@@ -7,35 +7,62 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from bothost.delivery import Outcome
+from bothost.delivery import NOTHING, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from tornado.httputil import HTTPHeaders, RequestStartLine
+
     from bothost.bots import Bot
 
-NOT_FOUND = Outcome(404, word="not-found")
-METHOD = Outcome(405, word="method", reply_headers=(("Allow", "POST"),))
-BAD_REQUEST = Outcome(400, word="bad-request")
-SIGNATURE = Outcome(403, word="refused-signature")
-TOO_LARGE = Outcome(413, word="too-large")
-SLOW = Outcome(408, word="slow")
-SHED = Outcome(503, word="shed")
-HEALTHY = Outcome(200, b'{"status": "ok"}', word="healthz")
-HEALTHZ_METHOD = Outcome(405, word="method", reply_headers=(("Allow", "GET, HEAD"),))
+HEALTHZ = "/healthz"
+NOT_FOUND = Outcome(404, NOTHING, "not-found")
+METHOD = Outcome(405, NOTHING, "method")
+BAD_REQUEST = Outcome(400, NOTHING, "bad-request")
+SIGNATURE = Outcome(403, NOTHING, "refused-signature")
+TOO_LARGE = Outcome(413, NOTHING, "too-large")
+SLOW = Outcome(408, NOTHING, "slow")
+SHED = Outcome(503, NOTHING, "shed")
+HEALTHY = Outcome(200, b'{"status": "ok"}', "healthz")
 
 
-def route(by_path: Mapping[str, Bot], method: str, target: str) -> Bot | Outcome:
-    """The bot that a request is for; or the outcome that ends the request here. The query counts for nothing."""
+def find(by_path: Mapping[str, Bot], target: str) -> Bot | None:
+    """The bot that serves a target, exact after one decoding; the query counts for nothing."""
     bot = by_path.get(target)
     if bot is None or "%" in target or not target.isascii():
-        path = decoded(target)
-        bot = by_path.get(path)
-        if path == "/healthz":
-            return HEALTHY if method in ("GET", "HEAD") else HEALTHZ_METHOD
-    if bot is None or not bot.config.enabled:
-        return NOT_FOUND
-    return bot if method == "POST" else METHOD
+        bot = by_path.get(decoded(target))
+    return bot if bot is not None and bot.config.enabled else None
+
+
+def refusal(bot: Bot | None, head: RequestStartLine, headers: HTTPHeaders) -> Outcome | None:
+    """What a request is answered because of its head alone; None: its body is wanted."""
+    if bot is None:
+        if decoded(head.path) != HEALTHZ:
+            return NOT_FOUND
+        return HEALTHY if head.method in ("GET", "HEAD") else METHOD
+    if head.method != "POST":
+        return METHOD
+    hosts = len(headers.get_list("Host"))
+    if hosts != 1 and (hosts or head.version != "HTTP/1.0"):
+        return BAD_REQUEST
+    if announced(headers) > bot.config.max_body_bytes:
+        return TOO_LARGE
+    return None
+
+
+def announced(headers: HTTPHeaders) -> int:
+    """What Content-Length announces; 0 where it is absent or wrong (a wrong one is Tornado's to refuse)."""
+    text = first(headers, "Content-Length")
+    if not text.isdecimal():
+        return 0
+    return int(text) if len(text) < 19 else 1 << 62
+
+
+def first(headers: HTTPHeaders, name: str) -> str:
+    """The first value of a header, "" where it is absent."""
+    values = headers.get_list(name)
+    return values[0] if values else ""
 
 
 def decoded(target: str) -> str:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from tornado import httputil
 
-from bothost.delivery import Delivery, Outcome
 from bothost.web import routing
 
 if TYPE_CHECKING:
@@ -15,8 +14,12 @@ if TYPE_CHECKING:
 
     from bothost.bots import Bot, Registry
     from bothost.clock import Clock
+    from bothost.delivery import Delivery, Outcome
     from bothost.web.limits import Lines
     from bothost.web.routing import Proxies
+
+
+NO_ADDRESS = "0.0.0.0"  # noqa: S104 - nothing is bound: what Tornado calls the peer of a unix socket
 
 
 class Pipeline(Protocol):
@@ -43,17 +46,26 @@ class Front:
 
 
 class Receiver(httputil.HTTPMessageDelegate):
-    """Tornado's delegate for one request. Every request is answered exactly once, unless its connection goes away."""
+    """Tornado's delegate for one request; once verified it is the `Delivery`.
+
+    Every request is answered exactly once, unless its connection goes away.
+    """
+
+    bot: Bot
+    body: bytes
+    signature_ok: int
+    """Which of the bot's secrets signed it: 0 the present one, 1 the old one."""
 
     def __init__(self, front: Front, lines: Lines, connection: HTTP1Connection) -> None:
         self.front = front
         self.lines = lines
         self.connection = connection
-        self.bot: Bot | None = None
+        self.found: Bot | None = None
         self.held = 0
         """Bytes of the body that are held and not verified."""
         self.dropped = 0
-        self.refused = False
+        self.collecting = False
+        """A body is wanted and has not ended."""
         self.since = 0.0
 
     def headers_received(
@@ -65,26 +77,26 @@ class Receiver(httputil.HTTPMessageDelegate):
         self.headers = headers
         self.since = front.clock.monotonic()
         self.lines.has_head(self.connection.stream, self)
-        found = routing.route(front.registry.by_path, self.head.method, self.head.path)
-        if isinstance(found, Outcome):
-            self._end(found)
-            return
-        self.bot = found
-        self.limit = found.config.max_body_bytes
-        if not _has_one_host(self.head.version, headers):
-            self._end(routing.BAD_REQUEST)
-        elif _announced(headers) > self.limit:
-            self._end(routing.TOO_LARGE)
-        else:
-            self.chunks: list[bytes] = []
-            self.verification = found.verifier.begin()
+        found = routing.find(front.registry.by_path, self.head.path)
+        self.found = found
+        refusal = routing.refusal(found, self.head, headers)
+        if refusal is not None or found is None:
+            self._end(refusal or routing.NOT_FOUND)
             if "Expect" in headers:
-                self._encourage()
+                # it gets the answer instead of `100 Continue`, and sends no body
+                self.connection.finish()
+            return
+        self.collecting = True
+        self.limit = found.config.max_body_bytes
+        self.chunks: list[bytes] = []
+        self.verification = found.verifier.begin()
+        if "Expect" in headers:
+            self._encourage()
 
     def data_received(self, chunk: bytes) -> None:
         """Feed the verification, or drop what belongs to a refused request so that its sender gets to read the answer."""
         size = len(chunk)
-        if self.refused:
+        if not self.collecting:
             self.dropped += size
             if self.dropped > self.lines.limits.dropped_bytes:
                 self.connection.finish()
@@ -103,32 +115,27 @@ class Receiver(httputil.HTTPMessageDelegate):
     def finish(self) -> None:
         """The body is complete: verify, and hand over."""
         self._release()
-        if self.refused:
+        if not self.collecting:
             self.connection.finish()
             return
+        self.collecting = False
         signature = self.verification.check(self.headers.get("X-Pyrus-Sig"))
-        assert self.bot is not None
         if signature is None:
             self._end(routing.SIGNATURE)
             self.connection.finish()
             return
-        chunks, self.chunks = self.chunks, []
-        headers = self.headers
-        delivery = Delivery(
-            self.bot,
-            chunks[0] if len(chunks) == 1 else b"".join(chunks),
-            signature,
-            _first(headers, "X-Pyrus-Retry"),
-            self.since,
-            self.peer(),
-            _first(headers, "Traceparent"),
-            self,
-        )
-        self.front.pipeline.receive(delivery)
+        assert self.found is not None
+        self.bot = self.found
+        self.signature_ok = signature
+        chunks = self.chunks
+        self.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        self.chunks = []
+        self.front.pipeline.receive(self)
 
     def on_connection_close(self) -> None:
         """The sender went away in the middle of its request."""
         self._release()
+        self.collecting = False
         self.chunks = []
 
     def respond(self, outcome: Outcome) -> bool:
@@ -137,6 +144,8 @@ class Receiver(httputil.HTTPMessageDelegate):
         if stream.closed():
             return False
         self._write(outcome)
+        if stream.closed():
+            return False
         self.connection.finish()
         if stream.writing():
             self.lines.stalls(stream, self)
@@ -148,73 +157,81 @@ class Receiver(httputil.HTTPMessageDelegate):
 
     def overdue(self) -> None:
         """The time for this body (or for reading the response) is up: answer if possible, then close."""
-        if not self.refused and self.held:
+        if self.collecting:
             self._end(routing.SLOW)
-        self._release()
-        self.connection.close()
+            self.connection.finish()
+        else:
+            self.connection.close()
 
+    @property
+    def received(self) -> float:
+        """See `Delivery.received`."""
+        return self.since
+
+    @property
+    def attempt(self) -> str:
+        """See `Delivery.attempt`."""
+        return routing.first(self.headers, "X-Pyrus-Retry")
+
+    @property
+    def trace(self) -> str:
+        """See `Delivery.trace`."""
+        return routing.first(self.headers, "Traceparent")
+
+    @property
     def peer(self) -> str:
         """Who sent this, as far as it can be told."""
         # Tornado's own context of the connection; it has no address to tell of a unix socket.
         told: str = self.connection.context.remote_ip  # type: ignore[attr-defined]
-        peer = "unix" if told == "0.0.0.0" else told
+        peer = "unix" if told == NO_ADDRESS else told
         proxies = self.front.proxies
         return peer if proxies is None else proxies.sender(peer, self.headers.get_list("X-Forwarded-For"))
 
     def _end(self, outcome: Outcome) -> None:
         """Answer now, whatever of the body is still to come; its rest is dropped, for a sender that is cut off while it
-        writes never reads why. One that waits for `100 Continue` gets the answer instead and sends no body."""
-        self.refused = True
+        writes never reads why. The request is finished where the body ends."""
+        self.collecting = False
         self.chunks = []
         self.lines.unverified -= self.held
         self.held = 0
         if outcome is not routing.HEALTHY:
-            self.front.pipeline.refuse(self.bot, self.peer(), outcome.word, outcome.status)
-        if self.connection.stream.closed():
-            return
+            self.front.pipeline.refuse(self.found, self.peer, outcome.word, outcome.status)
         self._write(outcome)
-        if "Expect" in self.headers:
-            self.connection.finish()
 
     def _write(self, outcome: Outcome) -> None:
-        headers = httputil.HTTPHeaders()
-        headers["Content-Type"] = "application/json"
-        headers["Content-Length"] = str(len(outcome.body))
-        for name, value in outcome.reply_headers:
-            headers[name] = value
-        if self.lines.leaving:
-            headers["Connection"] = "close"
-        status = outcome.status
-        self.connection.write_headers(
-            httputil.ResponseStartLine("HTTP/1.1", status, responses.get(status, "Unknown")),
-            headers,
-            None if self.head.method == "HEAD" else outcome.body,
-        )
+        # Tornado's write_headers costs 12 us more, which is 8 % of a delivery; its write() takes a head that is ready
+        headers = self.headers
+        lines = _STATUS_LINES.get(outcome.status) or _status_line(outcome.status)
+        if outcome.repeat:
+            lines += b"X-Bothost: repeat\r\n"
+        if outcome is routing.METHOD:
+            lines += b"Allow: POST\r\n" if self.found is not None else b"Allow: GET, HEAD\r\n"
+        if self.lines.leaving or "Connection" in headers:
+            lines += self._connection_line()
+        body = outcome.body if self.head.method != "HEAD" else b""
+        # what cannot be written shows as a closed stream
+        _ = self.connection.write(b"%sContent-Length: %d\r\n\r\n%s" % (lines, len(outcome.body), body))
+
+    def _connection_line(self) -> bytes:
+        asked = self.headers.get("Connection", "").lower()
+        if self.lines.leaving or asked == "close":
+            return b"Connection: close\r\n"
+        return b"Connection: Keep-Alive\r\n" if asked == "keep-alive" else b""
 
     def _encourage(self) -> None:
         # Tornado answers `100-continue` in lower case only; the expectation is case-insensitive (RFC 9110, 10.1.1)
         expectation = self.headers["Expect"]
         if expectation != "100-continue" and expectation.lower() == "100-continue":
-            self.connection.stream.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            _ = self.connection.stream.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _release(self) -> None:
         self.lines.has_body(self.connection.stream, self.held)
         self.held = 0
 
 
-def _first(headers: httputil.HTTPHeaders, name: str) -> str:
-    values = headers.get_list(name)
-    return values[0] if values else ""
+def _status_line(status: int) -> bytes:
+    reason = responses.get(status, "Unknown")
+    return f"HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\n".encode()
 
 
-def _announced(headers: httputil.HTTPHeaders) -> int:
-    """What Content-Length announces; 0 where it is absent or wrong (Tornado refuses a wrong one itself)."""
-    text = _first(headers, "Content-Length")
-    if not text.isdecimal():
-        return 0
-    return int(text) if len(text) < 19 else 1 << 62
-
-
-def _has_one_host(version: str, headers: httputil.HTTPHeaders) -> bool:
-    hosts = len(headers.get_list("Host"))
-    return hosts == 1 or (hosts == 0 and version == "HTTP/1.0")
+_STATUS_LINES = {status: _status_line(status) for status in (200, 400, 403, 404, 405, 408, 413, 500, 503)}
