@@ -141,9 +141,9 @@ class Acks:
         if writing.cancelled() or writing.exception() is not None:
             return
         entry = writing.result()
-        if entry is not None and (not parking or live.phase == "waiting") and live.phase != "foreign":
-            if self._apply(live, entry, parking=parking):
-                self._means.answers.give_all(live, ACKNOWLEDGED)
+        holds = entry is not None and live.phase == ("waiting" if parking else "running")
+        if entry is not None and holds and self._apply(live, entry, parking=parking):
+            self._means.answers.give_all(live, ACKNOWLEDGED)
 
     def follow(self, live: Live) -> None:
         """Wait with our deliveries for what another process does with the event."""

@@ -19,7 +19,6 @@ from bothost.store import Entry
 
 if TYPE_CHECKING:
     from bothost.acks import Acks
-    from bothost.bots import Bot
     from bothost.delivery import Delivery
     from bothost.means import Means
     from bothost.pyrus.events import Envelope
@@ -97,7 +96,7 @@ class Dispatch:
         if number == 1:
             word = self._sieve.skips(delivery.bot, envelope, step)
             if word == "ask":
-                task = asyncio.get_running_loop().create_task(self._ask_own(key, delivery, envelope, step))
+                task = asyncio.get_running_loop().create_task(self._ask_own(key, delivery, envelope))
                 task.add_done_callback(watch)
                 return
             if word:
@@ -121,7 +120,7 @@ class Dispatch:
         self._sieve.ran(delivery.bot, envelope.task_id, step)
         self._admit(live, delivery, envelope)
 
-    async def _ask_own(self, key: str, delivery: Delivery, envelope: Envelope, step: int) -> None:
+    async def _ask_own(self, key: str, delivery: Delivery, envelope: Envelope) -> None:
         """The bot waits after a comment of its own: whether that is a new step only the journal may know."""
         bot = delivery.bot
         try:

@@ -193,14 +193,15 @@ class Late:
                 live.envelope = decode(await self._means.store.body(row.id) or b"")
             except BodyRefused:
                 error = "its body is no longer stored"
-        bot.lane.went(row.turn, row.id) if bot.lane.adopt(place, row.turn, lambda: self._runs.go(live)) else None
+        its_turn = bot.lane.adopt(place, row.turn, lambda: self._runs.go(live))
+        bot.lane.went(row.turn, row.id)
         if error:
             failed = msgspec.structs.replace(row, state="failed", error=error, failed=True, updated=self._means.now())
             await save_surely(self._means, failed)
             live.entry = failed
             live.rest()
             place.leave()
-        elif place.has_turn:
+        elif its_turn:
             self._runs.go(live)
 
     async def _post(self, bot: Bot, row: Entry) -> None:

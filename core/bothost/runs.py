@@ -70,6 +70,9 @@ class Runs:
             elif live.phase == "running" or await self._claim(live, bot):
                 await self._run(live, bot, place)
                 place.free_turn()
+        except BaseException:
+            place.leave()
+            raise
         finally:
             self.running.discard(live)
 
