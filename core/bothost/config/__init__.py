@@ -1,0 +1,178 @@
+"""bots.ini → frozen values. Every error is reported at once, with file, line, section, key and what would be right."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from bothost.config import host as _host
+from bothost.config.bot import BOT_NAME, HOST_BOT_KEYS, read_bot, read_defaults
+from bothost.config.host import SECRET_KEYS, is_loopback, read_host
+from bothost.config.ini import Document, Section, parse
+from bothost.config.section import Values
+from bothost.config.values import BotConfig, Config, HostConfig, Reading
+from bothost.errors import ConfigError, Problem
+from bothost.sources import Sources, content_digest
+from bothost.units import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = [
+    "BOT_NAME",
+    "HOST_BOT_KEYS",
+    "HOST_KEYS",
+    "BotConfig",
+    "Config",
+    "HostConfig",
+    "Reading",
+    "digest",
+    "is_loopback",
+    "load",
+    "read",
+]
+
+HOST_KEYS = frozenset([*_host.keys(Path()), *SECRET_KEYS])
+"""Every key of [host]."""
+
+_LARGEST_INI = 64 << 20
+_ROUTED_ANSWER_WITHIN_S = 25.0  # routers of platforms that give PORT cut at 30 s
+
+
+def load(path: str | os.PathLike[str], env: Mapping[str, str] = os.environ, *, demo: bool = False) -> Config:
+    """The whole of a bots.ini without an error. Raises ConfigError with all that is wrong. `demo` takes sample secrets."""
+    reading = read(path, env, demo=demo)
+    problems = reading.all_problems()
+    if problems or reading.host is None:
+        raise ConfigError(problems)
+    return Config(reading.host, reading.bots, reading.warnings)
+
+
+def read(path: str | os.PathLike[str], env: Mapping[str, str] = os.environ, *, demo: bool = False) -> Reading:
+    """A bots.ini as far as it is right; never raises. For a reload, and for a host that serves its good sections."""
+    whole = Path(os.path.abspath(path))
+    file = os.fspath(path)
+    content, why = _content(whole)
+    document = parse(content or b"", file)
+    if content is None:
+        document.problems.append(Problem(f"{why}; name another file with --config", file))
+    sources = Sources(whole.parent, env)
+    host = Values(file, document.sections.get("host") or Section("host", 0))
+    host_config = read_host(host, sources, whole, dict.fromkeys(HOST_BOT_KEYS, "[bot:NAME] or [bot]"), demo=demo)
+    defaults = Values(file, document.sections.get("bot") or Section("bot", 0))
+    read_defaults(defaults, dict.fromkeys(HOST_KEYS, "[host]"))
+    if host.found.get("port_from_env"):
+        defaults.found.setdefault("answer_within_s", _ROUTED_ANSWER_WITHIN_S)
+    bots, stubs, broken, warnings = _bots(document, defaults, sources, demo=demo)
+    if content is not None and not demo and _literals(document) and _others_may_read(whole):
+        warnings.append(Problem("holds secrets and other users of this machine may read it: chmod 600", file))
+    return Reading(
+        host=host_config,
+        bots=MappingProxyType(bots),
+        stubs=MappingProxyType(stubs),
+        broken=MappingProxyType(broken),
+        problems=(*document.problems, *_own(host), *_own(defaults), *_strangers(document)),
+        warnings=(*host.warnings, *defaults.warnings, *warnings),
+        digest=content_digest(content, sources.files),
+        files=frozenset(sources.files),
+        sections=len(document.sections),
+        found=content is not None,
+    )
+
+
+def digest(path: str | os.PathLike[str], files: Iterable[Path]) -> str:
+    """`Reading.digest` as it would be now, given `Reading.files`; cheap enough to ask each second."""
+    return content_digest(_content(Path(path))[0], files)
+
+
+def _content(path: Path) -> tuple[bytes | None, str]:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_INI + 1)
+    except (OSError, ValueError) as error:
+        return None, f"cannot be read: {getattr(error, 'strerror', None) or error}"
+    return (content, "") if len(content) <= _LARGEST_INI else (None, "is larger than 64M, which no bots.ini is")
+
+
+def _own(values: Values) -> list[Problem]:
+    return values.section.problems + values.problems
+
+
+def _strangers(document: Document) -> list[Problem]:
+    problems = []
+    for section in document.sections.values():
+        if section.name in ("host", "bot") or section.name.startswith("bot:"):
+            continue
+        rest = section.name.partition(":")[2] or section.name
+        near = nearest(section.name, ("host", "bot", f"bot:{rest}"))
+        text = f"no such section{near}: there are [host], [bot] and [bot:NAME]"
+        problems.append(Problem(text, document.file, section.line, section.name))
+        problems.extend(section.problems)
+    return problems
+
+
+_Bots = tuple[dict[str, BotConfig], dict[str, BotConfig], dict[str, tuple[Problem, ...]], list[Problem]]
+
+
+def _bots(document: Document, defaults: Values, sources: Sources, *, demo: bool) -> _Bots:
+    every: list[tuple[Values, BotConfig]] = []
+    for section in document.sections.values():
+        if section.name.startswith("bot:"):
+            values = Values(document.file, section)
+            every.append((values, read_bot(values, defaults.found, sources, demo=demo)))
+    _paths(every)
+    _same_secrets(every)
+    env_names = frozenset(sources.env_names)
+    bots: dict[str, BotConfig] = {}
+    stubs: dict[str, BotConfig] = {}
+    broken: dict[str, tuple[Problem, ...]] = {}
+    warnings: list[Problem] = []
+    for values, bot in every:
+        problems = _own(values)
+        warnings.extend(values.warnings)
+        if problems:
+            broken[bot.name] = tuple(problems)
+            stubs[bot.name] = bot
+        else:
+            bots[bot.name] = replace(bot, env_names=env_names) if env_names else bot
+    return bots, stubs, broken, warnings
+
+
+def _paths(every: list[tuple[Values, BotConfig]]) -> None:
+    first: dict[str, BotConfig] = {}
+    for values, bot in every:
+        known = first.setdefault(bot.path, bot)
+        if known is not bot:
+            place = f"[bot:{known.name}], line {known.lines.get('path', known.line)}"
+            values.wrong(f"{bot.path} is the path of {place} already", "path")
+
+
+def _same_secrets(every: list[tuple[Values, BotConfig]]) -> None:
+    first: dict[bytes, str] = {}
+    for values, bot in every:
+        for secret in bot.secrets:
+            known = first.setdefault(secret, bot.name)
+            if known != bot.name:
+                text = f"is the secret of [bot:{known}] too: a delivery to one can be replayed to the other"
+                values.warn(text, "secret")
+
+
+def _literals(document: Document) -> bool:
+    """Whether any key that holds a secret holds it as a literal."""
+    for section in document.sections.values():
+        for key in SECRET_KEYS if section.name == "host" else ("secret", "old_secret"):
+            item = section.items.get(key)
+            if item is not None and item.text and not item.text.startswith(("env:", "file:")):
+                return True
+    return False
+
+
+def _others_may_read(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & stat.S_IROTH)
+    except OSError:
+        return False

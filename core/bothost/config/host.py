@@ -1,0 +1,261 @@
+"""`[host]`: its keys, and the rules between them and the environment."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from bothost.config.section import Key, Values, unknown
+from bothost.config.values import HostConfig
+from bothost.sources import SHORTEST_SECRET, Hidden, Unset
+from bothost.units import choice, nearest, number, seconds, shown, truth, words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from bothost.sources import Sources
+
+_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*\.?", re.ASCII)
+_HOST_PORT = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(:[0-9]{1,5})?", re.ASCII)
+_LONGEST_SOCKET_PATH = 100  # the kernel takes 107 bytes, and the temporary name beside it is a little longer
+
+
+def positive(text: str) -> float:
+    """A duration that is not nothing."""
+    value = seconds(text)
+    if value <= 0:
+        raise ValueError("must be longer than nothing: write 50s, 15m or 7d")
+    return value
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can reach a listener there."""
+    if address.lower() == "localhost":
+        return True
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def read_address(text: str) -> str:
+    """An IP address or a host name, without a port."""
+    bare = text.removeprefix("[").removesuffix("]")
+    try:
+        return str(ip_address(bare))
+    except ValueError:
+        pass
+    if re.fullmatch(r"[0-9.]+", text) or not _NAME.fullmatch(text):
+        raise ValueError(
+            f"{shown(text)} is no address: write 127.0.0.1, 0.0.0.0, :: or a host name; the port has its own key"
+        )
+    return text
+
+
+def read_proxies(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Addresses and networks (10.0.0.0/8)."""
+    try:
+        return tuple(ip_network(word, strict=False) for word in words(text))
+    except ValueError as error:
+        raise ValueError(f"{error}: write addresses or networks such as 10.0.0.5 10.1.0.0/16") from None
+
+
+def read_hosts(text: str) -> tuple[str, ...]:
+    """Names under which the page may be asked for, each with or without a port, in lower case."""
+    for word in words(text):
+        if not _HOST_PORT.fullmatch(word):
+            raise ValueError(f"{shown(word)} is no host name: write ops.example.com or ops.example.com:8443")
+    return tuple(word.lower() for word in words(text))
+
+
+def read_public_url(text: str) -> str:
+    """http(s)://HOST[:PORT][/PREFIX], without a slash at its end."""
+    parts = urlsplit(text)
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or parts.query
+        or parts.fragment
+        or "@" in parts.netloc
+    ):
+        raise ValueError(f"{shown(text)} is no public URL: write https://bots.example.com")
+    return text.rstrip("/")
+
+
+def read_connections(text: str) -> int | None:
+    """`auto` or a number."""
+    return None if text == "auto" else number(text, 1, 10_000_000)
+
+
+def _path(folder: Path, text: str) -> Path:
+    if "\0" in text:
+        raise ValueError("no file name has a NUL")
+    return folder / text
+
+
+def _port(text: str) -> int:
+    return number(text, 0, 65535)
+
+
+def keys(folder: Path) -> dict[str, Key]:
+    """The grammar of [host]; relative paths are relative to `folder`."""
+    path = partial(_path, folder)
+    return {
+        "address": Key("address", read_address),
+        "port": Key("port", _port),
+        "unix_socket": Key("unix_socket", path, empty=True),
+        "state": Key("state", path),
+        "operator_address": Key("operator_address", read_address),
+        "operator_port": Key("operator_port", _port),
+        "operator_hosts": Key("operator_hosts", read_hosts, empty=True, lines=True),
+        "metrics_open": Key("metrics_open", truth),
+        "processes": Key("processes", partial(number, low=1, high=256)),
+        "log": Key("log", partial(choice, allowed=("auto", "pretty", "json"))),
+        "drain": Key("drain_s", seconds),
+        "xheaders": Key("xheaders", truth),
+        "trusted_proxies": Key("trusted_proxies", read_proxies, empty=True, lines=True),
+        "certfile": Key("certfile", path, empty=True),
+        "keyfile": Key("keyfile", path, empty=True),
+        "max_connections": Key("max_connections", read_connections),
+        "header_timeout": Key("header_timeout_s", positive),
+        "body_timeout": Key("body_timeout_s", positive),
+        "idle_timeout": Key("idle_timeout_s", positive),
+        "public_url": Key("public_url", read_public_url, empty=True),
+        "on_failure": Key("on_failure", str, empty=True),
+    }
+
+
+SECRET_KEYS = ("journal", "operator_token", "operator_read_token")
+"""Resolved as secrets are, and shown by nothing."""
+
+
+def read_host(
+    values: Values, sources: Sources, path: Path, elsewhere: Mapping[str, str], *, demo: bool
+) -> HostConfig | None:
+    """The values of [host], its rules and the environment's; None where `values` has problems."""
+    grammar = keys(path.parent)
+    for item in values.section.items.values():
+        if item.key in grammar:
+            values.take(item, grammar[item.key])
+        elif item.key not in SECRET_KEYS:
+            values.wrong(
+                unknown(item.key, {**grammar, **dict.fromkeys(SECRET_KEYS, grammar["log"])}, elsewhere), item.key
+            )
+    _secrets(values, sources)
+    if demo:
+        _demo_listener(values.found)
+    else:
+        _environment(values, sources.env)
+    _rules(values)
+    if values.problems:
+        return None
+    return HostConfig(path=path, **{"state": path.parent / "state", **values.found})
+
+
+def _secrets(values: Values, sources: Sources) -> None:
+    for name in ("operator_token", "operator_read_token"):
+        if item := values.section.items.get(name):
+            try:
+                values.found[name] = values.hidden(item, sources)
+            except Unset:
+                values.found[name] = None  # as if the line were absent: a token is made at first start
+    if item := values.section.items.get("journal"):
+        try:
+            dsn = values.hidden(item, sources)
+        except Unset as error:
+            values.wrong(str(error), "journal")
+            return
+        values.found["journal"] = _dsn(dsn, values)
+
+
+def _dsn(dsn: Hidden | None, values: Values) -> str:
+    text = dsn.reveal() if dsn else ""
+    if text and not text.startswith(("postgresql://", "postgres://")):
+        scheme = text.partition("://")[0] if "://" in text else ""
+        near = nearest(scheme, ("postgresql",)) if scheme else ""
+        values.wrong(f"is no PostgreSQL address{near}: write postgresql://USER@HOST/DATABASE, or nothing", "journal")
+    return text
+
+
+def _demo_listener(found: dict[str, Any]) -> None:
+    for name in ("address", "operator_address"):
+        if not is_loopback(found.get(name, "127.0.0.1")):
+            found[name] = "127.0.0.1"
+    found["unix_socket"] = None
+
+
+def _environment(values: Values, env: Mapping[str, str]) -> None:
+    """PORT makes the listener public unless an address is set, and wins over a socket; BOTHOST_ADDRESS wins over all."""
+    for name, read in (("PORT", _port), ("BOTHOST_ADDRESS", read_address)):
+        text = env.get(name, "").strip()
+        if not text:
+            continue
+        try:
+            values.found["port" if name == "PORT" else "address"] = read(text)
+        except ValueError as error:
+            values.wrong(f"the environment's {name}: {error}")
+        if name == "PORT":
+            values.found.update(port_from_env=True, unix_socket=None)
+            values.found.setdefault("address", "0.0.0.0")  # noqa: S104 - a platform's router must reach it
+
+
+def _rules(values: Values) -> None:
+    _proxies(values)
+    _certificate(values)
+    _listeners(values)
+    _tokens(values)
+
+
+def _proxies(values: Values) -> None:
+    found = values.found
+    closed = found.get("unix_socket") or is_loopback(found.get("address", "127.0.0.1"))
+    if found.get("xheaders") and not found.get("trusted_proxies") and not closed:
+        text = "on a network address anybody can send X-Forwarded-For: name the proxies in trusted_proxies"
+        values.wrong(text, "xheaders")
+
+
+def _certificate(values: Values) -> None:
+    found = values.found
+    for name, other in (("certfile", "keyfile"), ("keyfile", "certfile")):
+        file = found.get(name)
+        if file and not found.get(other):
+            values.wrong(f"needs {other} beside it (both may name one file)", name)
+        if file and not file.is_file():
+            values.wrong(f"there is no file {file}", name)
+
+
+def _listeners(values: Values) -> None:
+    found = values.found
+    socket = found.get("unix_socket")
+    if socket and len(bytes(socket)) > _LONGEST_SOCKET_PATH:
+        text = f"the whole path is longer than {_LONGEST_SOCKET_PATH} bytes, which no socket's may be"
+        values.wrong(text, "unix_socket")
+    port, operator_port = found.get("port", 8080), found.get("operator_port", 8081)
+    same = found.get("address", "127.0.0.1") == found.get("operator_address", "127.0.0.1")
+    if port == operator_port != 0 and same and not socket:
+        key = "operator_port" if "operator_port" in values.section.items else "port"
+        values.wrong(f"{port} would be the public listener's and the page's: they need two", key)
+
+
+def _tokens(values: Values) -> None:
+    found = values.found
+    token, read_token = found.get("operator_token"), found.get("operator_read_token")
+    beyond = not is_loopback(found.get("operator_address", "127.0.0.1")) and found.get("operator_port", 8081) != 0
+    if beyond and token is None:
+        values.wrong(
+            f"beyond loopback the page needs an operator_token of {SHORTEST_SECRET} characters or more",
+            "operator_address",
+        )
+    for name, value in (("operator_token", token), ("operator_read_token", read_token)):
+        if value is not None and len(value.reveal()) < SHORTEST_SECRET:
+            text = f"is shorter than {SHORTEST_SECRET} characters"
+            if beyond:
+                values.wrong(f"{text}, which is refused beyond loopback", name)
+            else:
+                values.warn(f"{text}: easy to guess for whoever gets to this machine", name)
+    if token is not None and read_token is not None and token == read_token:
+        values.wrong("is the operator_token itself, so it could change everything", "operator_read_token")

@@ -1,0 +1,122 @@
+"""Turns the raw texts of one section into values by a table of keys, collecting every error on the way."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from bothost.errors import Problem
+from bothost.sources import SHORTEST_SECRET, Hidden, Unresolved, Unset, is_sample
+from bothost.units import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from bothost.config.ini import Item, Section
+    from bothost.sources import Sources
+
+_REMARK = re.compile(r"[ \t][;#]")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of the grammar: the field it fills, how its text is read, and whether it may stand empty."""
+
+    field: str
+    read: Callable[[str], Any]
+    empty: bool = False
+    """An empty text means the field's default; elsewhere it is an error."""
+    lines: bool = False
+    """The text may have several lines."""
+
+
+@dataclass(slots=True)
+class Values:
+    """What could be read of one section; `file` is how problems call it."""
+
+    file: str
+    section: Section
+    found: dict[str, Any] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+
+    def wrong(self, text: str, key: str = "") -> None:
+        """Note an error at a key, or at the section's head."""
+        self.problems.append(self._problem(text, key))
+
+    def warn(self, text: str, key: str = "") -> None:
+        """Note a warning at a key, or at the section's head."""
+        self.warnings.append(self._problem(text, key))
+
+    def _problem(self, text: str, key: str) -> Problem:
+        item = self.section.items.get(key)
+        return Problem(text, self.file, item.line if item else self.section.line, self.section.name, key)
+
+    def take(self, item: Item, key: Key) -> None:
+        """Read one item into its field, or note why not."""
+        if not item.text:
+            if not key.empty:
+                self.wrong("is empty: write a value, or leave the line out to have the default", item.key)
+            return
+        if "\n" in item.text and not key.lines:
+            self.wrong("has several lines: a line that begins with a blank continues the value before it", item.key)
+            return
+        try:
+            self.found[key.field] = key.read(item.text)
+        except ValueError as error:
+            self.wrong(f"{error}{_remark(item.text)}", item.key)
+
+    def secret(self, item: Item, sources: Sources) -> bytes | None:
+        """What env:, file: or the literal stands for; None where it leads nowhere (noted). Raises Unset for env:."""
+        if "\n" in item.text:
+            self.wrong("has several lines: a line that begins with a blank continues the value before it", item.key)
+            return None
+        literal = not item.text.startswith(("env:", "file:"))
+        if literal and _REMARK.search(item.text):
+            self.warn("holds a ; or # after a blank: a remark after a value would be part of the secret", item.key)
+        try:
+            return sources.resolve(item.text)
+        except Unset:
+            raise
+        except Unresolved as error:
+            self.wrong(str(error), item.key)
+            return None
+
+    def hidden(self, item: Item, sources: Sources) -> Hidden | None:
+        """A text of [host] that is resolved as secrets are; None where it is empty, unset or wrong."""
+        if not item.text:
+            return None
+        value = self.secret(item, sources)
+        return Hidden(value.decode("utf-8", "surrogateescape").strip()) if value and value.strip() else None
+
+
+def refusal(secret: bytes, *, demo: bool) -> str:
+    """Why a bot's secret is refused, or ""."""
+    text = secret.decode("utf-8", "surrogateescape")
+    if not text.strip():
+        return "is empty: a bot without a secret would believe anybody"
+    if len(text) < SHORTEST_SECRET:
+        return f"is shorter than {SHORTEST_SECRET} characters: copy the whole key from the bot's page in Pyrus"
+    if is_sample(text) and not demo:
+        return "is a well-known sample: put the bot's own key from Pyrus here (only `bothost demo` takes samples)"
+    if re.search(r"[\x00-\x1f\x7f]", text):
+        return "holds a line break or another control character: the key is one line"
+    return ""
+
+
+def _remark(text: str) -> str:
+    return "; a remark stands on a line of its own, not after a value" if _REMARK.search(text) else ""
+
+
+def unknown(key: str, known: Mapping[str, Key], elsewhere: Mapping[str, str]) -> str:
+    """The error for a key that the section does not have; `elsewhere`: key → the section where it belongs."""
+    if key in elsewhere:
+        return f"belongs in {elsewhere[key]}"
+    return f"no such key{_nearest(key, tuple(known))}"
+
+
+@lru_cache(maxsize=1024)
+def _nearest(key: str, known: tuple[str, ...]) -> str:
+    return nearest(key, known)
