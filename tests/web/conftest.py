@@ -32,7 +32,7 @@ def serve(io_loop: IOLoop) -> Iterator[Callable[..., Site]]:
         *bots: Bot, limits: Limits | None = None, tls: ssl.SSLContext | None = None, proxies: Proxies | None = None
     ) -> Site:
         edge = Edge()
-        front = Front(Registry(bots or (bot(),)), edge, SystemClock(), proxies)
+        front = Front(Registry(bots or (bot(),)), edge.receive, edge.refuse, SystemClock(), proxies)
         listener = Listener(front, limits or Limits(), tls)
         (socket,) = bind_tcp("127.0.0.1", 0)
         listener.add_sockets([socket])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bothost.bots import Bot
+from bothost.config import BotConfig
 from bothost.delivery import Delivery, Outcome
 from bothost.lanes import Lane
 from bothost.pyrus.signature import sign
@@ -71,17 +71,10 @@ class Site:
         return answer
 
 
-def bot(name: str = "autoreply", path: str = "", **more: object) -> Bot:
-    """A bot as the web sees it."""
-    keys: dict[str, object] = {
-        "name": name,
-        "path": path or f"/{name}",
-        "secrets": (SECRET.encode(), OLD_SECRET.encode()),
-        "enabled": True,
-        "max_body_bytes": 1 << 20,
-        **more,
-    }
-    return Bot(SimpleNamespace(**keys), Lane(8))  # type: ignore[arg-type]
+def bot(name: str = "autoreply", path: str = "", **keys: Any) -> Bot:
+    """A bot with both secrets and room for a body of 1 MB."""
+    keys = {"secrets": (SECRET.encode(), OLD_SECRET.encode()), "max_body_bytes": 1 << 20, **keys}
+    return Bot(BotConfig(name=name, path=path or f"/{name}", **keys), Lane(8))
 
 
 async def read_answer(reader: asyncio.StreamReader, *, head: bool = False) -> tuple[int, dict[str, str], bytes]:

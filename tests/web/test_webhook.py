@@ -117,6 +117,13 @@ async def test_a_bot_that_is_switched_off_is_404(serve):
 
 
 @pytest.mark.gen_test
+async def test_a_bot_whose_section_has_no_usable_secret_is_503_and_nothing_of_it_is_verified(serve):
+    site = serve(bot(secrets=()))
+    assert (await site.ask(post(BODY)))[0] == 503
+    assert site.edge.deliveries == []
+
+
+@pytest.mark.gen_test
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "PATCH"])
 async def test_another_method_on_a_bots_path_is_405_and_names_the_right_one(serve, method):
     site = serve()

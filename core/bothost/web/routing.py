@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
@@ -23,6 +23,7 @@ BAD_REQUEST = Outcome(400, NOTHING, "bad-request")
 SIGNATURE = Outcome(403, NOTHING, "refused-signature")
 TOO_LARGE = Outcome(413, NOTHING, "too-large")
 SLOW = Outcome(408, NOTHING, "slow")
+BROKEN = Outcome(503, NOTHING, "unavailable")
 SHED = Outcome(503, NOTHING, "shed")
 HEALTHY = Outcome(200, b'{"status": "ok"}', "healthz")
 
@@ -46,6 +47,8 @@ def refusal(bot: Bot | None, head: RequestStartLine, headers: HTTPHeaders) -> Ou
     hosts = len(headers.get_list("Host"))
     if hosts != 1 and (hosts or head.version != "HTTP/1.0"):
         return BAD_REQUEST
+    if bot.verifier is None:
+        return BROKEN
     if announced(headers) > bot.config.max_body_bytes:
         return TOO_LARGE
     return None
@@ -84,11 +87,6 @@ class Proxies:
 
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """Empty: whoever connects is the proxy (a unix socket, loopback)."""
-
-    @classmethod
-    def of(cls, addresses: Iterable[str]) -> Proxies:
-        """From addresses and networks as bots.ini has them."""
-        return cls(tuple(ip_network(address, strict=False) for address in addresses))
 
     def sender(self, peer: str, forwarded: Iterable[str]) -> str:
         """The nearest address that is not a trusted proxy's, walking from `peer` back through X-Forwarded-For."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from http.client import responses
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from tornado import httputil
 
 from bothost.web import routing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tornado.http1connection import HTTP1Connection
 
     from bothost.bots import Bot, Registry
@@ -18,28 +20,25 @@ if TYPE_CHECKING:
     from bothost.web.limits import Lines
     from bothost.web.routing import Proxies
 
+    Receive = Callable[[Delivery], None]
+    """Takes a verified delivery, which is answered by its `respond`, at once or later."""
+    Refuse = Callable[[Bot | None, str, str, int], None]
+    """Told of a request that ends here: whose, from where, the word for it, its status."""
 
 NO_ADDRESS = "0.0.0.0"  # noqa: S104 - nothing is bound: what Tornado calls the peer of a unix socket
-
-
-class Pipeline(Protocol):
-    """Where verified deliveries and refusals go; implementations: `Dispatch`, and the tests' own."""
-
-    def receive(self, delivery: Delivery) -> None:
-        """Take a delivery; it answers by `delivery.respond`, at once or later."""
-
-    def refuse(self, bot: Bot | None, peer: str, word: str, status: int) -> None:
-        """Count and log a request that ends here; the web answers it."""
 
 
 class Front:
     """What every request of a listener needs. `registry` is replaced whole on reload."""
 
-    __slots__ = ("clock", "pipeline", "proxies", "registry")
+    __slots__ = ("clock", "proxies", "receive", "refuse", "registry")
 
-    def __init__(self, registry: Registry, pipeline: Pipeline, clock: Clock, proxies: Proxies | None = None) -> None:
+    def __init__(
+        self, registry: Registry, receive: Receive, refuse: Refuse, clock: Clock, proxies: Proxies | None = None
+    ) -> None:
         self.registry = registry
-        self.pipeline = pipeline
+        self.receive = receive
+        self.refuse = refuse
         self.clock = clock
         self.proxies = proxies
         """None: nobody's X-Forwarded-For counts."""
@@ -80,7 +79,7 @@ class Receiver(httputil.HTTPMessageDelegate):
         found = routing.find(front.registry.by_path, self.head.path)
         self.found = found
         refusal = routing.refusal(found, self.head, headers)
-        if refusal is not None or found is None:
+        if refusal is not None or found is None or found.verifier is None:
             self._end(refusal or routing.NOT_FOUND)
             if "Expect" in headers:
                 # it gets the answer instead of `100 Continue`, and sends no body
@@ -130,7 +129,7 @@ class Receiver(httputil.HTTPMessageDelegate):
         chunks = self.chunks
         self.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         self.chunks = []
-        self.front.pipeline.receive(self)
+        self.front.receive(self)
 
     def on_connection_close(self) -> None:
         """The sender went away in the middle of its request."""
@@ -195,7 +194,7 @@ class Receiver(httputil.HTTPMessageDelegate):
         self.lines.unverified -= self.held
         self.held = 0
         if outcome is not routing.HEALTHY:
-            self.front.pipeline.refuse(self.found, self.peer, outcome.word, outcome.status)
+            self.front.refuse(self.found, self.peer, outcome.word, outcome.status)
         self._write(outcome)
 
     def _write(self, outcome: Outcome) -> None:
