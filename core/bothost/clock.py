@@ -10,10 +10,15 @@ from __future__ import annotations
 import time
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Clock(Protocol):
@@ -32,7 +37,17 @@ class Clock(Protocol):
         """Wait in a thread until the event is set or the time is up; true if it is set."""
 
     def real_io(self) -> AbstractContextManager[object]:
-        """Held while a thread or a disk is waited for: virtual time stands still inside."""
+        """Held while a thread or a disk is waited for: virtual time stands still inside. Entered and left in any thread."""
+
+    def in_thread(self, work: Callable[P, T]) -> Callable[P, T]:
+        """The work that is about to be given to a thread: virtual time stands still from this call until it has returned.
+
+        What hands its result back (`call_soon_threadsafe`) belongs into the work itself, so that the loop has the result
+        before time may go on. In it `time.sleep` is virtual too.
+        """
+
+    def result(self, future: Future[T]) -> T:
+        """Wait in a thread for something that the loop will bring about: virtual time goes on meanwhile."""
 
 
 class SystemClock:
@@ -58,3 +73,11 @@ class SystemClock:
     def real_io(self) -> AbstractContextManager[object]:
         """See `Clock.real_io`; real time needs no mark."""
         return nullcontext()
+
+    def in_thread(self, work: Callable[P, T]) -> Callable[P, T]:
+        """See `Clock.in_thread`; real time needs no mark."""
+        return work
+
+    def result(self, future: Future[T]) -> T:
+        """See `Clock.result`."""
+        return future.result()

@@ -1,0 +1,105 @@
+"""The virtual clock: `bothost.clock.Clock` over a virtual loop."""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+import threading
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from bothost.testing.loop import START, VirtualLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+    from concurrent.futures import Future
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+BEGIN = datetime(2026, 1, 5, 9, tzinfo=UTC)
+"""A Monday morning."""
+
+
+class VirtualClock:
+    """Time that moves only when told, and as far as told; `loop` is the loop whose timers it turns."""
+
+    def __init__(self) -> None:
+        self.loop = VirtualLoop()
+        self._begin = BEGIN
+
+    def now(self) -> datetime:
+        """See `Clock.now`; starts at 2026-01-05 09:00 UTC."""
+        return self._begin + timedelta(seconds=round(self.loop.now - START, 6))
+
+    def monotonic(self) -> float:
+        """See `Clock.monotonic`: the loop's time."""
+        return self.loop.now
+
+    def boot(self) -> float:
+        """See `Clock.boot`."""
+        return self.loop.now
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        """See `Clock.wait`; virtual, and what the thread does afterwards holds the clock until its next wait."""
+        return self.loop.wait_for_event(event, seconds)
+
+    @contextmanager
+    def real_io(self) -> Iterator[None]:
+        """See `Clock.real_io`."""
+        caller = sys._getframe(2)
+        place = f"{caller.f_code.co_qualname} at {caller.f_code.co_filename}:{caller.f_lineno}"
+        hold = self.loop.outstanding.begin(None if self.loop.runs_here() else threading.get_ident(), place)
+        try:
+            yield
+        finally:
+            self.loop.outstanding.end(hold)
+
+    def in_thread(self, work: Callable[P, T]) -> Callable[P, T]:
+        """See `Clock.in_thread`."""
+        hold = self.loop.outstanding.begin(None, getattr(work, "__qualname__", repr(work)))
+
+        @functools.wraps(work)
+        def counted(*args: P.args, **kwargs: P.kwargs) -> T:
+            self.loop.outstanding.adopt(hold)
+            try:
+                return work(*args, **kwargs)
+            finally:
+                self.loop.outstanding.end(hold)
+
+        return counted
+
+    def result(self, future: Future[T]) -> T:
+        """See `Clock.result`."""
+        return self.loop.wait_in_thread(future)
+
+    def run(self, work: Coroutine[Any, Any, T], *, limit_s: float = 86_400.0) -> T:
+        """See `VirtualLoop.run`."""
+        return self.loop.run(work, limit_s=limit_s)
+
+    def advance(self, by: str | float | timedelta) -> None:
+        """Move the clock by seconds or `"61s"`, `"15m"`, `"2h"`, `"1d"`, running all that is due on the way."""
+        self.loop.advance(_seconds(by))
+
+    def set(self, moment: str | datetime) -> None:
+        """Put the wall clock to this moment (with a zone), as a person would: timers keep their distance, nothing on the way runs."""
+        there = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+        if there.tzinfo is None:
+            raise ValueError(f"{moment} has no zone: write 2026-03-01T08:00+03:00 or ...Z")
+        self.loop.refuse_nesting()
+        self._begin += there - self.now()
+        self.loop.settle()
+
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def _seconds(by: str | float | timedelta) -> float:
+    if isinstance(by, timedelta):
+        return by.total_seconds()
+    if isinstance(by, str):
+        parts = re.findall(r"([0-9.]+)(ms|[smhd])", by)
+        return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    return float(by)

@@ -1,0 +1,314 @@
+"""An event loop whose timers are virtual and whose I/O and threads are real.
+
+The clock jumps to the next timer only when nothing real is outstanding, and never beyond the horizon it was given. The
+loop is made without a policy and never set as current, so that other test plugins in the same process do not meet it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import selectors
+import threading
+import time
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
+
+from bothost.testing.outstanding import Hold, Outstanding, thread_whereabouts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+START = 1000.0
+"""Where `time()` begins: not 0, so that a forgotten value is not taken for the beginning."""
+SLICE_S = 0.05
+"""How long a wait for real work lasts before the limits are looked at again."""
+
+
+class Stuck(AssertionError):  # noqa: N818 - pytest shows the name; it says what happened
+    """Nothing can happen any more, or real work takes longer than it may; the text names what waits and where."""
+
+
+class Abandoned(BaseException):
+    """Raised in threads that still wait for the loop when it is closed; no `except Exception` of a handler may catch it."""
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """Turns only inside `run`, `advance` and `settle`. Not thread-safe but for `outstanding` and `call_soon_threadsafe`."""
+
+    def __init__(self) -> None:
+        self.now = START
+        self.horizon = START
+        self.io_grace_s = 0.2
+        self.real_limit_s = 10.0
+        self.failures: list[str] = []
+        self.outstanding = Outstanding(self._nudge)
+        self._turner = _Turner(self)
+        super().__init__(self._turner)
+        self._clock_resolution = 1e-6
+        self._own_descriptors = len(self._turner.get_map())
+        self._executor = _DaemonExecutor()
+        self._beats: dict[int, Hold] = {}
+        self._waited_for: set[concurrent.futures.Future[Any]] = set()
+
+    def time(self) -> float:
+        """Virtual seconds."""
+        return self.now
+
+    def run(self, work: Coroutine[Any, Any, T], *, limit_s: float = 86_400.0) -> T:
+        """Turn until the work is done, moving the clock as far as that needs, at most `limit_s`; then `settle`.
+
+        Raises Stuck where it cannot end, and what the work raises.
+        """
+        self.refuse_nesting(work)
+        call = self.create_task(work)
+        call.add_done_callback(self._stop)
+        self._turn(self.now + limit_s)
+        if not call.done():
+            raise Stuck(
+                f"nothing happened any more within {limit_s:g} s of virtual time; what waits:\n{self.waiting()}"
+            )
+        self.settle()
+        return call.result()
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock, running all that is due on the way, then `settle`."""
+        self.refuse_nesting()
+        if seconds < 0:
+            raise ValueError(f"the clock cannot go back ({seconds} s)")
+        self._turn(self.now + seconds)
+
+    def settle(self) -> None:
+        """Let what is under way at this instant end: everything but timers that lie ahead."""
+        self.refuse_nesting()
+        self._turn(self.now)
+
+    def sleep_in_thread(self, seconds: float) -> None:
+        """Sleep in a thread for virtual time. Raises Abandoned when the loop is closed meanwhile."""
+        woken: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self.call_soon_threadsafe(self.call_at, self.now + seconds, _wake, woken)
+        self.wait_in_thread(woken)
+
+    def wait_in_thread(self, future: concurrent.futures.Future[T]) -> T:
+        """Wait in a thread for a future that the loop will complete: the thread does not hold the clock meanwhile."""
+        self._waited_for.add(future)
+        try:
+            self.outstanding.lend(future)
+            return future.result()
+        except concurrent.futures.CancelledError:
+            if self.is_closed():
+                raise Abandoned from None
+            raise
+        finally:
+            self._waited_for.discard(future)
+
+    def wait_for_event(self, event: threading.Event, seconds: float) -> bool:
+        """Wait in a thread until the event is set or virtual time is up; true if it is set.
+
+        When the time is up the thread holds the clock until its next wait: what it does then takes no virtual time.
+        """
+        thread = threading.get_ident()
+        over: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+        def time_is_up() -> None:
+            if not over.done():
+                self._beats[thread] = self.outstanding.begin(thread, "Clock.wait")
+                over.set_result(None)
+                with event._cond:  # type: ignore[attr-defined]  # wakes the thread now, not at the end of its slice
+                    event._cond.notify_all()  # type: ignore[attr-defined]
+
+        try:
+            self.call_soon_threadsafe(self.call_at, self.now + seconds, time_is_up)
+        except RuntimeError:  # the loop is closed, and with it the test; what is left ends in real time
+            return event.wait(seconds)
+        self._end_beat(thread)  # only now that the next timer is the loop's
+        self._waited_for.add(over)
+        self.outstanding.lend(over)
+        while not (event.is_set() or over.done()):
+            event.wait(0.2)
+        self._waited_for.discard(over)
+        over.cancel()
+        return event.is_set()
+
+    def _end_beat(self, thread: int) -> None:
+        beat = self._beats.pop(thread, None)
+        if beat is not None:
+            self.outstanding.end(beat)
+
+    def runs_here(self) -> bool:
+        """Whether the calling thread is the one that turns this loop now."""
+        return asyncio._get_running_loop() is self
+
+    def run_in_executor(
+        self, executor: concurrent.futures.Executor | None, func: Callable[[*Ts], T], *args: *Ts
+    ) -> asyncio.Future[T]:
+        """As asyncio's, with the work counted, and in a daemon thread where no executor is given."""
+        hold = self.outstanding.begin(None, "run_in_executor")
+
+        def work() -> T:
+            self.outstanding.adopt(hold)
+            return func(*args)
+
+        future = (executor or self._executor).submit(work)
+        wrapped = asyncio.wrap_future(future, loop=self)
+        # After wrap_future: its callback hands the result to the loop, ours says that nothing is outstanding. The other
+        # way round the loop could see neither and jump.
+        future.add_done_callback(lambda _: self.outstanding.end(hold))
+        return wrapped
+
+    def waiting(self) -> str:
+        """What waits, one line a call: for messages."""
+        calls = sorted(asyncio.all_tasks(self), key=lambda call: call.get_name())
+        return "\n".join(f"  {_describe(call)}" for call in calls) or "  (no call at all)"
+
+    def refuse_nesting(self, work: Coroutine[Any, Any, Any] | None = None) -> None:
+        """Raise where another loop runs in this thread; the coroutine, if any, is closed first."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        if work is not None:
+            work.close()
+        raise RuntimeError(
+            "the bothost harness turns a loop of its own and cannot be used while another one runs: "
+            "write the test as a plain `def test_...`, not `async def`"
+        )
+
+    def close(self) -> None:
+        """Cancel what waits and close; threads that wait for the loop end with Abandoned, others are left, as daemons."""
+        if self.is_closed():
+            return
+        self.outstanding.forget_all()
+        self.io_grace_s = 0
+        calls = asyncio.all_tasks(self)
+        for call in calls:
+            call.cancel()
+        if calls:
+            self._turn(self.now)
+        for call in calls:
+            call._log_destroy_pending = False  # type: ignore[attr-defined]  # one that refuses to end is not worth a line
+        super().close()
+        for future in list(self._waited_for):
+            future.cancel()
+
+    def _turn(self, horizon: float) -> None:
+        self.horizon = horizon
+        self.run_forever()
+        if self.failures:
+            failures, self.failures = self.failures, []
+            raise AssertionError("\n".join(failures))
+
+    def _stop(self, _: object) -> None:
+        self.stop()
+
+    def _nudge(self) -> None:
+        if not self.runs_here() and not self.is_closed():
+            try:
+                self.call_soon_threadsafe(_nothing)
+            except RuntimeError:  # closed meanwhile: nobody waits any more
+                return
+
+    def wait_really(self, timeout: float | None, poll: Callable[[float], list[Any]]) -> list[Any]:
+        """What `select` does: real events if there are any, else wait for real work, else turn the clock.
+
+        Whether anything is outstanding is read before the poll: work that ended earlier has handed its result over before,
+        so the poll sees it.
+        """
+        busy = bool(self.outstanding)
+        events = poll(0)
+        if events or timeout == 0:
+            return events
+        if busy:
+            events = poll(SLICE_S)
+            if not events:
+                self._check_limit()
+            return events
+        if self.io_grace_s > 0 and len(self._turner.get_map()) > self._own_descriptors:
+            events = poll(self.io_grace_s)
+            if events:
+                return events
+        self._jump(timeout)
+        return events
+
+    def _jump(self, timeout: float | None) -> None:
+        target = self.horizon if timeout is None else round(self.now + timeout, 9)
+        if timeout is None or target > self.horizon:
+            self.stop()
+            target = self.horizon
+        self.now = max(self.now, target)
+
+    def _check_limit(self) -> None:
+        self.outstanding.forget_dead_threads()
+        hold = self.outstanding.oldest()
+        if hold is not None and time.monotonic() - hold.since > self.real_limit_s:
+            where = thread_whereabouts(hold)
+            self.outstanding.end(hold)
+            raise Stuck(
+                f"{where} has taken more than {self.real_limit_s:g} s of real time: waits in threads other than "
+                "time.sleep are real (bothost.real_limit changes the limit)"
+            )
+
+
+class _Turner(selectors.BaseSelector):
+    """The platform's selector; `select` asks the loop what to wait for."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+        self._real = selectors.DefaultSelector()
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        return self._loop.wait_really(timeout, self._real.select)
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._real.register(fileobj, events, data)
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._real.unregister(fileobj)
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._real.modify(fileobj, events, data)
+
+    def close(self) -> None:
+        self._real.close()
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        return self._real.get_map()
+
+
+class _DaemonExecutor(concurrent.futures.Executor):
+    """A daemon thread for each piece of work: one that hangs must not keep the test run from ending."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[T]:
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def work() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = fn(*args, **kwargs)
+            except Abandoned:
+                return
+            except BaseException as error:  # noqa: BLE001 - handed to the one who waits
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        threading.Thread(target=work, name="bothost-test", daemon=True).start()
+        return future
+
+
+def _nothing() -> None:
+    """Make the loop look again."""
+
+
+def _wake(woken: concurrent.futures.Future[None]) -> None:
+    if not woken.done():
+        woken.set_result(None)
+
+
+def _describe(call: asyncio.Task[Any]) -> str:
+    stack = call.get_stack(limit=1)
+    where = f" at {stack[0].f_code.co_filename}:{stack[0].f_lineno}" if stack else ""
+    return f"{call.get_name()}: {getattr(call.get_coro(), '__qualname__', call.get_coro())}{where}"

@@ -1,0 +1,140 @@
+"""What real work is under way (threads, disks), so that a virtual clock knows when it has to stand still."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import sysconfig
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+    from types import FrameType
+
+LIBRARIES = tuple({f"{path}/" for path in sysconfig.get_paths().values() if path} | {f"{Path(__file__).parents[1]}/"})
+
+
+class Hold:
+    """One piece of real work. `thread` is the thread that does it, or None where a coroutine waits for it."""
+
+    __slots__ = ("place", "since", "thread")
+
+    def __init__(self, thread: int | None, place: str) -> None:
+        self.thread = thread
+        self.place = place
+        self.since = time.monotonic()
+
+
+class Outstanding:
+    """Counts holds; used from any thread. `changed` is called, in the thread that did it, whenever the last hold ended."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._lock = threading.Lock()
+        self._holds: dict[Hold, None] = {}
+        self._changed = changed
+
+    def __bool__(self) -> bool:
+        return bool(self._holds)
+
+    def begin(self, thread: int | None, place: str) -> Hold:
+        """Count one more, until `end`."""
+        hold = Hold(thread, place)
+        with self._lock:
+            self._holds[hold] = None
+        return hold
+
+    def adopt(self, hold: Hold) -> None:
+        """Say that the present thread does the work of this hold from now on."""
+        hold.thread = threading.get_ident()
+        hold.since = time.monotonic()
+
+    def end(self, hold: Hold) -> None:
+        """Count one less. What the work hands to the loop must have been handed over before."""
+        with self._lock:
+            self._holds.pop(hold, None)
+            last = not self._holds
+        if last:
+            self._changed()
+
+    def lend(self, future: Future[Any]) -> None:
+        """Take the present thread's holds off the count until the future is done, for it is about to wait for the loop.
+
+        They are put back by the future's own callback, which runs before the loop can look at the count again.
+        """
+        thread = threading.get_ident()
+        mine: list[Hold] = []
+        over = False
+
+        def back(_: object) -> None:
+            nonlocal over
+            with self._lock:
+                over = True
+                for hold in mine:
+                    hold.since = time.monotonic()
+                    self._holds[hold] = None
+
+        future.add_done_callback(back)
+        with self._lock:
+            if not over:
+                mine += [hold for hold in self._holds if hold.thread == thread]
+                for hold in mine:
+                    del self._holds[hold]
+            last = bool(mine) and not self._holds
+        if last:
+            self._changed()
+
+    def counted(self, thread: int) -> bool:
+        """Whether this thread does work that is counted."""
+        with self._lock:
+            return any(hold.thread == thread for hold in self._holds)
+
+    def forget_dead_threads(self) -> None:
+        """Drop what belongs to threads that have ended without saying so."""
+        living = {thread.ident for thread in threading.enumerate()}
+        with self._lock:
+            for hold in [hold for hold in self._holds if hold.thread is not None and hold.thread not in living]:
+                del self._holds[hold]
+
+    def forget_all(self) -> None:
+        """Drop everything: at the end, when nobody waits for it any more."""
+        with self._lock:
+            self._holds.clear()
+
+    def oldest(self) -> Hold | None:
+        """The hold that has lasted longest, in real time."""
+        with self._lock:
+            return min(self._holds, key=lambda hold: hold.since, default=None)
+
+
+def whereabouts(frame: FrameType | None, fallback: str = "") -> str:
+    """Where a thread stands, for the author of a plugin: the outermost function and the innermost line of his own code.
+
+    Only what the loop or the thread was given to do is looked at; frames of bothost, the standard library and installed packages are passed over, unless there are no others.
+    """
+    own: list[FrameType] = []
+    innermost = frame
+    while frame is not None and frame.f_code is not asyncio.Handle._run.__code__:
+        if not is_library(frame.f_code.co_filename):
+            own.append(frame)
+        frame = frame.f_back
+    if own:
+        handler, place = own[-1], own[0]
+        return f"{handler.f_code.co_qualname} at {place.f_code.co_filename}:{place.f_lineno}"
+    if fallback or innermost is None:
+        return fallback
+    return f"{innermost.f_code.co_qualname} at {innermost.f_code.co_filename}:{innermost.f_lineno}"
+
+
+def is_library(filename: str) -> bool:
+    """Whether code of this file is bothost's, the standard library's or an installed package's."""
+    return filename.startswith(("<frozen", *LIBRARIES))
+
+
+def thread_whereabouts(hold: Hold) -> str:
+    """Where the work of a hold stands now."""
+    frame = sys._current_frames().get(hold.thread) if hold.thread is not None else None
+    return whereabouts(frame, hold.place)
