@@ -45,6 +45,10 @@ class Bot:
     state: BotState = field(default_factory=lambda: BotState("starting"))
     plugged: Plugged | None = None
     runner: Runner | None = None
+    user_id: int | None = None
+    """The bot's person id, as bodies last showed it."""
+    login: str = ""
+    """The login that calls of its own use: set in bots.ini, or learnt from bodies."""
 
     @property
     def name(self) -> str:
