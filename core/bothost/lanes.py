@@ -55,7 +55,7 @@ class Lane:
         """Bytes of the bodies that wait here; dispatch parks above its bound."""
         self._turns: dict[str, deque[Place]] = {}
         self._permit_line: deque[Place] = deque()
-        self._ahead: dict[str, int] = {}
+        self._ahead: dict[str, set[str]] = {}
 
     @property
     def waiting(self) -> int:
@@ -78,6 +78,12 @@ class Lane:
         line.append(place)
         self._next_turn(place.turn, line)
 
+    def ask_again(self, place: Place) -> None:
+        """Give the permit back but keep the turn, and stand in line for a permit once more."""
+        self._free_permit(place)
+        self._permit_line.append(place)
+        self._grant()
+
     def adopt(self, place: Place, turn: str | None, ready: Callable[[], None]) -> bool:
         """Give the holder of a permit the turn of the stored event it has claimed, before all who wait for it.
 
@@ -94,15 +100,20 @@ class Lane:
         line.appendleft(place)
         return True
 
-    def park(self, turn: str | None, count: int = 1) -> None:
-        """Count stored events that stand before later arrivals of this turn; negative when they have been claimed or ended."""
-        if turn is None:
+    def stand_ahead(self, turn: str | None, key: str) -> None:
+        """A stored event of this turn goes before all later arrivals."""
+        if turn is not None:
+            self._ahead.setdefault(turn, set()).add(key)
+
+    def went(self, turn: str | None, key: str) -> None:
+        """The stored event has been claimed or has ended; harmless for one that did not stand ahead."""
+        keys = self._ahead.get(turn) if turn is not None else None
+        if turn is None or keys is None:
             return
-        ahead = self._ahead.get(turn, 0) + count
-        if ahead > 0:
-            self._ahead[turn] = ahead
+        keys.discard(key)
+        if keys:
             return
-        self._ahead.pop(turn, None)
+        del self._ahead[turn]
         line = self._turns.get(turn)
         if line:
             self._next_turn(turn, line)

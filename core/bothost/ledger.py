@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from bothost.delivery import Delivery
-    from bothost.lanes import Place
+    from bothost.lanes import Lane, Place
     from bothost.pyrus.events import Envelope
     from bothost.store import Entry
 
@@ -50,7 +50,7 @@ class Live:
 
     __slots__ = (
         "attempt", "base", "body", "comment", "commit", "cut", "deferred", "entry", "envelope", "last", "phase", "place",
-        "start", "task", "token", "touched", "waiters",
+        "start", "task", "token", "touched", "waiters", "weight",
     )  # fmt: skip
 
     def __init__(self, base: str, entry: Entry) -> None:
@@ -80,6 +80,8 @@ class Live:
         self.touched = 0.0
         """When it was last delivered or changed, by the monotonic clock."""
         self.comment = entry.comment
+        self.weight: tuple[Lane, int] | None = None
+        """The lane in which its body counts as waiting, and how many bytes."""
 
     @property
     def open(self) -> bool:
@@ -140,6 +142,21 @@ class Ledger:
             if self.floors is not None and live.comment > self.floors.get(live.entry.bot, 0):
                 self.floors[live.entry.bot] = live.comment
         return len(gone)
+
+    def weigh(self, live: Live, lane: Lane, size: int) -> None:
+        """Count a waiting body, for the bot's bound and the host's."""
+        self.unweigh(live)
+        live.weight = (lane, size)
+        lane.waiting_bytes += size
+        self.waiting_bytes += size
+
+    def unweigh(self, live: Live) -> None:
+        """Its body waits no more."""
+        if live.weight is not None:
+            lane, size = live.weight
+            live.weight = None
+            lane.waiting_bytes -= size
+            self.waiting_bytes -= size
 
     def take_over(self, moved: Entry) -> Live | None:
         """Learn that the store moved an entry by itself; None where this process is ahead of that or does not know it."""

@@ -1,1 +1,1 @@
-"""Bytes to values and back: Pyrus's shapes without I/O, logging or a clock."""
+"""What Pyrus sends and takes, as values: no I/O, no logging, no clock."""

@@ -1,0 +1,177 @@
+"""What happens to deliveries that wait: acknowledged at `answer_within`, parked, told to come again, or waiting for another process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bothost.answers import ACKNOWLEDGED, BUSY, LATE, PARKED, UNRECORDED
+from bothost.errors import StoreAway
+from bothost.ledger import Waiter
+from bothost.means import stored_body, watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bothost.delivery import Delivery, Outcome
+    from bothost.ledger import Live
+    from bothost.means import Means
+    from bothost.store import Entry
+
+log = logging.getLogger("bothost.late")
+
+
+class Acks:
+    """Ends the waiting of deliveries whose answer is not there in time; nothing is acknowledged before its commit."""
+
+    def __init__(self, means: Means) -> None:
+        self._means = means
+        self.known: Callable[[Live], None] = lambda _live: None
+        """Told of a followed event that the other process has brought to an end."""
+        self.take_over: Callable[[Live], None] = lambda _live: None
+        """Told of a followed event whose owner is gone: it may be claimed."""
+
+    def join(self, live: Live, delivery: Delivery) -> None:
+        """Let a delivery wait for the event until its `answer_within`."""
+        waiter = Waiter(delivery)
+        live.waiters.append(waiter)
+        left_s = delivery.received + delivery.bot.config.answer_within_s - self._means.clock.monotonic()
+        waiter.timer = asyncio.get_running_loop().call_later(max(left_s, 0.0), self._time_is_up, live, waiter)
+
+    def park(self, live: Live) -> None:
+        """Journal a waiting event as ready and acknowledge it, as at `answer_within` but at once."""
+        if live.commit is None:
+            self._commit(live, parking=True)
+
+    def _time_is_up(self, live: Live, waiter: Waiter) -> None:
+        waiter.timer = None
+        config = waiter.delivery.bot.config
+        if waiter not in live.waiters:
+            return
+        if config.late == "retry" and not live.last:
+            self._dismiss(live, waiter, BUSY)
+        elif live.commit is None:
+            self._commit(live, parking=live.phase == "waiting")
+
+    def _dismiss(self, live: Live, waiter: Waiter, outcome: Outcome) -> None:
+        live.waiters.remove(waiter)
+        self._means.answers.give(waiter.delivery, outcome, live.entry.task, live.attempt)
+
+    def _commit(self, live: Live, *, parking: bool) -> None:
+        work = self._acknowledge(live, parking=parking)
+        live.commit = asyncio.get_running_loop().create_task(work)
+        live.commit.add_done_callback(watch)
+
+    async def _acknowledge(self, live: Live, *, parking: bool) -> None:
+        """Commit the door, then answer 200 `{}` to all; what is not committed in time is answered 503 and stays."""
+        means = self._means
+        due = list(live.waiters)
+        writing = asyncio.ensure_future(self._write(live, parking=parking))
+        done, _ = await asyncio.wait([writing], timeout=means.timing.commit_s)
+        live.commit = None
+        if not done:
+            writing.add_done_callback(lambda late: self._landed_late(live, late, parking=parking))
+            self._stays(live, due)
+            return
+        entry = writing.result()
+        if entry is None:
+            self._stays(live, due)
+        elif self._apply(live, entry, parking=parking):
+            means.answers.give_all(live, PARKED if parking else LATE)
+
+    async def _write(self, live: Live, *, parking: bool) -> Entry | None:
+        """The committed entry, or None where the journal cannot take it or says otherwise."""
+        store = self._means.store
+        entry = live.entry
+        try:
+            if live.phase == "foreign":
+                return await store.acknowledge(entry.id, seen=entry.seen, seen_at=entry.seen_at)
+            changes = {"door": "api", "status": 200, "updated": self._means.now()}
+            if parking:
+                changes |= {"state": "ready", "due": self._means.now()}
+            ours = msgspec.structs.replace(entry, **changes)
+            # a waiting event is not in the journal yet where claims come first: its first write checks nothing
+            return ours if await store.save(ours, stored_body(live)) else None
+        except StoreAway as error:
+            log.warning(
+                "not acknowledged, the journal is away: %s", error, extra={"bot": entry.bot, "task": entry.task}
+            )
+            return None
+
+    def _apply(self, live: Live, entry: Entry, *, parking: bool) -> bool:
+        """Make the committed door hold; False where the event has meanwhile got its answer by the response."""
+        if live.phase == "idle":
+            return False
+        if parking and live.phase == "waiting":
+            self._leave_line(live, entry)
+        elif live.phase == "foreign":
+            live.rest()
+        live.entry = entry if live.phase == "idle" else msgspec.structs.replace(live.entry, door="api", status=200)
+        return True
+
+    def _leave_line(self, live: Live, entry: Entry) -> None:
+        bot = self._means.find_bot(entry.bot)
+        self._means.ledger.unweigh(live)
+        if bot is not None and not self._means.store.claims_first:
+            bot.lane.stand_ahead(entry.turn, entry.id)
+        place = live.place
+        live.rest()
+        live.deferred = False
+        if place is not None:
+            place.leave()
+
+    def _stays(self, live: Live, due: list[Waiter]) -> None:
+        """The journal did not take it: those whose time is up come again, the event goes on as it was."""
+        for waiter in due:
+            if waiter in live.waiters:
+                waiter.stop()
+                self._dismiss(live, waiter, UNRECORDED)
+        if live.place is None and live.phase == "waiting":
+            self._means.ledger.unweigh(live)
+            live.rest()
+        elif live.deferred and live.place is not None:
+            live.deferred = False
+            live.place.ready()
+
+    def _landed_late(self, live: Live, writing: asyncio.Future[Entry | None], *, parking: bool) -> None:
+        """A commit that lands after all makes the event late for the next attempt."""
+        if writing.cancelled() or writing.exception() is not None:
+            return
+        entry = writing.result()
+        holds = entry is not None and live.phase == ("waiting" if parking else "running")
+        if entry is not None and holds and self._apply(live, entry, parking=parking):
+            self._means.answers.give_all(live, ACKNOWLEDGED)
+
+    def follow(self, live: Live) -> None:
+        """Wait with our deliveries for what another process does with the event."""
+        live.phase = "foreign"
+        live.task = asyncio.get_running_loop().create_task(self._follow(live))
+        live.task.add_done_callback(watch)
+
+    async def _follow(self, live: Live) -> None:
+        means = self._means
+        while live.waiters:
+            await means.store.wait_hint(min(0.25, means.timing.sweep_s))
+            try:
+                row = await means.store.find(live.entry.id)
+            except StoreAway:
+                continue
+            if row is None or not live.waiters:
+                continue
+            if row.door == "api":
+                live.entry = row
+                means.answers.give_all(live, ACKNOWLEDGED)
+            elif row.state == "ready":
+                live.entry = row
+                self.take_over(live)
+                return
+            elif row.state != "running":
+                live.entry = row
+                live.phase = "idle"
+                self.known(live)
+                return
+        if live.phase == "foreign":
+            live.phase = "idle"

@@ -1,0 +1,66 @@
+"""What deliveries are answered, and the one log line each of them gets."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from bothost.delivery import NOTHING, Outcome
+
+if TYPE_CHECKING:
+    from bothost.clock import Clock
+    from bothost.delivery import Delivery
+    from bothost.ledger import Live
+
+log = logging.getLogger("bothost.delivery")
+
+LATE = Outcome(200, NOTHING, "late")
+PARKED = Outcome(200, NOTHING, "parked")
+ACKNOWLEDGED = Outcome(200, NOTHING, "acknowledged", repeat=True)
+REPEAT = Outcome(200, NOTHING, "repeat", repeat=True)
+CANCELLED = Outcome(200, NOTHING, "cancelled", repeat=True)
+UNAVAILABLE = Outcome(503, NOTHING, "unavailable")
+BUSY = Outcome(503, NOTHING, "busy")
+UNRECORDED = Outcome(503, NOTHING, "unrecorded")
+
+
+class Count(Protocol):
+    """Takes the figures of an answered delivery; metrics.Metrics is one, and tests bring theirs."""
+
+    def delivery(self, bot: str, word: str, status: int, seconds: float) -> None:
+        """One delivery was answered."""
+
+
+class Answers:
+    """Gives outcomes to deliveries and says so."""
+
+    __slots__ = ("_clock", "_count")
+
+    def __init__(self, clock: Clock, count: Count) -> None:
+        self._clock = clock
+        self._count = count
+
+    def give(self, delivery: Delivery, outcome: Outcome, task: int, attempt: int) -> bool:
+        """Answer one delivery; False where its connection was gone."""
+        written = delivery.respond(outcome)
+        bot = delivery.bot.config.name
+        seconds = self._clock.monotonic() - delivery.received
+        word = outcome.word if written else "gone"
+        self._count.delivery(bot, word, outcome.status, seconds)
+        level = logging.INFO if outcome.status < 500 else logging.WARNING
+        if log.isEnabledFor(level):
+            extra = {"bot": bot, "task": task, "attempt": attempt, "outcome": word, "status": outcome.status}
+            extra["ms"] = round(seconds * 1000, 1)
+            if delivery.trace:
+                extra["traceparent"] = delivery.trace
+            log.log(level, "delivery", extra=extra)
+        return written
+
+    def give_all(self, live: Live, outcome: Outcome) -> bool:
+        """Answer all deliveries that wait for an event; whether any of them could be written."""
+        waiters, live.waiters = live.waiters, []
+        written = False
+        for waiter in waiters:
+            waiter.stop()
+            written |= self.give(waiter.delivery, outcome, live.entry.task, live.attempt)
+        return written

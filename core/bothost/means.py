@@ -1,0 +1,68 @@
+"""What the stages of an event's life share, as one value made in server.py."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bothost.errors import StoreAway
+from bothost.pyrus.events import without_token
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from bothost.answers import Answers
+    from bothost.api import Pyrus
+    from bothost.bots import Bot
+    from bothost.clock import Clock
+    from bothost.ledger import Ledger, Live
+    from bothost.store import Door, Entry, Store, Timing
+
+log = logging.getLogger("bothost.journal")
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """Store, memory, time and the bots in service: all that an event needs besides its own values."""
+
+    store: Store
+    ledger: Ledger
+    clock: Clock
+    answers: Answers
+    find_bot: Callable[[str], Bot | None]
+    """The bot of a name in the registry of this moment."""
+    pyrus_for: Callable[[Bot, Live], Pyrus | None]
+    timing: Timing
+
+    def now(self) -> float:
+        """The wall clock in epoch seconds, as the journal has it."""
+        return self.clock.now().timestamp()
+
+
+def stored_body(live: Live) -> bytes | None:
+    """What the journal keeps of a live entry's body: the bytes with the token masked; None where it has them already."""
+    if live.body is None and live.envelope is not None and live.envelope.body:
+        live.body = without_token(live.envelope.body, live.envelope.token)
+    return live.body
+
+
+async def save_surely(means: Means, entry: Entry, body: bytes | None = None, door: Door | None = None) -> bool:
+    """Write an entry that must not be forgotten: tried until it lands (True) or the fence refuses it (False)."""
+    pause_s = means.timing.retry_beat_s
+    while True:
+        try:
+            return await means.store.save(entry, body, door=door)
+        except StoreAway as error:
+            log.warning(
+                "the journal is away; %s is kept and written again: %s", entry.id, error, extra={"bot": entry.bot}
+            )
+        await means.store.wait_hint(pause_s)
+        pause_s = min(pause_s * 2, 2.0)
+
+
+def watch(task: asyncio.Task[None]) -> None:
+    """Say so where a background step of our own failed: that is a fault of bothost and must not be silent."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("a fault of bothost in %s", task.get_coro(), exc_info=error)

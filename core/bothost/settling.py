@@ -1,0 +1,107 @@
+"""What an entry becomes when its run has ended, by the state table: values in, a value out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bothost.delivery import NOTHING, Outcome
+from bothost.pyrus.replies import encode
+from bothost.rules import ErrorPolicy, after_failure
+
+if TYPE_CHECKING:
+    from bothost.config import BotConfig
+    from bothost.ledger import Live
+    from bothost.rules import Verdict
+    from bothost.runner import Failure, Ran
+    from bothost.store import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The entry as it stands after the run, what the waiting deliveries get, and what the log says of a failure."""
+
+    entry: Entry
+    outcome: Outcome
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When the run ended (epoch seconds), and how long an event stays unquiet after its last delivery."""
+
+    now: float
+    quiet_s: float
+
+
+def settle(live: Live, config: BotConfig, ran: Ran | None, moment: Moment) -> Settled:
+    """Decide what follows; `ran` None: the run was cut, and `live.cut` says why."""
+    if ran is None:
+        return _cut(live, config, moment)
+    entry = msgspec.structs.replace(live.entry, updated=moment.now, runs=live.entry.runs + 1)
+    if ran.failure is not None:
+        return _failed(entry, live, config, ran.failure, moment)
+    entry.error = ""
+    if entry.kind == "timer" or (entry.door == "api" and ran.reply == NOTHING):
+        entry.state, entry.answer = "answered", NOTHING
+        return Settled(entry, Outcome(200, NOTHING, "silent"))
+    entry.answer = ran.reply
+    if entry.door == "api":
+        entry.due = moment.now
+        return Settled(entry, Outcome(200, NOTHING, "late"))
+    entry.state, entry.status = "answered", 200
+    entry.delivered = bool(live.waiters)
+    entry.due = entry.seen_at + moment.quiet_s
+    return Settled(entry, Outcome(200, ran.reply, "silent" if ran.reply == NOTHING else "replied"))
+
+
+def error_reply(config: BotConfig) -> bytes:
+    """The comment that a bot's error text makes; nothing where it has none."""
+    if not config.error_text and not config.error_choice:
+        return NOTHING
+    reply = {"text": config.error_text, "approval_choice": config.error_choice}
+    return encode({key: value for key, value in reply.items() if value}, None)
+
+
+def policy_of(config: BotConfig) -> ErrorPolicy:
+    """A bot's rules for failed runs as a value."""
+    return ErrorPolicy(config.on_error, bool(config.error_text or config.error_choice))
+
+
+def _failed(entry: Entry, live: Live, config: BotConfig, failure: Failure, moment: Moment) -> Settled:
+    entry.error = f"{failure.text}\n{failure.trace}".rstrip()
+    if entry.kind == "timer":
+        entry.state = "failed"
+        return Settled(entry, Outcome(200, NOTHING, "failed"), entry.error)
+    verdict = after_failure(policy_of(config), failure, door=entry.door, last=live.last, runs=entry.runs)
+    return Settled(*_by_verdict(entry, verdict, config, moment), failure=entry.error)
+
+
+def _by_verdict(entry: Entry, verdict: Verdict, config: BotConfig, moment: Moment) -> tuple[Entry, Outcome]:
+    body = error_reply(config) if verdict.speaks else NOTHING
+    entry.status = verdict.status
+    if verdict.state == "held":
+        entry.state, entry.rerun, entry.due = "ready", "error", entry.seen_at + moment.quiet_s
+    elif verdict.state == "parked":
+        entry.state, entry.rerun, entry.due = "ready", "error", moment.now + verdict.due_in_s
+    elif verdict.state == "posting":
+        entry.answer, entry.failed, entry.due = body, True, moment.now
+    else:
+        entry.state, entry.failed = "failed", True
+        entry.answer = body if verdict.speaks else None
+    return entry, Outcome(verdict.status, body, "failed" if verdict.state == "failed" else verdict.state)
+
+
+def _cut(live: Live, config: BotConfig, moment: Moment) -> Settled:
+    entry = msgspec.structs.replace(live.entry, updated=moment.now)
+    if live.cut == "cancel":
+        entry.state, entry.error = "cancelled", "cancelled by the operator"
+        return Settled(entry, Outcome(200, NOTHING, "cancelled"))
+    entry.state, entry.rerun = "ready", "drain"
+    if entry.door == "api" or config.late == "post":
+        entry.door, entry.due = "api", moment.now
+        return Settled(entry, Outcome(200, NOTHING, "parked"))
+    entry.due = entry.seen_at + moment.quiet_s
+    return Settled(entry, Outcome(503, NOTHING, "held"))

@@ -1,0 +1,93 @@
+"""What is not for the bot: its own newest comment, and forms that are not in its list; and what bodies teach about a bot."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from bothost.pyrus.events import is_own
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bothost.bots import Bot
+    from bothost.clock import Clock
+    from bothost.pyrus.events import Envelope
+
+log = logging.getLogger("bothost.delivery")
+
+STEPS = 20_000
+"""Of how many tasks the last step is remembered; the journal knows the others."""
+HOUR_S = 3600.0
+
+
+class Sieve:
+    """Own comments and forms (delivery states, "Own comments, forms"); only keys not seen before come here."""
+
+    def __init__(self, clock: Clock, learnt: Callable[[str, str], None]) -> None:
+        self._clock = clock
+        self._learnt = learnt
+        """Told of a fact for the journal: `user:bot` or `login:bot`, and its value."""
+        self._steps: OrderedDict[tuple[str, int], int] = OrderedDict()
+        self._told: dict[tuple[str, int], float] = {}
+
+    def learn(self, bot: Bot, envelope: Envelope) -> None:
+        """Take the bot's person id, and its login where bots.ini sets none, from a verified body."""
+        user_id = envelope.user_id
+        if user_id is not None and user_id != bot.user_id:
+            bot.user_id = user_id
+            self._learnt(f"user:{bot.name}", str(user_id))
+            login = envelope.login_of(user_id)
+            if login and not bot.config.login and login != bot.login:
+                bot.login = login
+                self._learnt(f"login:{bot.name}", login)
+
+    def skips(self, bot: Bot, envelope: Envelope, step: int) -> str:
+        """Why the event is not for the bot: `own`, `form`; `ask` where only the journal can tell; empty: it is."""
+        if envelope.kind not in ("", "comment"):
+            return ""
+        if bot.config.own_comments == "skip" and is_own(envelope, bot.user_id):
+            if not step:
+                return "own"
+            last = self._steps.get((bot.name, envelope.task_id))
+            if last is None:
+                return "ask"
+            if last == step:
+                return "own"
+        if bot.config.forms and self._other_form(bot, envelope):
+            self._tell(bot, envelope, step)
+            return "form"
+        return ""
+
+    def ran(self, bot: Bot, task: int, step: int) -> None:
+        """The bot got an event of this task at this step (0: it was asked at none)."""
+        self.remember(bot, task, step)
+
+    def remember(self, bot: Bot, task: int, step: int) -> None:
+        """Know the step of the last event that the bot ran for a task."""
+        steps = self._steps
+        steps[bot.name, task] = step
+        steps.move_to_end((bot.name, task))
+        if len(steps) > STEPS:
+            steps.popitem(last=False)
+
+    def _other_form(self, bot: Bot, envelope: Envelope) -> bool:
+        form_id = envelope.task.form_id
+        if form_id is not None:
+            return form_id not in bot.config.forms
+        return envelope.task.create_date is not None
+
+    def _tell(self, bot: Bot, envelope: Envelope, step: int) -> None:
+        """One info line per form and hour; a warning where the bot is waited for."""
+        form_id = envelope.task.form_id or 0
+        now = self._clock.monotonic()
+        if now - self._told.get((bot.name, form_id), -HOUR_S) < HOUR_S:
+            return
+        self._told[bot.name, form_id] = now
+        extra = {"bot": bot.name, "task": envelope.task_id}
+        what = f"form {form_id} is not in `forms`" if form_id else "simple tasks are not in `forms`"
+        if step:
+            log.warning("%s, yet the bot is asked to decide there at step %d", what, step, extra=extra)
+        else:
+            log.info("%s: skipped", what, extra=extra)

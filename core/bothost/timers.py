@@ -1,0 +1,131 @@
+"""Ticks of `@every` and `@cron`: every host computes them and puts them into the journal, whose key makes each run once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim
+
+from bothost.errors import StoreAway
+from bothost.means import watch
+from bothost.store import Entry, Filter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bothost.bots import Bot, Registry
+    from bothost.means import Means
+    from bothost.plugins import TimerSpec
+
+log = logging.getLogger("bothost.timers")
+
+MAKE_UP_S = 3600.0
+"""A tick missed while no host was up is made up for only if it is younger than this, and than one interval."""
+LOOK_S = 60.0
+"""The longest sleep: the wall clock may have been set meanwhile."""
+
+
+def following(spec: TimerSpec, after: datetime) -> datetime:
+    """The first tick after a moment (aware): multiples of the interval since 1970 UTC, or what cronsim computes."""
+    if spec.kind == "every":
+        period = spec.period_s
+        return datetime.fromtimestamp((after.timestamp() // period + 1) * period, UTC)
+    return next(CronSim(spec.when, after.astimezone(ZoneInfo(spec.tz)))).astimezone(UTC)
+
+
+def newest(spec: TimerSpec, now: datetime) -> datetime | None:
+    """The newest tick not after `now` that is young enough to be made up for; None where there is none."""
+    if spec.kind == "every":
+        period = spec.period_s
+        tick = datetime.fromtimestamp(now.timestamp() // period * period, UTC)
+        return tick if (now - tick).total_seconds() < min(period, MAKE_UP_S) else None
+    tick = following(spec, now - timedelta(seconds=MAKE_UP_S))
+    last: datetime | None = None
+    while tick <= now:
+        last, tick = tick, following(spec, tick)
+    return last
+
+
+class Timers:
+    """Puts the ticks of all bots in service into the journal as they fall due."""
+
+    def __init__(self, means: Means, registry: Callable[[], Registry]) -> None:
+        self._means = means
+        self._registry = registry
+        self._next: dict[tuple[str, str], datetime] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Make up for what was missed, then keep ticking."""
+        for bot, spec in self._specs():
+            await self._make_up(bot, spec)
+        self._task = asyncio.get_running_loop().create_task(self._tick_on())
+        self._task.add_done_callback(watch)
+
+    async def stop(self) -> None:
+        """No more ticks."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def _specs(self) -> list[tuple[Bot, TimerSpec]]:
+        bots = self._registry().by_name.values()
+        return [(bot, spec) for bot in bots if bot.plugged and bot.state.serves for spec in bot.plugged.timers]
+
+    async def _tick_on(self) -> None:
+        clock = self._means.clock
+        while True:
+            now = clock.now()
+            due_in_s = LOOK_S
+            for bot, spec in self._specs():
+                key = (bot.name, spec.name)
+                tick = self._next.get(key) or following(spec, now - timedelta(microseconds=1))
+                if tick <= now:
+                    await self.put(bot, spec, tick)
+                    tick = following(spec, max(tick, now - timedelta(seconds=1)))
+                self._next[key] = tick
+                due_in_s = min(due_in_s, (tick - now).total_seconds())
+            await asyncio.sleep(max(due_in_s, 0.001))
+
+    async def put(self, bot: Bot, spec: TimerSpec, tick: datetime) -> Entry | None:
+        """Put one tick into the journal; the entry, or None where another host did it, or the journal is away."""
+        now = self._means.now()
+        epoch = int(tick.timestamp())
+        entry = Entry(
+            id=f"timer:{bot.name}:{spec.name}:{epoch}", bot=bot.name, kind="timer", door="api",
+            turn=f"timer:{spec.name}", due=tick.timestamp(), created=now, updated=now,
+        )  # fmt: skip
+        try:
+            if await self._means.store.find(entry.id) is not None:
+                return None
+            if await self._runs_still(bot, spec):
+                entry.state, entry.error = "cancelled", "skipped: the tick before it still runs"
+                log.warning("timer %s: %s", spec.name, entry.error, extra={"bot": bot.name})
+            return entry if await self._means.store.save(entry, b"") else None
+        except StoreAway as error:
+            log.warning(
+                "timer %s: tick of %s lost, the journal is away: %s", spec.name, tick, error, extra={"bot": bot.name}
+            )
+            return None
+
+    async def _runs_still(self, bot: Bot, spec: TimerSpec) -> bool:
+        want = Filter(bot=bot.name, kind="timer", states=("ready", "running"), limit=1000)
+        prefix = f"timer:{bot.name}:{spec.name}:"
+        return any(row.id.startswith(prefix) for row in await self._means.store.list(want))
+
+    async def _make_up(self, bot: Bot, spec: TimerSpec) -> None:
+        """Of the ticks missed while no host was up only the newest, and only where the timer had run before."""
+        tick = newest(spec, self._means.clock.now())
+        if tick is None:
+            return
+        try:
+            rows = await self._means.store.list(Filter(bot=bot.name, kind="timer", limit=1000))
+        except StoreAway:
+            return
+        prefix = f"timer:{bot.name}:{spec.name}:"
+        if any(row.id.startswith(prefix) for row in rows):
+            await self.put(bot, spec, tick)
