@@ -15,7 +15,7 @@ from bothost.api.call import Call, Home, Page, Pages, call
 from bothost.api.register import LONGEST_PAGE, Window
 from bothost.pyrus import answers, calls, replies
 from bothost.pyrus.answers import Catalog, Contacts, Form, Profile, Upload
-from bothost.pyrus.events import File, Task
+from bothost.pyrus.parts import File
 
 if TYPE_CHECKING:
     import os
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bothost.clock import Clock
     from bothost.pyrus.calls import Request, Response
     from bothost.pyrus.replies import Reply
+    from bothost.pyrus.task import Task
 
 __all__ = ["Call", "Catalog", "Contacts", "Form", "Page", "Pages", "Profile", "Pyrus", "Sender", "Upload", "call"]
 
@@ -114,7 +115,8 @@ class Pyrus:
         """Send a file (a path, bytes, or a file open for reading bytes) and get what a reply's `attachments` take."""
         outgoing = await files.outgoing(self._clock, source, name)
         self._home.begin()
-        return answers.uploaded((await self._sender.send(outgoing.request, outgoing.content)).body)
+        response = await self._sender.send(outgoing.request, outgoing.content)
+        return answers.uploaded(response.body, outgoing.name)
 
     @overload
     def download(self, file: File | int, *, to: None = None) -> Pages[bytes]: ...
