@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
+from bothost.pyrus.signature import Verifier
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -49,6 +51,11 @@ class Bot:
     """The bot's person id, as bodies last showed it."""
     login: str = ""
     """The login that calls of its own use: set in bots.ini, or learnt from bodies."""
+    verifier: Verifier | None = field(init=False, repr=False)
+    """Made once from the secrets, for to begin a verification is then a copy. None: the section is broken and has none."""
+
+    def __post_init__(self) -> None:
+        self.verifier = Verifier(self.config.secrets) if self.config.secrets else None
 
     @property
     def name(self) -> str:

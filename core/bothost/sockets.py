@@ -1,0 +1,111 @@
+"""Listening sockets: bound here, taken from systemd or from the supervisor, and unix sockets without a gap."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BACKLOG = 1024
+
+
+def bind_tcp(address: str, port: int) -> list[socket.socket]:
+    """Listen on every address that a name stands for ("" or "*": on all); with port 0 all get the same free one.
+
+    Raises OSError, which names the address.
+    """
+    bound: list[socket.socket] = []
+    try:
+        for family, place in _places(address, port):
+            if port == 0 and bound:
+                place = (place[0], bound[0].getsockname()[1], *place[2:])  # noqa: PLW2901
+            bound.append(_bind_one(family, place))
+    except OSError as problem:
+        for one in bound:
+            one.close()
+        raise OSError(problem.errno, f"cannot listen on {address or '*'}:{port}: {problem.strerror}") from problem
+    return bound
+
+
+def _places(address: str, port: int) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
+    host = None if address in ("", "*") else address
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    places: dict[tuple[socket.AddressFamily, tuple[Any, ...]], None] = {}
+    for family, _kind, _proto, _name, place in sorted(found, key=lambda each: each[0]):
+        if family in (socket.AF_INET, socket.AF_INET6):
+            places[(family, place)] = None
+    return list(places)
+
+
+def _bind_one(family: socket.AddressFamily, place: tuple[Any, ...]) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # 0.0.0.0 and :: of one port can stand side by side only so
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.setblocking(False)
+        made.bind(place)
+        made.listen(BACKLOG)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class UnixSocket:
+    """A listening unix socket and the file it made, so that only this file is taken away at the end."""
+
+    socket: socket.socket
+    path: Path
+    inode: tuple[int, int]
+
+    def unlink(self) -> None:
+        """Remove the file, unless another host has put its own socket there meanwhile."""
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return
+        if (found.st_dev, found.st_ino) == self.inode:
+            self.path.unlink(missing_ok=True)
+
+
+def bind_unix(path: Path) -> UnixSocket:
+    """Listen at `path`, mode 0660 from its first moment; a socket that stands there is replaced without a gap.
+
+    Sets the process's umask for a moment: to be called before threads make files. Raises OSError, also where something
+    that is no socket stands at `path`.
+    """
+    if path.exists() and not stat.S_ISSOCK(path.stat().st_mode):
+        raise FileExistsError(f"{path} exists and is no socket")
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.unlink(missing_ok=True)
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o117)
+    try:
+        made.setblocking(False)
+        made.bind(str(beside))
+        made.listen(BACKLOG)
+        found = beside.stat()
+        beside.rename(path)
+    except OSError:
+        made.close()
+        beside.unlink(missing_ok=True)
+        raise
+    finally:
+        os.umask(before)
+    return UnixSocket(made, path, (found.st_dev, found.st_ino))
+
+
+def adopt(descriptor: int) -> socket.socket:
+    """A listening socket inherited as a file descriptor; its own children do not get it."""
+    os.set_inheritable(descriptor, False)
+    adopted = socket.socket(fileno=descriptor)
+    adopted.setblocking(False)
+    return adopted

@@ -1,0 +1,1 @@
+"""HTTP in and out: translates between connections and values, and decides nothing."""

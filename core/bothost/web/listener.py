@@ -1,0 +1,86 @@
+"""The public listener: Tornado's HTTPServer with our delegate, limits on connections and time, and a TLS context to swap."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from typing import TYPE_CHECKING, Any, cast
+
+from tornado.httpserver import HTTPServer
+
+from bothost.errors import ConfigError, Problem
+from bothost.web.limits import Limits, Lines
+from bothost.web.webhook import Front, Receiver
+
+if TYPE_CHECKING:
+    from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
+    from tornado.httputil import HTTPConnection, HTTPMessageDelegate
+    from tornado.iostream import IOStream
+
+MAX_HEAD_BYTES = 16384
+NO_LIMIT = 1 << 62
+
+
+class Listener(HTTPServer):
+    """Serves the webhook on the sockets it is given (`add_sockets`). To be made and used on a running loop."""
+
+    def initialize(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: Tornado calls this before `__init__`, which does the work with types."""
+
+    def __init__(self, front: Front, limits: Limits, tls: ssl.SSLContext | None = None) -> None:
+        # Body sizes are the receiver's business: Tornado's own limit answers 400 and resets the connection.
+        # (read_chunk_size stays as it is); time limits are kept by the sweep, which costs a request nothing
+        HTTPServer.initialize(self, self, ssl_options=tls, max_body_size=NO_LIMIT, max_header_size=MAX_HEAD_BYTES)
+        self.conn_params.header_timeout = None
+        self.front = front
+        self.lines = Lines(limits, front.clock)
+        self._sweeper = asyncio.get_running_loop().call_later(limits.sweep_s, self._sweep)
+
+    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+        """Take a connection, or close the one that has waited longest where there are too many."""
+        self.lines.accepted(stream)
+        if not stream.closed():
+            super().handle_stream(stream, address)
+
+    def start_request(self, _server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
+        """The delegate for the next request of a connection."""
+        connection = cast("HTTP1Connection", request_conn)
+        self.lines.awaits_head(connection.stream)
+        return Receiver(self.front, self.lines, connection)
+
+    def on_close(self, server_conn: object) -> None:
+        """A connection has ended."""
+        super().on_close(server_conn)
+        self.lines.closed(cast("HTTP1ServerConnection", server_conn).stream)
+
+    def use_tls(self, context: ssl.SSLContext) -> None:
+        """Serve new connections by another certificate; those that are open go on."""
+        self.ssl_options = context
+
+    async def leave(self, grace_s: float = 2.0) -> None:
+        """Stop accepting, close what is idle after an answer, give those without a first request `grace_s`, then close all."""
+        self.stop()
+        self.lines.leave()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                await self.lines.empty.wait()
+        self._sweeper.cancel()
+        await self.close_all_connections()
+
+    def _sweep(self) -> None:
+        self._sweeper = asyncio.get_running_loop().call_later(self.lines.limits.sweep_s, self._sweep)
+        self.lines.sweep()
+
+
+def tls_context(certfile: str, keyfile: str) -> ssl.SSLContext:
+    """A fresh context: to load into a live one with a wrong key breaks every handshake. Raises ConfigError."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        # the password is given so that an encrypted key is an error and not a question on the terminal
+        context.load_cert_chain(certfile, keyfile or None, password=lambda: "")
+    except (OSError, ValueError) as problem:
+        text = f"certificate {certfile} with key {keyfile or certfile} cannot be used: {problem}"
+        raise ConfigError((Problem(text, section="host", key="certfile"),)) from problem
+    return context
