@@ -10,16 +10,20 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from bothost.errors import CallError, ConfigError, PluginError, Problem, RateLimited
+import msgspec
+
+from bothost.errors import CallError, CallUnsent, ConfigError, PluginError, Problem, RateLimited
+from bothost.pyrus.calls import Request
 from bothost.runner import Failure, Ran
-from bothost.wire import Answer, CallWire, Cancel, Ended, Frame, Hello, RanWire, Ready, RunWire, Wire
+from bothost.wire import Answer, CallWire, Cancel, Ended, Frame, Hello, Piece, Pull, RanWire, Ready, RunWire, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
-    from bothost.api import Pyrus
+    from bothost.api import Pyrus, Sender
     from bothost.clock import Clock
     from bothost.event import Context
     from bothost.plugin_api import Tick
@@ -40,7 +44,7 @@ BACKOFF_S = (0.2, 1.0, 5.0)
 class Pending:
     """A run that a child is at."""
 
-    __slots__ = ("ended", "future", "plain_limit", "pyrus")
+    __slots__ = ("ended", "future", "pyrus")
 
     def __init__(self, future: asyncio.Future[Ran], ended: Callable[[], None], pyrus: Pyrus | None) -> None:
         self.future = future
@@ -58,6 +62,7 @@ class Child:
         self.runs: dict[int, Pending] = {}
         self.ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
         self.calls: set[asyncio.Task[None]] = set()
+        self.streams: dict[int, asyncio.Queue[Pull | Piece]] = {}
         self.killed_for = ""
         """Why the host itself ended it."""
 
@@ -89,6 +94,8 @@ class Child:
             task = asyncio.get_running_loop().create_task(self._call(frame))
             self.calls.add(task)
             task.add_done_callback(self.calls.discard)
+        elif isinstance(frame, Pull | Piece):
+            self.streams[frame.number].put_nowait(frame)
         elif isinstance(frame, Ready) and not self.ready.done():
             self.ready.set_result(frame)
 
@@ -105,21 +112,46 @@ class Child:
     async def _call(self, frame: CallWire) -> None:
         """Make an API call for the child: token, rate limit and fence are the host's."""
         run = self.runs.get(frame.run)
-        pyrus = run.pyrus if run is not None else None
-        if pyrus is None:
-            self.wire.send(Answer(frame.number, error="CallUnsent", text="the run is over, or the bot has no API access"))
-            return
+        self.streams[frame.number] = asyncio.Queue()
         try:
-            async for answer in pyrus.for_child(frame.number, frame.request, frame.content):
+            if run is None or run.pyrus is None:
+                raise CallUnsent("the run is over, or its bot has no API access")
+            async for answer in self._answers(frame, run.pyrus.sender):
                 self.wire.send(answer)
-        except RateLimited as error:
-            late = Answer(
-                frame.number, error="RateLimited", text=str(error), status=error.status, retry_after_s=error.retry_after_s
-            )
-            self.wire.send(late)
         except CallError as error:
-            name = type(error).__name__
-            self.wire.send(Answer(frame.number, error=name, text=str(error), status=error.status, code=error.code))
+            retry_after_s = error.retry_after_s if isinstance(error, RateLimited) else 0.0
+            self.wire.send(
+                Answer(
+                    frame.number, error=type(error).__name__, text=str(error), status=error.status, code=error.code,
+                    retry_after_s=retry_after_s,
+                )
+            )  # fmt: skip
+        finally:
+            del self.streams[frame.number]
+
+    async def _answers(self, frame: CallWire, sender: Sender) -> AsyncIterator[Answer]:
+        number = frame.number
+        request = msgspec.convert(frame.request, Request)
+        if request.stream == "down":
+            async with aclosing(sender.stream(request)) as pieces:  # type: ignore[type-var]
+                async for piece in pieces:
+                    yield Answer(number, body=piece, more=True)
+                    await self.streams[number].get()
+            yield Answer(number)
+            return
+        response = await sender.send(request, (lambda: self._pulled(number)) if frame.sends else None)
+        yield Answer(number, status=response.status, headers=dict(response.headers), body=response.body)
+
+    async def _pulled(self, number: int) -> AsyncIterator[bytes]:
+        """The body that the child sends, anew for each try."""
+        anew = True
+        while True:
+            self.wire.send(Pull(number, anew=anew))
+            anew = False
+            piece = await self.streams[number].get()
+            if not isinstance(piece, Piece) or not piece.body:
+                return
+            yield piece.body
 
     def lost(self) -> None:
         """The wire has closed or the process has ended: every run in it has died."""
@@ -130,6 +162,8 @@ class Child:
         cause = self.killed_for or self.process.ended.result()
         if not self.ready.done():
             self.ready.set_result(Ready(error=f"its process died while it started: {cause}"))
+        for call in self.calls:
+            call.cancel()
         runs, self.runs = self.runs, {}
         for run in runs.values():
             if not run.future.done():
@@ -160,7 +194,7 @@ class ChildRunner:
 
     async def open(self) -> None:
         """Have a child load the plugin and report; it ends then. Raises PluginError or ConfigError as the host would."""
-        probe = _with(self._hello, probe=True)
+        probe = msgspec.structs.replace(self._hello, probe=True)
         try:
             child = await Child.start(self._spawner, probe)
             async with asyncio.timeout(READY_S):
@@ -266,12 +300,6 @@ class ChildRunner:
     def held(self) -> tuple[str, ...]:
         """See `Runner.held`; a child's threads end with it."""
         return ()
-
-
-def _with(hello: Hello, *, probe: bool) -> Hello:
-    import msgspec
-
-    return msgspec.structs.replace(hello, probe=probe)
 
 
 def _raise(bot: str, ready: Ready) -> None:

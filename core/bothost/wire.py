@@ -97,7 +97,8 @@ class CallWire(msgspec.Struct, tag="call", frozen=True):
     number: int
     run: int
     request: dict[str, Any]
-    content: bytes | None = None
+    sends: bool = False
+    """The body comes in pieces, each when the host pulls."""
 
 
 class Answer(msgspec.Struct, tag="answer", frozen=True):
@@ -108,13 +109,29 @@ class Answer(msgspec.Struct, tag="answer", frozen=True):
     headers: dict[str, str] = {}
     body: bytes = b""
     more: bool = False
+    """A piece of a stream; the child pulls the next one."""
     error: str = ""
     text: str = ""
     code: str = ""
     retry_after_s: float = 0.0
 
 
-Frame = Hello | Ready | RunWire | Cancel | RanWire | Ended | CallWire | Answer
+class Pull(msgspec.Struct, tag="pull", frozen=True):
+    """Ask for the next piece of a call's stream, from whoever has it: no piece is sent that nobody waits for."""
+
+    number: int
+    anew: bool = False
+    """From its beginning: the call is tried again."""
+
+
+class Piece(msgspec.Struct, tag="piece", frozen=True):
+    """A piece of the body that a child sends up; an empty one ends it."""
+
+    number: int
+    body: bytes = b""
+
+
+Frame = Pull | Piece | Hello | Ready | RunWire | Cancel | RanWire | Ended | CallWire | Answer
 _decoder = msgspec.msgpack.Decoder(Frame)
 _encoder = msgspec.msgpack.Encoder()
 
