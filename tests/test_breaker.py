@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+
+import pytest
 
 from bothost.breaker import TO_ANY, TO_BOTS, WINDOW_S, Breaker
 from bothost.ledger import Live
 from bothost.pyrus.events import decode
 from bothost.store import Entry
 from bothost.testing.clock import VirtualClock
+
+
+@pytest.fixture
+def clock() -> Iterator[VirtualClock]:
+    clock = VirtualClock()
+    yield clock
+    clock.loop.close()
 
 
 def event(task: int, author: dict) -> Live:
@@ -18,9 +28,9 @@ def event(task: int, author: dict) -> Live:
     return live
 
 
-def test_thirty_replies_to_bots_are_borne_and_the_next_pauses_the_task() -> None:
+def test_thirty_replies_to_bots_are_borne_and_the_next_pauses_the_task(clock: VirtualClock) -> None:
     told: list[tuple[str, str]] = []
-    breaker = Breaker(VirtualClock(), lambda fact, reason: told.append((fact, reason)))
+    breaker = Breaker(clock, lambda fact, reason: told.append((fact, reason)))
     for _ in range(TO_BOTS):
         breaker.count(event(7, {"id": 5, "type": "bot"}))
     assert not breaker.holds("bot", 7)
@@ -30,8 +40,8 @@ def test_thirty_replies_to_bots_are_borne_and_the_next_pauses_the_task() -> None
     assert [fact for fact, _ in told] == ["pause:bot:7"]
 
 
-def test_replies_to_people_are_borne_longer() -> None:
-    breaker = Breaker(VirtualClock(), lambda _fact, _reason: None)
+def test_replies_to_people_are_borne_longer(clock: VirtualClock) -> None:
+    breaker = Breaker(clock, lambda _fact, _reason: None)
     for _ in range(TO_ANY):
         breaker.count(event(7, {"id": 5, "type": "user"}))
     assert not breaker.holds("bot", 7)
@@ -39,8 +49,7 @@ def test_replies_to_people_are_borne_longer() -> None:
     assert breaker.holds("bot", 7)
 
 
-def test_replies_longer_ago_than_the_window_do_not_count() -> None:
-    clock = VirtualClock()
+def test_replies_longer_ago_than_the_window_do_not_count(clock: VirtualClock) -> None:
     breaker = Breaker(clock, lambda _fact, _reason: None)
     for _ in range(TO_BOTS):
         breaker.count(event(7, {"id": 5, "type": "bot"}))
@@ -50,8 +59,8 @@ def test_replies_longer_ago_than_the_window_do_not_count() -> None:
     assert not breaker.holds("bot", 7)
 
 
-def test_an_operators_resume_begins_the_count_anew() -> None:
-    breaker = Breaker(VirtualClock(), lambda _fact, _reason: None)
+def test_an_operators_resume_begins_the_count_anew(clock: VirtualClock) -> None:
+    breaker = Breaker(clock, lambda _fact, _reason: None)
     breaker.read({"pause:bot:7": "looped", "pause:bot": "whole bot", "login:bot": "x"})
     assert breaker.holds("bot", 7)
     breaker.read({})
