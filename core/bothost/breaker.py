@@ -74,7 +74,9 @@ class Breaker:
         what = f"{to_bots} replies to bots" if to_bots > TO_BOTS else f"{to_any} replies"
         reason = f"{what} in task {task} within {WINDOW_S / 60:.0f} minutes: it talks to itself or another bot"
         self.paused = {**self.paused, key: reason}
-        log.error("paused for task %d: %s; `bothost resume %s --task %d` goes on", task, reason, bot, task, extra={"bot": bot})
+        log.error(
+            "paused for task %d: %s; `bothost resume %s --task %d` goes on", task, reason, bot, task, extra={"bot": bot}
+        )
         self._pause(f"pause:{bot}:{task}", reason)
 
 

@@ -201,7 +201,9 @@ class ChildRunner:
                 ready = await child.ready
         except TimeoutError:
             child.end("it did not load its plugin in time")
-            raise PluginError(f"[bot:{self._hello.bot}] its process did not load the plugin within {READY_S:.0f} s") from None
+            raise PluginError(
+                f"[bot:{self._hello.bot}] its process did not load the plugin within {READY_S:.0f} s"
+            ) from None
         except OSError as error:
             raise PluginError(f"[bot:{self._hello.bot}] no process can be started: {error}") from error
         _raise(self._hello.bot, ready)
@@ -221,7 +223,12 @@ class ChildRunner:
         """See `Runner.tick`."""
         self._numbers += 1
         wanted = RunWire(
-            self._numbers, timer=timer, due=tick.due.timestamp(), rerun=tick.rerun, limit_s=limit_s, calls=pyrus is not None
+            self._numbers,
+            timer=timer,
+            due=tick.due.timestamp(),
+            rerun=tick.rerun,
+            limit_s=limit_s,
+            calls=pyrus is not None,
         )
         return await self._have_run(wanted, pyrus, ended)
 
