@@ -310,7 +310,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(json_values, json_values)
 def test_any_json_is_an_event_or_refused(value: object, task: object) -> None:
     for sent in (
@@ -325,7 +325,7 @@ def test_any_json_is_an_event_or_refused(value: object, task: object) -> None:
             assert not isinstance(sent, dict) or "task_id" not in sent or type(sent["task_id"]) is not int
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=60), st.integers(0, 4000), st.integers(0, 60))
 def test_any_bytes_are_an_event_or_refused(noise: bytes, start: int, length: int) -> None:
     right = DELIVERIES[8].read_bytes()
