@@ -1,0 +1,134 @@
+"""What may be shown: known secrets and tokens are replaced, and characters that cannot be seen are made visible."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from urllib.parse import quote
+
+MASK = "•••"
+_ANCHOR = 8
+_SHORTEST_HIT = 8
+_RUN = re.compile(r"\S+")
+# C0 and C1 controls, zero-width and bidi marks, line and paragraph separators, lone surrogates
+_UNSEEN = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\ufff9-\ufffb]"
+)
+_UNSEEN_BUT_LINES = re.compile(_UNSEEN.pattern.replace(r"\x00-\x1f", r"\x00-\x08\x0b-\x1f"))
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+# What looks like a token or password although nobody registered it
+_LOOKS_SECRET = re.compile(
+    r"""(?P<key>["']?(?:access_token|security_key)["']?\s*[:=]\s*["']?)[^\s"',}&]{4,}"""
+    r"""|(?P<bearer>\bBearer\s+)[^\s"',]{4,}"""
+    r"""|(?P<url>[a-z][a-z0-9+.-]{1,20}://[^\s/:@"']{0,64}:)[^\s/@"']{1,256}(?=@)""",
+    re.IGNORECASE,
+)
+
+
+def visible(text: str, *, lines: bool = False) -> str:
+    """Control, bidi and zero-width characters as escapes (`\\x1b`, `\\u202e`); `lines` keeps line ends and tabs."""
+    if text.isprintable():
+        return text
+    return (_UNSEEN_BUT_LINES if lines else _UNSEEN).sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    character = match[0]
+    code = ord(character)
+    return _SHORT.get(character) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
+
+
+class Scrubber:
+    """Replaces every known secret and token in a text; safe to use from any thread.
+
+    The cost does not grow with the number of secrets: each is found by its first characters in a dict, and a text without
+    a run of non-blanks as long as the shortest secret's is returned after one search. Only passphrases of short words are
+    looked for one by one.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._anchors: dict[str, tuple[str, ...]] = {}
+        self._short_words: tuple[str, ...] = ()
+        self._lock = threading.Lock()
+        self._shortest = 1 << 30
+        self._long_run = re.compile(r"(?!)")
+
+    def add(self, secret: str) -> None:
+        """Replace it from now on, until it was forgotten as often as added. Nothing shorter than 8 characters is taken."""
+        with self._lock:
+            count = self._counts.get(secret, 0)
+            if count or len(secret) < _ANCHOR:
+                self._counts[secret] = count + 1 if count else 0
+                return
+            self._counts[secret] = 1
+            for form in _forms(secret):
+                self._index(form)
+
+    def forget(self, secret: str) -> None:
+        """Take back one `add`."""
+        with self._lock:
+            count = self._counts.get(secret, 0)
+            if count > 1:
+                self._counts[secret] = count - 1
+            elif self._counts.pop(secret, 0):
+                for form in _forms(secret):
+                    self._drop(form)
+
+    def scrub(self, text: str) -> str:
+        """The text without any secret."""
+        if len(text) < _SHORTEST_HIT:
+            return text
+        if "oken" in text or "earer" in text or "://" in text or "_key" in text:
+            text = _LOOKS_SECRET.sub(_keep_name, text)
+        for secret in self._short_words:
+            text = text.replace(secret, MASK)
+        run = self._long_run.search(text)
+        while run is not None:
+            for secret in self._held(run[0]):
+                if secret in text:
+                    text = text.replace(secret, MASK)
+                    break
+            else:
+                run = self._long_run.search(text, run.end())
+                continue
+            run = self._long_run.search(text, run.start())
+        return text
+
+    def _held(self, run: str) -> list[str]:
+        anchors = self._anchors
+        found: set[str] = set()
+        for at in range(len(run) - _ANCHOR + 1):
+            here = anchors.get(run[at : at + _ANCHOR])
+            if here:
+                found.update(here)
+        return sorted(found, key=len, reverse=True)
+
+    def _index(self, form: str) -> None:
+        run = max(_RUN.findall(form) or [""], key=len)
+        if len(run) < _ANCHOR:
+            self._short_words = (*self._short_words, form)
+            return
+        self._anchors[run[:_ANCHOR]] = (*self._anchors.get(run[:_ANCHOR], ()), form)
+        if len(run) < self._shortest:
+            self._shortest = len(run)
+            self._long_run = re.compile(rf"\S{{{len(run)},}}")
+
+    def _drop(self, form: str) -> None:
+        run = max(_RUN.findall(form) or [""], key=len)
+        self._short_words = tuple(one for one in self._short_words if one != form)
+        left = tuple(one for one in self._anchors.get(run[:_ANCHOR], ()) if one != form)
+        if left:
+            self._anchors[run[:_ANCHOR]] = left
+        else:
+            self._anchors.pop(run[:_ANCHOR], None)
+
+
+def _forms(secret: str) -> set[str]:
+    """How a secret may stand in a text: as it is, in a `repr`, in JSON, in a URL."""
+    return {secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], quote(secret, safe="")}
+
+
+def _keep_name(match: re.Match[str]) -> str:
+    return (match["key"] or match["bearer"] or match["url"]) + MASK

@@ -1,0 +1,174 @@
+"""Lines leave by a queue and a thread, scrubbed, on one line each, and a stalled reader stops nobody."""
+
+import io
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bothost import logs
+from bothost.clock import SystemClock
+from bothost.scrub import Scrubber
+
+KEY = "VtBOEesdOnIcqGaWQeFkWFqyzgdt2PGs"
+LOG = logging.getLogger("bothost.test")
+
+
+class Sink:
+    """A log that is read back."""
+
+    def __init__(self, mode: str) -> None:
+        self.stream = io.StringIO()
+        self.scrubber = Scrubber()
+        self.logs = logs.setup(mode, self.stream, self.scrubber, SystemClock())  # type: ignore[arg-type]
+
+    @property
+    def text(self) -> str:
+        assert self.logs.drain()
+        return self.stream.getvalue()
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.text.splitlines()]
+
+
+@pytest.fixture
+def sink(request: pytest.FixtureRequest) -> Iterator[Sink]:
+    made = Sink(getattr(request, "param", "json"))
+    yield made
+    made.logs.close()
+
+
+pretty = pytest.mark.parametrize("sink", ["pretty"], indirect=True)
+
+
+def test_a_line_is_one_json_object_with_its_extras_as_fields(sink: Sink) -> None:
+    LOG.info("delivery %s", "done", extra={"bot": "refunds", "task": 5, "ms": 3.5, "trace": None})
+    (line,) = sink.lines
+    assert line.pop("time").endswith("Z")
+    assert line == {
+        "level": "info",
+        "logger": "bothost.test",
+        "message": "delivery done",
+        "bot": "refunds",
+        "task": 5,
+        "ms": 3.5,
+        "trace": None,
+    }
+
+
+@pretty
+def test_a_pretty_line_names_the_bot_first(sink: Sink) -> None:
+    LOG.warning(
+        "delivery", extra={"bot": "refunds", "outcome": "replied", "status": 200, "ms": 3.456, "note": "two words"}
+    )
+    assert sink.text.rstrip().endswith(
+        'warning refunds  delivery  outcome=replied  status=200  ms=3.5  note="two words"'
+    )
+
+
+def test_auto_is_json_where_nobody_sits_before_it() -> None:
+    made = Sink("auto")
+    LOG.info("x")
+    assert made.lines[0]["message"] == "x"
+    made.logs.close()
+
+
+def test_a_delivery_is_taken_down_without_a_record(sink: Sink) -> None:
+    sink.scrubber.add(KEY)
+    sink.logs.take(logging.INFO, "delivery", {"bot": "refunds", "attempt": f"1/3\n{KEY}", "status": 200})
+    (line,) = sink.lines
+    assert (line["logger"], line["message"], line["bot"], line["status"]) == (
+        "bothost.delivery",
+        "delivery",
+        "refunds",
+        200,
+    )
+    assert line["attempt"] == "1/3\\n•••"
+
+
+@pytest.mark.parametrize("sink", ["json", "pretty"], indirect=True)
+def test_no_secret_is_in_message_extras_or_traceback(sink: Sink) -> None:
+    sink.scrubber.add(KEY)
+    try:
+        raise RuntimeError(f"refused {KEY}")
+    except RuntimeError:
+        LOG.exception("key %s", KEY, extra={"note": KEY, "other": {"a": KEY}})
+    sink.scrubber.forget(KEY)
+    assert KEY not in sink.text
+    assert "RuntimeError: refused •••" in sink.text
+
+
+@pytest.mark.parametrize("sink", ["json", "pretty"], indirect=True)
+def test_text_from_outside_can_neither_colour_nor_forge_a_line(sink: Sink) -> None:
+    try:
+        raise RuntimeError("x\n12:00:00.000 info    refunds  forged\x1b[2J")
+    except RuntimeError:
+        LOG.exception("a\nb\r\x1b[31m\u202e", extra={"peer": "\x1b]0;t\x07\n"})
+    text = sink.text
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert len([line for line in text.splitlines() if not line.startswith("    | ")]) == 1
+
+
+def test_an_argument_that_cannot_be_shown_does_not_reach_the_caller(sink: Sink) -> None:
+    class Odd:
+        def __str__(self) -> str:
+            raise ValueError("no")
+
+    sink.logs.handle(logging.makeLogRecord({"msg": "%s", "args": (Odd(),), "name": "bothost.bot.refunds"}))
+    assert [(line["logger"], line["message"]) for line in sink.lines] == [
+        ("bothost.bot.refunds", "a log line could not be shown: ValueError")
+    ]
+
+
+def test_a_stalled_reader_stops_nobody_and_what_was_dropped_is_told() -> None:
+    reading, writing = os.pipe()
+    with open(writing, "w") as stream:
+        handler = logs.setup("json", stream, Scrubber(), SystemClock())
+        try:
+            for number in range(logs.QUEUE_LINES + 5_000):
+                LOG.info("line %d %s", number, "x" * 50)
+            assert handler.dropped > 0
+            assert not handler.drain(0.05)
+            total = handler.dropped
+            text = b""
+            while b"dropped" not in text or not text.endswith(b"\n"):
+                text += os.read(reading, 1 << 16)
+            (told,) = [line for line in map(json.loads, text.splitlines()) if "dropped" in line]
+            assert told["dropped"] == total
+        finally:
+            os.close(reading)
+            handler.close()
+
+
+def test_a_reader_that_has_gone_ends_nothing() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    stream = open(writing, "w")  # noqa: SIM115 - closing it flushes into the broken pipe
+    handler = logs.setup("json", stream, Scrubber(), SystemClock())
+    LOG.info("one")
+    assert handler.drain()
+    handler.close()
+    with pytest.raises(BrokenPipeError):
+        stream.close()
+
+
+def test_after_the_end_nothing_is_taken_down() -> None:
+    made = Sink("json")
+    LOG.info("before")
+    made.logs.close()
+    LOG.info("after")
+    assert "before" in made.stream.getvalue()
+    assert "after" not in made.stream.getvalue()
+
+
+def test_the_level_of_plain_python_loggers_reaches_the_line(sink: Sink) -> None:
+    logging.getLogger("some.library").error("broken")
+    logging.getLogger("some.library").debug("unseen")
+    assert [(line["level"], line["logger"]) for line in sink.lines] == [("error", "some.library")]
+    assert sys.stderr is not sink.stream
