@@ -16,6 +16,7 @@ from bothost.lanes import Place
 from bothost.means import save_surely, stored_body, watch
 from bothost.plugin_api import Tick
 from bothost.settling import Moment, settle
+from bothost.whose import BOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -175,6 +176,7 @@ class Runs:
         """Call the plugin. The permit comes back when the work has really ended."""
         runner = bot.runner
         assert runner is not None
+        BOT.set(bot.config.name)
         limit_s = bot.config.timeout_s
         entry = live.entry
         try:

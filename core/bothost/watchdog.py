@@ -1,0 +1,228 @@
+"""Who blocks the loop: a thread that asks the loop every 0.1 s and, unanswered, looks where it stands.
+
+Frames of running threads are read with `sys._current_frames` only. `faulthandler.dump_traceback_later` reads them without
+the interpreter's lock and crashed it in trials; CPU time comes from /proc, for `pthread_getcpuclockid` of a thread that has
+just ended is undefined.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import sysconfig
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bothost.whose import BOT
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+    from types import CodeType, FrameType
+
+    from bothost.clock import Clock
+
+log = logging.getLogger("bothost.watchdog")
+
+ASK_S = 0.1
+BLOCKED_S = 0.25
+LOOK_APART_S = 0.02
+HELD_S = 0.35
+"""The watchdog's own 0.1 s took this long: something kept the interpreter's lock."""
+HELD_SHARE = 0.6
+"""The thread that held it spent at least this share of the time on a CPU."""
+AGAIN_S = 60.0
+"""One report per place and minute."""
+GREEDY_S = 10.0
+GREEDY_SHARE = 0.5
+"""A bot whose threads take more than half a core for ten seconds belongs into a process of its own."""
+THREAD_PREFIX = "bothost-bot-"
+"""Pool threads are named `bothost-bot-NAME-n`."""
+
+_OURS = str(Path(__file__).parent)
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """A bot's code that stopped the loop: where it stands, and for how long by now."""
+
+    bot: str
+    file: str
+    line: int
+    function: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"[bot:{self.bot}] blocks the event loop for {self.seconds * 1000:.0f} ms at {self.file}:{self.line} in "
+            f"{self.function}: make it async, a plain method, or `run = process`"
+        )
+
+
+class Watchdog:
+    """Watches one loop from a thread of its own; `start` and `stop` on the loop's thread."""
+
+    def __init__(self, clock: Clock, report: Callable[[Blocked], None], lag: Callable[[float], None]) -> None:
+        self._clock = clock
+        self._report = report
+        self._lag = lag
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_thread = 0
+        self._answered = True
+        self._asked = 0.0
+        self._said: dict[tuple[str, str, str], float] = {}
+        self._cpu: dict[int, float] = {}
+        self._greedy: dict[str, tuple[float, float]] = {}
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to watch the loop that runs in this thread."""
+        self._loop = loop
+        self._loop_thread = threading.get_ident()
+        self._thread = threading.Thread(target=self._watch, name="bothost-watchdog", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Watch no more."""
+        self._stop.set()
+
+    def _pong(self) -> None:
+        self._answered = True
+        self._lag(self._clock.monotonic() - self._asked)
+
+    def _watch(self) -> None:
+        clock = self._clock
+        sample_at = 0.0
+        while True:
+            before = clock.monotonic()
+            if before >= sample_at:
+                self._cpu, sample_at = cpu_by_thread(), before + 0.5
+                self._look_for_greed(before)
+            if self._answered and not self._ask():
+                return
+            if clock.wait(self._stop, ASK_S):
+                return
+            now = clock.monotonic()
+            if now - before > HELD_S:
+                self._somebody_held_the_lock(now - before)
+            elif not self._answered and now - self._asked >= BLOCKED_S:
+                self._look(now)
+
+    def _ask(self) -> bool:
+        self._answered = False
+        self._asked = self._clock.monotonic()
+        try:
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(self._pong)
+        except RuntimeError:  # the loop is closed
+            return False
+        return True
+
+    def _look(self, now: float) -> None:
+        """Look twice: only what stands there both times is blamed."""
+        first = self._place(now)
+        if first is None or self._clock.wait(self._stop, LOOK_APART_S) or self._answered:
+            return
+        second = self._place(self._clock.monotonic())
+        if second and (first.bot, first.file, first.function) == (second.bot, second.file, second.function):
+            self._say(second)
+
+    def _place(self, now: float) -> Blocked | None:
+        frame = sys._current_frames().get(self._loop_thread)
+        return self._place_of(self._loop_thread, frame, now - self._asked) if frame is not None else None
+
+    def _somebody_held_the_lock(self, seconds: float) -> None:
+        """C code kept the interpreter's lock: the thread whose CPU clock ran meanwhile is the one."""
+        # where they stand is read first: reading CPU times lets the threads go on
+        places = {ident: self._place_of(ident, frame, seconds) for ident, frame in sys._current_frames().items()}
+        after = cpu_by_thread()
+        grown = {thread: used - self._cpu.get(thread, 0.0) for thread, used in after.items()}
+        thread = max(grown, key=lambda one: grown[one], default=0)
+        self._cpu = after
+        blocked = places.get(thread)
+        # where no thread's clock ran, the process was stopped
+        if blocked is not None and grown[thread] >= seconds * HELD_SHARE:
+            self._say(blocked)
+
+    def _place_of(self, ident: int, frame: FrameType, seconds: float) -> Blocked | None:
+        bot = bot_of(frame) if ident == self._loop_thread else bot_of_thread(ident)
+        where = innermost_foreign(frame) if bot else None
+        if where is None:
+            return None
+        return Blocked(bot, where.f_code.co_filename, where.f_lineno, where.f_code.co_qualname, seconds)
+
+    def _say(self, blocked: Blocked) -> None:
+        now = self._clock.monotonic()
+        key = (blocked.bot, blocked.file, blocked.function)
+        if now - self._said.get(key, -AGAIN_S) >= AGAIN_S:
+            self._said[key] = now
+            log.warning("%s", blocked, extra={"bot": blocked.bot})
+            self._report(blocked)
+
+    def _look_for_greed(self, now: float) -> None:
+        used: dict[str, float] = {}
+        for thread in threading.enumerate():
+            if thread.ident is not None and (bot := bot_of_thread(thread.ident, thread.name)):
+                used[bot] = used.get(bot, 0.0) + self._cpu.get(thread.ident, 0.0)
+        for bot, seconds in used.items():
+            since, then = self._greedy.setdefault(bot, (now, seconds))
+            if now - since < GREEDY_S:
+                continue
+            self._greedy[bot] = (now, seconds)
+            if seconds - then > GREEDY_SHARE * (now - since):
+                log.warning(
+                    "[bot:%s] its threads use %.0f %% of a core: threads isolate waiting, not computing; say `run = process`",
+                    bot, 100 * (seconds - then) / (now - since), extra={"bot": bot},
+                )  # fmt: skip
+
+
+def cpu_by_thread() -> dict[int, float]:
+    """CPU seconds of each living Python thread by its ident; empty where there is no /proc."""
+    used = {}
+    for thread in threading.enumerate():
+        try:
+            text = Path(f"/proc/self/task/{thread.native_id}/schedstat").read_text("ascii")
+        except OSError:
+            continue
+        if thread.ident is not None:
+            used[thread.ident] = int(text.split()[0]) / 1e9
+    return used
+
+
+def bot_of(frame: FrameType | None) -> str:
+    """The bot in whose context the loop's present callback runs: from the innermost `Handle._run` on the stack."""
+    while frame is not None:
+        if frame.f_code.co_name == "_run" and frame.f_code.co_filename.endswith("asyncio/events.py"):
+            context = getattr(frame.f_locals.get("self"), "_context", None)
+            return context.get(BOT, "") if context is not None else ""
+        frame = frame.f_back
+    return ""
+
+
+def bot_of_thread(ident: int, name: str = "") -> str:
+    """The bot whose pool a thread belongs to; empty for any other thread."""
+    if not name:
+        name = next((thread.name for thread in threading.enumerate() if thread.ident == ident), "")
+    return name.removeprefix(THREAD_PREFIX).rpartition("-")[0] if name.startswith(THREAD_PREFIX) else ""
+
+
+def innermost_foreign(frame: FrameType | None) -> FrameType | None:
+    """The innermost frame outside bothost, Tornado and the standard library."""
+    while frame is not None:
+        if not _is_known(frame.f_code):
+            return frame
+        frame = frame.f_back
+    return None
+
+
+def _is_known(code: CodeType) -> bool:
+    file = code.co_filename
+    if file.startswith("<"):
+        return True
+    if file.startswith(_OURS) or "/tornado/" in file:
+        return True
+    stdlib = sysconfig.get_paths()["stdlib"]
+    return file.startswith(stdlib) and "site-packages" not in file

@@ -1,0 +1,163 @@
+"""The watchdog names bot, file and line; through a real loop, a real thread, real blocking."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+from bothost.clock import SystemClock
+from bothost.watchdog import THREAD_PREFIX, Blocked, Watchdog, bot_of_thread
+from bothost.whose import BOT
+
+PLUGIN = '''
+import asyncio, re, time
+
+def sleeps(seconds):
+    time.sleep(seconds)   # line 5
+
+def computes(seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+async def handler(what, seconds):
+    what(seconds)
+
+async def makes_a_task(seconds):
+    await asyncio.create_task(handler(sleeps, seconds))
+
+async def calls_later(seconds):
+    done = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(0.01, lambda: (sleeps(seconds), done.set_result(None)))
+    await done
+
+async def backtracks(seconds):
+    re.match(r"(a+)+b", "a" * 26)   # line 24
+'''
+
+
+def load(folder: Path):
+    file = folder / "careless.py"
+    file.write_text(PLUGIN)
+    spec = importlib.util.spec_from_file_location("careless", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def watched(make) -> list[Blocked]:
+    """Run a coroutine as the bot `slow` under a watchdog; what was reported."""
+    reports: list[Blocked] = []
+
+    async def scene() -> None:
+        watchdog = Watchdog(SystemClock(), reports.append, lambda _lag: None)
+        watchdog.start(asyncio.get_running_loop())
+
+        async def as_bot() -> None:
+            BOT.set("slow")
+            await make()
+
+        await asyncio.create_task(as_bot())
+        watchdog.stop()
+
+    asyncio.run(scene())
+    return reports
+
+
+def test_a_sleeping_handler_is_named_with_file_and_line(tmp_path: Path) -> None:
+    careless = load(tmp_path)
+    (report,) = watched(lambda: careless.handler(careless.sleeps, 0.6))
+    assert (report.bot, report.line, report.function) == ("slow", 5, "sleeps")
+    assert report.file == str(tmp_path / "careless.py")
+
+
+def test_a_computing_handler_is_named(tmp_path: Path) -> None:
+    careless = load(tmp_path)
+    (report,) = watched(lambda: careless.handler(careless.computes, 0.6))
+    assert (report.bot, report.function) == ("slow", "computes")
+
+
+def test_a_task_and_a_timer_of_the_plugin_are_the_bots_too(tmp_path: Path) -> None:
+    careless = load(tmp_path)
+    assert [report.bot for report in watched(lambda: careless.makes_a_task(0.6))] == ["slow"]
+    assert [report.bot for report in watched(lambda: careless.calls_later(0.6))] == ["slow"]
+
+
+def test_c_code_that_keeps_the_interpreters_lock_is_named_afterwards(tmp_path: Path) -> None:
+    careless = load(tmp_path)
+
+    async def scene() -> None:
+        await asyncio.sleep(0.6)
+        pattern = "(a+)+b"
+        length = 22
+        while True:
+            begun = time.monotonic()
+            re.match(pattern, "a" * length)
+            if time.monotonic() - begun > 0.15:
+                break
+            length += 1
+        careless.__dict__["LENGTH"] = length + 2
+        exec(compile("async def backtracks(): re.match(r'(a+)+b', 'a' * LENGTH)", careless.__file__, "exec"), careless.__dict__)
+        await careless.backtracks()
+        await asyncio.sleep(0.3)
+
+    reports = watched(scene)
+    assert ("slow", "backtracks") in [(report.bot, report.function) for report in reports]
+
+
+def test_the_hosts_own_code_and_a_waiting_loop_are_blamed_on_nobody() -> None:
+    assert watched(lambda: asyncio.sleep(0.6)) == []
+
+
+def test_one_place_is_reported_once_a_minute(tmp_path: Path) -> None:
+    careless = load(tmp_path)
+
+    async def twice() -> None:
+        for _ in range(2):
+            await careless.handler(careless.sleeps, 0.5)
+            await asyncio.sleep(0.15)
+
+    assert len(watched(twice)) == 1
+
+
+def test_a_stopped_process_is_blamed_on_nobody(tmp_path: Path) -> None:
+    script = tmp_path / "stopped.py"
+    script.write_text(
+        textwrap.dedent('''
+        import asyncio, sys
+        from bothost.clock import SystemClock
+        from bothost.watchdog import Watchdog
+        from bothost.whose import BOT
+
+        async def scene():
+            BOT.set("slow")
+            watchdog = Watchdog(SystemClock(), lambda report: print("blamed", report), lambda lag: None)
+            watchdog.start(asyncio.get_running_loop())
+            print("ready", flush=True)
+            await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+            await asyncio.sleep(0.5)
+            print("done", flush=True)
+
+        asyncio.run(scene())
+        ''')
+    )
+    process = subprocess.Popen([sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    os.kill(process.pid, signal.SIGSTOP)
+    time.sleep(1.0)  # the process must really stand still for a second
+    os.kill(process.pid, signal.SIGCONT)
+    out, _ = process.communicate("go\n", timeout=20)
+    assert out == "done\n"
+
+
+def test_pool_threads_tell_their_bot() -> None:
+    assert bot_of_thread(1, f"{THREAD_PREFIX}my-bot-3") == "my-bot"
+    assert bot_of_thread(1, "MainThread") == ""
