@@ -55,6 +55,10 @@ class Late:
         self._spawn(self._learn_floors())
         self._spawn(self._rounds())
 
+    def hold(self) -> None:
+        """Begin no stored event any more; posts under way go on."""
+        self._stopping = True
+
     async def stop(self) -> None:
         """Begin nothing more; posts under way end or are looked at by the next owner."""
         self._stopping = True
