@@ -6,7 +6,9 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-VERSION = re.search(r'^__version__ = "([^"]+)"', (HERE / "core/bothost/__init__.py").read_text("utf-8"), re.MULTILINE)[1]
+VERSION = re.search(r'^__version__ = "([^"]+)"', (HERE / "core/bothost/__init__.py").read_text("utf-8"), re.MULTILINE)[
+    1
+]
 
 setup(
     name="bothost",
@@ -25,7 +27,7 @@ setup(
         "tornado>=6.6,<7",
         "importlib-metadata>=8",
         "msgspec>=0.20",
-        "click>=8.1",
+        "click>=8.5",
         "rich>=13",
         "prometheus-client>=0.20",
         "cronsim>=2.6",
@@ -46,6 +48,7 @@ setup(
             "mypy>=1.15",
             "import-linter>=2.3",
             "coverage>=7.6",
+            "build>=1.2",  # .ci/wheels
         ],
     },
     entry_points={

@@ -86,7 +86,7 @@ class ReplyError(BothostError):
     """A handler returned something that cannot become a comment."""
 
 
-class GiveUp(BothostError):  # noqa: N818 - the plugin API's own word
+class GiveUp(BothostError):
     """Raised by a handler: this event has failed and further attempts would not help."""
 
 

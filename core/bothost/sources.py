@@ -66,7 +66,7 @@ class Hidden:
         return f"<hidden {self.fingerprint}>"
 
 
-class Unresolved(ValueError):  # noqa: N818 - it says what the value is, as the errors of errors.py do
+class Unresolved(ValueError):
     """An env: or file: that leads nowhere; the text says what would be right and holds nothing secret."""
 
 

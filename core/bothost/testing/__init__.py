@@ -1,1 +1,46 @@
-"""What plugin authors test with; nothing in the package imports it."""
+"""What plugin authors test with; nothing in the package imports it.
+
+The names are imported when they are asked for: pytest loads this package in every run, also where no test uses it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bothost.testing.factories import body, comment, field, load, task
+    from bothost.testing.faults import Fault, faults
+    from bothost.testing.harness import Answer, Harness, TestBot
+    from bothost.testing.parts import file, me, person
+
+__all__ = [
+    "Answer",
+    "Fault",
+    "Harness",
+    "TestBot",
+    "body",
+    "comment",
+    "faults",
+    "field",
+    "file",
+    "load",
+    "me",
+    "person",
+    "task",
+]
+
+_HOMES = {
+    "factories": ("body", "comment", "field", "load", "task"),
+    "faults": ("Fault", "faults"),
+    "harness": ("Answer", "Harness", "TestBot"),
+    "parts": ("file", "me", "person"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{home}"), name)

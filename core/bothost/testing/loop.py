@@ -27,7 +27,7 @@ SLICE_S = 0.05
 """How long a wait for real work lasts before the limits are looked at again."""
 
 
-class Stuck(AssertionError):  # noqa: N818 - pytest shows the name; it says what happened
+class Stuck(AssertionError):
     """Nothing can happen any more, or real work takes longer than it may; the text names what waits and where."""
 
 

@@ -1,0 +1,45 @@
+# Two commands do everything on a fresh machine with Python 3.11 or newer:
+#   make demo    the host with the bots of bots.ini, one signed delivery to each, the replies as a table
+#   make test    the tests, within five minutes; make test-full adds what needs PostgreSQL, Chromium or time
+PY ?= python3
+PLUGINS := $(wildcard plugins/*/pyproject.toml)
+
+.PHONY: demo test test-full lint bench wheels clean
+
+demo: .venv/.host
+	@.venv/bin/bothost demo $(ARGS)
+
+test: .venv/.dev
+	.venv/bin/python -m pytest -q -m "not full" $(ARGS)
+
+# `full` tests skip nothing: what is missing (PostgreSQL, Chromium) fails them
+test-full: .venv/.dev
+	BOTHOST_NO_SKIPS=1 .venv/bin/python -bb -m pytest -q $(ARGS)
+	.ci/wheels
+
+lint: .venv/.dev
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+bench: .venv/.dev
+	.venv/bin/python -m bench $(ARGS)
+
+wheels: .venv/.dev
+	.ci/wheels
+
+clean:
+	rm -rf .venv build dist core/*.egg-info plugins/*/*.egg-info plugins/*/build
+
+# the host goes first: the plugins depend on it
+.venv/.host: setup.py pyproject.toml $(PLUGINS)
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "bothost needs Python 3.11 or newer ($(PY) is older); make PY=python3.12 demo"; exit 1; }
+	@$(PY) -m venv .venv || { rm -rf .venv; echo "no venv: apt install python3-venv"; exit 1; }
+	@rm -rf build plugins/*/build
+	.venv/bin/pip install -q --disable-pip-version-check -e . $(patsubst %/,-e ./%,$(dir $(PLUGINS)))
+	@touch $@
+
+.venv/.dev: .venv/.host
+	.venv/bin/pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@

@@ -1,0 +1,130 @@
+"""Builds the stages of an event's life by hand, once for each process: for the host, and for the harness."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from bothost.acks import Acks
+from bothost.answers import Answers, Count
+from bothost.api import Pyrus
+from bothost.dispatch import Dispatch
+from bothost.errors import StoreAway
+from bothost.late import Late
+from bothost.ledger import Ledger
+from bothost.means import Means, watch
+from bothost.poster import Poster
+from bothost.posts import Posts
+from bothost.pyrus_client import Caller, Terms
+from bothost.runs import Runs
+from bothost.sieve import Sieve
+from bothost.timers import Timers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bothost.bots import Bot, Registry
+    from bothost.clock import Clock
+    from bothost.config import BotConfig
+    from bothost.ledger import Live
+    from bothost.pyrus_client import PyrusClient
+    from bothost.store import Store, Timing
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a process brings: time, journal, the way to Pyrus, who counts."""
+
+    clock: Clock
+    store: Store
+    client: PyrusClient
+    count: Count
+    timing: Timing
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """The stages of one process, wired. The store is opened and closed by whoever made it."""
+
+    means: Means
+    dispatch: Dispatch
+    runs: Runs
+    late: Late
+    timers: Timers
+
+    async def start(self) -> None:
+        """After the store is open: take over what is there, begin the rounds and the ticks."""
+        await self.late.start()
+        await self.timers.start()
+
+    async def stop(self) -> None:
+        """Before the store closes: begin nothing more."""
+        await self.timers.stop()
+        await self.late.stop()
+
+
+def build(ground: Ground, registry: Callable[[], Registry]) -> Core:
+    """Wire everything around the registry in service at each moment."""
+
+    def find_bot(name: str) -> Bot | None:
+        return registry().by_name.get(name)
+
+    means = Means(
+        store=ground.store,
+        ledger=Ledger(),
+        clock=ground.clock,
+        answers=Answers(ground.clock, ground.count),
+        find_bot=find_bot,
+        pyrus_for=lambda bot, live: pyrus_of_run(ground, bot, live),
+        timing=ground.timing,
+    )
+
+    def user_of(name: str) -> int | None:
+        bot = find_bot(name)
+        return bot.user_id if bot is not None else None
+
+    posts = Posts(means, Poster(ground.client, ground.store, ground.clock, user_of))
+    runs = Runs(means, posts)
+    dispatch = Dispatch(means, runs, Acks(means), Sieve(ground.clock, lambda key, value: learn(ground, key, value)))
+    return Core(means, dispatch, runs, Late(means, runs, posts, registry), Timers(means, registry))
+
+
+def pyrus_of_run(ground: Ground, bot: Bot, live: Live) -> Pyrus:
+    """`event.pyrus` of one run: the event's newest token, the bot's own login behind it."""
+    envelope = live.envelope
+    terms = Terms(
+        token=live.token,
+        api_url=envelope.api_url if envelope is not None else "",
+        user_id=bot.user_id,
+        deadline=ground.clock.now() + timedelta(seconds=bot.config.timeout_s),
+        trace=live.entry.trace,
+    )
+    return Pyrus(ground.client.line(caller_of(bot.config), terms), ground.clock)
+
+
+def pyrus_of_bot(ground: Ground, config: BotConfig) -> Pyrus:
+    """`self.pyrus` of a plugin: calls by the bot's login, in no run's name."""
+    return Pyrus(ground.client.line(caller_of(config), Terms()), ground.clock)
+
+
+def caller_of(config: BotConfig) -> Caller:
+    """A bot as its calls need it."""
+    return Caller(config.name, config.api_url, config.login, config.secrets)
+
+
+def learn(ground: Ground, key: str, value: str) -> None:
+    """Keep a fact that a body told, `user:NAME` or `login:NAME`, in the journal and for the calls of this process."""
+    kind, _, name = key.partition(":")
+    if kind == "login":
+        ground.client.learn(name, value)
+    asyncio.get_running_loop().create_task(keep(ground.store, key, value)).add_done_callback(watch)
+
+
+async def keep(store: Store, key: str, value: str) -> None:
+    """Write a learnt fact; a later body teaches it again where the journal is away now."""
+    try:
+        await store.control(key, value)
+    except StoreAway:
+        return

@@ -1,0 +1,180 @@
+"""Takes out of a recorded delivery what names people: one mask for one thing, everywhere it stands."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+PERSON_KEYS = frozenset({"first_name", "last_name", "email"})
+NAMES = frozenset({"first_name", "last_name", "native_first_name", "native_last_name", "nickname"})
+PRIVATE = frozenset(
+    {
+        "skype",
+        "external_id",
+        "position",
+        "department_name",
+        "birth_date",
+        "location",
+        "status",
+        "personality",
+        "personnel_number",
+    }
+)
+PHONES = frozenset({"phone", "mobile_phone", "login_phone"})
+TEXTS = frozenset({"text", "formatted_text", "subject"})
+TEXT_TYPES = frozenset({"text", "note"})
+MASKED_TOKEN = "masked-token"  # noqa: S105 - what stands where a token stood
+_SHORTEST = 3
+"""Shorter names are not looked for in texts: they would hit parts of other words."""
+
+
+class Masks:
+    """The masks of one export. Use `body` on the delivery first, then `reply` on the expected answer."""
+
+    def __init__(self, *, texts: bool = False) -> None:
+        self._texts = texts
+        self._masks: dict[tuple[str, str], str] = {}
+
+    def body(self, body: bytes) -> dict[str, Any]:
+        """A delivery's body, decoded, with everything masked that can be told by its place; then, in all texts, the same things."""
+        delivery = json.loads(body, parse_float=Decimal)
+        if delivery.get("access_token"):
+            delivery["access_token"] = MASKED_TOKEN
+        if delivery.get("bot_settings"):
+            delivery["bot_settings"] = self._settings(delivery["bot_settings"])
+        masked: dict[str, Any] = self._everywhere(self._walk(delivery))
+        return masked
+
+    def reply(self, reply: Any) -> Any:
+        """An answer with the same masks in its texts."""
+        return self._everywhere(self._walk(reply) if isinstance(reply, dict) else reply)
+
+    def text(self, text: str) -> str:
+        """A text with the known things masked."""
+        for real, mask in self._known():
+            text = real.sub(mask, text)
+        return text
+
+    def _walk(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._walk(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if "type" in value and "id" in value and "value" in value:
+            return self._field(value)
+        walked = {key: self._walk(item) for key, item in value.items()}
+        if PERSON_KEYS & walked.keys():
+            return self._person(walked)
+        if "channel" in walked and isinstance(walked["channel"], dict):
+            walked["channel"] = self._channel(walked["channel"])
+        if "md5" in walked and isinstance(walked.get("url"), str):
+            walked["url"] = self._mask("file", walked["url"])
+        return self._free_texts(walked)
+
+    def _field(self, field: dict[str, Any]) -> dict[str, Any]:
+        kind, value = field["type"], field["value"]
+        if isinstance(value, str):
+            if kind == "email":
+                value = self._mail(value)
+            elif kind == "phone":
+                value = self._mask("phone", value)
+            elif kind in TEXT_TYPES and self._texts:
+                value = self._mask("text", value)
+        return field | {"value": self._walk(value)}
+
+    def _person(self, person: dict[str, Any]) -> dict[str, Any]:
+        return {key: self._person_item(key, item) for key, item in person.items()}
+
+    def _person_item(self, key: str, item: Any) -> Any:
+        if not isinstance(item, str) or not item:
+            return {} if key in PRIVATE and item else item
+        if key == "email":
+            return self._mail(item)
+        if key in NAMES:
+            return self._mask("name", item)
+        if key in PHONES:
+            return self._mask("phone", item)
+        return self._mask("private", item) if key in PRIVATE else item
+
+    def _channel(self, channel: dict[str, Any]) -> dict[str, Any]:
+        changed = dict(channel)
+        for side in ("to", "from"):
+            address = channel.get(side)
+            if isinstance(address, dict):
+                changed[side] = {key: self._address(key, item) for key, item in address.items()}
+        if isinstance(channel.get("phone"), str):
+            changed["phone"] = self._mask("phone", channel["phone"])
+        return changed
+
+    def _address(self, key: str, item: Any) -> Any:
+        if not isinstance(item, str) or not item:
+            return item
+        return self._mail(item) if key == "email" else self._mask("name", item)
+
+    def _free_texts(self, value: dict[str, Any]) -> dict[str, Any]:
+        if not self._texts:
+            return value
+        return {
+            key: self._mask("text", item) if key in TEXTS and isinstance(item, str) and item else item
+            for key, item in value.items()
+        }
+
+    def _mail(self, address: str) -> str:
+        """Domains stay, and so does a bot's `bot@`: by it a login is recognised."""
+        local, at, domain = address.rpartition("@")
+        if not at:
+            return self._mask("address", address)
+        if local == "bot":
+            return address
+        if ("mail", address) not in self._masks:
+            self._masks["mail", address] = f"mail{self._count('mail')}@{domain}"
+        return self._masks["mail", address]
+
+    def _settings(self, settings: Any) -> Any:
+        """A bot's free settings: the strings within, where they are JSON, else all of it."""
+        try:
+            inner = json.loads(settings)
+        except (TypeError, ValueError):
+            return "masked"
+        return json.dumps(_strings_masked(inner), ensure_ascii=False) if isinstance(inner, dict | list) else "masked"
+
+    def _mask(self, kind: str, real: str) -> str:
+        if real in self._masks.values():
+            return real
+        if (kind, real) not in self._masks:
+            number = self._count(kind)
+            self._masks[kind, real] = f"7000{number:07d}" if kind == "phone" else f"{kind.title()}{number}"
+        return self._masks[kind, real]
+
+    def _count(self, kind: str) -> int:
+        return 1 + sum(1 for known, _ in self._masks if known == kind)
+
+    def _known(self) -> list[tuple[re.Pattern[str], str]]:
+        found = [(real, mask) for (_, real), mask in self._masks.items() if len(real) >= _SHORTEST]
+        found.sort(key=lambda pair: -len(pair[0]))
+        return [(re.compile(rf"(?<!\w){re.escape(real)}(?!\w)"), mask) for real, mask in found]
+
+    def _everywhere(self, value: Any) -> Any:
+        known = self._known()
+
+        def masked(value: Any) -> Any:
+            if isinstance(value, str):
+                for real, mask in known:
+                    value = real.sub(mask, value)
+                return value
+            if isinstance(value, Mapping):
+                return {key: masked(item) for key, item in value.items()}
+            return [masked(item) for item in value] if isinstance(value, list) else value
+
+        return masked(value)
+
+
+def _strings_masked(value: Any) -> Any:
+    if isinstance(value, str):
+        return "masked" if value else value
+    if isinstance(value, dict):
+        return {key: _strings_masked(item) for key, item in value.items()}
+    return [_strings_masked(item) for item in value] if isinstance(value, list) else value

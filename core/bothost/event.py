@@ -1,0 +1,139 @@
+"""What a handler is given: the event, and the circumstances of this run of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bothost.errors import NoLogin
+from bothost.pyrus.events import waiting_step
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from bothost.api import Pyrus
+    from bothost.clock import Clock
+    from bothost.pyrus.events import Envelope
+    from bothost.pyrus.task import Comment, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One run of an event: which bot, which attempt, until when; `user_id` the bot's id where body or journal tell it."""
+
+    id: str
+    bot: str
+    attempt: int
+    rerun: str
+    deadline: datetime
+    clock: Clock
+    user_id: int | None
+    pyrus: Pyrus | None = field(repr=False)
+    rehearsal: bool = False
+    trace: str = ""
+
+
+class Event:
+    """A verified delivery, as a plugin sees it. Read-only; the access token is in none of its attributes but `raw` and
+    `body`, where Pyrus put it, and in no repr."""
+
+    __slots__ = ("_context", "_envelope")
+
+    def __init__(self, envelope: Envelope, context: Context) -> None:
+        self._envelope = envelope
+        self._context = context
+
+    @property
+    def id(self) -> str:
+        """The event key: the same in every attempt and rerun, so others can take it as an idempotency key."""
+        return self._context.id
+
+    @property
+    def bot(self) -> str:
+        """The bot's name, as in its section of bots.ini."""
+        return self._context.bot
+
+    @property
+    def kind(self) -> str:
+        """Pyrus's `event`: `comment`, `close` and an open number of others; "" where it is absent."""
+        return self._envelope.kind
+
+    @property
+    def task(self) -> Task:
+        """The task as it was when the event was sent; an empty one, which is false, where Pyrus sent none."""
+        return self._envelope.task
+
+    @property
+    def task_id(self) -> int:
+        """The task's id."""
+        return self._envelope.task_id
+
+    @property
+    def comment(self) -> Comment | None:
+        """The newest comment, or None."""
+        return self._envelope.newest
+
+    @property
+    def user_id(self) -> int | None:
+        """The bot's own person id, or None where neither this body nor an earlier one told it."""
+        return self._context.user_id
+
+    @property
+    def step(self) -> int:
+        """The step at which this bot is asked to decide; 0 where it is asked at none."""
+        return waiting_step(self._envelope, self._context.user_id)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether this bot is asked to decide now."""
+        return self.step > 0
+
+    @property
+    def attempt(self) -> int:
+        """Which delivery of this event it is, from 1."""
+        return self._context.attempt
+
+    @property
+    def rerun(self) -> str:
+        """Why the handler runs again (`error`, `crash`, `drain`, `maybe`, `manual`), "" in its first run."""
+        return self._context.rerun
+
+    @property
+    def rehearsal(self) -> bool:
+        """Whether this run is a rehearsal: without network, its reply only compared."""
+        return self._context.rehearsal
+
+    @property
+    def bot_settings(self) -> str:
+        """The text from Settings in the bot's profile at Pyrus, often JSON; "" where it is empty."""
+        return self._envelope.bot_settings
+
+    @property
+    def raw(self) -> Any:
+        """The body as sent: a read-only dict."""
+        return self._envelope.raw
+
+    @property
+    def body(self) -> bytes:
+        """The verified bytes; after a restart of the host without the access token."""
+        return self._envelope.body
+
+    @property
+    def deadline(self) -> datetime:
+        """When the bot's `timeout` ends this run: an aware datetime."""
+        return self._context.deadline
+
+    @property
+    def time_left(self) -> float:
+        """Seconds to the deadline, never below 0."""
+        return max(0.0, (self._context.deadline - self._context.clock.now()).total_seconds())
+
+    @property
+    def pyrus(self) -> Pyrus:
+        """The Pyrus API, as this bot. Raises NoLogin in a run that has none."""
+        if self._context.pyrus is None:
+            raise NoLogin(f"[bot:{self.bot}] has no Pyrus API in this run")
+        return self._context.pyrus
+
+    def __repr__(self) -> str:
+        return f"<Event {self.id} attempt {self.attempt}>"

@@ -1,0 +1,1 @@
+"""What Pyrus sends and takes, as values: no I/O, no logging, no clock."""

@@ -1,0 +1,205 @@
+"""A verified body becomes an event's typed view; what makes two deliveries the same event, and whose it is."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from bothost.errors import BodyRefused
+from bothost.pyrus.members import Touched, empty, fill, held, put
+from bothost.pyrus.newest import Newest, newest_of
+from bothost.pyrus.raw_json import is_utf8, mended, read_only, untyped, utf8
+from bothost.pyrus.sameness import MASK, digest, without_token
+from bothost.pyrus.scalars import whole
+from bothost.pyrus.task import Comment, Task
+
+__all__ = ["Comment", "Envelope", "Task", "decode", "event_key", "is_own", "waiting_step", "without_token"]
+
+_LONGEST_KIND = 64
+
+
+class Envelope:
+    """A delivery's body as a typed view, read-only. The repr shows ids only; `token` is for the Pyrus client alone."""
+
+    __slots__ = (
+        "_comments",
+        "_raw",
+        "_text",
+        "api_url",
+        "body",
+        "bot_settings",
+        "files_url",
+        "kind",
+        "task",
+        "task_id",
+        "token",
+        "user_id",
+    )
+
+    def __init__(self, body: bytes, text: bytes, top: _Top) -> None:
+        """`body` as it was signed; `text` the same where it had to be mended; `top` decoded from `text`."""
+        task = top.task if type(top.task) is Task else empty(Task)
+        self.body = body
+        self.task_id = _task_id(top.task_id, held(task, "sent_id"))
+        self.kind = _text(top.event)
+        """Pyrus's `event`, "" where it is absent."""
+        self.token = "" if top.access_token == MASK else _text(top.access_token)
+        self.user_id = whole(top.user_id)
+        """The bot's id, where the body tells."""
+        self.bot_settings = _text(top.bot_settings)
+        self.api_url = _text(top.api_url)
+        self.files_url = _text(top.files_url)
+        self.task: Task = task
+        self._text = text
+        self._raw: Any = None
+        self._comments = _comments(task)
+        fill(task, "known_id", self.task_id)
+
+    @property
+    def comment_id(self) -> int | None:
+        """The highest comment id; None where there is none, or the last comment shows none."""
+        return self._comments.comment_id
+
+    @property
+    def newest(self) -> Comment | None:
+        """The comment with the highest id; the last where the ids do not tell; None where there is no comment."""
+        place = self._comments.place
+        return None if place < 0 else self.task.comments[place]
+
+    @property
+    def raw(self) -> Any:
+        """The whole body as sent, the token included: a read-only dict, decoded on first touch."""
+        if self._raw is None:
+            self._raw = read_only(untyped(utf8(self._text)))
+        return self._raw
+
+    def digest(self) -> str:
+        """SHA-256, in hex, of what a retry of the same event has in common with it."""
+        return digest(utf8(self._text))
+
+    def login_of(self, user_id: int | None) -> str:
+        """The `bot@…` e-mail that the body shows for this person, with which a bot can log in; "" where it shows none."""
+        task = self.task
+        persons = [entry.person for approvals in task.approvals for entry in approvals]
+        persons += [subscriber.person for subscriber in task.subscribers] + [*task.participants, task.author]
+        persons += [comment.author for comment in (self.newest,) if comment]
+        persons += [person for person in (task.responsible,) if person]
+        emails = (person.email or "" for person in persons if person.id == user_id is not None)
+        return next((email for email in emails if email.startswith("bot@")), "")
+
+    def __repr__(self) -> str:
+        return f"<Envelope {self.kind or 'comment'!r} task {self.task_id} comment {self.comment_id}>"
+
+
+class _Top(msgspec.Struct, gc=False):
+    event: Any = None
+    access_token: Any = None
+    task_id: Any = None
+    user_id: Any = None
+    bot_settings: Any = None
+    api_url: Any = None
+    files_url: Any = None
+    task: Task | list | str | int | float | bool | None = None  # type: ignore[type-arg]
+
+
+_top = msgspec.json.Decoder(_Top, float_hook=float).decode
+
+
+def decode(body: bytes) -> Envelope:
+    """The typed view of a verified body. Raises BodyRefused: no JSON object, no UTF-8 (an older comment may have wrong
+    bytes: they are read as U+FFFD), nested too deep, or no task named. No value, key or type inside refuses an event."""
+    text = body
+    try:
+        top = _top(text)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise _refused(error) from None
+    except msgspec.DecodeError:
+        text = mended(body)
+        try:
+            top = _top(text)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise _refused(error) from None
+    envelope = Envelope(body, text, top)
+    if not text.isascii():
+        _check_utf8(text, envelope._comments)
+    return envelope
+
+
+def _refused(error: Exception) -> BodyRefused:
+    if isinstance(error, UnicodeDecodeError):
+        return BodyRefused("the body is not UTF-8")
+    if isinstance(error, RecursionError):
+        return BodyRefused("the body is nested too deep")
+    return BodyRefused(f"the body is no JSON object: {error}")
+
+
+def _text(value: object) -> str:
+    return value if type(value) is str else ""
+
+
+def _task_id(sent: object, in_task: object) -> int:
+    """`task_id`, else `task.id`; digits in a string only where neither is a number."""
+    for value in (sent, in_task):
+        if type(value) is int:
+            return value
+    found = whole(sent)
+    found = whole(in_task) if found is None else found
+    if found is None:
+        raise BodyRefused("the body names no task: neither task_id nor task.id is a whole number")
+    return found
+
+
+def _comments(task: Task) -> Newest:
+    items = held(task, "comments")
+    if type(items) is not list:
+        return Newest([])
+    found = newest_of(items)
+    put(task, "comments", Touched(Comment, found.sources) if found.sources else ())
+    return found
+
+
+def _check_utf8(text: bytes, comments: Newest) -> None:
+    """All but the older comments: on big bodies the check of these is dearer than signature and decoding together."""
+    if len(comments.sources) < 2:
+        checked = [text]
+    else:
+        first = text.find(bytes(comments.sources[0]))
+        last = text.rfind(bytes(comments.sources[-1]))
+        checked = [text[:first], text[last:], bytes(comments.sources[comments.place])]
+    if not all(map(is_utf8, checked)):
+        raise BodyRefused("the body is not UTF-8")
+
+
+def event_key(bot: str, envelope: Envelope) -> str:
+    """What makes two deliveries the same event: bot, task, kind, and the highest comment id or else a digest."""
+    kind = envelope.kind or "comment"
+    if len(kind) > _LONGEST_KIND:
+        kind = hashlib.sha256(kind.encode()).hexdigest()
+    last = envelope.comment_id if envelope.comment_id is not None else f"sha-{envelope.digest()}"
+    return f"{bot}:{envelope.task_id}:{kind}:{last}"
+
+
+def waiting_step(envelope: Envelope, user_id: int | None) -> int:
+    """The step at which this person is asked to decide: the task's current one if it waits there, else its first; 0 where
+    it is asked at none. `current_step` alone does not say: bodies were seen whose current step is another."""
+    if user_id is None:
+        return 0
+    waiting = [
+        step
+        for step, approvals in enumerate(envelope.task.approvals, 1)
+        if any(entry.approval_choice == "waiting" and entry.person.id == user_id for entry in approvals)
+    ]
+    current = envelope.task.current_step
+    if current is not None and current in waiting:
+        return current
+    return waiting[0] if waiting else 0
+
+
+def is_own(envelope: Envelope, user_id: int | None) -> bool:
+    """Whether the newest comment is this person's, by id alone: type and e-mail were seen to mislead."""
+    newest = envelope.newest
+    if newest is None or user_id is None:
+        return False
+    return whole(held(newest.author, "id")) == user_id

@@ -1,0 +1,260 @@
+"""Form fields: a value is decoded when it is asked for, by the field's type; fields lie in sections, choices and tables.
+
+Sections are `title`, and `group` in some versions; any unknown type that holds `fields` is taken for one too.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
+from typing import Annotated, Any
+
+import msgspec
+
+from bothost.pyrus import scalars
+from bothost.pyrus.forgiving import Digits, Hidden, Json, forgiving
+from bothost.pyrus.lookup import Names, missing
+from bothost.pyrus.members import fill, read
+from bothost.pyrus.parts import File, Person
+from bothost.pyrus.raw_json import exact, read_only, untyped
+from bothost.pyrus.tables import Row, columns
+from bothost.pyrus.values import CatalogItems, Choice, FormLink
+
+DEEPEST = 16
+"""Fields nested deeper are not looked at: Pyrus names no limit, and each level decodes again what lies below it."""
+
+
+@forgiving
+class Field:
+    """A field of a form task, or a cell of a table. `value` is Python's, `raw` the whole field as sent."""
+
+    id: int | None
+    type: str | None
+    name: str | None
+    sent_code: Annotated[str | None, "code"]
+    sent_value: Annotated[msgspec.Raw | None, "value"]
+    info: Json
+    parent_id: int | None
+    row_id: int | None
+    duration: Digits
+    tooltip: str | None
+    default_value: Json
+    related_field_id: int | None
+    visibility_condition: Json
+    catalog_id: int | None
+    required_step: int | None
+    immutable_step: int | None
+    source: Hidden
+    depth: Hidden
+    known_value: Hidden
+    known_inner: Hidden
+    known_raw: Hidden
+
+    @property
+    def code(self) -> str | None:
+        """The field's stable name, which older versions of Pyrus send in `info`."""
+        if self.sent_code is not None:
+            return self.sent_code
+        code = self.info.get("code") if isinstance(self.info, dict) else None
+        return code if isinstance(code, str) else None
+
+    @property
+    def value(self) -> Any:
+        """What the field holds, by its type: None (for lists an empty tuple, for a checkmark False) where it is empty."""
+        if self.known_value is None:
+            fill(self, "known_value", (_value(self),))
+        return self.known_value[0]
+
+    @property
+    def raw(self) -> Any:
+        """The field as Pyrus sent it: a read-only dict."""
+        if self.known_raw is None:
+            fill(self, "known_raw", read_only(untyped(self.source or b"{}")))
+        return self.known_raw
+
+    @property
+    def fields(self) -> tuple["Field", ...]:
+        """The fields right inside: a section's, a choice's, or a table's cells row by row."""
+        if self.known_inner is None:
+            fill(self, "known_inner", _inner(self))
+        return self.known_inner  # type: ignore[no-any-return]
+
+
+@forgiving
+class _Section:
+    checkmark: Json
+    fields: tuple[Field, ...]
+
+
+@forgiving
+class _Line:
+    row_id: int | None
+    position: int | None
+    deleted: bool | None
+    cells: tuple[Field, ...]
+
+
+@forgiving
+class _Lines:
+    items: tuple[_Line, ...]
+
+
+@forgiving
+class _Files:
+    items: tuple[File, ...]
+
+
+def _inner(field: Field) -> tuple[Field, ...]:
+    depth = field.depth or 1
+    if depth >= DEEPEST or field.sent_value is None:
+        return ()
+    if field.type == "table":
+        found = tuple(cell for line in _lines(field) for cell in line.cells)
+    elif field.type in _LEAVES:
+        return ()
+    else:
+        section = read(_Section, field.sent_value)
+        found = section.fields if section else ()
+    for inner in found:
+        fill(inner, "depth", depth + 1)
+    return found
+
+
+def _lines(field: Field) -> tuple[_Line, ...]:
+    lines = read(_Lines, b'{"items":' + bytes(field.sent_value or b"null") + b"}")
+    return lines.items if lines else ()
+
+
+def _value(field: Field) -> Any:
+    if field.type == "table":
+        return _table(field)
+    source = bytes(field.sent_value or b"null")
+    if source == b"null":
+        return _EMPTY.get(field.type or "")
+    return _READERS.get(field.type or "", _as_sent)(source)
+
+
+def _table(field: Field) -> tuple[Row, ...]:
+    lines = _lines(field) if (field.depth or 1) < DEEPEST else ()
+    described = field.info.get("columns") if isinstance(field.info, dict) else None
+    named = columns((cell for line in lines for cell in line.cells), described)
+    return tuple(
+        Row(named, line.cells, id=line.row_id, position=line.position, deleted=bool(line.deleted)) for line in lines
+    )
+
+
+def _as_sent(source: bytes) -> Any:
+    return read_only(untyped(source, number=exact))
+
+
+def _text(source: bytes) -> str | None:
+    value = untyped(source)
+    return value if type(value) is str else None
+
+
+def _number(source: bytes) -> int | Decimal | None:
+    value = untyped(source, number=exact)
+    return value if type(value) in (int, Decimal) else None
+
+
+def _money(source: bytes) -> Decimal | None:
+    value = _number(source)
+    return None if value is None else Decimal(value)
+
+
+def _step(source: bytes) -> int | None:
+    return scalars.whole(untyped(source))
+
+
+def _text_as(parse: Callable[[object], Any]) -> Callable[[bytes], Any]:
+    return lambda source: parse(untyped(source))
+
+
+def _creation(source: bytes) -> Any:
+    """A date in older versions of Pyrus, a datetime in newer ones."""
+    text = untyped(source)
+    return scalars.instant(text) if isinstance(text, str) and "T" in text else scalars.day(text)
+
+
+def _files(source: bytes) -> tuple[File, ...]:
+    files = read(_Files, b'{"items":' + source + b"}")
+    return files.items if files else ()
+
+
+def _links(source: bytes) -> tuple[int, ...]:
+    link = read(FormLink, source)
+    return link.ids if link else ()
+
+
+def _section(source: bytes) -> bool | None:
+    section = read(_Section, source)
+    return scalars.ticked(section.checkmark) if section else None
+
+
+def _part(part: type) -> Callable[[bytes], Any]:
+    return lambda source: read(part, source)
+
+
+_READERS: dict[str, Callable[[bytes], Any]] = {
+    "text": _text,
+    "email": _text,
+    "phone": _text,
+    "note": _text,
+    "status": _text,
+    "money": _money,
+    "number": _number,
+    "step": _step,
+    "date": _text_as(scalars.day),
+    "due_date": _text_as(scalars.day),
+    "due_date_time": _text_as(scalars.instant),
+    "creation_date": _creation,
+    "time": _text_as(scalars.time_of_day),
+    "checkmark": _text_as(scalars.ticked),
+    "flag": _text_as(scalars.ticked),
+    "person": _part(Person),
+    "author": _part(Person),
+    "catalog": _part(CatalogItems),
+    "multiple_choice": _part(Choice),
+    "form_link": _links,
+    "file": _files,
+    "title": _section,
+}
+_EMPTY = {"checkmark": False, "file": (), "form_link": ()}
+_LEAVES = frozenset(_READERS) - {"title", "multiple_choice"}
+
+
+def walk(fields: Iterable[Field], *, tables: bool) -> Iterator[Field]:
+    """Each field, those inside it after it; `tables`: the cells of tables too."""
+    for field in fields:
+        yield field
+        if tables or field.type != "table":
+            yield from walk(field.fields, tables=tables)
+
+
+class FieldIndex:
+    """A task's fields, found by id, code or name."""
+
+    __slots__ = ("_cells", "_top", "outside")
+
+    def __init__(self, top: tuple[Field, ...]) -> None:
+        self._top = top
+        self.outside = Names(walk(top, tables=False))
+        self._cells: Names[Field] | None = None
+
+    @property
+    def cells(self) -> Names[Field]:
+        """The cells of all tables, and what lies in them; read only where nothing outside them is found."""
+        if self._cells is None:
+            tables = [field for field in self.outside.things if field.type == "table"]
+            self._cells = Names(walk((cell for field in tables for cell in field.fields), tables=True))
+        return self._cells
+
+    def find(self, key: int | str) -> Field | None:
+        """The field, or None. Raises AmbiguousField where the key names several."""
+        found = self.outside.find(key)
+        return self.cells.find(key) if found is None else found
+
+    def need(self, key: int | str) -> Field:
+        """The field. Raises MissingField, which lists near names, and AmbiguousField."""
+        found = self.find(key)
+        if found is None:
+            raise missing(key, self.outside.things + self.cells.things, "the task")
+        return found

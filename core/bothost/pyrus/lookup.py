@@ -1,0 +1,77 @@
+"""Finding a named thing by id, code or name: fields of a task, columns of a table."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from bothost.errors import AmbiguousField, MissingField
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_SHOWN = 10
+
+
+class Named(Protocol):
+    """What can be found; each of the three may be missing."""
+
+    @property
+    def id(self) -> int | None: ...
+    @property
+    def code(self) -> str | None: ...
+    @property
+    def name(self) -> str | None: ...
+
+
+N = TypeVar("N", bound=Named)
+
+
+class Names(Generic[N]):
+    """Named things by id, code and name, built once."""
+
+    __slots__ = ("_by_code", "_by_id", "_by_name", "things")
+
+    def __init__(self, things: Iterable[N]) -> None:
+        self.things = tuple(things)
+        self._by_id: dict[int, list[N]] = {}
+        self._by_code: dict[str, list[N]] = {}
+        self._by_name: dict[str, list[N]] = {}
+        for thing in self.things:
+            if (number := thing.id) is not None:
+                self._by_id.setdefault(number, []).append(thing)
+            if code := thing.code:
+                self._by_code.setdefault(code, []).append(thing)
+            if name := thing.name:
+                self._by_name.setdefault(name, []).append(thing)
+
+    def find(self, key: int | str) -> N | None:
+        """The one thing an id names, or a string: as code, else as name. Raises AmbiguousField where it names several."""
+        found = self._by_id.get(key, []) if isinstance(key, int) else self._by_code.get(key) or self._by_name.get(key)
+        if not found:
+            return None
+        if len(found) > 1:
+            raise AmbiguousField(f"{key!r} names {len(found)} fields: {'; '.join(map(label, found[:_SHOWN]))}")
+        return found[0]
+
+
+def label(thing: Named) -> str:
+    """How messages call a thing: its name, with id and code."""
+    marks = [f"id {thing.id}"] if thing.id is not None else []
+    if thing.code:
+        marks.append(f"code {thing.code!r}")
+    if (row := getattr(thing, "row_id", None)) is not None:
+        marks.append(f"row {row}")
+    return f"{thing.name!r} ({', '.join(marks)})" if marks else repr(thing.name)
+
+
+def missing(key: int | str, things: Iterable[Named], whole: str) -> MissingField:
+    """The error for a key that names nothing in `whole` ("the task"), with what comes near to it."""
+    known = {str(word): thing for thing in things for word in (thing.id, thing.code, thing.name) if word is not None}
+    by_case = {word.casefold(): thing for word, thing in known.items()}
+    near = difflib.get_close_matches(str(key).casefold(), by_case, n=3)
+    shown = dict.fromkeys(label(by_case[word]) for word in near) or dict.fromkeys(map(label, known.values()))
+    if not shown:
+        return MissingField(f"{whole} has no field {key!r}; it has none at all")
+    kind = "near" if near else "it has"
+    return MissingField(f"{whole} has no field {key!r}; {kind}: {'; '.join(list(shown)[:_SHOWN])}")

@@ -1,0 +1,219 @@
+"""How a forgiving part's members are read: one descriptor per kind, over the slot that the decoder filled.
+
+None of them has a `__set__`: the Structs are frozen. What is made on reading is put back into the slot, so a part read
+twice is the same part; two threads that read it first at once make it twice, and one of the two stays.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
+
+import msgspec
+
+from bothost.pyrus.raw_json import UNREADABLE, mended, utf8
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+P = TypeVar("P")
+
+
+def read(part: type[P], source: bytes | msgspec.Raw) -> P | None:
+    """The part that this JSON shows, or None where it is no object."""
+    text = utf8(bytes(source))
+    decode = _decoder_of(cast("Any", part))
+    try:
+        found: Any = decode(text)
+    except UNREADABLE:
+        try:
+            found = decode(mended(text))
+        except UNREADABLE:
+            return None
+    if keeps_source(part):
+        fill(found, "source", text)
+    return cast("P", found)
+
+
+@functools.cache
+def _decoder_of(part: Any) -> Any:
+    return msgspec.json.Decoder(part, float_hook=float).decode
+
+
+def keeps_source(part: type) -> bool:
+    """Whether the part has a hidden member for the bytes it was read from."""
+    return "source" in part.__struct_fields__  # type: ignore[attr-defined]
+
+
+def empty(part: type[P]) -> P:
+    """A part of which Pyrus sent nothing; it is false."""
+    return part()
+
+
+def fill(part: object, name: str, value: object) -> None:
+    """Put a value into a hidden member, past the frozen Struct."""
+    type(part).__slot_of__[name].__set__(part, (value,))  # type: ignore[attr-defined]
+
+
+def put(part: object, name: str, value: object) -> None:
+    """Put what was made of a list into its member, as if the member had been read."""
+    type(part).__slot_of__[name].__set__(part, value)  # type: ignore[attr-defined]
+
+
+def held(part: object, name: str) -> Any:
+    """What the decoder put into the slot, unchecked."""
+    return type(part).__slot_of__[name].__get__(part)  # type: ignore[attr-defined]
+
+
+class Scalar:
+    """A value of just this type (a bool is no int), else None."""
+
+    __slots__ = ("kind", "slot")
+
+    def __init__(self, slot: Any, kind: type) -> None:
+        self.slot = slot
+        self.kind = kind
+
+    def __get__(self, part: object, owner: type | None = None) -> Any:
+        if part is None:
+            return self
+        value = self.slot.__get__(part)
+        return value if type(value) is self.kind else None
+
+
+class Own:
+    """What `fill` put there, else None. It stands in a tuple, which no JSON value becomes, so a body that has the key
+    by which the decoder knows this member cannot pass for it."""
+
+    __slots__ = ("slot",)
+
+    def __init__(self, slot: Any) -> None:
+        self.slot = slot
+
+    def __get__(self, part: object, owner: type | None = None) -> Any:
+        if part is None:
+            return self
+        value = self.slot.__get__(part)
+        return value[0] if type(value) is tuple else None
+
+
+class Inner:
+    """A part within a part, or `empty`: None, or an empty part."""
+
+    __slots__ = ("empty", "kind", "slot")
+
+    def __init__(self, slot: Any, kind: type, empty: object) -> None:
+        self.slot = slot
+        self.kind = kind
+        self.empty = empty
+
+    def __get__(self, part: object, owner: type | None = None) -> Any:
+        if part is None:
+            return self
+        value = self.slot.__get__(part)
+        return value if type(value) is self.kind else self.empty
+
+
+class Taken:
+    """What `take` makes of the value, at each reading."""
+
+    __slots__ = ("slot", "take")
+
+    def __init__(self, slot: Any, take: Callable[[Any], Any]) -> None:
+        self.slot = slot
+        self.take = take
+
+    def __get__(self, part: object, owner: type | None = None) -> Any:
+        return self if part is None else self.take(self.slot.__get__(part))
+
+
+class Kept:
+    """What `make` makes of a JSON list or object, once; anything else reads as `empty`."""
+
+    __slots__ = ("empty", "make", "raw", "slot")
+
+    def __init__(self, slot: Any, make: Callable[[Any], Any], raw: tuple[type, ...], empty: object) -> None:
+        self.slot = slot
+        self.make = make
+        self.raw = raw
+        self.empty = empty
+
+    def __get__(self, part: object, owner: type | None = None) -> Any:
+        if part is None:
+            return self
+        value = self.slot.__get__(part)
+        if type(value) in self.raw:
+            value = self.make(value)
+            self.slot.__set__(part, value)
+            return value
+        return value if isinstance(value, Made) else self.empty
+
+
+class Touched(Sequence[P], Generic[P]):
+    """A list of parts, each decoded when it is first touched. Equal to any sequence of equal parts."""
+
+    __slots__ = ("_items", "_part")
+
+    def __init__(self, part: type[P], sources: Iterable[msgspec.Raw]) -> None:
+        """`sources` are objects, each of them."""
+        self._part = part
+        self._items: list[Any] = list(sources)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, index: int) -> P: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[P, ...]: ...
+    def __getitem__(self, index: int | slice) -> P | tuple[P, ...]:
+        if isinstance(index, slice):
+            return tuple(self[place] for place in range(*index.indices(len(self._items))))
+        item = self._items[index]
+        if type(item) is msgspec.Raw:
+            found = read(self._part, item)
+            item = self._items[index] = empty(self._part) if found is None else found
+        return item  # type: ignore[no-any-return]
+
+    def __iter__(self) -> Iterator[P]:
+        return (self[place] for place in range(len(self._items)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(len(self._items))
+
+    def __repr__(self) -> str:
+        return f"<{len(self._items)} of {self._part.__name__}>"
+
+
+Made = (tuple, Touched)
+"""The types of what `Kept` puts back into a slot."""
+
+
+def is_object(source: msgspec.Raw) -> bool:
+    """Whether the JSON value is an object; a Raw begins at its first sign."""
+    return bytes(memoryview(source)[:1]) == b"{"
+
+
+def parts(kind: type, items: list[Any]) -> tuple[Any, ...]:
+    """The items of just this type."""
+    return tuple([item for item in items if type(item) is kind])
+
+
+def rows(kind: type, lists: list[Any]) -> tuple[tuple[Any, ...], ...]:
+    """Lists of parts; a wrong inner list stays as an empty one, for its place means something."""
+    return tuple([parts(kind, items) if type(items) is list else () for items in lists])
+
+
+def sourced(kind: type, sources: list[msgspec.Raw]) -> tuple[Any, ...]:
+    """Parts that keep their source, all decoded."""
+    return tuple([found for source in sources if (found := read(kind, source)) is not None])
+
+
+def touched(kind: type[P], sources: list[msgspec.Raw]) -> Touched[P] | tuple[P, ...]:
+    """Parts that are decoded one by one."""
+    objects = [source for source in sources if is_object(source)]
+    return Touched(kind, objects) if objects else ()

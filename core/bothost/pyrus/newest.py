@@ -1,0 +1,72 @@
+"""Which comment of a body is the newest: the one with the highest id, found without decoding the others."""
+
+from __future__ import annotations
+
+import re
+from operator import itemgetter
+from typing import Any
+
+import msgspec
+
+from bothost.pyrus.members import is_object
+from bothost.pyrus.raw_json import UNREADABLE
+from bothost.pyrus.scalars import whole
+
+_PLAIN = re.compile(rb'\{"id":[0-9]{1,18},').match
+_HEAD = re.compile(rb'\{\s*"id"\s*:\s*([0-9]{1,18})\s*[,}]').match
+_COMMA = {ord(",")}
+_MANY = 8
+
+
+class _Head(msgspec.Struct, gc=False):
+    id: Any = None
+
+
+_head = msgspec.json.Decoder(_Head, float_hook=float).decode
+
+
+class Newest(msgspec.Struct, frozen=True):
+    """The comments of a body (only objects are), the place of the newest, and its id where the ids tell."""
+
+    sources: list[msgspec.Raw]
+    place: int = -1
+    comment_id: int | None = None
+
+
+def newest_of(items: list[msgspec.Raw]) -> Newest:
+    """The newest comment: of the highest id, wherever it stands. Where the last one shows no id, nobody knows whether it
+    is newer than the highest id shown: then it is the newest, and the event has no comment id."""
+    if len(items) >= _MANY and (last := _last_of_ascending(items)) is not None:
+        return Newest(items, len(items) - 1, last)
+    sources = [item for item in items if is_object(item)]
+    ids = [_comment_id(source) for source in sources]
+    if not ids or ids[-1] is None:
+        return Newest(sources, len(ids) - 1)
+    known = [(number, place) for place, number in enumerate(ids) if number is not None]
+    number, place = max(known)
+    return Newest(sources, place, number)
+
+
+def _last_of_ascending(items: list[msgspec.Raw]) -> int | None:
+    """The last comment's id, if the comments are written compactly, id first, and ascend as bytes: then no other id is
+    higher. All begin as the first and the last do, with `{"id":` and a digit; a number that ends at the last one's comma
+    or before has no more digits than it, and as many digits compare as bytes do. A third of the cost of reading each id.
+    """
+    heads = list(map(bytes, items))
+    found = _PLAIN(heads[-1])
+    if not found or not _PLAIN(heads[0]) or heads != sorted(heads):
+        return None
+    try:
+        ends = set(map(itemgetter(found.end() - 1), heads))
+    except IndexError:
+        return None
+    return int(heads[-1][6 : found.end() - 1]) if ends == _COMMA else None
+
+
+def _comment_id(source: msgspec.Raw) -> int | None:
+    if found := _HEAD(source):
+        return int(found[1])
+    try:
+        return whole(_head(source).id)
+    except UNREADABLE:
+        return None

@@ -1,0 +1,136 @@
+"""JSON as it came: what the decoder would refuse though it is JSON, made readable; read-only dicts and lists.
+
+msgspec refuses a lone surrogate escape anywhere, and a number outside a double's range where it has to make a value of
+it. Neither may lose an event, so such a body is mended and decoded once more; no other body pays for it.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec's decoders raise for bytes they cannot read."""
+
+_MASK = "***"
+
+# In turn: an escaped pair, a lone surrogate, any other escape; so that the `\\` of `\\ud800` is stepped over.
+_ESCAPE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.", re.DOTALL
+)
+# In turn: a string, a number.
+_NUMBER = re.compile(rb'"(?:[^"\\]++|\\.)*+"|(-?[0-9]++(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?+)', re.DOTALL)
+_LONGEST_NUMBER = 4000
+
+
+def mended(body: bytes) -> bytes:
+    """The same JSON with lone surrogates as U+FFFD and numbers nobody can hold as null: a second try for what the decoder
+    refused. What is no JSON stays none."""
+    text = _ESCAPE.sub(lambda found: b"\\ufffd" if found[1] else found[0], body)
+    return _NUMBER.sub(_held, text)
+
+
+def _held(found: re.Match[bytes]) -> bytes:
+    number = found[1]
+    if number is None or (len(number) < 300 and b"e" not in number and b"E" not in number):
+        return found[0]
+    if len(number) > _LONGEST_NUMBER or float(number) in (float("inf"), float("-inf")):
+        return b"null"
+    return number
+
+
+def utf8(text: bytes) -> bytes:
+    """The bytes themselves where they are UTF-8, else with each wrong one as U+FFFD."""
+    return text if is_utf8(text) else text.decode("utf-8", "replace").encode()
+
+
+def is_utf8(text: bytes) -> bool:
+    """Whether the bytes are UTF-8; free of cost where they are ASCII."""
+    if text.isascii():
+        return True
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def exact(number: str) -> Decimal | None:
+    """A JSON number with a fraction or exponent, digit for digit; None where even Decimal cannot hold it."""
+    try:
+        return Decimal(number)
+    except InvalidOperation:
+        return None
+
+
+def untyped(source: bytes, *, number: Callable[[str], Any] = float) -> Any:
+    """The JSON value as plain dicts, lists and scalars, or None where it cannot be read. `number` makes the value of a
+    number with a fraction."""
+    decode = msgspec.json.Decoder(float_hook=number).decode
+    try:
+        return decode(source)
+    except UNREADABLE:
+        pass
+    try:
+        return decode(mended(utf8(source)))
+    except UNREADABLE:
+        return None
+
+
+class ReadOnlyDict(dict[str, Any]):
+    """A JSON object as sent. Nothing can be changed in it; its repr leaves out the access token."""
+
+    __slots__ = ()
+
+    def _refuse(self, *_args: Any, **_keys: Any) -> NoReturn:
+        raise TypeError("what Pyrus sent is read-only; make a copy with dict(...)")
+
+    __setitem__ = __delitem__ = update = setdefault = pop = popitem = clear = __ior__ = _refuse
+
+    def __repr__(self) -> str:
+        return repr({key: _MASK if key == "access_token" else value for key, value in self.items()})
+
+
+class ReadOnlyList(list[Any]):
+    """A JSON array as sent. Nothing can be changed in it."""
+
+    __slots__ = ()
+
+    def _refuse(self, *_args: Any, **_keys: Any) -> NoReturn:
+        raise TypeError("what Pyrus sent is read-only; make a copy with list(...)")
+
+    __setitem__ = __delitem__ = append = extend = insert = pop = remove = clear = _refuse
+    sort = reverse = __iadd__ = __imul__ = _refuse
+
+
+def read_only(value: Any) -> Any:
+    """The same JSON value in read-only dicts and lists, nested ones too; by a stack, for Python's own is short."""
+    top = _closed(value)
+    stack = [top]
+    while stack:
+        box = stack.pop()
+        if type(box) is ReadOnlyDict:
+            for key, item in box.items():
+                if type(item) in (dict, list):
+                    closed = _closed(item)
+                    dict.__setitem__(box, key, closed)
+                    stack.append(closed)
+        elif type(box) is ReadOnlyList:
+            for place, item in enumerate(box):
+                if type(item) in (dict, list):
+                    closed = _closed(item)
+                    list.__setitem__(box, place, closed)
+                    stack.append(closed)
+    return top
+
+
+def _closed(value: Any) -> Any:
+    if type(value) is dict:
+        return ReadOnlyDict(value)
+    return ReadOnlyList(value) if type(value) is list else value

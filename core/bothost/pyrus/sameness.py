@@ -1,0 +1,69 @@
+"""What of a body stays the same when Pyrus sends the event again: its digest, and the body without its token."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+import msgspec
+
+from bothost.pyrus.raw_json import untyped
+
+MASK = "***"
+"""What stands in a stored body where the token stood."""
+
+_FRESH = ("access_token", "api_url", "files_url", "bot_settings")
+_SHORTEST_TOKEN = 8
+_TOKEN_KEY = re.compile(rb'("access_token"\s*:\s*)"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+
+
+def digest(body: bytes) -> str:
+    """SHA-256 of the decoded body with sorted keys, less what a fresh snapshot of the same event changes: token, URLs and
+    `bot_settings` on top, every `elapsed_time`."""
+    value = untyped(body)
+    if isinstance(value, dict):
+        for key in _FRESH:
+            value.pop(key, None)
+        for box in _boxes(value):
+            if isinstance(box, dict):
+                box.pop("elapsed_time", None)
+        try:
+            return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()
+        except (RecursionError, ValueError):
+            pass  # nested too deep to be written again
+    return hashlib.sha256(_TOKEN_KEY.sub(rb'\1""', body)).hexdigest()
+
+
+def without_token(body: bytes, token: str) -> bytes:
+    """The body with the token masked wherever it stands; as bytes where it stands there literally, which is always."""
+    if not token or token == MASK:
+        return body
+    literal = msgspec.json.encode(token)[1:-1]
+    if len(literal) >= _SHORTEST_TOKEN and literal in body:
+        return body.replace(literal, MASK.encode())
+    value = untyped(body, number=lambda text: msgspec.Raw(text.encode()))
+    if isinstance(value, dict):
+        for box in _boxes(value):
+            _mask(box, token)
+        try:
+            return msgspec.json.encode(value)
+        except (RecursionError, ValueError):
+            pass
+    return _TOKEN_KEY.sub(rb'\1"***"', body)
+
+
+def _mask(box: Any, token: str) -> None:
+    for place, item in list(box.items() if isinstance(box, dict) else enumerate(box)):
+        if item == token:
+            box[place] = MASK
+        elif isinstance(item, str) and len(token) >= _SHORTEST_TOKEN:  # a shorter one stands in words by chance
+            box[place] = item.replace(token, MASK)
+
+
+def _boxes(top: Any) -> list[Any]:
+    """All dicts and lists of a JSON value; by a list, for Python's stack is short."""
+    boxes = [top]
+    for box in boxes:
+        boxes.extend(item for item in (box.values() if isinstance(box, dict) else box) if isinstance(item, dict | list))
+    return boxes

@@ -1,0 +1,54 @@
+"""Pyrus's texts and numbers as Python values; None for anything else, never an exception."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time
+
+_LONGEST_ID = 19
+
+
+def whole(value: object) -> int | None:
+    """An int as it is, ASCII digits (up to 19) as the int they show; never by way of a float."""
+    if type(value) is int:
+        return value
+    if type(value) is str and len(value) <= _LONGEST_ID and value.isascii() and value.isdigit():
+        return int(value)
+    return None
+
+
+def day(value: object) -> date | None:
+    """A date from `YYYY-MM-DD`, or from a datetime's date."""
+    if type(value) is not str:
+        return None
+    try:
+        return date.fromisoformat(value[:10])
+    except ValueError:
+        return None
+
+
+def instant(value: object) -> datetime | None:
+    """An aware datetime; UTC where the text names no zone. Fractions beyond µs are cut off."""
+    if type(value) is not str:
+        return None
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def time_of_day(value: object) -> time | None:
+    """A naive time from `HH:mm`; Pyrus means UTC by it."""
+    if type(value) is not str:
+        return None
+    try:
+        return time.fromisoformat(value)
+    except ValueError:
+        return None
+
+
+def ticked(value: object) -> bool | None:
+    """A checkmark or flag: `checked`, `unchecked`; None for `none` and anything else."""
+    if type(value) is bool:
+        return value
+    return {"checked": True, "unchecked": False}.get(value) if type(value) is str else None

@@ -1,0 +1,66 @@
+"""The signature of a delivery: HMAC-SHA1 over the raw body, as hex, keyed with the bot's secret.
+
+Pyrus's recipes give upper-case hex; some deployments put `sha1=` before it. Both are taken, in any case.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def sign(body: bytes, secret: str | bytes) -> str:
+    """The value Pyrus would put into `X-Pyrus-Sig`: upper-case hex."""
+    key = secret.encode() if isinstance(secret, str) else secret
+    return hmac.new(key, body, "sha1").hexdigest().upper()
+
+
+class Verifier:
+    """One bot's keys, made ready once: the current secret first, the old one (during a change of key) second."""
+
+    __slots__ = ("_keyed",)
+
+    def __init__(self, secrets: Iterable[bytes]) -> None:
+        """Raises ValueError unless there are one or two secrets, none of them empty."""
+        keys = tuple(secrets)
+        if not 1 <= len(keys) <= 2 or not all(keys):
+            raise ValueError("a bot has one secret, or two during a change of key, and none of them is empty")
+        self._keyed = tuple(hmac.new(key, digestmod="sha1") for key in keys)
+
+    def begin(self) -> Verification:
+        """A verification of one body, to be fed as its chunks arrive."""
+        return Verification(tuple(keyed.copy() for keyed in self._keyed))
+
+
+class Verification:
+    """The running digests of one body, one for each secret."""
+
+    __slots__ = ("_digests",)
+
+    def __init__(self, digests: tuple[hmac.HMAC, ...]) -> None:
+        self._digests = digests
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes of the body, as they came."""
+        for digest in self._digests:
+            digest.update(chunk)
+
+    def check(self, header: object) -> int | None:
+        """The index of the secret that signed the body (0 current, 1 old), or None: refused. Never raises, whatever the
+        header is: `str`, `bytes` or None."""
+        given = _hex(header)
+        # Each secret is compared, also after a match: how long it takes says nothing. On bytes, because
+        # compare_digest raises TypeError for a `str` that is not ASCII.
+        right = [hmac.compare_digest(digest.hexdigest().encode(), given) for digest in self._digests]
+        return right.index(True) if True in right else None
+
+
+def _hex(header: object) -> bytes:
+    if isinstance(header, str):
+        header = header.encode("latin-1", "replace")  # what is not hex stays wrong
+    if not isinstance(header, bytes):
+        return b""
+    return header.strip().lower().removeprefix(b"sha1=").strip()

@@ -1,0 +1,98 @@
+"""The values of single fields: catalog items, choices, and the types an author asks for."""
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Annotated, Any, TypeVar
+
+from bothost.pyrus.forgiving import Json, forgiving
+
+T = TypeVar("T")
+
+_LARGEST = 2**63
+"""No Decimal beyond it is made an int: 1E+999999 would become a number of a million digits."""
+
+
+@forgiving
+class CatalogItems:
+    """The chosen items of a catalog. Older versions of Pyrus show the first item only; it is read as the one chosen."""
+
+    item_id: int | None
+    item_ids: tuple[int, ...]
+    names: Annotated[tuple[str, ...], "item_names"]
+    headers: tuple[str, ...]
+    values: Json
+    sent_rows: Annotated[Json, "rows"]
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The items' ids."""
+        return self.item_ids or (() if self.item_id is None else (self.item_id,))
+
+    @property
+    def rows(self) -> tuple[Mapping[str, Any], ...]:
+        """The items, each by the catalog's headers."""
+        rows = self.sent_rows if isinstance(self.sent_rows, list) else []
+        if not rows and isinstance(self.values, list) and self.values:
+            rows = [self.values]
+        return tuple(
+            MappingProxyType(dict(zip(self.headers, row, strict=False))) for row in rows if isinstance(row, list)
+        )
+
+    @property
+    def first(self) -> Mapping[str, Any] | None:
+        """The first item by the catalog's headers, or None."""
+        return next(iter(self.rows), None)
+
+
+@forgiving
+class Choice:
+    """What is chosen in a multiple choice."""
+
+    choice_id: int | None
+    choice_ids: tuple[int, ...]
+    names: Annotated[tuple[str, ...], "choice_names"]
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The choices' ids; older versions of Pyrus send one only."""
+        return self.choice_ids or (() if self.choice_id is None else (self.choice_id,))
+
+
+@forgiving
+class FormLink:
+    """The tasks a field links to."""
+
+    task_id: int | None
+    task_ids: tuple[int, ...]
+    subject: str | None
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The tasks' ids; older versions of Pyrus send one only."""
+        return self.task_ids or (() if self.task_id is None else (self.task_id,))
+
+
+def as_type(value: object, kind: type[T]) -> T | None:
+    """The value if it is of this type, else None. A number comes as the number type asked for where nothing is lost (as
+    a float always), a datetime as its date; a bool is no number."""
+    found: Any = value
+    if isinstance(value, bool):
+        return found if kind is bool else None
+    if isinstance(value, int | Decimal) and kind in (int, Decimal, float):
+        found = _number(value, kind)
+    elif isinstance(value, datetime) and kind is date:
+        found = value.date()
+    return found if isinstance(found, kind) else None
+
+
+def _number(value: Any, kind: type) -> Any:
+    if type(value) is kind:
+        return value
+    if kind is int:
+        return int(value) if abs(value) < _LARGEST and value == int(value) else None
+    try:
+        return kind(value)
+    except OverflowError:
+        return None

@@ -1,0 +1,119 @@
+"""Tasks, comments and persons in the shape that Pyrus really sends, as plain dicts to be changed at will.
+
+Ids are fresh at each call and start anew in each test (`Numbering.restart`, which the fixture and pytest's plugin call).
+A form's field, a person's e-mail and a choice's name keep their ids within one test, as they do in Pyrus.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bothost.testing.field_shapes import FieldSpec, shape
+from bothost.testing.parts import BOT_ID, as_person, me, numbering, person, plain_keys, stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+TOKEN = "test-token"  # noqa: S105 - what the tests' bodies carry; the fake Pyrus takes it
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+
+
+def comment(text: str | None = None, *, author: Mapping[str, Any] | str | None = None, **keys: Any) -> dict[str, Any]:
+    """A comment; `keys` are Pyrus's own (`approval_choice=`, `channel=`, `attachments=` …)."""
+    made: dict[str, Any] = {
+        "id": numbering.fresh("comment"),
+        "create_date": stamp(numbering.now()),
+        "author": as_person(author),
+    }
+    if text is not None:
+        made["text"] = text
+    return made | plain_keys(keys)
+
+
+def field(
+    value: Any = None, type: str | None = None, *, code: str | None = None, id: int | None = None, **keys: Any
+) -> FieldSpec:
+    """A form's field for `task(fields={"name": field(…)})`; without a type it follows the value, as without `field`."""
+    return FieldSpec(value, type, code, id, keys)
+
+
+def task(
+    form_id: int | None = None,
+    *,
+    step: int | None = None,
+    fields: Mapping[str | int, Any] | None = None,
+    comments: Iterable[Mapping[str, Any] | str] | None = None,
+    author: Mapping[str, Any] | str | None = None,
+    **keys: Any,
+) -> dict[str, Any]:
+    """A task. `step=2`: the bot is the awaited approver of step 2. `fields`: name (or id) → value or `field(…)`.
+
+    `comments` are all the task has; without them it has the opening one, which repeats text, fields and approvers.
+    `keys` are Pyrus's own and win (`text=`, `subject=`, `approvals=`, `is_closed=`, `id=` …).
+    """
+    made: dict[str, Any] = {"id": numbering.fresh("task"), "text": "A form" if form_id else "A task"}
+    now = stamp(numbering.now())
+    made |= {"create_date": now, "last_modified_date": now, "author": as_person(author), "is_closed": False}
+    if form_id is not None:
+        made["form_id"] = form_id
+    if fields is not None:
+        made["fields"] = [shape(key, value, form_id, numbering) for key, value in fields.items()]
+    if step is not None:
+        made |= {"current_step": step, "approvals": _approvals(step)}
+    made |= plain_keys(keys)
+    if comments is None:
+        made["comments"] = [_opening(made)]
+    else:
+        made["comments"] = [comment(item) if isinstance(item, str) else plain_keys(item) for item in comments]
+    return made
+
+
+def body(
+    of: Mapping[str, Any], *, user_id: int = BOT_ID, access_token: str | None = TOKEN, **keys: Any
+) -> dict[str, Any]:
+    """What Pyrus posts about a task: the envelope with `event`, token, ids and settings; a key given as None is left out."""
+    made = {
+        "event": "comment",
+        "access_token": access_token,
+        "task_id": of.get("id"),
+        "user_id": user_id,
+        "bot_settings": "",
+        "task": of,
+    }
+    return {key: value for key, value in (made | keys).items() if value is not None}
+
+
+def load(name: str | Path) -> bytes:
+    """The bytes of a file beside the calling test (or of an absolute path): a recorded delivery, to be used as it is."""
+    path = Path(name)
+    if not path.is_absolute():
+        beside = sys._getframe(1).f_globals.get("__file__")
+        if beside is not None and (Path(beside).parent / path).exists():
+            path = Path(beside).parent / path
+    return path.read_bytes()
+
+
+def encode(value: Mapping[str, Any]) -> bytes:
+    """JSON as Pyrus writes it: UTF-8, numbers exact."""
+    return _ENCODER.encode(value)
+
+
+def _approvals(step: int) -> list[list[dict[str, Any]]]:
+    before = [[{"person": person(), "approval_choice": "approved"}] for _ in range(step - 1)]
+    return [*before, [{"person": me(), "approval_choice": "waiting"}]]
+
+
+def _opening(made: Mapping[str, Any]) -> dict[str, Any]:
+    opening = comment(made.get("text"), author=made["author"], create_date=made["create_date"])
+    if made.get("fields"):
+        opening["field_updates"] = made["fields"]
+    if made.get("approvals"):
+        opening["approvals_added"] = [
+            [{"person": each["person"], "step": number} for each in approvers]
+            for number, approvers in enumerate(made["approvals"], start=1)
+        ]
+    return opening

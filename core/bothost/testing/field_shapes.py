@@ -1,0 +1,163 @@
+"""A form's fields from Python values: which type a value has in Pyrus, and what it looks like there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
+
+from bothost.testing.parts import Numbering, Person, as_person, file, plain
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSpec:
+    """What `field(…)` was given; its name is the key under which it stands."""
+
+    value: Any = None
+    type: str | None = None
+    code: str | None = None
+    id: int | None = None
+    keys: dict[str, Any] = dataclass_field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a field stands: what its value's parts need for ids of their own."""
+
+    id: int
+    form_id: int | None
+    numbering: Numbering
+
+
+def shape(key: str | int, value: Any, form_id: int | None, numbering: Numbering, **keys: Any) -> dict[str, Any]:
+    """One field of a form as Pyrus sends it; a value that is empty (None) is absent, as there."""
+    spec = value if isinstance(value, FieldSpec) else FieldSpec(value)
+    name = f"Field {key}" if isinstance(key, int) else key
+    number = spec.id or (key if isinstance(key, int) else numbering.known("field", form_id, name))
+    kind = spec.type or type_of(spec.value)
+    made: dict[str, Any] = {"id": number, "type": kind, "name": name}
+    if spec.code is not None:
+        made["code"] = spec.code
+    made |= keys
+    if spec.value is not None or kind == "flag":
+        made["value"] = SHAPES.get(kind, _as_it_is)(spec.value, _Place(number, form_id, numbering))
+    return made | spec.keys
+
+
+def type_of(value: Any) -> str:
+    """The type of field that a Python value most naturally fills."""
+    if isinstance(value, list | tuple) and value:
+        first = value[0]
+        if isinstance(first, Mapping):
+            return "file" if "md5" in first else "table"
+        return "multiple_choice"
+    if isinstance(value, Mapping):
+        return "person" if isinstance(value, Person) else "file" if "md5" in value else "title"
+    return next((name for kind, name in _BY_CLASS if isinstance(value, kind)), "text")
+
+
+_BY_CLASS: tuple[tuple[type, str], ...] = (
+    (bool, "checkmark"),
+    (Decimal, "money"),
+    (int, "number"),
+    (float, "number"),
+    (datetime, "due_date_time"),
+    (date, "date"),
+    (time, "time"),
+)
+
+
+def _as_it_is(value: Any, _place: _Place) -> Any:
+    return plain(value)
+
+
+def _tick(value: Any, _place: _Place) -> Any:
+    if isinstance(value, bool):
+        return "checked" if value else "unchecked"
+    return "none" if value is None else value
+
+
+def _time(value: Any, _place: _Place) -> Any:
+    return value.strftime("%H:%M") if isinstance(value, time) else value
+
+
+def _person(value: Any, _place: _Place) -> Any:
+    return as_person(value) if isinstance(value, str) or value is None else value
+
+
+def _choice(value: Any, place: _Place) -> Any:
+    if isinstance(value, Mapping):
+        return value
+    names = [value] if isinstance(value, str | int) else list(value)
+    ids = [name if isinstance(name, int) else place.numbering.known("choice", place.id, name) for name in names]
+    made: dict[str, Any] = {"choice_ids": ids, "choice_names": [str(name) for name in names]}
+    return made if not ids else {"choice_id": ids[0]} | made
+
+
+def _catalog(value: Any, place: _Place) -> Any:
+    """A name, a row (`{"Supplier": "Acme", "Tax id": "77"}`), or several of either; what is Pyrus's shape already stays."""
+    if isinstance(value, Mapping) and "headers" in value:
+        return value
+    items = [value] if isinstance(value, str | Mapping) else list(value)
+    rows: list[Mapping[str, Any]] = [item if isinstance(item, Mapping) else {"Name": item} for item in items]
+    headers = list(rows[0]) if rows else []
+    cells = [[str(row.get(header, "")) for header in headers] for row in rows]
+    ids = [place.numbering.known("item", place.id, tuple(row)) for row in cells]
+    made: dict[str, Any] = {"item_ids": ids, "item_names": [row[0] for row in cells if row], "headers": headers}
+    return ({"item_id": ids[0]} if ids else {}) | made | {"values": cells[0] if cells else [], "rows": cells}
+
+
+def _link(value: Any, _place: _Place) -> Any:
+    if isinstance(value, Mapping):
+        return (
+            {"task_id": value["id"], "task_ids": [value["id"]], "subject": value.get("text", "")}
+            if "id" in value
+            else value
+        )
+    ids = [value] if isinstance(value, int) else list(value)
+    return {"task_id": ids[0], "task_ids": ids, "subject": f"Task {ids[0]}"} if ids else {"task_ids": []}
+
+
+def _files(value: Any, _place: _Place) -> Any:
+    items = [value] if isinstance(value, str | Mapping) else list(value)
+    return [file(item) if isinstance(item, str) else item for item in items]
+
+
+def _table(value: Any, place: _Place) -> Any:
+    rows = []
+    for position, row in enumerate(value):
+        if "cells" in row:
+            rows.append(row)
+            continue
+        cells = [
+            shape(key, cell, place.form_id, place.numbering, parent_id=place.id, row_id=position)
+            for key, cell in row.items()
+            if cell is not False  # Pyrus leaves an unticked box of a table out
+        ]
+        rows.append({"row_id": position, "position": position, "cells": cells})
+    return rows
+
+
+def _section(value: Any, place: _Place) -> Any:
+    if isinstance(value, Mapping) and "fields" in value and isinstance(value["fields"], list):
+        return value
+    fields = [shape(key, item, place.form_id, place.numbering, parent_id=place.id) for key, item in value.items()]
+    return {"fields": fields}
+
+
+SHAPES: dict[str, Callable[[Any, _Place], Any]] = {
+    "checkmark": _tick,
+    "flag": _tick,
+    "time": _time,
+    "person": _person,
+    "author": _person,
+    "multiple_choice": _choice,
+    "catalog": _catalog,
+    "form_link": _link,
+    "file": _files,
+    "table": _table,
+    "title": _section,
+}

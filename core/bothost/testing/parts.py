@@ -1,0 +1,138 @@
+"""The small parts of which tasks are made: persons, files, and the ids that all of them share."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+BEGIN = datetime(2026, 1, 5, 9, tzinfo=UTC)
+FIRST = {
+    "task": 310_001,
+    "comment": 8_800_001,
+    "person": 1041,
+    "file": 700_001,
+    "field": 1,
+    "row": 0,
+    "item": 55_001,
+    "choice": 1,
+}
+BOT_ID = 900_100
+
+
+class Person(dict[str, Any]):
+    """A person in Pyrus's shape; told from other dicts by its class, so that a field of it becomes a person field."""
+
+
+class Me(Person):
+    """The bot to which the task will be delivered; `deliver` puts its id in."""
+
+
+class Numbering:
+    """The next ids, and which names have theirs already. One for the process: factories are called without a harness too."""
+
+    def __init__(self) -> None:
+        self.now: Callable[[], datetime] = lambda: BEGIN
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin anew, as at the start of a test."""
+        self._next = dict(FIRST)
+        self._known: dict[tuple[Any, ...], int] = {}
+        self.now = lambda: BEGIN
+
+    def fresh(self, what: str) -> int:
+        """An id that was not given before."""
+        number = self._next[what]
+        self._next[what] = number + 1
+        return number
+
+    def known(self, what: str, *name: Any) -> int:
+        """The id of a thing that keeps it: a person by e-mail, a form's field by name."""
+        key = (what, *name)
+        if key not in self._known:
+            self._known[key] = self.fresh(what)
+        return self._known[key]
+
+
+numbering = Numbering()
+
+
+def person(name: str = "Anna Gromova", email: str | None = None, *, type: str = "user", **keys: Any) -> dict[str, Any]:
+    """A person, bot or role (`type`). The same e-mail, or without one the same name, is the same person."""
+    first, _, last = name.rpartition(" ") if type != "role" else ("", "", name)
+    if email is None:
+        email = "" if type == "role" else f"{(first or last).lower().replace(' ', '.')}@example.org"
+    made = {
+        "id": numbering.known("person", email or name),
+        "first_name": first or last if type != "role" else "",
+        "last_name": last if first or type == "role" else "",
+        "email": email,
+        "type": type,
+        "external_id": "",
+        "banned": False,
+        "position": "",
+        "skype": "",
+        "phone": "",
+    }
+    return Person(made | plain_keys(keys))
+
+
+def me() -> dict[str, Any]:
+    """The bot that will get the task: as a comment's author or an approver."""
+    return Me(person("Test bot", "bot@3f1c9c2e-5a55-4d0e-9a9b-6f2f7d0a1c55", type="bot", id=BOT_ID))
+
+
+def file(name: str = "scan.pdf", size: int = 2048, **keys: Any) -> dict[str, Any]:
+    """An attached file."""
+    number = numbering.fresh("file")
+    made = {
+        "id": number,
+        "name": name,
+        "size": size,
+        "md5": f"{number:032X}",
+        "url": f"https://pyrus.com/services/attachment?id={number}",
+        "version": 1,
+    }
+    return made | plain_keys(keys)
+
+
+def as_person(who: Mapping[str, Any] | str | None) -> dict[str, Any]:
+    """A person given as such, by e-mail, or not at all (then the usual one)."""
+    if who is None:
+        return person()
+    if isinstance(who, str):
+        name = who.partition("@")[0].replace(".", " ").title()
+        return person(name or who, who)
+    return who if isinstance(who, dict) else dict(who)
+
+
+def stamp(moment: datetime) -> str:
+    """A moment as Pyrus writes it: UTC, whole seconds."""
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment} has no zone")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def plain(value: Any) -> Any:
+    """Python's dates and enums within a value as Pyrus writes them; everything else stays as it is."""
+    if isinstance(value, datetime):
+        return stamp(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, dict):
+        changed = {key: plain(item) for key, item in value.items()}
+        return type(value)(changed) if isinstance(value, Person) else changed
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def plain_keys(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """`plain` for the keys of one part."""
+    return {key: plain(value) for key, value in keys.items()}

@@ -1,0 +1,187 @@
+"""The rules that a machine keeps: layers, sizes, what an import may do, who may ask the time, who may catch everything."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CORE = ROOT / "core" / "bothost"
+OURS = sorted([*CORE.rglob("*.py"), *(ROOT / "plugins").glob("*/*/*.py")])
+SOURCES = [path for path in OURS if "tests" not in path.relative_to(ROOT).parts]
+MODULES = sorted(
+    ".".join(path.relative_to(CORE.parent).with_suffix("").parts).removesuffix(".__init__")
+    for path in CORE.rglob("*.py")
+)
+NOT_FOR_IMPORT = {"bothost.__main__"}
+"""Modules that are programs: to import them is to run them."""
+
+BROAD = {
+    "runner.py": "around a plugin",
+    "plugins.py": "around a plugin's import and its settings",
+    "testing/loop.py": "hands what a handler's thread raised to the one who waits for it",
+}
+"""Files that may catch every Exception, with the place that the house style gives them."""
+
+CLOCKS = {"clock.py", "testing/loop.py", "testing/outstanding.py", "testing/sleep.py"}
+"""Where time is made: the system's clock, and the harness's, which must know real time to stand still in it."""
+
+ASKS_TIME = {
+    ("time", name)
+    for name in ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "sleep")
+}
+ASKS_DATE = {("datetime", name) for name in ("now", "utcnow", "today")} | {("date", "today")}
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"), str(path))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_modules_and_functions_stay_small(path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert text.count("\n") <= 400, "a module stops at 400 lines"
+    long = [
+        f"{node.name} ({size} lines)"
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (size := length(node)) > 40
+    ]
+    assert not long, "a function stops at 40 lines"
+
+
+def length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    documented = ast.get_docstring(node) is not None and len(node.body) > 1
+    first = node.body[1].lineno if documented else node.lineno
+    return (node.end_lineno or first) - first + 1
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_no_module_asks_the_time_itself(path: Path) -> None:
+    if path.is_relative_to(CORE) and str(path.relative_to(CORE)) in CLOCKS:
+        return
+    asked = []
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            pair = (node.value.id, node.attr)
+            if pair in ASKS_TIME | ASKS_DATE or node.attr == "PeriodicCallback":
+                asked.append(f"line {node.lineno}: {'.'.join(pair)}")
+        if isinstance(node, ast.ImportFrom) and node.module == "time":
+            taken = [alias.name for alias in node.names if ("time", alias.name) in ASKS_TIME]
+            asked.extend(f"line {node.lineno}: from time import {name}" for name in taken)
+    assert not asked, "all time comes from clock.Clock"
+
+
+def test_only_a_plugin_and_a_background_loop_are_surrounded_by_a_broad_except() -> None:
+    found = {}
+    for path in SOURCES:
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.ExceptHandler) and catches_all(node):
+                found.setdefault(name_of(path), []).append(node.lineno)
+    known = {f"core/bothost/{name}" for name in BROAD}
+    strangers = {name: lines for name, lines in found.items() if name not in known}
+    assert not strangers, "`except Exception` is for a plugin and for a background loop; see the table BROAD"
+
+
+def catches_all(handler: ast.ExceptHandler) -> bool:
+    if isinstance(handler.body[-1], ast.Raise) and handler.body[-1].exc is None:
+        return False  # a clean-up on the way out: what was raised goes on
+    if handler.type is None:
+        return True
+    kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return any(isinstance(kind, ast.Name) and kind.id in ("Exception", "BaseException") for kind in kinds)
+
+
+def test_imports_point_down() -> None:
+    """Also proves that each module has a place in the layers."""
+    command = [Path(sys.executable).parent / "lint-imports", "--no-cache"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+LOOK = """
+import importlib, json, os, sys, threading
+def handles():
+    return {fd: os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{fd}")}
+before = handles()
+importlib.import_module(sys.argv[1])
+opened = sorted(target for fd, target in handles().items() if fd not in before and not target.startswith("/proc/"))
+threads = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+print(json.dumps({"opened": opened, "threads": threads, "modules": sorted(sys.modules)}))
+"""
+
+
+def imported(module: str) -> dict[str, list[str]]:
+    """What a fresh interpreter holds after importing a module."""
+    command = [sys.executable, "-W", "error", "-c", LOOK, module]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name not in NOT_FOR_IMPORT])
+def test_an_import_opens_nothing(module: str) -> None:
+    held = imported(module)
+    assert held["threads"] == []
+    assert held["opened"] == []
+
+
+def test_importing_bothost_stays_light() -> None:
+    heavy = {"click", "rich", "prometheus_client", "sqlite3", "pytest", "tornado", "asyncpg", "uvloop"}
+    assert heavy.isdisjoint(imported("bothost")["modules"])
+
+
+def test_importing_the_pytest_plugin_brings_neither_tornado_nor_the_core() -> None:
+    modules = set(imported("bothost.testing.pytest_plugin")["modules"])
+    assert "tornado" not in modules
+    assert not [name for name in modules if name.startswith("bothost.") and not name.startswith("bothost.testing")]
+
+
+def test_the_exported_names_are_the_names_there_are() -> None:
+    import bothost
+
+    public = {name for name in vars(bothost) if not name.startswith("_")}
+    submodules = {name for name in public if f"bothost.{name}" in sys.modules and name not in bothost.__all__}
+    assert sorted(bothost.__all__, key=str.lower) == sorted(set(bothost.__all__), key=str.lower)
+    assert set(dir(bothost)) >= set(bothost.__all__)
+    assert public - submodules - {"annotations"} <= set(bothost.__all__)
+    for name in bothost.__all__:
+        assert getattr(bothost, name) is not None
+
+
+def test_plugins_import_nothing_of_bothost_but_its_front() -> None:
+    wrong = []
+    for path in sorted((ROOT / "plugins").glob("*/**/*.py")):
+        for node in ast.walk(parsed(path)):
+            names = (
+                [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else []
+            )
+            allowed = {"bothost", "bothost.testing"} if "tests" in path.parts else {"bothost"}
+            wrong += [
+                f"{name_of(path)}: {name}" for name in names if name.split(".")[0] == "bothost" and name not in allowed
+            ]
+    assert not wrong
+
+
+def test_the_tree_speaks_of_nobodys_machine() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    if not listed:
+        pytest.skip("not a git work tree")
+    marks = ["TO" + "DO", "FIX" + "ME", "/wo" + "rk/", "/tmp/" + "bash", ".lib" + "rary"]
+    wrong = []
+    for name in listed:
+        text = (ROOT / name).read_bytes().decode("utf-8", "replace")
+        wrong += [f"{name}: {mark}" for mark in marks if mark in text]
+    assert not wrong
