@@ -1,9 +1,8 @@
-"""Facts that every process of a host reads from the journal each second, and those that it writes there."""
+"""Facts that every process of a host reads from the journal each second."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 from bothost.errors import StoreAway
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from bothost.standing import Standing
     from bothost.store import Store
 
-log = logging.getLogger("bothost.server")
-
 LOOK_S = 1.0
 
 
@@ -28,16 +25,8 @@ class Controls:
         self._store = store
         self._service = service
         self._task: asyncio.Task[None] | None = None
-        self._writing: set[asyncio.Task[None]] = set()
         self.facts: Mapping[str, str] = {}
         """As last read."""
-
-    def learnt(self, key: str, value: str) -> None:
-        """Write a fact behind; one that is lost is learnt again from the next body after a restart."""
-        task = asyncio.get_running_loop().create_task(self._write(key, value))
-        self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
-        task.add_done_callback(watch)
 
     async def start(self, standing: Standing, reload: Callable[[], None]) -> None:
         """Read once, then each second."""
@@ -49,7 +38,7 @@ class Controls:
         """Look no more."""
         if self._task is not None:
             self._task.cancel()
-            await asyncio.gather(self._task, *self._writing, return_exceptions=True)
+            await asyncio.gather(self._task, return_exceptions=True)
 
     async def _go_on(self, standing: Standing, reload: Callable[[], None]) -> None:
         while True:
@@ -78,12 +67,6 @@ class Controls:
             bot = self._service.find(name)
             if bot is not None and not bot.login:
                 bot.login = bot.config.login or login
-
-    async def _write(self, key: str, value: str) -> None:
-        try:
-            await self._store.control(key, value)
-        except StoreAway as error:
-            log.warning("%s could not be written: %s", key, error)
 
 
 def _of_bots(facts: Mapping[str, str], prefix: str) -> dict[str, str]:
