@@ -14,9 +14,9 @@ import signal
 import socket
 import subprocess
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bothost.worker import LONGEST_LINE, VARIABLE, Lines, described, line_of
+from bothost.worker import LONGEST_FRAME, VARIABLE, Frames, Message, described, frame
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +30,6 @@ PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 SETTLED_S = 60.0
 """A worker that lived as long as this begins anew with the shortest pause."""
-PATIENCE_S = 20.0
-"""Beyond `drain`, until a worker that does not end is killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +40,8 @@ class Crew:
     command: Sequence[str]
     sockets: dict[str, list[socket.socket]]
     drain_s: float
+    patience_s: float = 20.0
+    """Beyond `drain_s`, until a worker that does not end is killed."""
 
 
 @dataclass(slots=True)
@@ -51,12 +51,14 @@ class Place:
     number: int
     process: subprocess.Popen[bytes] | None = None
     line: socket.socket | None = None
-    lines: Lines = field(default_factory=Lines)
+    frames: Frames = field(default_factory=Frames)
     outgoing: bytearray = field(default_factory=bytearray)
     ready: bool = False
     began: float = 0.0
     heard: float = 0.0
     deaths: int = 0
+    """Those in a row, for the pause."""
+    restarts: int = 0
     due: float = 0.0
 
 
@@ -134,10 +136,11 @@ class Supervisor:
         finally:
             theirs.close()
         ours.setblocking(False)
-        place.line, place.lines, place.outgoing, place.ready = ours, Lines(), bytearray(), False
+        place.line, place.frames, place.outgoing, place.ready = ours, Frames(), bytearray(), False
         place.began = place.heard = self._clock.monotonic()
         self._selector.register(ours, selectors.EVENT_READ, place)
         log.info("worker %d started, pid %d", place.number, place.process.pid)
+        self._tell_restarts()
 
     def _bury(self) -> None:
         for place in self._places:
@@ -145,7 +148,7 @@ class Supervisor:
                 continue
             code = place.process.returncode
             self._hang_up(place)
-            place.process = None
+            place.process, place.ready = None, False
             if not self._stopping:
                 cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
                 self._fell(place)
@@ -156,6 +159,7 @@ class Supervisor:
     def _fell(self, place: Place) -> None:
         now = self._clock.monotonic()
         place.deaths = place.deaths + 1 if now - place.began < SETTLED_S else 1
+        place.restarts += 1
         place.due = now + BACKOFF_S[min(place.deaths, len(BACKOFF_S)) - 1]
 
     def _hang_up(self, place: Place) -> None:
@@ -171,7 +175,7 @@ class Supervisor:
                     continue
                 if number in (signal.SIGTERM, signal.SIGINT) and not self._stopping:
                     self._stopping = True
-                    self._kill_at = self._clock.monotonic() + self._crew.drain_s + PATIENCE_S
+                    self._kill_at = self._clock.monotonic() + self._crew.drain_s + self._crew.patience_s
                     self._notifier.say("STOPPING=1")
                 self._send(signal.Signals(number))
 
@@ -202,26 +206,37 @@ class Supervisor:
             self._hang_up(place)
             return
         place.heard = self._clock.monotonic()
-        for message in place.lines.feed(data):
+        for message in place.frames.feed(data):
             self._pass_on(place, message)
 
-    def _pass_on(self, sender: Place, message: dict[str, Any]) -> None:
-        """`ready` is ours; what has a `to` goes to that worker, what has none to all others."""
-        if message.get("ready"):
+    def _pass_on(self, sender: Place, message: Message) -> None:
+        """`ready` and `alive` are ours; what is addressed goes to that worker, what is not to all others."""
+        message.sender = sender.number
+        if message.kind == "ready":
             sender.ready = True
+            self._tell_restarts()
+        if message.kind in ("ready", "alive"):
             return
-        if "ask" not in message and "answer" not in message:
-            return
-        message["from"] = sender.number
-        for place in self._places:
-            meant = place.number == message["to"] if "to" in message else place is not sender
-            if meant and place.line is not None and place.ready:
+        others = [place for place in self._places if place is not sender and place.line is not None and place.ready]
+        for place in others:
+            if message.to in (-1, place.number):
                 self._tell(place, message)
+        if message.kind == "ask":
+            # who is not there answers nothing, and nobody waits for it
+            for number in {place.number for place in self._places} - {place.number for place in (sender, *others)}:
+                self._tell(sender, Message("end", message.number, sender=number, to=sender.number))
 
-    def _tell(self, place: Place, message: dict[str, Any]) -> None:
+    def _tell_restarts(self) -> None:
+        """Worker 0 shows them."""
+        first = self._places[0]
+        if first.line is not None and first.ready:
+            counts = {str(place.number): place.restarts for place in self._places}
+            self._tell(first, Message("restarts", to=0, counts=counts))
+
+    def _tell(self, place: Place, message: Message) -> None:
         """Never waits: what the socket does not take now is kept, up to a bound."""
-        if len(place.outgoing) < LONGEST_LINE:
-            place.outgoing += line_of(message)
+        if len(place.outgoing) < LONGEST_FRAME:
+            place.outgoing += frame(message)
             self._send_on(place)
 
     def _send_on(self, place: Place) -> None:
@@ -244,5 +259,5 @@ class Supervisor:
         period = self._notifier.watchdog_s
         if period and now - self._alive_at >= period / 3:
             self._alive_at = now
-            if all(place.process is None or now - place.heard < period for place in self._places):
+            if all(not place.ready or now - place.heard < period for place in self._places):
                 self._notifier.say("WATCHDOG=1")
