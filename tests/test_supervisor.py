@@ -24,6 +24,7 @@ class Site:
     """A running crew: asks it over its public socket, reads what its manager is told."""
 
     def __init__(self, folder: Path, count: int, *arguments: str, watchdog_s: float = 0.0) -> None:
+        self.count = count
         (self.socket,) = bind_tcp("127.0.0.1", 0)
         self.port = self.socket.getsockname()[1]
         self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -50,9 +51,11 @@ class Site:
             return connection.makefile().read()
 
     def pids(self) -> dict[int, int]:
-        """Number → pid of every worker that answers now."""
+        """Number → pid of the workers, as far as they answer now."""
         found: dict[int, int] = {}
-        for _ in range(400):
+        for _ in range(200):
+            if len(found) == self.count:
+                break
             number, pid, _ = self.ask().split()
             found[int(number)] = int(pid)
         return found

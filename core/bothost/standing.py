@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from bothost.bots import BotState
-from bothost.errors import PluginError
+from bothost.errors import ConfigError, PluginError
 from bothost.means import watch
 
 if TYPE_CHECKING:
@@ -116,9 +116,9 @@ class Standing:
             async with self._loading:
                 plugged, runner = await self._load(bot)
             await self._open_runner(runner)
-        except PluginError as error:
+        except (PluginError, ConfigError) as error:
             before = self._base[bot.name].reason
-            self._set(bot, "plugin error", str(error))
+            self._set(bot, "plugin error" if isinstance(error, PluginError) else "config error", str(error))
             if str(error) != before:
                 log.error("%s; tried again in %.0f s", error, RETRY_S[0], extra={"bot": bot.name})
             return False
@@ -135,7 +135,7 @@ class Standing:
         except TimeoutError:
             await runner.close()
             raise PluginError(f"its open() did not end within {OPEN_S:.0f} s") from None
-        except PluginError:
+        except (PluginError, ConfigError):
             await runner.close()
             raise
 

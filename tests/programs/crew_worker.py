@@ -21,7 +21,10 @@ async def main() -> None:
     siblings.answers["who"] = lambda: [f"{worker.number}:{os.getpid()}".encode(), b"x" * 300_000]
     await siblings.connect()
 
+    open_now: set[object] = set()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        open_now.add(writer)
         asked = await reader.readline()
         if asked == b"siblings\n":
             parts = await siblings.ask("who")
@@ -32,6 +35,8 @@ async def main() -> None:
         else:
             writer.write(f"{worker.number} {os.getpid()} {len(worker.sockets['operator'])}".encode())
         writer.close()
+        await writer.wait_closed()
+        open_now.discard(writer)
 
     servers = [await asyncio.start_server(serve, sock=each) for each in worker.sockets["public"]]
     siblings.say("ready")
@@ -41,7 +46,10 @@ async def main() -> None:
     await stop.wait()
     for server in servers:
         server.close()
-    await asyncio.sleep(0.3)  # what was accepted is served, as a host does
+    # what was accepted is served, as a host does
+    await asyncio.sleep(0.05)
+    while open_now:
+        await asyncio.sleep(0.01)
     siblings.close()
 
 
