@@ -11,6 +11,7 @@ from bothost import __version__
 from bothost.cli import OK, PROBLEM, USAGE
 from bothost.cli.output import report
 from bothost.errors import BothostError, UsageError
+from bothost.units import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +49,14 @@ class Lazy(click.Group):
             return None
         found: click.Command = getattr(import_module(f"bothost.cli.{place.module}"), place.attribute)
         return found
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, with near names for one that does not exist."""
+        if args and args[0] not in TABLE and not args[0].startswith("-"):
+            raise click.UsageError(f"no command {args[0]!r}{nearest(args[0], TABLE)}", context)
+        return super().resolve_command(context, args)
 
     def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
         """The list in the help, without an import."""
