@@ -19,7 +19,13 @@ def sample(now: datetime, fresh_id: int, form_id: int | None = None) -> dict[str
     """A whole delivery as Pyrus sends it: a new task at whose first step the bot is asked to decide."""
     instant = now.strftime("%Y-%m-%dT%H:%M:%SZ")
     bot = {"id": BOT_ID, "first_name": "bot", "last_name": "papirus", "email": "bot@pyrus.com", "type": "bot"}
-    author = {"id": AUTHOR_ID, "first_name": "tester", "last_name": "papirus", "email": "test@pyrus.com", "type": "user"}
+    author = {
+        "id": AUTHOR_ID,
+        "first_name": "tester",
+        "last_name": "papirus",
+        "email": "test@pyrus.com",
+        "type": "user",
+    }
     task: dict[str, Any] = {
         "id": fresh_id,
         "text": "New task",

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bothost.errors import ConfigError, Problem
+from bothost.scrub import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-_HIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+    from collections.abc import Iterable, Mapping, Sequence
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 config_option = click.option(
@@ -23,19 +21,14 @@ config_option = click.option(
 )
 
 
-def visible(text: str) -> str:
-    """A text from outside with its control and bidi characters made visible: it may go to a terminal."""
-    return _HIDDEN.sub(lambda match: f"\\x{ord(match[0]):02x}" if ord(match[0]) < 256 else f"\\u{ord(match[0]):04x}", text)
-
-
 def say(text: str = "") -> None:
     """One line for a person."""
-    click.echo(visible(text))
+    click.echo(visible(text, lines=True))
 
 
 def warn(text: str) -> None:
     """One line for a person beside the result."""
-    click.echo(visible(text), err=True)
+    click.echo(visible(text, lines=True), err=True)
 
 
 def show_json(value: Any) -> None:
@@ -92,13 +85,3 @@ def report(error: BaseException | str, *, as_json: bool, hint: str = "") -> None
     warn(head + "\n  ".join(lines))
     if hint:
         warn(hint)
-
-
-def example(text: str) -> Callable[[click.Command], click.Command]:
-    """Put an example at the end of a command's help."""
-
-    def decorate(command: click.Command) -> click.Command:
-        command.epilog = f"Example: {text}"
-        return command
-
-    return decorate

@@ -27,6 +27,26 @@ if TYPE_CHECKING:
 MOST_TIMES = 10_000
 
 
+@dataclass(slots=True)
+class Wanted:
+    """The command line of `send`."""
+
+    bot: str | None
+    file: str | None
+    changes: tuple[str, ...]
+    attempt: str
+    times: int
+    fresh: bool
+    url: str | None
+    secret: str | None
+    config: str
+    as_json: bool
+
+    def __post_init__(self) -> None:
+        if self.url and self.secret and self.file is None:
+            self.bot, self.file = None, self.bot
+
+
 @dataclass(frozen=True, slots=True)
 class Addressee:
     """Who gets the delivery, and what signs it."""
@@ -39,83 +59,87 @@ class Addressee:
 @click.command(epilog='Example: bothost send autoreply --set task.text="Hello there" --attempt 2/3')
 @click.argument("bot", required=False)
 @click.argument("file", required=False)
-@click.option("--set", "changes", multiple=True, metavar="PLACE=VALUE", help="Change the body: task.text=Hello, task.comments.0.text=…")
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="PLACE=VALUE",
+    help="Change the body: task.text=Hello, task.comments.0.text=…",
+)
 @click.option("--attempt", default="1/3", show_default=True, metavar="N/M", help="What X-Pyrus-Retry says.")
-@click.option("--times", default=1, show_default=True, type=click.IntRange(1, MOST_TIMES), help="Send it so often, one after another.")
+@click.option(
+    "--times",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, MOST_TIMES),
+    help="Send it so often, one after another.",
+)
 @click.option("--fresh", is_flag=True, help="Give the task and its newest comment new ids: a new event.")
 @click.option("--url", help="Send it there instead of where bots.ini's host listens.")
-@click.option("--secret", "secret_text", metavar="env:NAME", help="Sign with this (env:NAME, file:PATH) instead of the bot's secret.")
+@click.option(
+    "--secret",
+    "secret_text",
+    metavar="env:NAME",
+    help="Sign with this (env:NAME, file:PATH) instead of the bot's secret.",
+)
 @config_option
 @json_option
-def send(
-    bot: str | None,
-    file: str | None,
-    changes: tuple[str, ...],
-    attempt: str,
-    times: int,
-    fresh: bool,
-    url: str | None,
-    secret_text: str | None,
-    config: str,
-    as_json: bool,
-) -> int:
+def send(**given: Any) -> int:
     """Sign FILE, or a built-in sample with fresh ids, and send it to BOT as Pyrus does; print status and reply.
 
     FILE is sent as it is, byte for byte, unless --set or --fresh change it; `-` is the standard input. With --url and
     --secret no BOT is needed: `bothost send --url https://HOST/PATH --secret env:KEY FILE`.
     """
     clock = SystemClock()
-    if url and secret_text and file is None:
-        bot, file = None, bot
-    addressee = _addressee(bot, url, secret_text, config)
-    body = _body(file, addressee.bot, changes, fresh=fresh, clock=clock)
+    wanted = Wanted(**given)
+    addressee = _addressee(wanted)
+    body = _body(wanted, addressee.bot, clock)
     worst = OK
     told: list[dict[str, Any]] = []
-    for _ in range(times):
-        answer = deliver(addressee.target, body, addressee.secret, attempt, clock)
+    for _ in range(wanted.times):
+        answer = deliver(addressee.target, body, addressee.secret, wanted.attempt, clock)
         worst = worst if answer.status == 200 else PROBLEM
-        if as_json:
+        if wanted.as_json:
             told.append(_row(answer))
         else:
             _show(answer)
-    if as_json:
-        show_json(told[0] if times == 1 else told)
+    if wanted.as_json:
+        show_json(told[0] if wanted.times == 1 else told)
     return worst
 
 
-def _addressee(bot: str | None, url: str | None, secret_text: str | None, config: str) -> Addressee:
-    given = parse_target(url) if url else None
-    if bot is None:
-        if given is None or secret_text is None:
+def _addressee(wanted: Wanted) -> Addressee:
+    given = parse_target(wanted.url) if wanted.url else None
+    if wanted.bot is None:
+        if given is None or wanted.secret is None:
             raise UsageError("name a BOT of bots.ini, or give --url and --secret for one that is elsewhere")
-        return Addressee(given, given_secret(secret_text, Path.cwd()), None)
-    reading = read_existing(config)
+        return Addressee(given, given_secret(wanted.secret, Path.cwd()), None)
+    reading = read_existing(wanted.config)
     try:
-        chosen = bot_named(bot, reading)
-        host = reading.host
+        chosen, host = bot_named(wanted.bot, reading), reading.host
     except ConfigError:
         # a sample secret, which only a demo takes: send to that demo
-        with_samples = read(config, demo=True)
-        if bot not in with_samples.bots:
+        with_samples = read(wanted.config, demo=True)
+        if wanted.bot not in with_samples.bots:
             raise
-        chosen, host = with_samples.bots[bot], reading.host or with_samples.host
-    secret = given_secret(secret_text, Path(config).parent) if secret_text else chosen.secrets[0]
+        chosen, host = with_samples.bots[wanted.bot], reading.host or with_samples.host
+    secret = given_secret(wanted.secret, Path(wanted.config).parent) if wanted.secret else chosen.secrets[0]
     target = given or host_target(host if host is not None else host_of(reading))
     return Addressee(target.at(chosen.path), secret, chosen)
 
 
-def _body(file: str | None, bot: BotConfig | None, changes: tuple[str, ...], *, fresh: bool, clock: Clock) -> bytes:
+def _body(wanted: Wanted, bot: BotConfig | None, clock: Clock) -> bytes:
     fresh_id = new_id()
-    if file is None:
+    if wanted.file is None:
         body = built_in(bot, clock, fresh_id)
     else:
-        content = _read(file)
-        if not changes and not fresh:
+        content = _read(wanted.file)
+        if not wanted.changes and not wanted.fresh:
             return content
-        body = _decoded(content, file)
-        if fresh:
+        body = _decoded(content, wanted.file)
+        if wanted.fresh:
             body = with_fresh_ids(body, fresh_id)
-    for assignment in changes:
+    for assignment in wanted.changes:
         change(body, assignment)
     return json.dumps(body, ensure_ascii=False).encode()
 
