@@ -4,10 +4,10 @@ import asyncio
 import json
 
 import pytest
-from bothost.pyrus.signature import sign
 from tests.web.edge import OLD_SECRET, SECRET, bot, post, read_answer
 
 from bothost.delivery import Outcome
+from bothost.pyrus.signature import sign
 
 BODY = json.dumps({"event": "comment", "task_id": 5, "text": "привет"}, ensure_ascii=False).encode()
 

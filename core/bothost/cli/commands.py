@@ -32,6 +32,7 @@ TABLE: Mapping[str, Place] = {
     "bots": Place("looking", "bots", "The bots with their state, plugin, path and secret's fingerprint."),
     "plugins": Place("looking", "plugins", "The plugins that are installed."),
     "send": Place("sending", "send", "Sign a delivery and send it to a bot."),
+    "new": Place("new", "new", "A package with a bot of your own, whose tests pass at once."),
 }
 
 

@@ -78,7 +78,6 @@ class Addressee:
 @click.option("--url", help="Send it there instead of where bots.ini's host listens.")
 @click.option(
     "--secret",
-    "secret_text",
     metavar="env:NAME",
     help="Sign with this (env:NAME, file:PATH) instead of the bot's secret.",
 )
