@@ -6,6 +6,7 @@ import json
 import pytest
 from tests.web.edge import OLD_SECRET, SECRET, bot, post, read_answer
 
+from bothost.bots import Registry
 from bothost.delivery import Outcome
 from bothost.pyrus.signature import sign
 
@@ -245,7 +246,7 @@ async def test_a_swapped_registry_serves_the_next_request(serve):
     site = serve()
     reader, writer = await site.raw(post(BODY, path="/new"))
     assert (await read_answer(reader))[0] == 404
-    site.listener.front.registry = type(site.listener.front.registry)([bot("new")])
+    site.listener.front.service.registry = Registry([bot("new")])
     writer.write(post(BODY, path="/new"))
     assert (await read_answer(reader))[0] == 200
 
