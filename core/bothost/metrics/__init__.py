@@ -1,0 +1,152 @@
+"""What the host counts. `Metrics` is made in server.py and told of events; prometheus_client is imported when rendering only.
+
+All methods belong to the loop's thread but `commit`, which belongs to the journal's writer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bothost.metrics.figures import BotFigures, Histogram, Live, Minute, Snapshot, copied, together
+
+if TYPE_CHECKING:
+    from bothost.clock import Clock
+
+__all__ = ["BotFigures", "Histogram", "Metrics", "Minute", "Snapshot", "together"]
+
+_MOST_ACCOUNTS = 200
+_OTHER = "other"
+
+
+class Metrics:
+    """The figures of this process."""
+
+    def __init__(self, clock: Clock, process: str = "0") -> None:
+        self._clock = clock
+        self._bots: dict[str, Live] = {}
+        self._minute = 0
+        self._minute_ends = 0.0
+        self._now = 0.0
+        self._host = Snapshot(process=process, started=clock.now().timestamp())
+        self._lag_worst = (0.0, 0.0)
+
+    def delivery(self, bot: str, word: str, status: int, seconds: float) -> None:
+        """One delivery was answered, or refused; `bot` is empty where the path is nobody's."""
+        live = self._bots.get(bot) or self._new(bot)
+        outcomes = live.figures.outcomes
+        outcomes[word] = outcomes.get(word, 0) + 1
+        statuses = self._host.statuses
+        statuses[status] = statuses.get(status, 0) + 1
+        self._host.response.observe(seconds)
+        live.at(self._this_minute()).deliveries += 1
+        live.figures.last_delivery = self._now
+
+    def run(self, bot: str, seconds: float, failed: bool) -> None:
+        """One run of a handler or timer ended."""
+        live = self._bots.get(bot) or self._new(bot)
+        figures = live.figures
+        figures.handler.observe(seconds)
+        live.recent.append(seconds)
+        minute = live.at(self._this_minute())
+        minute.runs += 1
+        minute.seconds += seconds
+        minute.slowest = max(minute.slowest, seconds)
+        if failed:
+            figures.failures += 1
+            minute.failures += 1
+
+    def queue_wait(self, bot: str, seconds: float) -> None:
+        """An event waited so long for turn and permit."""
+        (self._bots.get(bot) or self._new(bot)).figures.queue.observe(seconds)
+
+    def post(self, bot: str, result: str) -> None:
+        """One try to post a late reply ended: done, again, unclear, failed, moved."""
+        posts = (self._bots.get(bot) or self._new(bot)).figures.posts
+        posts[result] = posts.get(result, 0) + 1
+
+    def tick(self, bot: str, result: str) -> None:
+        """A timer was due: ran, failed, skipped."""
+        ticks = (self._bots.get(bot) or self._new(bot)).figures.ticks
+        ticks[result] = ticks.get(result, 0) + 1
+
+    def call(self, account: str, status: int | str) -> None:
+        """One request to the Pyrus API ended with this status, or with a word where no response came."""
+        calls = self._host.calls.setdefault(self._account(account), {})
+        calls[str(status)] = calls.get(str(status), 0) + 1
+
+    def limit(self, account: str, remaining: float) -> None:
+        """What the account's rate limit leaves at present."""
+        self._host.limits[self._account(account)] = remaining
+
+    def commit(self, seconds: float) -> None:
+        """One commit of the journal."""
+        self._host.commit.observe(seconds)
+
+    def loop_lag(self, seconds: float) -> None:
+        """The loop was so late for a timer."""
+        self._host.lag.observe(seconds)
+        now = self._clock.monotonic()
+        worst, since = self._lag_worst
+        if seconds >= worst or now - since > 60.0:
+            self._lag_worst = (seconds, now)
+
+    def blocked(self, bot: str, seconds: float) -> None:
+        """The watchdog found that this bot held the loop."""
+        (self._bots.get(bot) or self._new(bot)).figures.blocked_s += seconds
+
+    def child_restart(self, bot: str) -> None:
+        """A child of the bot ended and is replaced."""
+        (self._bots.get(bot) or self._new(bot)).figures.child_restarts += 1
+
+    def reload(self, result: str) -> None:
+        """bots.ini was read again: done, refused."""
+        self._host.reloads[result] = self._host.reloads.get(result, 0) + 1
+
+    def restarts(self, counts: dict[str, int]) -> None:
+        """What the supervisor says of worker processes that it started again."""
+        self._host.restarts = dict(counts)
+
+    def snapshot(self, *, copied_bots: bool = True) -> Snapshot:
+        """All figures of this process now.
+
+        Copying takes 8 µs a bot; without it the bots' figures are the living ones, good for sending or rendering them at
+        once, and without recent run times.
+        """
+        host = self._host
+        worst, since = self._lag_worst
+        return msgspec.structs.replace(
+            host,
+            bots={name: live.copy() if copied_bots else live.figures for name, live in self._bots.copy().items()},
+            statuses=dict(host.statuses),
+            response=copied(host.response),
+            commit=copied(host.commit),
+            lag=copied(host.lag),
+            lag_worst=worst if self._clock.monotonic() - since < 120.0 else 0.0,
+            calls={account: dict(counts) for account, counts in host.calls.copy().items()},
+            limits=dict(host.limits),
+            reloads=dict(host.reloads),
+        )
+
+    def figures(self, bot: str) -> BotFigures:
+        """One bot's figures on this process now."""
+        live = self._bots.get(bot)
+        return live.copy() if live else BotFigures()
+
+    def _new(self, bot: str) -> Live:
+        live = self._bots[bot] = Live()
+        return live
+
+    def _this_minute(self) -> int:
+        now = self._clock.monotonic()
+        if now >= self._minute_ends:
+            wall = self._clock.now().timestamp()
+            self._minute, past = divmod(int(wall), 60)
+            self._minute_ends = now + min(60 - past, 1)
+            self._now = wall
+        return self._minute
+
+    def _account(self, account: str) -> str:
+        calls = self._host.calls
+        return account if account in calls or len(calls) < _MOST_ACCOUNTS else _OTHER
