@@ -72,6 +72,8 @@ class World:
         self.catalogs: dict[int, Json] = {}
         self.files: dict[str, Stored] = {}
         self.token_limit = 20
+        self.newest_first = True
+        """How registers are sorted, which nothing documents."""
         self._floors = {"task": 500_000, "comment": 9_500_000, "person": 950_000, "file": 700_000, "token": 0}
 
     def now(self) -> datetime:
