@@ -23,6 +23,7 @@ NOT_FOR_IMPORT = {"bothost.__main__"}
 
 BROAD = {
     "runner.py": "around a plugin",
+    "server/__init__.py": "around the whole host: what ended it is logged before the process leaves",
     "server/beats.py": "around a background job",
     "plugins.py": "around a plugin's import and its settings",
     "testing/loop.py": "hands what a handler's thread raised to the one who waits for it",
