@@ -12,14 +12,13 @@ from bothost.pyrus_client import PyrusClient, TornadoTransport
 from bothost.server.host import Host, registry_of
 from bothost.server.loading import Loader, Shelf
 from bothost.sources import Sources
-from bothost.store import Timing
+from bothost.store import Timing, open_store
 
 if TYPE_CHECKING:
     from bothost.clock import Clock
     from bothost.config import HostConfig, Reading
     from bothost.scrub import Scrubber
     from bothost.server.host import Plan
-    from bothost.store import Store
 
 
 def make_host(plan: Plan, clock: Clock, scrubber: Scrubber) -> Host:
@@ -28,23 +27,13 @@ def make_host(plan: Plan, clock: Clock, scrubber: Scrubber) -> Host:
     number = plan.worker.number if plan.worker is not None else 0
     metrics = Metrics(clock, str(number))
     timing = Timing()
-    store = make_store(plan.host, clock, timing)
+    several = plan.host.processes > 1
+    store = open_store(plan.host.journal, plan.host.state, clock, claims_first=several, timing=timing)
     client = PyrusClient(clock, store, TornadoTransport(), metrics.call)
     ground = Ground(clock=clock, store=store, client=client, count=metrics, timing=timing)
     service = Service(registry_of(plan.reading))
     shelf = Shelf(plan.host.state / "plugins", Sources(plan.host.path.parent, os.environ), scrubber.scrub)
     return Host(plan, ground, build(ground, service.present), service, Loader(ground, shelf).load)
-
-
-def make_store(host: HostConfig, clock: Clock, timing: Timing) -> Store:
-    """The journal of a configuration: PostgreSQL where a DSN is given, else the embedded one."""
-    if host.journal:
-        from bothost.store.postgres import PostgresStore
-
-        return PostgresStore(host.journal, clock, timing)
-    from bothost.store.sqlite import SqliteStore
-
-    return SqliteStore(host.state, clock, timing, claims_first=host.processes > 1)
 
 
 def hide_secrets(reading: Reading, host: HostConfig, scrubber: Scrubber) -> None:
