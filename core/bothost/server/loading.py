@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from bothost.api import Pyrus
     from bothost.bots import Bot
     from bothost.building import Ground
     from bothost.plugins import Found, Plugged
@@ -47,7 +48,7 @@ class Loader:
         """See `standing.Load`."""
         async with self._gate:
             with self._ground.clock.real_io():
-                plugged = await asyncio.to_thread(self._plug, bot)
+                plugged = await asyncio.to_thread(self._plug, bot, pyrus_of_bot(self._ground, bot.config))
         runner = LocalRunner(plugged, bot.config, self._ground.clock, self._shelf.scrub)
         try:
             await runner.open()
@@ -56,10 +57,9 @@ class Loader:
             raise
         return plugged, runner
 
-    def _plug(self, bot: Bot) -> Plugged:
+    def _plug(self, bot: Bot, pyrus: Pyrus) -> Plugged:
         if self._found is None or bot.config.plugin not in self._found:
             self._found = plugins.find()
-        pyrus = pyrus_of_bot(self._ground, bot.config)
         folder = self._shelf.folder / bot.name
         ground = plugins.Ground(self._ground.clock, folder, pyrus, self._shelf.sources)
         return plugins.load(bot.config, self._found, ground)
