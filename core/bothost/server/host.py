@@ -109,10 +109,13 @@ class Host:
 
     def enlist(self, reading: Reading) -> None:
         """Set how each bot of a reading stands, and bring into service what can serve."""
+        for warning in reading.warnings:
+            log.warning("%s", warning)
         for bot in self.service:
             if bot.name in reading.broken:
-                reason = "; ".join(str(problem) for problem in reading.broken[bot.name])
-                self.standing.cannot(bot, "config error", reason)
+                problems = "; ".join(str(problem) for problem in reading.broken[bot.name])
+                log.error("%s", problems, extra={"bot": bot.name})
+                self.standing.cannot(bot, "config error", problems)
             elif not bot.config.enabled:
                 self.standing.cannot(bot, "off", "enabled = no")
             else:
