@@ -55,7 +55,8 @@ class HostSite:
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: handlers\nVersion: 1.0\n")
         points = "\n".join(f"{name} = handlers:{name}" for name in names)
         (info / "entry_points.txt").write_text(f"[bothost.plugins]\n{points}\n")
-        sections = [f"[host]\noperator_port = 0\nlog = json\nport = 0\n{host}"]
+        port = "" if "port = " in host else "port = 0\n"
+        sections = [f"[host]\noperator_port = 0\nlog = json\n{port}{host}"]
         for line in bots.strip().splitlines():
             name, _, keys = line.strip().partition(":")
             lines = [key.strip() for key in keys.split(";") if key.strip()]

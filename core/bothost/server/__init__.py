@@ -92,6 +92,7 @@ async def _serve(plan: Plan, when_serving: WhenServing | None, scrubber: Scrubbe
         await starting
     await stopping
     await host.stop(hurry)
+    log.info("stopped")
 
 
 async def _start(host: Host, stop: asyncio.Event, when_serving: WhenServing | None) -> None:

@@ -125,6 +125,7 @@ class Host:
         """The rule Stop: drain while listening, close the listeners, close plugins, flush the journal."""
         plan, clock = self.plan, self.ground.clock
         plan.notifier.say("STOPPING=1", "STATUS=draining")
+        log.info("draining: %d runs are under way", len(self.core.runs.running))
         end = clock.monotonic() + plan.host.drain_s + LEAVE_S
         started, self.phase = self.phase == "serving", "draining"
         self.standing.halt(self.service)
