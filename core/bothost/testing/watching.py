@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,15 +74,14 @@ class LogBook(logging.Handler):
         self._logger = logging.getLogger("bothost")
         self._level = logging.NOTSET
 
-    def start(self) -> None:
-        """Listen."""
+    def __enter__(self) -> Self:
         self._level = self._logger.level
         self._logger.addHandler(self)
         if self._logger.getEffectiveLevel() > logging.INFO:
             self._logger.setLevel(logging.INFO)
+        return self
 
-    def stop(self) -> None:
-        """Listen no more."""
+    def __exit__(self, *_: object) -> None:
         self._logger.removeHandler(self)
         self._logger.setLevel(self._level)
 
