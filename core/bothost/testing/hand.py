@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from bothost.testing.bench import turning
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from bothost.testing.clock import VirtualClock
 
 
@@ -21,8 +23,9 @@ class Moment(datetime):
 class Hand:
     """Moves the clock and tells the time. Starts on Monday 2026-01-05 at 09:00 UTC."""
 
-    def __init__(self, clock: VirtualClock) -> None:
+    def __init__(self, clock: VirtualClock, look: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._clock = clock
+        self._look = look
 
     @property
     def now(self) -> Moment:
@@ -41,3 +44,4 @@ class Hand:
         somebody sets a real clock; a tick or a retry that is due then is looked for at once."""
         with turning():
             self._clock.set(moment)
+            self._clock.run(self._look())

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from bothost.plugin_api import Plugin
     from bothost.testing.fake_pyrus import Wrote
+    from bothost.testing.faults import Faults
 
 
 class Harness:
@@ -52,10 +53,10 @@ class Harness:
             self._sleep = stack.enter_context(VirtualSleep(time.loop))
             numbering.restart()
             numbering.now = time.now
-            self.clock = Hand(time)
             self.pyrus = FakePyrus(time)
             host = turn(time, VirtualHost.started(time, Path(folder), self.pyrus.transport()))
             self._bench = Bench(time, self.pyrus, book, host)
+            self.clock = Hand(time, self._look)
             self._stack = stack.pop_all()
         return self
 
@@ -85,9 +86,10 @@ class Harness:
         person = me() | {"id": BOT_ID + number}
         if number:
             person["email"] = f"bot@{number:08x}-5a55-4d0e-9a9b-6f2f7d0a1c55"
-        bot, runner = self._bench.turn(self._bench.host.add(plugin, Section(name, ini or {}, settings)))
+        origin = (plugin, Section(name, ini or {}, settings))
+        bot, runner = self._bench.turn(self._bench.host.add(*origin))
         self._sleep.exchange(modules_of(plugin))
-        made = self._bots[name] = HarnessBot(self._bench, bot, runner, person)
+        made = self._bots[name] = HarnessBot(self._bench, (bot, runner), origin, person)
         return made
 
     @property
@@ -107,6 +109,27 @@ class Harness:
     @io_grace.setter
     def io_grace(self, seconds: float) -> None:
         self._bench.time.loop.io_grace_s = seconds
+
+    @property
+    def faults(self) -> Faults:
+        """The fault matrix: `bothost.faults(MyPlugin, task(...), limit=5)` plays all, each in a fresh world of its own."""
+        from bothost.testing.faults import faults
+
+        return faults
+
+    def restart(self, *, forget: bool = False) -> None:
+        """Stop the host at once, and start it again: on the same journal, or as if the journal had been lost (`forget`)."""
+        bench = self._bench
+        bench.turn(bench.host.stop())
+        folder = bench.host.folder if not forget else Path(tempfile.mkdtemp(dir=bench.host.folder))
+        bench.host = bench.turn(VirtualHost.started(bench.time, folder, self.pyrus.transport()))
+        for under_test in self._bots.values():
+            bot, runner = bench.turn(bench.host.add(*under_test.origin))
+            runner.runs = under_test.runner.runs
+            under_test.bot, under_test.runner = bot, runner
+
+    async def _look(self) -> None:
+        await self._bench.host.look()
 
     def assert_one_comment(self, task: Mapping[str, Any] | int | None = None) -> Wrote:
         """Exactly one comment was written by a bot, on a task or in all, by a response or by a call to the API; it."""

@@ -17,7 +17,7 @@ from bothost.testing.factories import body as body_of
 from bothost.testing.factories import encode
 from bothost.testing.parts import Me
 from bothost.testing.pyrus_side import account_of, read_response, tell
-from bothost.testing.wire import Wire, post
+from bothost.testing.wire import Head, Wire
 
 if TYPE_CHECKING:
     import asyncio
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bothost.bots import Bot
     from bothost.runner import Failure
     from bothost.testing.bench import Bench
+    from bothost.testing.host import Section
     from bothost.testing.watching import WatchedRunner
     from bothost.testing.wire import Written
 
@@ -68,10 +69,17 @@ class Pending:
 class HarnessBot:
     """What `bothost.bot(…)` gives. `plugin` is the instance (or function) that answers, `person` the bot in Pyrus."""
 
-    def __init__(self, bench: Bench, bot: Bot, runner: WatchedRunner, person: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        bench: Bench,
+        served: tuple[Bot, WatchedRunner],
+        origin: tuple[Any, Section],
+        person: Mapping[str, Any],
+    ) -> None:
         self.bench = bench
-        self.bot = bot
-        self.runner = runner
+        self.bot, self.runner = served
+        self.origin = origin
+        """What it was made of, to be put into service again after a restart."""
         self.person = dict(person)
         self._last: tuple[bytes, int] | None = None
 
@@ -98,16 +106,19 @@ class HarnessBot:
         body, attempt = self._need_last()
         return self.deliver(body, attempt + 1)
 
-    def begin(self, of: Mapping[str, Any] | bytes, attempt: int | str | None = 1) -> Pending:
-        """Deliver, and let happen what happens at this instant; the answer may come later (`.answer()`)."""
+    def begin(self, of: Mapping[str, Any] | bytes, attempt: int | str | None = 1, *, hang_up: bool = False) -> Pending:
+        """Deliver, and let happen what happens at this instant; the answer may come later (`.answer()`).
+
+        `hang_up`: the sender is gone as soon as it has sent, so that no answer reaches it.
+        """
         body = self.as_body(of)
         self._last = (body, attempt if isinstance(attempt, int) else 1)
         headers = {"X-Pyrus-Sig": sign(body, self.bot.config.secrets[0]), "User-Agent": "Pyrus-Bot-4"}
         if attempt is not None:
             headers["X-Pyrus-Retry"] = f"{attempt}/{ATTEMPTS}" if isinstance(attempt, int) else attempt
-        return self.send(body, headers)
+        return self.send(body, headers, hang_up=hang_up)
 
-    def send(self, body: bytes, headers: Mapping[str, str]) -> Pending:
+    def send(self, body: bytes, headers: Mapping[str, str], *, hang_up: bool = False) -> Pending:
         """Post bytes with these headers and no others: for requests that Pyrus would never make."""
         host, pyrus = self.bench.host, self.bench.pyrus
         secret = self.bot.config.secrets[0].decode()
@@ -122,7 +133,9 @@ class HarnessBot:
                     log.warning("the fake Pyrus would refuse this reply: %s", why, extra={"bot": self.name})
 
         async def start() -> Wire:
-            wire = post(host.front, host.lines, self.bot.config.path, body, headers)
+            wire = Wire()
+            wire.stream.cut = hang_up
+            wire.post(host.front, host.lines, Head(self.bot.config.path, headers), body)
             wire.done.add_done_callback(read)
             return wire
 

@@ -37,6 +37,18 @@ class WatchedRunner:
     delay_s: float = 0.0
     """Virtual seconds that pass before the handler begins."""
 
+    _expected: dict[str, asyncio.Future[None]] = field(default_factory=dict)
+
+    def expect(self, id: str) -> asyncio.Future[None]:
+        """Done when the run of this id has ended; on the loop."""
+        return self._expected.setdefault(id, asyncio.get_running_loop().create_future())
+
+    def _keep(self, run: Run) -> None:
+        self.runs.append(run)
+        expected = self._expected.pop(run.id, None)
+        if expected is not None:
+            expected.set_result(None)
+
     async def open(self) -> None:
         """See `Runner.open`."""
         await self.real.open()
@@ -46,13 +58,13 @@ class WatchedRunner:
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
         ran = await self.real.run(envelope, context, limit_s, ended)
-        self.runs.append(Run(context.id, context.attempt, context.rerun, ran))
+        self._keep(Run(context.id, context.attempt, context.rerun, ran))
         return ran
 
     async def tick(self, timer: str, tick: Tick, limit_s: float, ended: Callable[[], None]) -> Ran:
         """See `Runner.tick`."""
         ran = await self.real.tick(timer, tick, limit_s, ended)
-        self.runs.append(Run(f"timer:{timer}:{int(tick.due.timestamp())}", 1, tick.rerun, ran))
+        self._keep(Run(f"timer:{timer}:{int(tick.due.timestamp())}", 1, tick.rerun, ran))
         return ran
 
     async def close(self) -> None:

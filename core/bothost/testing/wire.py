@@ -32,6 +32,14 @@ class Written:
     word: str
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where a request goes, and its headers."""
+
+    path: str
+    headers: Mapping[str, str]
+
+
 class Stream:
     """Stands where Tornado's stream stands; `cut` is a client that has gone away."""
 
@@ -60,6 +68,15 @@ class Wire:
         self.done: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
         self.word = ""
         self._out = bytearray()
+
+    def post(self, front: Front, lines: Lines, head: Head, body: bytes) -> None:
+        """Begin a POST on the running loop; the response comes by `done`."""
+        request = Request(front, lines, self)
+        headers = HTTPHeaders({"Host": "bots.test", "Content-Length": str(len(body)), **head.headers})
+        request.headers_received(RequestStartLine("POST", head.path, "HTTP/1.1"), headers)
+        for start in range(0, len(body), PIECE_BYTES):
+            request.data_received(body[start : start + PIECE_BYTES])
+        request.finish()
 
     def write(self, chunk: bytes) -> None:
         """Bytes of the response, its head included."""
@@ -96,15 +113,3 @@ class Request(Receiver):
         """See `Receiver.respond`."""
         self._wire.word = outcome.word
         return super().respond(outcome)
-
-
-def post(front: Front, lines: Lines, path: str, body: bytes, headers: Mapping[str, str]) -> Wire:
-    """Begin a POST on the running loop; the response comes by `Wire.done`."""
-    wire = Wire()
-    request = Request(front, lines, wire)
-    head = HTTPHeaders({"Host": "bots.test", "Content-Length": str(len(body)), **headers})
-    request.headers_received(RequestStartLine("POST", path, "HTTP/1.1"), head)
-    for start in range(0, len(body), PIECE_BYTES):
-        request.data_received(body[start : start + PIECE_BYTES])
-    request.finish()
-    return wire
