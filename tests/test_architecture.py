@@ -23,6 +23,7 @@ NOT_FOR_IMPORT = {"bothost.__main__"}
 
 BROAD = {
     "runner.py": "around a plugin",
+    "server/beats.py": "around a background job",
     "plugins.py": "around a plugin's import and its settings",
     "testing/loop.py": "hands what a handler's thread raised to the one who waits for it",
 }
