@@ -2,24 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import msgspec
 
 from bothost.errors import ReplyError
 from bothost.pyrus import reply_fields
 from bothost.pyrus import reply_values as values
+from bothost.pyrus.parts import Person
 from bothost.units import nearest
 
 if TYPE_CHECKING:
-    from bothost.pyrus.events import Person, Task
+    from bothost.pyrus.events import Task
     from bothost.pyrus.reply_values import Convert
 
 NOTHING = b"{}"
 """The body that writes no comment."""
 
 Choice = Literal["approved", "rejected", "revoked", "acknowledged"]
-PersonLike: TypeAlias = Union[int, str, "Person", Mapping[str, Any]]
+PersonLike: TypeAlias = int | str | Person | Mapping[str, Any]
 """A person by id, by e-mail, a Person of the task, or Pyrus's `{id}` or `{email}`."""
 Answer: TypeAlias = "Reply | Mapping[str, Any] | str | None"
 

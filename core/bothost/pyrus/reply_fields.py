@@ -21,8 +21,8 @@ from bothost.pyrus.reply_values import (
 
 if TYPE_CHECKING:
     from bothost.pyrus.fields import Field
-    from bothost.pyrus.task import Task
     from bothost.pyrus.reply_values import Convert
+    from bothost.pyrus.task import Task
 
 READ_ONLY = frozenset({"step", "status", "creation_date", "note", "author", "project"})
 """Types of fields that Pyrus writes itself (protocol §3.6)."""

@@ -30,7 +30,7 @@ class Secret(Hidden):
         return f"<secret {self.fingerprint}>"
 
 
-class Unsupported(TypeError):  # noqa: N818 - it says what the type is
+class Unsupported(TypeError):
     """A type that no setting can have; the author's mistake, not the operator's."""
 
 
