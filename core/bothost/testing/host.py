@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-from bothost.bots import Bot, BotState, Registry
+from bothost.bots import Bot, BotState, Registry, Service
 from bothost.building import Ground, build, pyrus_of_bot
 from bothost.config import read
 from bothost.errors import ConfigError
@@ -21,7 +21,7 @@ from bothost.means import watch
 from bothost.plugins import Found, find, load
 from bothost.plugins import Ground as PluginGround
 from bothost.pyrus_client import PyrusClient
-from bothost.runner import LocalRunner
+from bothost.runner.local import LocalRunner
 from bothost.sources import Sources
 from bothost.store import Timing
 from bothost.store.sqlite import SqliteStore
@@ -96,13 +96,13 @@ class VirtualHost:
     def __init__(self, clock: VirtualClock, folder: Path, transport: Transport) -> None:
         self.clock = clock
         self.folder = folder
-        self.registry = Registry()
+        self.service = Service(Registry())
         timing = Timing(sweep_s=SWEEP_S)
         self.store = PunctualStore(folder, clock, timing)
         self.store.wanted = self._look_at
         self.ground = Ground(clock, self.store, PyrusClient(clock, self.store, transport), Counts(), timing)
-        self.core = build(self.ground, lambda: self.registry)
-        self.front = Front(self.registry, self.core.dispatch.receive, self._refused, clock)
+        self.core = build(self.ground, self.service.present)
+        self.front = Front(self.service, self.core.dispatch.receive, self._refused, clock)
         self.lines = Lines(Limits(), clock)
 
     @classmethod
@@ -116,7 +116,7 @@ class VirtualHost:
     async def stop(self) -> None:
         """End as after a drain in which nothing ran any more."""
         await self.core.stop()
-        for bot in self.registry.by_name.values():
+        for bot in self.service:
             if bot.runner is not None:
                 await bot.runner.close()
         await self.ground.client.close()
@@ -132,7 +132,7 @@ class VirtualHost:
         runner = WatchedRunner(LocalRunner(plugged, config, self.clock))
         bot = Bot(config, Lane(config.concurrency), BotState("active"), plugged, runner)
         await runner.open()
-        self.registry = self.front.registry = Registry([*self.registry.by_name.values(), bot])
+        self.service.registry = Registry([*self.service, bot])
         await self.core.timers.look()
         return bot, runner
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,11 +16,18 @@ def noticing(found: list[str]) -> Iterator[None]:
     with warnings.catch_warnings():
         usual = warnings.showwarning
 
-        def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: Any) -> None:
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
             if "was never awaited" in str(message):
                 found.append(f"{message} ({filename}:{lineno})")
             else:
-                usual(message, category, filename, lineno, *rest)
+                usual(message, category, filename, lineno, file, line)
 
         warnings.showwarning = show
         warnings.filterwarnings("always", message=".*was never awaited", category=RuntimeWarning)
