@@ -97,8 +97,8 @@ class VirtualHost:
         self.clock = clock
         self.folder = folder
         self.service = Service(Registry())
-        timing = Timing(sweep_s=SWEEP_S)
-        self.store = PunctualStore(folder, clock, timing)
+        timing = Timing(sweep_s=SWEEP_S, linger_s=0.0)
+        self.store = PunctualStore(folder, clock, claims_first=False, timing=timing)
         self.store.wanted = self._look_at
         self.ground = Ground(clock, self.store, PyrusClient(clock, self.store, transport), Counts(), timing)
         self.core = build(self.ground, self.service.present)
