@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bothost.testing.answer import Answer
     from bothost.testing.factories import body, comment, field, load, task
-    from bothost.testing.faults import Fault, faults
+    from bothost.testing.fault_matrix import Fault, faults
     from bothost.testing.harness import Harness
     from bothost.testing.parts import file, me, person
     from bothost.testing.under_test import HarnessBot, Pending
@@ -36,7 +36,7 @@ __all__ = [
 _HOMES = {
     "answer": ("Answer",),
     "factories": ("body", "comment", "field", "load", "task"),
-    "faults": ("Fault", "faults"),
+    "fault_matrix": ("Fault", "faults"),
     "harness": ("Harness",),
     "parts": ("file", "me", "person"),
     "under_test": ("HarnessBot", "Pending"),

@@ -1,4 +1,4 @@
-"""What the parts of a harness share: time, the host, the fake Pyrus, the log book."""
+"""What the parts of a harness share: time, the host, Pyrus's end of the deliveries, the log book."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
 
     from bothost.testing.clock import VirtualClock
-    from bothost.testing.fake_pyrus import FakePyrus
     from bothost.testing.host import VirtualHost
+    from bothost.testing.pyrus_side import PyrusSide
     from bothost.testing.watching import LogBook
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ class Bench:
     """One test's world. `host` is replaced where a test lets it crash."""
 
     time: VirtualClock
-    pyrus: FakePyrus
+    side: PyrusSide
     book: LogBook
     host: VirtualHost
 

@@ -14,6 +14,7 @@ from bothost.testing.fake_pyrus import FakePyrus
 from bothost.testing.hand import Hand
 from bothost.testing.host import Section, VirtualHost, modules_of
 from bothost.testing.parts import BOT_ID, me, numbering
+from bothost.testing.pyrus_side import PyrusSide
 from bothost.testing.sleep import VirtualSleep
 from bothost.testing.under_test import HarnessBot
 from bothost.testing.watching import LogBook
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from bothost.plugin_api import Plugin
     from bothost.testing.fake_pyrus import Wrote
-    from bothost.testing.faults import Faults
+    from bothost.testing.fault_matrix import Faults
 
 
 class Harness:
@@ -56,7 +57,7 @@ class Harness:
             self.pyrus = FakePyrus(time)
             self.pyrus.world.strict = False
             host = turn(time, VirtualHost.started(time, Path(folder), self.pyrus.transport()))
-            self._bench = Bench(time, self.pyrus, book, host)
+            self._bench = Bench(time, PyrusSide(self.pyrus), book, host)
             self.clock = Hand(time, self._look)
             self._stack = stack.pop_all()
         return self
@@ -68,7 +69,7 @@ class Harness:
             if kind is None:
                 self._bench.turn(self._bench.host.stop())
                 with turning():
-                    gc.collect()
+                    gc.collect(1)  # the young: what nobody awaited is as young as the test
 
     def bot(
         self,
@@ -87,7 +88,8 @@ class Harness:
         person = me() | {"id": BOT_ID + number}
         if number:
             person["email"] = f"bot@{number:08x}-5a55-4d0e-9a9b-6f2f7d0a1c55"
-        origin = (plugin, Section(name, ini or {}, settings))
+        origin = (plugin, Section(name, person["email"], ini or {}, settings))
+        self.pyrus.add_bot(person["email"], origin[1].secret, person["id"])
         bot, runner = self._bench.turn(self._bench.host.add(*origin))
         self._sleep.exchange(modules_of(plugin))
         made = self._bots[name] = HarnessBot(self._bench, (bot, runner), origin, person)
@@ -114,7 +116,7 @@ class Harness:
     @property
     def faults(self) -> Faults:
         """The fault matrix: `bothost.faults(MyPlugin, task(...), limit=5)` plays all, each in a fresh world of its own."""
-        from bothost.testing.faults import faults
+        from bothost.testing.fault_matrix import faults
 
         return faults
 

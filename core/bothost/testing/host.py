@@ -5,6 +5,7 @@ Its coroutines run on the virtual loop; `Harness` is what a test holds.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import sys
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.testing")
 
 UNDER_TEST = "under-test"
-SWEEP_S = 10.0
-"""Between two looks at the journal where nothing is known to be due; what falls due is looked at on time."""
+TIMING = Timing(lease_s=3600.0, beat_s=600.0, sweep_s=30.0, linger_s=0.0)
+"""Few rounds and beats, for what falls due is looked at on time, and nobody else could take a lease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +53,18 @@ class Section:
     """A bot's section, as a test gives it: keys of bots.ini, and the plugin's settings."""
 
     name: str
+    login: str
     ini: Mapping[str, Any]
     settings: Mapping[str, Any]
 
+    @property
+    def secret(self) -> str:
+        """The bot's Security Key."""
+        return f"a-secret-for-tests-of-{self.name}"
+
     def text(self, plugin: str) -> str:
         """As it would stand in bots.ini."""
-        fixed = {"plugin": plugin, "secret": f"a-secret-for-tests-of-{self.name}"}
+        fixed = {"plugin": plugin, "secret": self.secret, "login": self.login}
         return section(f"bot:{self.name}", {**fixed, **self.ini, **self.settings})
 
 
@@ -97,10 +104,9 @@ class VirtualHost:
         self.clock = clock
         self.folder = folder
         self.service = Service(Registry())
-        timing = Timing(sweep_s=SWEEP_S, linger_s=0.0)
-        self.store = PunctualStore(folder, clock, claims_first=False, timing=timing)
+        self.store = PunctualStore(folder, clock, claims_first=False, timing=TIMING)
         self.store.wanted = self._look_at
-        self.ground = Ground(clock, self.store, PyrusClient(clock, self.store, transport), Counts(), timing)
+        self.ground = Ground(clock, self.store, PyrusClient(clock, self.store, transport), Counts(), TIMING)
         self.core = build(self.ground, self.service.present)
         self.front = Front(self.service, self.core.dispatch.receive, self._refused, clock)
         self.lines = Lines(Limits(), clock)
@@ -114,8 +120,12 @@ class VirtualHost:
         return host
 
     async def stop(self) -> None:
-        """End as after a drain in which nothing ran any more."""
+        """End at once: what runs is cut, what is parked stays in the journal."""
         await self.core.stop()
+        running = [live.task for live in list(self.core.runs.running) if live.task is not None]
+        for call in running:
+            call.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
         for bot in self.service:
             if bot.runner is not None:
                 await bot.runner.close()
@@ -151,7 +161,7 @@ class VirtualHost:
         assert spec is not None, f"[bot:{bot.name}] has no timer {timer!r} (it has: {names})"
         when = self.clock.now()
         while await self.core.timers.put(bot, spec, when) is None:
-            when += timedelta(seconds=1)  # a tick of this second is known already
+            when -= timedelta(seconds=1)  # a tick of this second is known already; an earlier one is due too
         ended = runner.expect(f"timer:{timer}:{int(when.timestamp())}")
         await self.core.late.look()
         await ended

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from bothost.delivery import NOTHING
 from bothost.errors import BodyRefused
 from bothost.ledger import base_of
 from bothost.pyrus.events import decode, event_key
@@ -16,7 +14,7 @@ from bothost.testing.answer import Answer
 from bothost.testing.factories import body as body_of
 from bothost.testing.factories import encode
 from bothost.testing.parts import Me
-from bothost.testing.pyrus_side import account_of, read_response, tell
+from bothost.testing.pyrus_side import Sender
 from bothost.testing.wire import Head, Wire
 
 if TYPE_CHECKING:
@@ -38,11 +36,12 @@ ANSWER_SLACK_S = 60.0
 class Pending:
     """A delivery that may not have its answer yet; see `HarnessBot.begin`."""
 
-    def __init__(self, bot: HarnessBot, wire: Wire, body: bytes) -> None:
+    def __init__(self, bot: HarnessBot, wire: Wire, body: bytes, since: int) -> None:
         self._bot = bot
         self._wire = wire
         self._body = body
-        self._since = len(bot.bench.book.lines)
+        self._since = since
+        """From which line of the log book on it is this delivery's."""
 
     @property
     def answered(self) -> bool:
@@ -120,17 +119,13 @@ class HarnessBot:
 
     def send(self, body: bytes, headers: Mapping[str, str], *, hang_up: bool = False) -> Pending:
         """Post bytes with these headers and no others: for requests that Pyrus would never make."""
-        host, pyrus = self.bench.host, self.bench.pyrus
-        secret = self.bot.config.secrets[0].decode()
-        tell(pyrus, body, self.person, secret)
+        host, side = self.bench.host, self.bench.side
+        sent = side.send(Sender(self.name, self.person, self.bot.config.secrets[0].decode()), body)
 
         def read(done: asyncio.Future[Written]) -> None:
-            written = done.result()
-            if written.status == 200 and written.body != NOTHING:
-                account = account_of(pyrus, json.loads(body), self.person, secret)
-                why = read_response(pyrus, body, written.body, account)
-                if why:
-                    log.warning("the fake Pyrus would refuse this reply: %s", why, extra={"bot": self.name})
+            why = side.read(sent, done.result()) if sent is not None else ""
+            if why:
+                log.warning("the fake Pyrus would refuse this reply: %s", why, extra={"bot": self.name})
 
         async def start() -> Wire:
             wire = Wire()
@@ -139,7 +134,8 @@ class HarnessBot:
             wire.done.add_done_callback(read)
             return wire
 
-        return Pending(self, self.bench.turn(start()), body)
+        since = len(self.bench.book.lines)
+        return Pending(self, self.bench.turn(start()), body, since)
 
     def tick(self, timer: str) -> None:
         """Run a timer now. Raises AssertionError from what it raised."""

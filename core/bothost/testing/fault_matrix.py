@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SLOW_S = 70.0
 """Longer than `answer_within` and than Pyrus waits."""
-FAR = "30m"
+FAR = "10m"
 """By then every retry of a late reply that can succeed has."""
 
 
@@ -90,6 +90,9 @@ class Faults:
 
     def __len__(self) -> int:
         return len(self._all)
+
+    def __contains__(self, fault: object) -> bool:
+        return fault in self._all
 
     def __call__(
         self,
