@@ -15,7 +15,7 @@ from bothost.api.call import Call, Home, Page, Pages, call
 from bothost.api.register import LONGEST_PAGE, Window
 from bothost.pyrus import answers, calls, replies
 from bothost.pyrus.answers import Catalog, Contacts, Form, Profile, Upload
-from bothost.pyrus.events import File, Task
+from bothost.pyrus.parts import File
 
 if TYPE_CHECKING:
     import os
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bothost.clock import Clock
     from bothost.pyrus.calls import Request, Response
     from bothost.pyrus.replies import Reply
+    from bothost.pyrus.task import Task
 
 __all__ = ["Call", "Catalog", "Contacts", "Form", "Page", "Pages", "Profile", "Pyrus", "Sender", "Upload", "call"]
 
@@ -48,7 +49,7 @@ class Pyrus:
     """Pyrus's API as this bot. In an async handler `await` a call, in a plain one `.wait()` for it."""
 
     def __init__(self, sender: Sender, clock: Clock, loop: asyncio.AbstractEventLoop | None = None) -> None:
-        self._sender = sender
+        self.sender = sender
         self._clock = clock
         self._home = Home(clock, loop or asyncio.get_running_loop())
 
@@ -114,7 +115,8 @@ class Pyrus:
         """Send a file (a path, bytes, or a file open for reading bytes) and get what a reply's `attachments` take."""
         outgoing = await files.outgoing(self._clock, source, name)
         self._home.begin()
-        return answers.uploaded((await self._sender.send(outgoing.request, outgoing.content)).body)
+        response = await self.sender.send(outgoing.request, outgoing.content)
+        return answers.uploaded(response.body, outgoing.name)
 
     @overload
     def download(self, file: File | int, *, to: None = None) -> Pages[bytes]: ...
@@ -140,17 +142,17 @@ class Pyrus:
 
     async def _send(self, request: Request) -> Response:
         self._home.begin()
-        return await self._sender.send(request)
+        return await self.sender.send(request)
 
     @call
     async def _save(self, request: Request, to: str | os.PathLike[str]) -> Path:
         self._home.begin()
-        async with aclosing(self._sender.stream(request)) as pieces:  # type: ignore[type-var]
+        async with aclosing(self.sender.stream(request)) as pieces:  # type: ignore[type-var]
             return await files.save(self._clock, pieces, to)
 
     async def _first_piece(self, request: Request) -> Page[bytes]:
         self._home.begin()
-        return await next_piece(self._sender.stream(request))
+        return await next_piece(self.sender.stream(request))
 
     async def _page_of(self, window: Window) -> Page[Task]:
         found = answers.tasks((await self._send(window.request())).body)

@@ -90,7 +90,7 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
         if self._home.here():
             self._coroutine.close()
             raise RuntimeError(
-                f"{self._coroutine.__qualname__}(...).wait() would stop the host's event loop. In an async handler write "
+                f"{getattr(self._coroutine, '__qualname__', 'a call')}(...).wait() would stop the host's event loop. In an async handler write "
                 "`await` instead; a plain handler that waits runs in a thread (run = auto or thread, not loop)"
             )
         return self._home.result(self._home.submit(self._coroutine))

@@ -28,6 +28,7 @@ Source = str | os.PathLike[str] | bytes | IO[bytes]
 class Outgoing:
     """A file to send: the request, and its body's pieces, made anew for each try."""
 
+    name: str
     request: Request
     content: Callable[[], AsyncIterator[bytes]]
 
@@ -62,7 +63,7 @@ def _framed(name: str, size: int | None, content: Callable[[], AsyncIterator[byt
         yield tail
 
     length = None if size is None else len(head) + size + len(tail)
-    return Outgoing(calls.upload(content_type, length), pieces)
+    return Outgoing(name, calls.upload(content_type, length), pieces)
 
 
 async def _of_bytes(content: bytes) -> AsyncIterator[bytes]:

@@ -1,6 +1,6 @@
 """Typed results of API calls, as forgiving as the parts of an event: what Pyrus leaves out or sends wrong reads as None."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -49,10 +49,9 @@ class FormField:
     def fields(self) -> tuple["FormField", ...]:
         """The fields that lie in this one: a section's, a table's columns, those of a choice."""
         info = self.info if isinstance(self.info, Mapping) else {}
-        options = info.get("options")
-        holders = [info, *(option for option in options if isinstance(option, Mapping))] if _is_list(options) else [info]
-        lists = [holder.get(key) for holder in holders for key in ("fields", "columns")]
-        found = (read(FormField, msgspec.json.encode(item)) for items in lists if _is_list(items) for item in items)
+        holders = [info, *(option for option in _list(info.get("options")) if isinstance(option, Mapping))]
+        inner = [item for holder in holders for key in ("fields", "columns") for item in _list(holder.get(key))]
+        found = (read(FormField, msgspec.json.encode(item)) for item in inner)
         return tuple(field for field in found if field is not None)
 
 
@@ -253,5 +252,5 @@ def _walk(fields: tuple[FormField, ...], depth: int) -> Iterator[FormField]:
             yield from _walk(one.fields, depth + 1)
 
 
-def _is_list(value: object) -> bool:
-    return isinstance(value, list | tuple)
+def _list(value: object) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else ()

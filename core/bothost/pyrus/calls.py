@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode
 
@@ -27,7 +26,6 @@ DEFAULT_RETRY_S = 60.0
 LONGEST_RETRY_S = 3600.0
 LONGEST_QUERY = 4000
 FINAL_401 = frozenset({"account_blocked", "invalid_credentials", "invalid_application_id"})
-NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 PATH = re.compile(r"(?!.*(^|/)\.\.?(/|$))[A-Za-z0-9._~!$&'()*+,;=:%-]+(/[A-Za-z0-9._~!$&'()*+,;=:%-]*)*")
 
 
@@ -69,7 +67,7 @@ class Response:
     """What came back; header names are lower-case."""
 
     status: int
-    headers: Mapping[str, str] = field(default=NO_HEADERS, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
 
 

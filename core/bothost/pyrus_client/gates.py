@@ -23,6 +23,7 @@ WINDOW_S = 600.0
 DEFAULT_LIMIT = 5000
 KEPT = 0.1
 BATCH = 5
+SHORTEST_WAIT_S = 0.05
 LONGEST_WAIT_S = 900.0
 
 
@@ -65,7 +66,7 @@ class Gates:
         late reply, whose poster waits in its own way, instead of any wait."""
         while (wait_s := await self._wait_s(name, late=late)) > 0:
             self.patience(wait_s, deadline, late=late)
-            await asyncio.sleep(wait_s)
+            await asyncio.sleep(max(wait_s, SHORTEST_WAIT_S))
 
     def patience(self, wait_s: float, deadline: datetime | None, *, late: bool) -> None:
         """Nothing if a call may wait so long, else RateLimited."""

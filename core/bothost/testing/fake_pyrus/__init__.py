@@ -238,9 +238,7 @@ class FakePyrus:
     def _date(self) -> str:
         return format_datetime(self.clock.now(), usegmt=True)
 
-    def _wrote(
-        self, task_id: int, comment: Json, person_id: int, door: Literal["api", "response"] = "api"
-    ) -> None:
+    def _wrote(self, task_id: int, comment: Json, person_id: int, door: Literal["api", "response"] = "api") -> None:
         text = comment.get("text") or comment.get("formatted_text") or ""
         self.written.append(Wrote(task_id, comment["id"], person_id, door, text))
 

@@ -215,7 +215,9 @@ def create_task(world: World, request: Json, author: Json) -> Json:
 
 def blank(definition: Json) -> Json:
     """An empty field of a new task."""
-    kept = {key: definition[key] for key in ("id", "type", "name", "code", "info", "parent_id") if key in definition}
+    kept: Json = {
+        key: definition[key] for key in ("id", "type", "name", "code", "info", "parent_id") if key in definition
+    }
     if definition.get("type") == "title":
         inner = (definition.get("info") or {}).get("fields", [])
         kept["value"] = {"fields": [{**blank(one), "parent_id": definition["id"]} for one in inner]}

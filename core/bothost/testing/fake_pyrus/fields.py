@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from bothost.testing.fake_pyrus.world import Json, Refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from bothost.testing.fake_pyrus.world import World
 
 READ_ONLY = frozenset({"step", "status", "creation_date", "note", "author", "project"})
@@ -37,7 +38,7 @@ def update(world: World, task: Json, given: Any) -> Json:
         target["value"] = written(world, target, value)
     if "duration" in given:
         target["duration"] = given["duration"]
-    shown = {key: target[key] for key in ("id", "type", "name", "code") if key in target}
+    shown: Json = {key: target[key] for key in ("id", "type", "name", "code") if key in target}
     return {**shown, **({"value": copy.deepcopy(target["value"])} if "value" in target else {})}
 
 
@@ -165,7 +166,7 @@ def task_links(world: World, _target: Json, value: Any) -> Any:
     return {"task_id": ids[0], "task_ids": ids}
 
 
-def table_rows(world: World, target: Json, value: Any) -> Any:
+def table_rows(_world: World, target: Json, value: Any) -> Any:
     """Rows by row_id; `delete` removes one, an unknown row_id or none adds one."""
     if not isinstance(value, list):
         raise Refusal(400, "invalid_value_format", "a table takes a list of rows")

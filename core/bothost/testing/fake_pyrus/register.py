@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bothost.testing.fake_pyrus.fields import walk
 from bothost.testing.fake_pyrus.world import Json, Refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from bothost.testing.fake_pyrus.world import World
 
 MOST = 20_000
@@ -58,7 +59,7 @@ def field_fits(task: Json, field_id: int, wanted: Any) -> bool:
     shown = texts(value)
     for part in wanted if isinstance(wanted, list) else str(wanted).split(","):
         text = str(part)
-        if text == "*" or text == "empty":
+        if text in {"*", "empty"}:
             return (value is None) == (text == "empty")
         if text[:2] in ("gt", "lt"):
             if value is None or not compares(value, text):

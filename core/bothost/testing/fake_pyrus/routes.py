@@ -6,7 +6,6 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -16,6 +15,8 @@ from bothost.testing.fake_pyrus.register import register, yes
 from bothost.testing.fake_pyrus.world import Account, Json, Refusal, Stored
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from bothost.testing.fake_pyrus.world import World
 
 
@@ -135,7 +136,7 @@ class Api:
 
     def _profile(self, _asked: Asked, account: Account) -> Json:
         person = account.person
-        shown = {key: person[key] for key in ("first_name", "last_name", "email", "locale") if key in person}
+        shown: Json = {key: person[key] for key in ("first_name", "last_name", "email", "locale") if key in person}
         return {"person_id": person["id"], **shown, "organization_id": 1, "timezone_offset": 0}
 
     def _upload(self, asked: Asked, _account: Account) -> Json:

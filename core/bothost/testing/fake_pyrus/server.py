@@ -11,12 +11,12 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler, stream_request_body
 
 from bothost.testing.fake_pyrus.routes import Asked, query_of
-from bothost.testing.fake_pyrus.world import Stored
 
 if TYPE_CHECKING:
     import ssl
 
     from bothost.testing.fake_pyrus import FakePyrus
+    from bothost.testing.fake_pyrus.world import Stored
 
 KEPT_BYTES = 8 << 20
 """Uploads up to this size are kept; of bigger ones only size and hash."""
@@ -130,7 +130,9 @@ class Handler(RequestHandler):
         path = self.request.path.removeprefix(PREFIX)
         file = self._incoming.stored(self._pyrus) if self._incoming and self._incoming.size else None
         query = query_of(self.request.query)
-        handled = await self._pyrus.handle(Asked(self.request.method or "", path, query, bytes(self._body), token, file))
+        handled = await self._pyrus.handle(
+            Asked(self.request.method or "", path, query, bytes(self._body), token, file)
+        )
         if handled.ending != "answered":
             connection: Any = self.request.connection
             connection.stream.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from bothost.errors import CallUnclear, CallUnsent
@@ -11,6 +10,8 @@ from bothost.pyrus.calls import Response
 from bothost.testing.fake_pyrus.routes import Asked, query_of
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from bothost.pyrus_client.transport import Sending
     from bothost.testing.fake_pyrus import FakePyrus, Handled
 

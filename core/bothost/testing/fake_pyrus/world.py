@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     from bothost.clock import Clock
@@ -116,7 +116,7 @@ class World:
 
     def issue_token(self, account: Account) -> str:
         """A new token; beyond the limit the oldest one is revoked."""
-        token = f"fake-{account.person['id']}-{self.next_id('token')}-{hashlib.sha1(b'pyrus').hexdigest()}"
+        token = f"fake-{account.person['id']}-{self.next_id('token')}-{hashlib.sha256(str(account.person['id']).encode()).hexdigest()}"
         account.tokens[token] = ""
         good = [one for one, code in account.tokens.items() if not code]
         for old in good[: max(0, len(good) - self.token_limit)]:
@@ -174,7 +174,7 @@ class World:
         """Keep an upload."""
         if size == 0:
             raise Refusal(400, "empty_file")
-        digest = hashlib.sha1(f"{name}{len(self.files)}{md5}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{name}{len(self.files)}{md5}".encode()).hexdigest()
         guid = f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}"
         self.files[guid] = Stored(guid, name, size, md5, content)
         return self.files[guid]
