@@ -74,7 +74,14 @@ class World:
         self.token_limit = 20
         self.strict = True
         """Whether persons and fields that were never shown are refused, as Pyrus does; else they are taken on trust."""
-        self._floors = {"task": 500_000, "comment": 9_500_000, "person": 950_000, "file": 700_000, "field": 90_000, "token": 0}
+        self._floors = {
+            "task": 500_000,
+            "comment": 9_500_000,
+            "person": 950_000,
+            "file": 700_000,
+            "field": 90_000,
+            "token": 0,
+        }
 
     def now(self) -> datetime:
         """Pyrus's time, which is the test's."""
