@@ -49,7 +49,7 @@ class Pyrus:
     """Pyrus's API as this bot. In an async handler `await` a call, in a plain one `.wait()` for it."""
 
     def __init__(self, sender: Sender, clock: Clock, loop: asyncio.AbstractEventLoop | None = None) -> None:
-        self._sender = sender
+        self.sender = sender
         self._clock = clock
         self._home = Home(clock, loop or asyncio.get_running_loop())
 
@@ -115,7 +115,7 @@ class Pyrus:
         """Send a file (a path, bytes, or a file open for reading bytes) and get what a reply's `attachments` take."""
         outgoing = await files.outgoing(self._clock, source, name)
         self._home.begin()
-        response = await self._sender.send(outgoing.request, outgoing.content)
+        response = await self.sender.send(outgoing.request, outgoing.content)
         return answers.uploaded(response.body, outgoing.name)
 
     @overload
@@ -142,17 +142,17 @@ class Pyrus:
 
     async def _send(self, request: Request) -> Response:
         self._home.begin()
-        return await self._sender.send(request)
+        return await self.sender.send(request)
 
     @call
     async def _save(self, request: Request, to: str | os.PathLike[str]) -> Path:
         self._home.begin()
-        async with aclosing(self._sender.stream(request)) as pieces:  # type: ignore[type-var]
+        async with aclosing(self.sender.stream(request)) as pieces:  # type: ignore[type-var]
             return await files.save(self._clock, pieces, to)
 
     async def _first_piece(self, request: Request) -> Page[bytes]:
         self._home.begin()
-        return await next_piece(self._sender.stream(request))
+        return await next_piece(self.sender.stream(request))
 
     async def _page_of(self, window: Window) -> Page[Task]:
         found = answers.tasks((await self._send(window.request())).body)
