@@ -13,7 +13,8 @@ import resource
 import signal
 import socket
 import sys
-from dataclasses import dataclass
+import traceback
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -88,11 +89,11 @@ async def _serve(sock: socket.socket) -> None:
     await served.leave()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Resolved(Sources):
     """Knows only what the host has resolved of this bot's own settings."""
 
-    resolved: dict[str, bytes]
+    resolved: dict[str, bytes] = field(default_factory=dict)
 
     def resolve(self, text: str) -> bytes:
         """See `Sources.resolve`."""
@@ -140,6 +141,7 @@ class Served:
                 self._calls[frame.number].put_nowait(frame)
         elif isinstance(frame, Hello):
             self._opening = asyncio.get_running_loop().create_task(self._open(frame))
+            self._opening.add_done_callback(_or_end)
 
     async def _open(self, hello: Hello) -> None:
         self._bot = hello.bot
@@ -248,9 +250,17 @@ class Asking:
                 yield answer.body
 
 
+def _or_end(step: asyncio.Task[None]) -> None:
+    """A fault of bothost in the child ends it, so that the host hears of it."""
+    if not step.cancelled() and step.exception() is not None:
+        traceback.print_exception(step.exception())
+        sys.stderr.flush()
+        os._exit(70)
+
+
 def _config(hello: Hello) -> BotConfig:
     return BotConfig(
-        hello.bot, hello.plugin, login=hello.login, concurrency=hello.concurrency, settings=hello.settings,
+        name=hello.bot, plugin=hello.plugin, login=hello.login, concurrency=hello.concurrency, settings=hello.settings,
         lines=hello.lines, line=hello.line, file=hello.file,
     )  # fmt: skip
 

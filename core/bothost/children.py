@@ -213,6 +213,8 @@ class ChildRunner:
             ) from None
         except OSError as error:
             raise PluginError(f"[bot:{self._hello.bot}] no process can be started: {error}") from error
+        child.wire.close()
+        await child.process.ended
         _raise(self._hello.bot, ready)
         self.report = ready
 
@@ -267,7 +269,7 @@ class ChildRunner:
         return Ran(failure=Failure("timeout", text))
 
     async def _up(self) -> Child:
-        if self._child is not None:
+        if self._child is not None and not self._child.killed_for:
             return self._child
         if self._starting is None:
             self._starting = asyncio.get_running_loop().create_task(self._start())
