@@ -91,7 +91,10 @@ def test_two_decorators_on_one_method_mean_either() -> None:
         @on(kind="close", step=[2, 3])
         def check(self, event: Event) -> None: ...
 
-    assert [mark.wanted for mark in Both.__handlers__["check"]] == [{"form": (1,)}, {"step": (2, 3), "kind": ("close",)}]
+    assert [mark.wanted for mark in Both.__handlers__["check"]] == [
+        {"form": (1,)},
+        {"step": (2, 3), "kind": ("close",)},
+    ]
 
 
 @pytest.mark.parametrize(

@@ -64,14 +64,18 @@ def test_a_plugin_that_is_not_installed_is_named_with_those_that_are(install: An
     with pytest.raises(PluginError) as error:
         load_installed("refund")
     text = str(error.value)
-    assert text.startswith(r"[bot:a] asks for the plugin 'refund', which is not installed (did you mean 'refunds'?) (installed: ")
+    assert text.startswith(
+        r"[bot:a] asks for the plugin 'refund', which is not installed (did you mean 'refunds'?) (installed: "
+    )
     assert "refunds" in text.rpartition("installed: ")[2]
 
 
 def test_two_distributions_with_one_name_are_an_error_that_names_both(install: Any, load_installed: Any) -> None:
     install("dist-d", "twin = mod_d:greet\nonly = mod_d:greet", mod_d=GREETER)
     install("dist-e", "twin = mod_e:greet", mod_e=GREETER)
-    with pytest.raises(PluginError, match=r"plugin 'twin', which dist-d and dist-e both offer|dist-e and dist-d both offer"):
+    with pytest.raises(
+        PluginError, match=r"plugin 'twin', which dist-d and dist-e both offer|dist-e and dist-d both offer"
+    ):
         load_installed("twin")
     assert load_installed("only").distribution == "dist-d"
 
@@ -197,7 +201,9 @@ class Sample(Plugin[Rules]):
         (event_of(1, 3, "x", current=2), "handle"), (event_of(), "comment"), (event_of(kind=""), "comment"),
     ],
 )  # fmt: skip
-def test_the_first_handler_whose_conditions_all_match_wins(plug: Callable[..., Plugged], event: Event, name: str) -> None:
+def test_the_first_handler_whose_conditions_all_match_wins(
+    plug: Callable[..., Plugged], event: Event, name: str
+) -> None:
     assert plug(Sample).handler_for(event).name == name
 
 

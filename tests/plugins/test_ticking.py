@@ -38,7 +38,10 @@ class Reminder(Plugin[When]):
 
 def test_timers_are_read_with_their_settings(plug: Callable[..., Plugged]) -> None:
     specs = plug(Reminder, zone="Asia/Tokyo").timers
-    told = [(spec.name, spec.kind, spec.when, spec.tz, spec.period_s, spec.takes_tick, spec.handler.is_async) for spec in specs]
+    told = [
+        (spec.name, spec.kind, spec.when, spec.tz, spec.period_s, spec.takes_tick, spec.handler.is_async)
+        for spec in specs
+    ]
     assert told == [
         ("remind", "cron", "5 8 * * *", "Asia/Tokyo", 0.0, False, True),
         ("daily", "cron", "30 9 * * *", "UTC", 0.0, True, False),
@@ -79,5 +82,7 @@ def test_a_timer_takes_nothing_or_the_tick(plug: Callable[..., Plugged]) -> None
         @every("1m")  # type: ignore[type-var]
         def sweep(self, one: int, two: int) -> None: ...
 
-    with pytest.raises(PluginError, match=r"Wrong.sweep cannot be called: write def sweep\(self\), or def sweep\(self, tick\)"):
+    with pytest.raises(
+        PluginError, match=r"Wrong.sweep cannot be called: write def sweep\(self\), or def sweep\(self, tick\)"
+    ):
         plug(Wrong)

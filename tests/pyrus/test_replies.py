@@ -18,13 +18,7 @@ from bothost.pyrus.parts import File, Person
 from bothost.pyrus.replies import OFFICIAL, Reply, encode, encode_comment, encode_json, needs_task, warnings
 
 # protocol §4.2
-KEYS_OF_PYRUS = """
-text formatted_text subject approval_choice approval_steps action reassign_to attachments field_updates approvals_added
-approvals_removed approvals_rerequested subscribers_added subscribers_removed subscribers_rerequested participants_added
-participants_removed due_date due duration cancel_due scheduled_date scheduled_datetime_utc cancel_schedule added_list_ids
-removed_list_ids channel spent_minutes skip_satisfaction skip_notification skip_auto_reopen edit_comment_id
-comment_as_roles reply_note_id
-""".split()
+KEYS_OF_PYRUS = ["text", "formatted_text", "subject", "approval_choice", "approval_steps", "action", "reassign_to", "attachments", "field_updates", "approvals_added", "approvals_removed", "approvals_rerequested", "subscribers_added", "subscribers_removed", "subscribers_rerequested", "participants_added", "participants_removed", "due_date", "due", "duration", "cancel_due", "scheduled_date", "scheduled_datetime_utc", "cancel_schedule", "added_list_ids", "removed_list_ids", "channel", "spent_minutes", "skip_satisfaction", "skip_notification", "skip_auto_reopen", "edit_comment_id", "comment_as_roles", "reply_note_id"]
 
 
 class Word(Enum):
@@ -222,7 +216,11 @@ def test_values_that_hold_themselves_are_refused() -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )

@@ -94,7 +94,9 @@ def test_fields_are_found_by_name_code_and_id(written: Callable[[Any], Any]) -> 
         ("Сумма", 0, 0),
     ],
 )  # fmt: skip
-def test_a_value_is_written_as_its_field_wants_it(written: Callable[[Any], Any], name: str, value: Any, sent: Any) -> None:
+def test_a_value_is_written_as_its_field_wants_it(
+    written: Callable[[Any], Any], name: str, value: Any, sent: Any
+) -> None:
     (update,) = written({name: value})
     assert update["value"] == sent
 

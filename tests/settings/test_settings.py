@@ -104,7 +104,7 @@ class Rules(Settings):
     limit: Decimal = Decimal(100_000)
     chief: str
     api_key: Secret
-    Город: str = "Пермь"
+    Город: str = "Пермь"  # noqa: PLC2401 - a key of bots.ini is the user's own word
 
 
 def test_fields_may_stand_in_any_order_and_have_any_name() -> None:
@@ -117,7 +117,13 @@ def test_fields_may_stand_in_any_order_and_have_any_name() -> None:
 
 def test_all_errors_of_a_section_are_reported_at_once() -> None:
     with pytest.raises(ConfigError) as raised:
-        fill(Rules, {"limti": "5", "limit": "x", "timout": "1", "api_key": "env:NONE"}, PLACE, SOURCES, frozenset({"timeout"}))
+        fill(
+            Rules,
+            {"limti": "5", "limit": "x", "timout": "1", "api_key": "env:NONE"},
+            PLACE,
+            SOURCES,
+            frozenset({"timeout"}),
+        )
     assert str(raised.value).splitlines() == [
         "bots.ini:8: [bot:a] limti: no such key, and no setting of the plugin 'approvals' (did you mean 'limit'?)",
         "bots.ini:7: [bot:a] limit: 'x' is no number",
@@ -181,7 +187,7 @@ def test_a_mutable_default_is_refused_with_advice() -> None:
     with pytest.raises(TypeError, match="for a default use a tuple instead of a list"):
 
         class Bad(Settings):
-            forms: list[int] = [1, 2]
+            forms: list[int] = [1, 2]  # noqa: RUF012 - that is what is refused
 
 
 def test_what_the_class_itself_finds_wrong_is_an_error_of_the_section() -> None:
