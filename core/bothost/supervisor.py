@@ -33,14 +33,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.supervisor")
 
 
-def serve(path: str | os.PathLike[str], when_serving: WhenServing | None = None, *, demo: bool = False) -> int:
+def serve(reading: Reading, when_serving: WhenServing | None = None) -> int:
     """Serve what a bots.ini says, with one process or several; the exit code. Raises ConfigError where that cannot begin.
 
     Bots whose sections are wrong answer 503 and hurt no other; what is wrong in [host] or the file as a whole stops a start.
     """
-    from bothost import config
-
-    reading = config.read(path, demo=demo)
     if reading.host is None or reading.problems:
         raise ConfigError(reading.all_problems())
     if reading.host.processes > 1 and VARIABLE not in os.environ:

@@ -30,6 +30,16 @@ def deaf(event):
     (HERE / f"began-{event.task_id}").write_text(event.rerun or "first")
     time.sleep(30)
     return "never in time"
+async def stubborn(event):
+    (HERE / f"began-{event.task_id}").write_text(event.rerun or "first")
+    while True:
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            pass
+async def aside(event):
+    (HERE / f"began-{event.task_id}").write_text(event.rerun or "first")
+    await asyncio.to_thread(time.sleep, 30)
 async def sleepy(event):
     (HERE / f"began-{event.task_id}").write_text(event.rerun or "first")
     await asyncio.sleep(30 if not event.rerun else 0)
@@ -67,8 +77,9 @@ def test_sigterm_lets_what_runs_be_answered(site):
     assert host.wait() == 0
 
 
-def test_a_stop_ends_within_its_drain_though_a_plain_handler_sleeps_on(site):
-    host = site(SLOW, "one: plugin = deaf", "drain = 1s").start()
+@pytest.mark.parametrize("plugin", ["deaf", "stubborn", "aside"])
+def test_a_stop_ends_within_its_drain_whatever_a_handler_does(site, plugin):
+    host = site(SLOW, f"one: plugin = {plugin}", "drain = 1s").start()
     later = host.deliver_later("one")
     host.wrote("began-5")
     began = time.monotonic()

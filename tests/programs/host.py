@@ -2,6 +2,11 @@
 
 import sys
 
+from bothost import config
+from bothost.errors import ConfigError
 from bothost.supervisor import serve
 
-sys.exit(serve(sys.argv[sys.argv.index("--config") + 1]))
+try:
+    sys.exit(serve(config.read(sys.argv[sys.argv.index("--config") + 1])))
+except ConfigError as error:
+    sys.exit(str(error))
