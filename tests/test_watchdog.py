@@ -17,7 +17,7 @@ from bothost.clock import SystemClock
 from bothost.watchdog import THREAD_PREFIX, Blocked, Watchdog, bot_of_thread
 from bothost.whose import BOT
 
-PLUGIN = '''
+PLUGIN = """
 import asyncio, re, time
 
 def sleeps(seconds):
@@ -41,7 +41,7 @@ async def calls_later(seconds):
 
 async def backtracks(seconds):
     re.match(r"(a+)+b", "a" * 26)   # line 24
-'''
+"""
 
 
 def load(folder: Path):
@@ -105,7 +105,10 @@ def test_c_code_that_keeps_the_interpreters_lock_is_named_afterwards(tmp_path: P
                 break
             length += 1
         careless.__dict__["LENGTH"] = length + 2
-        exec(compile("async def backtracks(): re.match(r'(a+)+b', 'a' * LENGTH)", careless.__file__, "exec"), careless.__dict__)
+        exec(
+            compile("async def backtracks(): re.match(r'(a+)+b', 'a' * LENGTH)", careless.__file__, "exec"),
+            careless.__dict__,
+        )
         await careless.backtracks()
         await asyncio.sleep(0.3)
 
@@ -131,7 +134,7 @@ def test_one_place_is_reported_once_a_minute(tmp_path: Path) -> None:
 def test_a_stopped_process_is_blamed_on_nobody(tmp_path: Path) -> None:
     script = tmp_path / "stopped.py"
     script.write_text(
-        textwrap.dedent('''
+        textwrap.dedent("""
         import asyncio, sys
         from bothost.clock import SystemClock
         from bothost.watchdog import Watchdog
@@ -147,7 +150,7 @@ def test_a_stopped_process_is_blamed_on_nobody(tmp_path: Path) -> None:
             print("done", flush=True)
 
         asyncio.run(scene())
-        ''')
+        """)
     )
     process = subprocess.Popen([sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "ready\n"

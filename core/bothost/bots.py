@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from bothost.pyrus.signature import Verifier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from bothost.config import BotConfig
     from bothost.lanes import Lane
@@ -73,3 +73,23 @@ class Registry:
         self.by_path: Mapping[str, Bot] = MappingProxyType(
             {path: bot for bot in self.by_name.values() for path in (bot.config.path, bot.config.path + "/")}
         )
+
+
+class Service:
+    """What is in service at this moment: the one cell that a reload swaps."""
+
+    __slots__ = ("registry",)
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+
+    def find(self, name: str) -> Bot | None:
+        """The bot of a name."""
+        return self.registry.by_name.get(name)
+
+    def present(self) -> Registry:
+        """The registry of this moment."""
+        return self.registry
+
+    def __iter__(self) -> Iterator[Bot]:
+        return iter(self.registry.by_name.values())

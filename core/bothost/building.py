@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from bothost.acks import Acks
 from bothost.answers import Answers, Count
 from bothost.api import Pyrus
+from bothost.breaker import Breaker
 from bothost.dispatch import Dispatch
 from bothost.errors import StoreAway
 from bothost.late import Late
@@ -71,6 +72,7 @@ def build(ground: Ground, registry: Callable[[], Registry]) -> Core:
     def find_bot(name: str) -> Bot | None:
         return registry().by_name.get(name)
 
+    breaker = Breaker(ground.clock, lambda fact, reason: write_behind(ground, fact, reason))
     means = Means(
         store=ground.store,
         ledger=Ledger(),
@@ -79,6 +81,7 @@ def build(ground: Ground, registry: Callable[[], Registry]) -> Core:
         find_bot=find_bot,
         pyrus_for=lambda bot, live: pyrus_of_run(ground, bot, live),
         timing=ground.timing,
+        breaker=breaker,
     )
 
     def user_of(name: str) -> int | None:
@@ -119,6 +122,11 @@ def learn(ground: Ground, key: str, value: str) -> None:
     kind, _, name = key.partition(":")
     if kind == "login":
         ground.client.learn(name, value)
+    write_behind(ground, key, value)
+
+
+def write_behind(ground: Ground, key: str, value: str) -> None:
+    """Write a fact to the journal without waiting for it."""
     asyncio.get_running_loop().create_task(keep(ground.store, key, value)).add_done_callback(watch)
 
 

@@ -143,7 +143,8 @@ class Dispatch:
         config = bot.config
         size = len(envelope.body)
         full = bot.lane.waiting_bytes + size > BOT_BYTES or means.ledger.waiting_bytes + size > HOST_BYTES
-        if not (full or self.draining or bot.state.broken):
+        looping = means.breaker.holds(bot.name, envelope.task_id)
+        if not (full or looping or self.draining or bot.state.broken):
             means.ledger.weigh(live, bot.lane, size)
             self._acks.join(live, delivery)
             self._runs.begin(live, bot)

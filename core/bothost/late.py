@@ -30,6 +30,8 @@ log = logging.getLogger("bothost.late")
 FORGET_S = 60.0
 RETAIN_S = 600.0
 POSTS_AT_ONCE = 100
+BREAKER_LOOK_S = 10.0
+"""How often a parked event of a paused task is looked at again."""
 
 
 class Late:
@@ -54,6 +56,10 @@ class Late:
             self._stand_ahead(entry)
         self._spawn(self._learn_floors())
         self._spawn(self._rounds())
+
+    def hold(self) -> None:
+        """Claim nothing more, while what is under way goes on."""
+        self._stopping = True
 
     async def stop(self) -> None:
         """Begin nothing more; posts under way end or are looked at by the next owner."""
@@ -163,11 +169,20 @@ class Late:
                 if not runs:
                     place.leave()
                     return
+                if self._means.breaker.holds(bot.name, runs[0].task):
+                    place.leave()
+                    await self._put_back(runs[0])
+                    continue
                 await self._begin(bot, runs[0], place)
         except StoreAway as error:
             log.warning("the journal is away: %s", error, extra={"bot": bot.name})
         finally:
             self._pumping.discard(bot.name)
+
+    async def _put_back(self, row: Entry) -> None:
+        """The loop breaker holds its task: not before an operator resumes it."""
+        due = self._means.now() + BREAKER_LOOK_S
+        await save_surely(self._means, msgspec.structs.replace(row, state="ready", due=due))
 
     def _live(self, row: Entry) -> Live:
         ledger = self._means.ledger

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bothost.answers import Answers
     from bothost.api import Pyrus
     from bothost.bots import Bot
+    from bothost.breaker import Breaker
     from bothost.clock import Clock
     from bothost.ledger import Ledger, Live
     from bothost.store import Door, Entry, Store, Timing
@@ -35,6 +36,7 @@ class Means:
     """The bot of a name in the registry of this moment."""
     pyrus_for: Callable[[Bot, Live], Pyrus | None]
     timing: Timing
+    breaker: Breaker
 
     def now(self) -> float:
         """The wall clock in epoch seconds, as the journal has it."""

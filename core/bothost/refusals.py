@@ -32,7 +32,7 @@ class Refusals:
         self._clock = clock
         self._seen: dict[tuple[str, str, str], tuple[float, int, Refusal]] = {}
 
-    def tell(self, refusal: Refusal, text: str) -> None:
+    def tell(self, refusal: Refusal, text: str, level: int = logging.WARNING) -> None:
         """Log it, or count it where such a line was written within the last minute."""
         key = self._key(refusal)
         now = self._clock.monotonic()
@@ -43,7 +43,7 @@ class Refusals:
         if count:
             self._count(refusal, key[2], count)
         self._seen[key] = (now + _QUIET_S, 0, refusal)
-        _LOG.warning(text, extra=_fields(refusal, refusal.peer))
+        _LOG.log(level, "%s", text, extra=_fields(refusal, refusal.peer))
 
     def sweep(self, *, everything: bool = False) -> None:
         """Write the counts of minutes that are over (at a stop: of all); call it every few seconds."""

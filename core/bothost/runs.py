@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bothost.answers import ACKNOWLEDGED, UNAVAILABLE, UNRECORDED
+from bothost.delivery import NOTHING
 from bothost.errors import StoreAway
 from bothost.event import Context
 from bothost.lanes import Place
@@ -226,6 +227,8 @@ class Runs:
                 await self._refused(live, bot, ran)
                 return
         live.entry = settled.entry
+        if ran is not None and ran.failure is None and ran.reply != NOTHING:
+            means.breaker.count(live)
         await self._tell(live, bot, settled)
 
     async def _acknowledged_cut(self, live: Live, settled: Settled, body: bytes | None) -> bool:

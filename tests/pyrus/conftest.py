@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+# The same examples in every run, and none too slow: a loaded machine is no fault of what is tested.
+settings.register_profile("bothost", deadline=None, derandomize=True)
+settings.load_profile("bothost")
 
 DELIVERIES = Path(__file__).parent.parent / "data" / "deliveries"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.web.edge import Edge, Site, bot
 
-from bothost.bots import Bot, Registry
+from bothost.bots import Bot, Registry, Service
 from bothost.clock import SystemClock
 from bothost.sockets import bind_tcp
 from bothost.web.limits import Limits
@@ -32,11 +32,11 @@ def serve(io_loop: IOLoop) -> Iterator[Callable[..., Site]]:
         *bots: Bot, limits: Limits | None = None, tls: ssl.SSLContext | None = None, proxies: Proxies | None = None
     ) -> Site:
         edge = Edge()
-        front = Front(Registry(bots or (bot(),)), edge.receive, edge.refuse, SystemClock(), proxies)
+        front = Front(Service(Registry(bots or (bot(),))), edge.receive, edge.refuse, SystemClock(), proxies)
         listener = Listener(front, limits or Limits(), tls)
         (socket,) = bind_tcp("127.0.0.1", 0)
         listener.add_sockets([socket])
-        site = Site(listener, edge, socket.getsockname()[1], list(front.registry.by_name.values()))
+        site = Site(listener, edge, socket.getsockname()[1], list(front.service))
         started.append(site)
         return site
 

@@ -6,12 +6,11 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bothost.pyrus.signature import sign
-
 from bothost.bots import Bot
 from bothost.config import BotConfig
 from bothost.delivery import Delivery, Outcome
 from bothost.lanes import Lane
+from bothost.pyrus.signature import sign
 
 if TYPE_CHECKING:
     from bothost.web.listener import Listener

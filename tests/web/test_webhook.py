@@ -4,10 +4,11 @@ import asyncio
 import json
 
 import pytest
-from bothost.pyrus.signature import sign
 from tests.web.edge import OLD_SECRET, SECRET, bot, post, read_answer
 
+from bothost.bots import Registry
 from bothost.delivery import Outcome
+from bothost.pyrus.signature import sign
 
 BODY = json.dumps({"event": "comment", "task_id": 5, "text": "привет"}, ensure_ascii=False).encode()
 
@@ -245,7 +246,7 @@ async def test_a_swapped_registry_serves_the_next_request(serve):
     site = serve()
     reader, writer = await site.raw(post(BODY, path="/new"))
     assert (await read_answer(reader))[0] == 404
-    site.listener.front.registry = type(site.listener.front.registry)([bot("new")])
+    site.listener.front.service.registry = Registry([bot("new")])
     writer.write(post(BODY, path="/new"))
     assert (await read_answer(reader))[0] == 200
 

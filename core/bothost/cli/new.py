@@ -14,6 +14,7 @@ import msgspec
 
 import bothost
 from bothost.cli.masking import Masks
+from bothost.cli.output import json_option, show_json
 from bothost.cli.scaffold import Recorded, files, is_taken, names
 from bothost.errors import UsageError
 
@@ -23,11 +24,12 @@ if TYPE_CHECKING:
 PRIVATE_FILES = frozenset({"bots.ini", "tests/delivery.json"})
 
 
-@click.command()
+@click.command(epilog="Example: bothost new fresh-bot")
 @click.argument("name")
 @click.option("--from", "recorded", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="DELIVERY.json",
               help="Start from a recorded delivery: its form, and a test with it.")  # fmt: skip
-def new(name: str, recorded: Path | None) -> None:
+@json_option
+def new(name: str, recorded: Path | None, as_json: bool) -> None:
     """Make a folder NAME with a bot of your own: package, settings, test, README and bots.ini."""
     folder = Path.cwd() / name
     of = names(name, taken())
@@ -37,6 +39,9 @@ def new(name: str, recorded: Path | None) -> None:
         )
     read = None if recorded is None else read_recorded(recorded)
     write(folder, files(of, secret=secrets.token_urlsafe(32), version=bothost.__version__, recorded=read))
+    if as_json:
+        show_json({"folder": str(folder)})
+        return
     click.echo(f"{name}/ is ready. Next:")
     click.echo(f"  cd {name} && pip install -e '.[test]' && pytest && bothost demo")
 

@@ -14,7 +14,7 @@ from bothost.pyrus.forgiving import Digits, Hidden, Json, forgiving
 from bothost.pyrus.lookup import Names, missing
 from bothost.pyrus.members import fill, read
 from bothost.pyrus.parts import File, Person
-from bothost.pyrus.raw_json import exact, read_only, untyped
+from bothost.pyrus.raw_json import exactly, read_only, untyped
 from bothost.pyrus.tables import Row, columns
 from bothost.pyrus.values import CatalogItems, Choice, FormLink
 
@@ -46,6 +46,7 @@ class Field:
     depth: Hidden
     known_value: Hidden
     known_inner: Hidden
+    known_lines: Hidden
     known_raw: Hidden
 
     @property
@@ -103,24 +104,36 @@ class _Files:
 
 
 def _inner(field: Field) -> tuple[Field, ...]:
-    depth = field.depth or 1
-    if depth >= DEEPEST or field.sent_value is None:
-        return ()
     if field.type == "table":
-        found = tuple(cell for line in _lines(field) for cell in line.cells)
-    elif field.type in _LEAVES:
+        return tuple(cell for line in _lines(field) for cell in line.cells)
+    if field.sent_value is None or field.type in _LEAVES or _too_deep(field):
         return ()
-    else:
-        section = read(_Section, field.sent_value)
-        found = section.fields if section else ()
-    for inner in found:
-        fill(inner, "depth", depth + 1)
-    return found
+    section = read(_Section, field.sent_value)
+    return _deeper(field, section.fields) if section else ()
 
 
 def _lines(field: Field) -> tuple[_Line, ...]:
-    lines = read(_Lines, b'{"items":' + bytes(field.sent_value or b"null") + b"}")
-    return lines.items if lines else ()
+    if field.known_lines is None:
+        lines = None if _too_deep(field) else read(_Lines, _in_items(field.sent_value))
+        for line in lines.items if lines else ():
+            _deeper(field, line.cells)
+        fill(field, "known_lines", lines.items if lines else ())
+    return field.known_lines  # type: ignore[no-any-return]
+
+
+def _too_deep(field: Field) -> bool:
+    return (field.depth or 1) >= DEEPEST
+
+
+def _deeper(field: Field, inner: tuple[Field, ...]) -> tuple[Field, ...]:
+    for one in inner:
+        fill(one, "depth", (field.depth or 1) + 1)
+    return inner
+
+
+def _in_items(value: msgspec.Raw | bytes | None) -> bytes:
+    """A list as a part's only member, for parts are read from objects."""
+    return b'{"items":' + (b"null" if value is None else bytes(value)) + b"}"
 
 
 def _value(field: Field) -> Any:
@@ -133,7 +146,7 @@ def _value(field: Field) -> Any:
 
 
 def _table(field: Field) -> tuple[Row, ...]:
-    lines = _lines(field) if (field.depth or 1) < DEEPEST else ()
+    lines = _lines(field)
     described = field.info.get("columns") if isinstance(field.info, dict) else None
     named = columns((cell for line in lines for cell in line.cells), described)
     return tuple(
@@ -142,7 +155,7 @@ def _table(field: Field) -> tuple[Row, ...]:
 
 
 def _as_sent(source: bytes) -> Any:
-    return read_only(untyped(source, number=exact))
+    return read_only(exactly(source))
 
 
 def _text(source: bytes) -> str | None:
@@ -151,7 +164,7 @@ def _text(source: bytes) -> str | None:
 
 
 def _number(source: bytes) -> int | Decimal | None:
-    value = untyped(source, number=exact)
+    value = exactly(source)
     return value if type(value) in (int, Decimal) else None
 
 
@@ -175,7 +188,7 @@ def _creation(source: bytes) -> Any:
 
 
 def _files(source: bytes) -> tuple[File, ...]:
-    files = read(_Files, b'{"items":' + source + b"}")
+    files = read(_Files, _in_items(source))
     return files.items if files else ()
 
 

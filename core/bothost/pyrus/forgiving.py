@@ -45,7 +45,7 @@ _PARSERS: dict[type, Callable[[object], Any]] = {date: day, datetime: instant}
 _PYTHONS_OWN = frozenset(
     ("__annotations__", "__annotate__", "__annotate_func__", "__annotations_cache__", "__dict__", "__weakref__")
 )
-_TELLING = ("id", "type", "code", "name", "email", "approval_choice", "text")
+_TELLING = ("id", "type", "code", "name", "email", "approval_choice", "ids", "names", "text")
 
 
 class _Plan(msgspec.Struct, frozen=True):
@@ -73,7 +73,7 @@ def forgiving(declared: type[P]) -> type[P]:
         eq=False,
     )
     made.__slot_of__ = {name: vars(made)[name] for name in plans}
-    made.__shown__ = tuple(name for name, plan in plans.items() if plan.key != _HIDDEN)
+    made.__shown__ = tuple(name for name, plan in plans.items() if plan.key != _HIDDEN and plan.lax is not msgspec.Raw)
     for name, plan in plans.items():
         setattr(made, name, plan.reader(made.__slot_of__[name]))
     return made  # type: ignore[no-any-return]
@@ -155,11 +155,23 @@ def _show(part: Any) -> str:
 def _equal(part: Any, other: Any) -> Any:
     if type(part) is not type(other):
         return NotImplemented
+    if "source" in part.__slot_of__:
+        return bool(part.raw == other.raw)
     return all(getattr(part, name) == getattr(other, name) for name in part.__shown__)
+
+
+def _differ(part: Any, other: object) -> bool:
+    return not part == other  # noqa: SIM201 - Struct's own `!=` goes by identity
 
 
 def _hash(part: Any) -> int:
     return hash((type(part), getattr(part, "id", None)))
 
 
-_COMMON: dict[str, Any] = {"__bool__": _is_something, "__repr__": _show, "__eq__": _equal, "__hash__": _hash}
+_COMMON: dict[str, Any] = {
+    "__bool__": _is_something,
+    "__repr__": _show,
+    "__eq__": _equal,
+    "__ne__": _differ,
+    "__hash__": _hash,
+}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import msgspec
 
@@ -22,28 +22,30 @@ P = TypeVar("P")
 
 def read(part: type[P], source: bytes | msgspec.Raw) -> P | None:
     """The part that this JSON shows, or None where it is no object."""
+    wanted: Any = part
+    decode, kept = _reading(wanted)
     text = utf8(bytes(source))
-    decode = _decoder_of(cast("Any", part))
     try:
-        found: Any = decode(text)
+        found = decode(text)
     except UNREADABLE:
         try:
             found = decode(mended(text))
         except UNREADABLE:
             return None
-    if keeps_source(part):
-        fill(found, "source", text)
-    return cast("P", found)
+    if kept is not None:
+        kept.__set__(found, (text,))
+    return found  # type: ignore[no-any-return]
 
 
 @functools.cache
-def _decoder_of(part: Any) -> Any:
-    return msgspec.json.Decoder(part, float_hook=float).decode
+def _reading(part: Any) -> tuple[Callable[[bytes], Any], Any]:
+    """How a part is decoded, and the slot for its source where it keeps it."""
+    return msgspec.json.Decoder(part, float_hook=float).decode, part.__slot_of__.get("source")
 
 
 def keeps_source(part: type) -> bool:
     """Whether the part has a hidden member for the bytes it was read from."""
-    return "source" in part.__struct_fields__  # type: ignore[attr-defined]
+    return "source" in part.__slot_of__  # type: ignore[attr-defined]
 
 
 def empty(part: type[P]) -> P:
@@ -56,14 +58,9 @@ def fill(part: object, name: str, value: object) -> None:
     type(part).__slot_of__[name].__set__(part, (value,))  # type: ignore[attr-defined]
 
 
-def put(part: object, name: str, value: object) -> None:
-    """Put what was made of a list into its member, as if the member had been read."""
-    type(part).__slot_of__[name].__set__(part, value)  # type: ignore[attr-defined]
-
-
-def held(part: object, name: str) -> Any:
-    """What the decoder put into the slot, unchecked."""
-    return type(part).__slot_of__[name].__get__(part)  # type: ignore[attr-defined]
+def slot(part: type, name: str) -> Any:
+    """The descriptor of what the decoder put there, unchecked: for those who must not pay for reading."""
+    return part.__slot_of__[name]  # type: ignore[attr-defined]
 
 
 class Scalar:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from bothost.pyrus.members import is_object
+from bothost.pyrus.members import is_object, read, slot
 from bothost.pyrus.raw_json import UNREADABLE
 from bothost.pyrus.scalars import whole
+from bothost.pyrus.task import Comment
 
 _PLAIN = re.compile(rb'\{"id":[0-9]{1,18},').match
 _HEAD = re.compile(rb'\{\s*"id"\s*:\s*([0-9]{1,18})\s*[,}]').match
 _COMMA = {ord(",")}
 _MANY = 8
+_ID = slot(Comment, "id")
 
 
 class _Head(msgspec.Struct, gc=False):
@@ -25,25 +27,31 @@ class _Head(msgspec.Struct, gc=False):
 _head = msgspec.json.Decoder(_Head, float_hook=float).decode
 
 
-class Newest(msgspec.Struct, frozen=True):
-    """The comments of a body (only objects are), the place of the newest, and its id where the ids tell."""
+class Newest(NamedTuple):
+    """The comments of a body, the place of the newest, and its id where the ids tell which it is. `sources` are Raw, or
+    the one comment there is, decoded."""
 
-    sources: list[msgspec.Raw]
-    place: int = -1
-    comment_id: int | None = None
+    sources: list[Any]
+    place: int
+    comment_id: int | None
+
+
+NONE = Newest([], -1, None)
 
 
 def newest_of(items: list[msgspec.Raw]) -> Newest:
     """The newest comment: of the highest id, wherever it stands. Where the last one shows no id, nobody knows whether it
     is newer than the highest id shown: then it is the newest, and the event has no comment id."""
+    if len(items) == 1:
+        only = read(Comment, items[0])  # it is read in any case, for its author
+        return NONE if only is None else Newest([only], 0, whole(_ID.__get__(only)))
     if len(items) >= _MANY and (last := _last_of_ascending(items)) is not None:
         return Newest(items, len(items) - 1, last)
     sources = [item for item in items if is_object(item)]
     ids = [_comment_id(source) for source in sources]
     if not ids or ids[-1] is None:
-        return Newest(sources, len(ids) - 1)
-    known = [(number, place) for place, number in enumerate(ids) if number is not None]
-    number, place = max(known)
+        return Newest(sources, len(ids) - 1, None)
+    number, place = max((number, place) for place, number in enumerate(ids) if number is not None)
     return Newest(sources, place, number)
 
 

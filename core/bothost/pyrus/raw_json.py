@@ -6,6 +6,7 @@ it. Neither may lose an event, so such a body is mended and decoded once more; n
 
 from __future__ import annotations
 
+import copy
 import re
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -69,10 +70,22 @@ def exact(number: str) -> Decimal | None:
         return None
 
 
-def untyped(source: bytes, *, number: Callable[[str], Any] = float) -> Any:
-    """The JSON value as plain dicts, lists and scalars, or None where it cannot be read. `number` makes the value of a
-    number with a fraction."""
-    decode = msgspec.json.Decoder(float_hook=number).decode
+_as_float = msgspec.json.Decoder(float_hook=float).decode
+_as_decimal = msgspec.json.Decoder(float_hook=exact).decode
+
+
+def untyped(source: bytes) -> Any:
+    """The JSON value as plain dicts, lists and scalars, or None where it cannot be read."""
+    return untyped_by(_as_float, source)
+
+
+def exactly(source: bytes) -> Any:
+    """The same with numbers that have a fraction as Decimal, digit for digit."""
+    return untyped_by(_as_decimal, source)
+
+
+def untyped_by(decode: Callable[[bytes], Any], source: bytes) -> Any:
+    """What this decoder reads, if need be after mending, or None."""
     try:
         return decode(source)
     except UNREADABLE:
@@ -84,7 +97,7 @@ def untyped(source: bytes, *, number: Callable[[str], Any] = float) -> Any:
 
 
 class ReadOnlyDict(dict[str, Any]):
-    """A JSON object as sent. Nothing can be changed in it; its repr leaves out the access token."""
+    """A JSON object as sent. Nothing can be changed in it, but in a copy; its repr leaves out the access token."""
 
     __slots__ = ()
 
@@ -93,12 +106,21 @@ class ReadOnlyDict(dict[str, Any]):
 
     __setitem__ = __delitem__ = update = setdefault = pop = popitem = clear = __ior__ = _refuse
 
+    def __copy__(self) -> dict[str, Any]:
+        return dict(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
+        return {key: copy.deepcopy(value, memo) for key, value in self.items()}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ReadOnlyDict, (dict(self),)
+
     def __repr__(self) -> str:
         return repr({key: _MASK if key == "access_token" else value for key, value in self.items()})
 
 
 class ReadOnlyList(list[Any]):
-    """A JSON array as sent. Nothing can be changed in it."""
+    """A JSON array as sent. Nothing can be changed in it, but in a copy."""
 
     __slots__ = ()
 
@@ -107,6 +129,15 @@ class ReadOnlyList(list[Any]):
 
     __setitem__ = __delitem__ = append = extend = insert = pop = remove = clear = _refuse
     sort = reverse = __iadd__ = __imul__ = _refuse
+
+    def __copy__(self) -> list[Any]:
+        return list(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> list[Any]:
+        return [copy.deepcopy(value, memo) for value in self]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ReadOnlyList, (list(self),)
 
 
 def read_only(value: Any) -> Any:

@@ -8,13 +8,15 @@ from typing import Any
 
 import msgspec
 
-from bothost.pyrus.raw_json import untyped
+from bothost.pyrus.raw_json import untyped, untyped_by
 
 MASK = "***"
 """What stands in a stored body where the token stood."""
 
 _FRESH = ("access_token", "api_url", "files_url", "bot_settings")
-_SHORTEST_TOKEN = 8
+_SHORTEST_TOKEN = 24
+"""A shorter text could stand elsewhere by chance; Pyrus's tokens are longer, and none of its keys is as long."""
+_as_written = msgspec.json.Decoder(float_hook=lambda text: msgspec.Raw(text.encode())).decode
 _TOKEN_KEY = re.compile(rb'("access_token"\s*:\s*)"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 
 
@@ -40,9 +42,11 @@ def without_token(body: bytes, token: str) -> bytes:
     if not token or token == MASK:
         return body
     literal = msgspec.json.encode(token)[1:-1]
-    if len(literal) >= _SHORTEST_TOKEN and literal in body:
+    if literal in body and (
+        len(literal) >= _SHORTEST_TOKEN or body.count(literal) == body.count(b'"%b"' % literal) == 1
+    ):
         return body.replace(literal, MASK.encode())
-    value = untyped(body, number=lambda text: msgspec.Raw(text.encode()))
+    value = untyped_by(_as_written, body)
     if isinstance(value, dict):
         for box in _boxes(value):
             _mask(box, token)
@@ -57,7 +61,7 @@ def _mask(box: Any, token: str) -> None:
     for place, item in list(box.items() if isinstance(box, dict) else enumerate(box)):
         if item == token:
             box[place] = MASK
-        elif isinstance(item, str) and len(token) >= _SHORTEST_TOKEN:  # a shorter one stands in words by chance
+        elif isinstance(item, str) and len(token) >= _SHORTEST_TOKEN:
             box[place] = item.replace(token, MASK)
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, time
 
 _LONGEST_ID = 19
+_BEYOND = 2**63
+"""Pyrus's largest ids have 64 bits, and so have the journal's columns."""
 
 
 def whole(value: object) -> int | None:
-    """An int as it is, ASCII digits (up to 19) as the int they show; never by way of a float."""
-    if type(value) is int:
-        return value
+    """An id or a count: an int of at most 64 bits as it is, ASCII digits as the int they show; never by way of a float."""
     if type(value) is str and len(value) <= _LONGEST_ID and value.isascii() and value.isdigit():
-        return int(value)
-    return None
+        value = int(value)
+    return value if type(value) is int and -_BEYOND <= value < _BEYOND else None
 
 
 def day(value: object) -> date | None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from typing import Annotated, Any, TypeVar, overload
 
+from bothost.errors import AmbiguousField
 from bothost.pyrus.fields import Field, FieldIndex, walk
 from bothost.pyrus.forgiving import Digits, Hidden, forgiving
 from bothost.pyrus.members import fill
@@ -140,7 +141,10 @@ class Task:
         return self._index.need(key).value
 
     def __contains__(self, key: int | str) -> bool:
-        return self._index.find(key) is not None
+        try:
+            return self._index.find(key) is not None
+        except AmbiguousField:
+            return True
 
     def __iter__(self) -> Iterator[Any]:
         raise TypeError("iterate task.fields")

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
-from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
 
 from bothost.pyrus.forgiving import Json, forgiving
+from bothost.pyrus.raw_json import ReadOnlyDict
 
 T = TypeVar("T")
 
@@ -21,7 +21,7 @@ class CatalogItems:
     item_id: int | None
     item_ids: tuple[int, ...]
     names: Annotated[tuple[str, ...], "item_names"]
-    headers: tuple[str, ...]
+    headers: Json
     values: Json
     sent_rows: Annotated[Json, "rows"]
 
@@ -36,14 +36,17 @@ class CatalogItems:
         rows = self.sent_rows if isinstance(self.sent_rows, list) else []
         if not rows and isinstance(self.values, list) and self.values:
             rows = [self.values]
-        return tuple(
-            MappingProxyType(dict(zip(self.headers, row, strict=False))) for row in rows if isinstance(row, list)
-        )
+        headers = self.headers if isinstance(self.headers, list) else []
+        return tuple(_by_header(headers, row) for row in rows if isinstance(row, list))
 
     @property
     def first(self) -> Mapping[str, Any] | None:
         """The first item by the catalog's headers, or None."""
         return next(iter(self.rows), None)
+
+
+def _by_header(headers: list[Any], row: list[Any]) -> Mapping[str, Any]:
+    return ReadOnlyDict((header, value) for header, value in zip(headers, row, strict=False) if isinstance(header, str))
 
 
 @forgiving

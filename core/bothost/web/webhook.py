@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tornado.http1connection import HTTP1Connection
 
-    from bothost.bots import Bot, Registry
+    from bothost.bots import Bot, Service
     from bothost.clock import Clock
     from bothost.delivery import Delivery, Outcome
     from bothost.web.limits import Lines
@@ -29,14 +29,14 @@ NO_ADDRESS = "0.0.0.0"  # noqa: S104 - nothing is bound: what Tornado calls the 
 
 
 class Front:
-    """What every request of a listener needs. `registry` is replaced whole on reload."""
+    """What every request of a listener needs."""
 
-    __slots__ = ("clock", "proxies", "receive", "refuse", "registry")
+    __slots__ = ("clock", "proxies", "receive", "refuse", "service")
 
     def __init__(
-        self, registry: Registry, receive: Receive, refuse: Refuse, clock: Clock, proxies: Proxies | None = None
+        self, service: Service, receive: Receive, refuse: Refuse, clock: Clock, proxies: Proxies | None = None
     ) -> None:
-        self.registry = registry
+        self.service = service
         self.receive = receive
         self.refuse = refuse
         self.clock = clock
@@ -76,7 +76,7 @@ class Receiver(httputil.HTTPMessageDelegate):
         self.headers = headers
         self.since = front.clock.monotonic()
         self.lines.has_head(self.connection.stream, self)
-        found = routing.find(front.registry.by_path, self.head.path)
+        found = routing.find(front.service.registry.by_path, self.head.path)
         self.found = found
         refusal = routing.refusal(found, self.head, headers)
         if refusal is not None or found is None or found.verifier is None:

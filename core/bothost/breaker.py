@@ -1,0 +1,89 @@
+"""The loop breaker: bots that answer themselves, or each other, for ever are paused for that one task."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from bothost.clock import Clock
+    from bothost.ledger import Live
+
+log = logging.getLogger("bothost.breaker")
+
+WINDOW_S = 600.0
+TO_BOTS = 30
+"""More non-empty replies than this to events whose newest comment is a bot's, and the task is paused."""
+TO_ANY = 200
+TASKS = 10_000
+"""Of how many tasks replies are counted at most; the longest silent one is forgotten first."""
+
+
+class Breaker:
+    """Counts non-empty replies by bot and task. The counts belong to the bot's name and outlive reloads."""
+
+    def __init__(self, clock: Clock, pause: Callable[[str, str], None]) -> None:
+        self._clock = clock
+        self._pause = pause
+        """Told to write `pause:bot:task` and the reason into the journal."""
+        self._counts: OrderedDict[tuple[str, int], tuple[deque[float], deque[float]]] = OrderedDict()
+        self.paused: Mapping[tuple[str, int], str] = {}
+        """Tasks that are paused, and why; every process reads them from the journal."""
+
+    def holds(self, bot: str, task: int) -> bool:
+        """Whether events of this task are parked until an operator resumes it."""
+        return bool(self.paused) and (bot, task) in self.paused
+
+    def count(self, live: Live) -> None:
+        """A handler gave a non-empty reply to this event."""
+        entry = live.entry
+        now = self._clock.monotonic()
+        key = (entry.bot, entry.task)
+        to_any, to_bots = self._counts.setdefault(key, (deque(), deque()))
+        self._counts.move_to_end(key)
+        if len(self._counts) > TASKS:
+            self._counts.popitem(last=False)
+        to_any.append(now)
+        if by_a_bot(live):
+            to_bots.append(now)
+        for times in (to_any, to_bots):
+            while times and times[0] < now - WINDOW_S:
+                times.popleft()
+        if len(to_bots) > TO_BOTS or len(to_any) > TO_ANY:
+            self._trip(key, len(to_bots), len(to_any))
+
+    def read(self, facts: Mapping[str, str]) -> None:
+        """Take the paused tasks from the journal's facts (`pause:bot:task`)."""
+        paused = {}
+        for fact, reason in facts.items():
+            kind, _, rest = fact.partition(":")
+            bot, colon, task = rest.partition(":")
+            if kind == "pause" and colon and task.lstrip("-").isdigit():
+                paused[bot, int(task)] = reason
+        for key in self.paused.keys() - paused.keys():
+            self._counts.pop(key, None)
+        self.paused = paused
+
+    def _trip(self, key: tuple[str, int], to_bots: int, to_any: int) -> None:
+        bot, task = key
+        if key in self.paused:
+            return
+        what = f"{to_bots} replies to bots" if to_bots > TO_BOTS else f"{to_any} replies"
+        reason = f"{what} in task {task} within {WINDOW_S / 60:.0f} minutes: it talks to itself or another bot"
+        self.paused = {**self.paused, key: reason}
+        log.error(
+            "paused for task %d: %s; `bothost resume %s --task %d` goes on", task, reason, bot, task, extra={"bot": bot}
+        )
+        self._pause(f"pause:{bot}:{task}", reason)
+
+
+def by_a_bot(live: Live) -> bool:
+    """Whether the newest comment of the event is by the bot itself or by a person of type `bot`."""
+    newest = live.envelope.newest if live.envelope is not None else None
+    if newest is None or live.envelope is None:
+        return False
+    author = newest.author
+    return author.type == "bot" or (author.id is not None and author.id == live.envelope.user_id)

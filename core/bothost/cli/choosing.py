@@ -1,0 +1,58 @@
+"""Which bots.ini, which bot, which secret: what commands ask of the configuration, with near names where it has none."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from bothost.config import read
+from bothost.errors import ConfigError, UsageError
+from bothost.sources import Sources, Unresolved
+from bothost.units import nearest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bothost.config import BotConfig, HostConfig, Reading
+
+
+def read_existing(path: str) -> Reading:
+    """The configuration as far as it is right. Raises ConfigError where there is no such file."""
+    reading = read(path)
+    if not reading.found:
+        raise ConfigError(reading.problems)
+    return reading
+
+
+def host_of(reading: Reading) -> HostConfig:
+    """[host]. Raises ConfigError where it is wrong."""
+    if reading.host is None:
+        raise ConfigError(reading.problems)
+    return reading.host
+
+
+def bot_named(name: str, reading: Reading) -> BotConfig:
+    """The bot of a name. Raises UsageError with near names, ConfigError where its section is wrong."""
+    if name in reading.bots:
+        return reading.bots[name]
+    if name in reading.broken:
+        raise ConfigError(reading.broken[name])
+    raise no_such_bot(name, reading)
+
+
+def no_such_bot(name: str, reading: Reading) -> UsageError:
+    """The error for a name that bots.ini does not have."""
+    names = sorted({*reading.bots, *reading.broken})
+    there = f"there are {', '.join(names[:20])}" if names else "it has no [bot:NAME] at all"
+    return UsageError(f"no bot {name!r} in the configuration{nearest(name, names)}: {there}")
+
+
+def given_secret(text: str, folder: Path) -> bytes:
+    """A secret from the command line: env:NAME, file:PATH or the value itself. Raises UsageError."""
+    try:
+        secret = Sources(folder, os.environ).resolve(text)
+    except Unresolved as error:
+        raise UsageError(f"--secret: {error}") from None
+    if not secret:
+        raise UsageError("--secret is empty: write env:NAME, file:PATH or the key itself")
+    return secret

@@ -1,0 +1,100 @@
+"""The table of commands, and what holds for each: lazy import, did-you-mean, exit codes, errors as JSON under --json."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from bothost import __version__
+from bothost.cli import OK, PROBLEM, USAGE
+from bothost.cli.output import report
+from bothost.errors import BothostError, UsageError
+from bothost.units import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Place(NamedTuple):
+    """Where a command is defined, and its line in `bothost --help` (so that the help imports none of them)."""
+
+    module: str
+    attribute: str
+    help: str
+
+
+TABLE: Mapping[str, Place] = {
+    "demo": Place("serving", "demo", "The host with the bots of bots.ini, and one signed delivery to each."),
+    "serve": Place("serving", "serve", "The host."),
+    "check": Place("looking", "check", "Everything that is wrong in bots.ini and in its plugins' settings."),
+    "bots": Place("looking", "bots", "The bots with their state, plugin, path and secret's fingerprint."),
+    "plugins": Place("looking", "plugins", "The plugins that are installed."),
+    "send": Place("sending", "send", "Sign a delivery and send it to a bot."),
+    "new": Place("new", "new", "A package with a bot of your own, whose tests pass at once."),
+}
+
+
+class Lazy(click.Group):
+    """A group that knows its commands' names and first lines, and imports a command's module when it is run."""
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        """In the order of the table: what one needs first comes first."""
+        return list(TABLE)
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        """Import the command."""
+        place = TABLE.get(name)
+        if place is None:
+            return None
+        found: click.Command = getattr(import_module(f"bothost.cli.{place.module}"), place.attribute)
+        return found
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, with near names for one that does not exist."""
+        if args and args[0] not in TABLE and not args[0].startswith("-"):
+            raise click.UsageError(f"no command {args[0]!r}{nearest(args[0], TABLE)}", context)
+        return super().resolve_command(context, args)
+
+    def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in the help, without an import."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, place.help) for name, place in TABLE.items()])
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
+@click.version_option(__version__, message="bothost %(version)s")
+def bothost() -> None:
+    """Host many Pyrus bots in one process.
+
+    Example: `bothost demo`, then in another terminal `bothost send autoreply`.
+    """
+
+
+def run(argv: list[str]) -> int:
+    """Run a command line; every error becomes a message and an exit code here, and nowhere else."""
+    as_json = "--json" in argv
+    try:
+        code = bothost.main(args=argv, prog_name="bothost", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return USAGE
+    except click.UsageError as error:
+        report(error.format_message(), as_json=as_json, hint=_hint(error))
+        return USAGE
+    except UsageError as error:
+        report(str(error), as_json=as_json)
+        return USAGE
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except (BothostError, OSError, click.ClickException) as error:
+        report(error, as_json=as_json)
+        return PROBLEM
+    return code if isinstance(code, int) else OK
+
+
+def _hint(error: click.UsageError) -> str:
+    return f"`{error.ctx.command_path} --help` tells how it is meant" if error.ctx else ""

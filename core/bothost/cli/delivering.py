@@ -1,0 +1,126 @@
+"""One signed delivery over HTTP, as Pyrus makes it: for `send` and `demo`."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import ssl
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from bothost.errors import BothostError, UsageError
+from bothost.pyrus.signature import sign
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bothost.clock import Clock
+    from bothost.config import HostConfig
+
+PYRUS_WAITS_S = 60.0
+USER_AGENT = "Pyrus-Bot-4"  # what Pyrus says it is
+
+
+class Unreachable(BothostError):
+    """No answer came; the text says from where and what to try."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a delivery goes: a URL, through a unix socket where there is one."""
+
+    url: str
+    unix_socket: Path | None = None
+
+    def at(self, path: str) -> Target:
+        """The same host with a bot's path, where the URL names none."""
+        parts = urlsplit(self.url)
+        if parts.path not in ("", "/"):
+            return self
+        return replace(self, url=urlunsplit(parts._replace(path=quote(path))))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    body: bytes
+    repeat: bool
+    seconds: float
+
+    @property
+    def reply(self) -> Any:
+        """The body as JSON where it is JSON, else as text."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return self.body.decode("utf-8", "replace")
+
+
+def host_target(host: HostConfig, port: int | None = None) -> Target:
+    """Where a host of this configuration listens, as seen from this machine."""
+    if host.unix_socket:
+        return Target("http://localhost", host.unix_socket)
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host.address, host.address)  # noqa: S104 - compared, not bound
+    shown = f"[{address}]" if ":" in address else address
+    scheme = "https" if host.certfile else "http"
+    return Target(f"{scheme}://{shown}:{host.port if port is None else port}")
+
+
+def parse_target(url: str) -> Target:
+    """The URL that a person gave."""
+    if "://" not in url:
+        url = f"http://{url}"
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"--url {url!r} is no address: write https://HOST/PATH")
+    return Target(url)
+
+
+def deliver(target: Target, body: bytes, secret: bytes, attempt: str, clock: Clock) -> Answer:
+    """POST the body with its signature and wait for the answer as long as Pyrus would. Raises Unreachable."""
+    parts = urlsplit(target.url)
+    headers = {
+        "Content-Type": "application/json; charset=utf-8",
+        "X-Pyrus-Sig": sign(body, secret),
+        "X-Pyrus-Retry": attempt,
+        "User-Agent": USER_AGENT,
+    }
+    path = urlunsplit(("", "", parts.path or "/", parts.query, ""))
+    began = clock.monotonic()
+    try:
+        with contextlib.closing(_connection(target)) as connection:
+            connection.request("POST", path, body, headers)
+            response = connection.getresponse()
+            content = response.read()
+    except TimeoutError:
+        raise Unreachable(f"no answer from {target.url} within {PYRUS_WAITS_S:g} s: Pyrus would try again") from None
+    except ConnectionRefusedError:
+        raise Unreachable(f"nothing listens at {target.url}: is the host running (bothost serve)?") from None
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise Unreachable(f"no answer from {target.url}: {error or type(error).__name__}") from None
+    return Answer(
+        response.status, content, response.headers.get("X-Bothost", "") == "repeat", clock.monotonic() - began
+    )
+
+
+def _connection(target: Target) -> http.client.HTTPConnection:
+    parts = urlsplit(target.url)
+    host = parts.hostname or "localhost"
+    if target.unix_socket is not None:
+        connection = http.client.HTTPConnection(host, timeout=PYRUS_WAITS_S)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(PYRUS_WAITS_S)
+        connection.sock.connect(str(target.unix_socket))
+        return connection
+    if parts.scheme == "https":
+        context = ssl.create_default_context()
+        if host in ("127.0.0.1", "::1", "localhost"):  # this machine's own host: its certificate names another
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return http.client.HTTPSConnection(host, parts.port, timeout=PYRUS_WAITS_S, context=context)
+    return http.client.HTTPConnection(host, parts.port, timeout=PYRUS_WAITS_S)

@@ -1,0 +1,65 @@
+"""How each configured bot stands as far as the command line can tell: its section, its plugin, its settings."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bothost.clock import SystemClock
+from bothost.errors import ConfigError, PluginError, Problem
+from bothost.plugins import Ground, find, load
+from bothost.sources import Sources
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from bothost.config import BotConfig, Reading
+    from bothost.plugins import Found, Plugged
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One bot: its state in one word, and all that is wrong with it."""
+
+    config: BotConfig
+    state: str
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = field(default=())
+    plugged: Plugged | None = None
+
+    @property
+    def reason(self) -> str:
+        """What is wrong, in one line."""
+        return "; ".join(problem.text for problem in self.problems)
+
+
+def judge(reading: Reading, folder: Path) -> list[Judged]:
+    """Every bot of the configuration, in the order of their names. Imports the plugins they name."""
+    found = find()
+    bots = [_judge(config, found, reading, folder) for config in reading.bots.values()]
+    bots += [Judged(config, "config error", reading.broken[config.name]) for config in reading.stubs.values()]
+    return sorted(bots, key=lambda bot: bot.config.name)
+
+
+def _judge(config: BotConfig, found: Mapping[str, Found], reading: Reading, folder: Path) -> Judged:
+    state = reading.host.state if reading.host else folder / "state"
+    ground = Ground(SystemClock(), state / "bots" / config.name, None, Sources(folder, os.environ))
+    try:
+        plugged = load(config, found, ground)
+    except ConfigError as error:
+        return Judged(config, "config error", error.problems)
+    except PluginError as error:
+        return Judged(config, "plugin error", (_problem(config, _bare(str(error), config), "plugin"),))
+    warnings = tuple(_problem(config, text, "") for text in plugged.warnings)
+    return Judged(config, "ok" if config.enabled else "off", (), warnings, plugged)
+
+
+def _problem(config: BotConfig, text: str, key: str) -> Problem:
+    return Problem(text, config.file, config.lines.get(key, config.line), f"bot:{config.name}", key)
+
+
+def _bare(text: str, config: BotConfig) -> str:
+    """An error's text without the section, which the problem names itself."""
+    return text.removeprefix(f"[bot:{config.name}] ")

@@ -1,0 +1,124 @@
+"""`check`, `bots`, `plugins`: what is configured and installed, and what is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bothost.cli import OK, PROBLEM
+from bothost.cli.choosing import read_existing
+from bothost.cli.judging import Judged, judge
+from bothost.cli.output import config_option, json_option, problem_row, say, show_json, show_table, warn
+from bothost.plugins import Found, find
+
+if TYPE_CHECKING:
+    from bothost.config import Reading
+    from bothost.errors import Problem
+
+
+@click.command(epilog="Example: bothost check --config /etc/bothost/bots.ini")
+@config_option
+@json_option
+def check(config: str, as_json: bool) -> int:
+    """Report everything that is wrong in bots.ini and in its plugins' settings, at once; exit code 1 if anything is."""
+    reading = read_existing(config)
+    judged = judge(reading, _folder(config))
+    problems = _sorted([*reading.problems, *(problem for bot in judged for problem in bot.problems)])
+    warnings = _sorted([*reading.warnings, *(warning for bot in judged for warning in bot.warnings)])
+    if as_json:
+        rows = {"problems": [problem_row(one) for one in problems], "warnings": [problem_row(one) for one in warnings]}
+        show_json({"ok": not problems, "bots": len(judged), **rows})
+    else:
+        for problem in problems:
+            warn(f"error: {problem}")
+        for warning in warnings:
+            warn(f"warning: {warning}")
+        say(_summary(config, len(judged), len(problems), len(warnings)))
+    return PROBLEM if problems else OK
+
+
+def _folder(config: str) -> Path:
+    return Path(config).absolute().parent
+
+
+def _sorted(problems: list[Problem]) -> list[Problem]:
+    return sorted(dict.fromkeys(problems), key=lambda problem: problem.line)
+
+
+def _summary(config: str, bots: int, problems: int, warnings: int) -> str:
+    beside = f", {_counted(warnings, 'warning')}" if warnings else ""
+    if problems:
+        return f"{config}: {_counted(problems, 'error')}{beside}"
+    return f"{config}: {_counted(bots, 'bot')}, all well{beside}"
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+@click.command(epilog="Example: bothost bots --json")
+@config_option
+@json_option
+def bots(config: str, as_json: bool) -> int:
+    """List the bots: state and reason, plugin and version, path, fingerprint of the secret."""
+    reading = read_existing(config)
+    judged = judge(reading, _folder(config))
+    rows = [_bot_row(bot, reading) for bot in judged]
+    if as_json:
+        show_json(rows)
+    elif not rows:
+        say(f"{config} has no bot: add a section [bot:NAME] with plugin and secret (`bothost plugins` lists plugins)")
+    else:
+        columns = ["bot", "state", "plugin", "version", "path", "secret"]
+        show_table([*columns, "reason"] if any(row["reason"] for row in rows) else columns, rows)
+    return PROBLEM if any(bot.problems for bot in judged) or reading.problems else OK
+
+
+def _bot_row(bot: Judged, reading: Reading) -> dict[str, Any]:
+    del reading
+    return {
+        "bot": bot.config.name,
+        "state": bot.state,
+        "plugin": bot.config.plugin,
+        "version": bot.plugged.version if bot.plugged else "",
+        "path": bot.config.path,
+        "secret": bot.config.fingerprint,
+        "reason": bot.reason,
+    }
+
+
+@click.command(epilog="Example: bothost plugins")
+@json_option
+def plugins(as_json: bool) -> int:
+    """List the installed plugins: name, distribution, version, what the entry point names, and what is wrong with it."""
+    rows = [_plugin_row(found) for found in find().values()]
+    if as_json:
+        show_json(rows)
+    elif not rows:
+        say("no plugin is installed: pip install bothost-autoreply, or make your own: bothost new NAME")
+    else:
+        columns = ["plugin", "distribution", "version", "object"]
+        show_table([*columns, "problem"] if any(row["problem"] for row in rows) else columns, rows)
+    return PROBLEM if any(row["problem"] for row in rows) else OK
+
+
+def _plugin_row(found: Found) -> dict[str, str]:
+    return {
+        "plugin": found.name,
+        "distribution": found.distribution,
+        "version": found.version,
+        "object": found.target,
+        "problem": _trouble(found),
+    }
+
+
+def _trouble(found: Found) -> str:
+    if found.rivals:
+        return f"offered by {' and '.join((found.distribution, *found.rivals))}: uninstall all but one of them"
+    try:
+        found.load()
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin's own code: whatever its import raises
+        return f"cannot be imported: {type(error).__name__}: {error}"
+    return ""

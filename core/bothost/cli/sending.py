@@ -1,0 +1,202 @@
+"""`send`: a signed delivery to a bot of this host, or to any URL."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bothost.cli import OK, PROBLEM
+from bothost.cli.choosing import bot_named, given_secret, host_of, read_existing
+from bothost.cli.delivering import Answer, Target, deliver, host_target, parse_target
+from bothost.cli.output import config_option, json_option, say, show_json
+from bothost.clock import SystemClock
+from bothost.config import read
+from bothost.errors import ConfigError, UsageError
+from bothost.samples import LARGEST_ID, change, sample, with_fresh_ids
+
+if TYPE_CHECKING:
+    from bothost.clock import Clock
+    from bothost.config import BotConfig
+
+MOST_TIMES = 10_000
+
+
+@dataclass(slots=True)
+class Wanted:
+    """The command line of `send`."""
+
+    bot: str | None
+    file: str | None
+    changes: tuple[str, ...]
+    attempt: str
+    times: int
+    fresh: bool
+    url: str | None
+    secret: str | None
+    config: str
+    as_json: bool
+
+    def __post_init__(self) -> None:
+        if self.url and self.secret and self.file is None:
+            self.bot, self.file = None, self.bot
+
+
+@dataclass(frozen=True, slots=True)
+class Addressee:
+    """Who gets the delivery, and what signs it."""
+
+    target: Target
+    secret: bytes
+    bot: BotConfig | None
+
+
+@click.command(epilog='Example: bothost send autoreply --set task.text="Hello there" --attempt 2/3')
+@click.argument("bot", required=False)
+@click.argument("file", required=False)
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="PLACE=VALUE",
+    help="Change the body: task.text=Hello, task.comments.0.text=…",
+)
+@click.option("--attempt", default="1/3", show_default=True, metavar="N/M", help="What X-Pyrus-Retry says.")
+@click.option(
+    "--times",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, MOST_TIMES),
+    help="Send it so often, one after another.",
+)
+@click.option("--fresh", is_flag=True, help="Give the task and its newest comment new ids: a new event.")
+@click.option("--url", help="Send it there instead of where bots.ini's host listens.")
+@click.option(
+    "--secret",
+    metavar="env:NAME",
+    help="Sign with this (env:NAME, file:PATH) instead of the bot's secret.",
+)
+@config_option
+@json_option
+def send(**given: Any) -> int:
+    """Sign FILE, or a built-in sample with fresh ids, and send it to BOT as Pyrus does; print status and reply.
+
+    FILE is sent as it is, byte for byte, unless --set or --fresh change it; `-` is the standard input. With --url and
+    --secret no BOT is needed: `bothost send --url https://HOST/PATH --secret env:KEY FILE`.
+    """
+    clock = SystemClock()
+    wanted = Wanted(**given)
+    addressee = _addressee(wanted)
+    body = _body(wanted, addressee.bot, clock)
+    worst = OK
+    told: list[dict[str, Any]] = []
+    for _ in range(wanted.times):
+        answer = deliver(addressee.target, body, addressee.secret, wanted.attempt, clock)
+        worst = worst if answer.status == 200 else PROBLEM
+        if wanted.as_json:
+            told.append(_row(answer))
+        else:
+            _show(answer)
+    if wanted.as_json:
+        show_json(told[0] if wanted.times == 1 else told)
+    return worst
+
+
+def _addressee(wanted: Wanted) -> Addressee:
+    given = parse_target(wanted.url) if wanted.url else None
+    if wanted.bot is None:
+        if given is None or wanted.secret is None:
+            raise UsageError("name a BOT of bots.ini, or give --url and --secret for one that is elsewhere")
+        return Addressee(given, given_secret(wanted.secret, Path.cwd()), None)
+    reading = read_existing(wanted.config)
+    try:
+        chosen, host = bot_named(wanted.bot, reading), reading.host
+    except ConfigError:
+        # a sample secret, which only a demo takes: send to that demo
+        with_samples = read(wanted.config, demo=True)
+        if wanted.bot not in with_samples.bots:
+            raise
+        chosen, host = with_samples.bots[wanted.bot], reading.host or with_samples.host
+    secret = given_secret(wanted.secret, Path(wanted.config).parent) if wanted.secret else chosen.secrets[0]
+    target = given or host_target(host if host is not None else host_of(reading))
+    return Addressee(target.at(chosen.path), secret, chosen)
+
+
+def _body(wanted: Wanted, bot: BotConfig | None, clock: Clock) -> bytes:
+    fresh_id = new_id()
+    if wanted.file is None:
+        body = built_in(bot, clock, fresh_id)
+    else:
+        content = _read(wanted.file)
+        if not wanted.changes and not wanted.fresh:
+            return content
+        body = _decoded(content, wanted.file)
+        if wanted.fresh:
+            body = with_fresh_ids(body, fresh_id)
+    for assignment in wanted.changes:
+        change(body, assignment)
+    return json.dumps(body, ensure_ascii=False).encode()
+
+
+def built_in(bot: BotConfig | None, clock: Clock, fresh_id: int) -> dict[str, Any]:
+    """The sample delivery, of a form that the bot takes."""
+    form_id = min(bot.forms) if bot is not None and bot.forms else None
+    return sample(clock.now(), fresh_id, form_id)
+
+
+def new_id() -> int:
+    """A task's id that no event of this journal has: from the upper half of what JavaScript reads rightly."""
+    return LARGEST_ID // 2 + secrets.randbelow(LARGEST_ID // 2 - 2)
+
+
+def _read(file: str) -> bytes:
+    return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+
+
+def _decoded(content: bytes, file: str) -> dict[str, Any]:
+    try:
+        body = json.loads(content)
+    except ValueError as error:
+        raise UsageError(f"{file} is no JSON, so --set and --fresh cannot change it: {error}") from None
+    if not isinstance(body, dict):
+        raise UsageError(f"{file} is no JSON object, so --set and --fresh cannot change it")
+    return body
+
+
+def _row(answer: Answer) -> dict[str, Any]:
+    return {
+        "status": answer.status,
+        "reply": answer.reply,
+        "repeat": answer.repeat,
+        "ms": round(answer.seconds * 1000, 1),
+    }
+
+
+def _show(answer: Answer) -> None:
+    say(f"{answer.status} in {answer.seconds * 1000:.0f} ms{_meaning(answer)}")
+    if answer.repeat:
+        say("repeat: answered from the journal, not run again; `--fresh` gives it new ids")
+    reply = answer.reply
+    say(reply if isinstance(reply, str) else json.dumps(reply, ensure_ascii=False, indent=2))
+
+
+_MEANINGS = {
+    400: "the body is no delivery: a JSON object with a task_id",
+    403: "the signature is not this bot's: another secret?",
+    404: "no bot has this path, or it is off",
+    405: "a bot takes POST only",
+    413: "the body is larger than max_body",
+    500: "the handler failed: see the host's log",
+    503: "the bot cannot take it now: bothost bots tells why",
+}
+
+
+def _meaning(answer: Answer) -> str:
+    if answer.status == 200 and answer.reply == {}:
+        return " (the bot says nothing, or its reply comes later)"
+    return f" ({_MEANINGS[answer.status]})" if answer.status in _MEANINGS else ""

@@ -1,0 +1,50 @@
+"""The end of a host's work: begin nothing, let what runs end, cut what does not (delivery states, "Stop")."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bothost.building import Core
+
+log = logging.getLogger("bothost.server")
+
+CUT_S = 1.0
+"""How long the cut may take: parking what ran, answering who waits."""
+STEP_S = 0.02
+
+
+async def drain(core: Core, drain_s: float, hurry: asyncio.Event) -> None:
+    """Park what waits, wait for what runs until `drain_s` are over or `hurry` is set, then cut the rest.
+
+    Lanes are halted before, so that nothing new begins. What arrives meanwhile is parked by dispatch.
+    """
+    core.late.hold()
+    core.dispatch.park_all()
+    await core.timers.stop()
+    hurried = asyncio.ensure_future(hurry.wait())
+    await asyncio.wait(
+        {hurried, asyncio.ensure_future(_all_end(core))}, timeout=drain_s, return_when=asyncio.FIRST_COMPLETED
+    )
+    hurried.cancel()
+    if core.runs.running:
+        log.warning("%d runs are cut at the end of the drain", len(core.runs.running))
+    for live in tuple(core.runs.running):
+        live.cut = live.cut or "drain"
+        if live.task is not None:
+            live.task.cancel()
+    # a journal that does not take it in time is no reason to stay
+    await asyncio.wait({asyncio.ensure_future(_all_end(core))}, timeout=CUT_S)
+    await core.late.stop()
+
+
+async def _all_end(core: Core) -> None:
+    """Return when nothing runs and nobody waits; what a run begins at its end (a post of its reply) belongs to it."""
+    while core.runs.running or any(live.waiters for live in core.means.ledger):
+        tasks = {live.task for live in core.runs.running if live.task is not None}
+        if tasks:
+            await asyncio.wait(tasks, timeout=STEP_S)
+        else:
+            await asyncio.sleep(STEP_S)

@@ -1,0 +1,63 @@
+"""The ground a host stands on: what it sets for its whole process, and the folder it keeps its state in."""
+
+from __future__ import annotations
+
+import os
+import resource
+import stat
+import sys
+from typing import TYPE_CHECKING
+
+from bothost.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MOST_FILES = 1 << 20
+"""Where the hard limit is "infinity": more descriptors than any host needs, and each costs the kernel memory."""
+OWN_FILES = 200
+"""Descriptors that are not connections: journal, children, plugins' own."""
+SWITCH_S = 0.001
+"""With busy threads beside it the loop waits for the GIL: p95 48 instead of 257 ms (10 threads)."""
+
+
+def prepare_process() -> int:
+    """Set umask, thread switching and the file limit; the number of files that may be open from now on."""
+    os.umask(0o077)
+    sys.setswitchinterval(SWITCH_S)
+    return raise_file_limit()
+
+
+def raise_file_limit() -> int:
+    """Raise the soft limit of open files to the hard one; the limit that holds then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (OSError, ValueError):
+            return soft
+        return wanted
+    return wanted if soft == resource.RLIM_INFINITY else soft
+
+
+def connections(configured: int | None, files: int) -> int:
+    """How many connections may be open: as configured, else what the file limit leaves."""
+    return configured if configured is not None else max(files - OWN_FILES, OWN_FILES)
+
+
+def state_folder(path: Path) -> None:
+    """Make the state folder, for the owner alone. Raises ConfigError where it cannot be, or others may write into it."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise _wrong(f"the folder {path} cannot be made: {error.strerror}") from error
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise _wrong(f"others may write into {path}, which holds the journal and tokens: chmod 700 {path}")
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise _wrong(f"this user may not write into {path}: it belongs to uid {path.stat().st_uid}")
+
+
+def _wrong(text: str) -> ConfigError:
+    return ConfigError((Problem(text, section="host", key="state"),))

@@ -1,0 +1,164 @@
+"""One process's host: everything built by hand, started in order, stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from bothost.bots import Bot, Registry, Service
+from bothost.errors import StoreError
+from bothost.lanes import Lane
+from bothost.refusals import Refusals
+from bothost.server import listening
+from bothost.server.beats import Beat
+from bothost.server.controls import Controls
+from bothost.server.draining import drain
+from bothost.server.lobby import Lobby
+from bothost.standing import Standing
+from bothost.web.listener import Listener
+from bothost.web.refusing import Refusing
+from bothost.web.webhook import Front
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from bothost.building import Core, Ground
+    from bothost.config import HostConfig, Reading
+    from bothost.server.listening import Sockets
+    from bothost.standing import Load
+    from bothost.systemd import Notifier
+
+log = logging.getLogger("bothost.server")
+
+Phase = Literal["starting", "serving", "draining"]
+CLOSE_S = 10.0
+"""How long plugins may take to close, where the drain has left that much."""
+LEAVE_S = 2.0
+"""What a connection gets that has not asked anything yet; and the margin of a stop beyond `drain`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a process is to serve, and on what."""
+
+    reading: Reading
+    host: HostConfig
+    sockets: Sockets
+    files: int
+    notifier: Notifier
+
+
+class Host:
+    """From sockets to journal. Made, started and stopped on its loop."""
+
+    def __init__(self, plan: Plan, ground: Ground, core: Core, service: Service, load: Load) -> None:
+        self.plan = plan
+        self.ground = ground
+        self.core = core
+        self.service = service
+        self.standing = Standing(load, ground.clock)
+        self.controls = Controls(ground.store, service)
+        self.phase: Phase = "starting"
+        self.refusals = Refusals(ground.clock)
+        self._lobby = Lobby(core.means.answers, ground.clock.monotonic)
+        front = Front(
+            service,
+            self._lobby.receive,
+            Refusing(self.refusals, ground.count).refuse,
+            ground.clock,
+            listening.proxies(plan.host),
+        )
+        self._front = front
+        self.listener = Listener(front, listening.limits(plan.host, plan.files), listening.tls(plan.host))
+        self._beats: list[Beat] = []
+
+    async def start(self, reload: Callable[[], None]) -> None:
+        """Listen at once, open the journal, take up what is in it, bring the bots into service. Returns when deliveries run;
+        plugins may still be opening, and their events wait."""
+        self.listener.add_sockets(self.plan.sockets.public)
+        self._beats.append(Beat(5.0, self.refusals.sweep))
+        if self.plan.notifier.watchdog_s:
+            self._beats.append(Beat(self.plan.notifier.watchdog_s / 3, lambda: self.plan.notifier.say("WATCHDOG=1")))
+        await self._open_journal()
+        await self.core.start()
+        await self.controls.start(self.standing, reload)
+        self.enlist(self.plan.reading)
+        self._front.receive = self.core.dispatch.receive
+        self._lobby.let_in(self.core.dispatch.receive)
+        self.phase = "serving"
+
+    def enlist(self, reading: Reading) -> None:
+        """Set how each bot of a reading stands, and bring into service what can serve."""
+        for bot in self.service:
+            if bot.name in reading.broken:
+                reason = "; ".join(str(problem) for problem in reading.broken[bot.name])
+                self.standing.cannot(bot, "config error", reason)
+            elif not bot.config.enabled:
+                self.standing.cannot(bot, "off", "enabled = no")
+            else:
+                self.standing.bring(bot)
+
+    async def stop(self, hurry: asyncio.Event) -> None:
+        """The rule Stop: drain while listening, close the listeners, close plugins, flush the journal."""
+        self.plan.notifier.say("STOPPING=1", "STATUS=draining")
+        clock = self.ground.clock
+        end = clock.monotonic() + self.plan.host.drain_s + LEAVE_S
+        started, self.phase = self.phase == "serving", "draining"
+        self.standing.halt(self.service)
+        self._lobby.dismiss()
+        if started:
+            await self.controls.stop()
+            await drain(self.core, self.plan.host.drain_s, hurry)
+        left_s = max(end - clock.monotonic() - 0.3, 0.2)
+        await asyncio.gather(self.listener.leave(min(LEAVE_S, left_s)), self._close_plugins(min(CLOSE_S, left_s)))
+        self.plan.sockets.close()
+        for beat in self._beats:
+            beat.stop()
+        self.refusals.sweep(everything=True)
+        if started:
+            await self.ground.store.close()
+
+    async def _open_journal(self) -> None:
+        """Try until it opens: another host may still hold it, a database may be on its way up."""
+        pause_s, told = 0.5, ""
+        while True:
+            try:
+                await self.ground.store.open()
+            except StoreError as error:
+                if str(error) != told:
+                    log.error("the journal cannot be opened, deliveries wait: %s", error)
+                    told = str(error)
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, 5.0)
+            else:
+                if told:
+                    log.warning("the journal is open")
+                return
+
+    async def _close_plugins(self, limit_s: float) -> None:
+        bots = [bot for bot in self.service if bot.runner is not None]
+        closings = [asyncio.ensure_future(self.standing.dismiss(bot)) for bot in bots]
+        if not closings:
+            return
+        done, late = await asyncio.wait(closings, timeout=limit_s)
+        for bot, closing in zip(bots, closings, strict=True):
+            if closing in late:
+                log.warning("its close() did not end in time", extra={"bot": bot.name})
+                closing.cancel()
+            elif closing in done and closing.exception() is not None:
+                log.error("its close() failed", exc_info=closing.exception(), extra={"bot": bot.name})
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+
+
+def registry_of(reading: Reading) -> Registry:
+    """The bots of a reading, broken sections too: their paths answer 503."""
+    return Registry(_bots(reading))
+
+
+def _bots(reading: Reading) -> Iterable[Bot]:
+    for config in (*reading.bots.values(), *reading.stubs.values()):
+        yield Bot(config, Lane(0))

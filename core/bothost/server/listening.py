@@ -1,0 +1,88 @@
+"""The public listener of a configuration: its sockets, its limits, its certificate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bothost.server.ground import connections
+from bothost.sockets import UnixSocket, bind_tcp, bind_unix
+from bothost.web.limits import Limits
+from bothost.web.listener import tls_context
+from bothost.web.routing import Proxies
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+
+    from bothost.config import HostConfig
+
+
+@dataclass(slots=True)
+class Sockets:
+    """Listening sockets of a host, before and after its listeners take them."""
+
+    public: list[socket.socket] = field(default_factory=list)
+    operator: list[socket.socket] = field(default_factory=list)
+    unix: UnixSocket | None = None
+    """Set where this process made the file, and has to remove it."""
+
+    def close(self) -> None:
+        """Give them back."""
+        for each in (*self.public, *self.operator):
+            each.close()
+        if self.unix is not None:
+            self.unix.unlink()
+
+
+def bind(host: HostConfig, passed: dict[str, list[socket.socket]]) -> Sockets:
+    """Listen where [host] says, except for what was passed to this process. Raises OSError, which names the place."""
+    sockets = Sockets(passed["public"], passed["operator"])
+    try:
+        if not sockets.public:
+            if host.unix_socket is not None:
+                sockets.unix = bind_unix(host.unix_socket)
+                sockets.public = [sockets.unix.socket]
+            else:
+                sockets.public = bind_tcp(host.address, host.port)
+        if not sockets.operator and host.operator_port:
+            sockets.operator = bind_tcp(host.operator_address, host.operator_port)
+    except OSError:
+        sockets.close()
+        raise
+    return sockets
+
+
+def limits(host: HostConfig, files: int) -> Limits:
+    """What strangers may hold by this configuration."""
+    return Limits(
+        max_connections=connections(host.max_connections, files),
+        header_s=host.header_timeout_s,
+        body_s=host.body_timeout_s,
+        idle_s=host.idle_timeout_s,
+    )
+
+
+def proxies(host: HostConfig) -> Proxies | None:
+    """Whose X-Forwarded-For counts."""
+    return Proxies(host.trusted_proxies) if host.xheaders else None
+
+
+def tls(host: HostConfig) -> ssl.SSLContext | None:
+    """A fresh context from `certfile` and `keyfile`; None without. Raises ConfigError."""
+    if host.certfile is None:
+        return None
+    return tls_context(str(host.certfile), str(host.keyfile or ""))
+
+
+def shown(sockets: list[socket.socket], *, secure: bool = False) -> list[str]:
+    """Where these sockets listen, as URLs (a unix socket as `unix:PATH`)."""
+    return [_shown(each, "https" if secure else "http") for each in sockets]
+
+
+def _shown(one: socket.socket, scheme: str) -> str:
+    name = one.getsockname()
+    if isinstance(name, (str, bytes)):
+        return f"unix:{name if isinstance(name, str) else name.decode(errors='replace')}"
+    host = f"[{name[0]}]" if ":" in name[0] else name[0]
+    return f"{scheme}://{host}:{name[1]}"

@@ -1,0 +1,52 @@
+"""Deliveries that come before the journal is open: they wait here, and no longer than they may."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from bothost.answers import UNAVAILABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bothost.answers import Answers
+    from bothost.delivery import Delivery
+
+MOST_BYTES = 64 << 20
+
+
+class Lobby:
+    """Takes deliveries while the host starts; `let_in` gives them to dispatch in the order in which they came."""
+
+    def __init__(self, answers: Answers, now: Callable[[], float]) -> None:
+        self._answers = answers
+        self._now = now
+        self._waiting: dict[Delivery, asyncio.TimerHandle] = {}
+        self._bytes = 0
+
+    def receive(self, delivery: Delivery) -> None:
+        """Let it wait until `answer_within`; 503 then, and at once where too much waits: nothing could be parked yet."""
+        left_s = delivery.received + delivery.bot.config.answer_within_s - self._now()
+        if self._bytes + len(delivery.body) > MOST_BYTES or left_s <= 0:
+            self._answers.give(delivery, UNAVAILABLE, 0, 1)
+            return
+        self._bytes += len(delivery.body)
+        self._waiting[delivery] = asyncio.get_running_loop().call_later(left_s, self._dismiss, delivery)
+
+    def let_in(self, receive: Callable[[Delivery], None]) -> None:
+        """The host has started."""
+        waiting, self._waiting = self._waiting, {}
+        for delivery, timer in waiting.items():
+            timer.cancel()
+            receive(delivery)
+
+    def dismiss(self) -> None:
+        """The host stops before it had started."""
+        for delivery in tuple(self._waiting):
+            self._dismiss(delivery)
+
+    def _dismiss(self, delivery: Delivery) -> None:
+        self._waiting.pop(delivery).cancel()
+        self._bytes -= len(delivery.body)
+        self._answers.give(delivery, UNAVAILABLE, 0, 1)

@@ -1,0 +1,161 @@
+"""How each bot stands, and why: brought into service, tried again, paused, stuck. Only here is `bot.state` set."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from bothost.bots import BotState
+from bothost.errors import ConfigError, PluginError
+from bothost.means import watch
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+    from bothost.bots import Bot, Word
+    from bothost.clock import Clock
+    from bothost.plugins import Plugged
+    from bothost.runner import Runner
+
+    Load = Callable[[Bot], Awaitable[tuple[Plugged, Runner]]]
+    """Load a bot's plugin and make its runner, which is not open yet. Raises PluginError."""
+
+log = logging.getLogger("bothost.bots")
+
+RETRY_S = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
+"""When a plugin that could not be brought into service is tried again; the last one for ever."""
+AT_ONCE = 8
+"""How many plugins are loaded at the same time."""
+OPEN_S = 60.0
+"""How long a plugin's `open` may take before it counts as failed."""
+
+
+class Standing:
+    """Opens bots and says how they stand. A lane has its permits only while its bot is active, so that events wait."""
+
+    def __init__(self, load: Load, clock: Clock) -> None:
+        self._load = load
+        self._clock = clock
+        self._base: dict[str, BotState] = {}
+        """How each bot would stand if nobody had paused it."""
+        self._paused: dict[str, BotState] = {}
+        self._openings: dict[str, asyncio.Task[None]] = {}
+        self._loading = asyncio.Semaphore(AT_ONCE)
+        self._halted = False
+
+    def bring(self, bot: Bot) -> asyncio.Future[None]:
+        """Begin to bring a bot into service, and go on trying; done after the first try, however it ended."""
+        loop = asyncio.get_running_loop()
+        first: asyncio.Future[None] = loop.create_future()
+        self._set(bot, "starting")
+        task = self._openings[bot.name] = loop.create_task(self._open(bot, first))
+        task.add_done_callback(watch)
+        return first
+
+    async def dismiss(self, bot: Bot) -> None:
+        """Take a bot out of service; called after its last run."""
+        opening = self._openings.pop(bot.name, None)
+        if opening is not None and not opening.done():
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
+        if bot.runner is not None:
+            await bot.runner.close()
+
+    def cannot(self, bot: Bot, word: Word, reason: str) -> None:
+        """The bot does not serve: a wrong section, a quarantined child, `enabled = no`."""
+        self._set(bot, word, reason)
+
+    def pause(self, bots: Iterable[Bot], reasons: Mapping[str, str]) -> None:
+        """Pause exactly the bots that `reasons` names."""
+        for bot in bots:
+            reason = reasons.get(bot.name)
+            held = self._paused.get(bot.name)
+            if reason is None and held is not None:
+                del self._paused[bot.name]
+                log.warning("resumed", extra={"bot": bot.name})
+            elif reason is not None and (held is None or held.reason != reason):
+                self._paused[bot.name] = self._state("paused", reason)
+                log.warning("paused: %s", reason, extra={"bot": bot.name})
+            else:
+                continue
+            self._show(bot)
+
+    def look_for_stuck(self, bots: Iterable[Bot]) -> None:
+        """A bot is stuck while threads past their time hold all its permits; cheap where none are all taken."""
+        for bot in bots:
+            base = self._base.get(bot.name)
+            if base is None or bot.runner is None or base.word not in ("active", "stuck"):
+                continue
+            full = bot.lane.held >= bot.config.concurrency
+            places = bot.runner.held() if full else ()
+            if len(places) >= bot.config.concurrency:
+                if base.word == "active":
+                    self._set(bot, "stuck", "every permit is held by a run past its time: " + ", ".join(places))
+                    log.error("stuck: %s", bot.state.reason, extra={"bot": bot.name})
+            elif base.word == "stuck":
+                self._set(bot, "active")
+                log.warning("no longer stuck", extra={"bot": bot.name})
+
+    def halt(self, bots: Iterable[Bot]) -> None:
+        """Begin nothing new from now on: what stands in line stays there."""
+        self._halted = True
+        for bot in bots:
+            bot.lane.resize(0)
+
+    async def _open(self, bot: Bot, first: asyncio.Future[None]) -> None:
+        tries = 0
+        while not await self._try(bot, tries):
+            _settle(first)
+            await asyncio.sleep(RETRY_S[min(tries, len(RETRY_S) - 1)])
+            tries += 1
+        _settle(first)
+
+    async def _try(self, bot: Bot, tries: int) -> bool:
+        try:
+            async with self._loading:
+                plugged, runner = await self._load(bot)
+            await self._open_runner(runner)
+        except (PluginError, ConfigError) as error:
+            before = self._base[bot.name].reason
+            self._set(bot, "plugin error" if isinstance(error, PluginError) else "config error", str(error))
+            if str(error) != before:
+                log.error("%s; tried again in %.0f s", error, RETRY_S[0], extra={"bot": bot.name})
+            return False
+        bot.plugged, bot.runner = plugged, runner
+        self._set(bot, "active")
+        if tries:
+            log.warning("in service again, at try %d", tries + 1, extra={"bot": bot.name})
+        return True
+
+    async def _open_runner(self, runner: Runner) -> None:
+        try:
+            async with asyncio.timeout(OPEN_S):
+                await runner.open()
+        except TimeoutError:
+            await runner.close()
+            raise PluginError(f"its open() did not end within {OPEN_S:.0f} s") from None
+        except (PluginError, ConfigError):
+            await runner.close()
+            raise
+
+    def _state(self, word: Word, reason: str) -> BotState:
+        return BotState(word, reason, self._clock.now().timestamp())
+
+    def _set(self, bot: Bot, word: Word, reason: str = "") -> None:
+        base = self._base.get(bot.name)
+        if base is None or (base.word, base.reason) != (word, reason):
+            self._base[bot.name] = self._state(word, reason)
+        self._show(bot)
+
+    def _show(self, bot: Bot) -> None:
+        base = self._base[bot.name]
+        paused = self._paused.get(bot.name)
+        bot.state = paused if paused is not None and (base.serves or base.word == "starting") else base
+        serves = bot.state.word in ("active", "stuck") and not self._halted
+        bot.lane.resize(bot.config.concurrency if serves else 0)
+
+
+def _settle(first: asyncio.Future[None]) -> None:
+    if not first.done():
+        first.set_result(None)

@@ -1,0 +1,65 @@
+"""What systemd and a service say to each other: readiness and life signs out, listening sockets in.
+
+Off Linux, or started by hand, all of it does nothing. See sd_notify(3) and sd_listen_fds(3).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bothost.sockets import adopt
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+FIRST_DESCRIPTOR = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Notifier:
+    """Speaks to the service manager at `address`; "": there is none."""
+
+    address: str = ""
+    watchdog_s: float = 0.0
+    """How often the manager wants a life sign at the least; 0: it wants none."""
+
+    @classmethod
+    def take(cls, env: MutableMapping[str, str]) -> Notifier:
+        """From the environment, where it is removed, so that no child of ours speaks in our name."""
+        address = env.pop("NOTIFY_SOCKET", "")
+        period, pid = env.pop("WATCHDOG_USEC", ""), env.pop("WATCHDOG_PID", "")
+        meant = address and period.isdecimal() and pid in ("", str(os.getpid()))
+        return cls(address, int(period) / 1e6 if meant else 0.0)
+
+    def say(self, *lines: str) -> bool:
+        """Send `READY=1` and the like in one message; false where nobody took it. Never raises, never waits."""
+        if not self.address:
+            return False
+        path = "\0" + self.address[1:] if self.address.startswith("@") else self.address
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as speaker:
+                speaker.setblocking(False)
+                speaker.sendto("\n".join(lines).encode(), path)
+        except OSError:
+            return False
+        return True
+
+
+def take_sockets(env: MutableMapping[str, str]) -> dict[str, list[socket.socket]]:
+    """The listening sockets that were passed to this process, by name: `public` and `operator`.
+
+    A socket without one of these names is public. The variables are removed from the environment, and the descriptors are
+    not inherited further.
+    """
+    pid, count, names = (env.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"))
+    passed: dict[str, list[socket.socket]] = {"public": [], "operator": []}
+    if pid != str(os.getpid()) or not count.isdecimal():
+        return passed
+    named = names.split(":")
+    for at in range(int(count)):
+        name = named[at] if at < len(named) else ""
+        passed["operator" if name == "operator" else "public"].append(adopt(FIRST_DESCRIPTOR + at))
+    return passed

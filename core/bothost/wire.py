@@ -1,0 +1,188 @@
+"""Frames between the host and a child process: four bytes of length, then msgpack. Both ends of one socket pair speak it."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LENGTH = struct.Struct(">I")
+LONGEST = 1 << 30
+
+
+class Hello(msgspec.Struct, tag="hello", frozen=True):
+    """The host's first frame: what a child must know of its bot. `probe`: load, report, end."""
+
+    bot: str
+    plugin: str
+    settings: dict[str, str]
+    lines: dict[str, int]
+    file: str
+    folder: str
+    concurrency: int
+    memory: int = 0
+    probe: bool = False
+
+
+class TimerWire(msgspec.Struct, frozen=True):
+    """A timer of the child's plugin."""
+
+    name: str
+    kind: str
+    when: str
+    tz: str
+    period_s: float
+    takes_tick: bool
+
+
+class Ready(msgspec.Struct, tag="ready", frozen=True):
+    """The child has loaded and opened its plugin; or it could not, and `error` says why."""
+
+    version: str = ""
+    distribution: str = ""
+    timers: tuple[TimerWire, ...] = ()
+    error: str = ""
+    problems: tuple[tuple[str, str, int, str, str], ...] = ()
+    """(text, file, line, section, key) of each wrong setting."""
+
+
+class RunWire(msgspec.Struct, tag="run", frozen=True):
+    """Run a handler (`timer` empty) or a timer method."""
+
+    number: int
+    body: bytes = b""
+    timer: str = ""
+    due: float = 0.0
+    id: str = ""
+    attempt: int = 1
+    rerun: str = ""
+    deadline: float = 0.0
+    limit_s: float = 0.0
+    user_id: int | None = None
+    calls: bool = True
+    trace: str = ""
+
+
+class Cancel(msgspec.Struct, tag="cancel", frozen=True):
+    """Cancel a run; an async one ends, a plain one's result is dropped."""
+
+    number: int
+
+
+class RanWire(msgspec.Struct, tag="ran", frozen=True):
+    """How a run ended; `why` empty: it returned."""
+
+    number: int
+    reply: bytes = b"{}"
+    why: str = ""
+    text: str = ""
+    trace: str = ""
+    may_rerun: bool = True
+
+
+class Ended(msgspec.Struct, tag="ended", frozen=True):
+    """The work of a run has really ended."""
+
+    number: int
+
+
+class CallWire(msgspec.Struct, tag="call", frozen=True):
+    """A child asks the host for an API call of one of its runs; `run` 0: of the bot itself."""
+
+    number: int
+    run: int
+    request: dict[str, Any]
+    sends: bool = False
+    """The body comes in pieces, each when the host pulls."""
+
+
+class Answer(msgspec.Struct, tag="answer", frozen=True):
+    """A piece of what an API call gave: a response, bytes of a stream, its end, or a failure by class name."""
+
+    number: int
+    status: int = 0
+    headers: dict[str, str] = {}
+    body: bytes = b""
+    more: bool = False
+    """A piece of a stream; the child pulls the next one."""
+    error: str = ""
+    text: str = ""
+    code: str = ""
+    retry_after_s: float = 0.0
+
+
+class Pull(msgspec.Struct, tag="pull", frozen=True):
+    """Ask for the next piece of a call's stream, from whoever has it: no piece is sent that nobody waits for."""
+
+    number: int
+    anew: bool = False
+    """From its beginning: the call is tried again."""
+
+
+class Piece(msgspec.Struct, tag="piece", frozen=True):
+    """A piece of the body that a child sends up; an empty one ends it."""
+
+    number: int
+    body: bytes = b""
+
+
+Frame = Pull | Piece | Hello | Ready | RunWire | Cancel | RanWire | Ended | CallWire | Answer
+_decoder = msgspec.msgpack.Decoder(Frame)
+_encoder = msgspec.msgpack.Encoder()
+
+
+def pack(frame: Frame) -> bytes:
+    """A frame as it goes over the socket."""
+    data = _encoder.encode(frame)
+    return _LENGTH.pack(len(data)) + data
+
+
+class Wire(asyncio.Protocol):
+    """One end of the socket on a loop: frames in by `received`, the end of the other side by `lost`, once."""
+
+    def __init__(self, received: Callable[[Frame], None], lost: Callable[[], None]) -> None:
+        self._received = received
+        self._lost = lost
+        self._buffer = bytearray()
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """As asyncio calls it."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """As asyncio calls it."""
+        buffer = self._buffer
+        buffer += data
+        while len(buffer) >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(buffer)
+            end = _LENGTH.size + length
+            if length > LONGEST:
+                self.close()
+                return
+            if len(buffer) < end:
+                return
+            frame = _decoder.decode(bytes(buffer[_LENGTH.size : end]))
+            del buffer[:end]
+            self._received(frame)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """As asyncio calls it."""
+        self._transport = None
+        self._lost()
+
+    def send(self, frame: Frame) -> None:
+        """Send a frame; dropped where the other side is gone, for `lost` tells that."""
+        if self._transport is not None:
+            self._transport.write(pack(frame))
+
+    def close(self) -> None:
+        """Close this end."""
+        if self._transport is not None:
+            self._transport.close()

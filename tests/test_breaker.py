@@ -1,0 +1,69 @@
+"""Bots that talk to each other are stopped in that task, and only there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from bothost.breaker import TO_ANY, TO_BOTS, WINDOW_S, Breaker
+from bothost.ledger import Live
+from bothost.pyrus.events import decode
+from bothost.store import Entry
+from bothost.testing.clock import VirtualClock
+
+
+@pytest.fixture
+def clock() -> Iterator[VirtualClock]:
+    clock = VirtualClock()
+    yield clock
+    clock.loop.close()
+
+
+def event(task: int, author: dict) -> Live:
+    live = Live(f"bot:{task}", Entry(id=f"bot:{task}", bot="bot", task=task))
+    body = {"task_id": task, "user_id": 9, "task": {"id": task, "comments": [{"id": 1, "author": author}]}}
+    live.envelope = decode(json.dumps(body).encode())
+    return live
+
+
+def test_thirty_replies_to_bots_are_borne_and_the_next_pauses_the_task(clock: VirtualClock) -> None:
+    told: list[tuple[str, str]] = []
+    breaker = Breaker(clock, lambda fact, reason: told.append((fact, reason)))
+    for _ in range(TO_BOTS):
+        breaker.count(event(7, {"id": 5, "type": "bot"}))
+    assert not breaker.holds("bot", 7)
+    breaker.count(event(7, {"id": 9, "type": "user"}))
+    assert breaker.holds("bot", 7)
+    assert not breaker.holds("bot", 8)
+    assert [fact for fact, _ in told] == ["pause:bot:7"]
+
+
+def test_replies_to_people_are_borne_longer(clock: VirtualClock) -> None:
+    breaker = Breaker(clock, lambda _fact, _reason: None)
+    for _ in range(TO_ANY):
+        breaker.count(event(7, {"id": 5, "type": "user"}))
+    assert not breaker.holds("bot", 7)
+    breaker.count(event(7, {"id": 5, "type": "user"}))
+    assert breaker.holds("bot", 7)
+
+
+def test_replies_longer_ago_than_the_window_do_not_count(clock: VirtualClock) -> None:
+    breaker = Breaker(clock, lambda _fact, _reason: None)
+    for _ in range(TO_BOTS):
+        breaker.count(event(7, {"id": 5, "type": "bot"}))
+    clock.advance(WINDOW_S + 1)
+    for _ in range(TO_BOTS):
+        breaker.count(event(7, {"id": 5, "type": "bot"}))
+    assert not breaker.holds("bot", 7)
+
+
+def test_an_operators_resume_begins_the_count_anew(clock: VirtualClock) -> None:
+    breaker = Breaker(clock, lambda _fact, _reason: None)
+    breaker.read({"pause:bot:7": "looped", "pause:bot": "whole bot", "login:bot": "x"})
+    assert breaker.holds("bot", 7)
+    breaker.read({})
+    assert not breaker.holds("bot", 7)
+    breaker.count(event(7, {"id": 5, "type": "bot"}))
+    assert not breaker.holds("bot", 7)
