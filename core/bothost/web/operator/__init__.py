@@ -53,7 +53,7 @@ def application(desk: Desk) -> Application:
     """The page over its desk; no global option, no log line for each request."""
     handlers = [(path, handler, {"desk": desk}) for path, handler in TABLE]
     return Application(
-        handlers,  # type: ignore[arg-type]
+        handlers,
         default_handler_class=Unknown,
         default_handler_args={"desk": desk},
         template_path=str(files("bothost.web") / "templates"),

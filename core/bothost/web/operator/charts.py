@@ -115,6 +115,7 @@ def _round_up(top: int) -> int:
 
 def attempts(entry: Entry, now: float, language: Language) -> str:
     """An event against Pyrus's three attempts: deliveries, the last run, when it ended."""
+
     def x(seconds: float) -> float:
         return 10 + min(max(seconds, 0.0), 190.0) * 3
 
@@ -136,12 +137,8 @@ def attempts(entry: Entry, now: float, language: Language) -> str:
             f"<g><title>{xhtml_escape(language.text('the last run'))}</title>"
             f'<rect class="{tone}" x="{x(run_from):.1f}" y="25" width="{width:.1f}" height="12" rx="3"/></g>'
         )
-    for at in sorted({0.0, max(entry.seen_at - entry.created, 0.0) if entry.seen else 0.0}):
-        parts.append(
-            f"<g><title>{xhtml_escape(language.text('a delivery came'))}</title>"
-            f'<circle class="mark" cx="{x(at):.1f}" cy="31" r="5"/></g>'
-        )
+    came = sorted({0.0, max(entry.seen_at - entry.created, 0.0) if entry.seen else 0.0})
+    told = f"<title>{xhtml_escape(language.text('a delivery came'))}</title>"
+    parts.extend(f'<g>{told}<circle class="mark" cx="{x(at):.1f}" cy="31" r="5"/></g>' for at in came)
     label = language.text("The event against Pyrus's attempts")
-    return (
-        f'<svg class="chart" viewBox="0 0 {_WIDTH} 64" role="img" aria-label="{xhtml_escape(label)}">{"".join(parts)}</svg>'
-    )
+    return f'<svg class="chart" viewBox="0 0 {_WIDTH} 64" role="img" aria-label="{xhtml_escape(label)}">{"".join(parts)}</svg>'

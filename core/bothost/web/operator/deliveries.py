@@ -150,7 +150,7 @@ class Export(OneDelivery):
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", entry.id)
         self.set_header("Content-Type", "application/json")
         self.set_header("Content-Disposition", f'attachment; filename="{name}.json"')
-        self.finish(self.desk.scrub(body.decode("utf-8", "replace")))
+        self.say(self.desk.scrub(body.decode("utf-8", "replace")))
 
     head = get
 

@@ -131,7 +131,7 @@ class Handler(RequestHandler):
             raise HTTPError(403)
         await self.change(*args)
 
-    async def change(self, *args: str) -> None:
+    async def change(self, *_args: str) -> None:
         """What a form of this page asks for."""
         raise HTTPError(405)
 
@@ -175,7 +175,11 @@ class Handler(RequestHandler):
             "public_url": reading.host.public_url if reading.host is not None else "",
             "now": self.operations.clock.now().timestamp(),
         }
-        self.render(template, **(names | values))
+        self.say(self.render_string(template, **(names | values)))
+
+    def say(self, content: str | bytes | dict[str, Any]) -> None:
+        """Finish with this content."""
+        _ = self.finish(content)  # what cannot be written has no reader
 
     def xsrf_field(self) -> str:
         """The hidden field of this session's forms."""
@@ -191,7 +195,7 @@ class Handler(RequestHandler):
         reason = str(error) if isinstance(error, StoreError) else ""
         if self.by_script or (self.right is None and status_code != 421):
             self.set_header("Content-Type", "text/plain; charset=utf-8")
-            self.finish(f"{status_code} {responses.get(status_code, '')}\n")
+            self.say(f"{status_code} {responses.get(status_code, '')}\n")
             return
         self.show("error.html", status=status_code, reason=reason)
 
@@ -239,7 +243,7 @@ class Handler(RequestHandler):
         self.set_header("WWW-Authenticate", 'Bearer realm="bothost"')
         self.set_status(401)
         self.set_header("Content-Type", "text/plain; charset=utf-8")
-        self.finish("401 log in at /login, or send the operator's token as Authorization: Bearer\n")
+        self.say("401 log in at /login, or send the operator's token as Authorization: Bearer\n")
 
     def _check_change(self) -> None:
         """A change comes from this page, or with a Bearer token."""

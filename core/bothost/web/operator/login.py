@@ -55,5 +55,7 @@ class Logout(Handler):
 
 def own_path(target: str) -> str:
     """A path of this page, whatever was asked for: `//evil` and `/\\evil` lead elsewhere in browsers."""
-    plain = target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable() and "\\" not in target
+    plain = (
+        target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable() and "\\" not in target
+    )
     return target if plain else "/"

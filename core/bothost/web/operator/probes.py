@@ -15,7 +15,7 @@ class Health(Handler):
 
     def get(self) -> None:
         """Always 200: whoever reads this has been answered by the loop."""
-        self.finish({"status": "ok"})
+        self.say({"status": "ok"})
 
     head = get
 
@@ -31,7 +31,7 @@ class Readiness(Handler):
         ready = await self.operations.ready()
         self.set_status(200 if ready.ready else 503)
         self.set_header("Content-Type", "application/json")
-        self.finish(
+        self.say(
             json.dumps(
                 {
                     "ready": ready.ready,
@@ -60,6 +60,6 @@ class MetricsPage(Handler):
         """The scrape."""
         body = await self.desk.exposition.text()
         self.set_header("Content-Type", self.desk.exposition.content_type)
-        self.finish(body)
+        self.say(body)
 
     head = get

@@ -73,7 +73,7 @@ def moment(at: float) -> str:
 
 
 def ago(at: float, now: float, language: Language) -> str:
-    """"3 min ago"; "never" for 0."""
+    """ "3 min ago"; "never" for 0."""
     if not at:
         return language.text("never")
     past = max(now - at, 0.0)

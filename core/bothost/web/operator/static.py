@@ -32,7 +32,9 @@ class Files:
     def installed(cls) -> Files:
         """Those of the installed package."""
         folder = files("bothost.web") / "static"
-        return cls({file.name: file.read_bytes() for file in folder.iterdir() if file.name.rpartition(".")[2] in _TYPES})
+        return cls(
+            {file.name: file.read_bytes() for file in folder.iterdir() if file.name.rpartition(".")[2] in _TYPES}
+        )
 
     def url(self, name: str) -> str:
         """Where a page finds the file."""
@@ -58,6 +60,6 @@ class File(Handler):
         if self.query("v"):
             self.set_header("Cache-Control", "public, max-age=31536000, immutable")
         self.set_header("Content-Type", found[1])
-        self.finish(found[0])
+        self.say(found[0])
 
     head = get
