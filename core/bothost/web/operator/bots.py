@@ -70,6 +70,7 @@ class OneBot(Handler):
             view=view,
             entries=entries,
             away=away,
+            one_bot=True,
             chart_counts=charts.counts(view.figures.minutes, now, self.language),
             chart_durations=charts.durations(view.figures.minutes, now, self.language),
             host_keys=_host_keys(view),

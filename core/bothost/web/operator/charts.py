@@ -88,6 +88,8 @@ def _frame(
     label: str,
     language: Language,
 ) -> str:
+    if not places:
+        return f'<p class="hint">{xhtml_escape(language.text("Nothing in the last hour."))}</p>'
     bars = "".join(bar(place, one) for place, one in sorted(places.items()))
     ago = language.text("1 h ago")
     now = language.text("now")

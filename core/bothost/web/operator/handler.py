@@ -171,6 +171,7 @@ class Handler(RequestHandler):
             "asset": self.desk.files.url,
             "done": self.query("done"),
             "scrub": self.desk.scrub,
+            "one_bot": False,
             "shown_language": language,
             "public_url": reading.host.public_url if reading.host is not None else "",
             "now": self.operations.clock.now().timestamp(),

@@ -113,7 +113,8 @@ TEXTS: Mapping[str, str] = {
     "ms": "мс",
     "UTC": "UTC",
     # one bot
-    "since": "состояние изменилось",
+    "for {time}": "уже {time}",
+    "Its section in bots.ini is wrong": "Раздел в bots.ini неверен",
     "Send a test delivery": "Отправить пробную доставку",
     "Resume": "Возобновить",
     "Pause…": "Пауза…",
@@ -128,6 +129,7 @@ TEXTS: Mapping[str, str] = {
     "Run time by minute, the last hour": "Время работы по минутам за час",
     "mean": "среднее",
     "slowest": "наибольшее",
+    "Nothing in the last hour.": "За последний час ничего.",
     "1 h ago": "час назад",
     "now": "сейчас",
     "Newest deliveries": "Последние доставки",

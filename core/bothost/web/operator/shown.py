@@ -94,7 +94,7 @@ def span(seconds: float | None, language: Language) -> str:
     """How long something took."""
     if seconds is None:
         return "–"
-    if seconds < 0.0995:
+    if seconds < 0.00995:
         return f"{seconds * 1000:.1f} {language.text('ms')}"
     if seconds < 0.9995:
         return f"{seconds * 1000:.0f} {language.text('ms')}"
