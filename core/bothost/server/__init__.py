@@ -54,7 +54,7 @@ def serve(reading: Reading, when_serving: WhenServing | None = None) -> int:
     writer = logs.setup(reading.host.log, sys.stderr, scrubber, clock)
     code = 1
     try:
-        asyncio.run(_serve(plan, when_serving, scrubber))
+        asyncio.run(_serve(plan, when_serving, scrubber, lambda: writer.dropped_in_all))
         code = 0
     except Exception:
         log.exception("the host has failed")
@@ -79,10 +79,10 @@ def prepare(reading: Reading, host: HostConfig) -> Plan:
     return Plan(reading, host, sockets, files, notifier)
 
 
-async def _serve(plan: Plan, when_serving: WhenServing | None, scrubber: Scrubber) -> None:
+async def _serve(plan: Plan, when_serving: WhenServing | None, scrubber: Scrubber, dropped: Callable[[], int]) -> None:
     stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    host = make_host(plan, SystemClock(), scrubber)
+    host = make_host(plan, SystemClock(), scrubber, dropped)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _told_to_stop, stop, hurry)
     loop.add_signal_handler(signal.SIGHUP, host.reload)

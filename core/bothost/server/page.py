@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bothost import __version__, operator_token, plugins
+from bothost.config import is_loopback
 from bothost.metrics import Snapshot
 from bothost.metrics.exposition import Exposition
 from bothost.operations import Operations, PluginView, Sight, report
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from tornado.httpserver import HTTPServer
 
-    from bothost.config import HostConfig, Reading
+    from bothost.config import HostConfig
     from bothost.metrics import Metrics
     from bothost.scrub import Scrubber
     from bothost.server.host import Host
@@ -71,14 +72,14 @@ class Page:
         self._beats.append(Beat(_LAG_S, self._measure))
         if not host.plan.sockets.operator:
             return
-        token = self._token(host.plan.host)
-        self._sessions = Sessions(token, host.plan.host.operator_read_token, host.ground.clock)
+        config = self._config()
+        self._sessions = Sessions(self._token(), config.operator_read_token, host.ground.clock)
         self._tail.start()
         self._beats.append(Beat(_TOKEN_S, self._look_at_token))
-        tls = None
-        if host.plan.host.certfile is not None and not _on_loopback(host.plan.host):
-            tls = listening.tls(host.plan.host)
-        self._server = operator.serve(self._desk(self._sessions, secure=tls is not None), host.plan.sockets.operator, tls)
+        tls = None if is_loopback(config.operator_address) else listening.tls(config)
+        self._server = operator.serve(
+            self._desk(self._sessions, secure=tls is not None), host.plan.sockets.operator, tls
+        )
 
     async def stop(self) -> None:
         """Serve no more."""
@@ -94,11 +95,11 @@ class Page:
         config = host.plan.host
         sight = Sight(
             bots=lambda: tuple(host.service),
-            reading=lambda: host.plan.reading,
+            reading=lambda: host.reading,
             gather=self._gather,
             phase=lambda: host.phase,
             plugins=_installed,
-            receive=lambda delivery: host.receive(delivery),
+            receive=host.receive,
         )
         operations = Operations(sight, host.ground.store, host.ground.clock, __version__)
         return operator.Desk(
@@ -134,8 +135,9 @@ class Page:
                 await asyncio.sleep(0)  # a part is 500 bots; between two the loop serves others
         return snapshots
 
-    def _token(self, config: HostConfig) -> Hidden:
+    def _token(self) -> Hidden:
         """The configured token, else the made one; a new one is printed only where a person reads."""
+        config = self._config()
         if config.operator_token is not None:
             return config.operator_token
         token, made = operator_token.ensure(config.state)
@@ -148,18 +150,19 @@ class Page:
         return token
 
     def _look_at_token(self) -> None:
-        """`bothost token --new` replaces the file beside a running host: sessions of the old token end."""
-        config = self._host.plan.host
-        if config.operator_token is not None or self._sessions is None:
-            return
+        """`bothost token --new` and a reload change tokens beside a running host: sessions of the old ones end."""
+        config = self._config()
         try:
-            token = operator_token.stored(config.state)
+            token = config.operator_token or operator_token.stored(config.state)
         except OSError:
             return
-        if token is not None:
-            if not self._sessions.has(token):
+        if token is not None and self._sessions is not None:
+            if not self._sessions.knows(token):
                 self._told.scrubber.add(token.reveal())
             self._sessions.change_tokens(token, config.operator_read_token)
+
+    def _config(self) -> HostConfig:
+        return self._host.reading.host or self._host.plan.host
 
     def _measure(self) -> None:
         now = self._host.ground.clock.monotonic()
@@ -172,22 +175,13 @@ _DECODER = msgspec.msgpack.Decoder(Snapshot)
 
 def _installed() -> Sequence[PluginView]:
     """Every plugin that an installed package offers."""
-    return tuple(
-        PluginView(found.name, found.distribution, found.version, found.problem) for found in plugins.find().values()
-    )
-
-
-def _on_loopback(config: HostConfig) -> bool:
-    from bothost.config import is_loopback
-
-    return is_loopback(config.operator_address)
+    views = []
+    for found in plugins.find().values():
+        problem = f"{' and '.join((found.distribution, *found.rivals))} both offer it" if found.rivals else ""
+        views.append(PluginView(found.name, found.distribution, found.version, problem))
+    return views
 
 
 def _port(host: Host) -> int:
     name = host.plan.sockets.operator[0].getsockname()
     return int(name[1]) if isinstance(name, tuple) else 0
-
-
-def reading_of(host: Host) -> Reading:
-    """bots.ini as this process last read it."""
-    return host.plan.reading

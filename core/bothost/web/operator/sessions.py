@@ -48,6 +48,10 @@ class Sessions:
         """Take new tokens; sessions of a token that is no longer one end."""
         self._token, self._read_token = token, read_token
 
+    def knows(self, token: Hidden) -> bool:
+        """Whether this is the present token."""
+        return token == self._token
+
     def bearer(self, token: str) -> Right | None:
         """What a token allows; None: it is none of ours. Both are compared, in constant time."""
         whole = self._token.matches(token)
