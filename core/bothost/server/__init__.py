@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from bothost import __version__, logs
 from bothost.clock import SystemClock
-from bothost.errors import ConfigError, Problem
+from bothost.errors import ConfigError
 from bothost.scrub import Scrubber
 from bothost.server import ground, listening
 from bothost.server.host import Plan
@@ -37,11 +37,12 @@ class Serving:
     operator: tuple[str, ...]
 
 
-WhenServing = Callable[[Serving], Awaitable[None]]
+WhenServing = Callable[[Serving], Awaitable[int]]
+"""Called when deliveries run; what it returns is the exit code of a stop after it."""
 
 
 def serve(reading: Reading, when_serving: WhenServing | None = None) -> int:
-    """Run a host until it is told to stop, or until `when_serving` is done and has asked for it by SIGTERM.
+    """Run a host until it is told to stop.
 
     Does not return once it has served: it leaves by `os._exit`, for a plugin's threads would hold the process. Raises
     ConfigError for what stands in the way of a start.
@@ -54,8 +55,8 @@ def serve(reading: Reading, when_serving: WhenServing | None = None) -> int:
     writer = logs.setup(reading.host.log, sys.stderr, scrubber, clock)
     code = 1
     try:
-        asyncio.run(_serve(plan, when_serving, scrubber, lambda: writer.dropped_in_all))
-        code = 0
+        # not asyncio.run: at its end it waits for plugins' tasks and threads
+        code = asyncio.Runner().run(_serve(plan, when_serving, scrubber, lambda: writer.dropped_in_all))
     except Exception:
         log.exception("the host has failed")
     writer.close()
@@ -72,14 +73,11 @@ def prepare(reading: Reading, host: HostConfig) -> Plan:
     passed = worker.sockets if worker is not None else take_sockets(os.environ)
     if worker is not None:
         return Plan(reading, host, listening.Sockets(passed["public"], passed["operator"]), files, Notifier(), worker)
-    try:
-        sockets = listening.bind(host, passed)
-    except OSError as error:
-        raise ConfigError((Problem(str(error), str(host.path), section="host"),)) from error
+    sockets = listening.bind_or_explain(host, passed)
     return Plan(reading, host, sockets, files, notifier)
 
 
-async def _serve(plan: Plan, when_serving: WhenServing | None, scrubber: Scrubber, dropped: Callable[[], int]) -> None:
+async def _serve(plan: Plan, when_serving: WhenServing | None, scrubber: Scrubber, dropped: Callable[[], int]) -> int:
     stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     host = make_host(plan, SystemClock(), scrubber, dropped)
@@ -91,13 +89,16 @@ async def _serve(plan: Plan, when_serving: WhenServing | None, scrubber: Scrubbe
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         starting.cancel()
+    code = 0
     with contextlib.suppress(asyncio.CancelledError):
-        await starting
+        code = await starting
     await stopping
     await host.stop(hurry)
+    log.info("stopped")
+    return code
 
 
-async def _start(host: Host, stop: asyncio.Event, when_serving: WhenServing | None) -> None:
+async def _start(host: Host, stop: asyncio.Event, when_serving: WhenServing | None) -> int:
     plan = host.plan
     if os.geteuid() == 0:
         log.warning("runs as root: so do the plugins")
@@ -110,8 +111,7 @@ async def _start(host: Host, stop: asyncio.Event, when_serving: WhenServing | No
         "bothost %s serves %d bots on %s", __version__, len(host.service.registry.by_name), ", ".join(serving.public)
     )
     plan.notifier.say("READY=1", f"STATUS=serving {len(host.service.registry.by_name)} bots")
-    if when_serving is not None:
-        await when_serving(serving)
+    return await when_serving(serving) if when_serving is not None else 0
 
 
 def _told_to_stop(stop: asyncio.Event, hurry: asyncio.Event) -> None:

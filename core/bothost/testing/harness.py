@@ -70,6 +70,8 @@ class Harness:
                 self._bench.turn(self._bench.host.stop())
                 with turning():
                     gc.collect(1)  # the young: what nobody awaited is as young as the test
+                faults = self._bench.book.faults()
+                assert not faults, "bothost itself failed, please report it:\n" + "\n".join(faults)
 
     def bot(
         self,
@@ -91,7 +93,7 @@ class Harness:
         origin = (plugin, Section(name, person["email"], ini or {}, settings))
         self.pyrus.add_bot(person["email"], origin[1].secret, person["id"])
         bot, runner = self._bench.turn(self._bench.host.add(*origin))
-        self._sleep.exchange(modules_of(plugin))
+        self._sleep.exchange(modules_of(bot))
         made = self._bots[name] = HarnessBot(self._bench, (bot, runner), origin, person)
         return made
 

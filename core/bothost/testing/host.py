@@ -119,6 +119,7 @@ class VirtualHost:
         self.core = build(self.ground, self.service.present)
         self.front = Front(self.service, self.core.dispatch.receive, self._refused, clock)
         self.lines = Lines(Limits(), clock)
+        self._stopped = False
 
     @classmethod
     async def started(cls, clock: VirtualClock, folder: Path, transport: Transport) -> Self:
@@ -130,6 +131,7 @@ class VirtualHost:
 
     async def stop(self) -> None:
         """End at once: what runs is cut, what is parked stays in the journal."""
+        self._stopped = True
         await self.core.stop()
         running = [live.task for live in list(self.core.runs.running) if live.task is not None]
         for call in running:
@@ -194,11 +196,13 @@ class VirtualHost:
         loop.call_soon_threadsafe(lambda: loop.call_later(in_s, self._look_soon))
 
     def _look_soon(self) -> None:
-        self.clock.loop.create_task(self.core.late.look()).add_done_callback(watch)
+        if not self._stopped:
+            self.clock.loop.create_task(self.core.late.look()).add_done_callback(watch)
 
 
-def modules_of(plugin: Any) -> list[ModuleType]:
-    """The modules in which a plugin's code stands: its own, and those of the same package or folder."""
-    name = getattr(plugin, "__module__", None) or plugin
-    top = str(name).partition(".")[0]
+def modules_of(bot: Bot) -> list[ModuleType]:
+    """The modules in which a plugin's code stands: its own, and those of the same package."""
+    instance = bot.plugged.instance if bot.plugged is not None else None
+    name = getattr(instance, "__module__", None) or ""
+    top = name.partition(".")[0]
     return [module for key, module in list(sys.modules.items()) if key == name or key.partition(".")[0] == top]
