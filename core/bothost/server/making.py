@@ -12,11 +12,14 @@ from bothost.metrics import Metrics
 from bothost.pyrus_client import PyrusClient, TornadoTransport
 from bothost.server.host import Host, registry_of
 from bothost.server.loading import Loader, Shelf
+from bothost.server.page import Page, Told
 from bothost.sources import Sources
 from bothost.spawn import Spawner
 from bothost.store import Timing, open_store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bothost.clock import Clock
     from bothost.config import HostConfig, Reading
     from bothost.scrub import Scrubber
@@ -25,8 +28,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.child")
 
 
-def make_host(plan: Plan, clock: Clock, scrubber: Scrubber) -> Host:
-    """A host that is not started yet; on the loop that will run it."""
+def make_host(plan: Plan, clock: Clock, scrubber: Scrubber, dropped: Callable[[], int] = int) -> Host:
+    """A host that is not started yet; on the loop that will run it. `dropped`: how many log lines were dropped so far."""
     hide_secrets(plan.reading, plan.host, scrubber)
     number = plan.worker.number if plan.worker is not None else 0
     metrics = Metrics(clock, str(number))
@@ -42,7 +45,9 @@ def make_host(plan: Plan, clock: Clock, scrubber: Scrubber) -> Host:
         scrub=scrubber.scrub,
         spawner=Spawner(_hidden(plan.reading), _said),
     )
-    return Host(plan, ground, build(ground, service.present), service, Loader(ground, shelf))
+    host = Host(plan, ground, build(ground, service.present), service, Loader(ground, shelf))
+    host.page = Page(host, Told(metrics, scrubber, dropped))
+    return host
 
 
 def _hidden(reading: Reading) -> frozenset[str]:
