@@ -12,6 +12,7 @@ from tornado.httpserver import HTTPServer
 
 from bothost.errors import ConfigError, Problem
 from bothost.web.limits import Limits, Lines
+from bothost.web.sparing import spare_the_log
 from bothost.web.webhook import Front, Receiver
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Listener(HTTPServer):
         self.lines = Lines(limits, front.clock)
         self._sweeper = asyncio.get_running_loop().call_later(limits.sweep_s, self._sweep)
         self._told, self._tell_at = 0, 0.0
+        spare_the_log(front.clock)
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
         """Take a connection, or close the one that has waited longest where there are too many."""
