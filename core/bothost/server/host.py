@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from bothost.bots import Bot, Registry, Service
+from bothost.building import write_behind
 from bothost.errors import StoreError
 from bothost.lanes import Lane
 from bothost.refusals import Refusals
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     from bothost.config import HostConfig, Reading
     from bothost.delivery import Delivery
     from bothost.server.listening import Sockets
+    from bothost.server.loading import Loader
     from bothost.server.page import Page
-    from bothost.standing import Load
     from bothost.systemd import Notifier
     from bothost.worker import Worker
 
@@ -62,13 +63,14 @@ class Plan:
 class Host:
     """From sockets to journal. Made, started and stopped on its loop."""
 
-    def __init__(self, plan: Plan, ground: Ground, core: Core, service: Service, load: Load) -> None:
+    def __init__(self, plan: Plan, ground: Ground, core: Core, service: Service, loader: Loader) -> None:
         self.plan = plan
         self.ground = ground
         self.core = core
         self.service = service
-        self.standing = Standing(load, ground.clock)
-        self.controls = Controls(ground.store, service)
+        self.standing = Standing(loader.load, ground.clock)
+        loader.quarantine = self.quarantine
+        self.controls = Controls(core, service, ground.client.learn)
         self.phase: Phase = "starting"
         self.refusals = Refusals(ground.clock)
         self._lobby = Lobby(core.means.answers, ground.clock.monotonic)
@@ -129,7 +131,7 @@ class Host:
                 self.standing.cannot(bot, "config error", problems)
             elif not bot.config.enabled:
                 self.standing.cannot(bot, "off", "enabled = no")
-            else:
+            elif bot.state.word != "quarantined":
                 _ = self.standing.bring(bot)
 
     async def stop(self, hurry: asyncio.Event) -> None:
@@ -156,6 +158,13 @@ class Host:
             await self.ground.store.close()
         if self.siblings is not None:
             self.siblings.close()
+
+    def quarantine(self, name: str, reason: str) -> None:
+        """A bot's process died too often: kept over restarts, until an operator resumes it."""
+        bot = self.service.find(name)
+        if bot is not None:
+            self.standing.quarantine(bot, reason)
+            write_behind(self.ground, f"quarantine:{name}", reason)
 
     async def _open_journal(self) -> None:
         """Try until it opens: another host may still hold it, a database may be on its way up."""
