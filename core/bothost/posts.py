@@ -52,6 +52,7 @@ class Posts:
         posted = await self._poster.post(
             live.entry, bot.config, token=live.token, envelope=live.envelope, begin=self._begin(live)
         )
+        means.answers.count.post(bot.config.name, "unclear" if posted.unclear else posted.kind)
         await self._record(live, self._after(live.entry, posted))
 
     def _begin(self, live: Live) -> Callable[[], Awaitable[bool]]:

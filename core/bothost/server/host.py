@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from bothost.bots import Bot, Registry, Service
+from bothost.building import write_behind
 from bothost.errors import StoreError
 from bothost.lanes import Lane
 from bothost.refusals import Refusals
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
 
     from bothost.building import Core, Ground
     from bothost.config import HostConfig, Reading
+    from bothost.delivery import Delivery
     from bothost.server.listening import Sockets
-    from bothost.standing import Load
+    from bothost.server.loading import Loader
+    from bothost.server.page import Page
     from bothost.systemd import Notifier
     from bothost.worker import Worker
 
@@ -60,13 +63,14 @@ class Plan:
 class Host:
     """From sockets to journal. Made, started and stopped on its loop."""
 
-    def __init__(self, plan: Plan, ground: Ground, core: Core, service: Service, load: Load) -> None:
+    def __init__(self, plan: Plan, ground: Ground, core: Core, service: Service, loader: Loader) -> None:
         self.plan = plan
         self.ground = ground
         self.core = core
         self.service = service
-        self.standing = Standing(load, ground.clock)
-        self.controls = Controls(ground.store, service)
+        self.standing = Standing(loader.load, ground.clock)
+        loader.quarantine = self.quarantine
+        self.controls = Controls(core, service, ground.client.learn)
         self.phase: Phase = "starting"
         self.refusals = Refusals(ground.clock)
         self._lobby = Lobby(core.means.answers, ground.clock.monotonic)
@@ -81,6 +85,9 @@ class Host:
         self.listener = Listener(front, listening.limits(plan.host, plan.files), listening.tls(plan.host))
         self._beats: list[Beat] = []
         self.siblings: Siblings | None = None
+        self.reading = plan.reading
+        """bots.ini as it was last read."""
+        self.page: Page | None = None
 
     async def start(self, orphaned: Callable[[], None]) -> None:
         """Listen at once, open the journal, take up what is in it, bring the bots into service. Returns when deliveries run;
@@ -94,6 +101,8 @@ class Host:
             self.siblings = Siblings(plan.worker, orphaned)
             await self.siblings.connect()
             self._beats.append(Beat(ALIVE_S, partial(self.siblings.say, "alive")))
+        if self.page is not None:
+            self.page.start()
         await self._open_journal()
         await self.core.start()
         await self.controls.start(self.standing, self.reload)
@@ -103,6 +112,10 @@ class Host:
         self.phase = "serving"
         if self.siblings is not None:
             self.siblings.say("ready")
+
+    def receive(self, delivery: Delivery) -> None:
+        """Take a delivery that came by no listener, such as the page's test delivery."""
+        self._front.receive(delivery)
 
     def reload(self) -> None:
         """Read bots.ini again."""
@@ -118,7 +131,7 @@ class Host:
                 self.standing.cannot(bot, "config error", problems)
             elif not bot.config.enabled:
                 self.standing.cannot(bot, "off", "enabled = no")
-            else:
+            elif bot.state.word != "quarantined":
                 _ = self.standing.bring(bot)
 
     async def stop(self, hurry: asyncio.Event) -> None:
@@ -135,6 +148,8 @@ class Host:
             await drain(self.core, plan.host.drain_s, hurry)
         left_s = max(end - clock.monotonic() - 0.3, 0.2)
         await asyncio.gather(self.listener.leave(min(LEAVE_S, left_s)), self._close_plugins(min(CLOSE_S, left_s)))
+        if self.page is not None:
+            await self.page.stop()
         plan.sockets.close()
         for beat in self._beats:
             beat.stop()
@@ -143,6 +158,13 @@ class Host:
             await self.ground.store.close()
         if self.siblings is not None:
             self.siblings.close()
+
+    def quarantine(self, name: str, reason: str) -> None:
+        """A bot's process died too often: kept over restarts, until an operator resumes it."""
+        bot = self.service.find(name)
+        if bot is not None:
+            self.standing.quarantine(bot, reason)
+            write_behind(self.ground, f"quarantine:{name}", reason)
 
     async def _open_journal(self) -> None:
         """Try until it opens: another host may still hold it, a database may be on its way up."""
