@@ -178,6 +178,12 @@ class Runs:
         runner = bot.runner
         assert runner is not None
         BOT.set(bot.config.name)
+        bot.busy += 1
+
+        def ended() -> None:
+            bot.busy -= 1
+            place.free_permit()
+
         limit_s = bot.config.timeout_s
         entry = live.entry
         try:
@@ -190,7 +196,7 @@ class Runs:
                     place.free_permit,
                 )
             assert live.envelope is not None
-            return await runner.run(live.envelope, self._context(live, bot), limit_s, place.free_permit)
+            return await runner.run(live.envelope, self._context(live, bot), limit_s, ended)
         finally:
             live.entry.ms = round((self._means.clock.monotonic() - live.start) * 1000, 1)
 

@@ -48,6 +48,17 @@ class Standing:
         task.add_done_callback(watch)
         return first
 
+    async def load(self, bot: Bot) -> tuple[Plugged, Runner]:
+        """Load and open a bot that replaces another, once. Raises PluginError and ConfigError."""
+        return await self._load(bot)
+
+    def replace(self, bot: Bot) -> None:
+        """A loaded bot takes the place of the one of its name."""
+        opening = self._openings.pop(bot.name, None)
+        if opening is not None:
+            opening.cancel()
+        self._set(bot, "active")
+
     async def dismiss(self, bot: Bot) -> None:
         """Take a bot out of service; called after its last run."""
         opening = self._openings.pop(bot.name, None)
@@ -60,6 +71,17 @@ class Standing:
     def cannot(self, bot: Bot, word: Word, reason: str) -> None:
         """The bot does not serve: a wrong section, a quarantined child, `enabled = no`."""
         self._set(bot, word, reason)
+
+    def quarantine(self, bots: Iterable[Bot], reasons: Mapping[str, str]) -> None:
+        """Take exactly the bots that `reasons` names out of service, until an operator resumes them."""
+        for bot in bots:
+            word = bot.state.word if bot.name not in self._base else self._base[bot.name].word
+            if bot.name in reasons and word != "quarantined":
+                self._set(bot, "quarantined", reasons[bot.name])
+                log.error("quarantined: %s", reasons[bot.name], extra={"bot": bot.name})
+            elif bot.name not in reasons and word == "quarantined":
+                log.warning("out of quarantine", extra={"bot": bot.name})
+                _ = self.bring(bot)
 
     def pause(self, bots: Iterable[Bot], reasons: Mapping[str, str]) -> None:
         """Pause exactly the bots that `reasons` names."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bothost.bots import Service
+    from bothost.breaker import Breaker
     from bothost.standing import Standing
     from bothost.store import Store
 
@@ -21,8 +22,9 @@ LOOK_S = 1.0
 class Controls:
     """Pauses, quarantines, what bodies taught about bots, and the call for a reload."""
 
-    def __init__(self, store: Store, service: Service) -> None:
+    def __init__(self, store: Store, service: Service, breaker: Breaker) -> None:
         self._store = store
+        self._breaker = breaker
         self._service = service
         self._task: asyncio.Task[None] | None = None
         self.facts: Mapping[str, str] = {}
@@ -55,6 +57,8 @@ class Controls:
         if facts != before or first:
             self._learn(facts)
             standing.pause(self._service, _of_bots(facts, "pause:"))
+            standing.quarantine(self._service, _of_bots(facts, "quarantine:"))
+            self._breaker.read(facts)
             if not first and facts.get("generation") != before.get("generation"):
                 reload()
 
