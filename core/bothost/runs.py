@@ -159,6 +159,8 @@ class Runs:
     def _started(self, live: Live) -> None:
         live.phase = "running"
         live.start = self._means.clock.monotonic()
+        if live.waiters:
+            self._means.answers.count.queue_wait(live.entry.bot, max(live.start - live.touched, 0.0))
         self._means.ledger.unweigh(live)
 
     async def _run(self, live: Live, bot: Bot, place: Place) -> None:
@@ -169,6 +171,8 @@ class Runs:
         except asyncio.CancelledError:
             if not live.cut:
                 raise
+        else:
+            self._means.answers.count.run(bot.config.name, live.entry.ms / 1000, ran.failure is not None)
         if live.commit is not None and self._means.store.claims_first:
             await asyncio.wait([live.commit])
         await self._record(live, bot, ran)

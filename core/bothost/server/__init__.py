@@ -56,7 +56,7 @@ def serve(reading: Reading, when_serving: WhenServing | None = None) -> int:
     code = 1
     try:
         # not asyncio.run: at its end it waits for plugins' tasks and threads
-        code = asyncio.Runner().run(_serve(plan, when_serving, scrubber))
+        code = asyncio.Runner().run(_serve(plan, when_serving, scrubber, lambda: writer.dropped_in_all))
     except Exception:
         log.exception("the host has failed")
     writer.close()
@@ -77,10 +77,10 @@ def prepare(reading: Reading, host: HostConfig) -> Plan:
     return Plan(reading, host, sockets, files, notifier)
 
 
-async def _serve(plan: Plan, when_serving: WhenServing | None, scrubber: Scrubber) -> int:
+async def _serve(plan: Plan, when_serving: WhenServing | None, scrubber: Scrubber, dropped: Callable[[], int]) -> int:
     stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    host = make_host(plan, SystemClock(), scrubber)
+    host = make_host(plan, SystemClock(), scrubber, dropped)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _told_to_stop, stop, hurry)
     loop.add_signal_handler(signal.SIGHUP, host.reload)

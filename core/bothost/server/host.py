@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
     from bothost.building import Core, Ground
     from bothost.config import HostConfig, Reading
+    from bothost.delivery import Delivery
     from bothost.server.listening import Sockets
+    from bothost.server.page import Page
     from bothost.standing import Load
     from bothost.systemd import Notifier
     from bothost.worker import Worker
@@ -81,6 +83,9 @@ class Host:
         self.listener = Listener(front, listening.limits(plan.host, plan.files), listening.tls(plan.host))
         self._beats: list[Beat] = []
         self.siblings: Siblings | None = None
+        self.reading = plan.reading
+        """bots.ini as it was last read."""
+        self.page: Page | None = None
 
     async def start(self, orphaned: Callable[[], None]) -> None:
         """Listen at once, open the journal, take up what is in it, bring the bots into service. Returns when deliveries run;
@@ -94,6 +99,8 @@ class Host:
             self.siblings = Siblings(plan.worker, orphaned)
             await self.siblings.connect()
             self._beats.append(Beat(ALIVE_S, partial(self.siblings.say, "alive")))
+        if self.page is not None:
+            self.page.start()
         await self._open_journal()
         await self.core.start()
         await self.controls.start(self.standing, self.reload)
@@ -103,6 +110,10 @@ class Host:
         self.phase = "serving"
         if self.siblings is not None:
             self.siblings.say("ready")
+
+    def receive(self, delivery: Delivery) -> None:
+        """Take a delivery that came by no listener, such as the page's test delivery."""
+        self._front.receive(delivery)
 
     def reload(self) -> None:
         """Read bots.ini again."""
@@ -135,6 +146,8 @@ class Host:
             await drain(self.core, plan.host.drain_s, hurry)
         left_s = max(end - clock.monotonic() - 0.3, 0.2)
         await asyncio.gather(self.listener.leave(min(LEAVE_S, left_s)), self._close_plugins(min(CLOSE_S, left_s)))
+        if self.page is not None:
+            await self.page.stop()
         plan.sockets.close()
         for beat in self._beats:
             beat.stop()

@@ -11,18 +11,21 @@ from bothost.metrics import Metrics
 from bothost.pyrus_client import PyrusClient, TornadoTransport
 from bothost.server.host import Host, registry_of
 from bothost.server.loading import Loader, Shelf
+from bothost.server.page import Page, Told
 from bothost.sources import Sources
 from bothost.store import Timing, open_store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bothost.clock import Clock
     from bothost.config import HostConfig, Reading
     from bothost.scrub import Scrubber
     from bothost.server.host import Plan
 
 
-def make_host(plan: Plan, clock: Clock, scrubber: Scrubber) -> Host:
-    """A host that is not started yet; on the loop that will run it."""
+def make_host(plan: Plan, clock: Clock, scrubber: Scrubber, dropped: Callable[[], int] = int) -> Host:
+    """A host that is not started yet; on the loop that will run it. `dropped`: how many log lines were dropped so far."""
     hide_secrets(plan.reading, plan.host, scrubber)
     number = plan.worker.number if plan.worker is not None else 0
     metrics = Metrics(clock, str(number))
@@ -33,7 +36,9 @@ def make_host(plan: Plan, clock: Clock, scrubber: Scrubber) -> Host:
     ground = Ground(clock=clock, store=store, client=client, count=metrics, timing=timing)
     service = Service(registry_of(plan.reading))
     shelf = Shelf(plan.host.state / "plugins", Sources(plan.host.path.parent, os.environ), scrubber.scrub)
-    return Host(plan, ground, build(ground, service.present), service, Loader(ground, shelf).load)
+    host = Host(plan, ground, build(ground, service.present), service, Loader(ground, shelf).load)
+    host.page = Page(host, Told(metrics, scrubber, dropped))
+    return host
 
 
 def hide_secrets(reading: Reading, host: HostConfig, scrubber: Scrubber) -> None:
