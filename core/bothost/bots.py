@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 from bothost.pyrus.signature import Verifier
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime
 
     from bothost.config import BotConfig
     from bothost.lanes import Lane

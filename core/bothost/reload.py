@@ -134,9 +134,7 @@ class Reloader:
         changed = [config for config in new.bots.values() if self._is_new(present.get(config.name), config)]
         made = await asyncio.gather(*(self._make(config, present.get(config.name)) for config in changed))
         by_name = dict(zip((config.name for config in changed), made, strict=True))
-        bots: list[Bot] = []
-        for config in new.bots.values():
-            bots.append(by_name.get(config.name) or present[config.name])
+        bots = [by_name.get(name) or present[name] for name in new.bots]
         bots += self._broken(new)
         registry = Registry(_on_free_paths(bots, self.problems))
         old, self._service.registry = self._service.registry, registry
@@ -198,7 +196,7 @@ class Reloader:
 
     async def _retire(self, bot: Bot, *, removed: bool) -> None:
         """Close the replaced instance after its last run; of a removed bot what runs ends, what is parked stays."""
-        while bot.busy:
+        while bot.busy:  # noqa: ASYNC110 - rare, and a run's end has no event of its own
             await asyncio.sleep(LAST_RUN_S)
         if removed:
             log.info("removed from bots.ini: closed", extra={"bot": bot.name})

@@ -197,7 +197,7 @@ class Runs:
                     name,
                     Tick(due=datetime.fromtimestamp(int(entry.id.split(":")[3]), UTC), rerun=entry.rerun),
                     limit_s,
-                    place.free_permit,
+                    ended,
                 )
             assert live.envelope is not None
             return await runner.run(live.envelope, self._context(live, bot), limit_s, ended)

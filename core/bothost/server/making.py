@@ -14,6 +14,7 @@ from bothost.server.loading import Loader, Shelf
 from bothost.server.page import Page, Told
 from bothost.sources import Sources
 from bothost.store import Timing, open_store
+from bothost.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +37,9 @@ def make_host(plan: Plan, clock: Clock, scrubber: Scrubber, dropped: Callable[[]
     ground = Ground(clock=clock, store=store, client=client, count=metrics, timing=timing)
     service = Service(registry_of(plan.reading))
     shelf = Shelf(plan.host.state / "plugins", Sources(plan.host.path.parent, os.environ), scrubber.scrub)
-    host = Host(plan, ground, build(ground, service.present), service, Loader(ground, shelf).load)
+    host = Host(plan, ground, build(ground, service.present), service, Loader(ground, shelf))
+    host.watchdog = Watchdog(clock, lambda one: metrics.blocked(one.bot, one.seconds), metrics.loop_lag)
+    host.hide = lambda reading: hide_secrets(reading, reading.host or plan.host, scrubber)
     host.page = Page(host, Told(metrics, scrubber, dropped))
     return host
 
