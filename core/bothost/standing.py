@@ -72,17 +72,6 @@ class Standing:
         """The bot does not serve: a wrong section, a quarantined child, `enabled = no`."""
         self._set(bot, word, reason)
 
-    def quarantine(self, bots: Iterable[Bot], reasons: Mapping[str, str]) -> None:
-        """Take exactly the bots that `reasons` names out of service, until an operator resumes them."""
-        for bot in bots:
-            word = bot.state.word if bot.name not in self._base else self._base[bot.name].word
-            if bot.name in reasons and word != "quarantined":
-                self._set(bot, "quarantined", reasons[bot.name])
-                log.error("quarantined: %s", reasons[bot.name], extra={"bot": bot.name})
-            elif bot.name not in reasons and word == "quarantined":
-                log.warning("out of quarantine", extra={"bot": bot.name})
-                _ = self.bring(bot)
-
     def pause(self, bots: Iterable[Bot], reasons: Mapping[str, str]) -> None:
         """Pause exactly the bots that `reasons` names."""
         for bot in bots:
@@ -97,6 +86,11 @@ class Standing:
             else:
                 continue
             self._show(bot)
+
+    def quarantine(self, bot: Bot, reason: str) -> None:
+        """Its process died too often: it serves no more until an operator resumes it."""
+        self._set(bot, "quarantined", reason)
+        log.error("quarantined: %s; `bothost resume %s` tries it again", reason, bot.name, extra={"bot": bot.name})
 
     def look_for_stuck(self, bots: Iterable[Bot]) -> None:
         """A bot is stuck while threads past their time hold all its permits; cheap where none are all taken."""
@@ -129,6 +123,7 @@ class Standing:
         _settle(first)
 
     async def _try(self, bot: Bot, tries: int) -> bool:
+        before_it = bot.runner
         try:
             bot.plugged, bot.runner = await self._load(bot)
         except (PluginError, ConfigError) as error:
@@ -138,6 +133,8 @@ class Standing:
                 log.error("%s; tried again in %.0f s", error, RETRY_S[0], extra={"bot": bot.name})
             return False
         self._set(bot, "active")
+        if before_it is not None:
+            await before_it.close()
         if tries:
             log.warning("in service again, at try %d", tries + 1, extra={"bot": bot.name})
         return True
@@ -152,7 +149,9 @@ class Standing:
         self._show(bot)
 
     def _show(self, bot: Bot) -> None:
-        base = self._base[bot.name]
+        base = self._base.get(bot.name)
+        if base is None:
+            return
         paused = self._paused.get(bot.name)
         bot.state = paused if paused is not None and (base.serves or base.word == "starting") else base
         serves = bot.state.word in ("active", "stuck") and not self._halted

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from bothost.bots import Bot, Registry, Service
+from bothost.building import write_behind
 from bothost.errors import ConfigError, StoreError
 from bothost.lanes import Lane
 from bothost.refusals import Refusals
@@ -72,9 +73,9 @@ class Host:
         self.ground = ground
         self.core = core
         self.service = service
-        self.loader = loader
         self.standing = Standing(loader.load, ground.clock)
-        self.controls = Controls(ground.store, service, core.means.breaker)
+        loader.quarantine = self.quarantine
+        self.controls = Controls(core, service, ground.client.learn)
         self.phase: Phase = "starting"
         self.refusals = Refusals(ground.clock)
         self._lobby = Lobby(core.means.answers, ground.clock.monotonic)
@@ -159,7 +160,7 @@ class Host:
                 self.standing.cannot(bot, "config error", problems)
             elif not bot.config.enabled:
                 self.standing.cannot(bot, "off", "enabled = no")
-            else:
+            elif bot.state.word != "quarantined":
                 _ = self.standing.bring(bot)
 
     async def stop(self, hurry: asyncio.Event) -> None:
@@ -181,7 +182,6 @@ class Host:
         await asyncio.gather(self.listener.leave(min(LEAVE_S, left_s)), self._close_plugins(min(CLOSE_S, left_s)))
         if self.page is not None:
             await self.page.stop()
-        self.loader.close()
         plan.sockets.close()
         for beat in self._beats:
             beat.stop()
@@ -190,6 +190,13 @@ class Host:
             await self.ground.store.close()
         if self.siblings is not None:
             self.siblings.close()
+
+    def quarantine(self, name: str, reason: str) -> None:
+        """A bot's process died too often: kept over restarts, until an operator resumes it."""
+        bot = self.service.find(name)
+        if bot is not None:
+            self.standing.quarantine(bot, reason)
+            write_behind(self.ground, f"quarantine:{name}", reason)
 
     async def _open_journal(self) -> None:
         """Try until it opens: another host may still hold it, a database may be on its way up."""

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from bothost import plugins
-from bothost.building import pyrus_of_bot, write_behind
+from bothost.building import pyrus_of_bot
 from bothost.children import ChildRunner
 from bothost.errors import ConfigError, PluginError
-from bothost.plugins import Plugged
+from bothost.plugins import Handler, Plugged, TimerSpec
 from bothost.runner.local import LocalRunner
 from bothost.sources import Unresolved
-from bothost.spawn import Spawner
 from bothost.wire import Hello, Ready
 
 if TYPE_CHECKING:
@@ -30,8 +27,7 @@ if TYPE_CHECKING:
     from bothost.plugins import Found
     from bothost.runner import Runner
     from bothost.sources import Sources
-
-said = logging.getLogger("bothost.child")
+    from bothost.spawn import Spawner
 
 AT_ONCE = 8
 """How many plugins are imported at the same time."""
@@ -44,6 +40,7 @@ class Shelf:
     folder: Path
     sources: Sources
     scrub: Callable[[str], str]
+    spawner: Spawner
 
 
 class Loader:
@@ -54,43 +51,39 @@ class Loader:
         self._shelf = shelf
         self._gate = asyncio.Semaphore(AT_ONCE)
         self._found: Mapping[str, Found] | None = None
-        self._spawner: Spawner | None = None
+        self.quarantine: Callable[[str, str], None] = lambda _bot, _reason: None
+        """Told of a bot whose process died too often, and why."""
 
     async def load(self, bot: Bot) -> tuple[Plugged, Runner]:
         """See `standing.Load`."""
-        pyrus = pyrus_of_bot(self._ground, bot.config)
         if bot.config.run == "process":
-            return await self._in_a_child(bot, pyrus)
+            return await self._in_child(bot)
         async with self._gate:
             with self._ground.clock.real_io():
-                plugged = await asyncio.to_thread(self._plug, bot, pyrus)
+                plugged = await asyncio.to_thread(self._plug, bot, pyrus_of_bot(self._ground, bot.config))
         runner = LocalRunner(plugged, bot.config, self._ground.clock, self._shelf.scrub)
-        try:
-            await runner.open()
-        except (PluginError, ConfigError):
-            await runner.close()
-            raise
+        await _opened(runner)
         return plugged, runner
 
-    async def _in_a_child(self, bot: Bot, pyrus: Pyrus) -> tuple[Plugged, Runner]:
-        """The host imports nothing of this plugin: a child loads it, and reports."""
-        config = bot.config
-        if self._spawner is None:
-            self._spawner = Spawner(config.env_names, self._said)
+    async def _in_child(self, bot: Bot) -> tuple[Plugged, Runner]:
+        ground, shelf, name = self._ground, self._shelf, bot.name
         runner = ChildRunner(
-            self._hello(config), self._spawner, self._ground.clock, partial(self._quarantine, config.name), pyrus
+            self._hello(bot.config),
+            shelf.spawner,
+            ground.clock,
+            lambda reason: self.quarantine(name, reason),
+            pyrus_of_bot(ground, bot.config),
         )
         async with self._gate:
-            await runner.open()
-        return elsewhere(config.plugin, runner.report), runner
+            await _opened(runner)
+        return _reported(bot.config.plugin, runner.report), runner
 
     def _hello(self, config: BotConfig) -> Hello:
-        sources = self._shelf.sources
         resolved = {}
         for text in config.settings.values():
             if text.startswith(("env:", "file:")):
-                with contextlib.suppress(Unresolved):
-                    resolved[text] = sources.resolve(text)
+                with contextlib.suppress(Unresolved):  # the child says so, with the setting's name
+                    resolved[text] = self._shelf.sources.resolve(text)
         return Hello(
             bot=config.name,
             plugin=config.plugin,
@@ -99,23 +92,12 @@ class Loader:
             line=config.line,
             file=config.file,
             login=config.login,
-            base=str(sources.folder),
+            base=str(self._shelf.sources.folder),
             resolved=resolved,
             folder=str(self._shelf.folder / config.name),
             concurrency=config.concurrency,
             memory=config.memory_bytes,
         )
-
-    def _said(self, bot: str, line: str) -> None:
-        said.info("%s", line, extra={"bot": bot})
-
-    def _quarantine(self, bot: str, reason: str) -> None:
-        write_behind(self._ground, f"quarantine:{bot}", reason)
-
-    def close(self) -> None:
-        """End what starts children."""
-        if self._spawner is not None:
-            self._spawner.close()
 
     def _plug(self, bot: Bot, pyrus: Pyrus) -> Plugged:
         if self._found is None or bot.config.plugin not in self._found:
@@ -125,18 +107,22 @@ class Loader:
         return plugins.load(bot.config, self._found, ground)
 
 
-def elsewhere(plugin: str, report: Ready) -> Plugged:
-    """A plugin that a child has loaded, as far as the host needs it: its name, its version, its timers."""
-    handler = plugins.Handler("handle", _elsewhere, is_async=False)
+async def _opened(runner: Runner) -> None:
+    try:
+        await runner.open()
+    except (PluginError, ConfigError):
+        await runner.close()
+        raise
+
+
+def _reported(plugin: str, report: Ready) -> Plugged:
+    """What the host knows of a plugin that only the child has loaded."""
     timers = tuple(
-        plugins.TimerSpec(
-            name=timer.name, kind="cron" if timer.kind == "cron" else "every", when=timer.when, handler=handler,
-            tz=timer.tz, period_s=timer.period_s, takes_tick=timer.takes_tick,
-        )
-        for timer in report.timers
-    )  # fmt: skip
-    return Plugged(plugin, report.distribution, report.version, None, handler, timers=timers)
+        TimerSpec(one.name, one.kind, one.when, _ELSEWHERE, one.tz, one.period_s, one.takes_tick)  # type: ignore[arg-type]
+        for one in report.timers
+    )
+    return Plugged(plugin, report.distribution, report.version, None, _ELSEWHERE, timers=timers)
 
 
-def _elsewhere(*_: object) -> None:
-    raise AssertionError("this plugin runs in a child, never here")
+_ELSEWHERE = Handler("handle", lambda: None, is_async=True)
+"""Stands for what only the child can call."""
