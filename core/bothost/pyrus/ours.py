@@ -171,7 +171,9 @@ def _persons(value: Any) -> Iterator[tuple[str, object]]:
 def lists_differ(reply: Json, comment: Json) -> bool:
     """Lists that the reply does not name."""
     return any(
-        isinstance(comment.get(key), list) and comment[key] and set(comment[key]).isdisjoint(reply.get(key) or ())
+        isinstance(comment.get(key), list)
+        and comment[key]
+        and not any(one in (reply.get(key) or ()) for one in comment[key])
         for key in ID_LISTS
     )
 

@@ -150,8 +150,10 @@ class Line:
         """Send until Pyrus has answered 2xx, as often as that is safe. `content` makes the pieces of a streamed body anew
         for each try. Raises CallError."""
 
-        async def once(token: Token) -> Response:
+        async def once(token: Token) -> Response | None:
             async with self._client.permits(self._caller.bot):
+                if self._is_shut():
+                    return None
                 self._client.look_at_lease(request)
                 sending = self._sending(request, token, content() if content else None)
                 response = await within(request, self._client.transport.fetch(sending))
@@ -167,9 +169,12 @@ class Line:
         """A response's body piece by piece, holding a permit until its end. Only the opening is tried again."""
         permits = self._client.permits(self._caller.bot)
 
-        async def once(token: Token) -> Chunks:
+        async def once(token: Token) -> Chunks | None:
             await permits.acquire()
             try:
+                if self._is_shut():
+                    permits.release()
+                    return None
                 self._client.look_at_lease(request)
                 opening = self._client.transport.open(self._sending(request, token, None))
                 response, pieces = await within(request, opening)
@@ -186,14 +191,21 @@ class Line:
         finally:
             permits.release()
 
-    async def _persist(self, request: Request, once: Callable[[Token], Awaitable[R]]) -> R:
+    def _is_shut(self) -> bool:
+        """Whether the rate limit has come to its end while the call waited for a permit: then it waits there again."""
+        return self._client.gates.is_shut(self.account, late=self._terms.late)
+
+    async def _persist(self, request: Request, once: Callable[[Token], Awaitable[R | None]]) -> R:
+        """Do it until it is done. `once` returns None where the call has to wait for the rate limit once more."""
         token = self._token or await self._log_in(request)
         renewed = False
         pauses = list(READ_AGAIN_S) if request.reads and not self._terms.late else []
         while True:
             await self._client.gates.enter(self.account, self._terms.deadline, late=self._terms.late)
             try:
-                return await once(token)
+                done = await once(token)
+                if done is not None:
+                    return done
             except Unauthorized as error:
                 if renewed or error.code in calls.FINAL_401:
                     raise
