@@ -48,6 +48,17 @@ class Standing:
         task.add_done_callback(watch)
         return first
 
+    async def load(self, bot: Bot) -> tuple[Plugged, Runner]:
+        """Load and open a bot that replaces another, once. Raises PluginError and ConfigError."""
+        return await self._load(bot)
+
+    def replace(self, bot: Bot) -> None:
+        """A loaded bot takes the place of the one of its name."""
+        opening = self._openings.pop(bot.name, None)
+        if opening is not None:
+            opening.cancel()
+        self._set(bot, "active")
+
     async def dismiss(self, bot: Bot) -> None:
         """Take a bot out of service; called after its last run."""
         opening = self._openings.pop(bot.name, None)

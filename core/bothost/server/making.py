@@ -16,6 +16,7 @@ from bothost.server.page import Page, Told
 from bothost.sources import Sources
 from bothost.spawn import Spawner
 from bothost.store import Timing, open_store
+from bothost.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +47,8 @@ def make_host(plan: Plan, clock: Clock, scrubber: Scrubber, dropped: Callable[[]
         spawner=Spawner(_hidden(plan.reading), _said),
     )
     host = Host(plan, ground, build(ground, service.present), service, Loader(ground, shelf))
+    host.watchdog = Watchdog(clock, lambda one: metrics.blocked(one.bot, one.seconds), metrics.loop_lag)
+    host.hide = lambda reading: hide_secrets(reading, reading.host or plan.host, scrubber)
     host.page = Page(host, Told(metrics, scrubber, dropped))
     return host
 
