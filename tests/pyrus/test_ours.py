@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from bothost.pyrus.ours import is_ours
+from bothost.pyrus.ours import comment_written, is_ours
 
 REPLY: dict[str, Any] = {"text": "done"}
 
@@ -88,3 +89,27 @@ def test_no_odd_value_in_a_comment_breaks_the_look(key: str, odd: Any) -> None:
     }
     is_ours(reply, {"text": "done", key: odd})
     is_ours({"text": "done"}, {"text": "done", key: odd})
+
+
+def thread(*comments: dict[str, Any]) -> bytes:
+    return json.dumps({"task": {"id": 5, "comments": [*comments]}}).encode()
+
+
+BOT, OTHER = {"id": 9}, {"id": 4}
+
+
+def test_the_comment_just_written_is_the_persons_newest_that_fits() -> None:
+    answer = thread(
+        {"id": 1, "author": BOT, "text": "done"}, {"id": 2, "author": BOT, "text": "done"},
+        {"id": 3, "author": BOT, "text": "by another run"}, {"id": 4, "author": OTHER, "text": "done"},
+    )  # fmt: skip
+    assert comment_written(b'{"text": "done"}', answer, 9) == 2
+    assert comment_written(b'{"text": "done"}', answer, None) == 4
+    assert comment_written(b'{"text": "as Pyrus shows nothing like it"}', answer, 9) == 3
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"[]", b"{}", b'{"task": 5}', b'{"task": {"comments": [5, {"id": "x"}]}}', b"\xff"]
+)
+def test_an_answer_that_shows_no_comment_names_none(answer: bytes) -> None:
+    assert comment_written(b'{"text": "done"}', answer, 9) == 0

@@ -12,10 +12,9 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-import msgspec
-
 from bothost.errors import CallUnclear, CallUnsent, NoLogin, RateLimited, Unauthorized
 from bothost.pyrus import bases, calls
+from bothost.pyrus.ours import comment_written
 from bothost.pyrus_client.gates import Gates, Shared
 from bothost.pyrus_client.logins import Credentials, Login, Token
 from bothost.pyrus_client.transport import Chunks, Sending, TornadoTransport, Transport
@@ -156,13 +155,13 @@ class Line:
                     return None
                 self._client.look_at_lease(request)
                 sending = self._sending(request, token, content() if content else None)
-                response = await within(request, self._client.transport.fetch(sending))
+                response = await self._counted(within(request, self._client.transport.fetch(sending)))
             await self._judge(request, response, token)
             return response
 
         response = await self._persist(request, once)
         if not self._terms.late and request.comments_on:
-            self._remember(request.comments_on, response)
+            self._remember(request, response)
         return response
 
     async def stream(self, request: Request) -> AsyncIterator[bytes]:
@@ -177,7 +176,7 @@ class Line:
                     return None
                 self._client.look_at_lease(request)
                 opening = self._client.transport.open(self._sending(request, token, None))
-                response, pieces = await within(request, opening)
+                response, pieces = await self._counted(within(request, opening))
                 await self._judge(request, response, token)
             except BaseException:
                 permits.release()
@@ -229,6 +228,13 @@ class Line:
         self._token = await self._client.login(credentials).token(credentials, refused)
         return self._token
 
+    async def _counted(self, work: Awaitable[R]) -> R:
+        try:
+            return await work
+        except (CallUnclear, CallUnsent):
+            self._client.on_call(self.account, 0)
+            raise
+
     async def _judge(self, request: Request, response: Response, token: Token) -> None:
         self._client.on_call(self.account, response.status)
         rate = calls.rate(response.headers)
@@ -244,10 +250,10 @@ class Line:
             headers["traceparent"] = self._terms.trace
         return Sending(request, token.api_url + request.target, headers, content)
 
-    def _remember(self, task_id: int, response: Response) -> None:
-        comment_id = newest_comment(response.body, self._terms.user_id)
+    def _remember(self, request: Request, response: Response) -> None:
+        comment_id = comment_written(request.body or b"", response.body, self._terms.user_id)
         if comment_id:
-            self._client.remember(self._caller.bot, task_id, comment_id)
+            self._client.remember(self._caller.bot, request.comments_on, comment_id)
 
 
 async def within(request: Request, work: Awaitable[R]) -> R:
@@ -257,23 +263,6 @@ async def within(request: Request, work: Awaitable[R]) -> R:
             return await work
     except TimeoutError as error:
         raise CallUnclear(f"{request.title}: no answer within {request.limit_s:g} s") from error
-
-
-def newest_comment(body: bytes, user_id: int | None) -> int:
-    """The highest comment id of an answer `{task}`, by this person where that is known; 0 if it shows none."""
-    try:
-        answer = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return 0
-    task = answer.get("task") if isinstance(answer, dict) else None
-    comments = task.get("comments") if isinstance(task, dict) else None
-    ids = [0]
-    for comment in comments if isinstance(comments, list) else ():
-        if isinstance(comment, dict) and type(comment.get("id")) is int:
-            author = comment.get("author")
-            if user_id is None or not isinstance(author, dict) or author.get("id") == user_id:
-                ids.append(comment["id"])
-    return max(ids)
 
 
 def user_agent() -> str:
