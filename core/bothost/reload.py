@@ -54,8 +54,10 @@ class Reloader:
         self._tasks: set[asyncio.Task[None]] = set()
         self.problems: dict[str, str] = {}
         """Bots whose newest section is not in service, and why; empty name: the file or [host]."""
-        self.count = 0
-        self.failed = 0
+        self.retiring: set[Bot] = set()
+        """Bots that are replaced or removed, and not closed yet."""
+        self.counted: Callable[[str], None] = lambda _result: None
+        """Told how each reload ended: `done`, or `refused` where all of it or a section was kept out."""
 
     def start(self) -> None:
         """Begin to look each second."""
@@ -96,7 +98,6 @@ class Reloader:
             new = await asyncio.to_thread(self._source.read)
             if self._cut_off(new, asked=asked):
                 return
-            self.count += 1
             self.problems = {}
             problems = [str(problem) for problem in new.problems]
             for problem in problems:
@@ -107,8 +108,7 @@ class Reloader:
             self._fresh(new)
             await self._swap(new)
             self.reading = new
-            if self.problems:
-                self.failed += 1
+            self.counted("refused" if self.problems else "done")
             log.info("reloaded: %d bots, %d kept as they were", len(self._service.registry.by_name), len(self.problems))
 
     def _cut_off(self, new: Reading, *, asked: bool) -> bool:
@@ -117,7 +117,7 @@ class Reloader:
         what = "has vanished" if not new.found else f"lost {self.reading.sections - new.sections} sections"
         self.problems[""] = f"bots.ini {what}: kept out"
         log.error("bots.ini %s: the old configuration stays; SIGHUP takes the new one if that is meant", what)
-        self.failed += 1
+        self.counted("refused")
         return True
 
     def _tell_of_host(self, old: HostConfig | None, new: HostConfig | None) -> None:
@@ -140,6 +140,8 @@ class Reloader:
         old, self._service.registry = self._service.registry, registry
         for name, bot in old.by_name.items():
             if registry.by_name.get(name) is not bot:
+                self._standing.stop_trying(bot)
+                self.retiring.add(bot)
                 self._spawn(self._retire(bot, removed=name not in registry.by_name))
         for bot in registry.by_name.values():
             if old.by_name.get(bot.name) is not bot and bot.runner is None:
@@ -200,9 +202,8 @@ class Reloader:
             await asyncio.sleep(LAST_RUN_S)
         if removed:
             log.info("removed from bots.ini: closed", extra={"bot": bot.name})
-            await self._standing.dismiss(bot)
-        elif bot.runner is not None:
-            await bot.runner.close()
+        await self._standing.dismiss(bot)
+        self.retiring.discard(bot)
 
 
 def _on_free_paths(bots: list[Bot], problems: dict[str, str]) -> list[Bot]:

@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from bothost.answers import ACKNOWLEDGED, UNAVAILABLE, UNRECORDED
 from bothost.delivery import NOTHING
 from bothost.errors import StoreAway
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from bothost.store import Entry
 
 log = logging.getLogger("bothost.run")
+
+_KEPT = 20_000
+"""How much of a reply that came too late is kept, in characters."""
 
 
 class Runs:
@@ -184,9 +189,11 @@ class Runs:
         BOT.set(bot.config.name)
         bot.busy += 1
 
-        def ended() -> None:
+        def ended(returned: bytes = NOTHING) -> None:
             bot.busy -= 1
             place.free_permit()
+            if returned != NOTHING and not live.cut:
+                self._keep_unsent(live, returned)
 
         limit_s = bot.config.timeout_s
         entry = live.entry
@@ -203,6 +210,22 @@ class Runs:
             return await runner.run(live.envelope, self._context(live, bot), limit_s, ended)
         finally:
             live.entry.ms = round((self._means.clock.monotonic() - live.start) * 1000, 1)
+
+    def _keep_unsent(self, live: Live, returned: bytes) -> None:
+        """What a call past its time returned is kept beside its failure, and never sent."""
+        entry = live.entry
+        if not entry.failed:
+            return
+        told = f"it returned after its time, and this was never sent: {returned.decode('utf-8', 'replace')[:_KEPT]}"
+        live.entry = msgspec.structs.replace(entry, error=f"{entry.error}\n{told}", updated=self._means.now())
+        if not self._means.store.claims_first:
+            self._means.store.note(live.entry)
+        else:
+            saving = asyncio.get_running_loop().create_task(self._save_unsent(live.entry))
+            saving.add_done_callback(watch)
+
+    async def _save_unsent(self, entry: Entry) -> None:
+        await save_surely(self._means, entry)
 
     def _context(self, live: Live, bot: Bot) -> Context:
         means = self._means

@@ -76,6 +76,8 @@ def _failed(entry: Entry, live: Live, config: BotConfig, failure: Failure, momen
         entry.state = "failed"
         return Settled(entry, Outcome(200, NOTHING, "failed"), entry.error)
     verdict = after_failure(policy_of(config), failure, door=entry.door, last=live.last, runs=entry.runs)
+    if verdict.state in ("held", "parked"):
+        entry.rerun = "crash" if failure.why == "died" else "error"
     return Settled(*_by_verdict(entry, verdict, config, moment), failure=entry.error)
 
 
@@ -83,9 +85,9 @@ def _by_verdict(entry: Entry, verdict: Verdict, config: BotConfig, moment: Momen
     body = error_reply(config) if verdict.speaks else NOTHING
     entry.status = verdict.status
     if verdict.state == "held":
-        entry.state, entry.rerun, entry.due = "ready", "error", entry.seen_at + moment.quiet_s
+        entry.state, entry.due = "ready", entry.seen_at + moment.quiet_s
     elif verdict.state == "parked":
-        entry.state, entry.rerun, entry.due = "ready", "error", moment.now + verdict.due_in_s
+        entry.state, entry.due = "ready", moment.now + verdict.due_in_s
     elif verdict.state == "posting":
         entry.answer, entry.failed, entry.due = body, True, moment.now
     else:

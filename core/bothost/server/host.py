@@ -32,10 +32,13 @@ if TYPE_CHECKING:
     from bothost.building import Core, Ground
     from bothost.config import HostConfig, Reading
     from bothost.delivery import Delivery
+    from bothost.errors import PluginError
     from bothost.reload import Source
+    from bothost.runner import Runner
     from bothost.server.listening import Sockets
     from bothost.server.loading import Loader
     from bothost.server.page import Page
+    from bothost.spawn import Spawner
     from bothost.systemd import Notifier
     from bothost.watchdog import Watchdog
     from bothost.worker import Worker
@@ -74,7 +77,7 @@ class Host:
         self.core = core
         self.service = service
         self.standing = Standing(loader.load, ground.clock)
-        loader.quarantine = self.quarantine
+        loader.quarantine, loader.broken = self.quarantine, self.broken
         self.controls = Controls(core, service, ground.client.learn)
         self.phase: Phase = "starting"
         self.refusals = Refusals(ground.clock)
@@ -93,6 +96,8 @@ class Host:
         self.reloader = Reloader(plan.source, plan.reading, service, self.standing, self._take_fresh)
         self.watchdog: Watchdog | None = None
         self.page: Page | None = None
+        self.spawner: Spawner | None = None
+        """What starts the processes of bots, and has to end with the host."""
         self.hide: Callable[[Reading], None] = lambda _reading: None
         """Told of a fresh reading, whose secrets must not stand in logs."""
 
@@ -180,6 +185,8 @@ class Host:
             await drain(self.core, plan.host.drain_s, hurry)
         left_s = max(end - clock.monotonic() - 0.3, 0.2)
         await asyncio.gather(self.listener.leave(min(LEAVE_S, left_s)), self._close_plugins(min(CLOSE_S, left_s)))
+        if self.spawner is not None:
+            self.spawner.close()
         if self.page is not None:
             await self.page.stop()
         plan.sockets.close()
@@ -191,12 +198,18 @@ class Host:
         if self.siblings is not None:
             self.siblings.close()
 
-    def quarantine(self, name: str, reason: str) -> None:
+    def quarantine(self, name: str, runner: Runner, reason: str) -> None:
         """A bot's process died too often: kept over restarts, until an operator resumes it."""
         bot = self.service.find(name)
-        if bot is not None:
+        if bot is not None and bot.runner is runner:
             self.standing.quarantine(bot, reason)
             write_behind(self.ground, f"quarantine:{name}", reason)
+
+    def broken(self, name: str, runner: Runner, error: PluginError | ConfigError) -> None:
+        """A bot's plugin does not open in its process: out of service until it does."""
+        bot = self.service.find(name)
+        if bot is not None and bot.runner is runner:
+            self.standing.fell(bot, error)
 
     async def _open_journal(self) -> None:
         """Try until it opens: another host may still hold it, a database may be on its way up."""
@@ -216,7 +229,7 @@ class Host:
                 return
 
     async def _close_plugins(self, limit_s: float) -> None:
-        bots = [bot for bot in self.service if bot.runner is not None]
+        bots = [bot for bot in {*self.service, *self.reloader.retiring} if bot.runner is not None]
         closings = [asyncio.ensure_future(self.standing.dismiss(bot)) for bot in bots]
         if not closings:
             return
