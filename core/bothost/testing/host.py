@@ -74,6 +74,15 @@ class Counts:
     def delivery(self, bot: str, word: str, status: int, seconds: float) -> None:
         """See `answers.Count`."""
 
+    def run(self, bot: str, seconds: float, failed: bool) -> None:
+        """See `answers.Count`."""
+
+    def queue_wait(self, bot: str, seconds: float) -> None:
+        """See `answers.Count`."""
+
+    def post(self, bot: str, result: str) -> None:
+        """See `answers.Count`."""
+
 
 class PunctualStore(SqliteStore):
     """The embedded journal; tells when an entry that was written will want a look, so that it gets one on time."""
