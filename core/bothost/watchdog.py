@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import logging
 import sys
-import sysconfig
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bothost.frames import innermost_foreign
 from bothost.whose import BOT
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
-    from types import CodeType, FrameType
+    from types import FrameType
 
     from bothost.clock import Clock
 
@@ -40,8 +40,6 @@ GREEDY_SHARE = 0.5
 """A bot whose threads take more than half a core for ten seconds belongs into a process of its own."""
 THREAD_PREFIX = "bothost-bot-"
 """Pool threads are named `bothost-bot-NAME-n`."""
-
-_OURS = str(Path(__file__).parent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,22 +205,3 @@ def bot_of_thread(ident: int, name: str = "") -> str:
     if not name:
         name = next((thread.name for thread in threading.enumerate() if thread.ident == ident), "")
     return name.removeprefix(THREAD_PREFIX).rpartition("-")[0] if name.startswith(THREAD_PREFIX) else ""
-
-
-def innermost_foreign(frame: FrameType | None) -> FrameType | None:
-    """The innermost frame outside bothost, Tornado and the standard library."""
-    while frame is not None:
-        if not _is_known(frame.f_code):
-            return frame
-        frame = frame.f_back
-    return None
-
-
-def _is_known(code: CodeType) -> bool:
-    file = code.co_filename
-    if file.startswith("<"):
-        return True
-    if file.startswith(_OURS) or "/tornado/" in file:
-        return True
-    stdlib = sysconfig.get_paths()["stdlib"]
-    return file.startswith(stdlib) and "site-packages" not in file

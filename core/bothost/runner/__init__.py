@@ -1,4 +1,4 @@
-"""Calls a plugin within limits: on the loop, or in a thread of the bot's own pool. Children: children.py."""
+"""Calls a plugin within limits: on the loop, or in a thread of the bot's own pool (local.py). Children: children.py."""
 
 from __future__ import annotations
 

@@ -1,0 +1,234 @@
+"""What a plugin is written with: the base class, and the decorators that say which events and times are its own."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Generic
+from zoneinfo import ZoneInfo
+
+from bothost.errors import NoLogin
+from bothost.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+    from pathlib import Path
+
+    from typing_extensions import TypeVar
+
+    from bothost.api import Pyrus
+    from bothost.clock import Clock
+    from bothost.event import Event
+    from bothost.pyrus.replies import Answer
+
+    S = TypeVar("S", bound=Settings, default=Settings)
+    H = TypeVar("H", bound=Callable[[Any, Event], Answer | Awaitable[Answer]])
+    T = TypeVar("T", bound=Callable[[Any], Awaitable[None] | None] | Callable[[Any, "Tick"], Awaitable[None] | None])
+else:
+    from typing import TypeVar
+
+    S = TypeVar("S", bound=Settings)
+    H = TypeVar("H")
+    T = TypeVar("T")
+
+MARK = "__bothost_marks__"
+"""The attribute in which a decorated method carries its marks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """One tick of a timer: when it was `due` (aware, UTC), and why it runs again (`crash`, `manual` …), "" the first time."""
+
+    due: datetime
+    rerun: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OnMark:
+    """What `@on` was given: key → the values of which one must match, or `"settings.NAME"`."""
+
+    wanted: Mapping[str, tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class TimerMark:
+    """What `@cron` or `@every` was given; each may be `"settings.NAME"`."""
+
+    kind: str
+    when: str | timedelta
+    tz: str = "UTC"
+
+
+Mark = OnMark | TimerMark
+
+
+def on(
+    *,
+    form: int | str | Iterable[int | str] | None = None,
+    step: int | str | Iterable[int | str] | None = None,
+    kind: str | Iterable[str] | None = None,
+) -> Callable[[H], H]:
+    """Let a method handle the events that match all of what is given; of several values one must match.
+
+    `step` is the step at which this bot is asked to decide, or where it is asked at none, the task's current one; `kind` is
+    Pyrus's `event`. A string `"settings.NAME"` is read from the bot's settings. Of several methods the first one wins.
+    """
+    given = {"form": form, "step": step, "kind": kind}
+    wanted = {key: _several(key, value) for key, value in given.items() if value is not None}
+    if not wanted:
+        raise TypeError("@on needs at least one of form=, step=, kind=; `handle` takes all other events")
+    return _marking(OnMark(wanted))
+
+
+def cron(when: str, *, tz: str = "UTC") -> Callable[[T], T]:
+    """Run a method at the times of a cron expression, `@cron("5 8 * * *", tz="Europe/Moscow")`; both may be `"settings.NAME"`."""
+    if not isinstance(when, str) or not isinstance(tz, str):
+        raise TypeError("@cron takes a cron expression and a zone's name, both texts")
+    return _marking(TimerMark("cron", when, tz))
+
+
+def every(period: str | timedelta) -> Callable[[T], T]:
+    """Run a method at multiples of a period since 1970 UTC: `@every("15m")`, a timedelta, or `"settings.NAME"`."""
+    if not isinstance(period, str | timedelta):
+        raise TypeError('@every takes a period such as "15m" or a timedelta')
+    return _marking(TimerMark("every", period))
+
+
+def _several(key: str, value: Any) -> tuple[Any, ...]:
+    values = (value,) if isinstance(value, str | int) else tuple(value)
+    for one in values:
+        if isinstance(one, bool) or not isinstance(one, str | int) or (key == "kind" and not isinstance(one, str)):
+            raise TypeError(f"@on({key}=): {one!r} is none; give a {'text' if key == 'kind' else 'number'}, or several")
+        if key != "kind" and isinstance(one, str) and not one.startswith("settings."):
+            raise TypeError(f'@on({key}=): {one!r} is no number; a setting is written "settings.NAME"')
+    if not values:
+        raise TypeError(f"@on({key}=): an empty list would never match")
+    return values
+
+
+def _marking(mark: Mark) -> Callable[[Any], Any]:
+    def decorate(method: Any) -> Any:
+        marks = (mark, *marks_of(method))
+        if len({isinstance(one, OnMark) for one in marks}) > 1:
+            raise TypeError(f"{_name(method)}: one method cannot be both a handler (@on) and a timer (@cron, @every)")
+        setattr(method, MARK, marks)
+        return method
+
+    return decorate
+
+
+def marks_of(member: object) -> tuple[Mark, ...]:
+    """The marks that a member of a class carries itself, uppermost decorator first."""
+    found = getattr(member, "__dict__", {}).get(MARK, ())
+    return found if isinstance(found, tuple) else ()
+
+
+def _name(method: object) -> str:
+    return getattr(method, "__qualname__", None) or repr(method)
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """What the host gives an instance of a plugin."""
+
+    bot: str
+    settings: Any
+    clock: Clock
+    folder: Path
+    pyrus: Pyrus | None
+
+
+class BotLog(logging.LoggerAdapter[logging.Logger]):
+    """A logger that puts the bot's name on each line."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        """Add the bot to what the line itself brings."""
+        kwargs["extra"] = {**(kwargs.get("extra") or {}), **(self.extra or {})}
+        return msg, kwargs
+
+
+class Plugin(Generic[S]):
+    """Base of a plugin: each bot that names it has an instance of its own. It has no constructor; it starts in `open`.
+
+    `class Approvals(Plugin[Rules])` has its settings typed as `Rules`. Handlers and timers may be plain or async: plain ones
+    run in threads, up to the bot's `concurrency` at once on this one instance.
+    """
+
+    __home: Home
+    __timers__: Mapping[str, tuple[TimerMark, ...]] = {}
+    """Timer methods by name, in order of definition."""
+    __handlers__: Mapping[str, tuple[OnMark, ...]] = {}
+    """Handler methods by name, in order of definition, a base class's first."""
+
+    def __init_subclass__(cls, **keys: Any) -> None:
+        super().__init_subclass__(**keys)
+        marks: dict[str, tuple[Mark, ...]] = {}
+        for base in reversed(cls.__mro__):
+            _gather(vars(base), marks)
+        cls.__handlers__ = _only(OnMark, marks)
+        cls.__timers__ = _only(TimerMark, marks)
+
+    @property
+    def settings(self) -> S:
+        """The bot's settings."""
+        return self.__home.settings  # type: ignore[no-any-return]
+
+    @property
+    def bot(self) -> str:
+        """The bot's name, as in its section of bots.ini."""
+        return self.__home.bot
+
+    @property
+    def log(self) -> BotLog:
+        """A logger whose lines carry the bot's name."""
+        return BotLog(logging.getLogger("bothost.plugin"), {"bot": self.__home.bot})
+
+    @property
+    def pyrus(self) -> Pyrus:
+        """The Pyrus API, as this bot; for timers, and for handlers beside `event.pyrus`. Raises NoLogin where there is none."""
+        if self.__home.pyrus is None:
+            raise NoLogin(f"[bot:{self.__home.bot}] has no Pyrus API here: set its login")
+        return self.__home.pyrus
+
+    @property
+    def folder(self) -> Path:
+        """A folder of this bot's own, made on first use. On several hosts each has its own."""
+        self.__home.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self.__home.folder
+
+    def now(self, zone: str = "UTC") -> datetime:
+        """The host's clock, aware, in this zone; in the harness the virtual one."""
+        return self.__home.clock.now().astimezone(ZoneInfo(zone))
+
+    def open(self) -> Awaitable[None] | None:
+        """Called once in each process, before the first event. What it raises keeps the bot out of service, visibly."""
+        return None
+
+    def close(self) -> Awaitable[None] | None:
+        """Called once, after the last event."""
+        return None
+
+    def handle(self, event: Event) -> Answer | Awaitable[Answer]:
+        """Called for each event that no `@on` matches; says nothing unless overridden."""
+        del event
+        return None
+
+
+def settle(plugin: Plugin[Any], home: Home) -> None:
+    """Give an instance what the host has for it; before its `open`."""
+    plugin._Plugin__home = home  # type: ignore[attr-defined]
+
+
+def _gather(members: Mapping[str, Any], marks: dict[str, tuple[Mark, ...]]) -> None:
+    """An override with marks replaces what it overrides, one without keeps mark and place; None takes the method away."""
+    for name, member in members.items():
+        own = marks_of(member)
+        if own:
+            marks[name] = own
+        elif name in marks and member is None:
+            del marks[name]
+
+
+def _only(kind: type, marks: Mapping[str, tuple[Mark, ...]]) -> dict[str, Any]:
+    return {name: those for name, those in marks.items() if isinstance(those[0], kind)}

@@ -1,0 +1,196 @@
+"""Finds and loads plugins; a broken one says who, what and where, and hurts no other bot."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args
+
+from bothost.config import HOST_BOT_KEYS
+from bothost.errors import BothostError, PluginError
+from bothost.frames import innermost_of
+from bothost.plugin_api import Home, Plugin, marks_of, settle
+from bothost.plugins.finding import Found, choose, find
+from bothost.plugins.matching import Handler, Route, check_call, condition, handler
+from bothost.plugins.ticking import TimerSpec, timers
+from bothost.settings import Place, Settings, fill, keys, no_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from bothost.api import Pyrus
+    from bothost.clock import Clock
+    from bothost.config import BotConfig
+    from bothost.event import Event
+    from bothost.sources import Sources
+
+__all__ = ["Found", "Ground", "Handler", "Plugged", "TimerSpec", "find", "load"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What the host has for a bot's plugin: time, a folder of its own, its way to Pyrus, and where settings come from."""
+
+    clock: Clock
+    folder: Path
+    pyrus: Pyrus | None
+    sources: Sources
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plugged:
+    """A bot's plugin, loaded: an instance of its own, with its settings, its handlers in order and its timers."""
+
+    name: str
+    distribution: str
+    version: str
+    instance: Any
+    """The `Plugin`, or the function."""
+    fallback: Handler
+    settings: Settings | None = None
+    routes: tuple[Route, ...] = ()
+    timers: tuple[TimerSpec, ...] = ()
+    opening: Handler | None = None
+    closing: Handler | None = None
+    warnings: tuple[str, ...] = ()
+    """What `check` shows beside errors."""
+
+    def handler_for(self, event: Event) -> Handler:
+        """The first handler whose conditions match; else `handle`, or the function."""
+        for route in self.routes:
+            for one in route.conditions:
+                if one.matches(event):
+                    return route.handler
+        return self.fallback
+
+    def timer(self, name: str) -> TimerSpec | None:
+        """The timer of this name."""
+        return next((spec for spec in self.timers if spec.name == name), None)
+
+
+def load(config: BotConfig, found: Mapping[str, Found], ground: Ground) -> Plugged:
+    """Import a bot's plugin, fill its settings and make its instance. Raises PluginError and ConfigError."""
+    who = f"[bot:{config.name}] plugin {config.plugin!r}"
+    chosen = choose(config.name, config.plugin, found)
+    try:
+        target = _imported(chosen, who)
+        if inspect.isclass(target):
+            return _with_class(_checked_class(target, who), chosen, config, ground)
+        return _with_function(target, chosen, config, who)
+    except BothostError:
+        raise
+    except Exception as error:  # the plugin's own code runs here: its settings' class, a property, a metaclass
+        raise PluginError(f"{who} cannot be loaded: {_what(error)}") from error
+
+
+def _imported(chosen: Found, who: str) -> Any:
+    try:
+        return chosen.load()
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # the plugin's own code: whatever its import raises is this bot's trouble only
+        offered = f" ({chosen.distribution} {chosen.version}, {chosen.target})" if chosen.distribution else ""
+        raise PluginError(f"{who}{offered} cannot be imported: {_what(error)}") from error
+
+
+def _what(error: BaseException) -> str:
+    place = innermost_of(error.__traceback__)
+    return f"{type(error).__name__}: {error}" + (f" ({place})" if place else "")
+
+
+def _checked_class(target: Any, who: str) -> type[Plugin[Any]]:
+    if not issubclass(target, Plugin) or target is Plugin:
+        raise PluginError(f"{who} is the class {target.__qualname__}, which is no subclass of bothost.Plugin")
+    if target.__init__ is not object.__init__:
+        raise PluginError(f"{who}: {target.__qualname__} has a constructor (__init__); a plugin starts in `open`")
+    if missing := getattr(target, "__abstractmethods__", None):
+        raise PluginError(f"{who}: {target.__qualname__} leaves out {', '.join(sorted(missing))}")
+    kept: type[Plugin[Any]] = target
+    return kept
+
+
+def _settings_class(cls: type[Plugin[Any]]) -> type[Settings] | None:
+    """`Rules` of `Plugin[Rules]`, wherever in the line of classes it is said, or a nested class `Settings`."""
+    for base in cls.__mro__:
+        nested = vars(base).get("Settings")
+        if inspect.isclass(nested) and issubclass(nested, Settings):
+            return nested
+        for said in vars(base).get("__orig_bases__", ()):
+            for argument in get_args(said):
+                if inspect.isclass(argument) and issubclass(argument, Settings) and argument is not Settings:
+                    return argument
+    return None
+
+
+def _with_class(cls: type[Plugin[Any]], chosen: Found, config: BotConfig, ground: Ground) -> Plugged:
+    who = f"[bot:{config.name}] plugin {config.plugin!r}"
+    settings = _settings(_settings_class(cls), config, ground.sources, who)
+    plugin = cls.__new__(cls)
+    settle(plugin, Home(config.name, settings or Settings(), ground.clock, ground.folder, ground.pyrus))
+    where = f"{who}: {cls.__qualname__}"
+    routes = []
+    for name, marks in cls.__handlers__.items():
+        kept = handler(name, getattr(plugin, name))
+        check_call(kept.call, 1, f"{where}.{name}", f"def {name}(self, event)")
+        routes.append(Route(kept, tuple(condition(mark, settings, f"{where}.{name}") for mark in marks)))
+    specs = tuple(timers(plugin, cls.__timers__, settings, where))
+    fallback = handler("handle", plugin.handle)
+    check_call(fallback.call, 1, f"{where}.handle", "def handle(self, event)")
+    check_call(plugin.open, 0, f"{where}.open", "def open(self)")
+    check_call(plugin.close, 0, f"{where}.close", "def close(self)")
+    return Plugged(
+        chosen.name,
+        chosen.distribution,
+        chosen.version,
+        plugin,
+        fallback,
+        settings,
+        tuple(routes),
+        specs,
+        opening=handler("open", plugin.open) if cls.open is not Plugin.open else None,
+        closing=handler("close", plugin.close) if cls.close is not Plugin.close else None,
+        warnings=_warnings(specs, config),
+    )
+
+
+def _settings(cls: type[Settings] | None, config: BotConfig, sources: Sources, who: str) -> Settings | None:
+    place = Place(config.plugin, f"bot:{config.name}", config.file, config.lines, config.line)
+    if cls is None:
+        no_settings(config.settings, place, HOST_BOT_KEYS)
+        return None
+    taken = sorted(HOST_BOT_KEYS.intersection(keys(cls)))
+    if taken:
+        raise PluginError(
+            f"{who}: its settings {', '.join(taken)} have names of the host's own keys, which a bot's section gives to the host"
+        )
+    return fill(cls, config.settings, place, sources, HOST_BOT_KEYS)
+
+
+def _warnings(specs: tuple[TimerSpec, ...], config: BotConfig) -> tuple[str, ...]:
+    if not specs or config.login:
+        return ()
+    names = ", ".join(spec.name for spec in specs)
+    return (f"has timers ({names}) and no login: they cannot call Pyrus before a delivery has told the bot's login",)
+
+
+def _with_function(target: Any, chosen: Found, config: BotConfig, who: str) -> Plugged:
+    if not callable(target) or isinstance(target, Plugin):
+        raise PluginError(
+            f"{who} is {_kind(target)}; the entry point must name a function or a subclass of bothost.Plugin"
+        )
+    if marks_of(target):
+        raise PluginError(f"{who}: @on, @cron and @every are for methods of a bothost.Plugin, not for a function")
+    name = getattr(target, "__name__", config.plugin)
+    check_call(target, 1, f"{who}: {name}", f"def {name}(event)")
+    _settings(None, config, None, who)  # type: ignore[arg-type]  # a function has none to read
+    return Plugged(chosen.name, chosen.distribution, chosen.version, target, handler(name, target))
+
+
+def _kind(target: Any) -> str:
+    if isinstance(target, Plugin):
+        return f"an instance of {type(target).__qualname__}"
+    return (
+        f"{target!r:.60}" if target is None or isinstance(target, str | int | float) else f"a {type(target).__name__}"
+    )

@@ -1,0 +1,115 @@
+"""Which handler takes an event: the conditions of `@on`, with the settings they name read."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from bothost.errors import PluginError
+from bothost.units import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bothost.event import Event
+    from bothost.plugin_api import OnMark
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """What is called for an event, or for a tick; `is_async`: calling it runs nothing yet, but gives a coroutine."""
+
+    name: str
+    call: Callable[..., Any]
+    is_async: bool
+
+
+def handler(name: str, call: Callable[..., Any]) -> Handler:
+    """A callable as a handler. A wrapper round an async function looks plain; what it returns is awaited all the same."""
+    inner = call
+    while isinstance(inner, partial):
+        inner = inner.func
+    is_async = inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(getattr(inner, "__call__", None))  # noqa: B004 - asked of the method
+    return Handler(name, call, is_async)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """The values of one `@on`; None: not asked for."""
+
+    forms: frozenset[Any] | None = None
+    steps: frozenset[Any] | None = None
+    kinds: frozenset[Any] | None = None
+
+    def matches(self, event: Event) -> bool:
+        """Whether all that was given fits. An absent `event` is a comment (protocol §2.1)."""
+        if self.forms is not None and event.task.form_id not in self.forms:
+            return False
+        if self.kinds is not None and event.kind not in self.kinds and (event.kind or "comment") not in self.kinds:
+            return False
+        return self.steps is None or (event.step or event.task.current_step) in self.steps
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A handler and its conditions, of which one must match."""
+
+    handler: Handler
+    conditions: tuple[Condition, ...]
+
+
+def condition(mark: OnMark, settings: object, where: str) -> Condition:
+    """The mark with its settings read. Raises PluginError."""
+    wanted = mark.wanted
+    return Condition(
+        _resolved(wanted.get("form"), settings, f"{where}: @on(form=)", int),
+        _resolved(wanted.get("step"), settings, f"{where}: @on(step=)", int),
+        _resolved(wanted.get("kind"), settings, f"{where}: @on(kind=)", str),
+    )
+
+
+def _resolved(given: tuple[Any, ...] | None, settings: object, where: str, kind: type) -> frozenset[Any] | None:
+    if given is None:
+        return None
+    values: set[Any] = set()
+    for one in given:
+        found = setting(one, settings, where)
+        several = found if isinstance(found, list | tuple | set | frozenset) else (found,)
+        for value in several:
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise PluginError(
+                    f"{where}: {one!r} gives {value!r}, which is no {'number' if kind is int else 'text'}"
+                )
+            values.add(value)
+    return frozenset(values)
+
+
+def setting(given: Any, settings: object, where: str) -> Any:
+    """The value itself, or what `"settings.NAME"` stands for. Raises PluginError for a name the settings do not have."""
+    if not isinstance(given, str) or not given.startswith("settings."):
+        return given
+    name = given.removeprefix("settings.")
+    names = getattr(settings, "__struct_fields__", ())
+    if name not in names:
+        known = ", ".join(names) or "none"
+        raise PluginError(f"{where}: there is no setting {name!r}{nearest(name, names)} (there are: {known})")
+    return getattr(settings, name)
+
+
+def check_call(call: Callable[..., Any], arguments: int, what: str, right: str) -> None:
+    """Raises PluginError where it cannot be called with so many arguments."""
+    if not takes(call, arguments):
+        raise PluginError(f"{what} cannot be called: write {right}")
+
+
+def takes(call: Callable[..., Any], arguments: int) -> bool:
+    """Whether it can be called with so many arguments."""
+    try:
+        inspect.signature(call).bind(*range(arguments))
+    except TypeError:
+        return False
+    except ValueError:
+        return True  # written in C, without a signature: only the call itself can tell
+    return True

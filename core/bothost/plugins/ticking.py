@@ -1,0 +1,103 @@
+"""The timers of a loaded plugin: `@every` and `@cron` with the settings they name read, and checked by running them once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from cronsim import CronSim, CronSimError
+
+from bothost.errors import PluginError
+from bothost.plugins.matching import Handler, check_call, handler, setting, takes
+from bothost.units import nearest, seconds, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from bothost.plugin_api import Plugin, TimerMark
+
+SHORTEST_S = 1.0
+"""A tick's key is its second."""
+_SOME_DAY = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class TimerSpec:
+    """One timer. `name` is the method's; a second decorator on one method makes `name~2`. `when` is as people read it."""
+
+    name: str
+    kind: Literal["cron", "every"]
+    when: str
+    handler: Handler
+    tz: str = "UTC"
+    period_s: float = 0.0
+    takes_tick: bool = False
+
+
+def timers(
+    plugin: Plugin[Any], marks: Mapping[str, tuple[TimerMark, ...]], settings: object, where: str
+) -> Iterator[TimerSpec]:
+    """The timers of an instance, in order of definition. Raises PluginError."""
+    for method, those in marks.items():
+        call = getattr(plugin, method)
+        place = f"{where}.{method}"
+        takes_tick = takes(call, 1)
+        if not takes_tick:
+            check_call(call, 0, place, f"def {method}(self), or def {method}(self, tick)")
+        for number, mark in enumerate(those, 1):
+            name = method if number == 1 else f"{method}~{number}"
+            kept = handler(name, call)
+            if mark.kind == "every":
+                period = setting(mark.when, settings, f"{place}: @every")
+                period_s = _period(period, f"{place}: @every")
+                yield TimerSpec(name, "every", _duration(period_s), kept, period_s=period_s, takes_tick=takes_tick)
+            else:
+                when = _cron_text(setting(mark.when, settings, f"{place}: @cron"))
+                tz = setting(mark.tz, settings, f"{place}: @cron(tz=)")
+                _check_cron(when, _zone(tz, f"{place}: @cron(tz=)"), f"{place}: @cron")
+                yield TimerSpec(name, "cron", when, kept, tz=tz, takes_tick=takes_tick)
+
+
+def _period(given: Any, where: str) -> float:
+    try:
+        period_s = given.total_seconds() if isinstance(given, timedelta) else seconds(given)
+    except (ValueError, TypeError) as error:
+        raise PluginError(f"{where}: {error}") from None
+    if period_s < SHORTEST_S:
+        raise PluginError(f"{where}: {period_s:g} s is too short: a timer ticks at most once a second")
+    return float(period_s)
+
+
+def _duration(period_s: float) -> str:
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if period_s % size == 0:
+            return f"{period_s / size:g}{unit}"
+    return f"{period_s:g}s"
+
+
+def _cron_text(given: Any) -> Any:
+    """A setting may be a time of day: then every day at that time."""
+    return f"{given.minute} {given.hour} * * *" if isinstance(given, time) else given
+
+
+def _zone(tz: Any, where: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(tz)
+    except (KeyError, ValueError, TypeError, OSError):
+        near = nearest(tz, available_timezones()) if isinstance(tz, str) else ""
+        raise PluginError(f"{where}: {tz!r} is no time zone{near}: write one such as Europe/Moscow") from None
+
+
+def _check_cron(when: Any, zone: ZoneInfo, where: str) -> None:
+    if not isinstance(when, str):
+        raise PluginError(f"{where}: {when!r} is no cron expression: write one such as 5 8 * * *")
+    try:
+        next(CronSim(when, _SOME_DAY.astimezone(zone)))
+    except CronSimError as error:
+        raise PluginError(
+            f"{where}: {shown(when)} is no cron expression ({error}): write one such as 5 8 * * *"
+        ) from None
+    except StopIteration:
+        raise PluginError(f"{where}: {shown(when)} never comes") from None

@@ -1,0 +1,244 @@
+"""What a handler returns, as the comment request that Pyrus takes for it (protocol §4)."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+
+import msgspec
+
+from bothost.errors import ReplyError
+from bothost.pyrus import reply_fields
+from bothost.pyrus import reply_values as values
+from bothost.pyrus.parts import Person
+from bothost.units import nearest
+
+if TYPE_CHECKING:
+    from bothost.pyrus.events import Task
+    from bothost.pyrus.reply_values import Convert
+
+NOTHING = b"{}"
+"""The body that writes no comment."""
+
+Choice = Literal["approved", "rejected", "revoked", "acknowledged"]
+PersonLike: TypeAlias = int | str | Person | Mapping[str, Any]
+"""A person by id, by e-mail, a Person of the task, or Pyrus's `{id}` or `{email}`."""
+Answer: TypeAlias = "Reply | Mapping[str, Any] | str | None"
+
+
+class _Said(msgspec.Struct, frozen=True):
+    text: str | None = None
+
+
+class Reply(_Said, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
+    """A comment, with every key of Pyrus's request; None leaves a key out. Wrong values raise ReplyError when it is made."""
+
+    formatted_text: str | None = None
+    """HTML; not together with `text`."""
+    subject: str | None = None
+    approval_choice: Choice | None = None
+    approval_steps: Sequence[int] | None = None
+    action: Literal["finished", "reopened"] | None = None
+    reassign_to: PersonLike | None = None
+    attachments: Sequence[Any] | None = None
+    """Uploads, files of the task, or Pyrus's own `{guid}`, `{attachment_id}`, `{url, name}`."""
+    field_updates: (
+        Mapping[str, Any] | Mapping[int, Any] | Mapping[str | int, Any] | Sequence[Mapping[str, Any]] | None
+    ) = None
+    """Values by name, code or id of the field, None to clear it; or a list as Pyrus has it."""
+    approvals_added: Mapping[int, Sequence[PersonLike]] | Sequence[Any] | None = None
+    """Persons by step, or lists by position as Pyrus has them."""
+    approvals_removed: Mapping[int, Sequence[PersonLike]] | Sequence[Any] | None = None
+    approvals_rerequested: Mapping[int, Sequence[PersonLike]] | Sequence[Any] | None = None
+    subscribers_added: Sequence[PersonLike] | None = None
+    subscribers_removed: Sequence[PersonLike] | None = None
+    subscribers_rerequested: Sequence[PersonLike] | None = None
+    participants_added: Sequence[PersonLike] | None = None
+    participants_removed: Sequence[PersonLike] | None = None
+    due_date: date | str | None = None
+    due: datetime | str | None = None
+    duration: int | timedelta | None = None
+    """Minutes; goes with `due`."""
+    cancel_due: bool | None = None
+    scheduled_date: date | str | None = None
+    scheduled_datetime_utc: datetime | str | None = None
+    cancel_schedule: bool | None = None
+    added_list_ids: Sequence[int] | None = None
+    removed_list_ids: Sequence[int] | None = None
+    channel: Mapping[str, Any] | None = None
+    """Sends the comment to the outside: `{"type": …, "to": …}`."""
+    spent_minutes: int | timedelta | None = None
+    skip_satisfaction: bool | None = None
+    skip_notification: bool | None = None
+    skip_auto_reopen: bool | None = None
+    edit_comment_id: int | None = None
+    comment_as_roles: Sequence[Any] | None = None
+    reply_note_id: int | None = None
+
+    def __post_init__(self) -> None:
+        _together(_converted(_given(self), None, resolving=False))
+
+    @classmethod
+    def approve(cls, text: str | None = None, **keys: Any) -> Self:
+        """A comment that approves the step."""
+        return cls(text, approval_choice="approved", **keys)
+
+    @classmethod
+    def reject(cls, text: str | None = None, **keys: Any) -> Self:
+        """A comment that rejects the step."""
+        return cls(text, approval_choice="rejected", **keys)
+
+
+_people = values.listed(values.person, "persons")
+_numbers = values.listed(values.whole, "ids")
+
+_KEYS: dict[str, "Convert"] = {
+    "text": values.text,
+    "formatted_text": values.text,
+    "subject": values.text,
+    "approval_choice": values.one_of("approved", "rejected", "revoked", "acknowledged"),
+    "approval_steps": values.listed(values.whole, "steps"),
+    "action": values.one_of("finished", "reopened"),
+    "reassign_to": values.person,
+    "attachments": values.listed(values.attachment, "Uploads, files or dicts"),
+    "approvals_added": values.by_step,
+    "approvals_removed": values.by_step,
+    "approvals_rerequested": values.by_step,
+    "subscribers_added": _people,
+    "subscribers_removed": _people,
+    "subscribers_rerequested": _people,
+    "participants_added": _people,
+    "participants_removed": _people,
+    "due_date": values.day,
+    "due": values.instant,
+    "duration": values.minutes,
+    "cancel_due": values.truth,
+    "scheduled_date": values.day,
+    "scheduled_datetime_utc": values.instant,
+    "cancel_schedule": values.truth,
+    "added_list_ids": _numbers,
+    "removed_list_ids": _numbers,
+    "channel": values.some_object,
+    "spent_minutes": values.minutes,
+    "skip_satisfaction": values.truth,
+    "skip_notification": values.truth,
+    "skip_auto_reopen": values.truth,
+    "edit_comment_id": values.whole,
+    "comment_as_roles": values.listed(values.plain, "roles"),
+    "reply_note_id": values.whole,
+}
+OFFICIAL = frozenset(Reply.__struct_fields__)
+"""Every key of the comment request."""
+
+_TEXTS = ("text", "formatted_text", "subject")
+_WEIGHTLESS = frozenset(
+    {"skip_satisfaction", "skip_notification", "skip_auto_reopen", "channel", "approval_steps", "comment_as_roles"}
+)
+"""Keys that change nothing by themselves: a reply of these only would write an empty comment."""
+_EXCLUSIVE = (
+    ("text", "formatted_text"),
+    ("due_date", "due"),
+    ("scheduled_date", "scheduled_datetime_utc"),
+)
+"""Pyrus refuses these together (protocol §4.2)."""
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+def encode(answer: Any, task: "Task | None" = None) -> bytes:
+    """A handler's answer as the body of the response; `b"{}"` where it would only write an empty comment.
+
+    `field_updates` by name are looked for in `task`. Raises ReplyError, which names the key and what would be right.
+    """
+    if answer is None:
+        return NOTHING
+    request = _converted(_given(answer), task, resolving=True)
+    _together(request)
+    for key in ("text", "formatted_text"):
+        if key in request and _is_blank(request[key]):
+            del request[key]
+    return _encoder.encode(request) if any(_says(key, value) for key, value in request.items()) else NOTHING
+
+
+def encode_comment(answer: Any, task: "Task | None" = None) -> bytes:
+    """As `encode`, for a comment that is written on purpose: one that says nothing is a ReplyError."""
+    body = encode(answer, task)
+    if body == NOTHING:
+        raise ReplyError("the comment says nothing and changes nothing; give it a text or another key")
+    return body
+
+
+def encode_json(value: Any) -> bytes:
+    """Any request's body, with the same conversions of values. Raises ReplyError."""
+    return _encoder.encode(values.plain(value, "body"))
+
+
+def needs_task(answer: Any) -> bool:
+    """Whether it names fields, so that their task has to be known to write it."""
+    updates = answer.field_updates if isinstance(answer, Reply) else None
+    if isinstance(answer, Mapping):
+        updates = answer.get("field_updates")
+    return isinstance(updates, Mapping) and bool(updates)
+
+
+def warnings(answer: Any) -> tuple[str, ...]:
+    """One line for each key of a dict that is none of Pyrus's; such keys are sent as they are."""
+    if not isinstance(answer, Mapping):
+        return ()
+    return tuple(
+        f"the reply's key {key!r} is none of Pyrus's{nearest(key, OFFICIAL)}; it is sent as it is"
+        for key in answer
+        if isinstance(key, str) and key not in OFFICIAL
+    )
+
+
+def _given(answer: Any) -> Mapping[str, Any]:
+    if isinstance(answer, Reply):
+        return {key: value for key in answer.__struct_fields__ if (value := getattr(answer, key)) is not None}
+    if isinstance(answer, str):
+        return {"text": answer}
+    if not isinstance(answer, Mapping):
+        raise ReplyError(f"a handler returns a Reply, a dict, a text or None, not {_named(answer)}")
+    for key in answer:
+        if not isinstance(key, str):
+            raise ReplyError(f"the reply's key {key!r} is no text; keys are those of Pyrus's comment request")
+    return {key: value for key, value in answer.items() if value is not None or key not in OFFICIAL}
+
+
+def _named(answer: Any) -> str:
+    return "True or False" if isinstance(answer, bool) else f"a value of type {type(answer).__name__}"
+
+
+def _converted(given: Mapping[str, Any], task: "Task | None", *, resolving: bool) -> dict[str, Any]:
+    request: dict[str, Any] = {}
+    for key, value in given.items():
+        if key != "field_updates":
+            request[key] = _KEYS.get(key, values.plain)(value, key)
+        elif resolving:
+            request[key] = reply_fields.resolve(value, task, key)
+        else:
+            reply_fields.check(value, key)
+    return request
+
+
+def _together(request: Mapping[str, Any]) -> None:
+    for one, other in _EXCLUSIVE:
+        if one in request and other in request and not (_is_blank(request[one]) or _is_blank(request[other])):
+            raise ReplyError(f"{one} and {other} do not go together: Pyrus refuses the comment; give one of them")
+
+
+def _is_blank(value: Any) -> bool:
+    return isinstance(value, str) and not value.strip()
+
+
+def _says(key: str, value: Any) -> bool:
+    """Whether this key makes the comment more than an empty one."""
+    if key in _WEIGHTLESS:
+        return False
+    if key in _TEXTS:
+        return not _is_blank(value)
+    if key in ("cancel_due", "cancel_schedule"):
+        return value is not False
+    return not _is_hollow(value)
+
+
+def _is_hollow(value: Any) -> bool:
+    return isinstance(value, list) and all(_is_hollow(item) for item in value)

@@ -1,0 +1,227 @@
+"""One call of a plugin's code, on the loop or in a thread, given up when its time is over."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from bothost.frames import is_known, place_of_thread
+
+if TYPE_CHECKING:
+    import contextvars
+    from collections.abc import Callable
+
+log = logging.getLogger("bothost.run")
+
+GRACE_S = 2.0
+"""How long a cancelled async handler may clean up before it counts as one that does not end."""
+
+Outcome = tuple[Any, BaseException | None]
+"""What the plugin returned, or what it raised."""
+
+
+class TimeUp(Exception):
+    """A call did not end in time; `lives`: it runs on, for it cannot be stopped. The text says where it stood."""
+
+    def __init__(self, place: str, *, lives: bool) -> None:
+        super().__init__(place)
+        self.lives = lives
+
+
+class Overdue(Protocol):
+    """A call past its time that has not ended."""
+
+    def place(self) -> str:
+        """Where it stands now: `file:line in function`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What to call and for how long. `ended` is called once, on the loop, when the call has really ended; `time_up` when
+    nobody waits for it any more although it lives; `overdue` holds it from then until its end."""
+
+    bot: str
+    begin: Callable[[], Any]
+    context: contextvars.Context
+    limit_s: float
+    ended: Callable[[], None]
+    time_up: Callable[[], None]
+    overdue: set[Overdue]
+
+
+async def on_loop(work: Work, begin: Callable[[], Any], limit_s: float) -> Outcome:
+    """In a task of its own, for a handler that swallows its cancellation must not keep the run from ending.
+
+    Raises TimeUp, and CancelledError: the handler is then cancelled.
+    """
+    call = _TaskCall(work, begin)
+    timer = call.loop.call_later(limit_s, call.expire)
+    try:
+        await call.waiter
+    except asyncio.CancelledError:
+        call.task.cancel()
+        raise
+    finally:
+        timer.cancel()
+        if call.grace is not None:
+            call.grace.cancel()
+    if call.late:
+        if not call.task.done():
+            work.overdue.add(call)
+            work.time_up()
+        raise TimeUp(call.stood, lives=not call.task.done())
+    return (None, asyncio.CancelledError()) if call.task.cancelled() else call.task.result()
+
+
+async def in_thread(work: Work, submit: Callable[[Callable[[], None]], None]) -> Outcome:
+    """In a thread; an awaitable that comes back is awaited on the loop, within the same limit.
+
+    `submit` is given what the thread has to run. Raises TimeUp; and CancelledError: what the thread returns is then dropped.
+    """
+    call = _ThreadCall(work)
+    until = call.loop.time() + work.limit_s
+    timer = call.loop.call_later(work.limit_s, call.expire)
+    submit(call.run)
+    try:
+        outcome = await call.waiter
+    except asyncio.CancelledError:
+        call.abandon()
+        raise
+    finally:
+        timer.cancel()
+    if outcome is None:
+        if not call.gone:
+            work.overdue.add(call)
+            work.time_up()
+        raise TimeUp(call.place(), lives=not call.gone)
+    answer, error = outcome
+    if error is None and inspect.isawaitable(answer):
+        return await on_loop(work, lambda: answer, max(0.0, until - call.loop.time()))
+    work.ended()
+    return outcome
+
+
+class _TaskCall:
+    """A call on the loop. `waiter` ends with the task, or when it has not ended a while after its cancellation."""
+
+    __slots__ = ("_work", "grace", "late", "loop", "stood", "task", "waiter")
+
+    def __init__(self, work: Work, begin: Callable[[], Any]) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.waiter: asyncio.Future[None] = self.loop.create_future()
+        self.grace: asyncio.TimerHandle | None = None
+        self.late = False
+        self.stood = ""
+        self._work = work
+        self.task = self.loop.create_task(_await(begin), context=work.context)
+        self.task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[Outcome]) -> None:
+        _end(self._work, self, None if task.cancelled() else task.result()[1])
+        self._wake()
+
+    def _wake(self) -> None:
+        if not self.waiter.done():
+            self.waiter.set_result(None)
+
+    def expire(self) -> None:
+        """The time is up: cancel, and wait a little for the handler to clean up."""
+        self.late = True
+        self.stood = self.place()
+        self.task.cancel()
+        self.grace = self.loop.call_later(GRACE_S, self._wake)
+
+    def place(self) -> str:
+        """See `Overdue.place`."""
+        place = ""
+        awaited: Any = self.task.get_coro()
+        while awaited is not None:
+            frame = getattr(awaited, "cr_frame", None)
+            if frame is not None and not is_known(frame.f_code.co_filename):
+                place = f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}"
+            awaited = getattr(awaited, "cr_await", None)
+        return place or "no code of the plugin"
+
+
+class _ThreadCall:
+    """A call in a thread. `waiter` gets what came of it, or None when its time was up first."""
+
+    __slots__ = ("_dropped", "_returned", "_thread", "_work", "gone", "loop", "waiter")
+
+    def __init__(self, work: Work) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.waiter: asyncio.Future[Outcome | None] = self.loop.create_future()
+        self.gone = False
+        self._work = work
+        self._returned: Outcome | None = None
+        self._dropped = False
+        self._thread = 0
+
+    def run(self) -> None:
+        """In the thread: call, and hand the outcome to the loop."""
+        self._thread = threading.get_ident()
+        work = self._work
+        outcome: Outcome = (None, None) if self._dropped else work.context.run(_call, work.begin)
+        self._thread = 0
+        try:
+            self.loop.call_soon_threadsafe(self._back, outcome)
+        except RuntimeError:  # the loop is closed: the host is going, nobody waits any more
+            return
+
+    def _back(self, outcome: Outcome) -> None:
+        self.gone = True
+        if self.waiter.done():
+            self._drop(outcome)
+        else:
+            self._returned = outcome
+            self.waiter.set_result(outcome)
+
+    def _drop(self, outcome: Outcome) -> None:
+        if inspect.iscoroutine(outcome[0]):
+            outcome[0].close()
+        _end(self._work, self, outcome[1])
+
+    def expire(self) -> None:
+        """The time is up: nobody waits for it from now on, and if no thread has begun it, none will."""
+        self._dropped = True
+        if not self.waiter.done():
+            self.waiter.set_result(None)
+
+    def abandon(self) -> None:
+        """Nobody waits for it any more, also where it has just returned."""
+        self._dropped = True
+        if self._returned is not None:
+            self._drop(self._returned)
+
+    def place(self) -> str:
+        """See `Overdue.place`."""
+        return (place_of_thread(self._thread) if self._thread else "") or "no code of the plugin"
+
+
+def _end(work: Work, call: Overdue, error: BaseException | None) -> None:
+    if call in work.overdue:
+        work.overdue.discard(call)
+        how = f"with {type(error).__name__}" if error is not None else "and what it returned is not sent"
+        log.warning("[bot:%s] a call past its time has ended, %s", work.bot, how, extra={"bot": work.bot})
+    work.ended()
+
+
+def _call(begin: Callable[[], Any]) -> Outcome:
+    try:
+        return begin(), None
+    except BaseException as error:  # noqa: BLE001 - a plugin's code: not even SystemExit may end a thread of the host unseen
+        return None, error
+
+
+async def _await(begin: Callable[[], Any]) -> Outcome:
+    try:
+        answer = begin()
+        if inspect.isawaitable(answer):
+            answer = await answer
+    except BaseException as error:  # noqa: BLE001 - a plugin's code: SystemExit in a task would end the host's loop
+        return None, error
+    return answer, None

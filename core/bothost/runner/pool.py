@@ -1,0 +1,119 @@
+"""A bot's own threads: daemons, begun when there is work, gone again after a minute without.
+
+Not `ThreadPoolExecutor`: it joins its threads at exit, which outlasts any drain, and a shared pool makes quick bots wait
+for slow ones.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+THREAD_PREFIX = "bothost-bot-"
+"""Threads are named `bothost-bot-NAME-n`; the watchdog knows by that whose they are."""
+IDLE_S = 60.0
+
+
+class Pool:
+    """Runs work in at most `limit` threads; what is more waits. `work` must not raise."""
+
+    def __init__(self, bot: str, limit: int) -> None:
+        self._bot = bot
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._idle: list[_Worker] = []
+        self._backlog: deque[Callable[[], None]] = deque()
+        self._threads = 0
+        self._made = 0
+        self._closed = False
+
+    def submit(self, work: Callable[[], None]) -> None:
+        """Run it in a thread, the one that was at work last if any is free."""
+        with self._lock:
+            if self._idle:
+                self._idle.pop().wake(work)
+            elif self._threads < self._limit:
+                self._begin(work)
+            else:
+                self._backlog.append(work)
+
+    def close(self, last: Callable[[], None] | None = None) -> None:
+        """Let idle threads go, and each other one when its work ends; `last` runs in a thread beside those that still work."""
+        with self._lock:
+            self._closed = True
+            for worker in self._idle:
+                worker.wake(None)
+            self._idle.clear()
+            if last is not None:
+                self._begin(last)
+
+    @property
+    def threads(self) -> int:
+        """How many there are, at work or idle."""
+        return self._threads
+
+    def _begin(self, work: Callable[[], None]) -> None:
+        self._threads += 1
+        self._made += 1
+        worker = _Worker(self, work)
+        threading.Thread(target=worker.run, name=f"{THREAD_PREFIX}{self._bot}-{self._made}", daemon=True).start()
+
+    def next_of(self, worker: _Worker) -> Callable[[], None] | None:
+        """What a worker does after its work: more of it, or wait (None)."""
+        with self._lock:
+            if self._backlog:
+                return self._backlog.popleft()
+            if self._closed:
+                worker.wake(None)
+            else:
+                self._idle.append(worker)
+            return None
+
+    def retires(self, worker: _Worker) -> bool:
+        """Whether a worker that has waited long may end; not if it has just been given work."""
+        with self._lock:
+            if worker in self._idle:
+                self._idle.remove(worker)
+                return True
+            return False
+
+    def ended(self) -> None:
+        """A thread is gone."""
+        with self._lock:
+            self._threads -= 1
+
+
+class _Worker:
+    """One thread's loop. `_awake` is a lock that is held while there is nothing to do: cheaper than an Event."""
+
+    __slots__ = ("_awake", "_pool", "_work")
+
+    def __init__(self, pool: Pool, work: Callable[[], None]) -> None:
+        self._pool = pool
+        self._work: Callable[[], None] | None = work
+        self._awake = threading.Lock()
+        self._awake.acquire()
+
+    def wake(self, work: Callable[[], None] | None) -> None:
+        """Give it work, or with None let it end; only while it is idle."""
+        self._work = work
+        self._awake.release()
+
+    def run(self) -> None:
+        """Work until nobody has any more."""
+        work = self._work
+        while work is not None:
+            work()
+            self._work = work = None  # not held while idle: it holds an event
+            work = self._pool.next_of(self) or self._wait()
+        self._pool.ended()
+
+    def _wait(self) -> Callable[[], None] | None:
+        # real time on purpose: when an idle thread ends is seen by nobody
+        if not self._awake.acquire(timeout=IDLE_S) and not self._pool.retires(self):
+            self._awake.acquire()
+        return self._work

@@ -1,0 +1,119 @@
+"""A plugin's settings: a typed class, filled from the bot's section of bots.ini."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
+
+import msgspec
+
+from bothost.errors import ConfigError, PluginError, Problem
+from bothost.settings.reading import Secret, Unsupported, read
+from bothost.units import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bothost.sources import Sources
+
+__all__ = ["Place", "Secret", "Settings", "fill"]
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
+class _SettingsMeta(msgspec.StructMeta):
+    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **config: Any) -> Any:
+        config = {"kw_only": True, "frozen": True, "forbid_unknown_fields": True, **config}
+        try:
+            return super().__new__(mcs, name, bases, namespace, **config)
+        except TypeError as error:
+            if "mutable" in str(error) or "default value" in str(error).lower():
+                raise TypeError(f"{name}: {error}; for a default use a tuple instead of a list") from error
+            raise
+
+
+class Settings(msgspec.Struct, metaclass=_SettingsMeta):
+    """Base of a plugin's settings. Each annotated name is a key of the bot's section; one without a default must be there.
+
+    Types: str, int, float, Decimal, bool, timedelta, time, date, Enum, Literal, list, tuple, set and dict of these,
+    `T | None`, Path, Secret, a type with a classmethod `parse(text)`; limits by `Annotated[…, msgspec.Meta(ge=…)]`.
+    """
+
+
+S = TypeVar("S", bound=Settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the texts stand, for messages; `plugin` is whose settings they are."""
+
+    plugin: str
+    section: str = ""
+    file: str = ""
+    lines: Mapping[str, int] = field(default_factory=dict)
+    line: int = 0
+
+    def problem(self, key: str, text: str) -> Problem:
+        """An error at a key, or where the key is missing at the section's head."""
+        return Problem(text, self.file, self.lines.get(key, self.line), self.section, key)
+
+
+def keys(cls: type[Settings]) -> tuple[str, ...]:
+    """The keys of the section that the class declares. Raises PluginError where its types cannot be read."""
+    return tuple(one.encode_name for one in _fields(cls))
+
+
+def fill(
+    cls: type[S], values: Mapping[str, object], place: Place, sources: Sources, host_keys: frozenset[str] = frozenset()
+) -> S:
+    """The settings of a section. Raises ConfigError with all that is wrong in it, and PluginError for the class itself.
+
+    `host_keys` are named as near matches too: a slip in a key of the host's lands among the plugin's settings.
+    """
+    known = {one.encode_name: one for one in _fields(cls)}
+    found: dict[str, Any] = {}
+    problems = []
+    for key, value in values.items():
+        if key not in known:
+            problems.append(place.problem(key, _unknown(key, place.plugin, [*known, *host_keys])))
+            continue
+        try:
+            found[known[key].name] = read(value, known[key].type, sources)
+        except Unsupported as error:
+            raise PluginError(f"the plugin {place.plugin!r}: setting {key!r}: {error}") from None
+        except ValueError as error:
+            problems.append(place.problem(key, str(error)))
+    problems += [
+        place.problem(key, f"is missing: the plugin {place.plugin!r} needs this setting")
+        for key, one in known.items()
+        if one.required and key not in values
+    ]
+    if problems:
+        raise ConfigError(tuple(problems))
+    return _made(cls, found, place)
+
+
+def no_settings(values: Mapping[str, object], place: Place, host_keys: frozenset[str] = frozenset()) -> None:
+    """For a plugin that has none. Raises ConfigError where its section holds any."""
+    if values:
+        raise ConfigError(tuple(place.problem(key, _unknown(key, place.plugin, host_keys)) for key in values))
+
+
+def _unknown(key: str, plugin: str, known: Any) -> str:
+    return f"no such key, and no setting of the plugin {plugin!r}{nearest(key, known)}"
+
+
+def _fields(cls: type[Settings]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    try:
+        return msgspec.structs.fields(cls)
+    except (NameError, TypeError) as error:
+        raise PluginError(
+            f"the types of {cls.__module__}.{cls.__qualname__} cannot be read: {error}; "
+            "they must be importable when the plugin runs, not only for the type checker"
+        ) from error
+
+
+def _made(cls: type[S], found: dict[str, Any], place: Place) -> S:
+    try:
+        return cls(**found)
+    except (ValueError, TypeError) as error:  # what the class's own __post_init__ finds wrong
+        raise ConfigError((place.problem("", str(error)),)) from error
