@@ -20,8 +20,13 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
+from bothost.errors import StoreError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from bothost.clock import Clock
 
 State = Literal["ready", "running", "answered", "failed", "cancelled"]
 Door = Literal["response", "api"]
@@ -79,6 +84,8 @@ class Entry(msgspec.Struct, kw_only=True):
     """How long the last run took, in milliseconds."""
     created: float = 0.0
     updated: float = 0.0
+    limit_s: float = 0.0
+    """Seconds from its claim for which its owner's heartbeat keeps it at most: its `timeout` and a minute; 0: no end."""
 
 
 class Filter(msgspec.Struct, kw_only=True, frozen=True):
@@ -112,6 +119,13 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     sweep_s: float = 2.0
     quiet_s: float = 240.0
     commit_s: float = 5.0
+    """How long a write or a look may take before it counts as away."""
+    linger_s: float = 0.01
+    """How long notes are gathered before they are written together. 0: at once, and virtual time stands still until then."""
+    dead_pause_s: float = 5.0
+    """How long a new owner lets a POST rest that a dead owner had begun …"""
+    lost_pause_s: float = 30.0
+    """… or one that only lost its lease, for its request may still be on its way."""
 
 
 class Store(Protocol):
@@ -155,8 +169,11 @@ class Store(Protocol):
     async def save(self, entry: Entry, body: bytes | None = None, *, door: Door | None = None) -> bool:
         """As `note`, but done when durable; False where the fence, or `door` (the row's present door), refuses. Raises StoreAway."""
 
-    async def acknowledge(self, key: str, *, seen: int, seen_at: float) -> Entry | None:
-        """Set the door of somebody else's waiting or running entry to api, durably. None: it is in another state by now."""
+    async def acknowledge(self, key: str, *, seen: int, seen_at: float, body: bytes | None = None) -> Entry | None:
+        """Set the door of somebody else's running entry to api, durably; `body` for a row that has none (`keep = 0`).
+
+        The row as it stands then, also where its door was api already (running, parked). None: it is in another state by now.
+        """
 
     async def find(self, key: str) -> Entry | None:
         """The row of a key, or None."""
@@ -234,3 +251,23 @@ class Store(Protocol):
 
     async def gate_reset(self, name: str, tokens: float) -> None:
         """Correct a gate by what the X-RateLimit headers say is left."""
+
+
+def open_store(
+    journal: str,
+    folder: Path,
+    clock: Clock,
+    *,
+    claims_first: bool,
+    timing: Timing | None = None,
+    readonly: bool = False,
+) -> Store:
+    """The store of a `journal` setting: a `postgresql://` URL, or empty for the embedded one in `folder`. Not open yet.
+
+    PostgreSQL always claims first. `readonly`: a visitor beside a running host, such as the command line.
+    """
+    if journal.startswith(("postgresql://", "postgres://")):
+        raise StoreError("PostgreSQL is not there yet")
+    from bothost.store.sqlite import SqliteStore
+
+    return SqliteStore(folder, clock, claims_first=claims_first, timing=timing, readonly=readonly)

@@ -1,0 +1,193 @@
+"""What the embedded journal's writer does in its transactions besides jobs: notes, bodies, the owner's lease."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+from bothost.store import owners, rounds, statements
+from bothost.store.bodies import SMALL_BYTES, Bodies, place_of
+from bothost.store.database import savepoint
+from bothost.store.rows import FIELDS, values_of
+from bothost.store.statements import Moment
+from bothost.store.transitions import KEEP_S
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from bothost.clock import Clock
+    from bothost.store import Door, Entry, Reaped, Timing
+    from bothost.store.database import Database
+    from bothost.store.writer import Note
+
+log = logging.getLogger("bothost.journal")
+
+_STATE = FIELDS.index("state")
+_LIMIT = FIELDS.index("limit_s")
+
+
+class SqliteBook:
+    """See `writer.Book`. `lease_end`, `cancelled` and `lost` are read, and `held` is written, on the loop's thread."""
+
+    def __init__(self, folder: Path, owner: str, clock: Clock, timing: Timing, *, owns: bool) -> None:
+        self.bodies = Bodies(folder, owner)
+        self.lease_end = 0.0
+        self.cancelled: frozenset[str] = frozenset()
+        self.lost: frozenset[str] = frozenset()
+        self.held: dict[str, int] = {}
+        self.committed_at = 0.0
+        """When the last transaction was durable, by the boot clock."""
+        self._folder = folder
+        self._owner = owner
+        self._clock = clock
+        self._timing = timing
+        self._owns = owns
+        self._boot_id = owners.boot_id()
+        self._lock = owners.OwnerLock(folder, owner)
+        self._trouble_until = 0.0
+
+    def begin(self, database: Database) -> None:
+        """Take the owner's lock, then the first lease: whoever reads the lease finds the lock."""
+        if self._owns:
+            self._lock.take()
+            began = self._clock.boot()
+            with database.transaction() as connection:
+                self.beat(connection)
+            self.committed(began, beat=True)
+
+    def end(self, database: Database) -> None:
+        """Give back lease and lock."""
+        if self._owns and database.is_open:
+            try:
+                with database.transaction() as connection:
+                    connection.execute("delete from owner where id = ?", (self._owner,))
+            except (sqlite3.Error, OSError) as error:
+                log.warning("the journal's owner could not sign off: %s", error)
+        self.bodies.close()
+        self._lock.give_back()
+        self.lease_end = 0.0
+
+    def write_notes(self, connection: sqlite3.Connection, notes: dict[str, Note]) -> None:
+        """Write what ended before what runs: a turn is free before the next one takes it."""
+        boot = self._clock.boot()
+        ended: list[tuple[Any, ...]] = []
+        running: list[tuple[Any, ...]] = []
+        for note in notes.values():
+            (running if note[1][_STATE] == "running" else ended).append(self._row_of(connection, note, boot))
+        for rows in (ended, running):
+            try:
+                with savepoint(connection):
+                    statements.write_all(connection, rows)
+            except sqlite3.OperationalError:
+                raise
+            except sqlite3.Error:
+                self._write_singly(connection, rows)
+
+    def _write_singly(self, connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        for row in rows:
+            try:
+                statements.write(connection, row)
+            except sqlite3.OperationalError:
+                raise
+            except sqlite3.Error as error:
+                log.error("an entry that cannot be written is dropped: %s: %s", row[0], error)
+
+    def _row_of(self, connection: sqlite3.Connection, note: Note, boot: float) -> tuple[Any, ...]:
+        key, values, body = note
+        limit_s = values[_LIMIT]
+        until = boot + limit_s if limit_s and values[_STATE] == "running" else 0.0
+        return (*values, until, *self._place(connection, key, body))
+
+    def _place(self, connection: sqlite3.Connection, key: str, body: bytes | None) -> tuple[bytes | None, str | None]:
+        """A small body for the row, or the place where a large one was written; nothing where the row has one."""
+        if body is None or len(body) <= SMALL_BYTES:
+            return body, None
+        asked = "select 1 from delivery where id = ? and (body is not null or body_at is not null)"
+        if connection.execute(asked, (key,)).fetchone():
+            return None, None
+        return None, str(self.bodies.append(body))
+
+    def write_one(self, connection: sqlite3.Connection, entry: Entry, body: bytes | None, door: Door | None) -> bool:
+        """Write an entry and its body; False where fence or door refuses."""
+        row = self._row_of(connection, (entry.id, values_of(entry), body), self._clock.boot())
+        return statements.write(connection, row, door)
+
+    def add_body(self, connection: sqlite3.Connection, key: str, body: bytes | None) -> None:
+        """Give a row a body that has none."""
+        small, place = self._place(connection, key, body)
+        if small or place:
+            connection.execute(
+                "update delivery set body = ?, body_at = ? where id = ? and body is null and body_at is null",
+                (small, place, key),
+            )
+
+    def beat(self, connection: sqlite3.Connection) -> None:
+        """See `writer.Book.beat`."""
+        if not self._owns:
+            return
+        lease_end = self._clock.boot() + self._timing.lease_s
+        held = dict(self.held)
+        running, cancelled = rounds.beat(connection, self._boot_id, lease_end, self._owner)
+        self.cancelled = frozenset(cancelled)
+        self.lost = frozenset(key for key, fence in held.items() if running.get(key) != fence)
+
+    def gone(self, connection: sqlite3.Connection) -> dict[str, bool]:
+        """Owners that are dead (True) or lost their lease (False)."""
+        return rounds.gone_owners(
+            connection, self._moment(), self._boot_id, lambda owner: owners.is_dead(self._folder, owner)
+        )
+
+    def reap(self, connection: sqlite3.Connection, gone: Mapping[str, bool]) -> list[Reaped]:
+        """Free what gone owners hold. After a store error live hosts renew first: only the dead are reaped."""
+        calm = self._clock.boot() >= self._trouble_until
+        found = rounds.reap(connection, gone, self._moment(), self._timing, also_lost=calm)
+        for owner, dead in gone.items():
+            if dead:
+                owners.forget(self._folder, owner)
+        return found
+
+    def drop_content(
+        self, connection: sqlite3.Connection, bots: Sequence[str], keep: Mapping[str, float]
+    ) -> list[tuple[str, int, list[str]]]:
+        """A batch of each bot's bodies and answers that are too old: bot, rows, places to wipe."""
+        now = self._moment().now
+        return [(bot, *rounds.drop_content(connection, bot, now, keep.get(bot, KEEP_S))) for bot in bots]
+
+    def remove_unused(self, connection: sqlite3.Connection) -> int:
+        """Remove the files of large bodies in which there are none any more."""
+        used = rounds.used_segments(connection, self.bodies.names())
+        return self.bodies.remove_unused(used, lambda owner: owners.is_dead(self._folder, owner))
+
+    def body(self, connection: sqlite3.Connection, key: str) -> bytes | None:
+        """The stored body of a row."""
+        row = connection.execute("select body, body_at from delivery where id = ?", (key,)).fetchone()
+        small, place = row or (None, None)
+        return self.bodies.read(place_of(place)) if place else small
+
+    def sync(self) -> None:
+        """See `writer.Book.sync`."""
+        self.bodies.sync()
+
+    def begun(self) -> object:
+        """See `writer.Book.begun`."""
+        return self.bodies.mark()
+
+    def undo(self, mark: object) -> None:
+        """See `writer.Book.undo`."""
+        assert isinstance(mark, tuple)
+        self.bodies.rewind(mark)
+
+    def committed(self, began: float, *, beat: bool) -> None:
+        """See `writer.Book.committed`."""
+        self.committed_at = self._clock.boot()
+        if beat and self._owns:
+            self.lease_end = began + self._timing.lease_s
+
+    def failed(self) -> None:
+        """See `writer.Book.failed`."""
+        self._trouble_until = self._clock.boot() + self._timing.lease_s / 2
+
+    def _moment(self) -> Moment:
+        return Moment(self._owner, self._clock.now().timestamp(), self._clock.boot())

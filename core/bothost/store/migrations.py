@@ -1,0 +1,95 @@
+"""The journal's schema as named steps forward; the names of those that were applied are kept in the journal itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from bothost.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Dialect = Literal["sqlite", "postgres"]
+
+_WORDS: dict[Dialect, dict[str, str]] = {
+    "sqlite": {"REAL": "real", "INT": "integer", "BIG": "integer", "BYTES": "blob", "BOOL": "integer", "NO": "0"},
+    "postgres": {
+        "REAL": "double precision", "INT": "integer", "BIG": "bigint", "BYTES": "bytea", "BOOL": "boolean", "NO": "false",
+    },
+}  # fmt: skip
+
+PARKED = "state = 'ready' and door = 'api' and answer is null"
+POSTING = "state = 'ready' and door = 'api' and answer is not null"
+ON_ITS_WAY = "state in ('ready', 'running') and door = 'api' and answer is not null"
+HOLDS_TURN = "state = 'running' and (answer is null or tries = 0)"
+"""A turn ends when the run has ended and, for a late one, its first POST was tried."""
+KEPT = "state not in ('ready', 'running') and (body is not null or body_at is not null or answer is not null)"
+"""Ended entries of which something is left that `keep` is about."""
+QUIET: dict[Dialect, str] = {
+    "sqlite": "door = 'response' and (state = 'ready' or (state = 'answered' and delivered = 0))",
+    "postgres": "door = 'response' and (state = 'ready' or (state = 'answered' and not delivered))",
+}
+"""What Pyrus did not come back to, by dialect: held, or answered to nobody."""
+
+_DELIVERY = """
+create table delivery (
+    id text primary key not null, bot text not null, kind text not null, state text not null, door text not null,
+    task {BIG} not null, turn text, comment {BIG} not null, step {INT} not null, due {REAL} not null,
+    fence {BIG} not null, owner text not null, tries {INT} not null, seen {INT} not null, seen_at {REAL} not null,
+    runs {INT} not null, deaths {INT} not null, rerun text not null, cancel {BOOL} not null, delivered {BOOL} not null,
+    status {INT} not null, answer {BYTES}, failed {BOOL} not null, error text not null, post_begun {REAL} not null,
+    posted {BIG} not null, version text not null, trace text not null, ms {REAL} not null, created {REAL} not null,
+    updated {REAL} not null, limit_s {REAL} not null,
+    until {REAL} not null, body {BYTES}, body_at text
+)
+"""
+
+
+def _indexes(dialect: Dialect) -> tuple[str, ...]:
+    return (
+        "create index d_created on delivery (created, id)",
+        "create index d_bot on delivery (bot, created)",
+        "create index d_open on delivery (state, created, bot) where state <> 'answered'",
+        f"create unique index d_turn on delivery (bot, turn) where {HOLDS_TURN}",
+        "create index d_running on delivery (owner) where state = 'running'",
+        f"create index d_ready on delivery (bot, due) where {PARKED}",
+        f"create index d_line on delivery (bot, turn, created) where {PARKED}",
+        f"create index d_post on delivery (due) where {POSTING}",
+        f"create index d_posts on delivery (bot, task, created) where {ON_ITS_WAY}",
+        f"create index d_kept on delivery (bot, created) where {KEPT}",
+        "create index d_bodies on delivery (body_at) where body_at is not null",
+        f"create index d_quiet on delivery (due) where {QUIET[dialect]}",
+    )
+
+
+_OWNER = "create table owner (id text primary key not null, boot text not null, lease {REAL} not null)"
+_CONTROL = "create table control (name text primary key not null, value text not null)"
+_GATE = "create table gate (name text primary key not null, tokens {REAL} not null, at {REAL} not null)"
+
+
+def steps(dialect: Dialect) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """All steps in order: name and statements. A step that was released is never changed; a change is a new one."""
+    words = _WORDS[dialect]
+    delivery = _DELIVERY.format(**words)
+    if dialect == "postgres":
+        delivery = delivery.rstrip() + " with (fillfactor = 70)"
+    return (
+        ("0001 deliveries", (delivery, *_indexes(dialect))),
+        ("0002 owners, controls and gates", (_OWNER.format(**words), _CONTROL, _GATE.format(**words))),
+    )
+
+
+APPLIED = "create table if not exists migration (name text primary key not null, applied text not null)"
+"""Holds the names of the applied steps."""
+
+
+def missing(dialect: Dialect, applied: Iterable[str]) -> list[tuple[str, tuple[str, ...]]]:
+    """The steps that a journal still needs. Raises StoreError where it has steps that this version does not know."""
+    known = steps(dialect)
+    have = set(applied)
+    unknown = sorted(have - {name for name, _ in known})
+    if unknown:
+        raise StoreError(
+            f"the journal was written by a newer bothost (step {unknown[-1]!r}); install that version or newer"
+        )
+    return [step for step in known if step[0] not in have]

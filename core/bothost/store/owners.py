@@ -1,0 +1,92 @@
+"""Who is alive on this machine: a file per owner, locked with `flock` as long as its process lives."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import secrets
+import socket
+from pathlib import Path
+
+FOLDER = "owners"
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_hooked: set[Path] = set()
+"""Folders whose files a forked child must let go. A hook of `os.register_at_fork` cannot be removed, so there is one for all."""
+
+
+def new_owner() -> str:
+    """A name that no other process had or will have: host:pid:random."""
+    host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())[:40]
+    return f"{host}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+def boot_id() -> str:
+    """Tells one boot of this machine from another: leases by the boot clock mean nothing after a reboot."""
+    try:
+        return _BOOT_ID.read_text("ascii").strip()
+    except OSError:
+        return "unknown"
+
+
+class OwnerLock:
+    """This process's mark of life. Take it after exec: a forked child would keep it locked after its parent's death."""
+
+    def __init__(self, folder: Path, owner: str) -> None:
+        self.path = folder / FOLDER / owner
+        self._file = -1
+
+    def take(self) -> None:
+        """Make the file and lock it. Raises OSError."""
+        self.path.parent.mkdir(mode=0o700, exist_ok=True)
+        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def give_back(self) -> None:
+        """Unlock and remove the file."""
+        if self._file >= 0:
+            self.path.unlink(missing_ok=True)
+            os.close(self._file)
+            self._file = -1
+
+
+def is_dead(folder: Path, owner: str) -> bool:
+    """Whether the process of this owner is known to be gone: its file is missing, or nobody holds its lock."""
+    try:
+        file = os.open(folder / FOLDER / owner, os.O_RDWR)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(file)
+    return True
+
+
+def forget(folder: Path, owner: str) -> None:
+    """Remove the file of a dead owner."""
+    (folder / FOLDER / owner).unlink(missing_ok=True)
+
+
+def let_go_in_children(folder: Path) -> None:
+    """From now on a forked child of this process lets go of the files below this folder at once.
+
+    Their numbers stay taken, by /dev/null, for libraries in the child still believe that they own them.
+    """
+    if not _hooked:
+        os.register_at_fork(after_in_child=_let_go)
+    _hooked.add(folder.resolve())
+
+
+def _let_go() -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    for name in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ():
+        try:
+            target = os.readlink(f"/proc/self/fd/{name}")
+        except OSError:
+            continue
+        if any(parent in _hooked for parent in Path(target.removesuffix(" (deleted)")).parents):
+            os.dup2(null, int(name), inheritable=False)
+    os.close(null)

@@ -1,0 +1,194 @@
+"""The embedded journal's questions: on read-only connections, beside the writer."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bothost.store.database import connect_to_read
+from bothost.store.migrations import KEPT, PARKED, POSTING
+from bothost.store.rows import COLUMNS, INDEXED_STATES, condition_of, entries_of, task_range
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import TypeVar
+
+    from bothost.store import Entry, Filter, State
+
+    T = TypeVar("T")
+
+MOST_WAITING = 1000
+"""A bot's waiting entries are counted up to this."""
+_SELECT = f"select {COLUMNS} from delivery"
+_HOUR_S = 3600.0
+
+
+def bots_in(index: str, condition: str = "true", also: str = "") -> str:
+    """Each bot of an index once, by one step in the index a bot; `also` are further columns."""
+    return f"""
+with recursive b(bot) as (
+    select min(bot) from delivery indexed by {index} where {condition}
+    union all
+    select (select min(bot) from delivery indexed by {index} where bot > b.bot and {condition}) from b where b.bot is not null
+)
+select bot{also} from b where bot is not null
+"""
+
+
+BOTS = bots_in("d_bot")
+BOTS_PARKED = bots_in("d_ready", PARKED)
+BOTS_KEPT = bots_in("d_kept", KEPT)
+_WAITING = bots_in(
+    "d_ready",
+    PARKED,
+    ", (select count(*) from (select 1 from delivery d indexed by d_ready "
+    f"where d.bot = b.bot and d.{PARKED} and d.due <= ?1 limit {MOST_WAITING}))",
+)
+_POSTS_WAITING = f"""
+select bot, count(*) from (select bot from delivery indexed by d_post where {POSTING} and due <= ?1
+limit {MOST_WAITING}) group by bot
+"""
+
+
+class Readers:
+    """Read-only connections, one for each thread that asks; made at need, closed together."""
+
+    def __init__(self, path: Path, busy_s: float) -> None:
+        self._path = path
+        self._busy_s = busy_s
+        self._local = threading.local()
+        self._all: list[sqlite3.Connection] = []
+
+    def ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """Answer a question on this thread's connection. Raises sqlite3.Error."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = connect_to_read(self._path, self._busy_s)
+            self._all.append(connection)
+            self._local.connection = connection
+        try:
+            return question(connection)
+        except sqlite3.Error:
+            self._local.connection = None
+            self._all.remove(connection)
+            connection.close()
+            raise
+
+    def close(self) -> None:
+        """Close all; nobody asks any more."""
+        while self._all:
+            self._all.pop().close()
+
+
+def latest(connection: sqlite3.Connection, key: str) -> Entry | None:
+    """The newest row of an event key: the one with the highest `~n`."""
+    rows = connection.execute(
+        f"{_SELECT} where id = ?1 or (id >= ?1 || '~' and id < ?1 || char(127)) order by length(id) desc, id desc limit 1",
+        (key,),
+    ).fetchall()
+    return entries_of(rows)[0] if rows else None
+
+
+def waiting(connection: sqlite3.Connection, now: float) -> dict[str, int]:
+    """What is due, by bot; counted up to `MOST_WAITING`."""
+    counts: dict[str, int] = {}
+    for asked in (_WAITING, _POSTS_WAITING):
+        for bot, count in connection.execute(asked, (now,)):
+            if count:
+                counts[bot] = counts.get(bot, 0) + count
+    return counts
+
+
+def recent(connection: sqlite3.Connection, since: float) -> list[Entry]:
+    """What was delivered or changed since then, of what came within the hour before it, and all that is open."""
+    lately = f"{_SELECT} indexed by d_created where created >= ? and (seen_at >= ? or updated >= ?)"
+    entries = {entry.id: entry for entry in entries_of(connection.execute(lately, (since - _HOUR_S, since, since)))}
+    for state in ("ready", "running"):
+        still = f"{_SELECT} indexed by d_open where state <> 'answered' and state = '{state}'"
+        entries.update((entry.id, entry) for entry in entries_of(connection.execute(still)))
+    return sorted(entries.values(), key=lambda entry: (entry.created, entry.id))
+
+
+def highest(connection: sqlite3.Connection) -> dict[str, int]:
+    """The highest comment id of each bot: reads all rows, once, at start."""
+    return dict(connection.execute("select bot, max(comment) from delivery group by bot"))
+
+
+def last_step(connection: sqlite3.Connection, bot: str, task: int) -> int | None:
+    """The step of the newest event that the bot ran for this task."""
+    row = connection.execute(
+        "select step from delivery where id >= ? and id < ? and kind <> 'timer' and (runs > 0 or state = 'running') "
+        "order by created desc, id desc limit 1",
+        task_range(bot, task),
+    ).fetchone()
+    return int(row[0]) if row else None
+
+
+def listed(connection: sqlite3.Connection, want: Filter) -> list[Entry]:
+    """Newest first, what the operator asks for."""
+    if want.states and INDEXED_STATES.issuperset(want.states) and not (want.task and want.bot):
+        return _listed_by_state(connection, want)
+    if want.task and want.bot is None:
+        return _listed_by_task(connection, want, want.task)
+    where = condition_of(want, lambda _n: "?")
+    ranged = (want.task and want.bot is not None) or want.kind == "timer"
+    index = "" if ranged else " indexed by d_bot" if want.bot is not None else " indexed by d_created"
+    return _select(connection, f"{_SELECT}{index} where {where}", where.values, want.limit)
+
+
+def _listed_by_state(connection: sqlite3.Connection, want: Filter) -> list[Entry]:
+    parts: list[str] = []
+    values: list[Any] = []
+    for state in dict.fromkeys(want.states):
+        where = condition_of(_of_state(want, state), lambda _n: "?")
+        # `<> 'answered'` tells the planner that the partial index holds all of them.
+        part = (
+            f"{_SELECT} indexed by d_open where state <> 'answered' and {where} order by created desc, id desc limit ?"
+        )
+        parts.append(f"select * from ({part})")
+        values += [*where.values, want.limit]
+    return _select(connection, " union all ".join(parts), values, want.limit)
+
+
+def _of_state(want: Filter, state: State) -> Filter:
+    return msgspec.structs.replace(want, states=(state,))
+
+
+def _listed_by_task(connection: sqlite3.Connection, want: Filter, task: int) -> list[Entry]:
+    where = condition_of(want, lambda _n: "?")
+    bots = [bot for (bot,) in connection.execute(BOTS)]
+    found: list[Entry] = []
+    for bot in bots:
+        asked = f"{_SELECT} where id >= ? and id < ? and {where}"
+        found += _select(connection, asked, [*task_range(bot, task), *where.values], want.limit)
+    found.sort(key=lambda entry: (entry.created, entry.id), reverse=True)
+    return found[: want.limit]
+
+
+def _select(connection: sqlite3.Connection, asked: str, values: list[Any], limit: int) -> list[Entry]:
+    rows = connection.execute(f"{asked} order by created desc, id desc limit ?", [*values, limit])
+    return entries_of(rows.fetchall())
+
+
+def counts(connection: sqlite3.Connection) -> dict[tuple[str, State], int]:
+    """Open and failed entries by bot and state."""
+    asked = (
+        "select bot, state, count(*) from delivery indexed by d_open "
+        "where state <> 'answered' and state in ('ready', 'running', 'failed') group by state, bot"
+    )
+    return {(bot, state): count for bot, state, count in connection.execute(asked)}
+
+
+def controls(connection: sqlite3.Connection) -> dict[str, str]:
+    """The facts that all processes read."""
+    return dict(connection.execute("select name, value from control"))
+
+
+def body_of(connection: sqlite3.Connection, key: str) -> tuple[bytes | None, str | None]:
+    """A row's small body, or the place of its large one."""
+    row = connection.execute("select body, body_at from delivery where id = ?", (key,)).fetchone()
+    return (row[0], row[1]) if row else (None, None)

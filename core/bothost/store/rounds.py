@@ -1,0 +1,215 @@
+"""The embedded journal's rounds in SQL: what dead owners left, what is quiet, what is too old, and the operator's hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bothost.errors import StoreError
+from bothost.store import Reaped, reads, statements
+from bothost.store.migrations import KEPT
+from bothost.store.rows import COLUMNS, entries_of, number_of
+from bothost.store.transitions import (
+    DAY_S,
+    KEEP_S,
+    cancelled,
+    expired,
+    quieted,
+    reaped,
+    refuse_answered,
+    retried,
+    run_again,
+    taken,
+)
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterable, Mapping
+
+    from bothost.store import Entry, Timing
+    from bothost.store.book import SqliteBook
+    from bothost.store.statements import Moment
+
+BATCH = 500
+ANSWERS_S = 600.0
+"""Answers stay at least this long: repeats get them."""
+KEYS_S = 30 * DAY_S
+TIMER_KEYS_S = 2 * DAY_S
+
+
+_RUNNING_OF = f"select {COLUMNS} from delivery indexed by d_running where state = 'running' and owner = ?"
+_OVERDUE = f"""
+select {COLUMNS} from delivery indexed by d_running where state = 'running' and until > 0 and until < ?
+"""
+
+
+def beat(connection: sqlite3.Connection, boot_id: str, lease_end: float, owner: str) -> tuple[dict[str, int], set[str]]:
+    """Renew the lease; what this owner runs by the journal (key → fence), and which of it an operator asked to cancel."""
+    connection.execute(
+        "insert into owner (id, boot, lease) values (?, ?, ?) on conflict (id) do update set lease = excluded.lease",
+        (owner, boot_id, lease_end),
+    )
+    rows = connection.execute(
+        "select id, fence, cancel from delivery indexed by d_running where state = 'running' and owner = ?", (owner,)
+    ).fetchall()
+    return {key: fence for key, fence, _ in rows}, {key for key, _, cancel in rows if cancel}
+
+
+def gone_owners(
+    connection: sqlite3.Connection, moment: Moment, boot_id: str, is_dead: Callable[[str], bool]
+) -> dict[str, bool]:
+    """Owners, other than this one, that are dead (True) or whose lease is over (False)."""
+    known = connection.execute("select id, boot, lease from owner where id <> ?", (moment.owner,)).fetchall()
+    unknown = connection.execute(
+        "select distinct owner from delivery indexed by d_running where state = 'running' and owner <> ? "
+        "and owner not in (select id from owner)",
+        (moment.owner,),
+    ).fetchall()
+    gone = {owner: True for (owner,) in unknown}
+    for owner, boot, lease in known:
+        if boot != boot_id or is_dead(owner):
+            gone[owner] = True
+        elif lease < moment.boot:
+            gone[owner] = False
+    return gone
+
+
+def reap(
+    connection: sqlite3.Connection, gone: Mapping[str, bool], moment: Moment, timing: Timing, *, also_lost: bool
+) -> list[Reaped]:
+    """Free what gone owners hold, and (`also_lost`) what is held longer than it may be."""
+    found: list[Reaped] = []
+    for owner, dead in gone.items():
+        if not dead and not also_lost:
+            continue
+        for entry in entries_of(connection.execute(_RUNNING_OF, (owner,)).fetchall()):
+            freed = statements.put(connection, reaped(entry, dead=dead, now=moment.now, timing=timing))
+            found.append(Reaped(freed, dead))
+        if dead:
+            connection.execute("delete from owner where id = ?", (owner,))
+    for entry in entries_of(connection.execute(_OVERDUE, (moment.boot,)).fetchall()) if also_lost else ():
+        freed = statements.put(connection, reaped(entry, dead=False, now=moment.now, timing=timing))
+        found.append(Reaped(freed, dead=False))
+    return found
+
+
+def quiet(connection: sqlite3.Connection, now: float, keep: Mapping[str, float]) -> list[Entry]:
+    """Move what is quiet, and fail parked entries whose bot did not come back."""
+    moved = [statements.put(connection, quieted(entry, now)) for entry in statements.quiet_rows(connection, now, BATCH)]
+    for (bot,) in connection.execute(reads.BOTS_PARKED).fetchall():
+        before = now - max(keep.get(bot, KEEP_S), DAY_S)
+        late = statements.parked_before(connection, bot, before, BATCH)
+        moved += [statements.put(connection, expired(entry, now)) for entry in late]
+    return moved
+
+
+def drop_content(connection: sqlite3.Connection, bot: str, now: float, keep_s: float) -> tuple[int, list[str]]:
+    """Drop what `keep` is about from a bot's ended entries, at most a batch: rows changed, places of bodies to wipe."""
+    kept = f"from delivery indexed by d_kept where bot = ? and {KEPT} and created < ?"
+    bodies = connection.execute(
+        f"select id, body_at {kept} and (body is not null or body_at is not null) limit ?",
+        (bot, now - keep_s, BATCH),
+    ).fetchall()
+    connection.executemany(
+        "update delivery set body = null, body_at = null where id = ?", [(key,) for key, _ in bodies]
+    )
+    answers = connection.execute(
+        f"select id {kept} and answer is not null limit ?",
+        (bot, now - max(keep_s, ANSWERS_S), BATCH),
+    ).fetchall()
+    connection.executemany("update delivery set answer = null where id = ?", answers)
+    return max(len(bodies), len(answers)), [place for _, place in bodies if place]
+
+
+def drop_keys(connection: sqlite3.Connection, now: float) -> int:
+    """Delete ended entries whose key is too old, at most a batch of each kind; their bodies went before."""
+    ended = "state not in ('ready', 'running')"
+    old = connection.execute(
+        f"delete from delivery where id in (select id from delivery indexed by d_created "
+        f"where created < ? and {ended} and body_at is null limit ?)",
+        (now - KEYS_S, BATCH),
+    ).rowcount
+    ticks = connection.execute(
+        f"delete from delivery where id in (select id from delivery where id >= 'timer:' and id < 'timer;' "
+        f"and created < ? and {ended} limit ?)",
+        (now - TIMER_KEYS_S, BATCH),
+    ).rowcount
+    return old + ticks
+
+
+def used_segments(connection: sqlite3.Connection, segments: Iterable[str]) -> set[str]:
+    """Those of these segments in which some row has a body."""
+    asked = "select 1 from delivery indexed by d_bodies where body_at >= ? and body_at < ? limit 1"
+    return {segment for segment in segments if connection.execute(asked, (f"{segment}:", f"{segment};")).fetchone()}
+
+
+def retry(connection: sqlite3.Connection, key: str, now: float, timing: Timing) -> Entry:
+    """The operator's retry of what has not been answered."""
+    entry = _known(connection, key)
+    if entry.state == "answered":
+        refuse_answered(entry)
+    asked = "select 1 from delivery where id = ? and (body is not null or body_at is not null)"
+    has_body = connection.execute(asked, (key,)).fetchone() is not None
+    return statements.put(connection, retried(entry, has_body=has_body, now=now, timing=timing))
+
+
+def new_number(connection: sqlite3.Connection, key: str) -> str:
+    """The next free `key~n`."""
+    base, _ = number_of(key)
+    newest = reads.latest(connection, base)
+    return f"{base}~{number_of(newest.id)[1] + 1 if newest else 2}"
+
+
+def again(connection: sqlite3.Connection, key: str, now: float) -> Entry | None:
+    """The new entry for `retry --again`, not written yet; None where the entry was not answered: then it is a plain retry."""
+    entry = _known(connection, key)
+    if entry.state != "answered":
+        return None
+    return run_again(entry, new_number(connection, key), now)
+
+
+def cancel(connection: sqlite3.Connection, key: str, now: float) -> Entry:
+    """The operator's cancel."""
+    return statements.put(connection, cancelled(_known(connection, key), now))
+
+
+def copy_body(connection: sqlite3.Connection, book: SqliteBook, key: str, new: Entry) -> None:
+    """Write a new entry with the body of an old one. Raises StoreError where that one has none any more."""
+    body = book.body(connection, key)
+    if body is None and new.kind != "timer":
+        raise StoreError(f"{key} cannot run again: its body is no longer stored")
+    book.write_one(connection, new, body, None)
+
+
+def control(connection: sqlite3.Connection, name: str, value: str | None) -> None:
+    """Set or remove a fact."""
+    if value is None:
+        connection.execute("delete from control where name = ?", (name,))
+    else:
+        connection.execute(
+            "insert into control (name, value) values (?, ?) on conflict (name) do update set value = excluded.value",
+            (name, value),
+        )
+
+
+def gate(connection: sqlite3.Connection, name: str, want: int, pace: tuple[float, float], boot: float) -> float:
+    """Take tokens of a bucket that fills by `pace` (rate per second, cap); else seconds until there are enough."""
+    row = connection.execute("select tokens, at from gate where name = ?", (name,)).fetchone()
+    left, wait_s = taken(row, want, pace, boot)
+    gate_reset(connection, name, left, boot)
+    return wait_s
+
+
+def gate_reset(connection: sqlite3.Connection, name: str, tokens: float, boot: float) -> None:
+    """Set what a bucket holds now."""
+    connection.execute(
+        "insert into gate (name, tokens, at) values (?, ?, ?) "
+        "on conflict (name) do update set tokens = excluded.tokens, at = excluded.at",
+        (name, tokens, boot),
+    )
+
+
+def _known(connection: sqlite3.Connection, key: str) -> Entry:
+    entry = statements.find(connection, key)
+    if entry is None:
+        raise StoreError(f"there is no delivery {key}")
+    return entry

@@ -1,0 +1,320 @@
+"""The journal on one machine: SQLite with one writer thread, for one process or several on one folder."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+import msgspec
+
+from bothost.errors import StoreAway
+from bothost.store import Timing, owners, reads, rounds, statements
+from bothost.store.bodies import place_of
+from bothost.store.book import SqliteBook
+from bothost.store.database import Database, explain, path_of
+from bothost.store.reads import Readers
+from bothost.store.rows import values_of
+from bothost.store.statements import Moment
+from bothost.store.writer import Job, Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from bothost.clock import Clock
+    from bothost.store import Door, Entry, Filter, Reaped, State
+
+T = TypeVar("T")
+log = logging.getLogger("bothost.journal")
+
+BOTS_AT_ONCE = 200
+"""Looked at in one transaction of `retain`."""
+
+
+class SqliteStore:
+    """See `Store`. `readonly`: a visitor beside a running host, which makes no files, owns nothing and claims nothing; the
+    operator's `retry`, `cancel` and `control` write all the same."""
+
+    def __init__(
+        self, folder: Path, clock: Clock, *, claims_first: bool, timing: Timing | None = None, readonly: bool = False
+    ) -> None:
+        self.claims_first = claims_first
+        self.owner = owners.new_owner()
+        self._folder = folder
+        self._clock = clock
+        self._timing = timing or Timing()
+        self._readonly = readonly
+        busy_s = self._timing.commit_s
+        self._database = Database(folder, clock, busy_s)
+        self._book = SqliteBook(folder, self.owner, clock, self._timing, owns=not readonly)
+        self._writer = Writer(self._database, self._book, clock, self._timing)
+        self._readers = Readers(path_of(folder), busy_s)
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="bothost-journal-read")
+        self._keep: Mapping[str, float] = {}
+
+    async def open(self) -> None:
+        """See `Store.open`."""
+        owners.let_go_in_children(self._folder)
+        await self._in_thread(self._open)
+        self._writer.start(self._clock.boot() + self._timing.beat_s)
+
+    def _open(self) -> None:
+        self._database.open(make=not self._readonly)
+        try:
+            self._book.begin(self._database)
+        except (sqlite3.Error, OSError) as error:
+            self._database.close()
+            raise StoreAway(explain(error, self._database.path)) from error
+
+    async def close(self) -> None:
+        """See `Store.close`."""
+        await self._in_thread(self._close)
+        self._threads.shutdown(wait=False)
+
+    def _close(self) -> None:
+        self._writer.stop()
+        self._readers.close()
+        self._book.end(self._database)
+        self._database.close()
+
+    async def claim(self, entry: Entry, body: bytes) -> tuple[Literal["claimed", "known", "busy"], Entry]:
+        """See `Store.claim`."""
+
+        def work(connection: sqlite3.Connection) -> tuple[Literal["claimed", "known", "busy"], Entry]:
+            known = statements.find(connection, entry.id)
+            if known is not None:
+                return "known", known
+            if statements.is_busy(connection, entry):
+                return "busy", entry
+            mine = msgspec.structs.replace(
+                entry, state="running", fence=entry.fence + 1, owner=self.owner, updated=self._now()
+            )
+            self._book.write_one(connection, mine, body or None, None)
+            return "claimed", mine
+
+        word, row = await self._ask(work)
+        if word == "claimed":
+            self._book.held[row.id] = row.fence
+        return word, row
+
+    async def take(self, key: str, *, seen: int, seen_at: float) -> Entry | None:
+        """See `Store.take`."""
+        return self._hold(await self._ask(lambda c: statements.take(c, key, (seen, seen_at), self._moment())))
+
+    def note(self, entry: Entry, body: bytes | None = None) -> None:
+        """See `Store.note`."""
+        if entry.state != "running":
+            self._book.held.pop(entry.id, None)
+        self._writer.note((entry.id, values_of(entry), body or None))
+
+    async def save(self, entry: Entry, body: bytes | None = None, *, door: Door | None = None) -> bool:
+        """See `Store.save`."""
+        mine = msgspec.structs.replace(entry)
+        saved = await self._ask(lambda c: self._book.write_one(c, mine, body or None, door))
+        if mine.state != "running":
+            self._book.held.pop(mine.id, None)
+        return saved
+
+    async def acknowledge(self, key: str, *, seen: int, seen_at: float, body: bytes | None = None) -> Entry | None:
+        """See `Store.acknowledge`."""
+
+        def work(connection: sqlite3.Connection) -> Entry | None:
+            entry = statements.find(connection, key)
+            if entry is None or not (entry.state == "running" or (entry.state == "ready" and entry.door == "api")):
+                return None
+            entry.door = "api"
+            entry.seen, entry.seen_at = max(entry.seen, seen), max(entry.seen_at, seen_at)
+            self._book.add_body(connection, key, body)
+            return statements.put(connection, entry)
+
+        return await self._ask(work)
+
+    async def find(self, key: str) -> Entry | None:
+        """See `Store.find`."""
+        return await self._read(lambda c: statements.find(c, key))
+
+    async def latest(self, key: str) -> Entry | None:
+        """See `Store.latest`."""
+        return await self._read(lambda c: reads.latest(c, key))
+
+    async def body(self, key: str) -> bytes | None:
+        """See `Store.body`."""
+        return await self._read(lambda c: self._body(c, key))
+
+    def _body(self, connection: sqlite3.Connection, key: str) -> bytes | None:
+        small, place = reads.body_of(connection, key)
+        return self._book.bodies.read(place_of(place)) if place else small
+
+    async def due(self, room: Mapping[str, int], limit: int) -> Sequence[Entry]:
+        """See `Store.due`."""
+        rooms = dict(room)
+        rows = await self._ask(lambda c: self._due(c, rooms, limit))
+        for row in rows:
+            self._hold(row)
+        return rows
+
+    def _due(self, connection: sqlite3.Connection, room: Mapping[str, int], limit: int) -> list[Entry]:
+        moment = self._moment()
+        rows = statements.posts(connection, room, limit, moment)
+        open_bots = [bot for bot, free in room.items() if free > 0]
+        bots = statements.by_age(connection, open_bots, moment.now) if len(open_bots) > 1 else open_bots
+        share = max(1, limit // max(len(bots), 1))
+        for bot in bots:
+            free = min(room[bot], share, limit - len(rows))
+            if free > 0:
+                rows += statements.heads(connection, bot, free, moment)
+        return rows
+
+    async def waiting(self) -> Mapping[str, int]:
+        """See `Store.waiting`."""
+        now = self._now()
+        return await self._read(lambda c: reads.waiting(c, now))
+
+    async def wait_hint(self, seconds: float) -> None:
+        """See `Store.wait_hint`; nobody hints here."""
+        await asyncio.sleep(seconds)
+
+    async def reap(self) -> Sequence[Reaped]:
+        """See `Store.reap`."""
+        gone = await self._ask(self._book.gone)
+        return await self._ask(lambda c: self._book.reap(c, gone))
+
+    async def quiet(self) -> Sequence[Entry]:
+        """See `Store.quiet`."""
+        return await self._ask(lambda c: rounds.quiet(c, self._now(), self._keep))
+
+    async def retain(self, keep: Mapping[str, float]) -> int:
+        """See `Store.retain`."""
+        self._keep = dict(keep)
+        bots = await self._read(lambda c: [bot for (bot,) in c.execute(reads.BOTS_KEPT)])
+        changed = 0
+        for begin in range(0, len(bots), BOTS_AT_ONCE):
+            changed += await self._drop_content(bots[begin : begin + BOTS_AT_ONCE])
+        while gone := await self._ask(lambda c: rounds.drop_keys(c, self._now())):
+            changed += gone
+        await self._ask(self._book.remove_unused)
+        return changed
+
+    async def _drop_content(self, bots: Sequence[str]) -> int:
+        """Drop what some bots no longer keep, one batch of each at a time."""
+        changed = 0
+        while bots:
+            done = await self._ask(partial(self._book.drop_content, bots=bots, keep=self._keep))
+            places = [place_of(place) for _, _, wiped in done for place in wiped]
+            await self._in_thread(partial(self._book.bodies.drop, places))
+            changed += sum(count for _, count, _ in done)
+            bots = [bot for bot, count, _ in done if count >= rounds.BATCH]
+        return changed
+
+    async def recent(self, since: float) -> Sequence[Entry]:
+        """See `Store.recent`."""
+        return await self._read(lambda c: reads.recent(c, since))
+
+    async def highest(self) -> Mapping[str, int]:
+        """See `Store.highest`."""
+        return await self._read(reads.highest)
+
+    async def last_step(self, bot: str, task: int) -> int | None:
+        """See `Store.last_step`."""
+        return await self._read(lambda c: reads.last_step(c, bot, task))
+
+    async def list(self, want: Filter) -> Sequence[Entry]:
+        """See `Store.list`."""
+        return await self._read(lambda c: reads.listed(c, want))
+
+    async def counts(self) -> Mapping[tuple[str, State], int]:
+        """See `Store.counts`."""
+        return await self._read(reads.counts)
+
+    async def control(self, key: str, value: str | None) -> None:
+        """See `Store.control`."""
+        await self._ask(lambda c: rounds.control(c, key, value))
+
+    async def controls(self) -> Mapping[str, str]:
+        """See `Store.controls`."""
+        return await self._read(reads.controls)
+
+    async def retry(self, key: str, *, again: bool = False) -> Entry:
+        """See `Store.retry`."""
+
+        def work(connection: sqlite3.Connection) -> Entry:
+            new = rounds.again(connection, key, self._now()) if again else None
+            if new is None:
+                return rounds.retry(connection, key, self._now(), self._timing)
+            rounds.copy_body(connection, self._book, key, new)
+            return new
+
+        return await self._ask(work)
+
+    async def cancel(self, key: str) -> Entry:
+        """See `Store.cancel`."""
+        return await self._ask(lambda c: rounds.cancel(c, key, self._now()))
+
+    def cancelled(self) -> set[str]:
+        """See `Store.cancelled`."""
+        return set(self._book.cancelled)
+
+    def lost(self) -> set[str]:
+        """See `Store.lost`."""
+        return set(self._book.lost)
+
+    def alive(self) -> bool:
+        """See `Store.alive`."""
+        return self._clock.boot() < self._book.lease_end
+
+    async def gate(self, name: str, want: int, rate_per_s: float, cap: float) -> float:
+        """See `Store.gate`."""
+        return await self._ask(lambda c: rounds.gate(c, name, want, (rate_per_s, cap), self._clock.boot()))
+
+    async def gate_reset(self, name: str, tokens: float) -> None:
+        """See `Store.gate_reset`."""
+        await self._ask(lambda c: rounds.gate_reset(c, name, tokens, self._clock.boot()))
+
+    def _hold(self, entry: Entry | None) -> Entry | None:
+        if entry is not None:
+            self._book.held[entry.id] = entry.fence
+        return entry
+
+    def _now(self) -> float:
+        return self._clock.now().timestamp()
+
+    def _moment(self) -> Moment:
+        return Moment(self.owner, self._now(), self._clock.boot())
+
+    async def _ask(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Have something done in the next transaction; given up after `commit_s`, for a disk can hang."""
+        if not self._writer.running:
+            raise StoreAway("the journal is not open")
+        job = Job(work, asyncio.get_running_loop())
+        self._writer.ask(job)
+        try:
+            with self._clock.real_io():
+                async with asyncio.timeout(self._timing.commit_s):
+                    result: T = await job.future
+                    return result
+        except TimeoutError:
+            raise StoreAway(f"{self._database.path}: no answer within {self._timing.commit_s:g} s") from None
+
+    async def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """Ask beside the writer; what was noted before is seen, unless it cannot be written at present."""
+        if self._writer.running and self._writer.has_notes:
+            try:
+                await self._ask(_nothing)
+            except StoreAway:
+                log.debug("reading beside notes that cannot be written")
+        return await self._in_thread(lambda: self._readers.ask(question))
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        try:
+            with self._clock.real_io():
+                return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreAway(explain(error, self._database.path)) from error
+
+
+def _nothing(connection: sqlite3.Connection) -> None:
+    """Be done when all before is written."""

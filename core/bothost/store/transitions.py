@@ -1,0 +1,129 @@
+"""What an entry becomes when its owner is gone, when it is quiet, or by the operator's hand: values in, values out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bothost.errors import StoreError
+
+if TYPE_CHECKING:
+    from bothost.store import Entry, Timing
+
+DEATHS = 3
+"""Deaths of its process after which an entry is not run again by itself."""
+ATTEMPTS = 3
+"""How often Pyrus calls (protocol §1.4) …"""
+ATTEMPT_EACH_S = 61.0
+"""… and how long after the attempt before."""
+DAY_S = 86400.0
+KEEP_S = 7 * DAY_S
+"""How long bodies of a bot stay of which nothing is known any more."""
+NOTHING = b"{}"
+
+STOPPED = "the host stopped before the outcome was recorded; Pyrus may have it"
+KILLED = "killed its process 3 times"
+EXPIRED = "expired: its bot did not come back"
+CANCELLED = "cancelled by the operator"
+
+
+def reaped(entry: Entry, *, dead: bool, now: float, timing: Timing) -> Entry:
+    """A running entry whose owner is dead, or (`dead` false) lost its lease."""
+    freed = msgspec.structs.replace(entry, state="ready", owner="", updated=now)
+    if entry.cancel:
+        return msgspec.structs.replace(freed, state="cancelled", error=CANCELLED)
+    if entry.answer is not None and entry.door == "api":
+        pause_s = timing.dead_pause_s if dead else timing.lost_pause_s
+        return msgspec.structs.replace(freed, due=now + pause_s if entry.post_begun else now)
+    freed = msgspec.structs.replace(freed, rerun="crash", deaths=entry.deaths + 1, answer=None)
+    if entry.door == "response" and entry.kind == "hook":
+        freed.due = entry.seen_at + timing.quiet_s
+    elif freed.deaths >= DEATHS:
+        freed.state, freed.failed, freed.error = "failed", True, KILLED
+    else:
+        freed.due = now
+    return freed
+
+
+def quieted(entry: Entry, now: float) -> Entry:
+    """A held entry to which Pyrus did not come back, or an answer that reached nobody."""
+    calm = msgspec.structs.replace(entry, owner="", updated=now)
+    if entry.state == "ready":
+        stopped = entry.rerun in ("crash", "drain") or not entry.error
+        return msgspec.structs.replace(calm, state="failed", failed=True, error=STOPPED if stopped else entry.error)
+    if entry.answer is None or entry.answer == NOTHING:
+        return msgspec.structs.replace(calm, delivered=True)
+    return msgspec.structs.replace(calm, state="ready", door="api", due=now)
+
+
+def expired(entry: Entry, now: float) -> Entry:
+    """A parked entry whose bot did not come back."""
+    return msgspec.structs.replace(entry, state="failed", failed=True, owner="", error=EXPIRED, updated=now)
+
+
+def retried(entry: Entry, *, has_body: bool, now: float, timing: Timing) -> Entry:
+    """The operator's retry of anything but an answered event. Raises StoreError, saying why, where it is refused."""
+    if entry.state == "running":
+        raise StoreError(f"{entry.id} runs at this moment; retry it when it has ended")
+    _refuse_before_pyrus(entry, now, timing)
+    again = msgspec.structs.replace(entry, state="ready", door="api", due=now, owner="", cancel=False, updated=now)
+    if entry.state == "ready" and entry.door == "api":
+        return again
+    if entry.answer is not None and not entry.failed and entry.door == "api":
+        again.post_begun = 0.0
+        return again
+    if not has_body and entry.kind != "timer":
+        raise StoreError(f"{entry.id} cannot run again: its body is no longer stored")
+    return msgspec.structs.replace(
+        again, answer=None, failed=False, posted=0, post_begun=0.0, rerun="manual", deaths=0, error=""
+    )
+
+
+def _refuse_before_pyrus(entry: Entry, now: float, timing: Timing) -> None:
+    """An event that nobody acknowledged comes again by itself while Pyrus has attempts left."""
+    answered = 200 <= entry.status < 300
+    if entry.kind != "hook" or entry.door == "api" or answered or entry.state == "cancelled":
+        return
+    comes = entry.seen_at + ATTEMPT_EACH_S
+    if entry.seen < ATTEMPTS and now < entry.seen_at + timing.quiet_s:
+        at = datetime.fromtimestamp(comes, UTC).astimezone().strftime("%H:%M")
+        raise StoreError(f"{entry.id} was not acknowledged: Pyrus comes again at {at}")
+
+
+def refuse_answered(entry: Entry) -> None:
+    """Raise StoreError: an answered event is run again only as a new one."""
+    raise StoreError(f"{entry.id} was answered; --again runs it once more, as a new entry")
+
+
+def run_again(entry: Entry, key: str, now: float) -> Entry:
+    """The new entry that an answered event's `retry --again` makes."""
+    return msgspec.structs.replace(
+        entry, id=key, kind="manual", state="ready", door="api", due=now, fence=0, owner="", tries=0, seen=0,
+        seen_at=0.0, runs=0, deaths=0, rerun="manual", cancel=False, delivered=False, status=0, answer=None,
+        failed=False, error="", post_begun=0.0, posted=0, ms=0.0, created=now, updated=now,
+    )  # fmt: skip
+
+
+def cancelled(entry: Entry, now: float) -> Entry:
+    """The operator's cancel: at once, or as a wish that the owner reads. Raises StoreError where nothing is left to cancel."""
+    if entry.state == "running":
+        return msgspec.structs.replace(entry, cancel=True, updated=now)
+    if entry.state == "ready":
+        return msgspec.structs.replace(entry, state="cancelled", owner="", error=CANCELLED, updated=now)
+    raise StoreError(f"{entry.id} is {entry.state}: there is nothing to cancel")
+
+
+def taken(bucket: tuple[float, float] | None, want: int, pace: tuple[float, float], at: float) -> tuple[float, float]:
+    """Take from a bucket (tokens, filled at) that fills by `pace` (per second, cap): tokens left, seconds to wait.
+
+    Nothing is taken where there are not enough; after a reboot, when the clock began anew, the bucket counts as full.
+    """
+    rate_per_s, cap = pace
+    tokens, filled_at = bucket if bucket is not None and bucket[1] <= at else (cap, at)
+    have = min(cap, tokens + (at - filled_at) * rate_per_s)
+    missing = min(float(want), cap) - have
+    if missing <= 0:
+        return have - min(float(want), cap), 0.0
+    return have, missing / rate_per_s

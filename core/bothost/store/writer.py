@@ -1,0 +1,288 @@
+"""The one thread that writes the embedded journal: it gathers what is asked for, writes it together, and beats.
+
+Notes nobody waits for are gathered for `linger_s` and coalesced: a claim and its outcome become one INSERT. A job that
+somebody waits for is written at once, together with the notes before it. Nothing is told before its COMMIT.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol
+
+from bothost.errors import StoreAway, StoreError
+from bothost.store.database import explain, savepoint
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from bothost.clock import Clock
+    from bothost.store import Timing
+    from bothost.store.database import Database
+
+log = logging.getLogger("bothost.journal")
+
+Note = tuple[str, tuple[Any, ...], bytes | None]
+"""Key, the entry's values, the body."""
+MOST_JOBS = 512
+"""Written in one transaction."""
+MOST_KEPT_BYTES = 64 << 20
+
+
+class Book(Protocol):
+    """What the writer writes with; all is called in its thread, inside a transaction unless it says otherwise."""
+
+    def write_notes(self, connection: sqlite3.Connection, notes: dict[str, Note]) -> None:
+        """Write entries as they stand, where the fence allows."""
+
+    def beat(self, connection: sqlite3.Connection) -> None:
+        """Renew the owner's lease, look for cancelled and lost entries."""
+
+    def sync(self) -> None:
+        """Make durable what lies beside the database, before the commit."""
+
+    def begun(self) -> object:
+        """Called at the begin of a transaction, for `undo`."""
+
+    def undo(self, mark: object) -> None:
+        """The transaction failed; outside of it."""
+
+    def committed(self, began: float, *, beat: bool) -> None:
+        """The transaction that began at this boot time is durable; outside of it."""
+
+    def failed(self) -> None:
+        """The journal could not be written; outside of a transaction."""
+
+
+class Job:
+    """A piece of work in a transaction, for which a coroutine waits. Withdrawn by cancelling its future."""
+
+    __slots__ = ("error", "future", "loop", "result", "work")
+
+    def __init__(self, work: Callable[[sqlite3.Connection], Any], loop: asyncio.AbstractEventLoop) -> None:
+        self.work = work
+        self.loop = loop
+        self.future: asyncio.Future[Any] = loop.create_future()
+        self.result: Any = None
+        self.error: Exception | None = None
+
+    def finish(self) -> None:
+        """On the loop: hand over result or error, unless nobody waits any more."""
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
+
+
+class Writer:
+    """Runs in a thread of its own between `start` and `stop`. `note` and `ask` are called on the loop's thread."""
+
+    def __init__(self, database: Database, book: Book, clock: Clock, timing: Timing) -> None:
+        self._database = database
+        self._book = book
+        self._clock = clock
+        self._timing = timing
+        self._queue: deque[Note | Job] = deque()
+        self._kept: dict[str, Note] = {}
+        """Notes that could not be written yet, the oldest first."""
+        self._wake = threading.Event()
+        self._idle = False
+        self._urgent = False
+        self._stopping = False
+        self._hold: AbstractContextManager[object] | None = None
+        self._beat_at = 0.0
+        self._away = False
+        self._thread: threading.Thread | None = None
+
+    def start(self, beat_at: float) -> None:
+        """Start the thread; the first beat is due at this boot time."""
+        self._beat_at = beat_at
+        self._stopping = False
+        self._thread = threading.Thread(target=self._clock.in_thread(self._run), name="bothost-journal", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what waits, once, and end the thread. Blocks; not for the loop's thread."""
+        self._stopping = True
+        self._urgent = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    @property
+    def running(self) -> bool:
+        """Whether the thread is there."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def has_notes(self) -> bool:
+        """Whether something noted may not be in the file yet."""
+        return bool(self._queue or self._kept) or not self._idle
+
+    def note(self, note: Note) -> None:
+        """Write behind. A microsecond where the writer is awake already."""
+        self._queue.append(note)
+        if self._idle:
+            self._idle = False
+            if not self._timing.linger_s:
+                self._hold = self._clock.real_io()
+                self._hold.__enter__()
+            self._wake.set()
+
+    def ask(self, job: Job) -> None:
+        """Write at once."""
+        self._queue.append(job)
+        self._urgent = True
+        self._wake.set()
+
+    def _run(self) -> None:
+        while True:
+            self._wait()
+            hold, self._hold = self._hold, None
+            self._urgent = False
+            stopping = self._stopping
+            self._turn()
+            if hold is not None:
+                hold.__exit__(None, None, None)
+            if stopping and not self._queue:
+                return
+
+    def _wait(self) -> None:
+        """Wait for work or the next beat; then, for notes alone, a little longer, so that more come together."""
+        self._idle = True
+        if not self._queue and not self._stopping:
+            self._clock.wait(self._wake, max(self._beat_at - self._clock.boot(), 0.0))
+        self._idle = False
+        self._wake.clear()
+        linger_s = self._timing.linger_s
+        if linger_s and self._queue and not (self._urgent or self._stopping):
+            self._clock.wait(self._wake, linger_s)
+            self._wake.clear()
+
+    def _turn(self) -> None:
+        """One transaction with all that is there."""
+        jobs: list[Job] = []
+        parts = self._take(jobs)
+        began = self._clock.boot()
+        beat = began >= self._beat_at
+        if not (parts or beat):
+            return
+        mark = self._book.begun()
+        try:
+            self._write(parts, beat=beat)
+        except (sqlite3.Error, OSError, StoreError) as error:
+            self._failed(error, parts, jobs, mark)
+        else:
+            if beat:
+                self._beat_at = began + self._timing.beat_s
+            if self._away:
+                self._away = False
+                log.warning("the journal is back: %s", self._database.path)
+            self._book.committed(began, beat=beat)
+        self._tell(jobs)
+
+    def _take(self, jobs: list[Job]) -> list[dict[str, Note] | Job]:
+        """All that waits, in order; notes between two jobs as one part, the newest of a key standing for all."""
+        parts: list[dict[str, Note] | Job] = []
+        notes = self._kept
+        self._kept = {}
+        queue = self._queue
+        while queue and len(jobs) < MOST_JOBS:
+            item = queue.popleft()
+            if not isinstance(item, Job):
+                _lay_over(notes, item)
+                continue
+            if item.future.cancelled():
+                continue
+            if notes:
+                parts.append(notes)
+                notes = {}
+            jobs.append(item)
+            parts.append(item)
+        if notes:
+            parts.append(notes)
+        return parts
+
+    def _write(self, parts: list[dict[str, Note] | Job], *, beat: bool) -> None:
+        if not self._database.is_open:
+            self._database.open(make=True)
+        with self._database.transaction() as connection:
+            for part in parts:
+                if isinstance(part, Job):
+                    _do(part, connection)
+                else:
+                    self._book.write_notes(connection, part)
+            if beat:
+                self._book.beat(connection)
+            self._book.sync()
+
+    def _failed(self, error: Exception, parts: list[dict[str, Note] | Job], jobs: list[Job], mark: object) -> None:
+        """Nothing was written: keep the notes, let the jobs' callers decide, try again soon."""
+        self._book.undo(mark)
+        text = explain(error, self._database.path) if not isinstance(error, StoreError) else str(error)
+        for part in parts:
+            if not isinstance(part, Job):
+                for note in part.values():
+                    _lay_over(self._kept, note)
+        _strip(self._kept)
+        for job in jobs:
+            job.error = StoreAway(text)
+            job.error.__cause__ = error
+        if not self._away:
+            self._away = True
+            log.error("the journal is away: %s", text)
+        self._beat_at = self._clock.boot() + self._timing.retry_beat_s
+        self._book.failed()
+        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+            self._database.close()
+
+    def _tell(self, jobs: list[Job]) -> None:
+        by_loop: dict[asyncio.AbstractEventLoop, list[Job]] = {}
+        for job in jobs:
+            by_loop.setdefault(job.loop, []).append(job)
+        for loop, done in by_loop.items():
+            try:
+                loop.call_soon_threadsafe(_finish, done)
+            except RuntimeError:  # the loop has ended, and with it all who waited
+                continue
+
+
+def _finish(jobs: list[Job]) -> None:
+    for job in jobs:
+        job.finish()
+
+
+def _lay_over(notes: dict[str, Note], note: Note) -> None:
+    """The newer note stands for the older one of its key, at the end of the line; it keeps a body it does not bring."""
+    key, values, body = note
+    older = notes.pop(key, None)
+    notes[key] = (key, values, older[2]) if older is not None and body is None else note
+
+
+def _do(job: Job, connection: sqlite3.Connection) -> None:
+    """A job that is refused fails alone; one that meets a sick journal fails with all others."""
+    try:
+        with savepoint(connection):
+            job.result = job.work(connection)
+    except (sqlite3.OperationalError, OSError):
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with one job, the thread that writes for all must go on
+        job.error = error
+
+
+def _strip(notes: dict[str, Note]) -> None:
+    """While nothing can be written, memory holds at most this much of what waits: the oldest give up their bodies."""
+    total = sum(len(body) for _, _, body in notes.values() if body)
+    for key, (_, values, body) in list(notes.items()):
+        if total <= MOST_KEPT_BYTES:
+            return
+        if body:
+            total -= len(body)
+            notes[key] = (key, values, None)
