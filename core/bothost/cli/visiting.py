@@ -34,11 +34,12 @@ def visit(config: str, work: Callable[[Store], Awaitable[T]]) -> T:
 @contextlib.asynccontextmanager
 async def visiting(host: HostConfig) -> AsyncIterator[Store]:
     """The open journal; as root the process is the state folder's owner from then on."""
-    if not host.journal:
-        become_owner(host.state)
+    # made first: its modules may lie where only root reads
     store = open_store(
         host.journal, host.state, SystemClock(), claims_first=bool(host.journal) or host.processes > 1, readonly=True
     )
+    if not host.journal:
+        become_owner(host.state)
     await store.open()
     try:
         yield store
