@@ -23,6 +23,9 @@ def become_owner(folder: Path) -> None:
             f"there is no folder {folder}: the host makes it at its first start (bothost serve)"
         ) from None
     if os.geteuid() == 0 and owner.st_uid != 0:
+        import rich.console
+        import rich.table  # noqa: F401
+
         os.setgroups([])
         os.setresgid(owner.st_gid, owner.st_gid, owner.st_gid)
         os.setresuid(owner.st_uid, owner.st_uid, owner.st_uid)

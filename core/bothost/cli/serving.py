@@ -14,7 +14,8 @@ import click
 
 from bothost.cli import OK, PROBLEM
 from bothost.cli.choosing import read_existing
-from bothost.cli.delivering import Answer, Target, Unreachable, deliver, parse_target
+from bothost.cli.delivering import Target, Unreachable, deliver, parse_target
+from bothost.cli.judging import Judged, judge
 from bothost.cli.output import config_option, json_option, say, show_json, show_table
 from bothost.cli.sending import built_in, new_id
 from bothost.clock import SystemClock
@@ -23,7 +24,7 @@ from bothost.errors import ConfigError
 
 if TYPE_CHECKING:
     from bothost.clock import Clock
-    from bothost.config import BotConfig, HostConfig, Reading
+    from bothost.config import HostConfig, Reading
     from bothost.server import Serving
 
 
@@ -33,9 +34,9 @@ if TYPE_CHECKING:
 def serve(config: str, as_json: bool) -> int:
     """Host the bots of bots.ini until SIGTERM. Wrong sections answer 503 and say why; the others serve."""
     del as_json  # only its errors are printed, and these by `run`
-    from bothost.supervisor import host_or_supervise
+    from bothost.server import serve as serve_host
 
-    return host_or_supervise(read_existing(config))
+    return serve_host(read_existing(config))
 
 
 @click.command(epilog="Example: bothost demo --once")
@@ -104,9 +105,12 @@ class Show:
 
     async def __call__(self, serving: Serving) -> int:
         """The exit code; asks the host to stop where the demo is to end."""
+        host = self.reading.host
+        assert host is not None
         clock = SystemClock()
         target = parse_target(serving.public[0])
-        rows = await asyncio.gather(*(self._row(config, target, clock) for config in self._bots()))
+        bots = [bot for bot in judge(self.reading, host.path.parent) if bot.config.enabled]
+        rows = await asyncio.gather(*(_row(bot, target, clock) for bot in bots))
         page = serving.operator[0] if serving.operator else ""
         if self.as_json:
             show_json({"listens": list(serving.public), "page": page, "deliveries": rows})
@@ -118,38 +122,36 @@ class Show:
             os.kill(os.getpid(), signal.SIGTERM)
         return code
 
-    def _bots(self) -> list[BotConfig]:
-        every = {**self.reading.bots, **self.reading.stubs}
-        return [config for _, config in sorted(every.items()) if config.enabled]
-
-    async def _row(self, config: BotConfig, target: Target, clock: Clock) -> dict[str, Any]:
-        if config.name in self.reading.broken:
-            reason = "; ".join(str(problem) for problem in self.reading.broken[config.name])
-            return {"bot": config.name, "status": None, "reply": reason, "ms": None}
-        body = json.dumps(built_in(config, clock, new_id()), ensure_ascii=False).encode()
-        try:
-            answer: Answer = await asyncio.to_thread(
-                deliver, target.at(config.path), body, config.secrets[0], "1/3", clock
-            )
-        except Unreachable as error:
-            return {"bot": config.name, "status": None, "reply": str(error), "ms": None}
-        ms = round(answer.seconds * 1000, 1)
-        return {"bot": config.name, "status": answer.status, "reply": answer.reply, "ms": ms}
-
     def _say_where(self, serving: Serving, page: str) -> None:
         say(f"listening on {', '.join(serving.public)}")
         if page:
             say(f"operator's page: {page}  (its token: bothost token)")
         if self.once:
             return
-        names = [config.name for config in self._bots()]
-        if names:
-            url = "" if self._configured(serving) else f" --url {serving.public[0]}"
-            say(f"try: bothost send {names[0]}{url}    stop: Ctrl+C")
+        url = "" if self._configured(serving) else f" --url {serving.public[0]}"
+        say(f"try: bothost send {min(self.reading.bots, default='BOT')}{url}    stop: Ctrl+C")
 
     def _configured(self, serving: Serving) -> bool:
         host = self.reading.host
         return host is not None and serving.public[0].endswith(f":{host.port}")
+
+
+async def _row(bot: Judged, target: Target, clock: Clock) -> dict[str, Any]:
+    """One bot's line of the table; one that is broken is not called, for its events would wait for better times."""
+    config = bot.config
+    if bot.problems:
+        return {"bot": config.name, "status": None, "reply": f"{bot.state}: {bot.reason}", "ms": None}
+    body = json.dumps(built_in(config, clock, new_id()), ensure_ascii=False).encode()
+    try:
+        answer = await asyncio.to_thread(deliver, target.at(config.path), body, config.secrets[0], "1/3", clock)
+    except Unreachable as error:
+        return {"bot": config.name, "status": None, "reply": str(error), "ms": None}
+    return {
+        "bot": config.name,
+        "status": answer.status,
+        "reply": answer.reply,
+        "ms": round(answer.seconds * 1000, 1),
+    }
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:

@@ -37,7 +37,8 @@ class Serving:
     operator: tuple[str, ...]
 
 
-WhenServing = Callable[[Serving], Awaitable[None]]
+WhenServing = Callable[[Serving], Awaitable[int]]
+"""What else is to happen once it serves; its result is the exit code of a host that stops well."""
 
 
 def serve(reading: Reading, when_serving: WhenServing | None = None) -> int:
@@ -54,8 +55,7 @@ def serve(reading: Reading, when_serving: WhenServing | None = None) -> int:
     writer = logs.setup(reading.host.log, sys.stderr, scrubber, clock)
     code = 1
     try:
-        asyncio.run(_serve(plan, when_serving, scrubber))
-        code = 0
+        code = asyncio.run(_serve(plan, when_serving, scrubber))
     except Exception:
         log.exception("the host has failed")
     writer.close()
@@ -79,7 +79,7 @@ def prepare(reading: Reading, host: HostConfig) -> Plan:
     return Plan(reading, host, sockets, files, notifier)
 
 
-async def _serve(plan: Plan, when_serving: WhenServing | None, scrubber: Scrubber) -> None:
+async def _serve(plan: Plan, when_serving: WhenServing | None, scrubber: Scrubber) -> int:
     stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     host = make_host(plan, SystemClock(), scrubber)
@@ -91,13 +91,15 @@ async def _serve(plan: Plan, when_serving: WhenServing | None, scrubber: Scrubbe
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         starting.cancel()
+    code = 0
     with contextlib.suppress(asyncio.CancelledError):
-        await starting
+        code = await starting
     await stopping
     await host.stop(hurry)
+    return code
 
 
-async def _start(host: Host, stop: asyncio.Event, when_serving: WhenServing | None) -> None:
+async def _start(host: Host, stop: asyncio.Event, when_serving: WhenServing | None) -> int:
     plan = host.plan
     if os.geteuid() == 0:
         log.warning("runs as root: so do the plugins")
@@ -110,8 +112,7 @@ async def _start(host: Host, stop: asyncio.Event, when_serving: WhenServing | No
         "bothost %s serves %d bots on %s", __version__, len(host.service.registry.by_name), ", ".join(serving.public)
     )
     plan.notifier.say("READY=1", f"STATUS=serving {len(host.service.registry.by_name)} bots")
-    if when_serving is not None:
-        await when_serving(serving)
+    return await when_serving(serving) if when_serving is not None else 0
 
 
 def _told_to_stop(stop: asyncio.Event, hurry: asyncio.Event) -> None:
