@@ -28,7 +28,7 @@ def update(world: World, task: Json, given: Any) -> Json:
     """Apply one update."""
     if not isinstance(given, dict):
         raise Refusal(400, "invalid_json", "a field update is an object")
-    target = find(task.get("fields", []), given)
+    target = target_of(world, task, given)
     if target.get("type") in READ_ONLY:
         raise Refusal(400, "field_is_read_only", f"{target.get('name')} cannot be written")
     value = given.get("value")
@@ -40,6 +40,20 @@ def update(world: World, task: Json, given: Any) -> Json:
         target["duration"] = given["duration"]
     shown: Json = {key: target[key] for key in ("id", "type", "name", "code") if key in target}
     return {**shown, **({"value": copy.deepcopy(target["value"])} if "value" in target else {})}
+
+
+def target_of(world: World, task: Json, given: Json) -> Json:
+    """The field an update is for; one that was never shown comes to be where the world is not strict. Raises Refusal 400."""
+    try:
+        return find(task.get("fields", []), given)
+    except Refusal as refusal:
+        if world.strict or refusal.code == "field_is_in_table":
+            raise
+    made: Json = {"id": given.get("id") or world.next_id("field"), "name": given.get("name") or "", "type": "unknown"}
+    if given.get("code"):
+        made["code"] = given["code"]
+    task.setdefault("fields", []).append(made)
+    return made
 
 
 def find(fields: list[Json], given: Json) -> Json:

@@ -72,7 +72,16 @@ class World:
         self.catalogs: dict[int, Json] = {}
         self.files: dict[str, Stored] = {}
         self.token_limit = 20
-        self._floors = {"task": 500_000, "comment": 9_500_000, "person": 950_000, "file": 700_000, "token": 0}
+        self.strict = True
+        """Whether persons and fields that were never shown are refused, as Pyrus does; else they are taken on trust."""
+        self._floors = {
+            "task": 500_000,
+            "comment": 9_500_000,
+            "person": 950_000,
+            "file": 700_000,
+            "field": 90_000,
+            "token": 0,
+        }
 
     def now(self) -> datetime:
         """Pyrus's time, which is the test's."""
@@ -164,6 +173,8 @@ class World:
         for person in self.persons.values():
             if isinstance(wanted, str) and person.get("email", "").casefold() == wanted.casefold():
                 return person
+        if not self.strict and isinstance(wanted, int | str):
+            return self.add_person(**{"id" if isinstance(wanted, int) else "email": wanted}, type="user")
         raise Refusal(400, "invalid_person_id" if isinstance(wanted, int) else "invalid_email", f"nobody is {wanted!r}")
 
     def store_file(self, name: str, content: bytes | None, size: int, md5: str) -> Stored:
@@ -181,6 +192,8 @@ class World:
         if isinstance(given, dict) and guid is None and "url" in given:
             return {"id": self.next_id("file"), "name": given.get("name", ""), "url": given["url"]}
         stored = self.files.get(guid or "")
+        if stored is None and not self.strict and guid:
+            stored = self.files[guid] = Stored(guid, "file", 1, "", b"?")
         if stored is None:
             raise Refusal(400, "file_missing", f"no file {guid!r} was uploaded")
         file_id = self.next_id("file")
