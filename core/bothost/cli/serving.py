@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bothost.cli import OK, PROBLEM
-from bothost.cli.choosing import read_existing
 from bothost.cli.delivering import Target, Unreachable, deliver, parse_target
 from bothost.cli.judging import Judged, judge
 from bothost.cli.output import config_option, json_option, say, show_json, show_table
@@ -34,9 +33,9 @@ if TYPE_CHECKING:
 def serve(config: str, as_json: bool) -> int:
     """Host the bots of bots.ini until SIGTERM. Wrong sections answer 503 and say why; the others serve."""
     del as_json  # only its errors are printed, and these by `run`
-    from bothost.server import serve as serve_host
+    from bothost.supervisor import serve as serve_host
 
-    return serve_host(read_existing(config))
+    return serve_host(config)
 
 
 @click.command(epilog="Example: bothost demo --once")

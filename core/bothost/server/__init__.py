@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from bothost import __version__, logs
 from bothost.clock import SystemClock
-from bothost.errors import ConfigError, Problem
+from bothost.errors import ConfigError
 from bothost.scrub import Scrubber
 from bothost.server import ground, listening
 from bothost.server.host import Plan
@@ -72,10 +72,7 @@ def prepare(reading: Reading, host: HostConfig) -> Plan:
     passed = worker.sockets if worker is not None else take_sockets(os.environ)
     if worker is not None:
         return Plan(reading, host, listening.Sockets(passed["public"], passed["operator"]), files, Notifier(), worker)
-    try:
-        sockets = listening.bind(host, passed)
-    except OSError as error:
-        raise ConfigError((Problem(str(error), str(host.path), section="host"),)) from error
+    sockets = listening.bind_or_explain(host, passed)
     return Plan(reading, host, sockets, files, notifier)
 
 
@@ -96,6 +93,7 @@ async def _serve(plan: Plan, when_serving: WhenServing | None, scrubber: Scrubbe
         code = await starting
     await stopping
     await host.stop(hurry)
+    log.info("stopped")
     return code
 
 

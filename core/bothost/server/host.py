@@ -109,10 +109,13 @@ class Host:
 
     def enlist(self, reading: Reading) -> None:
         """Set how each bot of a reading stands, and bring into service what can serve."""
+        for warning in reading.warnings:
+            log.warning("%s", warning)
         for bot in self.service:
             if bot.name in reading.broken:
-                reason = "; ".join(str(problem) for problem in reading.broken[bot.name])
-                self.standing.cannot(bot, "config error", reason)
+                problems = "; ".join(str(problem) for problem in reading.broken[bot.name])
+                log.error("%s", problems, extra={"bot": bot.name})
+                self.standing.cannot(bot, "config error", problems)
             elif not bot.config.enabled:
                 self.standing.cannot(bot, "off", "enabled = no")
             else:
@@ -122,6 +125,7 @@ class Host:
         """The rule Stop: drain while listening, close the listeners, close plugins, flush the journal."""
         plan, clock = self.plan, self.ground.clock
         plan.notifier.say("STOPPING=1", "STATUS=draining")
+        log.info("draining: %d runs are under way", len(self.core.runs.running))
         end = clock.monotonic() + plan.host.drain_s + LEAVE_S
         started, self.phase = self.phase == "serving", "draining"
         self.standing.halt(self.service)
