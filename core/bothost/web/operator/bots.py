@@ -98,7 +98,12 @@ class Pause(Handler):
         if self.operations.bot_named(name) is None:
             raise HTTPError(404)
         reason = shown.text(self.form("reason").strip()[:200]) or "paused by the operator"
-        await self.act(lambda: self.operations.pause(name, reason), f"/bots/{name}", "paused")
+
+        async def step() -> str:
+            await self.operations.pause(name, reason)
+            return f"/bots/{name}"
+
+        await self.act(step, "paused")
 
 
 class Resume(Handler):
@@ -108,7 +113,12 @@ class Resume(Handler):
         """Resume it, or one of its tasks."""
         name, task = args[0], self.form("task")
         only = int(task) if task.isdecimal() else None
-        await self.act(lambda: self.operations.resume(name, only), f"/bots/{name}", "resumed")
+
+        async def step() -> str:
+            await self.operations.resume(name, only)
+            return f"/bots/{name}"
+
+        await self.act(step, "resumed")
 
 
 class Test(Handler):

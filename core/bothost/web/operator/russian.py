@@ -260,6 +260,8 @@ TEXTS: Mapping[str, str] = {
     "Cancelled.": "Отменено.",
     "bots.ini is being read again. Load the page anew to see what came of it.": "bots.ini перечитывается. Обновите страницу, чтобы увидеть результат.",
     # errors
+    "Not understood": "Непонятно",
+    "The address or the form is malformed.": "Адрес или форма составлены неверно.",
     "Not allowed": "Нельзя",
     "This form did not come from your session, or your token may only read. Go back, load the page anew and try again.": "Форма пришла не из вашего сеанса, или ваш токен даёт только чтение. Вернитесь, обновите страницу и попробуйте снова.",
     "There is nothing here": "Здесь ничего нет",
