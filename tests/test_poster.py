@@ -441,5 +441,3 @@ def test_an_entry_is_left_as_it_was_for_late_py_to_change(office: Office) -> Non
     office.pyrus.fail("GET tasks/5", faults.gateway(502))
     office.post(entry, envelope)
     assert entry == before
-
-

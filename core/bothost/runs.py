@@ -182,6 +182,12 @@ class Runs:
         runner = bot.runner
         assert runner is not None
         BOT.set(bot.config.name)
+        bot.busy += 1
+
+        def ended() -> None:
+            bot.busy -= 1
+            place.free_permit()
+
         limit_s = bot.config.timeout_s
         entry = live.entry
         try:
@@ -191,10 +197,10 @@ class Runs:
                     name,
                     Tick(due=datetime.fromtimestamp(int(entry.id.split(":")[3]), UTC), rerun=entry.rerun),
                     limit_s,
-                    place.free_permit,
+                    ended,
                 )
             assert live.envelope is not None
-            return await runner.run(live.envelope, self._context(live, bot), limit_s, place.free_permit)
+            return await runner.run(live.envelope, self._context(live, bot), limit_s, ended)
         finally:
             live.entry.ms = round((self._means.clock.monotonic() - live.start) * 1000, 1)
 

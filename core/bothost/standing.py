@@ -48,6 +48,17 @@ class Standing:
         task.add_done_callback(watch)
         return first
 
+    async def load(self, bot: Bot) -> tuple[Plugged, Runner]:
+        """Load and open a bot that replaces another, once. Raises PluginError and ConfigError."""
+        return await self._load(bot)
+
+    def replace(self, bot: Bot) -> None:
+        """A loaded bot takes the place of the one of its name."""
+        opening = self._openings.pop(bot.name, None)
+        if opening is not None:
+            opening.cancel()
+        self._set(bot, "active")
+
     async def dismiss(self, bot: Bot) -> None:
         """Take a bot out of service; called after its last run."""
         opening = self._openings.pop(bot.name, None)
@@ -75,6 +86,11 @@ class Standing:
             else:
                 continue
             self._show(bot)
+
+    def quarantine(self, bot: Bot, reason: str) -> None:
+        """Its process died too often: it serves no more until an operator resumes it."""
+        self._set(bot, "quarantined", reason)
+        log.error("quarantined: %s; `bothost resume %s` tries it again", reason, bot.name, extra={"bot": bot.name})
 
     def look_for_stuck(self, bots: Iterable[Bot]) -> None:
         """A bot is stuck while threads past their time hold all its permits; cheap where none are all taken."""
@@ -107,6 +123,7 @@ class Standing:
         _settle(first)
 
     async def _try(self, bot: Bot, tries: int) -> bool:
+        before_it = bot.runner
         try:
             bot.plugged, bot.runner = await self._load(bot)
         except (PluginError, ConfigError) as error:
@@ -116,6 +133,8 @@ class Standing:
                 log.error("%s; tried again in %.0f s", error, RETRY_S[0], extra={"bot": bot.name})
             return False
         self._set(bot, "active")
+        if before_it is not None:
+            await before_it.close()
         if tries:
             log.warning("in service again, at try %d", tries + 1, extra={"bot": bot.name})
         return True
@@ -130,7 +149,9 @@ class Standing:
         self._show(bot)
 
     def _show(self, bot: Bot) -> None:
-        base = self._base[bot.name]
+        base = self._base.get(bot.name)
+        if base is None:
+            return
         paused = self._paused.get(bot.name)
         bot.state = paused if paused is not None and (base.serves or base.word == "starting") else base
         serves = bot.state.word in ("active", "stuck") and not self._halted

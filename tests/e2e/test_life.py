@@ -336,3 +336,17 @@ def test_tls_is_served_from_the_files_that_bots_ini_names(site):
     assert re.search(r"https://127\.0\.0\.1:\d+", host.said("serves ")["message"])
     run = subprocess.run(["curl", "-sk", f"https://127.0.0.1:{host.port}/healthz"], capture_output=True, check=True)
     assert run.stdout == b'{"status": "ok"}'
+
+
+def test_a_bot_in_a_process_of_its_own_that_dies_three_times_is_quarantined_also_after_a_restart(site):
+    plugins = GREET + "\nimport os\nasync def exits(event):\n    os._exit(3)\n"
+    host = site(plugins, "one: plugin = exits; run = process\nother: plugin = greet").start()
+    for task in (1, 2, 3):
+        assert host.deliver("one", task=task).status == 500
+    host.said("quarantined: ")
+    assert host.deliver("one", task=4).status == 503
+    assert host.deliver("other").text == "hello a@example.com"
+    host.stop()
+    host.start()
+    assert host.deliver("one", task=5).status == 503
+    assert host.deliver("other", task=6).status == 200

@@ -18,7 +18,42 @@ from bothost.pyrus.parts import File, Person
 from bothost.pyrus.replies import OFFICIAL, Reply, encode, encode_comment, encode_json, needs_task, warnings
 
 # protocol §4.2
-KEYS_OF_PYRUS = ["text", "formatted_text", "subject", "approval_choice", "approval_steps", "action", "reassign_to", "attachments", "field_updates", "approvals_added", "approvals_removed", "approvals_rerequested", "subscribers_added", "subscribers_removed", "subscribers_rerequested", "participants_added", "participants_removed", "due_date", "due", "duration", "cancel_due", "scheduled_date", "scheduled_datetime_utc", "cancel_schedule", "added_list_ids", "removed_list_ids", "channel", "spent_minutes", "skip_satisfaction", "skip_notification", "skip_auto_reopen", "edit_comment_id", "comment_as_roles", "reply_note_id"]
+KEYS_OF_PYRUS = [
+    "text",
+    "formatted_text",
+    "subject",
+    "approval_choice",
+    "approval_steps",
+    "action",
+    "reassign_to",
+    "attachments",
+    "field_updates",
+    "approvals_added",
+    "approvals_removed",
+    "approvals_rerequested",
+    "subscribers_added",
+    "subscribers_removed",
+    "subscribers_rerequested",
+    "participants_added",
+    "participants_removed",
+    "due_date",
+    "due",
+    "duration",
+    "cancel_due",
+    "scheduled_date",
+    "scheduled_datetime_utc",
+    "cancel_schedule",
+    "added_list_ids",
+    "removed_list_ids",
+    "channel",
+    "spent_minutes",
+    "skip_satisfaction",
+    "skip_notification",
+    "skip_auto_reopen",
+    "edit_comment_id",
+    "comment_as_roles",
+    "reply_note_id",
+]
 
 
 class Word(Enum):

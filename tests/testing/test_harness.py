@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import bothost.testing
 from bothost import Event, GiveUp, Plugin, Reply, Settings, cron, every, on
 from bothost.errors import ConfigError, PluginError
 from bothost.testing import Harness, comment, me, person, task
@@ -232,6 +233,53 @@ def test_a_class_that_is_no_plugin_is_refused(bothost: Harness) -> None:
 def test_an_unknown_entry_point_is_refused_with_what_there_is(bothost: Harness) -> None:
     with pytest.raises(PluginError, match="not installed"):
         bothost.bot("surely-not-installed")
+
+
+def test_an_installed_plugin_is_taken_by_its_name(bothost: Harness) -> None:
+    bot = bothost.bot("autoreply", greeting="Good day")
+    answer = bot.deliver(task(author="anna@corp.ru"))
+    assert answer.json == {"text": "Good day, anna@corp.ru. This task approved by bot.", "approval_choice": "approved"}
+    assert bot.plugin.settings.greeting == "Good day"
+
+
+def test_every_name_of_the_package_is_there() -> None:
+    assert all(getattr(bothost.testing, name) is not None for name in bothost.testing.__all__)
+    assert sorted(bothost.testing.__all__) == bothost.testing.__all__
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = bothost.testing.nothing
+
+
+def test_the_clock_tells_the_time_called_or_not(bothost: Harness) -> None:
+    assert bothost.clock.now == bothost.clock.now() == START
+
+
+def test_a_handlers_own_thread_and_queue_take_real_time_and_no_virtual_one(bothost: Harness) -> None:
+    def handler(event: Event) -> str:
+        done = threading.Event()
+        threading.Timer(0.05, done.set).start()
+        done.wait()
+        return "done"
+
+    assert bothost.bot(handler).deliver(task()).json == {"text": "done"}
+    assert bothost.clock.now == START
+
+
+def test_a_reply_that_cannot_be_used_fails_the_run(bothost: Harness) -> None:
+    answer = bothost.bot(lambda event: {"approval_choice": "perhaps"}).deliver(task())
+    assert answer.status == 500
+    with pytest.raises(AssertionError, match="approval_choice"):
+        _ = answer.reply
+
+
+def test_what_the_fake_pyrus_never_saw_is_taken_on_trust(bothost: Harness) -> None:
+    def handler(event: Event) -> dict[str, Any]:
+        return {"field_updates": [{"id": 12, "value": 5}], "approvals_added": [[], [{"email": "chief@corp.ru"}]]}
+
+    given = task(form_id=1)
+    answer = bothost.bot(handler).deliver(given)
+    assert answer.status == 200
+    bothost.assert_one_comment(given)
+    assert bothost.pyrus.task(given["id"])["approvals"][1][0]["person"]["email"] == "chief@corp.ru"
 
 
 @dataclass

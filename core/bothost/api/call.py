@@ -175,7 +175,9 @@ class Pages(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         if self._home.here():
             self._first.close()
-            raise RuntimeError("`for` would stop the host's event loop here. In an async handler write `async for` instead")
+            raise RuntimeError(
+                "`for` would stop the host's event loop here. In an async handler write `async for` instead"
+            )
         page = Call(self._first, self._home).wait()
         while True:
             yield from page.items

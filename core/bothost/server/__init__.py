@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bothost import __version__, logs
+from bothost import __version__, config, logs
 from bothost.clock import SystemClock
 from bothost.errors import ConfigError
 from bothost.scrub import Scrubber
@@ -23,6 +23,8 @@ from bothost.systemd import Notifier, take_sockets
 from bothost.worker import Worker
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bothost.config import HostConfig, Reading
     from bothost.server.host import Host
 
@@ -41,7 +43,23 @@ WhenServing = Callable[[Serving], Awaitable[int]]
 """Called when deliveries run; what it returns is the exit code of a stop after it."""
 
 
-def serve(reading: Reading, when_serving: WhenServing | None = None) -> int:
+@dataclass(frozen=True, slots=True)
+class IniFile:
+    """bots.ini on disk, with what it names; `demo` takes sample secrets."""
+
+    path: Path
+    demo: bool = False
+
+    def read(self) -> Reading:
+        """See `reload.Source`."""
+        return config.read(self.path, os.environ, demo=self.demo)
+
+    def digest(self, reading: Reading) -> str:
+        """See `reload.Source`."""
+        return config.digest(self.path, reading.files)
+
+
+def serve(reading: Reading, when_serving: WhenServing | None = None, *, demo: bool = False) -> int:
     """Run a host until it is told to stop.
 
     Does not return once it has served: it leaves by `os._exit`, for a plugin's threads would hold the process. Raises
@@ -51,7 +69,7 @@ def serve(reading: Reading, when_serving: WhenServing | None = None) -> int:
         raise ConfigError(reading.all_problems())
     clock = SystemClock()
     scrubber = Scrubber()
-    plan = prepare(reading, reading.host)
+    plan = prepare(reading, reading.host, IniFile(reading.host.path, demo))
     writer = logs.setup(reading.host.log, sys.stderr, scrubber, clock)
     code = 1
     try:
@@ -64,7 +82,7 @@ def serve(reading: Reading, when_serving: WhenServing | None = None) -> int:
     os._exit(code)
 
 
-def prepare(reading: Reading, host: HostConfig) -> Plan:
+def prepare(reading: Reading, host: HostConfig, source: IniFile) -> Plan:
     """What a process needs before it has a loop: limits, folder, sockets. Raises ConfigError."""
     files = ground.prepare_process()
     ground.state_folder(host.state)
@@ -72,9 +90,10 @@ def prepare(reading: Reading, host: HostConfig) -> Plan:
     worker = Worker.take(os.environ)
     passed = worker.sockets if worker is not None else take_sockets(os.environ)
     if worker is not None:
-        return Plan(reading, host, listening.Sockets(passed["public"], passed["operator"]), files, Notifier(), worker)
+        given = listening.Sockets(passed["public"], passed["operator"])
+        return Plan(reading, host, given, files, Notifier(), source, worker)
     sockets = listening.bind_or_explain(host, passed)
-    return Plan(reading, host, sockets, files, notifier)
+    return Plan(reading, host, sockets, files, notifier, source)
 
 
 async def _serve(plan: Plan, when_serving: WhenServing | None, scrubber: Scrubber, dropped: Callable[[], int]) -> int:

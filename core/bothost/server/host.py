@@ -10,9 +10,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from bothost.bots import Bot, Registry, Service
-from bothost.errors import StoreError
+from bothost.building import write_behind
+from bothost.errors import ConfigError, StoreError
 from bothost.lanes import Lane
 from bothost.refusals import Refusals
+from bothost.reload import Reloader
 from bothost.server import listening
 from bothost.server.beats import Beat
 from bothost.server.controls import Controls
@@ -30,10 +32,12 @@ if TYPE_CHECKING:
     from bothost.building import Core, Ground
     from bothost.config import HostConfig, Reading
     from bothost.delivery import Delivery
+    from bothost.reload import Source
     from bothost.server.listening import Sockets
+    from bothost.server.loading import Loader
     from bothost.server.page import Page
-    from bothost.standing import Load
     from bothost.systemd import Notifier
+    from bothost.watchdog import Watchdog
     from bothost.worker import Worker
 
 log = logging.getLogger("bothost.server")
@@ -55,6 +59,8 @@ class Plan:
     sockets: Sockets
     files: int
     notifier: Notifier
+    source: Source
+    """Where bots.ini is read again."""
     worker: Worker | None = None
     """None where this process is the whole host."""
 
@@ -62,13 +68,14 @@ class Plan:
 class Host:
     """From sockets to journal. Made, started and stopped on its loop."""
 
-    def __init__(self, plan: Plan, ground: Ground, core: Core, service: Service, load: Load) -> None:
+    def __init__(self, plan: Plan, ground: Ground, core: Core, service: Service, loader: Loader) -> None:
         self.plan = plan
         self.ground = ground
         self.core = core
         self.service = service
-        self.standing = Standing(load, ground.clock)
-        self.controls = Controls(ground.store, service)
+        self.standing = Standing(loader.load, ground.clock)
+        loader.quarantine = self.quarantine
+        self.controls = Controls(core, service, ground.client.learn)
         self.phase: Phase = "starting"
         self.refusals = Refusals(ground.clock)
         self._lobby = Lobby(core.means.answers, ground.clock.monotonic)
@@ -83,9 +90,11 @@ class Host:
         self.listener = Listener(front, listening.limits(plan.host, plan.files), listening.tls(plan.host))
         self._beats: list[Beat] = []
         self.siblings: Siblings | None = None
-        self.reading = plan.reading
-        """bots.ini as it was last read."""
+        self.reloader = Reloader(plan.source, plan.reading, service, self.standing, self._take_fresh)
+        self.watchdog: Watchdog | None = None
         self.page: Page | None = None
+        self.hide: Callable[[Reading], None] = lambda _reading: None
+        """Told of a fresh reading, whose secrets must not stand in logs."""
 
     async def start(self, orphaned: Callable[[], None]) -> None:
         """Listen at once, open the journal, take up what is in it, bring the bots into service. Returns when deliveries run;
@@ -105,6 +114,9 @@ class Host:
         await self.core.start()
         await self.controls.start(self.standing, self.reload)
         self.enlist(plan.reading)
+        self.reloader.start()
+        if self.watchdog is not None:
+            self.watchdog.start(asyncio.get_running_loop())
         self._front.receive = self.core.dispatch.receive
         self._lobby.let_in(self.core.dispatch.receive)
         self.phase = "serving"
@@ -116,7 +128,26 @@ class Host:
         self._front.receive(delivery)
 
     def reload(self) -> None:
-        """Read bots.ini again."""
+        """Read bots.ini again, whatever it looks like."""
+        self.reloader.now()
+
+    @property
+    def reading(self) -> Reading:
+        """bots.ini as it was last accepted."""
+        return self.reloader.reading
+
+    def _take_fresh(self, reading: Reading) -> None:
+        """What else a reload renews: secrets to hide, certificates for new connections."""
+        self.hide(reading)
+        if self.plan.host.certfile is None:
+            return
+        try:
+            context = listening.tls(reading.host or self.plan.host)
+        except (OSError, ConfigError) as error:
+            log.error("the old certificate stays: %s", error)
+            return
+        if context is not None:
+            self.listener.use_tls(context)
 
     def enlist(self, reading: Reading) -> None:
         """Set how each bot of a reading stands, and bring into service what can serve."""
@@ -129,7 +160,7 @@ class Host:
                 self.standing.cannot(bot, "config error", problems)
             elif not bot.config.enabled:
                 self.standing.cannot(bot, "off", "enabled = no")
-            else:
+            elif bot.state.word != "quarantined":
                 _ = self.standing.bring(bot)
 
     async def stop(self, hurry: asyncio.Event) -> None:
@@ -143,6 +174,9 @@ class Host:
         self._lobby.dismiss()
         if started:
             await self.controls.stop()
+            await self.reloader.stop()
+            if self.watchdog is not None:
+                self.watchdog.stop()
             await drain(self.core, plan.host.drain_s, hurry)
         left_s = max(end - clock.monotonic() - 0.3, 0.2)
         await asyncio.gather(self.listener.leave(min(LEAVE_S, left_s)), self._close_plugins(min(CLOSE_S, left_s)))
@@ -156,6 +190,13 @@ class Host:
             await self.ground.store.close()
         if self.siblings is not None:
             self.siblings.close()
+
+    def quarantine(self, name: str, reason: str) -> None:
+        """A bot's process died too often: kept over restarts, until an operator resumes it."""
+        bot = self.service.find(name)
+        if bot is not None:
+            self.standing.quarantine(bot, reason)
+            write_behind(self.ground, f"quarantine:{name}", reason)
 
     async def _open_journal(self) -> None:
         """Try until it opens: another host may still hold it, a database may be on its way up."""

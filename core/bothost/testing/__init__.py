@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bothost.testing.fault_matrix import Fault, faults
     from bothost.testing.harness import Harness
     from bothost.testing.parts import file, me, person
+    from bothost.testing.serving import Served, served
     from bothost.testing.under_test import HarnessBot, Pending
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Harness",
     "HarnessBot",
     "Pending",
+    "Served",
     "body",
     "comment",
     "faults",
@@ -30,6 +32,7 @@ __all__ = [
     "load",
     "me",
     "person",
+    "served",
     "task",
 ]
 
@@ -39,6 +42,7 @@ _HOMES = {
     "fault_matrix": ("Fault", "faults"),
     "harness": ("Harness",),
     "parts": ("file", "me", "person"),
+    "serving": ("Served", "served"),
     "under_test": ("HarnessBot", "Pending"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -1,6 +1,6 @@
-"""A whole host in memory: real journal in a temporary folder, real pipeline, virtual time, fake Pyrus, no sockets.
+"""A whole host without listeners: real pipeline, real journal in a folder, any clock, any way to Pyrus.
 
-Its coroutines run on the virtual loop; `Harness` is what a test holds.
+`Harness` turns one in virtual time, `served` one on a real loop behind real sockets.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
+    from bothost.clock import Clock
     from bothost.config import BotConfig
     from bothost.pyrus_client import Transport
     from bothost.store import Door, Entry
-    from bothost.testing.clock import VirtualClock
 
 log = logging.getLogger("bothost.testing")
 
@@ -106,11 +106,12 @@ class PunctualStore(SqliteStore):
             self.wanted(entry.due)
 
 
-class VirtualHost:
-    """One process of bothost. Its coroutines run on the virtual loop."""
+class BareHost:
+    """One process of bothost; made, used and stopped on its loop."""
 
-    def __init__(self, clock: VirtualClock, folder: Path, transport: Transport) -> None:
+    def __init__(self, clock: Clock, folder: Path, transport: Transport) -> None:
         self.clock = clock
+        self._loop = asyncio.get_running_loop()
         self.folder = folder
         self.service = Service(Registry())
         self.store = PunctualStore(folder, clock, claims_first=False, timing=TIMING)
@@ -122,7 +123,7 @@ class VirtualHost:
         self._stopped = False
 
     @classmethod
-    async def started(cls, clock: VirtualClock, folder: Path, transport: Transport) -> Self:
+    async def started(cls, clock: Clock, folder: Path, transport: Transport) -> Self:
         """A host with an open journal and no bots."""
         host = cls(clock, folder, transport)
         await host.store.open()
@@ -192,12 +193,11 @@ class VirtualHost:
     def _look_at(self, due: float) -> None:
         """Look when an entry falls due by the wall clock; a later look finds it too, where the clock was set meanwhile."""
         in_s = max(0.0, due - self.clock.now().timestamp())
-        loop = self.clock.loop
-        loop.call_soon_threadsafe(lambda: loop.call_later(in_s, self._look_soon))
+        self._loop.call_soon_threadsafe(self._loop.call_later, in_s, self._look_soon)
 
     def _look_soon(self) -> None:
         if not self._stopped:
-            self.clock.loop.create_task(self.core.late.look()).add_done_callback(watch)
+            self._loop.create_task(self.core.late.look()).add_done_callback(watch)
 
 
 def modules_of(bot: Bot) -> list[ModuleType]:
