@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 from bothost.clock import SystemClock
 from bothost.config import read
 from bothost.scrub import Scrubber
+from bothost.server import IniFile
 from bothost.server.host import Plan
 from bothost.server.listening import Sockets
 from bothost.server.making import make_host
@@ -164,7 +165,9 @@ class Site:
         reading.host.state.mkdir(0o700, exist_ok=True)
         sockets = Sockets(bind_tcp("127.0.0.1", 0), bind_tcp("127.0.0.1", 0))
         self.public_port, self.port = (each[0].getsockname()[1] for each in (sockets.public, sockets.operator))
-        self.host = make_host(Plan(reading, reading.host, sockets, 1024, Notifier()), SystemClock(), Scrubber())
+        self.host = make_host(
+            Plan(reading, reading.host, sockets, 1024, Notifier(), IniFile(path)), SystemClock(), Scrubber()
+        )
         starting = asyncio.ensure_future(self.host.start(self._stop.set))
         if self._waits:
             await starting

@@ -76,6 +76,7 @@ class OneBot(Handler):
             host_keys=_host_keys(view),
             settings=_settings(view),
             problems=self.operations.reading.broken.get(name, ()),
+            kept=self.operations.kept.get(name, ""),
             recent=recent,
             fine=fine,
         )

@@ -44,6 +44,7 @@ class Configuration(Handler):
             "configuration.html",
             reading=reading,
             problems=reading.all_problems(),
+            kept=self.operations.kept,
             rows=_rows(reading.host) if reading.host is not None else [],
         )
 

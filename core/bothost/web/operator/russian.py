@@ -236,6 +236,8 @@ TEXTS: Mapping[str, str] = {
     # configuration
     "Reload bots.ini": "Перечитать bots.ini",
     "Errors": "Ошибки",
+    "Not in service as they stand in bots.ini": "Работают не так, как записано в bots.ini",
+    "The old version is in service, for the new one cannot be:": "Работает старая версия: новую запустить нельзя:",
     "Warnings": "Предупреждения",
     "line {line}": "строка {line}",
     "bots.ini has no errors.": "В bots.ini ошибок нет.",
