@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from bothost.building import Core, Ground
     from bothost.config import HostConfig, Reading
     from bothost.delivery import Delivery
+    from bothost.failures import Failures
     from bothost.reload import Source
     from bothost.server.listening import Sockets
     from bothost.server.loading import Loader
@@ -94,6 +95,7 @@ class Host:
         self.reloader = Reloader(plan.source, plan.reading, service, self.standing, self._take_fresh)
         self.watchdog: Watchdog | None = None
         self.page: Page | None = None
+        self.failures: Failures | None = None
         self.hide: Callable[[Reading], None] = lambda _reading: None
         """Told of a fresh reading, whose secrets must not stand in logs."""
 
@@ -188,6 +190,8 @@ class Host:
         await asyncio.gather(self.listener.leave(min(LEAVE_S, left_s)), self._close_plugins(min(CLOSE_S, left_s)))
         if self.page is not None:
             await self.page.stop()
+        if self.failures is not None:
+            await self.failures.stop(min(LEAVE_S, left_s))
         plan.sockets.close()
         for beat in self._beats:
             beat.stop()
