@@ -100,6 +100,7 @@ class Page:
             phase=lambda: host.phase,
             plugins=_installed,
             receive=host.receive,
+            kept=lambda: host.reloader.problems,
         )
         operations = Operations(sight, host.ground.store, host.ground.clock, __version__)
         return operator.Desk(
@@ -120,6 +121,8 @@ class Page:
         told = self._told
         snapshot = report(self._host.service, told.metrics)
         snapshot.log_dropped = told.dropped()
+        reloader = self._host.reloader
+        snapshot.reloads = {"done": reloader.count - reloader.failed, "refused": reloader.failed}
         return snapshot
 
     def _answer(self) -> Iterable[bytes]:
