@@ -172,6 +172,8 @@ class Host:
         plan, clock = self.plan, self.ground.clock
         plan.notifier.say("STOPPING=1", "STATUS=draining")
         log.info("draining: %d runs are under way", len(self.core.runs.running))
+        if await self._others_listen():
+            self.listener.retire()
         end = clock.monotonic() + plan.host.drain_s + LEAVE_S
         started, self.phase = self.phase == "serving", "draining"
         self.standing.halt(self.service)
@@ -194,6 +196,14 @@ class Host:
             await self.ground.store.close()
         if self.siblings is not None:
             self.siblings.close()
+
+    async def _others_listen(self) -> bool:
+        """Whether only this worker stops: then its siblings take what comes, which here would only be parked."""
+        if self.siblings is None:
+            return False
+        # the supervisor tells its workers before it sends the signal, but the loop hears of the signal first
+        await asyncio.sleep(0.05)
+        return not self.siblings.stopping
 
     def quarantine(self, name: str, reason: str) -> None:
         """A bot's process died too often: kept over restarts, until an operator resumes it."""
