@@ -104,7 +104,10 @@ def instant(value: Any, place: str) -> str:
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise ReplyError(f"{place}: the datetime {value} has no zone; give one, as in {value}+03:00 or tzinfo=UTC")
-        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ").rjust(20, "0")
+        try:
+            return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ").rjust(20, "0")
+        except OverflowError:
+            wrong(place, value, "a datetime that UTC can express, from the year 1 to 9999")
     if isinstance(value, str):
         try:
             datetime.fromisoformat(value)
