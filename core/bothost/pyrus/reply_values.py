@@ -76,7 +76,7 @@ def _scalar(value: Any, place: str) -> Any:
             return convert(value, place)
     part = part_of(value)
     if part is not None:
-        return part
+        return _object(part, place, 0)
     if isinstance(value, timedelta):
         return wrong(place, value, "a number of minutes")
     return wrong(place, value, "what JSON can carry: a text, number, bool, date, list or dict")
