@@ -99,9 +99,9 @@ def test_c_code_that_keeps_the_interpreters_lock_is_named_afterwards(tmp_path: P
         pattern = "(a+)+b"
         length = 22
         while True:
-            begun = time.monotonic()
+            begun = time.thread_time()
             re.match(pattern, "a" * length)
-            if time.monotonic() - begun > 0.15:
+            if time.thread_time() - begun > 0.15:
                 break
             length += 1
         careless.__dict__["LENGTH"] = length + 2
