@@ -10,9 +10,9 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bothost.store import Entry, Store
-
     from conftest import Journal
+
+    from bothost.store import Entry, Store
 
 BODY = b'{"task_id": 7}'
 
