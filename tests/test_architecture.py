@@ -22,6 +22,7 @@ NOT_FOR_IMPORT = {"bothost.__main__"}
 """Modules that are programs: to import them is to run them."""
 
 BROAD = {
+    "server/__init__.py": "around the whole host: what ended it is logged before the process leaves",
     "runner/calling.py": "around a plugin",
     "runner/local.py": "around a mapping of a plugin's own, when the reply is read",
     "server/beats.py": "around a background job",

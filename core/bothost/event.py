@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bothost.errors import NoLogin
 from bothost.pyrus.events import waiting_step
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bothost.api import Pyrus
     from bothost.clock import Clock
     from bothost.pyrus.events import Envelope
+    from bothost.pyrus.raw_json import ReadOnlyDict
     from bothost.pyrus.task import Comment, Task
 
 
@@ -109,7 +110,7 @@ class Event:
         return self._envelope.bot_settings
 
     @property
-    def raw(self) -> Any:
+    def raw(self) -> ReadOnlyDict:
         """The body as sent: a read-only dict."""
         return self._envelope.raw
 

@@ -89,7 +89,7 @@ class Late:
         forget_at = retain_at = means.clock.monotonic() + FORGET_S
         while not self._stopping:
             try:
-                await self._round()
+                await self.look()
                 now = means.clock.monotonic()
                 if now >= forget_at:
                     forget_at = now + FORGET_S
@@ -101,8 +101,8 @@ class Late:
                 log.warning("the journal is away: %s", error)
             await means.store.wait_hint(means.timing.sweep_s)
 
-    async def _round(self) -> None:
-        """One look at the journal: operators' wishes, dead owners, quiet events, what is due."""
+    async def look(self) -> None:
+        """One look at the journal, now: operators' wishes, dead owners, quiet events, what is due."""
         store = self._means.store
         for key in store.cancelled():
             self._cancel(key)

@@ -6,7 +6,7 @@ import logging
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from bothost.pyrus.events import bot_login, is_own
+from bothost.pyrus.events import is_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ class Sieve:
         if user_id is not None and user_id != bot.user_id:
             bot.user_id = user_id
             self._learnt(f"user:{bot.name}", str(user_id))
-            login = bot_login(envelope)
+            login = envelope.login_of(user_id)
             if login and not bot.config.login and login != bot.login:
                 bot.login = login
                 self._learnt(f"login:{bot.name}", login)

@@ -19,16 +19,12 @@ if TYPE_CHECKING:
     from bothost.runner import Runner
 
     Load = Callable[[Bot], Awaitable[tuple[Plugged, Runner]]]
-    """Load a bot's plugin and make its runner, which is not open yet. Raises PluginError."""
+    """Load a bot's plugin and open its runner. Raises PluginError and ConfigError."""
 
 log = logging.getLogger("bothost.bots")
 
 RETRY_S = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
 """When a plugin that could not be brought into service is tried again; the last one for ever."""
-AT_ONCE = 8
-"""How many plugins are loaded at the same time."""
-OPEN_S = 60.0
-"""How long a plugin's `open` may take before it counts as failed."""
 
 
 class Standing:
@@ -41,7 +37,6 @@ class Standing:
         """How each bot would stand if nobody had paused it."""
         self._paused: dict[str, BotState] = {}
         self._openings: dict[str, asyncio.Task[None]] = {}
-        self._loading = asyncio.Semaphore(AT_ONCE)
         self._halted = False
 
     def bring(self, bot: Bot) -> asyncio.Future[None]:
@@ -113,31 +108,17 @@ class Standing:
 
     async def _try(self, bot: Bot, tries: int) -> bool:
         try:
-            async with self._loading:
-                plugged, runner = await self._load(bot)
-            await self._open_runner(runner)
+            bot.plugged, bot.runner = await self._load(bot)
         except (PluginError, ConfigError) as error:
             before = self._base[bot.name].reason
             self._set(bot, "plugin error" if isinstance(error, PluginError) else "config error", str(error))
             if str(error) != before:
                 log.error("%s; tried again in %.0f s", error, RETRY_S[0], extra={"bot": bot.name})
             return False
-        bot.plugged, bot.runner = plugged, runner
         self._set(bot, "active")
         if tries:
             log.warning("in service again, at try %d", tries + 1, extra={"bot": bot.name})
         return True
-
-    async def _open_runner(self, runner: Runner) -> None:
-        try:
-            async with asyncio.timeout(OPEN_S):
-                await runner.open()
-        except TimeoutError:
-            await runner.close()
-            raise PluginError(f"its open() did not end within {OPEN_S:.0f} s") from None
-        except (PluginError, ConfigError):
-            await runner.close()
-            raise
 
     def _state(self, word: Word, reason: str) -> BotState:
         return BotState(word, reason, self._clock.now().timestamp())

@@ -57,6 +57,7 @@ class Timers:
         self._means = means
         self._registry = registry
         self._next: dict[tuple[str, str], datetime] = {}
+        self._looked = means.clock.now()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -77,19 +78,31 @@ class Timers:
         return [(bot, spec) for bot in bots if bot.plugged and bot.state.serves for spec in bot.plugged.timers]
 
     async def _tick_on(self) -> None:
-        clock = self._means.clock
         while True:
-            now = clock.now()
-            due_in_s = LOOK_S
-            for bot, spec in self._specs():
-                key = (bot.name, spec.name)
-                tick = self._next.get(key) or following(spec, now - timedelta(microseconds=1))
-                if tick <= now:
-                    await self.put(bot, spec, tick)
-                    tick = following(spec, max(tick, now - timedelta(seconds=1)))
-                self._next[key] = tick
-                due_in_s = min(due_in_s, (tick - now).total_seconds())
-            await asyncio.sleep(max(due_in_s, 0.001))
+            pause_s = await self.look()
+            await asyncio.sleep(max(pause_s, 0.001))
+
+    async def look(self) -> float:
+        """Put the ticks that are due now; seconds until there is something to look at again.
+
+        Where the wall clock was set, or the machine slept, a tick that lies too far back is passed over.
+        """
+        now = self._means.clock.now()
+        if now < self._looked:
+            self._next.clear()
+        self._looked = now
+        due_in_s = LOOK_S
+        for bot, spec in self._specs():
+            key = (bot.name, spec.name)
+            tick = self._next.get(key) or following(spec, now)
+            if tick <= now:
+                due = newest(spec, now)
+                if due is not None:
+                    await self.put(bot, spec, due)
+                tick = following(spec, now)
+            self._next[key] = tick
+            due_in_s = min(due_in_s, (tick - now).total_seconds())
+        return due_in_s
 
     async def put(self, bot: Bot, spec: TimerSpec, tick: datetime) -> Entry | None:
         """Put one tick into the journal; the entry, or None where another host did it, or the journal is away."""

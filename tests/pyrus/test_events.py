@@ -99,6 +99,7 @@ def test_the_token_stands_in_no_repr(body: Body) -> None:
         b'{"task_id": 5, "task": {"comments": [{"id": 1, "text": "\xff"}]}}',
         b'{"task_id": 5, "task": {"comments": [{"id": 2, "text": "\xff"}, {"id": 1}]}}',
         b'{"task_id": 5, "task": {"comments": [{"id": 1}, {"id": 2}], "zz": "\xff"}}',
+        b'{"task_id": 5, "zz": "\xff", "task": {"comments": [{"id": 1}, {"id": 2}]}}',
         b'{"task_id": 5, "x": ' + b"[" * 200_000 + b"]" * 200_000 + b"}",
         b"[" * 200_000,
         b'{"a":' * 200_000,

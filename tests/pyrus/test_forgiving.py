@@ -280,6 +280,7 @@ def test_dates_keep_their_zone_and_lose_only_what_python_cannot_hold(body: Body)
     for text in ("2026-03-02T10:00:00Z", "2026-03-02T10:00:00", "2026-03-02T13:00:00+03:00"):
         task = decode(json.dumps({"task_id": 5, "task": {"due": text, "due_date": text}}).encode()).task
         assert task.due
+        assert task.due.tzinfo
         assert (task.due.timestamp(), str(task.due_date)) == (1772445600.0, "2026-03-02")
 
 

@@ -51,6 +51,16 @@ def test_a_last_comment_that_shows_no_id_is_the_newest(numbers: list[object], la
     assert (found.comment_id, found.place) == (None, len(comments) - 1)
 
 
+def test_ids_that_ascend_as_text_only_are_compared_as_numbers() -> None:
+    found = newest_of(sources([{"id": n, "a": 1} for n in (10, 11, 12, 13, 14, 15, 16, 2)]))
+    assert (found.place, found.comment_id) == (6, 16)
+
+
+def test_an_id_behind_other_keys_counts_among_ids_that_ascend() -> None:
+    found = newest_of(sources([{"a": 12, "id": 99}, *({"id": n, "a": 1} for n in range(1, 9))]))
+    assert (found.place, found.comment_id) == (0, 99)
+
+
 def test_what_is_no_object_is_no_comment() -> None:
     found = newest_of(sources([5, {"id": 1}, "x", {"id": 3}, {"id": 2}, [], None, 7, 8]))
     assert (len(found.sources), found.place, found.comment_id) == (3, 1, 3)

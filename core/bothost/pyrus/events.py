@@ -11,7 +11,7 @@ from bothost.errors import BodyRefused
 from bothost.pyrus.members import Touched, empty, slot
 from bothost.pyrus.newest import NONE, Newest, newest_of
 from bothost.pyrus.parts import Approval, Person
-from bothost.pyrus.raw_json import is_utf8, mended, read_only, untyped, utf8
+from bothost.pyrus.raw_json import ReadOnlyDict, as_sent, is_utf8, mended, utf8
 from bothost.pyrus.sameness import MASK, digest, without_token
 from bothost.pyrus.scalars import whole
 from bothost.pyrus.task import Comment, Task
@@ -58,7 +58,7 @@ class Envelope:
         self.files_url = _text(top.files_url)
         self.task: Task = task
         self._text = text
-        self._raw: Any = None
+        self._raw: ReadOnlyDict | None = None
         self._comments = _comments(task)
         _KNOWN_ID.__set__(task, (self.task_id,))
 
@@ -74,10 +74,10 @@ class Envelope:
         return None if place < 0 else self.task.comments[place]
 
     @property
-    def raw(self) -> Any:
+    def raw(self) -> ReadOnlyDict:
         """The whole body as sent, the token included: a read-only dict, decoded on first touch."""
         if self._raw is None:
-            self._raw = read_only(untyped(utf8(self._text)))
+            self._raw = as_sent(utf8(self._text))
         return self._raw
 
     def digest(self) -> str:

@@ -12,9 +12,9 @@ import msgspec
 from bothost.pyrus import scalars
 from bothost.pyrus.forgiving import Digits, Hidden, Json, forgiving
 from bothost.pyrus.lookup import Names, missing
-from bothost.pyrus.members import fill, read
+from bothost.pyrus.members import fill, read, slot
 from bothost.pyrus.parts import File, Person
-from bothost.pyrus.raw_json import exactly, read_only, untyped
+from bothost.pyrus.raw_json import ReadOnlyDict, as_sent, exactly, read_only, untyped
 from bothost.pyrus.tables import Row, columns
 from bothost.pyrus.values import CatalogItems, Choice, FormLink
 
@@ -52,9 +52,9 @@ class Field:
     @property
     def code(self) -> str | None:
         """The field's stable name, which older versions of Pyrus send in `info`."""
-        if self.sent_code is not None:
-            return self.sent_code
-        code = self.info.get("code") if isinstance(self.info, dict) else None
+        code = self.sent_code
+        if code is None and isinstance(info := _INFO.__get__(self), dict):
+            code = info.get("code")
         return code if isinstance(code, str) else None
 
     @property
@@ -65,11 +65,11 @@ class Field:
         return self.known_value[0]
 
     @property
-    def raw(self) -> Any:
+    def raw(self) -> ReadOnlyDict:
         """The field as Pyrus sent it: a read-only dict."""
         if self.known_raw is None:
-            fill(self, "known_raw", read_only(untyped(self.source or b"{}")))
-        return self.known_raw
+            fill(self, "known_raw", as_sent(self.source or b"{}"))
+        return self.known_raw  # type: ignore[no-any-return]
 
     @property
     def fields(self) -> tuple["Field", ...]:
@@ -77,6 +77,9 @@ class Field:
         if self.known_inner is None:
             fill(self, "known_inner", _inner(self))
         return self.known_inner  # type: ignore[no-any-return]
+
+
+_INFO = slot(Field, "info")
 
 
 @forgiving
@@ -142,7 +145,7 @@ def _value(field: Field) -> Any:
     source = bytes(field.sent_value or b"null")
     if source == b"null":
         return _EMPTY.get(field.type or "")
-    return _READERS.get(field.type or "", _as_sent)(source)
+    return _READERS.get(field.type or "", _json)(source)
 
 
 def _table(field: Field) -> tuple[Row, ...]:
@@ -154,7 +157,7 @@ def _table(field: Field) -> tuple[Row, ...]:
     )
 
 
-def _as_sent(source: bytes) -> Any:
+def _json(source: bytes) -> Any:
     return read_only(exactly(source))
 
 
@@ -238,7 +241,8 @@ def walk(fields: Iterable[Field], *, tables: bool) -> Iterator[Field]:
     """Each field, those inside it after it; `tables`: the cells of tables too."""
     for field in fields:
         yield field
-        if tables or field.type != "table":
+        kind = field.type
+        if kind not in _LEAVES and (tables or kind != "table"):
             yield from walk(field.fields, tables=tables)
 
 

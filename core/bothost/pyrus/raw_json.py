@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import re
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import msgspec
 
@@ -159,6 +159,13 @@ def read_only(value: Any) -> Any:
                     list.__setitem__(box, place, closed)
                     stack.append(closed)
     return top
+
+
+def as_sent(source: bytes) -> ReadOnlyDict:
+    """The JSON object, read-only; an empty one where it cannot be read, as when it is nested deeper than the caller's
+    stack has room for."""
+    value = untyped(source)
+    return cast("ReadOnlyDict", read_only(value if isinstance(value, dict) else {}))
 
 
 def _closed(value: Any) -> Any:

@@ -9,7 +9,7 @@ from bothost.pyrus.fields import Field, FieldIndex, walk
 from bothost.pyrus.forgiving import Digits, Hidden, forgiving
 from bothost.pyrus.members import fill
 from bothost.pyrus.parts import Approval, Channel, File, Person, Role, SmsInfo, Step, Subscriber
-from bothost.pyrus.raw_json import read_only, untyped
+from bothost.pyrus.raw_json import ReadOnlyDict, as_sent
 from bothost.pyrus.values import as_type
 
 T = TypeVar("T")
@@ -64,11 +64,11 @@ class Comment:
     known_raw: Hidden
 
     @property
-    def raw(self) -> Any:
+    def raw(self) -> ReadOnlyDict:
         """The comment as Pyrus sent it: a read-only dict."""
         if self.known_raw is None:
-            fill(self, "known_raw", read_only(untyped(self.source or b"{}")))
-        return self.known_raw
+            fill(self, "known_raw", as_sent(self.source or b"{}"))
+        return self.known_raw  # type: ignore[no-any-return]
 
 
 @forgiving

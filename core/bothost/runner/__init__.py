@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ class Failure:
     trace: str = ""
     may_rerun: bool = True
     """False for an unusable reply, GiveUp, and a plain handler whose thread still lives."""
+    error: BaseException | None = field(default=None, repr=False, compare=False)
+    """What the plugin raised, where it was in this process: for the harness."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,16 +20,15 @@ _LONGEST_TRACE = 20_000
 def failure_of(error: BaseException, what: str, scrub: Callable[[str], str]) -> Failure:
     """The failure that an exception of a handler means. `what` names bot and handler."""
     if isinstance(error, GiveUp):
-        return Failure("gave up", _line(f"{what} gave up: {error}", scrub), may_rerun=False)
+        return Failure("gave up", _line(f"{what} gave up: {error}", scrub), may_rerun=False, error=error)
     said = _said(error)
     place = innermost_of(error.__traceback__)
     where = f" ({place})" if place else ""
     trace = trace_of(error, scrub)
     if isinstance(error, ReplyError):
-        return Failure(
-            "unusable", _line(f"{what} made a reply that cannot be used: {error}{where}", scrub), trace, may_rerun=False
-        )
-    return Failure("raised", _line(f"{what} raised {said}{where}", scrub), trace)
+        text = _line(f"{what} made a reply that cannot be used: {error}{where}", scrub)
+        return Failure("unusable", text, trace, may_rerun=False, error=error)
+    return Failure("raised", _line(f"{what} raised {said}{where}", scrub), trace, error=error)
 
 
 def _said(error: BaseException) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from bothost.bots import Bot, Registry, Service
@@ -21,6 +22,7 @@ from bothost.standing import Standing
 from bothost.web.listener import Listener
 from bothost.web.refusing import Refusing
 from bothost.web.webhook import Front
+from bothost.worker import Siblings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -30,12 +32,14 @@ if TYPE_CHECKING:
     from bothost.server.listening import Sockets
     from bothost.standing import Load
     from bothost.systemd import Notifier
+    from bothost.worker import Worker
 
 log = logging.getLogger("bothost.server")
 
 Phase = Literal["starting", "serving", "draining"]
 CLOSE_S = 10.0
 """How long plugins may take to close, where the drain has left that much."""
+ALIVE_S = 1.0
 LEAVE_S = 2.0
 """What a connection gets that has not asked anything yet; and the margin of a stop beyond `drain`."""
 
@@ -49,6 +53,8 @@ class Plan:
     sockets: Sockets
     files: int
     notifier: Notifier
+    worker: Worker | None = None
+    """None where this process is the whole host."""
 
 
 class Host:
@@ -74,21 +80,32 @@ class Host:
         self._front = front
         self.listener = Listener(front, listening.limits(plan.host, plan.files), listening.tls(plan.host))
         self._beats: list[Beat] = []
+        self.siblings: Siblings | None = None
 
-    async def start(self, reload: Callable[[], None]) -> None:
+    async def start(self, orphaned: Callable[[], None]) -> None:
         """Listen at once, open the journal, take up what is in it, bring the bots into service. Returns when deliveries run;
-        plugins may still be opening, and their events wait."""
-        self.listener.add_sockets(self.plan.sockets.public)
+        plugins may still be opening, and their events wait. `orphaned` is called when the supervisor is gone."""
+        plan = self.plan
+        self.listener.add_sockets(plan.sockets.public)
         self._beats.append(Beat(5.0, self.refusals.sweep))
-        if self.plan.notifier.watchdog_s:
-            self._beats.append(Beat(self.plan.notifier.watchdog_s / 3, lambda: self.plan.notifier.say("WATCHDOG=1")))
+        if plan.notifier.watchdog_s:
+            self._beats.append(Beat(plan.notifier.watchdog_s / 3, lambda: plan.notifier.say("WATCHDOG=1")))
+        if plan.worker is not None:
+            self.siblings = Siblings(plan.worker, orphaned)
+            await self.siblings.connect()
+            self._beats.append(Beat(ALIVE_S, partial(self.siblings.say, "alive")))
         await self._open_journal()
         await self.core.start()
-        await self.controls.start(self.standing, reload)
-        self.enlist(self.plan.reading)
+        await self.controls.start(self.standing, self.reload)
+        self.enlist(plan.reading)
         self._front.receive = self.core.dispatch.receive
         self._lobby.let_in(self.core.dispatch.receive)
         self.phase = "serving"
+        if self.siblings is not None:
+            self.siblings.say("ready")
+
+    def reload(self) -> None:
+        """Read bots.ini again."""
 
     def enlist(self, reading: Reading) -> None:
         """Set how each bot of a reading stands, and bring into service what can serve."""
@@ -99,27 +116,29 @@ class Host:
             elif not bot.config.enabled:
                 self.standing.cannot(bot, "off", "enabled = no")
             else:
-                self.standing.bring(bot)
+                _ = self.standing.bring(bot)
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """The rule Stop: drain while listening, close the listeners, close plugins, flush the journal."""
-        self.plan.notifier.say("STOPPING=1", "STATUS=draining")
-        clock = self.ground.clock
-        end = clock.monotonic() + self.plan.host.drain_s + LEAVE_S
+        plan, clock = self.plan, self.ground.clock
+        plan.notifier.say("STOPPING=1", "STATUS=draining")
+        end = clock.monotonic() + plan.host.drain_s + LEAVE_S
         started, self.phase = self.phase == "serving", "draining"
         self.standing.halt(self.service)
         self._lobby.dismiss()
         if started:
             await self.controls.stop()
-            await drain(self.core, self.plan.host.drain_s, hurry)
+            await drain(self.core, plan.host.drain_s, hurry)
         left_s = max(end - clock.monotonic() - 0.3, 0.2)
         await asyncio.gather(self.listener.leave(min(LEAVE_S, left_s)), self._close_plugins(min(CLOSE_S, left_s)))
-        self.plan.sockets.close()
+        plan.sockets.close()
         for beat in self._beats:
             beat.stop()
         self.refusals.sweep(everything=True)
         if started:
             await self.ground.store.close()
+        if self.siblings is not None:
+            self.siblings.close()
 
     async def _open_journal(self) -> None:
         """Try until it opens: another host may still hold it, a database may be on its way up."""

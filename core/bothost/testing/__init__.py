@@ -9,16 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bothost.testing.answer import Answer
     from bothost.testing.factories import body, comment, field, load, task
-    from bothost.testing.faults import Fault, faults
-    from bothost.testing.harness import Answer, Harness, TestBot
+    from bothost.testing.fault_matrix import Fault, faults
+    from bothost.testing.harness import Harness
     from bothost.testing.parts import file, me, person
+    from bothost.testing.under_test import HarnessBot, Pending
 
 __all__ = [
     "Answer",
     "Fault",
     "Harness",
-    "TestBot",
+    "HarnessBot",
+    "Pending",
     "body",
     "comment",
     "faults",
@@ -31,10 +34,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "answer": ("Answer",),
     "factories": ("body", "comment", "field", "load", "task"),
-    "faults": ("Fault", "faults"),
-    "harness": ("Answer", "Harness", "TestBot"),
+    "fault_matrix": ("Fault", "faults"),
+    "harness": ("Harness",),
     "parts": ("file", "me", "person"),
+    "under_test": ("HarnessBot", "Pending"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -68,7 +68,7 @@ def task(
     if comments is None:
         made["comments"] = [_opening(made)]
     else:
-        made["comments"] = [comment(item) if isinstance(item, str) else plain_keys(item) for item in comments]
+        made["comments"] = _in_order(list(comments))
     return made
 
 
@@ -100,6 +100,19 @@ def load(name: str | Path) -> bytes:
 def encode(value: Mapping[str, Any]) -> bytes:
     """JSON as Pyrus writes it: UTF-8, numbers exact."""
     return _ENCODER.encode(value)
+
+
+def _in_order(given: list[Mapping[str, Any] | str]) -> list[dict[str, Any]]:
+    """Comments whose ids ascend as they stand: a text that stands before a made comment gets an id just below its."""
+    made: list[dict[str, Any]] = []
+    below: int | None = None
+    for item in reversed(given):
+        one = comment(item) if isinstance(item, str) else plain_keys(item)
+        if isinstance(item, str) and below is not None:
+            one["id"] = below - 1
+        below = one["id"] if isinstance(one.get("id"), int) else below
+        made.append(one)
+    return made[::-1]
 
 
 def _approvals(step: int) -> list[list[dict[str, Any]]]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 BEGIN = datetime(2026, 1, 5, 9, tzinfo=UTC)
 FIRST = {
     "task": 310_001,
-    "comment": 8_800_001,
+    "comment": 8_800_100,
     "person": 1041,
     "file": 700_001,
     "field": 1,
@@ -20,6 +20,8 @@ FIRST = {
     "item": 55_001,
     "choice": 1,
 }
+STEPS = {"comment": 100}
+"""Comments leave room between their ids for others that stand before them in a list."""
 BOT_ID = 900_100
 
 
@@ -47,7 +49,7 @@ class Numbering:
     def fresh(self, what: str) -> int:
         """An id that was not given before."""
         number = self._next[what]
-        self._next[what] = number + 1
+        self._next[what] = number + STEPS.get(what, 1)
         return number
 
     def known(self, what: str, *name: Any) -> int:

@@ -9,7 +9,7 @@ import asyncio
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, SupportsIndex
+from typing import TYPE_CHECKING, Self, SupportsIndex
 
 from bothost.testing.loop import VirtualLoop
 from bothost.testing.outstanding import whereabouts
@@ -31,6 +31,13 @@ class VirtualSleep:
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
         self._exchanged: list[tuple[ModuleType, str]] = []
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def start(self) -> None:
         """Put the replacement into force."""

@@ -1,0 +1,175 @@
+"""`event.pyrus` and `self.pyrus`: Pyrus's API for a plugin's author, from async and plain handlers alike.
+
+A method returns a `Call` (see `call.py`) of a typed result. What sends is a narrow `Sender`, so that the same object works
+in the host, and in a child process that asks the host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Protocol, overload
+
+from bothost.api import files
+from bothost.api.call import Call, Home, Page, Pages, call
+from bothost.api.register import LONGEST_PAGE, Window
+from bothost.pyrus import answers, calls, replies
+from bothost.pyrus.answers import Catalog, Contacts, Form, Profile, Upload
+from bothost.pyrus.parts import File
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import AsyncIterator, Callable, Mapping
+    from pathlib import Path
+
+    from bothost.clock import Clock
+    from bothost.pyrus.calls import Request, Response
+    from bothost.pyrus.replies import Reply
+    from bothost.pyrus.task import Task
+
+__all__ = ["Call", "Catalog", "Contacts", "Form", "Page", "Pages", "Profile", "Pyrus", "Sender", "Upload", "call"]
+
+PAGE_SIZE = 1000
+
+
+class Sender(Protocol):
+    """Makes one call, with token, rate limit and retries; implementations: the host's `Line`, and a child's way to it.
+
+    Both raise CallError, return only 2xx responses, and run on the loop of the `Pyrus` they belong to.
+    """
+
+    async def send(self, request: Request, content: Callable[[], AsyncIterator[bytes]] | None = None) -> Response:
+        """Make the call; `content` makes the pieces of a streamed body, anew for each try."""
+
+    def stream(self, request: Request) -> AsyncIterator[bytes]:
+        """The response's body, piece by piece."""
+
+
+class Pyrus:
+    """Pyrus's API as this bot. In an async handler `await` a call, in a plain one `.wait()` for it."""
+
+    def __init__(self, sender: Sender, clock: Clock, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self.sender = sender
+        self._clock = clock
+        self._home = Home(clock, loop or asyncio.get_running_loop())
+
+    def __repr__(self) -> str:
+        return "<Pyrus API>"
+
+    def give_up(self, why: str) -> None:
+        """For the host: refuse every further call, and end those that a thread still waits for."""
+        self._home.give_up(why)
+
+    @call
+    async def task(self, task_id: int) -> Task:
+        """A task with all its comments."""
+        return answers.task((await self._send(calls.task(task_id))).body)
+
+    @call
+    async def comment(self, task_id: int, reply: Reply | Mapping[str, Any] | str) -> Task:
+        """Write a comment, and return the task as it is then. Where `field_updates` names fields, the task is read first,
+        to find them. Raises ReplyError for a comment that says and changes nothing."""
+        task = await self.task(task_id) if replies.needs_task(reply) else None
+        body = replies.encode_comment(reply, task)
+        return answers.task((await self._send(calls.comment(task_id, body))).body)
+
+    @call
+    async def create(self, task: Mapping[str, Any] | None = None, /, **keys: Any) -> Task:
+        """Make a task of the keys of Pyrus's request: `text` and `responsible`, or `form_id` and `fields`, and so on."""
+        body = replies.encode_json({**(task or {}), **keys})
+        return answers.task((await self._send(calls.create(body))).body)
+
+    def register(
+        self, form_id: int, /, *, limit: int | None = None, page_size: int = PAGE_SIZE, **filters: Any
+    ) -> Pages[Task]:
+        """Tasks of a form, without their comments, page by page: `async for task in self.pyrus.register(321, steps=[2])`.
+
+        Filters are Pyrus's: steps, include_archived, field_ids, task_ids, created_after, modified_before, due_filter,
+        `fld12="gt100"` …; lists, datetimes and bools are put into its form.
+        """
+        wanted = Window(form_id, filters, max(1, min(page_size, LONGEST_PAGE)), limit)
+        return Pages(self._page_of(wanted), self._home)
+
+    @call
+    async def form(self, form_id: int) -> Form:
+        """A form's definition: steps and fields."""
+        return answers.form((await self._send(calls.form(form_id))).body)
+
+    @call
+    async def catalog(self, catalog_id: int, *, include_deleted: bool = False) -> Catalog:
+        """A catalog with its items."""
+        return answers.catalog((await self._send(calls.catalog(catalog_id, include_deleted=include_deleted))).body)
+
+    @call
+    async def contacts(self) -> Contacts:
+        """All persons and roles that this bot can see."""
+        return answers.contacts((await self._send(calls.contacts())).body)
+
+    @call
+    async def profile(self) -> Profile:
+        """Who this bot is."""
+        return answers.profile((await self._send(calls.profile())).body)
+
+    @call
+    async def upload(self, source: files.Source, name: str | None = None) -> Upload:
+        """Send a file (a path, bytes, or a file open for reading bytes) and get what a reply's `attachments` take."""
+        outgoing = await files.outgoing(self._clock, source, name)
+        self._home.begin()
+        response = await self.sender.send(outgoing.request, outgoing.content)
+        return answers.uploaded(response.body, outgoing.name)
+
+    @overload
+    def download(self, file: File | int, *, to: None = None) -> Pages[bytes]: ...
+    @overload
+    def download(self, file: File | int, *, to: str | os.PathLike[str]) -> Call[Path]: ...
+    def download(self, file: File | int, *, to: str | os.PathLike[str] | None = None) -> Pages[bytes] | Call[Path]:
+        """A file's bytes in pieces, to be iterated; or, with `to`, written to that path, which appears when complete."""
+        request = calls.download(id_of(file))
+        if to is None:
+            return Pages(self._first_piece(request), self._home)
+        return self._save(request, to)
+
+    @call
+    async def get(self, path: str, /, **query: Any) -> Any:
+        """Any other GET, by its path below the base URL; the JSON of the answer."""
+        return answers.json((await self._send(calls.plain("GET", path, query))).body)
+
+    @call
+    async def post(self, path: str, body: Mapping[str, Any] | None = None, /, **query: Any) -> Any:
+        """Any other POST; it is never sent twice by itself. The JSON of the answer."""
+        request = calls.plain("POST", path, query, replies.encode_json(body or {}))
+        return answers.json((await self._send(request)).body)
+
+    async def _send(self, request: Request) -> Response:
+        self._home.begin()
+        return await self.sender.send(request)
+
+    @call
+    async def _save(self, request: Request, to: str | os.PathLike[str]) -> Path:
+        self._home.begin()
+        async with aclosing(self.sender.stream(request)) as pieces:  # type: ignore[type-var]
+            return await files.save(self._clock, pieces, to)
+
+    async def _first_piece(self, request: Request) -> Page[bytes]:
+        self._home.begin()
+        return await next_piece(self.sender.stream(request))
+
+    async def _page_of(self, window: Window) -> Page[Task]:
+        found = answers.tasks((await self._send(window.request())).body)
+        following = window.after(found)
+        fresh = window.fresh(found)
+        return Page(fresh, None if following is None else lambda: self._page_of(following))
+
+
+async def next_piece(pieces: AsyncIterator[bytes]) -> Page[bytes]:
+    """One piece as a page, which keeps the stream for the next one."""
+    piece = await anext(pieces, None)
+    return Page(()) if piece is None else Page((piece,), lambda: next_piece(pieces))
+
+
+def id_of(file: File | int) -> int:
+    """A file's id. Raises ValueError for a File that Pyrus sent without one."""
+    found = file.id if isinstance(file, File) else file
+    if found is None:
+        raise ValueError(f"{file!r} has no id to download it by")
+    return found

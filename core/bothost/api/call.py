@@ -1,0 +1,186 @@
+"""A call that can be awaited or waited for, and pages that can be iterated either way.
+
+A `Call` wraps one real coroutine, so Python's own rules hold: one that is never awaited sends nothing and warns, one used
+twice is an error, `gather`, `create_task` and `TaskGroup` take it. The coroutine always runs on the host's loop; a foreign
+loop (`asyncio.run` in a plain handler) and a thread cross over to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Sequence
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
+
+from bothost.errors import CallUnclear, CallUnsent
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from bothost.clock import Clock
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Home:
+    """The loop on which a run's calls are made, until they are given up: at the end of the run, or of the host."""
+
+    def __init__(self, clock: Clock, loop: asyncio.AbstractEventLoop) -> None:
+        self.clock = clock
+        self._loop = loop
+        self._pending: set[Future[Any]] = set()
+        self._over = ""
+
+    def here(self) -> bool:
+        """Whether the caller runs on this loop."""
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
+
+    def begin(self) -> None:
+        """Nothing while calls may be made; afterwards CallUnsent, which says why not."""
+        if self._over:
+            raise CallUnsent(self._over)
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run a coroutine on this loop for somebody in another thread."""
+        try:
+            self.begin()
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        except RuntimeError as error:
+            coroutine.close()
+            raise CallUnsent("the host has stopped, no call can be made any more") from error
+        except CallUnsent:
+            coroutine.close()
+            raise
+        self._pending.add(future)
+        future.add_done_callback(self._pending.discard)
+        return future
+
+    def result(self, future: Future[T]) -> T:
+        """Wait in a thread. Calls that are given up meanwhile end as CallUnclear, so that the thread gets free."""
+        try:
+            return self.clock.result(future)
+        except CancelledError:
+            raise CallUnclear(self._over or "the call was cancelled") from None
+
+    def give_up(self, why: str) -> None:
+        """Refuse further calls and let go of the threads that wait for one."""
+        self._over = why
+        for future in list(self._pending):
+            future.cancel()
+
+
+class Call(Coroutine[Any, Any, T], Generic[T]):
+    """One call to Pyrus: `await` it in an async handler, `.wait()` for it in a plain one."""
+
+    __slots__ = ("_coroutine", "_home", "_way")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T], home: Home) -> None:
+        self._coroutine = coroutine
+        self._home = home
+        self._way: Coroutine[Any, Any, T] | None = None
+
+    def wait(self) -> T:
+        """The result, in a plain handler or a thread. Raises CallError, and RuntimeError on the host's own loop."""
+        if self._home.here():
+            self._coroutine.close()
+            raise RuntimeError(
+                f"{getattr(self._coroutine, '__qualname__', 'a call')}(...).wait() would stop the host's event loop. In an async handler write "
+                "`await` instead; a plain handler that waits runs in a thread (run = auto or thread, not loop)"
+            )
+        return self._home.result(self._home.submit(self._coroutine))
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        return self._direction().__await__()
+
+    def send(self, value: Any) -> Any:
+        """As of every coroutine; the loop's business."""
+        return self._direction().send(value)
+
+    def throw(self, typ: Any, val: Any = None, tb: TracebackType | None = None) -> Any:
+        """As of every coroutine; the loop's business."""
+        error = val if val is not None else typ
+        return self._direction().throw(error.with_traceback(tb) if tb is not None else error)
+
+    def close(self) -> None:
+        """Give the call up before it was sent."""
+        (self._way or self._coroutine).close()
+
+    def _direction(self) -> Coroutine[Any, Any, T]:
+        if self._way is None:
+            self._way = self._coroutine if self._home.here() else _across(self._coroutine, self._home)
+        return self._way
+
+
+async def _across(coroutine: Coroutine[Any, Any, T], home: Home) -> T:
+    return await asyncio.wrap_future(home.submit(coroutine))
+
+
+class HasHome(Protocol):
+    """Whose methods may be calls."""
+
+    @property
+    def _home(self) -> Home: ...
+
+
+Self = TypeVar("Self", bound=HasHome)
+
+
+def call(method: Callable[Concatenate[Self, P], Coroutine[Any, Any, T]]) -> Callable[Concatenate[Self, P], Call[T]]:
+    """Make a method that is written with `async def` return a `Call`."""
+
+    @functools.wraps(method)
+    def made(self: Self, /, *args: P.args, **kwargs: P.kwargs) -> Call[T]:
+        return Call(method(self, *args, **kwargs), self._home)
+
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some items, and how to get the next ones; None: these were the last."""
+
+    items: Sequence[T]
+    following: Callable[[], Coroutine[Any, Any, Page[T]]] | None = None
+
+
+class Pages(Generic[T]):
+    """Items that come page by page: iterate with `async for` or, in a plain handler, `for`; or `await`/`.wait()` for all."""
+
+    __slots__ = ("_first", "_home")
+
+    def __init__(self, first: Coroutine[Any, Any, Page[T]], home: Home) -> None:
+        self._first = first
+        self._home = home
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        page = await Call(self._first, self._home)
+        while True:
+            for item in page.items:
+                yield item
+            if page.following is None:
+                return
+            page = await Call(page.following(), self._home)
+
+    def __iter__(self) -> Iterator[T]:
+        page = Call(self._first, self._home).wait()
+        while True:
+            yield from page.items
+            if page.following is None:
+                return
+            page = Call(page.following(), self._home).wait()
+
+    def __await__(self) -> Generator[Any, Any, tuple[T, ...]]:
+        return self._all().__await__()
+
+    def wait(self) -> tuple[T, ...]:
+        """All items, in a plain handler."""
+        return tuple(self)
+
+    async def _all(self) -> tuple[T, ...]:
+        return tuple([item async for item in self])

@@ -1,0 +1,119 @@
+"""Files on their way up and down: in pieces, read and written in a thread, never whole in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, TypeVar
+
+from bothost.errors import CallUnsent
+from bothost.pyrus import calls
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from bothost.clock import Clock
+    from bothost.pyrus.calls import Request
+
+PIECE_BYTES = 64 << 10
+
+T = TypeVar("T")
+Source = str | os.PathLike[str] | bytes | IO[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A file to send: the request, and its body's pieces, made anew for each try."""
+
+    name: str
+    request: Request
+    content: Callable[[], AsyncIterator[bytes]]
+
+
+async def in_thread(clock: Clock, work: Callable[[], T]) -> T:
+    """The result of work that waits for a disk."""
+    with clock.real_io():
+        return await asyncio.get_running_loop().run_in_executor(None, work)
+
+
+async def outgoing(clock: Clock, source: Source, name: str | None) -> Outgoing:
+    """Prepare a path, bytes, or a file that is open for reading bytes (sent from where it stands). Raises OSError."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        content = bytes(source)
+        return _framed(name or "file", len(content), lambda: _of_bytes(content))
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        size = (await in_thread(clock, path.stat)).st_size
+        return _framed(name or path.name, size, lambda: _of_path(clock, path))
+    reader = OpenFile(clock, source)
+    own_name = getattr(source, "name", None)
+    return _framed(name or (Path(own_name).name if isinstance(own_name, str) else "file"), None, reader.pieces)
+
+
+def _framed(name: str, size: int | None, content: Callable[[], AsyncIterator[bytes]]) -> Outgoing:
+    content_type, head, tail = calls.multipart(name, secrets.token_hex(16))
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield head
+        async for piece in content():
+            yield piece
+        yield tail
+
+    length = None if size is None else len(head) + size + len(tail)
+    return Outgoing(name, calls.upload(content_type, length), pieces)
+
+
+async def _of_bytes(content: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), PIECE_BYTES):
+        yield content[start : start + PIECE_BYTES]
+
+
+async def _of_path(clock: Clock, path: Path) -> AsyncIterator[bytes]:
+    file = await in_thread(clock, lambda: path.open("rb"))
+    try:
+        while piece := await in_thread(clock, lambda: file.read(PIECE_BYTES)):
+            yield piece
+    finally:
+        file.close()
+
+
+class OpenFile:
+    """A file the author has opened. A second try begins where the first began, if the file can go back."""
+
+    def __init__(self, clock: Clock, file: IO[bytes]) -> None:
+        self._clock = clock
+        self._file = file
+        self._start: int | None = None
+        self._begun = False
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Its bytes from where it stood. Raises CallUnsent where it cannot be read a second time."""
+        if not self._begun and self._file.seekable():
+            self._start = self._file.tell()
+        elif self._begun and self._start is None:
+            raise CallUnsent("the upload must be sent again, and this file cannot be read twice; give a path or bytes")
+        elif self._begun and self._start is not None:
+            self._file.seek(self._start)
+        self._begun = True
+        while piece := await in_thread(self._clock, lambda: self._file.read(PIECE_BYTES)):
+            yield piece
+
+
+async def save(clock: Clock, pieces: AsyncIterator[bytes], target: str | os.PathLike[str]) -> Path:
+    """Write the pieces to a file that appears under its name only when it is complete. Raises OSError."""
+    path = Path(target)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        file = await in_thread(clock, lambda: part.open("xb"))
+        with file:
+            async for piece in pieces:
+                await in_thread(clock, lambda piece=piece: file.write(piece))  # type: ignore[misc]
+            await in_thread(clock, file.flush)
+        await in_thread(clock, lambda: part.replace(path))
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    return path

@@ -1,0 +1,306 @@
+"""Posts late replies: one try at a time, each after a look at the task, so that no task gets a reply twice.
+
+Posts of one task go one at a time and in order; that, and when a try comes again, is `late.py`'s business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from bothost.errors import CallError, CallRefused, CallUnclear, NoLogin, RateLimited, StoreAway, Unauthorized
+from bothost.pyrus import calls
+from bothost.pyrus.events import waiting_step
+from bothost.pyrus.ours import is_ours
+from bothost.pyrus.raw_json import untyped
+from bothost.pyrus.scalars import instant
+from bothost.pyrus_client import Caller, Terms, newest_comment
+from bothost.store import Filter
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from bothost.clock import Clock
+    from bothost.config import BotConfig
+    from bothost.pyrus.calls import Response
+    from bothost.pyrus.events import Envelope
+    from bothost.pyrus_client import Line, PyrusClient
+    from bothost.store import Entry, Store
+
+MOVED = "the step has moved on"
+SLACK_S = 5.0
+"""How far apart the host's and Pyrus's clocks may be after their difference was taken off."""
+RESPONSE_S = 60.0
+"""How long Pyrus may take to write the comment of a response."""
+OTHERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What one try came to. done: `comment_id` carries the reply (0: Pyrus did not show which) · again: after `after_s`
+    seconds (0: the poster has no wish) · failed: for good, the reply is kept."""
+
+    kind: Literal["done", "again", "failed"]
+    comment_id: int = 0
+    after_s: float = 0.0
+    error: str = ""
+    unclear: bool = False
+    """Pyrus may have applied it; only a look can tell."""
+    moved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """One reply on its way: whose it is, what it says, what is known of the event it answers."""
+
+    entry: Entry
+    caller: Caller
+    envelope: Envelope | None
+    reply: dict[str, Any]
+    user_id: int | None
+    step: int
+    """Where the bot was asked to decide in the event; 0: nowhere."""
+
+    @property
+    def choice(self) -> bool:
+        """Whether the reply decides something."""
+        return bool(self.reply.get("approval_choice"))
+
+
+class Poster:
+    """Posts replies through the API. `user_of` tells a bot's person id where the event does not."""
+
+    def __init__(
+        self, client: PyrusClient, store: Store, clock: Clock, user_of: Callable[[str], int | None] | None = None
+    ) -> None:
+        self._client = client
+        self._store = store
+        self._clock = clock
+        self._user_of = user_of or (lambda _bot: None)
+
+    async def post(
+        self,
+        entry: Entry,
+        config: BotConfig,
+        *,
+        token: str,
+        envelope: Envelope | None,
+        begin: Callable[[], Awaitable[bool]],
+    ) -> Posted:
+        """Try once. `token` is the event's newest, or empty. `begin` writes durably that a POST goes out and is asked right
+        before it; where it says False, the entry is another owner's and nothing is sent. Never raises for what Pyrus does."""
+        errand = self._errand(entry, config, envelope)
+        line = self._client.line(errand.caller, terms(entry, envelope, token, errand.user_id))
+        begun = False
+
+        async def begin_here() -> bool:
+            nonlocal begun
+            begun = await begin()
+            return begun
+
+        try:
+            return await self._try(errand, line, begin_here)
+        except (CallError, StoreAway) as error:
+            return after(error, begun=begun)
+
+    def _errand(self, entry: Entry, config: BotConfig, envelope: Envelope | None) -> Errand:
+        user_id = envelope.user_id if envelope is not None else None
+        if user_id is None:
+            user_id = self._user_of(entry.bot)
+        step = entry.step
+        if not step and envelope is not None and user_id is not None:
+            step = waiting_step(envelope, user_id)
+        caller = Caller(entry.bot, config.api_url, config.login, config.secrets)
+        reply = msgspec.json.decode(entry.answer or b"{}")
+        return Errand(entry, caller, envelope, reply, user_id, step)
+
+    async def _try(self, errand: Errand, line: Line, begin: Callable[[], Awaitable[bool]]) -> Posted:
+        looked = await line.send(calls.task(errand.entry.task))
+        task = task_in(looked)
+        me = errand.user_id if errand.user_id is not None else await self._who(errand, task, line)
+        ours = await self._ours(errand, task, me, skew_s(looked, self._clock))
+        if ours:
+            return Posted("done", ours)
+        if errand.choice and moved_on(errand, task, me):
+            return Posted("failed", error=MOVED, moved=True)
+        body = msgspec.json.encode(as_posted(errand, task))
+        if not await begin():
+            return Posted("again", error="the entry belongs to another owner now")
+        answer = await line.send(calls.comment(errand.entry.task, body))
+        return Posted("done", newest_comment(answer.body, me))
+
+    async def _who(self, errand: Errand, task: Mapping[str, Any], line: Line) -> int | None:
+        """The bot's person id, where no event told it: by its login among the task's persons, else Pyrus is asked."""
+        login = self._client.login_of(errand.caller)
+        for comment in dicts(task.get("comments")):
+            author = comment.get("author")
+            if (
+                login
+                and isinstance(author, dict)
+                and author.get("email") == login
+                and isinstance(author.get("id"), int)
+            ):
+                return int(author["id"])
+        try:
+            profile = untyped((await line.send(calls.profile())).body)
+        except CallRefused:
+            return None
+        found = profile.get("person_id") if isinstance(profile, dict) else None
+        return found if isinstance(found, int) else None
+
+    async def _ours(self, errand: Errand, task: Mapping[str, Any], me: int | None, skew: float) -> int:
+        """The id of the comment that already carries this reply; 0 if there is none."""
+        thread = [c for c in dicts(task.get("comments")) if by(c, me) and is_ours(errand.reply, c)]
+        since = (errand.entry.post_begun or errand.entry.created) + skew - SLACK_S
+        if not any(newer(comment, errand.entry.comment, since) for comment in thread):
+            return 0
+        others = await self._store.list(Filter(bot=errand.entry.bot, task=errand.entry.task, limit=OTHERS))
+        others = [other for other in others if other.id != errand.entry.id]
+        taken = {other.posted for other in others} | self._client.written(errand.entry.bot, errand.entry.task)
+        thread = [comment for comment in thread if comment["id"] not in taken]
+        unclaimed(thread, [other for other in others if same_by_response(errand.reply, other)], skew)
+        return max((comment["id"] for comment in thread if newer(comment, errand.entry.comment, since)), default=0)
+
+
+def unclaimed(thread: list[dict[str, Any]], answered: Sequence[Entry], skew: float) -> None:
+    """Take out of a thread what replies wrote that went out as responses: nobody was told the ids of those comments, but
+    each is newer than its event and was written soon after the response."""
+    thread.sort(key=lambda comment: comment["id"])
+    for other in sorted(answered, key=lambda other: (other.comment, other.created)):
+        until = other.updated + skew + RESPONSE_S
+        mine = next((c for c in thread if c["id"] > other.comment and (made(c) or until) <= until), None)
+        if mine is not None:
+            thread.remove(mine)
+
+
+def terms(entry: Entry, envelope: Envelope | None, token: str, user_id: int | None) -> Terms:
+    """What the calls of a late reply go by."""
+    api_url = envelope.api_url if envelope is not None else ""
+    return Terms(token, api_url, user_id, trace=entry.trace, late=True)
+
+
+def after(error: CallError | StoreAway, *, begun: bool) -> Posted:
+    """What a failed try comes to; `begun`: the POST itself was under way."""
+    text = str(error)
+    match error:
+        case NoLogin():
+            return Posted("failed", error=f"no login: {text}")
+        case Unauthorized() | CallRefused():
+            return Posted("failed", error=text)
+        case RateLimited():
+            return Posted("again", after_s=error.retry_after_s, error=text)
+        case CallUnclear():
+            return Posted("again", error=text, unclear=begun)
+        case _:
+            return Posted("again", error=text)
+
+
+def as_posted(errand: Errand, task: Mapping[str, Any]) -> dict[str, Any]:
+    """The comment to send: a choice is bound to the step that asked for it; a task closed meanwhile stays closed."""
+    body = dict(errand.reply)
+    if errand.choice and errand.step and not body.get("approval_steps"):
+        body["approval_steps"] = [errand.step]
+    if not errand.choice and is_closed(task) and not was_closed(errand.envelope):
+        body.setdefault("skip_auto_reopen", True)
+    return body
+
+
+def moved_on(errand: Errand, task: Mapping[str, Any], me: int | None) -> bool:
+    """Whether a choice would come too late: the task is closed, or the bot is not asked any more where it was asked.
+
+    A bot that was asked nowhere may give a choice, which Pyrus ignores, unless it is asked somewhere by now: that would
+    be another question.
+    """
+    if is_closed(task):
+        return True
+    waits_at = waiting_steps(task, me)
+    steps = errand.reply.get("approval_steps")
+    if isinstance(steps, list) and steps:
+        asked = asked_at(errand)
+        return any(step in asked and step not in waits_at for step in steps)
+    return errand.step not in waits_at if errand.step else bool(waits_at)
+
+
+def asked_at(errand: Errand) -> frozenset[int]:
+    """The steps at which the bot was asked in the event."""
+    found = {errand.step} if errand.step else set()
+    if errand.envelope is not None:
+        found |= waiting_steps(errand.envelope.raw.get("task") or {}, errand.user_id)
+    return frozenset(found)
+
+
+def waiting_steps(task: Mapping[str, Any], me: int | None) -> frozenset[int]:
+    """The steps at which the person is asked to decide: the place in `approvals` is the step."""
+    approvals = task.get("approvals")
+    rows = enumerate(approvals if isinstance(approvals, list) else (), start=1)
+    return frozenset(step for step, row in rows if me is not None and any(awaits(one, me) for one in dicts(row)))
+
+
+def awaits(approval: Mapping[str, Any], me: int) -> bool:
+    """Whether this entry of a step is the person's and open."""
+    person = approval.get("person")
+    return isinstance(person, dict) and person.get("id") == me and approval.get("approval_choice") == "waiting"
+
+
+def is_closed(task: Mapping[str, Any]) -> bool:
+    """Whether the task is closed; some versions send only one of the two keys."""
+    return task.get("is_closed") is True or bool(task.get("close_date"))
+
+
+def was_closed(envelope: Envelope | None) -> bool:
+    """Whether the task was closed in the event; unknown counts as open, so that a late reply reopens nothing."""
+    return envelope is not None and is_closed(envelope.raw.get("task") or {})
+
+
+def newer(comment: Mapping[str, Any], newest: int, since: float) -> bool:
+    """Whether a comment came after the event, by id and, as far as it shows it, by time."""
+    return bool(comment["id"] > newest) and (made(comment) or since) >= since
+
+
+def made(comment: Mapping[str, Any]) -> float | None:
+    """When a comment was written, in epoch seconds of Pyrus's clock."""
+    found = instant(comment.get("create_date"))
+    return None if found is None else found.timestamp()
+
+
+def by(comment: Mapping[str, Any], me: int | None) -> bool:
+    """Whether the bot wrote it; where its id is known to nobody, any bot may have."""
+    author = comment.get("author")
+    if not isinstance(author, dict) or type(comment.get("id")) is not int:
+        return False
+    return author.get("id") == me if me is not None else author.get("type") == "bot"
+
+
+def same_by_response(reply: Mapping[str, Any], other: Entry) -> bool:
+    """Whether another event got a reply like this one as its response."""
+    if other.door != "response" or not other.delivered or not other.answer:
+        return False
+    said = untyped(other.answer)
+    return isinstance(said, dict) and is_ours(reply, said)
+
+
+def task_in(response: Response) -> Mapping[str, Any]:
+    """The task of an answer. Raises CallUnclear if there is none."""
+    answer = untyped(response.body)
+    task = answer.get("task") if isinstance(answer, dict) else None
+    if not isinstance(task, dict):
+        raise CallUnclear("the answer shows no task", status=response.status)
+    return task
+
+
+def skew_s(response: Response, clock: Clock) -> float:
+    """Pyrus's clock less ours, by the answer's Date; 0 where it has none."""
+    try:
+        date = parsedate_to_datetime(response.headers["date"])
+    except (KeyError, TypeError, ValueError):
+        return 0.0
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - clock.now().timestamp()
+
+
+def dicts(value: Any) -> Sequence[dict[str, Any]]:
+    """The objects of a list; nothing of anything else."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -1,0 +1,256 @@
+"""Typed results of API calls, as forgiving as the parts of an event: what Pyrus leaves out or sends wrong reads as None."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from bothost.errors import CallUnclear
+from bothost.pyrus.forgiving import Digits, Json, forgiving
+from bothost.pyrus.members import read
+from bothost.pyrus.parts import Person, Role
+from bothost.pyrus.raw_json import read_only, untyped
+from bothost.pyrus.task import Task
+
+P = TypeVar("P")
+
+_DEEPEST = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that was sent to Pyrus and belongs to nothing yet: put it into a reply's `attachments` or a file field."""
+
+    guid: str
+    md5_hash: str = ""
+    name: str = ""
+
+
+@forgiving
+class FormField:
+    """A field's definition. `info` is Pyrus's object: options, columns, catalog_id, required_step and the like."""
+
+    id: Digits
+    type: str | None
+    name: str | None
+    own_code: Annotated[str | None, "code"]
+    tooltip: str | None
+    parent_id: Digits
+    info: Json
+
+    @property
+    def code(self) -> str | None:
+        """The stable name, which stands on the field or, in older versions, in its `info`."""
+        inner = self.info.get("code") if isinstance(self.info, Mapping) else None
+        return self.own_code or (inner if isinstance(inner, str) else None)
+
+    @property
+    def fields(self) -> tuple["FormField", ...]:
+        """The fields that lie in this one: a section's, a table's columns, those of a choice."""
+        info = self.info if isinstance(self.info, Mapping) else {}
+        holders = [info, *(option for option in _list(info.get("options")) if isinstance(option, Mapping))]
+        inner = [item for holder in holders for key in ("fields", "columns") for item in _list(holder.get(key))]
+        found = (read(FormField, msgspec.json.encode(item)) for item in inner)
+        return tuple(field for field in found if field is not None)
+
+
+@forgiving
+class Form:
+    """A form: its steps by number, its fields."""
+
+    id: Digits
+    name: str | None
+    sent_steps: Annotated[Json, "steps"]
+    top_fields: Annotated[tuple[FormField, ...], "fields"]
+    deleted_or_closed: bool | None
+    folder: Json
+
+    @property
+    def steps(self) -> dict[int, str]:
+        """The steps' names by number; the numbers may have gaps."""
+        sent = self.sent_steps if isinstance(self.sent_steps, Mapping) else {}
+        return {int(key): name for key, name in sent.items() if key.isdigit() and isinstance(name, str)}
+
+    @property
+    def fields(self) -> tuple[FormField, ...]:
+        """All fields, those in sections, choices and tables right after the field they lie in."""
+        return tuple(_walk(self.top_fields, 0))
+
+    def field(self, key: int | str) -> FormField | None:
+        """The first field with this id, else code, else name."""
+        fields = self.fields
+        if isinstance(key, int):
+            return next((field for field in fields if field.id == key), None)
+        by_code = next((field for field in fields if field.code == key), None)
+        return by_code or next((field for field in fields if field.name == key), None)
+
+
+@forgiving
+class CatalogHeader:
+    """A catalog's column."""
+
+    name: str | None
+    type: str | None
+
+
+@forgiving
+class CatalogItem:
+    """A catalog's row."""
+
+    item_id: Digits
+    values: tuple[str, ...]
+    deleted: bool | None
+
+
+@forgiving
+class Catalog:
+    """A catalog with its items."""
+
+    catalog_id: Digits
+    name: str | None
+    version: Digits
+    catalog_headers: tuple[CatalogHeader, ...]
+    items: tuple[CatalogItem, ...]
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """The columns' names."""
+        return tuple(header.name or "" for header in self.catalog_headers)
+
+    @property
+    def rows(self) -> tuple[dict[str, str], ...]:
+        """Each item as a mapping by header."""
+        headers = self.headers
+        return tuple(dict(zip(headers, item.values, strict=False)) for item in self.items)
+
+    def find(self, header: str, value: str) -> CatalogItem | None:
+        """The first item with this value in this column."""
+        if header not in self.headers:
+            return None
+        place = self.headers.index(header)
+        return next((item for item in self.items if item.values[place : place + 1] == (value,)), None)
+
+
+@forgiving
+class Organization:
+    """A company that the bot can see."""
+
+    organization_id: Digits
+    name: str | None
+    persons: tuple[Person, ...]
+    roles: tuple[Role, ...]
+
+
+@forgiving
+class Contacts:
+    """All organizations that the bot can see."""
+
+    organizations: tuple[Organization, ...]
+
+    @property
+    def persons(self) -> tuple[Person, ...]:
+        """The persons of all of them."""
+        return tuple(person for organization in self.organizations for person in organization.persons)
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """The roles of all of them."""
+        return tuple(role for organization in self.organizations for role in organization.roles)
+
+
+@forgiving
+class Profile:
+    """Who the bot is."""
+
+    person_id: Digits
+    first_name: str | None
+    last_name: str | None
+    email: str | None
+    locale: str | None
+    timezone_offset: int | None
+    organization_id: Digits
+    organization: Json
+
+
+@forgiving
+class _Uploaded:
+    guid: str | None
+    md5_hash: str | None
+
+
+class _TaskAnswer(msgspec.Struct):
+    task: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _TasksAnswer(msgspec.Struct):
+    tasks: list[msgspec.Raw] | None = None
+
+
+def task(body: bytes) -> Task:
+    """The task of an answer `{task}`. Raises CallUnclear, as all of these do, for an answer that is something else."""
+    return _part(Task, bytes(_answer(_TaskAnswer, body).task), "a task")
+
+
+def tasks(body: bytes) -> tuple[Task, ...]:
+    """The tasks of a register's answer; an empty register may have no list at all."""
+    found = (read(Task, bytes(raw)) for raw in _answer(_TasksAnswer, body).tasks or ())
+    return tuple(one for one in found if one is not None)
+
+
+def form(body: bytes) -> Form:
+    """A form's definition."""
+    return _part(Form, body, "a form")
+
+
+def catalog(body: bytes) -> Catalog:
+    """A catalog."""
+    return _part(Catalog, body, "a catalog")
+
+
+def contacts(body: bytes) -> Contacts:
+    """The contacts."""
+    return _part(Contacts, body, "contacts")
+
+
+def profile(body: bytes) -> Profile:
+    """The profile."""
+    return _part(Profile, body, "a profile")
+
+
+def uploaded(body: bytes, name: str) -> Upload:
+    """What an upload answers."""
+    found = _part(_Uploaded, body, "an uploaded file")
+    if not found.guid:
+        raise CallUnclear("Pyrus took the file but named no guid for it", status=200)
+    return Upload(found.guid, found.md5_hash or "", name)
+
+
+def json(body: bytes) -> Any:
+    """Any JSON, read-only; an empty answer is None."""
+    return read_only(untyped(body)) if body.strip() else None
+
+
+def _answer(kind: type[P], body: bytes) -> P:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise CallUnclear(f"Pyrus's answer cannot be read: {error}", status=200) from None
+
+
+def _part(kind: type[P], body: bytes, what: str) -> P:
+    found = read(kind, body)
+    if found is None:
+        raise CallUnclear(f"Pyrus's answer does not hold {what}", status=200)
+    return found
+
+
+def _walk(fields: tuple[FormField, ...], depth: int) -> Iterator[FormField]:
+    for one in fields:
+        yield one
+        if depth < _DEEPEST:
+            yield from _walk(one.fields, depth + 1)
+
+
+def _list(value: object) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else ()

@@ -1,0 +1,264 @@
+"""Calls to Pyrus's REST API as values: requests before they are sent, responses after they came.
+
+Nothing here sends anything. A request's path is relative to the base URL (`bases.py`); a response that is not 2xx becomes
+the `CallError` that says whether asking again is safe, useless, or needs a look first.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlencode
+
+import msgspec
+
+from bothost.errors import CallError, CallRefused, CallUnclear, RateLimited, Unauthorized
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CALL_LIMIT_S = 30.0
+LIST_LIMIT_S = 120.0
+FILE_LIMIT_S = 1200.0
+DEFAULT_RETRY_S = 60.0
+LONGEST_RETRY_S = 3600.0
+LONGEST_QUERY = 4000
+FINAL_401 = frozenset({"account_blocked", "invalid_credentials", "invalid_application_id"})
+PATH = re.compile(r"(?!.*(^|/)\.\.?(/|$))[A-Za-z0-9._~!$&'()*+,;=:%-]+(/[A-Za-z0-9._~!$&'()*+,;=:%-]*)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request to the API. `stream`: "up" is sent in pieces that come beside it, "down" is received in pieces."""
+
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = field(default=None, repr=False)
+    reads: bool = False
+    """It changes nothing: asking again is safe, whatever became of the first time."""
+    stream: Literal["", "up", "down"] = ""
+    content_type: str = "application/json"
+    length: int | None = None
+    """Bytes of a streamed body, where they are known beforehand."""
+    limit_s: float = CALL_LIMIT_S
+
+    @property
+    def target(self) -> str:
+        """Path and query behind the base URL."""
+        return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
+
+    @property
+    def title(self) -> str:
+        """What errors and logs call it: the method and the path without its query, which may hold people's data."""
+        return f"{self.method} {self.path}" if self.path else "log in"
+
+    @property
+    def comments_on(self) -> int:
+        """The task on which this request writes a comment; 0 if it writes none."""
+        found = re.fullmatch(r"tasks/(\d{1,18})/comments/?", self.path) if self.method == "POST" else None
+        return int(found[1]) if found else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What came back; header names are lower-case."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What the X-RateLimit headers say: requests per window, how many are left, seconds to the next window."""
+
+    limit: int
+    remaining: int
+    reset_s: float
+
+
+class Failure(msgspec.Struct):
+    """Pyrus's error envelope, as far as it can be relied on."""
+
+    error: Any = ""
+    error_code: Any = ""
+
+
+def auth(login: str, security_key: str) -> Request:
+    """Log in; its path is empty, for the whole address comes from `bases.auth_url`."""
+    return Request("POST", "", body=msgspec.json.encode({"login": login, "security_key": security_key}), reads=True)
+
+
+def task(task_id: int) -> Request:
+    """A task with all its comments."""
+    return Request("GET", f"tasks/{whole(task_id)}", reads=True)
+
+
+def comment(task_id: int, body: bytes) -> Request:
+    """Write a comment. Not idempotent, and there is no idempotency key (protocol 5.2)."""
+    return Request("POST", f"tasks/{whole(task_id)}/comments", body=body)
+
+
+def create(body: bytes) -> Request:
+    """Make a task."""
+    return Request("POST", "tasks", body=body)
+
+
+def register(form_id: int, filters: Mapping[str, object]) -> Request:
+    """Tasks of a form; long filters (many task ids) travel in a body, which Pyrus takes as well as a query."""
+    path = f"forms/{whole(form_id)}/register"
+    query = as_query(filters)
+    if len(urlencode(query)) <= LONGEST_QUERY:
+        return Request("GET", path, query, reads=True, limit_s=LIST_LIMIT_S)
+    body = msgspec.json.encode({key: as_json(value) for key, value in filters.items() if value is not None})
+    return Request("POST", path, body=body, reads=True, limit_s=LIST_LIMIT_S)
+
+
+def form(form_id: int) -> Request:
+    """A form's definition: its steps and fields."""
+    return Request("GET", f"forms/{whole(form_id)}", reads=True)
+
+
+def catalog(catalog_id: int, *, include_deleted: bool = False) -> Request:
+    """A catalog's headers and items."""
+    query = (("include_deleted", "y"),) if include_deleted else ()
+    return Request("GET", f"catalogs/{whole(catalog_id)}", query, reads=True, limit_s=LIST_LIMIT_S)
+
+
+def contacts() -> Request:
+    """Organizations with their persons and roles."""
+    return Request("GET", "contacts", reads=True, limit_s=LIST_LIMIT_S)
+
+
+def profile() -> Request:
+    """Who the caller is."""
+    return Request("GET", "profile", reads=True)
+
+
+def upload(content_type: str, length: int | None) -> Request:
+    """Send one file as multipart (protocol 5.3)."""
+    return Request("POST", "files/upload", stream="up", content_type=content_type, length=length, limit_s=FILE_LIMIT_S)
+
+
+def download(file_id: int) -> Request:
+    """Receive one file, by the documented address on the same base URL as every other call."""
+    return Request("GET", f"files/download/{whole(file_id)}", reads=True, stream="down", limit_s=FILE_LIMIT_S)
+
+
+def plain(method: Literal["GET", "POST"], path: str, query: Mapping[str, object], body: bytes | None = None) -> Request:
+    """Any other call. Raises ValueError for a path that would leave the base URL."""
+    relative = path.removeprefix("/")
+    if not PATH.fullmatch(relative) or ":" in relative.split("/", 1)[0]:
+        raise ValueError(
+            f"{path!r} is no path below Pyrus's base URL; it looks like 'tasks/5' (filters go into keywords)"
+        )
+    return Request(method, relative, as_query(query), body, reads=method == "GET", limit_s=LIST_LIMIT_S)
+
+
+def multipart(name: str, boundary: str) -> tuple[str, bytes, bytes]:
+    """Content type, and what stands before and after a file's bytes."""
+    safe = (
+        name.replace("\\", "/").rsplit("/", 1)[-1].replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+        or "file"
+    )
+    head = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{safe}"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n"
+    )
+    return f"multipart/form-data; boundary={boundary}", head.encode(), f"\r\n--{boundary}--\r\n".encode()
+
+
+def whole(value: int) -> int:
+    """The id itself, if it is one. Raises TypeError for anything else, so that no path is built of surprises."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"an id is a whole number, not {value!r}")
+    return value
+
+
+def as_query(values: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    """Python values as Pyrus wants them in a query: y/n, UTC in whole seconds, lists with commas; None is left out."""
+    return tuple((key, as_text(value)) for key, value in values.items() if value is not None)
+
+
+def as_text(value: object) -> str:
+    """One value of a query."""
+    if isinstance(value, bool):
+        return "y" if value else "n"
+    if isinstance(value, list | tuple | set | frozenset | range):
+        return ",".join(as_text(item) for item in value)
+    return str(as_json(value))
+
+
+def as_json(value: object) -> object:
+    """A value of a filter for a JSON body. Raises ValueError for a datetime without a zone."""
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError(f"{value.isoformat()} has no time zone, so Pyrus's UTC cannot be told from it")
+        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, tuple | set | frozenset | range):
+        return list(value)
+    return value
+
+
+def check(request: Request, response: Response, *secrets: str) -> None:
+    """Nothing for a 2xx with JSON or nothing in it (or a stream); else the right CallError. `secrets` never appear in its text."""
+    status = response.status
+    if 200 <= status < 300:
+        if request.stream != "down" and response.body.lstrip()[:1] not in (b"{", b"[", b""):
+            raise CallUnclear(
+                f"{request.title}: {status} without JSON: something between here and Pyrus answered", status=status
+            )
+        return
+    text, code = explain(response, secrets)
+    raise failure(f"{request.title}: {status} {text}".rstrip(), status, code, response.headers)
+
+
+def failure(text: str, status: int, code: str, headers: Mapping[str, str]) -> CallError:
+    """The CallError for a status and Pyrus's error code (protocol 5.5)."""
+    if status == 401:
+        return Unauthorized(text, status=status, code=code)
+    if status == 429:
+        return RateLimited(text, retry_after_s=retry_after(headers), status=status, code=code)
+    if (status >= 500 or status == 408) and code != "conflict":
+        return CallUnclear(text, status=status, code=code)
+    return CallRefused(text, status=status, code=code)
+
+
+def explain(response: Response, secrets: tuple[str, ...] = ()) -> tuple[str, str]:
+    """What Pyrus says went wrong, and its code; a page in HTML says nothing worth repeating."""
+    try:
+        envelope = msgspec.json.decode(response.body, type=Failure)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return "", ""
+    code = envelope.error_code if isinstance(envelope.error_code, str) else ""
+    text = f"{code}: {envelope.error}" if isinstance(envelope.error, str) and envelope.error else code
+    for secret in secrets:
+        text = text.replace(secret, "***") if secret else text
+    return "".join(c if c.isprintable() else " " for c in text[:300]), code[:80]
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds until the next request may go: X-RateLimit-Reset, else Retry-After, else a minute."""
+    for name in ("x-ratelimit-reset", "retry-after"):
+        value = number(headers.get(name))
+        if value is not None and value <= LONGEST_RETRY_S:
+            return max(float(value), 1.0)
+    return DEFAULT_RETRY_S
+
+
+def rate(headers: Mapping[str, str]) -> Rate | None:
+    """The rate limit's state, if all three headers are there and make sense."""
+    limit, remaining, reset = (number(headers.get(f"x-ratelimit-{name}")) for name in ("limit", "remaining", "reset"))
+    if limit is None or remaining is None or reset is None or limit < 1 or reset > LONGEST_RETRY_S:
+        return None
+    return Rate(limit, remaining, float(reset))
+
+
+def number(text: str | None) -> int | None:
+    """A whole number of a header, not negative; None for anything else."""
+    return int(text) if text is not None and re.fullmatch(r"[0-9]{1,15}", text.strip()) else None

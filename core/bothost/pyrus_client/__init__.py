@@ -1,0 +1,271 @@
+"""Outgoing calls: permits, tokens, the rate limit, retries of what may be asked twice, and nothing else sends anything.
+
+`PyrusClient` is the process's; `line()` gives one run of one bot its way to Pyrus, which is all that `event.pyrus` and the
+poster of late replies ever hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from bothost.errors import CallUnclear, CallUnsent, NoLogin, RateLimited, Unauthorized
+from bothost.pyrus import bases, calls
+from bothost.pyrus_client.gates import Gates, Shared
+from bothost.pyrus_client.logins import Credentials, Login, Token
+from bothost.pyrus_client.transport import Chunks, Sending, TornadoTransport, Transport
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from datetime import datetime
+
+    from bothost.clock import Clock
+    from bothost.pyrus.calls import Request, Response
+
+__all__ = ["Caller", "Line", "PyrusClient", "Shared", "Terms", "TornadoTransport", "Transport"]
+
+PERMITS = 8
+READ_AGAIN_S = (0.5, 5.0)
+LEASE_LOST = "lease_lost"
+REMEMBERED_TASKS = 10_000
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A bot as far as calls need it: its name, and what its section says of the API."""
+
+    bot: str
+    api_url: str = ""
+    login: str = ""
+    secrets: tuple[bytes, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What calls of one run go by: the event's token and base URL, the bot's person id, the deadline of the run."""
+
+    token: str = field(default="", repr=False)
+    api_url: str = ""
+    user_id: int | None = None
+    deadline: datetime | None = None
+    trace: str = ""
+    late: bool = False
+    """A late reply's call: it never waits, and may use the tenth of the rate limit that is kept for it."""
+
+
+class PyrusClient:
+    """All calls of this process. Made on the loop; `close` ends it. `on_call` hears each call's account and status (0: none)."""
+
+    def __init__(
+        self, clock: Clock, shared: Shared, transport: Transport, on_call: Callable[[str, int], None] | None = None
+    ) -> None:
+        self.clock = clock
+        self.shared = shared
+        self.transport = transport
+        self.gates = Gates(clock, shared)
+        self.on_call = on_call or (lambda _account, _status: None)
+        self._permits: dict[str, asyncio.Semaphore] = {}
+        self._logins: dict[tuple[str, str], Login] = {}
+        self._learnt: dict[str, str] = {}
+        self._written: OrderedDict[tuple[str, int], set[int]] = OrderedDict()
+
+    def line(self, caller: Caller, terms: Terms) -> Line:
+        """One run's way to Pyrus."""
+        return Line(self, caller, terms)
+
+    def learn(self, bot: str, login: str) -> None:
+        """Keep a login that was seen in a body, for a bot whose section has none."""
+        self._learnt[bot] = login
+
+    def login_of(self, caller: Caller) -> str:
+        """The login to use: the section's, else the learnt one, else none."""
+        return caller.login or self._learnt.get(caller.bot, "")
+
+    def login(self, credentials: Credentials) -> Login:
+        """The one `Login` of an account, shared by all bots that log in as it."""
+        key = (bases.auth_url(credentials.api_url), credentials.login)
+        if key not in self._logins:
+            self._logins[key] = Login(self.clock, self.send_bare)
+        return self._logins[key]
+
+    def permits(self, bot: str) -> asyncio.Semaphore:
+        """The bot's permits for calls that are under way."""
+        return self._permits.setdefault(bot, asyncio.Semaphore(PERMITS))
+
+    def written(self, bot: str, task_id: int) -> frozenset[int]:
+        """Comments that the bot's handlers wrote themselves on a task, as far as this process remembers."""
+        return frozenset(self._written.get((bot, task_id), ()))
+
+    def remember(self, bot: str, task_id: int, comment_id: int) -> None:
+        """Keep the id of a comment that a handler wrote itself: no late reply may take it for its own."""
+        ids = self._written.setdefault((bot, task_id), set())
+        ids.add(comment_id)
+        self._written.move_to_end((bot, task_id))
+        while len(self._written) > REMEMBERED_TASKS:
+            self._written.popitem(last=False)
+
+    def look_at_lease(self, request: Request) -> None:
+        """Nothing while this owner's lease stands; else CallUnsent, for another owner may be at the same work."""
+        if not self.shared.alive():
+            raise CallUnsent(f"{request.title}: this host's lease has run out, so it begins no calls", code=LEASE_LOST)
+
+    async def send_bare(self, request: Request, url: str) -> Response:
+        """Send one request without a token: a login."""
+        headers = {"Content-Type": request.content_type, "User-Agent": user_agent()}
+        self.look_at_lease(request)
+        return await within(request, self.transport.fetch(Sending(request, url, headers)))
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        await self.transport.close()
+
+
+class Line:
+    """One run's way to Pyrus. Its token is the event's while Pyrus takes it, then one from a login."""
+
+    def __init__(self, client: PyrusClient, caller: Caller, terms: Terms) -> None:
+        self._client = client
+        self._caller = caller
+        self._terms = terms
+        self._token = Token(terms.token, bases.choose(caller.api_url, terms.api_url)) if terms.token else None
+
+    def __repr__(self) -> str:
+        return f"<Line of {self._caller.bot}>"
+
+    @property
+    def account(self) -> str:
+        """Whose rate limit these calls count against: base URL and login, else the person's id."""
+        who = self._client.login_of(self._caller) or self._terms.user_id or self._caller.bot
+        return f"{bases.choose(self._caller.api_url)} {who}"
+
+    async def send(self, request: Request, content: Callable[[], Chunks] | None = None) -> Response:
+        """Send until Pyrus has answered 2xx, as often as that is safe. `content` makes the pieces of a streamed body anew
+        for each try. Raises CallError."""
+
+        async def once(token: Token) -> Response:
+            async with self._client.permits(self._caller.bot):
+                self._client.look_at_lease(request)
+                sending = self._sending(request, token, content() if content else None)
+                response = await within(request, self._client.transport.fetch(sending))
+            await self._judge(request, response, token)
+            return response
+
+        response = await self._persist(request, once)
+        if not self._terms.late and request.comments_on:
+            self._remember(request.comments_on, response)
+        return response
+
+    async def stream(self, request: Request) -> AsyncIterator[bytes]:
+        """A response's body piece by piece, holding a permit until its end. Only the opening is tried again."""
+        permits = self._client.permits(self._caller.bot)
+
+        async def once(token: Token) -> Chunks:
+            await permits.acquire()
+            try:
+                self._client.look_at_lease(request)
+                opening = self._client.transport.open(self._sending(request, token, None))
+                response, pieces = await within(request, opening)
+                await self._judge(request, response, token)
+            except BaseException:
+                permits.release()
+                raise
+            return pieces
+
+        pieces = await self._persist(request, once)
+        try:
+            async for piece in pieces:
+                yield piece
+        finally:
+            permits.release()
+
+    async def _persist(self, request: Request, once: Callable[[Token], Awaitable[R]]) -> R:
+        token = self._token or await self._log_in(request)
+        renewed = False
+        pauses = list(READ_AGAIN_S) if request.reads and not self._terms.late else []
+        while True:
+            await self._client.gates.enter(self.account, self._terms.deadline, late=self._terms.late)
+            try:
+                return await once(token)
+            except Unauthorized as error:
+                if renewed or error.code in calls.FINAL_401:
+                    raise
+                token, renewed = await self._log_in(request, token.value), True
+            except RateLimited as error:
+                await self._client.gates.shut(self.account, error.retry_after_s)
+            except (CallUnclear, CallUnsent) as error:
+                if not pauses or error.status not in (0, 502, 503, 504) or error.code == LEASE_LOST:
+                    raise
+                await asyncio.sleep(pauses.pop(0))
+
+    async def _log_in(self, request: Request, refused: str = "") -> Token:
+        login = self._client.login_of(self._caller)
+        if not login:
+            what = "its token was refused, and it has" if refused else "it has no token and"
+            raise NoLogin(
+                f"{request.title}: [bot:{self._caller.bot}] {what} no login to get a new one with; set login = bot@…",
+                status=401 if refused else 0,
+            )
+        credentials = Credentials(login, self._caller.secrets, bases.choose(self._caller.api_url))
+        self._token = await self._client.login(credentials).token(credentials, refused)
+        return self._token
+
+    async def _judge(self, request: Request, response: Response, token: Token) -> None:
+        self._client.on_call(self.account, response.status)
+        rate = calls.rate(response.headers)
+        if rate is not None and response.status != 429:
+            await self._client.gates.correct(self.account, rate)
+        calls.check(request, response, token.value)
+
+    def _sending(self, request: Request, token: Token, content: Chunks | None) -> Sending:
+        headers = {"Authorization": f"Bearer {token.value}", "User-Agent": user_agent(), "Accept": "application/json"}
+        if request.method != "GET":
+            headers["Content-Type"] = request.content_type
+        if TRACEPARENT.fullmatch(self._terms.trace):
+            headers["traceparent"] = self._terms.trace
+        return Sending(request, token.api_url + request.target, headers, content)
+
+    def _remember(self, task_id: int, response: Response) -> None:
+        comment_id = newest_comment(response.body, self._terms.user_id)
+        if comment_id:
+            self._client.remember(self._caller.bot, task_id, comment_id)
+
+
+async def within(request: Request, work: Awaitable[R]) -> R:
+    """The work's result within the request's time limit, which begins now: the permit is held."""
+    try:
+        async with asyncio.timeout(request.limit_s):
+            return await work
+    except TimeoutError as error:
+        raise CallUnclear(f"{request.title}: no answer within {request.limit_s:g} s") from error
+
+
+def newest_comment(body: bytes, user_id: int | None) -> int:
+    """The highest comment id of an answer `{task}`, by this person where that is known; 0 if it shows none."""
+    try:
+        answer = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return 0
+    task = answer.get("task") if isinstance(answer, dict) else None
+    comments = task.get("comments") if isinstance(task, dict) else None
+    ids = [0]
+    for comment in comments if isinstance(comments, list) else ():
+        if isinstance(comment, dict) and type(comment.get("id")) is int:
+            author = comment.get("author")
+            if user_id is None or not isinstance(author, dict) or author.get("id") == user_id:
+                ids.append(comment["id"])
+    return max(ids)
+
+
+def user_agent() -> str:
+    """What Pyrus's logs show of us."""
+    from bothost import __version__
+
+    return f"bothost/{__version__}"

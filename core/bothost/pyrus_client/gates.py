@@ -1,0 +1,146 @@
+"""Pyrus's rate limit, 5,000 calls in 10 minutes for each account (protocol 5.4), kept by all who call for it.
+
+The tokens lie in the journal, so that handlers, poster, sections and hosts share them; some are taken at a time, so that
+the journal is not asked for every call. A tenth of the limit is a gate of its own, for late replies: a handler that calls
+without end cannot keep a reply from its task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from bothost.errors import RateLimited, StoreAway
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from bothost.clock import Clock
+    from bothost.pyrus.calls import Rate
+
+WINDOW_S = 600.0
+DEFAULT_LIMIT = 5000
+KEPT = 0.1
+BATCH = 5
+SHORTEST_WAIT_S = 0.05
+LONGEST_WAIT_S = 900.0
+
+
+class Shared(Protocol):
+    """What of the journal the client needs; the journal's Protocol has it, and so has whatever stands in for it."""
+
+    def alive(self) -> bool:
+        """Whether this owner's lease still stands."""
+
+    async def gate(self, name: str, want: int, rate_per_s: float, cap: float) -> float:
+        """Take tokens: 0.0 where granted, else seconds to wait."""
+
+    async def gate_reset(self, name: str, tokens: float) -> None:
+        """Correct a gate; below zero it refills to zero first."""
+
+
+@dataclass(slots=True)
+class Account:
+    """What this process knows of one account's limit."""
+
+    limit: int = DEFAULT_LIMIT
+    left: dict[str, int] = field(default_factory=dict)
+    """Tokens taken from a gate and not used yet."""
+    shut: dict[str, float] = field(default_factory=dict)
+    """Until when (monotonic) a gate lets nobody through."""
+    tenths: int = 10
+    """Tenths of the limit that were left at the last correction."""
+
+
+class Gates:
+    """The gates of all accounts, as one process sees them."""
+
+    def __init__(self, clock: Clock, shared: Shared) -> None:
+        self._clock = clock
+        self._shared = shared
+        self._accounts: dict[str, Account] = {}
+
+    async def enter(self, name: str, deadline: datetime | None, *, late: bool) -> None:
+        """Wait for the right to make one call. Raises RateLimited where that would take beyond the deadline, and for a
+        late reply, whose poster waits in its own way, instead of any wait."""
+        while (wait_s := await self._wait_s(name, late=late)) > 0:
+            self.patience(wait_s, deadline, late=late)
+            await asyncio.sleep(max(wait_s, SHORTEST_WAIT_S))
+
+    def patience(self, wait_s: float, deadline: datetime | None, *, late: bool) -> None:
+        """Nothing if a call may wait so long, else RateLimited."""
+        room_s = LONGEST_WAIT_S if deadline is None else (deadline - self._clock.now()).total_seconds()
+        if late or wait_s > room_s:
+            raise RateLimited(f"Pyrus's rate limit: the next call may go in {wait_s:.0f} s", retry_after_s=wait_s)
+
+    async def correct(self, name: str, rate: Rate) -> None:
+        """Take over what a response's headers say is left; written down once for each tenth, and when it comes to an end."""
+        account = self._account(name)
+        tenths = rate.remaining * 10 // rate.limit
+        kept = int(rate.limit * KEPT)
+        if account.limit != rate.limit or tenths > account.tenths + 1:
+            account.limit, account.tenths = rate.limit, 10
+        if rate.remaining <= 0:
+            await self.shut(name, rate.reset_s)
+        elif rate.remaining <= kept:
+            await self._shut(name, gate_name(name, late=False), rate.reset_s)
+        elif tenths < account.tenths:
+            await self._reset(gate_name(name, late=False), rate.remaining - kept)
+        account.tenths = min(account.tenths, tenths)
+
+    async def shut(self, name: str, seconds: float) -> None:
+        """Let nobody through until then: Pyrus has said 429, or that nothing is left."""
+        for late in (False, True):
+            await self._shut(name, gate_name(name, late=late), seconds)
+
+    async def _wait_s(self, name: str, *, late: bool) -> float:
+        account = self._account(name)
+        wait_s = await self._take(account, gate_name(name, late=False), 1 - KEPT)
+        return (
+            min(wait_s, await self._take(account, gate_name(name, late=True), KEPT)) if late and wait_s > 0 else wait_s
+        )
+
+    async def _take(self, account: Account, gate: str, share: float) -> float:
+        shut_s = account.shut.get(gate, 0.0) - self._clock.monotonic()
+        if shut_s > 0:
+            return shut_s
+        if account.left.get(gate, 0) > 0:
+            account.left[gate] -= 1
+            return 0.0
+        cap = max(account.limit * share, 1.0)
+        for want in (BATCH, 1) if cap >= BATCH * 10 else (1,):
+            try:
+                wait_s = await self._shared.gate(gate, want, cap / WINDOW_S, cap)
+            except StoreAway:
+                return 0.0  # Pyrus's own 429 still stands behind us
+            if wait_s <= 0:
+                account.left[gate] = account.left.get(gate, 0) + want - 1
+                return 0.0
+        return wait_s
+
+    async def _shut(self, name: str, gate: str, seconds: float) -> None:
+        account = self._account(name)
+        now = self._clock.monotonic()
+        account.left.pop(gate, None)
+        if account.shut.get(gate, 0.0) < now + seconds - 1:
+            account.shut[gate] = now + seconds
+            share = KEPT if gate.endswith(LATE) else 1 - KEPT
+            await self._reset(gate, -max(account.limit * share, 1.0) / WINDOW_S * seconds)
+
+    async def _reset(self, gate: str, tokens: float) -> None:
+        try:
+            await self._shared.gate_reset(gate, tokens)
+        except StoreAway:
+            return  # the next response corrects it again
+
+    def _account(self, name: str) -> Account:
+        return self._accounts.setdefault(name, Account())
+
+
+LATE = " late"
+
+
+def gate_name(account: str, *, late: bool) -> str:
+    """The gate's name in the journal: the account's, with a word behind it for the tenth of late replies."""
+    return account + LATE if late else account

@@ -1,0 +1,100 @@
+"""Access tokens: in memory only, one for each account, fetched once however many calls ask for it at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bothost.errors import CallError, CallRefused, CallUnsent, RateLimited, Unauthorized
+from bothost.pyrus import bases, calls
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from bothost.clock import Clock
+    from bothost.pyrus.calls import Request, Response
+
+FAILED_FOR_S = 10.0
+"""How long a refused login is not tried again, so that a wrong secret does not become a storm of logins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An access token and the base URL that it may be sent to."""
+
+    value: str = field(repr=False)
+    api_url: str
+
+
+class Answer(msgspec.Struct):
+    """What a login answers, as far as it is used."""
+
+    access_token: Any = ""
+    api_url: Any = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What an account logs in with: its login, its secrets (the old one works until Pyrus has changed the key), its base."""
+
+    login: str
+    secrets: tuple[bytes, ...] = field(repr=False)
+    api_url: str
+
+
+class Login:
+    """One account's token. `send` makes one request to a whole URL, without a token, and returns any response."""
+
+    def __init__(self, clock: Clock, send: Callable[[Request, str], Awaitable[Response]]) -> None:
+        self._clock = clock
+        self._send = send
+        self._lock = asyncio.Lock()
+        self._token: Token | None = None
+        self._failed: tuple[float, CallError] | None = None
+
+    async def token(self, credentials: Credentials, refused: str = "") -> Token:
+        """The account's token, a new one if there is none yet or if it is the refused one. Raises CallError."""
+        async with self._lock:
+            if self._token is not None and self._token.value != refused:
+                return self._token
+            if self._failed is not None and self._clock.monotonic() < self._failed[0]:
+                raise self._failed[1]
+            try:
+                self._token = await self._log_in(credentials)
+            except (Unauthorized, CallRefused) as error:
+                self._token, self._failed = None, (self._clock.monotonic() + FAILED_FOR_S, error)
+                raise
+            self._failed = None
+            return self._token
+
+    async def _log_in(self, credentials: Credentials) -> Token:
+        """Try each secret. A login changes nothing, so whatever was unclear in it is surely unsent for the call behind it."""
+        refusal: CallError | None = None
+        for secret in credentials.secrets:
+            request = calls.auth(credentials.login, secret.decode("utf-8", "replace"))
+            try:
+                response = await self._send(request, bases.auth_url(credentials.api_url))
+                return self._read(request, response, credentials)
+            except (Unauthorized, CallRefused) as error:
+                refusal = Unauthorized(f"login {credentials.login}: {error}", status=error.status, code=error.code)
+            except RateLimited:
+                raise
+            except CallError as error:
+                raise CallUnsent(f"login {credentials.login}: {error}", status=error.status, code=error.code) from error
+        raise refusal or CallRefused(f"login {credentials.login}: no secret to log in with")
+
+    @staticmethod
+    def _read(request: Request, response: Response, credentials: Credentials) -> Token:
+        secrets = tuple(secret.decode("utf-8", "replace") for secret in credentials.secrets)
+        calls.check(request, response, *secrets)
+        try:
+            answer = msgspec.json.decode(response.body, type=Answer)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            answer = Answer()
+        if not isinstance(answer.access_token, str) or not answer.access_token.isascii() or not answer.access_token:
+            raise CallRefused(f"{request.title}: the answer has no access_token", status=response.status)
+        offered = answer.api_url if isinstance(answer.api_url, str) else ""
+        return Token(answer.access_token, bases.choose(credentials.api_url, offered))

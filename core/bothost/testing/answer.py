@@ -1,0 +1,78 @@
+"""What a test reads of a delivery: the response, and what became of the event's runs."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from bothost.pyrus.replies import OFFICIAL, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from bothost.runner import Failure
+    from bothost.testing.wire import Written
+
+
+class Answer:
+    """The response to one delivery. `error` and `log` show also what came after it: a late run ends when it ends."""
+
+    def __init__(self, written: Written, failure: Callable[[], Failure | None], log: Callable[[], str]) -> None:
+        self._written = written
+        self._failure = failure
+        self._log = log
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return self._written.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The response's headers."""
+        return self._written.headers
+
+    @property
+    def body(self) -> bytes:
+        """The response's bytes; `b"{}"` says nothing."""
+        return self._written.body
+
+    @property
+    def json(self) -> Any:
+        """The response's body, decoded."""
+        return json.loads(self.body)
+
+    @property
+    def outcome(self) -> str:
+        """The one word that logs and metrics have for it: replied, silent, late, repeat, refused-signature …"""
+        return self._written.word
+
+    @property
+    def reply(self) -> Reply | None:
+        """The comment that the response carries, or None where it carries none.
+
+        Where there is none because the handler raised: AssertionError from the handler's own exception.
+        """
+        said = self.json
+        if said:
+            return Reply(**{key: value for key, value in said.items() if key in OFFICIAL})
+        error = self.error
+        if error is not None:
+            raise AssertionError(f"there is no reply, for the handler failed: {error!r}") from error
+        return None
+
+    @property
+    def error(self) -> BaseException | None:
+        """What the handler raised in the event's newest run, or why the host counts that run as failed; else None."""
+        failure = self._failure()
+        if failure is None:
+            return None
+        return failure.error or AssertionError(f"{failure.text}\n{failure.trace}".rstrip())
+
+    @property
+    def log(self) -> str:
+        """The log lines from the delivery until now, of its bot and of the host."""
+        return self._log()
+
+    def __repr__(self) -> str:
+        return f"<Answer {self.status} {self.outcome} {self.body[:200]!r}>"

@@ -1,0 +1,49 @@
+"""What the parts of a harness share: time, the host, Pyrus's end of the deliveries, the log book."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bothost.testing.never_awaited import noticing
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator
+
+    from bothost.testing.clock import VirtualClock
+    from bothost.testing.host import VirtualHost
+    from bothost.testing.pyrus_side import PyrusSide
+    from bothost.testing.watching import LogBook
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Bench:
+    """One test's world. `host` is replaced where a test lets it crash."""
+
+    time: VirtualClock
+    side: PyrusSide
+    book: LogBook
+    host: VirtualHost
+
+    def turn(self, work: Coroutine[Any, Any, T], *, limit_s: float = 86_400.0) -> T:
+        """Do some work on the loop, and let what is under way at its end come to its own."""
+        return turn(self.time, work, limit_s=limit_s)
+
+
+def turn(time: VirtualClock, work: Coroutine[Any, Any, T], *, limit_s: float = 86_400.0) -> T:
+    """`Bench.turn` before there is a bench."""
+    time.loop.refuse_nesting(work)
+    with turning():
+        return time.run(work, limit_s=limit_s)
+
+
+@contextmanager
+def turning() -> Iterator[None]:
+    """Within it a coroutine that nobody awaited fails the test."""
+    found: list[str] = []
+    with noticing(found):
+        yield
+    assert not found, "\n".join(found)

@@ -1,0 +1,247 @@
+"""A Pyrus of our own: tasks that move, tokens that end, an API that can fail as the real one does.
+
+In process it is a `Transport` (`pyrus.transport()`), with time from the test's clock and no sockets; over loopback it is a
+server (`server.py`). `webhooks.py` plays Pyrus's other side, the deliveries. It counts what Pyrus would write: a comment for
+each non-empty 200 body that it reads, and one for each POST that it applies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from dataclasses import dataclass, field
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from bothost.testing.fake_pyrus.comments import close, write_comment
+from bothost.testing.fake_pyrus.faults import Fault, Script, after
+from bothost.testing.fake_pyrus.routes import Api, Asked
+from bothost.testing.fake_pyrus.world import Account, Json, Refusal, Stored, World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from bothost.clock import Clock
+
+__all__ = ["Account", "Asked", "FakePyrus", "Fault", "Handled", "Refusal", "Wrote"]
+
+WINDOW_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """How a request ended: what is sent back, or that the connection broke or was never made."""
+
+    ending: Literal["answered", "lost", "refused"]
+    status: int = 0
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    file: Stored | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wrote:
+    """A comment that a bot wrote, and through which door."""
+
+    task_id: int
+    comment_id: int
+    person_id: int
+    door: Literal["api", "response"]
+    text: str = ""
+
+
+@dataclass(slots=True)
+class Window:
+    """How much of an account's rate limit is used."""
+
+    ends: float
+    used: int = 0
+
+
+class FakePyrus:
+    """One Pyrus with its data, its script of failures, and a record of what was asked and written."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.world = World(clock)
+        self.written: list[Wrote] = []
+        self.requests: list[Asked] = []
+        self.limit = 5000
+        self._script = Script()
+        self._windows: dict[int, Window] = {}
+        self._api = Api(self.world, self._wrote)
+
+    def answers_as(self, base_url: str) -> None:
+        """Name this base URL in answers to logins."""
+        self._api.base_url = base_url
+
+    def add_bot(self, login: str, key: str, person_id: int | None = None) -> Account:
+        """A bot that can log in."""
+        return self.world.add_bot(login, key, person_id)
+
+    def add_person(self, **keys: Any) -> Json:
+        """A person: `id`, `first_name`, `email` …"""
+        return self.world.add_person(**keys)
+
+    def add_task(self, task: Mapping[str, Any] | None = None, **keys: Any) -> Json:
+        """A task in Pyrus's shape, as a webhook body holds it; what is missing is filled in."""
+        return self.world.add_task({**(task or {}), **keys})
+
+    def add_form(self, id: int, fields: list[Json] | None = None, steps: Mapping[int, str] | None = None) -> Json:
+        """A form that tasks can be made of."""
+        named = {str(step): name for step, name in (steps or {}).items()}
+        self.world.forms[id] = {"id": id, "name": f"Form {id}", "steps": named, "fields": fields or []}
+        return self.world.forms[id]
+
+    def add_catalog(self, id: int, headers: list[str], rows: list[list[str]]) -> Json:
+        """A catalog whose items are numbered from 1."""
+        items = [{"item_id": number, "values": row} for number, row in enumerate(rows, start=1)]
+        shown = [{"name": header, "type": "text"} for header in headers]
+        self.world.catalogs[id] = {"catalog_id": id, "name": f"Catalog {id}", "catalog_headers": shown, "items": items}
+        return self.world.catalogs[id]
+
+    def add_file(self, name: str, content: bytes | int) -> int:
+        """A file that can be downloaded, by its id: bytes, or so many of them that they are made up on the way."""
+        size = content if isinstance(content, int) else len(content)
+        kept = None if isinstance(content, int) else content
+        stored = self.world.store_file(name, kept, size, hashlib.md5(kept or b"").hexdigest())  # noqa: S324 - Pyrus's hash
+        return int(self.world.attached({"guid": stored.guid})["id"])
+
+    def task(self, task_id: int) -> Json:
+        """A task as it stands now."""
+        return self.world.task(task_id)
+
+    def say(self, task_id: int, text: str = "", person: Mapping[str, Any] | None = None, **keys: Any) -> Json:
+        """Somebody comments: anything that a comment request takes."""
+        author = dict(person) if person else self.world.add_person(first_name="Anna", last_name="Petrova", type="user")
+        return write_comment(self.world, self.world.task(task_id), {"text": text, **keys}, author)
+
+    def move_step(self, task_id: int, step: int) -> None:
+        """The task moves to another step: who waited before it has decided, who is on it is asked now."""
+        task = self.world.task(task_id)
+        for number, row in enumerate(task.get("approvals", []), start=1):
+            for one in row:
+                one["approval_choice"] = "approved" if number < step else "waiting"
+        task["current_step"] = step
+
+    def close_task(self, task_id: int) -> None:
+        """Somebody closes the task."""
+        task = self.world.task(task_id)
+        close(self.world, task, {})
+
+    def revoke(self, account: Account | str, code: str = "revoked_token") -> None:
+        """All tokens of an account, or this one token, are refused from now on."""
+        for one in self.world.accounts.values():
+            for token in one.tokens:
+                if account in (one.person.get("email"), token) or account is one:
+                    one.tokens[token] = code
+
+    def fail(self, pattern: str, fault: Fault, times: int = 1) -> None:
+        """The next requests of this pattern ("POST tasks/*/comments") go wrong in this way (`faults.py`)."""
+        self._script.add(pattern, fault, times)
+
+    def before(self, pattern: str, action: Callable[[], object]) -> None:
+        """Something happens just before the next request of this pattern is carried out."""
+        self._script.add(pattern, after(action), 1)
+
+    def heal(self) -> None:
+        """Nothing goes wrong any more."""
+        self._script.clear()
+
+    def comments(self, task_id: int | None = None) -> list[Wrote]:
+        """What bots wrote, on one task or all."""
+        return [one for one in self.written if task_id in (None, one.task_id)]
+
+    def assert_one_comment(self, task_id: int | None = None) -> Wrote:
+        """Exactly one comment was written by a bot; it. Fails with the list otherwise."""
+        found = self.comments(task_id)
+        where = f"on task {task_id}" if task_id is not None else "in all"
+        assert len(found) == 1, f"{len(found)} comments {where} instead of one: {found}"
+        return found[0]
+
+    def assert_no_comment(self, task_id: int | None = None) -> None:
+        """No bot wrote a comment."""
+        assert not self.comments(task_id), f"comments instead of none: {self.comments(task_id)}"
+
+    def titles(self, pattern: str = "") -> list[str]:
+        """Method and path of the requests so far, those that contain `pattern`."""
+        return [one.title for one in self.requests if pattern in one.title]
+
+    def transport(self) -> FakeTransport:
+        """The way to this Pyrus without sockets."""
+        from bothost.testing.fake_pyrus.transport import FakeTransport
+
+        return FakeTransport(self)
+
+    def take_response(self, account: Account, task_id: int, body: bytes) -> Json | None:
+        """Read the body of a 200 to a webhook, as Pyrus does: a comment of the bot, unless there is nothing in it."""
+        try:
+            request = json.loads(body) if body.strip() else None
+        except ValueError:
+            request = None
+        if not isinstance(request, dict) or not request:
+            return None
+        comment = write_comment(self.world, self.world.task(task_id), request, account.person)
+        self._wrote(task_id, comment, account.person["id"], "response")
+        return comment
+
+    async def handle(self, asked: Asked) -> Handled:
+        """Answer one request of the API, or fail as the script says."""
+        self.requests.append(asked)
+        fault = self._script.take(asked.title) or Fault(applied=True)
+        if fault.ending == "refused":
+            return Handled("refused")
+        if fault.delay_s > 0:
+            await asyncio.sleep(fault.delay_s)
+        if fault.first is not None:
+            fault.first()
+        handled = self._carry_out(asked) if fault.applied else None
+        if fault.delay_s < 0:
+            await asyncio.sleep(-fault.delay_s)
+        if fault.ending == "lost":
+            return Handled("lost")
+        if handled is None or fault.status:
+            return Handled("answered", fault.status, fault.body, {"Date": self._date(), **fault.headers})
+        return handled
+
+    def _carry_out(self, asked: Asked) -> Handled:
+        headers = {"Date": self._date(), "Content-Type": "application/json; charset=utf-8"}
+        limits, over = self._count(asked)
+        headers |= limits
+        if over:
+            body = json.dumps({"error": "Too many requests", "error_code": "too_many_requests"}).encode()
+            return Handled("answered", 429, body, headers)
+        answer = self._api.answer(asked)
+        headers |= answer.headers
+        return Handled("answered", answer.status, b"" if answer.file else answer.body, headers, answer.file)
+
+    def _count(self, asked: Asked) -> tuple[dict[str, str], bool]:
+        """The rate limit's headers, and whether this request is one too many; unknown tokens are not counted."""
+        try:
+            account = self.world.who(asked.token)
+        except Refusal:
+            return {}, False
+        now = self.clock.monotonic()
+        window = self._windows.get(account.person["id"])
+        if window is None or window.ends <= now:
+            window = self._windows[account.person["id"]] = Window(now + WINDOW_S)
+        window.used += 1
+        left = max(0, self.limit - window.used)
+        headers = {
+            "X-RateLimit-Limit": str(self.limit),
+            "X-RateLimit-Remaining": str(left),
+            "X-RateLimit-Reset": str(int(window.ends - now) + 1),
+        }
+        return headers, window.used > self.limit
+
+    def _date(self) -> str:
+        return format_datetime(self.clock.now(), usegmt=True)
+
+    def _wrote(self, task_id: int, comment: Json, person_id: int, door: Literal["api", "response"] = "api") -> None:
+        text = comment.get("text") or comment.get("formatted_text") or ""
+        self.written.append(Wrote(task_id, comment["id"], person_id, door, text))
+
+
+if TYPE_CHECKING:
+    from bothost.testing.fake_pyrus.transport import FakeTransport

@@ -1,0 +1,217 @@
+"""What the fake Pyrus knows: persons, bots, tokens, forms, catalogs, files and tasks, in the shapes that Pyrus sends."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+    from bothost.clock import Clock
+
+Json = dict[str, Any]
+
+
+class Refusal(Exception):
+    """A call that Pyrus refuses: status, code and text of its error envelope."""
+
+    def __init__(self, status: int, code: str, text: str = "", headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(f"{status} {code} {text}".strip())
+        self.status = status
+        self.code = code
+        self.text = text or code.replace("_", " ")
+        self.headers = dict(headers or {})
+
+
+@dataclass(slots=True)
+class Account:
+    """A person that calls the API: its keys and its tokens, newest last, with what became of each."""
+
+    person: Json
+    keys: set[str] = field(default_factory=set)
+    tokens: dict[str, str] = field(default_factory=dict)
+    """Token → "" while it is good, else the code it is refused with."""
+    blocked: bool = False
+
+
+@dataclass(slots=True)
+class Stored:
+    """A file. Big ones are not kept but made: `size` bytes of a pattern."""
+
+    guid: str
+    name: str
+    size: int
+    md5: str
+    content: bytes | None = None
+
+    def pieces(self, piece_bytes: int = 64 << 10) -> Iterator[bytes]:
+        """Its bytes."""
+        if self.content is not None:
+            yield from (self.content[at : at + piece_bytes] for at in range(0, self.size, piece_bytes))
+            return
+        block = bytes(range(256)) * (piece_bytes // 256)
+        left = self.size
+        while left > 0:
+            yield block[: min(left, piece_bytes)]
+            left -= piece_bytes
+
+
+class World:
+    """All data of one fake Pyrus."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.accounts: dict[int, Account] = {}
+        self.persons: dict[int, Json] = {}
+        self.tasks: dict[int, Json] = {}
+        self.forms: dict[int, Json] = {}
+        self.catalogs: dict[int, Json] = {}
+        self.files: dict[str, Stored] = {}
+        self.token_limit = 20
+        self.strict = True
+        """Whether persons and fields that were never shown are refused, as Pyrus does; else they are taken on trust."""
+        self._floors = {
+            "task": 500_000,
+            "comment": 9_500_000,
+            "person": 950_000,
+            "file": 700_000,
+            "field": 90_000,
+            "token": 0,
+        }
+
+    def now(self) -> datetime:
+        """Pyrus's time, which is the test's."""
+        return self.clock.now()
+
+    def stamp(self) -> str:
+        """Now, as Pyrus writes it: UTC, whole seconds."""
+        return self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def next_id(self, kind: str) -> int:
+        """A fresh id, above all that were seen."""
+        self._floors[kind] += 1
+        return self._floors[kind]
+
+    def saw(self, kind: str, number: Any) -> None:
+        """Fresh ids of this kind are above this one."""
+        if isinstance(number, int) and number > self._floors[kind] and number < 1 << 62:
+            self._floors[kind] = number
+
+    def add_person(self, **keys: Any) -> Json:
+        """A person, with an id if none is given."""
+        person = {"id": keys.get("id") or self.next_id("person"), "first_name": "", "last_name": "", **keys}
+        self.saw("person", person["id"])
+        self.persons[person["id"]] = person
+        return person
+
+    def add_bot(self, login: str, key: str, person_id: int | None = None, name: str = "Bot") -> Account:
+        """A bot that can log in with `login` and `key`."""
+        person = self.add_person(
+            id=person_id or self.next_id("person"), first_name=name, email=login, type="bot", external_id=""
+        )
+        account = self.accounts.setdefault(person["id"], Account(person))
+        account.person, account.keys = person, {key}
+        return account
+
+    def account_of(self, login: str) -> Account | None:
+        """Who logs in with this."""
+        return next((one for one in self.accounts.values() if one.person.get("email") == login), None)
+
+    def issue_token(self, account: Account) -> str:
+        """A new token; beyond the limit the oldest one is revoked."""
+        token = f"fake-{account.person['id']}-{self.next_id('token')}-{hashlib.sha256(str(account.person['id']).encode()).hexdigest()}"
+        account.tokens[token] = ""
+        good = [one for one, code in account.tokens.items() if not code]
+        for old in good[: max(0, len(good) - self.token_limit)]:
+            account.tokens[old] = "revoked_token"
+        return token
+
+    def who(self, token: str | None) -> Account:
+        """Whose token this is. Raises Refusal 401."""
+        if not token:
+            raise Refusal(401, "token_not_specified")
+        for account in self.accounts.values():
+            if token in account.tokens:
+                if account.blocked:
+                    raise Refusal(401, "account_blocked")
+                if account.tokens[token]:
+                    raise Refusal(401, account.tokens[token])
+                return account
+        raise Refusal(401, "invalid_token")
+
+    def task(self, task_id: int) -> Json:
+        """A task. Raises Refusal 404."""
+        if task_id not in self.tasks:
+            raise Refusal(404, "task_not_found", f"task {task_id} does not exist")
+        return self.tasks[task_id]
+
+    def add_task(self, task: Mapping[str, Any]) -> Json:
+        """Keep a task as it is given, in Pyrus's shape; whoever is named in it exists from now on."""
+        added: Json = copy.deepcopy(dict(task))
+        added.setdefault("id", self.next_id("task"))
+        added.setdefault("create_date", self.stamp())
+        added.setdefault("last_modified_date", added["create_date"])
+        added.setdefault("comments", [])
+        self.saw("task", added["id"])
+        for comment in added["comments"]:
+            self.saw("comment", comment.get("id"))
+        for person in persons_in(added):
+            self.saw("person", person["id"])
+            self.persons.setdefault(person["id"], person)
+        self.tasks[added["id"]] = added
+        return added
+
+    def person(self, given: Any) -> Json:
+        """The person that an id, an e-mail or an object names. Raises Refusal 400."""
+        wanted = given.get("id", given.get("email")) if isinstance(given, dict) else given
+        if isinstance(wanted, int) and wanted in self.persons:
+            return self.persons[wanted]
+        for person in self.persons.values():
+            if isinstance(wanted, str) and person.get("email", "").casefold() == wanted.casefold():
+                return person
+        if not self.strict and isinstance(wanted, int | str):
+            return self.add_person(**{"id" if isinstance(wanted, int) else "email": wanted}, type="user")
+        raise Refusal(400, "invalid_person_id" if isinstance(wanted, int) else "invalid_email", f"nobody is {wanted!r}")
+
+    def store_file(self, name: str, content: bytes | None, size: int, md5: str) -> Stored:
+        """Keep an upload."""
+        if size == 0:
+            raise Refusal(400, "empty_file")
+        digest = hashlib.sha256(f"{name}{len(self.files)}{md5}".encode()).hexdigest()
+        guid = f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}"
+        self.files[guid] = Stored(guid, name, size, md5, content)
+        return self.files[guid]
+
+    def attached(self, given: Any) -> Json:
+        """What an attachment of a request becomes in the task. Raises Refusal 400."""
+        guid = given if isinstance(given, str) else given.get("guid") if isinstance(given, dict) else None
+        if isinstance(given, dict) and guid is None and "url" in given:
+            return {"id": self.next_id("file"), "name": given.get("name", ""), "url": given["url"]}
+        stored = self.files.get(guid or "")
+        if stored is None and not self.strict and guid:
+            stored = self.files[guid] = Stored(guid, "file", 1, "", b"?")
+        if stored is None:
+            raise Refusal(400, "file_missing", f"no file {guid!r} was uploaded")
+        file_id = self.next_id("file")
+        self.files[str(file_id)] = stored
+        return {
+            "id": file_id, "name": stored.name, "size": stored.size, "md5": stored.md5, "version": 1,
+            "url": f"https://pyrus.com/services/attachment?id={file_id}",
+        }  # fmt: skip
+
+
+def persons_in(value: Any) -> Iterator[Json]:
+    """Everything in a task that looks like a person."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            if isinstance(item.get("id"), int) and ("first_name" in item or "email" in item):
+                yield item
+            stack.extend(item.values())
+        elif isinstance(item, list):
+            stack.extend(item)

@@ -1,0 +1,265 @@
+"""The fault matrix: what goes wrong between Pyrus and a bot, played against a plugin.
+
+Each fault is a world of its own: a fresh host, journal and fake Pyrus. What a plugin must hold: as many comments as without
+the fault, and no run that fails. `faults(MyPlugin, task(...), limit=5)` plays all of them;
+`@pytest.mark.parametrize("fault", faults)` makes each a test of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bothost.testing.factories import comment, encode, task
+from bothost.testing.fake_pyrus.faults import gateway
+from bothost.testing.harness import Harness
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from bothost.testing.under_test import HarnessBot
+
+SLOW_S = 70.0
+"""Longer than `answer_within` and than Pyrus waits."""
+FAR = "10m"
+"""By then every retry of a late reply that can succeed has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A plugin with its settings, and the delivery that is disturbed."""
+
+    plugin: Any
+    of: Mapping[str, Any] | bytes
+    ini: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def bot(self, bothost: Harness) -> HarnessBot:
+        """The plugin in service."""
+        return bothost.bot(self.plugin, "bot", self.ini, **self.settings)
+
+    def undisturbed(self) -> int:
+        """How many comments the delivery leads to where nothing goes wrong."""
+        with Harness() as bothost:
+            bot = self.bot(bothost)
+            bot.deliver(self.of)
+            bothost.clock.advance(FAR)
+            refuse_failures(bot)
+            return len(bothost.pyrus.written)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that goes wrong. Called with a plugin it plays it, and raises AssertionError where the plugin does not hold."""
+
+    play: Callable[[Trial], None] = field(repr=False)
+
+    @property
+    def __name__(self) -> str:
+        """What pytest shows for it."""
+        return self.play.__name__
+
+    def __call__(
+        self,
+        plugin: Any,
+        of: Mapping[str, Any] | bytes | None = None,
+        ini: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        trial = Trial(plugin, task() if of is None else of, ini or {}, settings)
+        try:
+            self.play(trial)
+        except AssertionError as error:
+            what = (self.play.__doc__ or "").strip()
+            raise AssertionError(f"fault {self.__name__}: {error}\n({what})") from error
+
+    def __str__(self) -> str:
+        return self.__name__
+
+
+class Faults:
+    """All faults: to be called with a plugin, or iterated."""
+
+    def __init__(self, *plays: Callable[[Trial], None]) -> None:
+        self._all = tuple(Fault(play) for play in plays)
+
+    def __iter__(self) -> Iterator[Fault]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __contains__(self, fault: object) -> bool:
+        return fault in self._all
+
+    def __call__(
+        self,
+        plugin: Any,
+        of: Mapping[str, Any] | bytes | None = None,
+        ini: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        """Play every fault against a plugin. Raises one AssertionError that names each it does not hold."""
+        failed = []
+        for fault in self:
+            try:
+                fault(plugin, of, ini, **settings)
+            except AssertionError as error:
+                failed.append(error)
+        if failed:
+            raise AssertionError("\n\n".join(str(error) for error in failed)) from failed[0]
+
+
+@contextmanager
+def expecting_as_many(trial: Trial) -> Iterator[tuple[Harness, HarnessBot]]:
+    """A fresh world in which a fault is played; in the end there must be as many comments as without it."""
+    expected = trial.undisturbed()
+    with Harness() as bothost:
+        bot = trial.bot(bothost)
+        yield bothost, bot
+        finish(bothost, expected)
+        refuse_failures(bot)
+
+
+def finish(bothost: Harness, expected: int) -> None:
+    """Let everything end, and count the comments."""
+    bothost.clock.advance(FAR)
+    written = bothost.pyrus.written
+    assert len(written) == expected, f"{len(written)} comments instead of {expected}: {written}"
+
+
+def refuse_failures(bot: HarnessBot) -> None:
+    """No run may have failed."""
+    for run in bot.runner.runs:
+        failure = run.ran.failure
+        if failure is not None:
+            raise AssertionError(f"the handler failed: {failure.text}") from failure.error
+
+
+def duplicate(trial: Trial) -> None:
+    """Twice the same delivery, as when a proxy repeats it."""
+    with expecting_as_many(trial) as (bothost, bot):
+        bot.deliver(trial.of)
+        bothost.clock.advance("2s")
+        bot.deliver(trial.of)
+
+
+def retry_while_running(trial: Trial) -> None:
+    """A router cuts the connection at 30 s; Pyrus comes again while the handler still runs."""
+    with expecting_as_many(trial) as (bothost, bot):
+        bot.runner.delay_s = SLOW_S
+        first = bot.begin(trial.of)
+        bothost.clock.advance("30s")
+        first.hang_up()
+        bothost.clock.advance("31s")
+        bot.redeliver()
+
+
+def response_lost(trial: Trial) -> None:
+    """The handler has answered, and nobody read it; the next attempt gets the same answer."""
+    with expecting_as_many(trial) as (bothost, bot):
+        first = bot.begin(trial.of, hang_up=True)
+        bothost.clock.advance("61s")
+        assert not first.answered
+        bot.redeliver()
+
+
+def crash_and_rerun(trial: Trial) -> None:
+    """The host dies after the handler ran and before its outcome was kept or read: the handler runs again, and is told."""
+    with expecting_as_many(trial) as (bothost, bot):
+        bot.begin(trial.of, hang_up=True)
+        bothost.restart(forget=True)
+        bothost.clock.advance("61s")
+        bot.redeliver()
+
+
+def late(trial: Trial) -> None:
+    """The handler takes 70 s: its reply is posted."""
+    with expecting_as_many(trial) as (_, bot):
+        bot.runner.delay_s = SLOW_S
+        bot.deliver(trial.of)
+
+
+def api_down(trial: Trial) -> None:
+    """Pyrus's API answers 503 for 100 s; the handler is slow, and Pyrus comes again where it got no 2xx."""
+    expected = trial.undisturbed()
+    with Harness() as bothost:
+        bot = trial.bot(bothost)
+        bot.runner.delay_s = SLOW_S
+        bothost.pyrus.fail("*", gateway(503), times=1_000_000)
+        answer = bot.deliver(trial.of)
+        bothost.clock.advance("50s")
+        bothost.pyrus.heal()
+        for _ in range(2):
+            if answer.status != 200:
+                bothost.clock.advance("11s")
+                answer = bot.redeliver()
+        finish(bothost, expected)
+
+
+def unknown_future(trial: Trial) -> None:
+    """Kinds, field types, persons, choices and keys that nobody knows yet, and numbers where texts were."""
+    with Harness() as bothost:
+        bot = trial.bot(bothost)
+        answer = bot.deliver(from_the_future(bot.as_body(trial.of)))
+        bothost.clock.advance(FAR)
+        assert answer.status == 200, f"answered {answer.status}"
+        refuse_failures(bot)
+
+
+def empty_body(trial: Trial) -> None:
+    """Only a task's id: no fields, comments, author."""
+    with Harness() as bothost:
+        bot = trial.bot(bothost)
+        answer = bot.deliver(encode({"task_id": 310_011, "task": {"id": 310_011}}))
+        bothost.clock.advance(FAR)
+        assert answer.status == 200, f"answered {answer.status}"
+        refuse_failures(bot)
+
+
+def huge_body(trial: Trial) -> None:
+    """Two thousand comments before the newest one, about 2 MB."""
+    with expecting_as_many(trial) as (_, bot):
+        sent = json.loads(bot.as_body(trial.of))
+        of = sent.setdefault("task", {"id": sent.get("task_id")})
+        first = min((item["id"] for item in of.get("comments") or ()), default=10_000)
+        older = [comment("word " * 200, id=first - 2000 + number) for number in range(2000)]
+        of["comments"] = older + (of.get("comments") or [])
+        bot.deliver(encode(sent))
+
+
+def from_the_future(sent: bytes) -> bytes:
+    """The same delivery from a Pyrus that has moved on."""
+    delivery = json.loads(sent)
+    of = delivery.setdefault("task", {"id": delivery.get("task_id")})
+    delivery |= {"event": "task_teleported", "actor": {"id": "x"}, "schema": 9}
+    of |= {"mood": "glad", "due": 17, "responsible": ["somebody"], "is_closed": "no"}
+    of["author"] = {**(of.get("author") or {}), "type": "android", "first_name": 5, "email": None}
+    fields = of.get("fields") if isinstance(of.get("fields"), list) else []
+    of["fields"] = [
+        *fields,
+        {"id": 9001, "type": "hologram", "name": "?", "value": {"x": [1, None]}},
+        {"id": "9002"},
+        7,
+    ]
+    of["approvals"] = [*(of.get("approvals") or []), [{"person": 5, "approval_choice": "perhaps"}], None]
+    newest = comment(
+        "?", action="teleported", approval_choice="perhaps", channel={"type": "dream"}, author={"id": "none"}
+    )
+    of["comments"] = [*(of.get("comments") or []), newest, "not a comment"]
+    return encode(delivery)
+
+
+faults = Faults(
+    duplicate,
+    retry_while_running,
+    response_lost,
+    crash_and_rerun,
+    late,
+    api_down,
+    unknown_future,
+    empty_body,
+    huge_body,
+)

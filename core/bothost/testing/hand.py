@@ -1,0 +1,47 @@
+"""`bothost.clock`: the hand that a test has on the virtual clock."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Self
+
+from bothost.testing.bench import turning
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from bothost.testing.clock import VirtualClock
+
+
+class Moment(datetime):
+    """A datetime that may be called: `clock.now` and `clock.now()` are the same, as the host's own clocks have it."""
+
+    def __call__(self) -> Self:
+        return self
+
+
+class Hand:
+    """Moves the clock and tells the time. Starts on Monday 2026-01-05 at 09:00 UTC."""
+
+    def __init__(self, clock: VirtualClock, look: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._clock = clock
+        self._look = look
+
+    @property
+    def now(self) -> Moment:
+        """The wall clock, aware, UTC."""
+        now = self._clock.now()
+        return Moment.fromtimestamp(now.timestamp(), now.tzinfo)
+
+    def advance(self, by: str | float | timedelta) -> None:
+        """Move on by `"61s"`, `"1h 30m"`, seconds or a timedelta. All that falls due on the way runs at its time; then what is
+        under way at that instant ends."""
+        with turning():
+            self._clock.advance(by)
+
+    def set(self, moment: str | datetime) -> None:
+        """Put the wall clock to a moment, `"2026-03-01T08:00+03:00"` or an aware datetime. Nothing on the way runs, as where
+        somebody sets a real clock; a tick or a retry that is due then is looked for at once."""
+        with turning():
+            self._clock.set(moment)
+            self._clock.run(self._look())

@@ -1,0 +1,139 @@
+"""`Harness`: what a plugin's test holds. A whole host in memory, with a virtual clock, a real journal and a fake Pyrus."""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from bothost.testing.bench import Bench, turn, turning
+from bothost.testing.clock import VirtualClock
+from bothost.testing.fake_pyrus import FakePyrus
+from bothost.testing.hand import Hand
+from bothost.testing.host import Section, VirtualHost, modules_of
+from bothost.testing.parts import BOT_ID, me, numbering
+from bothost.testing.pyrus_side import PyrusSide
+from bothost.testing.sleep import VirtualSleep
+from bothost.testing.under_test import HarnessBot
+from bothost.testing.watching import LogBook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+
+    from bothost.plugin_api import Plugin
+    from bothost.testing.fake_pyrus import Wrote
+    from bothost.testing.fault_matrix import Faults
+
+
+class Harness:
+    """A host for one test: `with Harness() as bothost:`, or the fixture `bothost`.
+
+    `clock` moves only as far as it is told or a delivery needs. `pyrus` is the fake Pyrus: its tasks, its script of
+    failures, and every comment that was written. Not to be used inside a running event loop.
+    """
+
+    clock: Hand
+    pyrus: FakePyrus
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._bots: dict[str, HarnessBot] = {}
+
+    def __enter__(self) -> Self:
+        time = VirtualClock()
+        time.loop.refuse_nesting()
+        with ExitStack() as stack:
+            folder = stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="bothost-test-", ignore_cleanup_errors=True)
+            )
+            stack.callback(time.loop.close)
+            book = stack.enter_context(LogBook())
+            self._sleep = stack.enter_context(VirtualSleep(time.loop))
+            numbering.restart()
+            numbering.now = time.now
+            self.pyrus = FakePyrus(time)
+            self.pyrus.world.strict = False
+            host = turn(time, VirtualHost.started(time, Path(folder), self.pyrus.transport()))
+            self._bench = Bench(time, PyrusSide(self.pyrus), book, host)
+            self.clock = Hand(time, self._look)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._stack:
+            if kind is None:
+                self._bench.turn(self._bench.host.stop())
+                with turning():
+                    gc.collect(1)  # the young: what nobody awaited is as young as the test
+
+    def bot(
+        self,
+        plugin: type[Plugin[Any]] | Callable[..., Any] | str,
+        name: str = "bot",
+        ini: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> HarnessBot:
+        """Put a bot into service: a function, a class, or an installed entry point's name.
+
+        `settings` are the plugin's, as Python values or as bots.ini has them; `ini` are the section's other keys
+        (`ini={"late": "retry"}`). Raises ConfigError or PluginError where `bothost check` would say so.
+        """
+        assert name not in self._bots, f"there is a bot {name!r} already: give this one another name="
+        number = len(self._bots)
+        person = me() | {"id": BOT_ID + number}
+        if number:
+            person["email"] = f"bot@{number:08x}-5a55-4d0e-9a9b-6f2f7d0a1c55"
+        origin = (plugin, Section(name, person["email"], ini or {}, settings))
+        self.pyrus.add_bot(person["email"], origin[1].secret, person["id"])
+        bot, runner = self._bench.turn(self._bench.host.add(*origin))
+        self._sleep.exchange(modules_of(plugin))
+        made = self._bots[name] = HarnessBot(self._bench, (bot, runner), origin, person)
+        return made
+
+    @property
+    def real_limit(self) -> float:
+        """How long work in threads may take in real time, in seconds, before the test fails and names its place."""
+        return self._bench.time.loop.real_limit_s
+
+    @real_limit.setter
+    def real_limit(self, seconds: float) -> None:
+        self._bench.time.loop.real_limit_s = seconds
+
+    @property
+    def io_grace(self) -> float:
+        """How long a handler's own sockets on the loop are waited for, in real seconds, before the clock jumps."""
+        return self._bench.time.loop.io_grace_s
+
+    @io_grace.setter
+    def io_grace(self, seconds: float) -> None:
+        self._bench.time.loop.io_grace_s = seconds
+
+    @property
+    def faults(self) -> Faults:
+        """The fault matrix: `bothost.faults(MyPlugin, task(...), limit=5)` plays all, each in a fresh world of its own."""
+        from bothost.testing.fault_matrix import faults
+
+        return faults
+
+    def restart(self, *, forget: bool = False) -> None:
+        """Stop the host at once, and start it again: on the same journal, or as if the journal had been lost (`forget`)."""
+        bench = self._bench
+        bench.turn(bench.host.stop())
+        folder = bench.host.folder if not forget else Path(tempfile.mkdtemp(dir=bench.host.folder))
+        bench.host = bench.turn(VirtualHost.started(bench.time, folder, self.pyrus.transport()))
+        for under_test in self._bots.values():
+            bot, runner = bench.turn(bench.host.add(*under_test.origin))
+            runner.runs = under_test.runner.runs
+            under_test.bot, under_test.runner = bot, runner
+
+    async def _look(self) -> None:
+        await self._bench.host.look()
+
+    def assert_one_comment(self, task: Mapping[str, Any] | int | None = None) -> Wrote:
+        """Exactly one comment was written by a bot, on a task or in all, by a response or by a call to the API; it."""
+        return self.pyrus.assert_one_comment(task if isinstance(task, int | None) else task["id"])

@@ -1,0 +1,195 @@
+"""A whole host in memory: real journal in a temporary folder, real pipeline, virtual time, fake Pyrus, no sockets.
+
+Its coroutines run on the virtual loop; `Harness` is what a test holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Self
+
+from bothost.bots import Bot, BotState, Registry, Service
+from bothost.building import Ground, build, pyrus_of_bot
+from bothost.config import read
+from bothost.errors import ConfigError
+from bothost.lanes import Lane
+from bothost.means import watch
+from bothost.plugins import Found, find, load
+from bothost.plugins import Ground as PluginGround
+from bothost.pyrus_client import PyrusClient
+from bothost.runner.local import LocalRunner
+from bothost.sources import Sources
+from bothost.store import Timing
+from bothost.store.sqlite import SqliteStore
+from bothost.testing.ini_values import section
+from bothost.testing.watching import WatchedRunner
+from bothost.web.limits import Limits, Lines
+from bothost.web.webhook import Front
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+    from types import ModuleType
+
+    from bothost.config import BotConfig
+    from bothost.pyrus_client import Transport
+    from bothost.store import Door, Entry
+    from bothost.testing.clock import VirtualClock
+
+log = logging.getLogger("bothost.testing")
+
+UNDER_TEST = "under-test"
+TIMING = Timing(lease_s=3600.0, beat_s=600.0, sweep_s=30.0, linger_s=0.0)
+"""Few rounds and beats, for what falls due is looked at on time, and nobody else could take a lease."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A bot's section, as a test gives it: keys of bots.ini, and the plugin's settings."""
+
+    name: str
+    login: str
+    ini: Mapping[str, Any]
+    settings: Mapping[str, Any]
+
+    @property
+    def secret(self) -> str:
+        """The bot's Security Key."""
+        return f"a-secret-for-tests-of-{self.name}"
+
+    def text(self, plugin: str) -> str:
+        """As it would stand in bots.ini."""
+        fixed = {"plugin": plugin, "secret": self.secret, "login": self.login}
+        return section(f"bot:{self.name}", {**fixed, **self.ini, **self.settings})
+
+
+class Counts:
+    """Stands where the metrics stand; nobody asks."""
+
+    def delivery(self, bot: str, word: str, status: int, seconds: float) -> None:
+        """See `answers.Count`."""
+
+
+class PunctualStore(SqliteStore):
+    """The embedded journal; tells when an entry that was written will want a look, so that it gets one on time."""
+
+    wanted: Callable[[float], None] = staticmethod(lambda _due: None)
+    """Told of an entry's `due`."""
+
+    def note(self, entry: Entry, body: bytes | None = None) -> None:
+        """See `Store.note`."""
+        super().note(entry, body)
+        self._expect(entry)
+
+    async def save(self, entry: Entry, body: bytes | None = None, *, door: Door | None = None) -> bool:
+        """See `Store.save`."""
+        saved = await super().save(entry, body, door=door)
+        self._expect(entry)
+        return saved
+
+    def _expect(self, entry: Entry) -> None:
+        if entry.state == "ready" or (entry.state == "answered" and not entry.delivered):
+            self.wanted(entry.due)
+
+
+class VirtualHost:
+    """One process of bothost. Its coroutines run on the virtual loop."""
+
+    def __init__(self, clock: VirtualClock, folder: Path, transport: Transport) -> None:
+        self.clock = clock
+        self.folder = folder
+        self.service = Service(Registry())
+        self.store = PunctualStore(folder, clock, claims_first=False, timing=TIMING)
+        self.store.wanted = self._look_at
+        self.ground = Ground(clock, self.store, PyrusClient(clock, self.store, transport), Counts(), TIMING)
+        self.core = build(self.ground, self.service.present)
+        self.front = Front(self.service, self.core.dispatch.receive, self._refused, clock)
+        self.lines = Lines(Limits(), clock)
+
+    @classmethod
+    async def started(cls, clock: VirtualClock, folder: Path, transport: Transport) -> Self:
+        """A host with an open journal and no bots."""
+        host = cls(clock, folder, transport)
+        await host.store.open()
+        await host.core.start()
+        return host
+
+    async def stop(self) -> None:
+        """End at once: what runs is cut, what is parked stays in the journal."""
+        await self.core.stop()
+        running = [live.task for live in list(self.core.runs.running) if live.task is not None]
+        for call in running:
+            call.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        for bot in self.service:
+            if bot.runner is not None:
+                await bot.runner.close()
+        await self.ground.client.close()
+        await self.store.close()
+
+    async def add(self, plugin: Any, given: Section) -> tuple[Bot, WatchedRunner]:
+        """Put a bot into service. Raises ConfigError and PluginError as `check` and a start would."""
+        config = self._config(given, plugin)
+        found = find() if isinstance(plugin, str) else {UNDER_TEST: Found(UNDER_TEST, lambda: plugin)}
+        sources = Sources(self.folder, os.environ)
+        folder = self.folder / "bots" / given.name
+        plugged = load(config, found, PluginGround(self.clock, folder, pyrus_of_bot(self.ground, config), sources))
+        runner = WatchedRunner(LocalRunner(plugged, config, self.clock))
+        bot = Bot(config, Lane(config.concurrency), BotState("active"), plugged, runner)
+        await runner.open()
+        self.service.registry = Registry([*self.service, bot])
+        await self.core.timers.look()
+        return bot, runner
+
+    async def look(self) -> None:
+        """Look at once for what is due: ticks, parked events, replies to post."""
+        await self.core.timers.look()
+        await self.core.late.look()
+
+    async def tick(self, bot: Bot, timer: str) -> None:
+        """Run a timer now, to its end."""
+        plugged, runner = bot.plugged, bot.runner
+        assert plugged is not None
+        assert isinstance(runner, WatchedRunner)
+        spec = plugged.timer(timer)
+        names = ", ".join(one.name for one in plugged.timers) or "none"
+        assert spec is not None, f"[bot:{bot.name}] has no timer {timer!r} (it has: {names})"
+        when = self.clock.now()
+        while await self.core.timers.put(bot, spec, when) is None:
+            when -= timedelta(seconds=1)  # a tick of this second is known already; an earlier one is due too
+        ended = runner.expect(f"timer:{timer}:{int(when.timestamp())}")
+        await self.core.late.look()
+        await ended
+
+    def _config(self, given: Section, plugin: Any) -> BotConfig:
+        path = self.folder / "bots.ini"
+        path.write_text(given.text(plugin if isinstance(plugin, str) else UNDER_TEST), "utf-8")
+        reading = read(path, os.environ)
+        problems = reading.all_problems()
+        if problems:
+            raise ConfigError(problems)
+        return reading.bots[given.name]
+
+    def _refused(self, bot: Bot | None, peer: str, word: str, status: int) -> None:
+        log.info("refused: %s from %s", word, peer, extra={"bot": bot.name if bot else "", "status": status})
+
+    def _look_at(self, due: float) -> None:
+        """Look when an entry falls due by the wall clock; a later look finds it too, where the clock was set meanwhile."""
+        in_s = max(0.0, due - self.clock.now().timestamp())
+        loop = self.clock.loop
+        loop.call_soon_threadsafe(lambda: loop.call_later(in_s, self._look_soon))
+
+    def _look_soon(self) -> None:
+        self.clock.loop.create_task(self.core.late.look()).add_done_callback(watch)
+
+
+def modules_of(plugin: Any) -> list[ModuleType]:
+    """The modules in which a plugin's code stands: its own, and those of the same package or folder."""
+    name = getattr(plugin, "__module__", None) or plugin
+    top = str(name).partition(".")[0]
+    return [module for key, module in list(sys.modules.items()) if key == name or key.partition(".")[0] == top]

@@ -1,0 +1,40 @@
+"""Python values as bots.ini has them, for settings that a test gives by keyword."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import date, time, timedelta
+from enum import Enum
+from typing import Any
+
+from bothost.settings import Secret
+
+
+def as_ini(value: Any) -> str:
+    """The text that stands for a value in bots.ini; a string is its own text."""
+    if isinstance(value, Mapping):
+        return "\n".join(f"{key} = {as_ini(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple | set | frozenset):
+        return "\n".join(as_ini(item) for item in value)
+    if isinstance(value, Enum):
+        return as_ini(value.value)
+    return next((text(value) for kind, text in _TEXTS if isinstance(value, kind)), str(value))
+
+
+_TEXTS: tuple[tuple[type, Callable[[Any], str]], ...] = (
+    (type(None), lambda _value: ""),
+    (bool, lambda value: "yes" if value else "no"),
+    (timedelta, lambda value: f"{value / timedelta(milliseconds=1):.0f}ms"),
+    (date, date.isoformat),
+    (time, time.isoformat),
+    (Secret, Secret.reveal),
+)
+
+
+def section(name: str, keys: Mapping[str, Any]) -> str:
+    """One section of bots.ini; values of several lines are continued with blanks."""
+    lines = [f"[{name}]"]
+    for key, value in keys.items():
+        text = as_ini(value)
+        lines.append(f"{key} = {text}" if "\n" not in text else f"{key} =\n  " + text.replace("\n", "\n  "))
+    return "\n".join(lines) + "\n"

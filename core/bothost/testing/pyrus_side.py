@@ -1,0 +1,112 @@
+"""What the fake Pyrus knows and does about deliveries: it has sent them, and it reads their responses."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bothost.delivery import NOTHING
+from bothost.errors import BodyRefused
+from bothost.pyrus.events import decode, event_key
+from bothost.testing.fake_pyrus import Account, Refusal, Wrote
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bothost.testing.fake_pyrus import FakePyrus
+    from bothost.testing.wire import Written
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """As whom deliveries are sent: the bot's person, its name in bots.ini, and its key."""
+
+    name: str
+    person: Mapping[str, Any]
+    secret: str
+
+
+@dataclass(slots=True)
+class Sent:
+    """One delivery on its way: of which event, and whether an earlier one of it was still unanswered."""
+
+    body: bytes
+    key: str
+    task_id: int
+    account: Account
+    joins: bool
+
+
+class PyrusSide:
+    """Pyrus's end of the deliveries of one test.
+
+    Of an event it reads one answer: that it comes again means that it got none, so the same answer to a further attempt is
+    no second comment. Whatever else is answered, and whatever is posted, counts.
+    """
+
+    def __init__(self, pyrus: FakePyrus) -> None:
+        self.pyrus = pyrus
+        self._open: dict[str, int] = {}
+        self._read: dict[str, bytes] = {}
+
+    def send(self, sender: Sender, body: bytes) -> Sent | None:
+        """Let Pyrus know what a delivery says, for it comes from there; None where it says nothing that Pyrus could say."""
+        try:
+            envelope = decode(body)
+        except BodyRefused:
+            return None
+        said = json.loads(body)
+        account = self._account(sender, envelope.user_id)
+        if envelope.token:
+            account.tokens.setdefault(envelope.token, "")
+        self._learn(envelope.task_id, said.get("task"))
+        key = event_key(sender.name, envelope)
+        joins = self._open.get(key, 0) > 0
+        self._open[key] = self._open.get(key, 0) + 1
+        return Sent(body, key, envelope.task_id, account, joins)
+
+    def read(self, sent: Sent, written: Written) -> str:
+        """Read a response; a 200 that says something writes a comment.
+
+        A comment that Pyrus would refuse counts as written all the same, for nobody knows what Pyrus does with it; why it
+        would be refused is returned.
+        """
+        self._open[sent.key] -= 1
+        answer = written.body
+        if written.status != 200 or answer == NOTHING:
+            return ""
+        if self._read.get(sent.key) == answer and (sent.joins or written.headers.get("X-Bothost") == "repeat"):
+            return ""
+        self._read[sent.key] = answer
+        try:
+            self.pyrus.take_response(sent.account, sent.task_id, answer)
+        except Refusal as refusal:
+            comment_id = self.pyrus.world.next_id("comment")
+            text = str(json.loads(answer).get("text") or "")
+            wrote = Wrote(sent.task_id, comment_id, sent.account.person["id"], "response", text)
+            self.pyrus.written.append(wrote)
+            return str(refusal)
+        return ""
+
+    def _account(self, sender: Sender, user_id: int | None) -> Account:
+        """The bot's account: of the person that the body names, else the test's own."""
+        own = int(sender.person["id"])
+        person_id = own if user_id is None else user_id
+        account = self.pyrus.world.accounts.get(person_id)
+        if account is None:
+            email = sender.person["email"] if person_id == own else f"bot@{person_id:08x}-0000-4d0e-9a9b-6f2f7d0a1c55"
+            account = self.pyrus.add_bot(email, sender.secret, person_id)
+        return account
+
+    def _learn(self, task_id: int, task: Any) -> None:
+        """Know the task as it was sent; of one that is known already only its new comments."""
+        told = {**task, "id": task_id} if isinstance(task, dict) else {"id": task_id}
+        sent = told.get("comments")
+        comments = [item for item in sent if isinstance(item, dict)] if isinstance(sent, list) else []
+        known = self.pyrus.world.tasks.get(task_id)
+        if known is None:
+            self.pyrus.add_task({**told, "comments": comments})
+            return
+        ids = {comment.get("id") for comment in known["comments"]}
+        known["comments"] += [comment for comment in comments if comment.get("id") not in ids]

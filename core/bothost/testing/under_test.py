@@ -1,0 +1,186 @@
+"""A bot under test: deliveries to it, its plugin, its timers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from bothost.errors import BodyRefused
+from bothost.ledger import base_of
+from bothost.pyrus.events import decode, event_key
+from bothost.pyrus.signature import sign
+from bothost.testing.answer import Answer
+from bothost.testing.factories import body as body_of
+from bothost.testing.factories import encode
+from bothost.testing.parts import Me
+from bothost.testing.pyrus_side import Sender
+from bothost.testing.wire import Head, Wire
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from bothost.bots import Bot
+    from bothost.runner import Failure
+    from bothost.testing.bench import Bench
+    from bothost.testing.host import Section
+    from bothost.testing.watching import WatchedRunner
+    from bothost.testing.wire import Written
+
+log = logging.getLogger("bothost.testing")
+
+ATTEMPTS = 3
+ANSWER_SLACK_S = 60.0
+
+
+class Pending:
+    """A delivery that may not have its answer yet; see `HarnessBot.begin`."""
+
+    def __init__(self, bot: HarnessBot, wire: Wire, body: bytes, since: int) -> None:
+        self._bot = bot
+        self._wire = wire
+        self._body = body
+        self._since = since
+        """From which line of the log book on it is this delivery's."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether the answer is there."""
+        return self._wire.done.done()
+
+    def hang_up(self) -> None:
+        """The sender goes away: whatever is answered reaches nobody."""
+        self._wire.stream.close()
+
+    def answer(self) -> Answer:
+        """The answer; moves the clock as far as it needs."""
+        bot = self._bot
+        wire = self._wire
+
+        async def done() -> None:
+            await wire.done
+
+        if not self.answered:
+            bot.bench.turn(done(), limit_s=bot.bot.config.answer_within_s + ANSWER_SLACK_S)
+        return Answer(wire.done.result(), lambda: bot.failure_of(self._body), lambda: bot.log(self._since))
+
+
+class HarnessBot:
+    """What `bothost.bot(…)` gives. `plugin` is the instance (or function) that answers, `person` the bot in Pyrus."""
+
+    def __init__(
+        self,
+        bench: Bench,
+        served: tuple[Bot, WatchedRunner],
+        origin: tuple[Any, Section],
+        person: Mapping[str, Any],
+    ) -> None:
+        self.bench = bench
+        self.bot, self.runner = served
+        self.origin = origin
+        """What it was made of, to be put into service again after a restart."""
+        self.person = dict(person)
+        self._last: tuple[bytes, int] | None = None
+
+    @property
+    def name(self) -> str:
+        """The section's name."""
+        return self.bot.name
+
+    @property
+    def plugin(self) -> Any:
+        """The plugin's instance, to look at its state."""
+        assert self.bot.plugged is not None
+        return self.bot.plugged.instance
+
+    def deliver(self, of: Mapping[str, Any] | bytes, attempt: int | str | None = 1) -> Answer:
+        """Deliver a task, a body or bytes, signed, and return when the answer is ready.
+
+        `attempt` becomes `X-Pyrus-Retry: n/3`; a string is sent as it is, None not at all.
+        """
+        return self.begin(of, attempt).answer()
+
+    def redeliver(self) -> Answer:
+        """Deliver the same event as the next attempt, as Pyrus does after 61 s without a good answer."""
+        body, attempt = self._need_last()
+        return self.deliver(body, attempt + 1)
+
+    def begin(self, of: Mapping[str, Any] | bytes, attempt: int | str | None = 1, *, hang_up: bool = False) -> Pending:
+        """Deliver, and let happen what happens at this instant; the answer may come later (`.answer()`).
+
+        `hang_up`: the sender is gone as soon as it has sent, so that no answer reaches it.
+        """
+        body = self.as_body(of)
+        self._last = (body, attempt if isinstance(attempt, int) else 1)
+        headers = {"X-Pyrus-Sig": sign(body, self.bot.config.secrets[0]), "User-Agent": "Pyrus-Bot-4"}
+        if attempt is not None:
+            headers["X-Pyrus-Retry"] = f"{attempt}/{ATTEMPTS}" if isinstance(attempt, int) else attempt
+        return self.send(body, headers, hang_up=hang_up)
+
+    def send(self, body: bytes, headers: Mapping[str, str], *, hang_up: bool = False) -> Pending:
+        """Post bytes with these headers and no others: for requests that Pyrus would never make."""
+        host, side = self.bench.host, self.bench.side
+        sent = side.send(Sender(self.name, self.person, self.bot.config.secrets[0].decode()), body)
+
+        def read(done: asyncio.Future[Written]) -> None:
+            why = side.read(sent, done.result()) if sent is not None else ""
+            if why:
+                log.warning("the fake Pyrus would refuse this reply: %s", why, extra={"bot": self.name})
+
+        async def start() -> Wire:
+            wire = Wire()
+            wire.stream.cut = hang_up
+            wire.post(host.front, host.lines, Head(self.bot.config.path, headers), body)
+            wire.done.add_done_callback(read)
+            return wire
+
+        since = len(self.bench.book.lines)
+        return Pending(self, self.bench.turn(start()), body, since)
+
+    def tick(self, timer: str) -> None:
+        """Run a timer now. Raises AssertionError from what it raised."""
+        before = len(self.runner.runs)
+        self.bench.turn(self.bench.host.tick(self.bot, timer))
+        for run in self.runner.runs[before:]:
+            if run.id.startswith(f"timer:{timer}:") and run.ran.failure is not None:
+                raise AssertionError(f"{timer} failed: {run.ran.failure.text}") from run.ran.failure.error
+
+    def as_body(self, of: Mapping[str, Any] | bytes) -> bytes:
+        """What would be posted: bytes as they are, a body encoded, a task in an envelope with this bot's id and token."""
+        if isinstance(of, bytes):
+            return of
+        if "task" in of or "task_id" in of:
+            return encode(of)
+        return encode(body_of(self._addressed(of), user_id=self.person["id"], access_token=self.token))
+
+    @property
+    def token(self) -> str:
+        """The access token that deliveries carry."""
+        return f"test-token-{self.name}"
+
+    def log(self, since: int = 0) -> str:
+        """The log lines of this bot and of the host, from a line on."""
+        return "\n".join(self.bench.book.of(self.name, since))
+
+    def failure_of(self, body: bytes) -> Failure | None:
+        """How the newest run of a delivered event failed; None where it did not."""
+        try:
+            key = event_key(self.name, decode(body))
+        except BodyRefused:
+            return None
+        newest = next((run for run in reversed(self.runner.runs) if base_of(run.id) == key), None)
+        return newest.ran.failure if newest is not None else None
+
+    def _need_last(self) -> tuple[bytes, int]:
+        assert self._last is not None, "nothing was delivered yet: redeliver() repeats the last deliver()"
+        return self._last
+
+    def _addressed(self, value: Any) -> Any:
+        """The value with this bot in the place of "the bot that gets the task"."""
+        if isinstance(value, Me):
+            return self.person
+        if isinstance(value, Mapping):
+            return {key: self._addressed(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._addressed(item) for item in value]
+        return value

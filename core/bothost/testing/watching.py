@@ -1,0 +1,112 @@
+"""What a test wants to see of a run besides its answer: the handler's exception, and the log lines."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bothost.event import Context
+    from bothost.plugin_api import Tick
+    from bothost.pyrus.events import Envelope
+    from bothost.runner import Ran, Runner
+
+STANDARD = frozenset([*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"])
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a handler or timer: of which event (`id`, the event key), and how it ended."""
+
+    id: str
+    attempt: int
+    rerun: str
+    ran: Ran
+
+
+@dataclass(slots=True)
+class WatchedRunner:
+    """A bot's real runner; keeps how each run ended, and can be slow, as a fault."""
+
+    real: Runner
+    runs: list[Run] = field(default_factory=list)
+    delay_s: float = 0.0
+    """Virtual seconds that pass before the handler begins."""
+
+    _expected: dict[str, asyncio.Future[None]] = field(default_factory=dict)
+
+    def expect(self, id: str) -> asyncio.Future[None]:
+        """Done when the run of this id has ended; on the loop."""
+        return self._expected.setdefault(id, asyncio.get_running_loop().create_future())
+
+    def _keep(self, run: Run) -> None:
+        self.runs.append(run)
+        expected = self._expected.pop(run.id, None)
+        if expected is not None:
+            expected.set_result(None)
+
+    async def open(self) -> None:
+        """See `Runner.open`."""
+        await self.real.open()
+
+    async def run(self, envelope: Envelope, context: Context, limit_s: float, ended: Callable[[], None]) -> Ran:
+        """See `Runner.run`."""
+        if self.delay_s:
+            await asyncio.sleep(self.delay_s)
+        ran = await self.real.run(envelope, context, limit_s, ended)
+        self._keep(Run(context.id, context.attempt, context.rerun, ran))
+        return ran
+
+    async def tick(self, timer: str, tick: Tick, limit_s: float, ended: Callable[[], None]) -> Ran:
+        """See `Runner.tick`."""
+        ran = await self.real.tick(timer, tick, limit_s, ended)
+        self._keep(Run(f"timer:{timer}:{int(tick.due.timestamp())}", 1, tick.rerun, ran))
+        return ran
+
+    async def close(self) -> None:
+        """See `Runner.close`."""
+        await self.real.close()
+
+    def held(self) -> tuple[str, ...]:
+        """See `Runner.held`."""
+        return self.real.held()
+
+
+class LogBook(logging.Handler):
+    """Keeps what bothost and its plugins log while a harness is at work."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.lines: list[tuple[str, str]] = []
+        """(bot, line)."""
+        self._logger = logging.getLogger("bothost")
+        self._level = logging.NOTSET
+
+    def __enter__(self) -> Self:
+        self._level = self._logger.level
+        self._logger.addHandler(self)
+        if self._logger.getEffectiveLevel() > logging.INFO:
+            self._logger.setLevel(logging.INFO)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._logger.removeHandler(self)
+        self._logger.setLevel(self._level)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take one line down."""
+        extras = {key: value for key, value in vars(record).items() if key not in STANDARD and value != ""}
+        bot = str(extras.get("bot", ""))
+        rest = "".join(f" {key}={value}" for key, value in extras.items())
+        line = f"{record.levelname} {record.name}: {record.getMessage()}{rest}"
+        if record.exc_info:
+            line += "\n" + logging.Formatter().formatException(record.exc_info)
+        self.lines.append((bot, line))
+
+    def of(self, bot: str, since: int) -> Iterator[str]:
+        """The lines of a bot (and those of no bot) from a place on."""
+        return (line for whose, line in self.lines[since:] if whose in ("", bot))

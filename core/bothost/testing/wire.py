@@ -1,0 +1,115 @@
+"""A request without a socket: the web layer's own delegate, fed with bytes, writing into memory."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from tornado.httputil import HTTPHeaders, RequestStartLine, ResponseStartLine, parse_response_start_line
+
+from bothost.web.webhook import Receiver
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tornado.http1connection import HTTP1Connection
+
+    from bothost.delivery import Outcome
+    from bothost.web.limits import Lines
+    from bothost.web.webhook import Front
+
+PIECE_BYTES = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written to a connection, and the pipeline's word for it ("" where the web refused by itself)."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where a request goes, and its headers."""
+
+    path: str
+    headers: Mapping[str, str]
+
+
+class Stream:
+    """Stands where Tornado's stream stands; `cut` is a client that has gone away."""
+
+    def __init__(self) -> None:
+        self.cut = False
+
+    def closed(self) -> bool:
+        """Whether the client is gone."""
+        return self.cut
+
+    def writing(self) -> bool:
+        """Memory takes everything at once."""
+        return False
+
+    def close(self) -> None:
+        """Go away."""
+        self.cut = True
+
+
+class Wire:
+    """Stands where Tornado's connection stands. `done` gets what was written once the response has ended."""
+
+    def __init__(self) -> None:
+        self.stream = Stream()
+        self.context = Context()
+        self.done: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
+        self.word = ""
+        self._out = bytearray()
+
+    def post(self, front: Front, lines: Lines, head: Head, body: bytes) -> None:
+        """Begin a POST on the running loop; the response comes by `done`."""
+        request = Request(front, lines, self)
+        headers = HTTPHeaders({"Host": "bots.test", "Content-Length": str(len(body)), **head.headers})
+        request.headers_received(RequestStartLine("POST", head.path, "HTTP/1.1"), headers)
+        for start in range(0, len(body), PIECE_BYTES):
+            request.data_received(body[start : start + PIECE_BYTES])
+        request.finish()
+
+    def write(self, chunk: bytes) -> None:
+        """Bytes of the response, its head included."""
+        self._out += chunk
+
+    def finish(self) -> None:
+        """The response is complete."""
+        if self.done.done():
+            return
+        head, _, body = bytes(self._out).partition(b"\r\n\r\n")
+        first, _, rest = head.decode("latin-1").partition("\r\n")
+        line: ResponseStartLine = parse_response_start_line(first)
+        self.done.set_result(Written(line.code, HTTPHeaders.parse(rest), body, self.word))
+
+    def close(self) -> None:
+        """The web layer gives up on a client."""
+        self.stream.close()
+
+
+class Context:
+    """Who is connected, as Tornado tells it."""
+
+    remote_ip = "127.0.0.1"
+
+
+class Request(Receiver):
+    """One request; remembers the outcome's word, which no response shows."""
+
+    def __init__(self, front: Front, lines: Lines, wire: Wire) -> None:
+        super().__init__(front, lines, cast("HTTP1Connection", wire))
+        self._wire = wire
+
+    def respond(self, outcome: Outcome) -> bool:
+        """See `Receiver.respond`."""
+        self._wire.word = outcome.word
+        return super().respond(outcome)

@@ -1,0 +1,93 @@
+"""A client on a fake Pyrus, in process, under a virtual clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bothost.errors import StoreAway
+from bothost.pyrus_client import Caller, Line, PyrusClient, Terms
+from bothost.testing.clock import VirtualClock
+from bothost.testing.fake_pyrus import FakePyrus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bothost.testing.fake_pyrus import Account
+
+LOGIN, KEY = "bot@one", "key-of-the-bot-0001"
+
+
+@dataclass
+class Buckets:
+    """Gates as a journal keeps them, in memory; the tests of the stores show that these do the same."""
+
+    clock: VirtualClock
+    lease: bool = True
+    away: bool = False
+    tokens: dict[str, tuple[float, float]] = field(default_factory=dict)
+    asked: list[tuple[str, int]] = field(default_factory=list)
+    resets: list[tuple[str, float]] = field(default_factory=list)
+
+    def alive(self) -> bool:
+        return self.lease
+
+    async def gate(self, name: str, want: int, rate_per_s: float, cap: float) -> float:
+        if self.away:
+            raise StoreAway("no journal")
+        self.asked.append((name, want))
+        now = self.clock.monotonic()
+        held, at = self.tokens.get(name, (cap, now))
+        held = min(cap, held + (now - at) * rate_per_s)
+        if held >= want:
+            self.tokens[name] = (held - want, now)
+            return 0.0
+        self.tokens[name] = (held, now)
+        return (want - held) / rate_per_s
+
+    async def gate_reset(self, name: str, tokens: float) -> None:
+        if self.away:
+            raise StoreAway("no journal")
+        self.resets.append((name, tokens))
+        self.tokens[name] = (tokens, self.clock.monotonic())
+
+
+class Bench:
+    """One fake Pyrus with a bot and a task, and the client that talks to it."""
+
+    def __init__(self) -> None:
+        self.clock = VirtualClock()
+        self.pyrus = FakePyrus(self.clock)
+        self.bot: Account = self.pyrus.add_bot(LOGIN, KEY, 900100)
+        self.task: dict[str, Any] = self.pyrus.add_task(id=5, text="A task")
+        self.shared = Buckets(self.clock)
+        self.calls: list[tuple[str, int]] = []
+        self.client = self.another_client()
+
+    def another_client(self) -> PyrusClient:
+        """A client of another process that shares the journal."""
+        return PyrusClient(
+            self.clock,
+            self.shared,
+            self.pyrus.transport(),
+            lambda account, status: self.calls.append((account, status)),
+        )
+
+    def token(self) -> str:
+        """A token as a webhook brings it."""
+        return self.pyrus.world.issue_token(self.bot)
+
+    def line(self, token: str | None = None, *, login: str = LOGIN, bot: str = "one", **terms: Any) -> Line:
+        """A run's way to Pyrus; by default with a fresh token of an event."""
+        caller = Caller(bot, login=login, secrets=(KEY.encode(),))
+        return self.client.line(caller, Terms(self.token() if token is None else token, user_id=900100, **terms))
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    """See `Bench`."""
+    made = Bench()
+    yield made
+    made.clock.loop.close()

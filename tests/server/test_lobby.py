@@ -1,0 +1,86 @@
+"""Deliveries that come before the journal is open."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from tests.web.edge import bot
+
+from bothost.answers import Answers
+from bothost.bots import Bot
+from bothost.clock import SystemClock
+from bothost.delivery import Outcome
+from bothost.metrics import Metrics
+from bothost.server.lobby import MOST_BYTES, Lobby
+
+CLOCK = SystemClock()
+
+
+@dataclass(eq=False)
+class Sender:
+    """A delivery without a socket: keeps what it is answered."""
+
+    body: bytes = b"{}"
+    bot: Bot = field(default_factory=bot)
+    attempt: str = ""
+    trace: str = ""
+    received: float = field(default_factory=CLOCK.monotonic)
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def respond(self, outcome: Outcome) -> bool:
+        self.outcomes.append(outcome)
+        return True
+
+    @property
+    def statuses(self) -> list[int]:
+        return [outcome.status for outcome in self.outcomes]
+
+
+def lobby() -> Lobby:
+    return Lobby(Answers(CLOCK, Metrics(CLOCK)), CLOCK.monotonic)
+
+
+def test_deliveries_are_let_in_in_the_order_in_which_they_came():
+    async def case() -> None:
+        waits, taken = lobby(), []
+        senders = [Sender() for _ in range(3)]
+        for sender in senders:
+            waits.receive(sender)
+        waits.let_in(taken.append)
+        assert taken == senders
+        assert [sender.outcomes for sender in senders] == [[], [], []]
+        waits.dismiss()
+        assert [sender.outcomes for sender in senders] == [[], [], []]
+
+    asyncio.run(case())
+
+
+def test_a_delivery_waits_no_longer_than_answer_within():
+    async def case() -> None:
+        waits = lobby()
+        soon, later = Sender(bot=bot(answer_within_s=0.05)), Sender()
+        waits.receive(soon)
+        waits.receive(later)
+        async with asyncio.timeout(5):
+            while not soon.outcomes:
+                await asyncio.sleep(0.01)
+        assert (soon.statuses, later.statuses) == ([503], [])
+        taken: list[object] = []
+        waits.let_in(taken.append)
+        assert taken == [later]
+
+    asyncio.run(case())
+
+
+def test_what_would_fill_the_memory_is_answered_503_at_once():
+    async def case() -> None:
+        waits = lobby()
+        large, small, one = Sender(b"x" * (MOST_BYTES - 10)), Sender(b"x" * 10), Sender(b"x")
+        for sender in (large, small, one):
+            waits.receive(sender)
+        assert [sender.statuses for sender in (large, small, one)] == [[], [], [503]]
+        waits.dismiss()
+        assert [sender.statuses for sender in (large, small, one)] == [[503], [503], [503]]
+
+    asyncio.run(case())

@@ -1,0 +1,454 @@
+"""What a plugin's test gets: the real pipeline and journal, virtual time, attempts, timers, a fake Pyrus."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import unittest
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from time import sleep as own_sleep
+from typing import Any
+
+import pytest
+
+from bothost import Event, GiveUp, Plugin, Reply, Settings, cron, every, on
+from bothost.errors import ConfigError, PluginError
+from bothost.testing import Harness, comment, me, person, task
+
+START = datetime(2026, 1, 5, 9, tzinfo=UTC)
+
+
+class Rules(Settings):
+    limit: Decimal = Decimal(100)
+    chief: str = "chief@corp.ru"
+
+
+class Approvals(Plugin[Rules]):
+    async def handle(self, event: Event) -> Reply | None:
+        if not event.waiting:
+            return None
+        amount = event.task.value("Сумма", Decimal)
+        if amount is None:
+            return Reply("No amount: asked the chief.", approvals_added={2: [self.settings.chief]})
+        return Reply.approve("within the limit") if amount <= self.settings.limit else Reply.reject("too much")
+
+
+def greet(event: Event) -> Reply:
+    return Reply(text=f"Hello, {event.task.author.email}.", approval_choice="approved")
+
+
+def test_a_plugin_answers_a_task(bothost: Harness) -> None:
+    bot = bothost.bot(Approvals, limit=500)
+    answer = bot.deliver(task(form_id=321, step=2, fields={"Сумма": 400}))
+    assert answer.status == 200
+    assert answer.reply is not None
+    assert answer.reply.approval_choice == "approved"
+    assert answer.json == {"text": "within the limit", "approval_choice": "approved"}
+    assert answer.outcome == "replied"
+    assert answer.error is None
+    assert bothost.assert_one_comment().door == "response"
+
+
+def test_silence_is_an_empty_object_and_no_comment(bothost: Harness) -> None:
+    bot = bothost.bot(Approvals)
+    answer = bot.deliver(task())
+    assert (answer.status, answer.body, answer.reply, answer.outcome) == (200, b"{}", None, "silent")
+    assert bothost.pyrus.written == []
+
+
+@pytest.mark.parametrize(
+    ("said", "json"), [("text", {"text": "text"}), ({"subject": "new"}, {"subject": "new"}), (None, {})]
+)
+def test_functions_may_return_texts_dicts_and_nothing(bothost: Harness, said: Any, json: Any) -> None:
+    bot = bothost.bot(lambda event: said)
+    assert bot.deliver(task()).json == json
+
+
+def test_a_plain_function_and_an_async_one_are_taken(bothost: Harness) -> None:
+    async def later(event: Event) -> str:
+        await asyncio.sleep(1)
+        return "later"
+
+    assert bothost.bot(greet).deliver(task(author="anna@corp.ru")).json["text"] == "Hello, anna@corp.ru."
+    assert bothost.bot(later, name="later").deliver(task()).json == {"text": "later"}
+
+
+async def slow(event: Event) -> str:
+    await asyncio.sleep(70)
+    return "at last"
+
+
+def slow_in_a_thread(event: Event) -> str:
+    time.sleep(30)
+    own_sleep(40)
+    return "at last"
+
+
+async def slow_to_thread(event: Event) -> str:
+    await asyncio.to_thread(time.sleep, 70)
+    return "at last"
+
+
+@pytest.mark.parametrize("handler", [slow, slow_in_a_thread, slow_to_thread])
+def test_a_handler_of_70_seconds_answers_late_in_milliseconds(bothost: Harness, handler: Any) -> None:
+    began = time.perf_counter()
+    bot = bothost.bot(handler)
+    answer = bot.deliver(task())
+    assert (answer.status, answer.reply, answer.outcome) == (200, None, "late")
+    assert bothost.clock.now - START == timedelta(seconds=50)
+    bothost.clock.advance("19s")
+    assert bothost.pyrus.written == []
+    bothost.clock.advance("1s")
+    assert bothost.assert_one_comment().text == "at last"
+    assert bothost.clock.now - START == timedelta(seconds=70), "a virtual sleep is exact"
+    assert time.perf_counter() - began < 2
+
+
+def test_the_next_attempt_joins_the_run(bothost: Harness) -> None:
+    runs = []
+
+    async def handler(event: Event) -> str:
+        runs.append(event.attempt)
+        await asyncio.sleep(70)
+        return "at last"
+
+    bot = bothost.bot(handler, ini={"late": "retry"})
+    assert bot.deliver(task()).status == 503
+    bothost.clock.advance("11s")
+    answer = bot.redeliver()
+    assert answer.json == {"text": "at last"}
+    assert runs == [1]
+    assert bothost.clock.now - START == timedelta(seconds=70)
+    bothost.assert_one_comment()
+
+
+def test_three_attempts_of_a_failing_handler(bothost: Harness) -> None:
+    seen = []
+
+    async def handler(event: Event) -> str:
+        seen.append((event.attempt, event.rerun))
+        raise ValueError(f"attempt {event.attempt}")
+
+    bot = bothost.bot(handler)
+    first = bot.deliver(task())
+    assert first.status == 500
+    assert isinstance(first.error, ValueError)
+    with pytest.raises(AssertionError, match="attempt 1") as caught:
+        _ = first.reply
+    assert isinstance(caught.value.__cause__, ValueError)
+    assert caught.value.__cause__.__traceback__ is not None
+    bothost.clock.advance("61s")
+    assert bot.redeliver().status == 500
+    bothost.clock.advance("61s")
+    last = bot.redeliver()
+    assert (last.status, last.outcome) == (500, "failed")
+    assert seen == [(1, ""), (2, "error"), (3, "error")]
+
+
+def test_a_repeat_gets_the_stored_reply_without_a_second_run(bothost: Harness) -> None:
+    runs = []
+
+    def handler(event: Event) -> str:
+        runs.append(event.id)
+        return "once"
+
+    bot = bothost.bot(handler)
+    first = bot.deliver(task())
+    again = bot.redeliver()
+    assert again.body == first.body
+    assert again.outcome == "repeat"
+    assert again.headers["X-Bothost"] == "repeat"
+    assert len(runs) == 1
+
+
+def test_give_up_fails_without_further_attempts(bothost: Harness) -> None:
+    def handler(event: Event) -> None:
+        raise GiveUp("never will")
+
+    bot = bothost.bot(handler, ini={"error_text": "Sorry."})
+    answer = bot.deliver(task())
+    assert answer.json == {"text": "Sorry."}
+    assert isinstance(answer.error, GiveUp)
+    assert answer.reply == Reply("Sorry.")
+
+
+def test_bytes_and_bodies_are_delivered_as_they_are(bothost: Harness) -> None:
+    bodies = []
+
+    def handler(event: Event) -> None:
+        bodies.append((event.body, event.kind, event.bot_settings, event.user_id))
+
+    bot = bothost.bot(handler)
+    raw = b'{ "task_id": 5, "task": {"id": 5} }\n'
+    assert bot.deliver(raw).status == 200
+    bot.deliver({"task_id": 7, "event": "close", "user_id": 12, "bot_settings": "x", "task": task(id=7)})
+    assert bodies[0][0] == raw
+    assert bodies[1][1:] == ("close", "x", 12)
+
+
+def test_what_is_not_signed_by_the_bot_is_refused(bothost: Harness) -> None:
+    bot = bothost.bot(greet)
+    answer = bot.send(b"{}", {"X-Pyrus-Sig": "00"}).answer()
+    assert (answer.status, answer.json) == (403, {})
+    assert bot.deliver(b"[1]").status == 400
+
+
+def test_settings_are_python_values_or_texts_and_all_errors_come_at_once(bothost: Harness) -> None:
+    class Many(Settings):
+        period: timedelta
+        names: list[str]
+        rates: dict[str, int]
+        fast: bool = False
+        note: str | None = "x"
+
+    class Keeper(Plugin[Many]):
+        def handle(self, event: Event) -> None: ...
+
+    bot = bothost.bot(
+        Keeper, period=timedelta(minutes=15), names=["a", "b"], rates={"x": 1, "y": 2}, fast=True, note=None
+    )
+    settings = bot.plugin.settings
+    assert settings == Many(
+        period=timedelta(minutes=15), names=["a", "b"], rates={"x": 1, "y": 2}, fast=True, note=None
+    )
+    with pytest.raises(ConfigError) as caught:
+        bothost.bot(Keeper, name="other", period="soon", names="a", unknown=1)
+    assert len(caught.value.problems) == 3
+
+
+def test_keys_of_the_section_are_checked_as_in_bots_ini(bothost: Harness) -> None:
+    with pytest.raises(ConfigError, match="late"):
+        bothost.bot(greet, ini={"late": "sometimes"})
+
+
+def test_a_class_that_is_no_plugin_is_refused(bothost: Harness) -> None:
+    with pytest.raises(PluginError):
+        bothost.bot(dict)
+
+
+def test_an_unknown_entry_point_is_refused_with_what_there_is(bothost: Harness) -> None:
+    with pytest.raises(PluginError, match="not installed"):
+        bothost.bot("surely-not-installed")
+
+
+@dataclass
+class Seen:
+    times: list[Any] = field(default_factory=list)
+
+
+seen = Seen()
+
+
+class Clockwork(Plugin[Settings]):
+    async def open(self) -> None:
+        seen.times = []
+
+    @every("15m")
+    async def often(self) -> None:
+        seen.times.append(("often", self.now()))
+
+    @cron("5 8 * * *", tz="Europe/Moscow")
+    def daily(self) -> None:
+        seen.times.append(("daily", self.now("Europe/Moscow").strftime("%H:%M")))
+
+    @every("1d")
+    async def broken(self) -> None:
+        raise ValueError("no")
+
+
+def test_timers_fire_on_the_virtual_clock(bothost: Harness) -> None:
+    bothost.bot(Clockwork)
+    bothost.clock.advance("14m")
+    assert seen.times == []
+    bothost.clock.advance("1m")
+    assert seen.times == [("often", START + timedelta(minutes=15))]
+    bothost.clock.advance("30m")
+    assert [when for _, when in seen.times] == [START + timedelta(minutes=15 * n) for n in (1, 2, 3)]
+
+
+def test_a_timer_can_be_run_now(bothost: Harness) -> None:
+    bot = bothost.bot(Clockwork)
+    bot.tick("often")
+    bot.tick("often")
+    assert seen.times == [("often", START), ("often", START)]
+    with pytest.raises(AssertionError, match="broken") as caught:
+        bot.tick("broken")
+    assert isinstance(caught.value.__cause__, ValueError)
+    with pytest.raises(AssertionError, match=r"no timer 'never'.*often"):
+        bot.tick("never")
+
+
+def test_setting_the_clock_passes_ticks_over_and_finds_the_one_that_is_due(bothost: Harness) -> None:
+    bothost.bot(Clockwork)
+    bothost.clock.set("2026-03-01T08:00+03:00")
+    assert bothost.clock.now == datetime(2026, 3, 1, 5, tzinfo=UTC)
+    seen.times.clear()
+    bothost.clock.advance("6m")
+    assert seen.times == [("daily", "08:05")]
+    bothost.clock.set("2026-03-02T08:05+03:00")
+    assert ("daily", "08:05") in seen.times[1:]
+
+
+def test_calls_to_pyrus_reach_the_fake_one(bothost: Harness) -> None:
+    async def awaiting(event: Event) -> str:
+        return f"{(await event.pyrus.task(event.task_id)).text}"
+
+    def waiting(event: Event) -> str:
+        event.pyrus.comment(event.task_id, "by hand").wait()
+        return f"{event.pyrus.task(event.task_id).wait().text}"
+
+    first, second = bothost.bot(awaiting), bothost.bot(waiting, name="plain")
+    given = task(text="Bill 12")
+    assert first.deliver(given).json == {"text": "Bill 12"}
+    assert second.deliver(given).json == {"text": "Bill 12"}
+    assert [wrote.text for wrote in bothost.pyrus.comments(given["id"])] == ["Bill 12", "by hand", "Bill 12"]
+
+
+def test_a_call_that_nobody_awaits_fails_the_test(bothost: Harness) -> None:
+    async def forgetful(event: Event) -> None:
+        event.pyrus.comment(event.task_id, "lost")
+
+    bot = bothost.bot(forgetful)
+    with pytest.raises(AssertionError, match="never awaited"):
+        bot.deliver(task())
+
+
+def test_a_late_reply_survives_an_api_that_is_down(bothost: Harness) -> None:
+    from bothost.testing.fake_pyrus.faults import gateway, refuse_connection
+
+    bothost.pyrus.fail("POST tasks/*/comments", gateway(503), times=2)
+    bothost.pyrus.fail("GET tasks/*", refuse_connection(), times=1)
+    bot = bothost.bot(slow)
+    bot.deliver(task())
+    bothost.clock.advance("10m")
+    bothost.assert_one_comment()
+
+
+def test_a_blocking_sleep_on_the_loop_fails_with_its_place(bothost: Harness) -> None:
+    async def blocking(event: Event) -> None:
+        time.sleep(1)
+
+    bot = bothost.bot(blocking)
+    with pytest.raises(AssertionError, match=r"blocking at .*test_harness.py:\d+ blocks the event loop"):
+        bot.deliver(task())
+
+
+def test_a_real_wait_beyond_the_limit_fails_with_its_place(bothost: Harness) -> None:
+    release = threading.Event()
+
+    def waits(event: Event) -> None:
+        release.wait()
+
+    bothost.real_limit = 0.3
+    bot = bothost.bot(waits)
+    with pytest.raises(AssertionError, match=r"waits at .*test_harness.py:\d+ has taken more than 0.3 s of real time"):
+        bot.deliver(task())
+    release.set()
+
+
+def test_the_log_of_a_delivery_can_be_read(bothost: Harness) -> None:
+    class Talker(Plugin[Settings]):
+        async def handle(self, event: Event) -> None:
+            self.log.info("amount is %s", 5)
+
+    answer = bothost.bot(Talker, name="talker").deliver(task())
+    assert "amount is 5" in answer.log
+    assert "outcome=silent" in answer.log
+
+
+def test_own_comments_are_skipped_and_others_are_not(bothost: Harness) -> None:
+    bot = bothost.bot(greet)
+    own = bot.deliver(task(comments=["hi", comment("mine", author=me())]))
+    assert own.outcome == "own"
+    other = bothost.bot(greet, name="second")
+    assert other.deliver(task(comments=["hi", comment("mine", author=bot.person)])).outcome == "replied"
+
+
+def test_the_first_matching_method_takes_the_event(bothost: Harness) -> None:
+    class Forms(Settings):
+        form: int
+
+    class Chooser(Plugin[Forms]):
+        @on(form="settings.form", step=2)
+        async def second(self, event: Event) -> str:
+            return "second"
+
+        @on(form="settings.form")
+        async def form(self, event: Event) -> str:
+            return "form"
+
+        def handle(self, event: Event) -> str:
+            return "other"
+
+    bot = bothost.bot(Chooser, form=321)
+    said = [
+        bot.deliver(task(**keys)).json["text"]
+        for keys in ({"form_id": 321, "step": 2}, {"form_id": 321}, {"form_id": 1}, {})
+    ]
+    assert said == ["second", "form", "other", "other"]
+
+
+def test_a_client_that_hangs_up_gets_the_answer_at_its_next_attempt(bothost: Harness) -> None:
+    bot = bothost.bot(greet)
+    bot.begin(task(author="anna@corp.ru"), hang_up=True)
+    assert bothost.pyrus.written == []
+    assert bot.redeliver().json["text"] == "Hello, anna@corp.ru."
+    bothost.assert_one_comment()
+
+
+def test_after_a_restart_what_was_parked_goes_on(bothost: Harness) -> None:
+    bot = bothost.bot(slow)
+    bot.deliver(task())
+    bothost.restart()
+    bothost.clock.advance("10m")
+    assert bothost.assert_one_comment().text == "at last"
+
+
+def test_several_events_of_one_task_go_one_after_the_other(bothost: Harness) -> None:
+    spans = []
+
+    async def handler(event: Event) -> None:
+        begun = event.deadline
+        await asyncio.sleep(5)
+        spans.append(begun)
+
+    bot = bothost.bot(handler)
+    given = task()
+    for number in range(3):
+        bot.begin({**given, "comments": [comment(f"{number}")]})
+    bothost.clock.advance("15s")
+    assert [(when - spans[0]).total_seconds() for when in spans] == [0, 5, 10]
+
+
+def test_the_harness_refuses_to_run_inside_a_loop(bothost: Harness) -> None:
+    bot = bothost.bot(greet)
+
+    async def test() -> None:
+        with pytest.raises(RuntimeError, match="plain `def test_"):
+            bot.deliver(task())
+
+    asyncio.run(test())
+
+
+def test_assert_one_comment_counts_both_doors(bothost: Harness) -> None:
+    def twice(event: Event) -> str:
+        event.pyrus.comment(event.task_id, "first").wait()
+        return "second"
+
+    given = task()
+    bothost.bot(twice).deliver(given)
+    with pytest.raises(AssertionError, match="2 comments"):
+        bothost.assert_one_comment(given)
+
+
+class InUnittest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.bothost = self.enterContext(Harness())
+
+    def test_it_works(self) -> None:
+        bot = self.bothost.bot(greet)
+        answer = bot.deliver(task(author=person("Anna", "anna@corp.ru")))
+        self.assertEqual(answer.json["text"], "Hello, anna@corp.ru.")  # noqa: PT009 - as in unittest

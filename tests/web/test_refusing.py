@@ -1,0 +1,37 @@
+"""What the log and the counters say of requests that end at the web."""
+
+from __future__ import annotations
+
+import logging
+
+from tests.web.edge import bot
+
+from bothost.clock import SystemClock
+from bothost.metrics import Metrics
+from bothost.refusals import Refusals
+from bothost.web import routing
+from bothost.web.refusing import Refusing
+
+
+def test_413_is_an_error_that_names_the_setting_and_pyruss_switch(caplog):
+    metrics = Metrics(SystemClock())
+    Refusing(Refusals(SystemClock()), metrics).refuse(bot(max_body_bytes=16777216), "203.0.113.9", "too-large", 413)
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert "[bot:autoreply] a delivery is larger than max_body (16777216 bytes)" in record.getMessage()
+    assert "only the last comment" in record.getMessage()
+    assert (record.peer, record.status, record.outcome) == ("203.0.113.9", 413, "too-large")
+    assert metrics.figures("autoreply").outcomes == {"too-large": 1}
+
+
+def test_every_refusal_has_a_text_of_its_own_and_is_logged_once_a_minute(caplog):
+    caplog.set_level(logging.WARNING)
+    refusing = Refusing(Refusals(SystemClock()), Metrics(SystemClock()))
+    outcomes = [one for one in vars(routing).values() if isinstance(one, routing.Outcome) and one.status >= 400]
+    assert len(outcomes) == 8
+    for _ in range(3):
+        for outcome in outcomes:
+            refusing.refuse(bot(), "203.0.113.9", outcome.word, outcome.status)
+    texts = [record.getMessage() for record in caplog.records]
+    assert len(set(texts)) == len(texts) == 8
+    assert all(text.startswith("[bot:autoreply] ") and len(text) > 30 for text in texts)
