@@ -6,29 +6,16 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-import msgspec
+from tests.store.journals import BODY, answered, change, make_entry, parked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
 
-    from conftest import Journal
+    from tests.store.journals import Journal
 
-    from bothost.store import Entry, Store
-
-BODY = b'{"task_id": 7}'
+    from bothost.store import Store
 
 
-def change(entry: Entry, **changes: object) -> Entry:
-    return msgspec.structs.replace(entry, **changes)
-
-
-def answered(entry: Entry) -> Entry:
-    return change(entry, state="answered", answer=b"{}", delivered=True)
-
-
-def test_parked_events_of_a_task_run_one_by_one_in_the_order_they_came(
-    journal: Journal, parked: Callable[..., Entry]
-) -> None:
+def test_parked_events_of_a_task_run_one_by_one_in_the_order_they_came(journal: Journal) -> None:
     async def work(store: Store) -> None:
         for number in (3, 1, 2):
             await store.save(parked(number, due=time.time() - number), BODY)
@@ -43,7 +30,7 @@ def test_parked_events_of_a_task_run_one_by_one_in_the_order_they_came(
     journal.run(work)
 
 
-def test_the_oldest_go_first_and_no_bot_gets_more_than_its_room(journal: Journal, parked: Callable[..., Entry]) -> None:
+def test_the_oldest_go_first_and_no_bot_gets_more_than_its_room(journal: Journal) -> None:
     async def work(store: Store) -> None:
         now = time.time()
         for number in range(6):
@@ -60,7 +47,7 @@ def test_the_oldest_go_first_and_no_bot_gets_more_than_its_room(journal: Journal
     journal.run(work)
 
 
-def test_a_limit_is_shared_among_bots(journal: Journal, parked: Callable[..., Entry]) -> None:
+def test_a_limit_is_shared_among_bots(journal: Journal) -> None:
     async def work(store: Store) -> None:
         for number in range(20):
             await store.save(parked(number, task=number + 1, due=100.0), BODY)
@@ -71,7 +58,7 @@ def test_a_limit_is_shared_among_bots(journal: Journal, parked: Callable[..., En
     journal.run(work)
 
 
-def test_what_is_not_due_yet_stays_and_keeps_its_place_in_line(journal: Journal, parked: Callable[..., Entry]) -> None:
+def test_what_is_not_due_yet_stays_and_keeps_its_place_in_line(journal: Journal) -> None:
     async def work(store: Store) -> None:
         await store.save(parked(1, due=time.time() + 3600), BODY)
         await store.save(parked(2), BODY)
@@ -81,7 +68,7 @@ def test_what_is_not_due_yet_stays_and_keeps_its_place_in_line(journal: Journal,
     journal.run(work)
 
 
-def test_a_busy_task_does_not_hide_the_others(journal: Journal, parked: Callable[..., Entry]) -> None:
+def test_a_busy_task_does_not_hide_the_others(journal: Journal) -> None:
     async def work(store: Store) -> None:
         await asyncio.gather(*(store.save(parked(number, due=10.0 + number), BODY) for number in range(300)))
         await store.save(parked(900, task=8, due=5000.0), BODY)
@@ -93,7 +80,7 @@ def test_a_busy_task_does_not_hide_the_others(journal: Journal, parked: Callable
     journal.run(work)
 
 
-def test_replies_are_handed_out_without_room_one_a_task_in_order(journal: Journal, parked: Callable[..., Entry]) -> None:
+def test_replies_are_handed_out_without_room_one_a_task_in_order(journal: Journal) -> None:
     async def work(store: Store) -> None:
         for number in (2, 1):
             await store.save(parked(number, answer=b'{"text":"x"}', due=time.time() - number, tries=1), BODY)
@@ -115,9 +102,7 @@ def test_replies_are_handed_out_without_room_one_a_task_in_order(journal: Journa
     journal.run(work)
 
 
-def test_a_first_post_waits_for_the_turn(
-    journal: Journal, parked: Callable[..., Entry], make_entry: Callable[..., Entry]
-) -> None:
+def test_a_first_post_waits_for_the_turn(journal: Journal) -> None:
     async def work(store: Store) -> None:
         _, running = await store.claim(make_entry(2), BODY)
         await store.save(parked(1, answer=b'{"text":"x"}'), BODY)
@@ -128,7 +113,7 @@ def test_a_first_post_waits_for_the_turn(
     journal.run(work)
 
 
-def test_events_in_flight_at_a_death_run_one_by_one(journal: Journal, parked: Callable[..., Entry]) -> None:
+def test_events_in_flight_at_a_death_run_one_by_one(journal: Journal) -> None:
     async def both() -> None:
         async with journal.open() as one, journal.open() as two:
             for number in range(1, 5):
@@ -145,7 +130,7 @@ def test_events_in_flight_at_a_death_run_one_by_one(journal: Journal, parked: Ca
     asyncio.run(both())
 
 
-def test_two_owners_never_claim_the_same_entry(journal: Journal, parked: Callable[..., Entry]) -> None:
+def test_two_owners_never_claim_the_same_entry(journal: Journal) -> None:
     async def both() -> None:
         async with journal.open() as one, journal.open() as two:
             await asyncio.gather(*(one.save(parked(number, task=number % 40), BODY) for number in range(200)))
@@ -175,7 +160,7 @@ def test_two_owners_never_claim_the_same_entry(journal: Journal, parked: Callabl
     asyncio.run(both())
 
 
-def test_waiting_counts_what_is_due_by_bot(journal: Journal, parked: Callable[..., Entry]) -> None:
+def test_waiting_counts_what_is_due_by_bot(journal: Journal) -> None:
     async def work(store: Store) -> None:
         assert await store.waiting() == {}
         await store.save(parked(1), BODY)

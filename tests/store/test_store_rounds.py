@@ -6,24 +6,16 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
+from tests.store.journals import BODY, DAY, change, make_entry, parked
 
 from bothost.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
 
-    from conftest import Journal
+    from tests.store.journals import Journal
 
-    from bothost.store import Entry, Store, Timing
-
-BODY = b'{"task_id": 7}'
-DAY = 86400.0
-
-
-def change(entry: Entry, **changes: object) -> Entry:
-    return msgspec.structs.replace(entry, **changes)
+    from bothost.store import Entry, Store
 
 
 async def cut_off(store: Store) -> None:
@@ -40,9 +32,7 @@ async def reap_when_lease_is_over(store: Store) -> Any:
     raise AssertionError("nothing was reaped")
 
 
-def test_a_run_longer_than_its_limit_is_no_longer_kept(
-    journal: Journal, make_entry: Callable[..., Entry], quick: Timing
-) -> None:
+def test_a_run_longer_than_its_limit_is_no_longer_kept(journal: Journal) -> None:
     async def work(store: Store) -> None:
         _, stuck = await store.claim(make_entry(1, limit_s=0.3, door="api"), BODY)
         _, fine = await store.claim(make_entry(2, task=8), BODY)
@@ -55,7 +45,7 @@ def test_a_run_longer_than_its_limit_is_no_longer_kept(
     journal.run(work)
 
 
-def test_the_limit_begins_anew_with_the_posting(journal: Journal, make_entry: Callable[..., Entry]) -> None:
+def test_the_limit_begins_anew_with_the_posting(journal: Journal) -> None:
     async def work(store: Store) -> None:
         _, mine = await store.claim(make_entry(1, limit_s=0.6, door="api"), BODY)
         await asyncio.sleep(0.4)
@@ -67,7 +57,7 @@ def test_the_limit_begins_anew_with_the_posting(journal: Journal, make_entry: Ca
     journal.run(work)
 
 
-def test_a_held_event_fails_when_pyrus_does_not_come_back(journal: Journal, make_entry: Callable[..., Entry]) -> None:
+def test_a_held_event_fails_when_pyrus_does_not_come_back(journal: Journal) -> None:
     async def work(store: Store) -> None:
         past = time.time() - 1
         for number, rerun, error in ((1, "crash", ""), (2, "error", "boom"), (3, "drain", "")):
@@ -85,9 +75,7 @@ def test_a_held_event_fails_when_pyrus_does_not_come_back(journal: Journal, make
     journal.run(work)
 
 
-def test_an_answer_that_reached_nobody_is_posted_when_it_is_quiet(
-    journal: Journal, make_entry: Callable[..., Entry]
-) -> None:
+def test_an_answer_that_reached_nobody_is_posted_when_it_is_quiet(journal: Journal) -> None:
     async def work(store: Store) -> None:
         past = time.time() - 1
         for number, answer, delivered in ((1, b'{"text":"x"}', False), (2, b"{}", False), (3, b'{"text":"y"}', True)):
@@ -104,13 +92,18 @@ def test_an_answer_that_reached_nobody_is_posted_when_it_is_quiet(
     journal.run(work)
 
 
-def test_parked_events_of_a_bot_that_does_not_come_back_expire(
-    journal: Journal, parked: Callable[..., Entry]
-) -> None:
+def test_parked_events_of_a_bot_that_does_not_come_back_expire(journal: Journal) -> None:
     async def work(store: Store) -> None:
         now = time.time()
         await store.retain({"short": 60.0, "refunds": 3 * DAY})
-        for bot, days in (("short", 0.9), ("short", 1.1), ("refunds", 2.9), ("refunds", 3.1), ("gone", 6.9), ("gone", 7.1)):
+        for bot, days in (
+            ("short", 0.9),
+            ("short", 1.1),
+            ("refunds", 2.9),
+            ("refunds", 3.1),
+            ("gone", 6.9),
+            ("gone", 7.1),
+        ):
             await store.save(parked(int(days * 10), bot=bot, task=int(days * 10), created=now - days * DAY), BODY)
         moved = await store.quiet()
         assert sorted((entry.bot, entry.comment, entry.state) for entry in moved) == [
@@ -121,19 +114,29 @@ def test_parked_events_of_a_bot_that_does_not_come_back_expire(
     journal.run(work)
 
 
-def test_bodies_and_answers_go_after_keep_and_keys_after_thirty_days(
-    journal: Journal, make_entry: Callable[..., Entry], parked: Callable[..., Entry]
-) -> None:
+def test_bodies_and_answers_go_after_keep_and_keys_after_thirty_days(journal: Journal) -> None:
     async def work(store: Store) -> None:
         now = time.time()
 
         def done(number: int, age_s: float, **changes: Any) -> Entry:
             return make_entry(
-                number, task=number, state="answered", answer=b'{"text":"x"}', delivered=True, created=now - age_s, **changes
+                number,
+                task=number,
+                state="answered",
+                answer=b'{"text":"x"}',
+                delivered=True,
+                created=now - age_s,
+                **changes,
             )
 
         large = b"l" * 50_000
-        for entry in (done(1, 10), done(2, 2 * DAY), done(3, 8 * DAY), done(4, 31 * DAY), done(5, 2 * DAY, bot="brief")):
+        for entry in (
+            done(1, 10),
+            done(2, 2 * DAY),
+            done(3, 8 * DAY),
+            done(4, 31 * DAY),
+            done(5, 2 * DAY, bot="brief"),
+        ):
             await store.save(entry, large if entry.comment != 2 else BODY)
         await store.save(done(6, 3 * DAY, id="timer:refunds:x:1", kind="timer"), b"")
         await store.save(parked(7, task=70, created=now - 20 * DAY), large)
@@ -151,7 +154,7 @@ def test_bodies_and_answers_go_after_keep_and_keys_after_thirty_days(
     journal.run(work)
 
 
-def test_retention_goes_through_more_than_one_batch(journal: Journal, make_entry: Callable[..., Entry]) -> None:
+def test_retention_goes_through_more_than_one_batch(journal: Journal) -> None:
     async def work(store: Store) -> None:
         old = time.time() - 40 * DAY
 
@@ -165,7 +168,7 @@ def test_retention_goes_through_more_than_one_batch(journal: Journal, make_entry
     journal.run(work)
 
 
-def test_a_failed_run_is_run_again_by_hand(journal: Journal, make_entry: Callable[..., Entry]) -> None:
+def test_a_failed_run_is_run_again_by_hand(journal: Journal) -> None:
     async def work(store: Store) -> None:
         failed = make_entry(
             state="failed", failed=True, error="boom", status=500, seen=3, runs=3, tries=2, fence=4, deaths=3, posted=5,
@@ -183,7 +186,7 @@ def test_a_failed_run_is_run_again_by_hand(journal: Journal, make_entry: Callabl
     journal.run(work)
 
 
-def test_a_failed_post_is_posted_again_by_hand(journal: Journal, make_entry: Callable[..., Entry]) -> None:
+def test_a_failed_post_is_posted_again_by_hand(journal: Journal) -> None:
     async def work(store: Store) -> None:
         failed = make_entry(state="failed", error="403", door="api", answer=b'{"text":"x"}', tries=3, post_begun=5.0)
         await store.save(failed)
@@ -194,7 +197,7 @@ def test_a_failed_post_is_posted_again_by_hand(journal: Journal, make_entry: Cal
     journal.run(work)
 
 
-def test_retry_refuses_what_pyrus_brings_again(journal: Journal, make_entry: Callable[..., Entry]) -> None:
+def test_retry_refuses_what_pyrus_brings_again(journal: Journal) -> None:
     async def work(store: Store) -> None:
         now = time.time()
         held = make_entry(1, task=1, state="ready", rerun="error", status=500, seen=1, seen_at=now, due=now + 240)
@@ -204,14 +207,16 @@ def test_retry_refuses_what_pyrus_brings_again(journal: Journal, make_entry: Cal
             with pytest.raises(StoreError, match=r"Pyrus comes again at \d\d:\d\d"):
                 await store.retry(entry.id)
         for number, changes in enumerate(({"seen": 3}, {"seen_at": now - 300}, {"status": 200}), 3):
-            done = make_entry(number, task=number, state="failed", failed=True, **{"status": 500, "seen_at": now, **changes})
+            done = make_entry(
+                number, task=number, state="failed", failed=True, **{"status": 500, "seen_at": now, **changes}
+            )
             await store.save(done, BODY)
             assert (await store.retry(done.id)).state == "ready"
 
     journal.run(work)
 
 
-def test_an_answered_event_is_only_run_again_as_a_new_entry(journal: Journal, make_entry: Callable[..., Entry]) -> None:
+def test_an_answered_event_is_only_run_again_as_a_new_entry(journal: Journal) -> None:
     async def work(store: Store) -> None:
         for size in (10, 9000):
             body = b"x" * size
@@ -221,7 +226,14 @@ def test_an_answered_event_is_only_run_again_as_a_new_entry(journal: Journal, ma
                 await store.retry(done.id)
             new = await store.retry(done.id, again=True)
             assert (new.id, new.kind, new.state, new.door) == (f"{done.id}~2", "manual", "ready", "api")
-            assert (new.rerun, new.runs, new.answer, new.task, new.turn, new.step) == ("manual", 0, None, size, str(size), 2)
+            assert (new.rerun, new.runs, new.answer, new.task, new.turn, new.step) == (
+                "manual",
+                0,
+                None,
+                size,
+                str(size),
+                2,
+            )
             assert await store.body(new.id) == body
             assert (await store.retry(done.id, again=True)).id == f"{done.id}~3"
             assert await store.find(done.id) == done
@@ -229,7 +241,7 @@ def test_an_answered_event_is_only_run_again_as_a_new_entry(journal: Journal, ma
     journal.run(work)
 
 
-def test_retry_refuses_what_it_cannot_do(journal: Journal, make_entry: Callable[..., Entry]) -> None:
+def test_retry_refuses_what_it_cannot_do(journal: Journal) -> None:
     async def work(store: Store) -> None:
         with pytest.raises(StoreError, match="no delivery"):
             await store.retry("refunds:7:comment:404")
@@ -243,9 +255,7 @@ def test_retry_refuses_what_it_cannot_do(journal: Journal, make_entry: Callable[
     journal.run(work)
 
 
-def test_cancel_ends_what_waits_and_tells_the_owner_of_what_runs(
-    journal: Journal, make_entry: Callable[..., Entry], parked: Callable[..., Entry]
-) -> None:
+def test_cancel_ends_what_waits_and_tells_the_owner_of_what_runs(journal: Journal) -> None:
     async def both() -> None:
         async with journal.open() as one, journal.open(readonly=True) as operator:
             _, running = await one.claim(make_entry(1), BODY)
@@ -270,9 +280,7 @@ def test_cancel_ends_what_waits_and_tells_the_owner_of_what_runs(
     asyncio.run(both())
 
 
-def test_a_visitor_reads_and_steers_but_owns_nothing(
-    journal: Journal, make_entry: Callable[..., Entry]
-) -> None:
+def test_a_visitor_reads_and_steers_but_owns_nothing(journal: Journal) -> None:
     async def both() -> None:
         async with journal.open() as one:
             _, mine = await one.claim(make_entry(), BODY)
@@ -304,9 +312,7 @@ def test_a_gate_gives_no_more_than_its_rate_to_all_together(journal: Journal) ->
     asyncio.run(both())
 
 
-def test_what_the_memory_needs_at_start_is_found(
-    journal: Journal, make_entry: Callable[..., Entry], parked: Callable[..., Entry]
-) -> None:
+def test_what_the_memory_needs_at_start_is_found(journal: Journal) -> None:
     async def work(store: Store) -> None:
         now = time.time()
         done = {"state": "answered", "answer": b"{}", "delivered": True, "runs": 1}
