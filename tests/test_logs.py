@@ -168,7 +168,7 @@ def test_after_the_end_nothing_is_taken_down() -> None:
 
 
 def test_the_level_of_plain_python_loggers_reaches_the_line(sink: Sink) -> None:
-    logging.getLogger("some.library").error("broken")
-    logging.getLogger("some.library").debug("unseen")
-    assert [(line["level"], line["logger"]) for line in sink.lines] == [("error", "some.library")]
+    logging.getLogger("some.package").error("broken")
+    logging.getLogger("some.package").debug("unseen")
+    assert [(line["level"], line["logger"]) for line in sink.lines] == [("error", "some.package")]
     assert sys.stderr is not sink.stream

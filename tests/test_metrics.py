@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bothost.clock import SystemClock
-from bothost.metrics import Metrics, Snapshot, together
+from bothost.metrics import Metrics, Snapshot
 from bothost.metrics.exposition import MOST_BOTS, MOST_HISTOGRAMS, Exposition
 from bothost.metrics.families import NAMES, BotGauge, Host
 
@@ -128,16 +128,6 @@ def test_the_pieces_of_a_snapshot_are_the_whole(metrics: Metrics) -> None:
     assert scrape(pieces) == scrape([whole])
 
 
-def test_a_snapshot_stays_as_it_was_taken(metrics: Metrics) -> None:
-    metrics.delivery("refunds", "replied", 200, 0.01)
-    before = metrics.snapshot()
-    metrics.delivery("refunds", "replied", 200, 0.01)
-    metrics.run("refunds", 1.0, failed=True)
-    assert before.bots["refunds"].deliveries == 1
-    assert before.bots["refunds"].handler.count == 0
-    assert together([before])["refunds"].minutes[0].deliveries == 1
-
-
 def test_labels_are_bounded_and_no_counter_falls(metrics: Metrics) -> None:
     for number in range(MOST_BOTS + 500):
         name = f"b{number}"
@@ -202,7 +192,7 @@ def test_a_scrape_of_ten_thousand_bots_leaves_the_loop_alone(metrics: Metrics) -
         loop = asyncio.get_running_loop()
 
         async def gather() -> tuple[list[Snapshot], Host]:
-            return [await asyncio.to_thread(metrics.snapshot, copied_bots=False)], Host(bots=bots)
+            return [metrics.snapshot()], Host(bots=bots)
 
         scraping = asyncio.ensure_future(Exposition(gather, Hand()).text())
         worst = 0.0

@@ -13,23 +13,30 @@ __all__ = [
     "Answer",
     "Approval",
     "BothostError",
+    "Call",
     "CallError",
     "CallRefused",
     "CallUnclear",
     "CallUnsent",
+    "Catalog",
     "CatalogItems",
     "Channel",
     "Choice",
     "Comment",
+    "Contacts",
     "Event",
     "Field",
     "FieldError",
     "File",
+    "Form",
     "GiveUp",
     "MissingField",
     "NoLogin",
+    "Pages",
     "Person",
     "Plugin",
+    "Profile",
+    "Pyrus",
     "RateLimited",
     "Reply",
     "ReplyError",
@@ -43,6 +50,7 @@ __all__ = [
     "Task",
     "Tick",
     "Unauthorized",
+    "Upload",
     "cron",
     "every",
     "on",
@@ -50,6 +58,7 @@ __all__ = [
 ]
 
 if _typing.TYPE_CHECKING:
+    from bothost.api import Call, Pages, Pyrus
     from bothost.errors import (
         AmbiguousField,
         BothostError,
@@ -67,6 +76,7 @@ if _typing.TYPE_CHECKING:
     )
     from bothost.event import Event
     from bothost.plugin_api import Plugin, Tick, cron, every, on
+    from bothost.pyrus.answers import Catalog, Contacts, Form, Profile, Upload
     from bothost.pyrus.fields import Field
     from bothost.pyrus.parts import Address, Approval, Channel, File, Person, Role, SmsInfo, Step, Subscriber
     from bothost.pyrus.replies import Answer, Reply
@@ -77,12 +87,14 @@ if _typing.TYPE_CHECKING:
     from bothost.settings import Secret, Settings
 
 _HOMES = {
+    "api": ("Call", "Pages", "Pyrus"),
     "errors": (
         "AmbiguousField", "BothostError", "CallError", "CallRefused", "CallUnclear", "CallUnsent", "FieldError", "GiveUp",
         "MissingField", "NoLogin", "RateLimited", "ReplyError", "Unauthorized",
     ),
     "event": ("Event",),
     "plugin_api": ("Plugin", "Tick", "cron", "every", "on"),
+    "pyrus.answers": ("Catalog", "Contacts", "Form", "Profile", "Upload"),
     "pyrus.fields": ("Field",),
     "pyrus.parts": ("Address", "Approval", "Channel", "File", "Person", "Role", "SmsInfo", "Step", "Subscriber"),
     "pyrus.replies": ("Answer", "Reply"),

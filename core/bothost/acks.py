@@ -107,9 +107,12 @@ class Acks:
             return False
         if parking and live.phase == "waiting":
             self._leave_line(live, entry)
+            live.entry = entry
         elif live.phase == "foreign":
             live.rest()
-        live.entry = entry if live.phase == "idle" else msgspec.structs.replace(live.entry, door="api", status=200)
+            live.entry = entry
+        else:
+            live.entry = msgspec.structs.replace(live.entry, door="api", status=200)
         return True
 
     def _leave_line(self, live: Live, entry: Entry) -> None:

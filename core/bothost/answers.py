@@ -25,20 +25,29 @@ UNRECORDED = Outcome(503, NOTHING, "unrecorded")
 
 
 class Count(Protocol):
-    """Takes the figures of an answered delivery; metrics.Metrics is one, and tests bring theirs."""
+    """Takes the figures of what happened; metrics.Metrics is one, and tests bring theirs."""
 
     def delivery(self, bot: str, word: str, status: int, seconds: float) -> None:
         """One delivery was answered."""
+
+    def run(self, bot: str, seconds: float, failed: bool) -> None:
+        """One run of a handler or timer ended."""
+
+    def queue_wait(self, bot: str, seconds: float) -> None:
+        """An event waited so long for turn and permit."""
+
+    def post(self, bot: str, result: str) -> None:
+        """One try to post a late reply ended."""
 
 
 class Answers:
     """Gives outcomes to deliveries and says so."""
 
-    __slots__ = ("_clock", "_count")
+    __slots__ = ("_clock", "count")
 
     def __init__(self, clock: Clock, count: Count) -> None:
         self._clock = clock
-        self._count = count
+        self.count = count
 
     def give(self, delivery: Delivery, outcome: Outcome, task: int, attempt: int) -> bool:
         """Answer one delivery; False where its connection was gone."""
@@ -46,7 +55,7 @@ class Answers:
         bot = delivery.bot.config.name
         seconds = self._clock.monotonic() - delivery.received
         word = outcome.word if written else "gone"
-        self._count.delivery(bot, word, outcome.status, seconds)
+        self.count.delivery(bot, word, outcome.status, seconds)
         level = logging.INFO if outcome.status < 500 else logging.WARNING
         if log.isEnabledFor(level):
             extra = {"bot": bot, "task": task, "attempt": attempt, "outcome": word, "status": outcome.status}

@@ -10,6 +10,7 @@ from bothost.pyrus.signature import Verifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime
 
     from bothost.config import BotConfig
     from bothost.lanes import Lane
@@ -51,6 +52,10 @@ class Bot:
     """The bot's person id, as bodies last showed it."""
     login: str = ""
     """The login that calls of its own use: set in bots.ini, or learnt from bodies."""
+    busy: int = 0
+    """Runs of this instance that have not really ended."""
+    old_secret_at: datetime | None = None
+    """When a delivery was last signed with the old secret."""
     verifier: Verifier | None = field(init=False, repr=False)
     """Made once from the secrets, for to begin a verification is then a copy. None: the section is broken and has none."""
 

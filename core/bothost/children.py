@@ -11,7 +11,7 @@ import contextlib
 import logging
 from collections import deque
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -55,8 +55,10 @@ class Pending:
 class Child:
     """One child process that is up: what runs in it, and its end of the wire."""
 
-    def __init__(self, bot: str, process: Process, wire: Wire) -> None:
+    def __init__(self, bot: str, process: Process, wire: Wire, own_pyrus: Pyrus | None) -> None:
         self.bot = bot
+        self.own_pyrus = own_pyrus
+        """For `self.pyrus` of the plugin: calls in no run's name."""
         self.process = process
         self.wire = wire
         self.runs: dict[int, Pending] = {}
@@ -67,16 +69,17 @@ class Child:
         """Why the host itself ended it."""
 
     @classmethod
-    async def start(cls, spawner: Spawner, hello: Hello) -> Child:
+    async def start(cls, spawner: Spawner, hello: Hello, own_pyrus: Pyrus | None) -> Child:
         """Start one and tell it who it is."""
         process = await spawner.start(hello.bot)
         holder: list[Child] = []
         loop = asyncio.get_running_loop()
         process.sock.setblocking(False)
         _, wire = await loop.create_connection(
-            lambda: Wire(lambda frame: holder[0].heard(frame), lambda: holder[0].lost()), sock=process.sock
+            lambda: Wire(lambda frame: holder[0].heard(frame), lambda: holder[0].lost()),  # noqa: PLW0108 - not there yet
+            sock=process.sock,
         )
-        child = cls(hello.bot, process, wire)
+        child = cls(hello.bot, process, wire, own_pyrus)
         holder.append(child)
         process.ended.add_done_callback(lambda _ended: child.lost())
         wire.send(hello)
@@ -114,9 +117,10 @@ class Child:
         run = self.runs.get(frame.run)
         self.streams[frame.number] = asyncio.Queue()
         try:
-            if run is None or run.pyrus is None:
+            pyrus = self.own_pyrus if not frame.run else run.pyrus if run is not None else None
+            if pyrus is None:
                 raise CallUnsent("the run is over, or its bot has no API access")
-            async for answer in self._answers(frame, run.pyrus.sender):
+            async for answer in self._answers(frame, pyrus.sender):
                 self.wire.send(answer)
         except CallError as error:
             retry_after_s = error.retry_after_s if isinstance(error, RateLimited) else 0.0
@@ -179,11 +183,14 @@ class Child:
 class ChildRunner:
     """Runs one bot's plugin in a child, which starts at the first event and comes back after a death."""
 
-    def __init__(self, hello: Hello, spawner: Spawner, clock: Clock, quarantine: Callable[[str], None]) -> None:
+    def __init__(
+        self, hello: Hello, spawner: Spawner, clock: Clock, quarantine: Callable[[str], None], pyrus: Pyrus | None
+    ) -> None:
         self._hello = hello
         self._spawner = spawner
         self._clock = clock
         self._quarantine = quarantine
+        self._pyrus = pyrus
         self._child: Child | None = None
         self._starting: asyncio.Task[Child] | None = None
         self._numbers = 0
@@ -196,7 +203,7 @@ class ChildRunner:
         """Have a child load the plugin and report; it ends then. Raises PluginError or ConfigError as the host would."""
         probe = msgspec.structs.replace(self._hello, probe=True)
         try:
-            child = await Child.start(self._spawner, probe)
+            child = await Child.start(self._spawner, probe, self._pyrus)
             async with asyncio.timeout(READY_S):
                 ready = await child.ready
         except TimeoutError:
@@ -206,6 +213,8 @@ class ChildRunner:
             ) from None
         except OSError as error:
             raise PluginError(f"[bot:{self._hello.bot}] no process can be started: {error}") from error
+        child.wire.close()
+        await child.process.ended
         _raise(self._hello.bot, ready)
         self.report = ready
 
@@ -219,7 +228,7 @@ class ChildRunner:
         )  # fmt: skip
         return await self._have_run(wanted, context.pyrus, ended)
 
-    async def tick(self, timer: str, tick: Tick, limit_s: float, ended: Callable[[], None], pyrus: Any = None) -> Ran:
+    async def tick(self, timer: str, tick: Tick, limit_s: float, ended: Callable[[], None]) -> Ran:
         """See `Runner.tick`."""
         self._numbers += 1
         wanted = RunWire(
@@ -228,9 +237,9 @@ class ChildRunner:
             due=tick.due.timestamp(),
             rerun=tick.rerun,
             limit_s=limit_s,
-            calls=pyrus is not None,
+            calls=False,
         )
-        return await self._have_run(wanted, pyrus, ended)
+        return await self._have_run(wanted, None, ended)
 
     async def _have_run(self, wanted: RunWire, pyrus: Pyrus | None, ended: Callable[[], None]) -> Ran:
         try:
@@ -260,7 +269,7 @@ class ChildRunner:
         return Ran(failure=Failure("timeout", text))
 
     async def _up(self) -> Child:
-        if self._child is not None:
+        if self._child is not None and not self._child.killed_for:
             return self._child
         if self._starting is None:
             self._starting = asyncio.get_running_loop().create_task(self._start())
@@ -271,7 +280,7 @@ class ChildRunner:
         if self._deaths:
             await asyncio.sleep(BACKOFF_S[min(len(self._deaths), len(BACKOFF_S)) - 1])
         try:
-            child = await Child.start(self._spawner, self._hello)
+            child = await Child.start(self._spawner, self._hello, self._pyrus)
         except OSError as error:
             raise PluginError(f"[bot:{self._hello.bot}] no process can be started: {error}") from error
         _raise(self._hello.bot, await child.ready)

@@ -34,6 +34,10 @@ class Delivery(Protocol):
         """The bytes that were signed."""
 
     @property
+    def signature_ok(self) -> int:
+        """Which of the bot's secrets signed it: 0 the present one, 1 the old one."""
+
+    @property
     def attempt(self) -> str:
         """`X-Pyrus-Retry` as it came; empty where absent."""
 

@@ -54,6 +54,8 @@ class Dispatch:
             return
         key = event_key(delivery.bot.config.name, envelope)
         self._sieve.learn(delivery.bot, envelope)
+        if delivery.signature_ok:
+            self._sieve.old_secret(delivery.bot)
         live = self._means.ledger.get(key)
         if live is not None and not (self._means.store.claims_first and live.phase == "idle"):
             self._again(live, delivery, envelope)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -153,8 +154,8 @@ class Late:
         """Claim one bot's due events one after the other, each with a permit, until there are no more."""
         try:
             while not self._stopping and bot.state.serves:
-                permit = asyncio.get_running_loop().create_future()
-                place = Place(None, lambda permit=permit: permit.done() or permit.set_result(None))
+                permit: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                place = Place(None, partial(_let, permit))
                 bot.lane.enter(place)
                 try:
                     await permit
@@ -239,3 +240,8 @@ class Late:
             live.entry = msgspec.structs.replace(live.entry, state="cancelled", updated=self._means.now())
             live.rest()
             self._means.store.note(live.entry)
+
+
+def _let(permit: asyncio.Future[None]) -> None:
+    if not permit.done():
+        permit.set_result(None)

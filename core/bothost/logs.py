@@ -79,6 +79,8 @@ class Logs(logging.Handler):
     def __init__(self, stream: TextIO, *, pretty: bool, scrubber: Scrubber, clock: Clock) -> None:
         super().__init__()
         self.dropped = 0
+        """Since it was last told."""
+        self._told_dropped = 0
         self._stream = stream
         self._pretty = pretty
         self._colour = pretty and stream.isatty()
@@ -106,6 +108,11 @@ class Logs(logging.Handler):
         if not self._some.is_set():
             self._some.set()
         return True
+
+    @property
+    def dropped_in_all(self) -> int:
+        """Lines that were dropped since `setup`."""
+        return self._told_dropped + self.dropped
 
     def take(self, level: int, message: str, fields: dict[str, Any]) -> None:
         """Take down a line of the logger `bothost.delivery` without a LogRecord, which alone costs as much as the rest."""
@@ -175,6 +182,7 @@ class Logs(logging.Handler):
         while self._lines:
             batch = [self._lines.popleft() for _ in range(min(len(self._lines), 500))]
             dropped, self.dropped = self.dropped, 0
+            self._told_dropped += dropped
             if dropped:
                 told = f"{dropped} log lines were dropped: they came faster than they were read"
                 batch.append(Line(self._clock.now().timestamp(), "warning", "bothost.logs", told, {"dropped": dropped}))

@@ -15,10 +15,10 @@ import msgspec
 from bothost.errors import CallError, CallRefused, CallUnclear, NoLogin, RateLimited, StoreAway, Unauthorized
 from bothost.pyrus import calls
 from bothost.pyrus.events import waiting_step
-from bothost.pyrus.ours import is_ours
+from bothost.pyrus.ours import comment_written, is_ours
 from bothost.pyrus.raw_json import untyped
 from bothost.pyrus.scalars import instant
-from bothost.pyrus_client import Caller, Terms, newest_comment
+from bothost.pyrus_client import Caller, Terms
 from bothost.store import Filter
 
 if TYPE_CHECKING:
@@ -131,20 +131,14 @@ class Poster:
         if not await begin():
             return Posted("again", error="the entry belongs to another owner now")
         answer = await line.send(calls.comment(errand.entry.task, body))
-        return Posted("done", newest_comment(answer.body, me))
+        return Posted("done", comment_written(body, answer.body, me))
 
     async def _who(self, errand: Errand, task: Mapping[str, Any], line: Line) -> int | None:
         """The bot's person id, where no event told it: by its login among the task's persons, else Pyrus is asked."""
         login = self._client.login_of(errand.caller)
-        for comment in dicts(task.get("comments")):
-            author = comment.get("author")
-            if (
-                login
-                and isinstance(author, dict)
-                and author.get("email") == login
-                and isinstance(author.get("id"), int)
-            ):
-                return int(author["id"])
+        for person in persons_of(task):
+            if login and person.get("email") == login and isinstance(person.get("id"), int):
+                return int(person["id"])
         try:
             profile = untyped((await line.send(calls.profile())).body)
         except CallRefused:
@@ -281,6 +275,13 @@ def same_by_response(reply: Mapping[str, Any], other: Entry) -> bool:
         return False
     said = untyped(other.answer)
     return isinstance(said, dict) and is_ours(reply, said)
+
+
+def persons_of(task: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
+    """Who wrote comments in a task or is asked in it."""
+    rows = task.get("approvals")
+    asked = [one.get("person") for row in (rows if isinstance(rows, list) else ()) for one in dicts(row)]
+    return dicts([*asked, *(comment.get("author") for comment in dicts(task.get("comments")))])
 
 
 def task_in(response: Response) -> Mapping[str, Any]:

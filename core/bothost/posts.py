@@ -52,12 +52,14 @@ class Posts:
         posted = await self._poster.post(
             live.entry, bot.config, token=live.token, envelope=live.envelope, begin=self._begin(live)
         )
+        means.answers.count.post(bot.config.name, "unclear" if posted.unclear else posted.kind)
         await self._record(live, self._after(live.entry, posted))
 
     def _begin(self, live: Live) -> Callable[[], Awaitable[bool]]:
         async def begin() -> bool:
-            """Write durably that a POST is about to go out; False where the entry is not ours any more."""
-            begun = _change(live.entry, post_begun=self._means.now())
+            """Write durably that a POST is about to go out; False where the entry is not ours any more. The first one's time
+            stays: from it the 24 hours count, and no comment older than it can be the reply."""
+            begun = _change(live.entry, post_begun=live.entry.post_begun or self._means.now())
             if not await save_surely(self._means, begun) or not self._means.store.alive():
                 return False
             live.entry = begun

@@ -159,6 +159,8 @@ class Runs:
     def _started(self, live: Live) -> None:
         live.phase = "running"
         live.start = self._means.clock.monotonic()
+        if live.waiters:
+            self._means.answers.count.queue_wait(live.entry.bot, max(live.start - live.touched, 0.0))
         self._means.ledger.unweigh(live)
 
     async def _run(self, live: Live, bot: Bot, place: Place) -> None:
@@ -169,6 +171,8 @@ class Runs:
         except asyncio.CancelledError:
             if not live.cut:
                 raise
+        else:
+            self._means.answers.count.run(bot.config.name, live.entry.ms / 1000, ran.failure is not None)
         if live.commit is not None and self._means.store.claims_first:
             await asyncio.wait([live.commit])
         await self._record(live, bot, ran)
@@ -178,6 +182,12 @@ class Runs:
         runner = bot.runner
         assert runner is not None
         BOT.set(bot.config.name)
+        bot.busy += 1
+
+        def ended() -> None:
+            bot.busy -= 1
+            place.free_permit()
+
         limit_s = bot.config.timeout_s
         entry = live.entry
         try:
@@ -187,10 +197,10 @@ class Runs:
                     name,
                     Tick(due=datetime.fromtimestamp(int(entry.id.split(":")[3]), UTC), rerun=entry.rerun),
                     limit_s,
-                    place.free_permit,
+                    ended,
                 )
             assert live.envelope is not None
-            return await runner.run(live.envelope, self._context(live, bot), limit_s, place.free_permit)
+            return await runner.run(live.envelope, self._context(live, bot), limit_s, ended)
         finally:
             live.entry.ms = round((self._means.clock.monotonic() - live.start) * 1000, 1)
 

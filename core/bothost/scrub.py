@@ -19,7 +19,7 @@ _UNSEEN_BUT_LINES = re.compile(_UNSEEN.pattern.replace(r"\x00-\x1f", r"\x00-\x08
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 # What looks like a token or password although nobody registered it
 _LOOKS_SECRET = re.compile(
-    r"""(?P<key>["']?(?:access_token|security_key)["']?\s*[:=]\s*["']?)[^\s"',}&]{4,}"""
+    r"""(?P<key>["']?(?:access_token|security_key)["']?\s*[:=]\s*["']?)[^\s"',}&]+"""
     r"""|(?P<bearer>\bBearer\s+)[^\s"',]{4,}"""
     r"""|(?P<url>[a-z][a-z0-9+.-]{1,20}://[^\s/:@"']{0,64}:)[^\s/@"']{1,256}(?=@)""",
     re.IGNORECASE,

@@ -43,6 +43,14 @@ class Sieve:
                 bot.login = login
                 self._learnt(f"login:{bot.name}", login)
 
+    def old_secret(self, bot: Bot) -> None:
+        """A delivery came with the old secret: say so once an hour, and know when it was last used."""
+        now = self._clock.now()
+        last = bot.old_secret_at
+        bot.old_secret_at = now
+        if last is None or (now - last).total_seconds() >= HOUR_S:
+            log.warning("Pyrus still signs with old_secret", extra={"bot": bot.name})
+
     def skips(self, bot: Bot, envelope: Envelope, step: int) -> str:
         """Why the event is not for the bot: `own`, `form`; `ask` where only the journal can tell; empty: it is."""
         if envelope.kind not in ("", "comment"):

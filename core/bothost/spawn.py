@@ -44,11 +44,16 @@ class Process:
         self.kill = kill
         """End it at once (SIGKILL); harmless when it has ended."""
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.printing: asyncio.BaseTransport | None = None
+        """What it prints comes by this pipe, which a grandchild may hold open."""
 
     def end(self, status: int) -> None:
         """It has ended, with this status."""
         if not self.ended.done():
             self.ended.set_result(cause_of(status))
+        if self.printing is not None:
+            # what it printed last is still on its way
+            asyncio.get_running_loop().call_later(1.0, self.printing.close)
 
 
 class Spawner:
@@ -75,7 +80,7 @@ class Spawner:
         finally:
             theirs.close()
             os.close(child_out)
-        await self._listen(bot, out)
+        process.printing = await self._listen(bot, out)
         return process
 
     def close(self) -> None:
@@ -87,7 +92,7 @@ class Spawner:
         out, child_out = os.pipe()
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", "bothost.child", str(theirs.fileno()), str(os.getpid())]
-        started = subprocess.Popen(
+        started = subprocess.Popen(  # noqa: ASYNC220 - vfork and exec, some ms, from the loop's thread on purpose
             command, stdin=subprocess.DEVNULL, stdout=child_out, stderr=child_out, pass_fds=(theirs.fileno(),),
             env=cut_environment(os.environ, self._hidden), close_fds=True,
         )  # fmt: skip
@@ -96,7 +101,7 @@ class Spawner:
         process = Process(started.pid, ours, started.kill)
         self._execed.add(started.pid)
         self._watch(started, process)
-        await self._listen(bot, out)
+        process.printing = await self._listen(bot, out)
         return process
 
     def _watch(self, started: subprocess.Popen[bytes], process: Process) -> None:
@@ -111,7 +116,7 @@ class Spawner:
 
         loop.add_reader(pidfd, ended)
 
-    async def _listen(self, bot: str, out: int) -> None:
+    async def _listen(self, bot: str, out: int) -> asyncio.BaseTransport:
         """Pass on what the child prints, line by line."""
         said = self._said
 
@@ -130,7 +135,8 @@ class Spawner:
                 if self.rest:
                     said(bot, self.rest.decode("utf-8", "replace"))
 
-        await asyncio.get_running_loop().connect_read_pipe(Lines, os.fdopen(out, "rb", 0))
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(Lines, os.fdopen(out, "rb", 0))
+        return transport
 
 
 def cut_environment(environment: Mapping[str, str], hidden: frozenset[str]) -> dict[str, str]:
@@ -153,7 +159,7 @@ class Zygote:
         """Exec it."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-m", "bothost.zygote", str(theirs.fileno()), str(os.getpid())]
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: ASYNC220 - see above
             command, stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(),), env=environment, close_fds=True
         )
         theirs.close()

@@ -38,6 +38,7 @@ class Standing:
         self._paused: dict[str, BotState] = {}
         self._openings: dict[str, asyncio.Task[None]] = {}
         self._halted = False
+        self._stuck: set[str] = set()
 
     def bring(self, bot: Bot) -> asyncio.Future[None]:
         """Begin to bring a bot into service, and go on trying; done after the first try, however it ended."""
@@ -47,6 +48,17 @@ class Standing:
         task = self._openings[bot.name] = loop.create_task(self._open(bot, first))
         task.add_done_callback(watch)
         return first
+
+    async def load(self, bot: Bot) -> tuple[Plugged, Runner]:
+        """Load and open a bot that replaces another, once. Raises PluginError and ConfigError."""
+        return await self._load(bot)
+
+    def replace(self, bot: Bot) -> None:
+        """A loaded bot takes the place of the one of its name."""
+        opening = self._openings.pop(bot.name, None)
+        if opening is not None:
+            opening.cancel()
+        self._set(bot, "active")
 
     async def dismiss(self, bot: Bot) -> None:
         """Take a bot out of service; called after its last run."""
@@ -76,21 +88,31 @@ class Standing:
                 continue
             self._show(bot)
 
+    def quarantine(self, bot: Bot, reason: str) -> None:
+        """Its process died too often: it serves no more until an operator resumes it."""
+        self._set(bot, "quarantined", reason)
+        log.error("quarantined: %s; `bothost resume %s` tries it again", reason, bot.name, extra={"bot": bot.name})
+
     def look_for_stuck(self, bots: Iterable[Bot]) -> None:
         """A bot is stuck while threads past their time hold all its permits; cheap where none are all taken."""
         for bot in bots:
-            base = self._base.get(bot.name)
-            if base is None or bot.runner is None or base.word not in ("active", "stuck"):
-                continue
-            full = bot.lane.held >= bot.config.concurrency
-            places = bot.runner.held() if full else ()
-            if len(places) >= bot.config.concurrency:
-                if base.word == "active":
-                    self._set(bot, "stuck", "every permit is held by a run past its time: " + ", ".join(places))
-                    log.error("stuck: %s", bot.state.reason, extra={"bot": bot.name})
-            elif base.word == "stuck":
-                self._set(bot, "active")
-                log.warning("no longer stuck", extra={"bot": bot.name})
+            if bot.lane.held >= bot.config.concurrency or (self._stuck and bot.name in self._stuck):
+                self._look_whether_stuck(bot)
+
+    def _look_whether_stuck(self, bot: Bot) -> None:
+        base = self._base.get(bot.name)
+        if base is None or bot.runner is None or base.word not in ("active", "stuck"):
+            return
+        places = bot.runner.held()
+        if len(places) >= bot.config.concurrency:
+            if base.word == "active":
+                self._stuck.add(bot.name)
+                self._set(bot, "stuck", "every permit is held by a run past its time: " + ", ".join(places))
+                log.error("stuck: %s", bot.state.reason, extra={"bot": bot.name})
+        elif base.word == "stuck":
+            self._stuck.discard(bot.name)
+            self._set(bot, "active")
+            log.warning("no longer stuck", extra={"bot": bot.name})
 
     def halt(self, bots: Iterable[Bot]) -> None:
         """Begin nothing new from now on: what stands in line stays there."""
@@ -107,6 +129,7 @@ class Standing:
         _settle(first)
 
     async def _try(self, bot: Bot, tries: int) -> bool:
+        before_it = bot.runner
         try:
             bot.plugged, bot.runner = await self._load(bot)
         except (PluginError, ConfigError) as error:
@@ -116,6 +139,8 @@ class Standing:
                 log.error("%s; tried again in %.0f s", error, RETRY_S[0], extra={"bot": bot.name})
             return False
         self._set(bot, "active")
+        if before_it is not None:
+            await before_it.close()
         if tries:
             log.warning("in service again, at try %d", tries + 1, extra={"bot": bot.name})
         return True
@@ -130,7 +155,9 @@ class Standing:
         self._show(bot)
 
     def _show(self, bot: Bot) -> None:
-        base = self._base[bot.name]
+        base = self._base.get(bot.name)
+        if base is None:
+            return
         paused = self._paused.get(bot.name)
         bot.state = paused if paused is not None and (base.serves or base.word == "starting") else base
         serves = bot.state.word in ("active", "stuck") and not self._halted

@@ -7,24 +7,91 @@ worker that ends, and a fork would share what must not be shared.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import selectors
 import signal
 import socket
 import subprocess
+import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
 
+from bothost.errors import ConfigError
+from bothost.systemd import Notifier, take_sockets
 from bothost.worker import LONGEST_FRAME, VARIABLE, Frames, Message, described, frame
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bothost.clock import Clock
-    from bothost.systemd import Notifier
+    from bothost.config import HostConfig, Reading
+    from bothost.server import WhenServing
 
 log = logging.getLogger("bothost.supervisor")
+
+
+def serve(reading: Reading, when_serving: WhenServing | None = None) -> int:
+    """Serve what a bots.ini says, with one process or several; the exit code. Raises ConfigError where that cannot begin.
+
+    Bots whose sections are wrong answer 503 and hurt no other; what is wrong in [host] or the file as a whole stops a start.
+    """
+    if reading.host is None or reading.problems:
+        raise ConfigError(reading.all_problems())
+    if reading.host.processes > 1 and VARIABLE not in os.environ:
+        return supervise(reading, reading.host)
+    from bothost import server
+
+    return server.serve(reading, when_serving)
+
+
+def supervise(reading: Reading, host: HostConfig) -> int:
+    """Hold the sockets and run the workers of a host."""
+    from bothost.clock import SystemClock
+    from bothost.server import ground, listening
+
+    ground.prepare_process()
+    ground.state_folder(host.state)
+    speak(host.log)
+    notifier = Notifier.take(os.environ)
+    sockets = listening.bind_or_explain(host, take_sockets(os.environ))
+    for problem in (*reading.all_problems(), *reading.warnings):
+        log.warning("%s", problem)
+    crew = Crew(
+        host.processes,
+        [sys.executable, "-m", "bothost", "serve", "--config", str(host.path)],
+        {"public": sockets.public, "operator": sockets.operator},
+        host.drain_s,
+    )
+    try:
+        return Supervisor(crew, SystemClock(), notifier).run()
+    finally:
+        sockets.close()
+
+
+def speak(mode: Literal["auto", "pretty", "json"]) -> None:
+    """Log to stderr without the thread that a host has for it: this process writes a line when a worker comes or goes."""
+    handler = logging.StreamHandler(sys.stderr)
+    if mode == "pretty" or (mode == "auto" and sys.stderr.isatty()):
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s -  %(message)s", "%H:%M:%S"))
+    else:
+        handler.setFormatter(JsonLine())
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+
+
+class JsonLine(logging.Formatter):
+    """The lines that bothost.logs writes, for a process that has no field but the message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One JSON object."""
+        when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        told = {"time": when, "level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
+        return json.dumps(told, ensure_ascii=False)
+
 
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)

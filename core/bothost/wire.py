@@ -22,8 +22,15 @@ class Hello(msgspec.Struct, tag="hello", frozen=True):
     plugin: str
     settings: dict[str, str]
     lines: dict[str, int]
+    line: int
     file: str
+    login: str
+    base: str
+    """The folder to which paths in the settings are relative."""
+    resolved: dict[str, bytes]
+    """What this bot's own settings of the forms env: and file: stand for; the child has no other way to them."""
     folder: str
+    """The bot's own folder under `state`."""
     concurrency: int
     memory: int = 0
     probe: bool = False

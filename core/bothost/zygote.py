@@ -26,11 +26,11 @@ def main(descriptor: int, host: int) -> None:
     sock = socket.socket(fileno=descriptor)
     children: set[int] = set()
     while True:
-        ready, _, _ = select.select([sock, woken], [], [])
+        ready, _, _ = select.select([sock.fileno(), woken], [], [])
         if woken in ready:
             _drain(woken)
             _reap(sock, children)
-        if sock in ready and not _serve(sock, children, (woken, waker)):
+        if sock.fileno() in ready and not _serve(sock, children, (woken, waker)):
             return
 
 

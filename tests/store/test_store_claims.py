@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from tests.store.journals import BODY, change, make_entry, parked
 
 if TYPE_CHECKING:
-
     from tests.store.journals import Journal
 
     from bothost.store import Entry, Store

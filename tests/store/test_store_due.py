@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from tests.store.journals import BODY, answered, change, make_entry, parked
 
 if TYPE_CHECKING:
-
     from tests.store.journals import Journal
 
     from bothost.store import Store

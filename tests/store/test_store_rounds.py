@@ -12,7 +12,6 @@ from tests.store.journals import BODY, DAY, change, make_entry, parked
 from bothost.errors import StoreError
 
 if TYPE_CHECKING:
-
     from tests.store.journals import Journal
 
     from bothost.store import Entry, Store

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 import time
 import unittest
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import bothost.testing
 from bothost import Event, GiveUp, Plugin, Reply, Settings, cron, every, on
 from bothost.errors import ConfigError, PluginError
 from bothost.testing import Harness, comment, me, person, task
@@ -234,6 +236,53 @@ def test_an_unknown_entry_point_is_refused_with_what_there_is(bothost: Harness) 
         bothost.bot("surely-not-installed")
 
 
+def test_an_installed_plugin_is_taken_by_its_name(bothost: Harness) -> None:
+    bot = bothost.bot("autoreply", greeting="Good day")
+    answer = bot.deliver(task(author="anna@corp.ru"))
+    assert answer.json == {"text": "Good day, anna@corp.ru. This task approved by bot.", "approval_choice": "approved"}
+    assert bot.plugin.settings.greeting == "Good day"
+
+
+def test_every_name_of_the_package_is_there() -> None:
+    assert all(getattr(bothost.testing, name) is not None for name in bothost.testing.__all__)
+    assert sorted(bothost.testing.__all__) == bothost.testing.__all__
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = bothost.testing.nothing
+
+
+def test_the_clock_tells_the_time_called_or_not(bothost: Harness) -> None:
+    assert bothost.clock.now == bothost.clock.now() == START
+
+
+def test_a_handlers_own_thread_and_queue_take_real_time_and_no_virtual_one(bothost: Harness) -> None:
+    def handler(event: Event) -> str:
+        done = threading.Event()
+        threading.Timer(0.05, done.set).start()
+        done.wait()
+        return "done"
+
+    assert bothost.bot(handler).deliver(task()).json == {"text": "done"}
+    assert bothost.clock.now == START
+
+
+def test_a_reply_that_cannot_be_used_fails_the_run(bothost: Harness) -> None:
+    answer = bothost.bot(lambda event: {"approval_choice": "perhaps"}).deliver(task())
+    assert answer.status == 500
+    with pytest.raises(AssertionError, match="approval_choice"):
+        _ = answer.reply
+
+
+def test_what_the_fake_pyrus_never_saw_is_taken_on_trust(bothost: Harness) -> None:
+    def handler(event: Event) -> dict[str, Any]:
+        return {"field_updates": [{"id": 12, "value": 5}], "approvals_added": [[], [{"email": "chief@corp.ru"}]]}
+
+    given = task(form_id=1)
+    answer = bothost.bot(handler).deliver(given)
+    assert answer.status == 200
+    bothost.assert_one_comment(given)
+    assert bothost.pyrus.task(given["id"])["approvals"][1][0]["person"]["email"] == "chief@corp.ru"
+
+
 @dataclass
 class Seen:
     times: list[Any] = field(default_factory=list)
@@ -421,6 +470,46 @@ def test_several_events_of_one_task_go_one_after_the_other(bothost: Harness) -> 
         bot.begin({**given, "comments": [comment(f"{number}")]})
     bothost.clock.advance("15s")
     assert [(when - spans[0]).total_seconds() for when in spans] == [0, 5, 10]
+
+
+def test_many_interleaved_events_give_one_trace() -> None:
+    def trace() -> list[tuple[float, int, str]]:
+        dice = random.Random(7)
+        seen: list[tuple[float, int, str]] = []
+
+        async def handler(event: Event) -> str:
+            for step in "abc":
+                await asyncio.sleep(dice.random() * 30)
+                seen.append(((event.deadline - START).total_seconds() - event.time_left, event.task_id, step))
+            return "done"
+
+        with Harness() as bothost:
+            bot = bothost.bot(handler)
+            for _ in range(15):
+                bot.begin(task())
+                bothost.clock.advance("1s")
+            bothost.clock.advance("5m")
+            seen.append((0.0, len(bothost.pyrus.written), "written"))
+        return seen
+
+    first = trace()
+    assert first[-1][1] == 15
+    assert all(trace() == first for _ in range(5))
+
+
+def test_plain_handlers_sleep_exactly_beside_each_other(bothost: Harness) -> None:
+    spans: list[tuple[int, float]] = []
+
+    def handler(event: Event) -> None:
+        for number in range(1, 4):
+            time.sleep(7.25)
+            spans.append((number, 900 - event.time_left))
+
+    bot = bothost.bot(handler, ini={"concurrency": 6})
+    for _ in range(6):
+        bot.begin(task())
+    bothost.clock.advance("1m")
+    assert sorted(spans) == [(number, number * 7.25) for number in (1, 2, 3) for _ in range(6)]
 
 
 def test_the_harness_refuses_to_run_inside_a_loop(bothost: Harness) -> None:

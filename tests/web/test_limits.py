@@ -173,14 +173,19 @@ async def test_a_response_that_its_reader_does_not_take_ends_in_a_bodys_time(ser
 
 
 @pytest.mark.gen_test
-async def test_at_the_cap_the_longest_waiting_connection_goes_and_the_newcomer_is_served(serve):
-    site = serve(limits=Limits(max_connections=8))
+async def test_at_the_cap_the_longest_waiting_connection_goes_and_the_newcomer_is_served(serve, caplog):
+    site = serve(limits=Limits(max_connections=8, **SHORT))
     waiting = [await site.raw(b"POST /auto") for _ in range(8)]
     for _ in range(3):
         assert (await site.ask(post(BODY)))[0] == 200
     lost = [reader for reader, _ in waiting if reader.at_eof() or reader.exception()]
     assert lost[:1] == [waiting[0][0]]
     assert waiting[7][0] not in lost
+    async with asyncio.timeout(5):
+        while not caplog.records:
+            await asyncio.sleep(0.01)
+    assert "waiting connections were closed to make room" in caplog.text
+    assert len(caplog.records) == 1
 
 
 @pytest.mark.gen_test

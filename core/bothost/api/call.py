@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ class Home:
         self.clock = clock
         self._loop = loop
         self._pending: set[Future[Any]] = set()
+        self._lock = threading.Lock()
         self._over = ""
 
     def here(self) -> bool:
@@ -49,15 +51,16 @@ class Home:
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine on this loop for somebody in another thread."""
         try:
-            self.begin()
-            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+            with self._lock:  # or a call that is given up at this instant would be missed
+                self.begin()
+                future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+                self._pending.add(future)
         except RuntimeError as error:
             coroutine.close()
             raise CallUnsent("the host has stopped, no call can be made any more") from error
         except CallUnsent:
             coroutine.close()
             raise
-        self._pending.add(future)
         future.add_done_callback(self._pending.discard)
         return future
 
@@ -70,8 +73,10 @@ class Home:
 
     def give_up(self, why: str) -> None:
         """Refuse further calls and let go of the threads that wait for one."""
-        self._over = why
-        for future in list(self._pending):
+        with self._lock:
+            self._over = why
+            pending = list(self._pending)
+        for future in pending:
             future.cancel()
 
 
@@ -168,6 +173,11 @@ class Pages(Generic[T]):
             page = await Call(page.following(), self._home)
 
     def __iter__(self) -> Iterator[T]:
+        if self._home.here():
+            self._first.close()
+            raise RuntimeError(
+                "`for` would stop the host's event loop here. In an async handler write `async for` instead"
+            )
         page = Call(self._first, self._home).wait()
         while True:
             yield from page.items

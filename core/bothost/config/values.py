@@ -98,6 +98,11 @@ class BotConfig:
         """The current secret's; "" without one."""
         return fingerprint(self.secrets[0]) if self.secrets else ""
 
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """Of all secrets, the current one first."""
+        return tuple(fingerprint(secret) for secret in self.secrets)
+
     def __repr__(self) -> str:
         return f"BotConfig({self.name!r}, plugin={self.plugin!r}, path={self.path!r}, secret=<{self.fingerprint}>)"
 

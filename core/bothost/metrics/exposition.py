@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
 from bothost.metrics.families import families
@@ -85,7 +84,6 @@ class Exposition:
             text = generate_latest(_One(family))
             pieces.append(_without_head(text) if family.name == name else text)
             name = family.name
-            time.sleep(0)  # lets the loop have the interpreter between two pieces
         return b"".join(pieces)
 
 

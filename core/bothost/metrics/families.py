@@ -161,12 +161,12 @@ def _sums(snapshots: Sequence[Snapshot]) -> Iterator[Metric]:
     restarts: dict[tuple[str, ...], float] = {}
     limits: dict[tuple[str, ...], float] = {}
     for snapshot in snapshots:
-        statuses.update({(str(status),): count for status, count in snapshot.statuses.items()})
-        reloads.update({(result,): count for result, count in snapshot.reloads.items()})
+        statuses.update({(str(status),): count for status, count in tuple(snapshot.statuses.items())})
+        reloads.update({(result,): count for result, count in tuple(snapshot.reloads.items())})
         restarts.update({(process,): count for process, count in snapshot.restarts.items()})
-        for account, counts in snapshot.calls.items():
-            calls.update({(account, status): count for status, count in counts.items()})
-        for account, left in snapshot.limits.items():
+        for account, counts in tuple(snapshot.calls.items()):
+            calls.update({(account, status): count for status, count in tuple(counts.items())})
+        for account, left in tuple(snapshot.limits.items()):
             limits[account,] = min(left, limits.get((account,), left))
     yield from _counter("bothost_responses", ("status",), statuses.items())
     yield from _counter("bothost_api_calls", ("account", "status"), calls.items())

@@ -192,7 +192,8 @@ def warnings(answer: Any) -> tuple[str, ...]:
 
 def _given(answer: Any) -> Mapping[str, Any]:
     if isinstance(answer, Reply):
-        return {key: value for key in answer.__struct_fields__ if (value := getattr(answer, key)) is not None}
+        values_of = zip(answer.__struct_fields__, msgspec.structs.astuple(answer), strict=True)
+        return {key: value for key, value in values_of if value is not None}
     if isinstance(answer, str):
         return {"text": answer}
     if not isinstance(answer, Mapping):
@@ -220,7 +221,7 @@ def _converted(given: Mapping[str, Any], task: "Task | None", *, resolving: bool
 
 
 def _together(request: Mapping[str, Any]) -> None:
-    for one, other in _EXCLUSIVE:
+    for one, other in _EXCLUSIVE if len(request) > 1 else ():
         if one in request and other in request and not (_is_blank(request[one]) or _is_blank(request[other])):
             raise ReplyError(f"{one} and {other} do not go together: Pyrus refuses the comment; give one of them")
 

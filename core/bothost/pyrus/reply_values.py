@@ -95,7 +95,8 @@ def _whole(value: int, place: str) -> int:
 
 
 def _number(value: float | Decimal, place: str) -> float | Decimal:
-    return value if isfinite(value) else wrong(place, value, "a finite number")
+    is_signal = isinstance(value, Decimal) and value.is_snan()  # which cannot even be asked whether it is finite
+    return wrong(place, value, "a finite number") if is_signal or not isfinite(value) else value
 
 
 def instant(value: Any, place: str) -> str:

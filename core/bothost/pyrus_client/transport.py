@@ -63,6 +63,8 @@ class Going(HTTPRequest):
 
     stream: IOStream | None = None
     given_up = False
+    broken: OSError | None = None
+    """What went wrong with reading the file that is being sent."""
 
     def give_up(self) -> None:
         """Close the connection, or send nothing if there is none yet."""
@@ -105,9 +107,9 @@ class TornadoTransport:
     async def open(self, sending: Sending) -> tuple[Response, Chunks]:
         """See `Transport.open`."""
         download = Download(outgoing(sending))
-        task = asyncio.create_task(download.run(self._files, sending))
-        self._downloads.add(task)
-        task.add_done_callback(self._downloads.discard)
+        download.work = asyncio.create_task(download.run(self._files, sending))
+        self._downloads.add(download.work)
+        download.work.add_done_callback(self._downloads.discard)
         try:
             return await download.opened, download.pieces()
         except BaseException:
@@ -116,8 +118,8 @@ class TornadoTransport:
 
     async def close(self) -> None:
         """See `Transport.close`."""
-        for task in self._downloads:
-            task.cancel()
+        for work in self._downloads:
+            work.cancel()
         self._answers.close()
         self._files.close()
 
@@ -127,6 +129,7 @@ class Download:
 
     def __init__(self, going: Going) -> None:
         self.going = going
+        self.work: asyncio.Task[None] | None = None
         self.opened: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._head: list[str] = []
         self._refusal = bytearray()
@@ -158,6 +161,8 @@ class Download:
                 yield piece
         finally:
             self.going.give_up()
+            if self.work is not None:
+                self.work.cancel()
             while not self._pieces.empty():
                 self._pieces.get_nowait()
 
@@ -197,11 +202,19 @@ def outgoing(sending: Sending) -> Going:
         headers["Content-Length"] = str(request.length)
 
     async def produce(write: Callable[[bytes], Awaitable[None]]) -> None:
-        async for piece in content:
+        while True:
+            try:
+                piece = await anext(content, None)
+            except OSError as error:
+                going.broken = error
+                raise
+            if piece is None:
+                return
             await write(piece)
 
     producer = cast("Any", produce)  # Tornado awaits it; its annotation knows only futures
-    return Going(sending.url, request.method, headers, body_producer=producer, request_timeout=limit_s)
+    going = Going(sending.url, request.method, headers, body_producer=producer, request_timeout=limit_s)
+    return going
 
 
 async def fetch(client: Client, sending: Sending, going: Going) -> Response:
@@ -209,6 +222,8 @@ async def fetch(client: Client, sending: Sending, going: Going) -> Response:
     try:
         answer = await client.fetch(going, raise_error=False)
     except (HTTPClientError, OSError) as error:
+        if going.broken is not None:
+            raise going.broken from None
         what = f"{sending.request.title}: {reason(error)}"
         raise (CallUnsent(what) if going.stream is None else CallUnclear(what)) from error
     finally:

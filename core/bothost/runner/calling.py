@@ -94,10 +94,10 @@ async def in_thread(work: Work, submit: Callable[[Callable[[], None]], None]) ->
     finally:
         timer.cancel()
     if outcome is None:
+        place = call.place()
         if not call.gone:
-            work.overdue.add(call)
-            work.time_up()
-        raise TimeUp(call.place(), lives=not call.gone)
+            call.outlive()
+        raise TimeUp(place, lives=not call.gone)
     answer, error = outcome
     if error is None and inspect.isawaitable(answer):
         return await on_loop(work, lambda: answer, max(0.0, until - call.loop.time()))
@@ -196,6 +196,13 @@ class _ThreadCall:
         self._dropped = True
         if self._returned is not None:
             self._drop(self._returned)
+        else:
+            self.outlive()
+
+    def outlive(self) -> None:
+        """It lives although nobody waits for it: it is counted as overdue, and may ask Pyrus for nothing more."""
+        self._work.overdue.add(self)
+        self._work.time_up()
 
     def place(self) -> str:
         """See `Overdue.place`."""

@@ -56,9 +56,11 @@ class LocalRunner:
     async def open(self) -> None:
         """See `Runner.open`; a plugin has a minute for it."""
         if self._plugged.opening is not None:
-            outcome = await self._beside(self._plugged.opening, OPEN_S, self._pool.submit)
-            if isinstance(outcome, Failure):
-                raise PluginError(outcome.text)
+            failure = await self._beside(self._plugged.opening, OPEN_S, self._pool.submit)
+            if failure is not None:
+                error = PluginError(failure.text)
+                error.add_note(failure.trace)
+                raise error
         self._opened = True
 
     async def close(self) -> None:
@@ -69,7 +71,7 @@ class LocalRunner:
         self._opened = False
         failure = await self._beside(self._plugged.closing, CLOSE_S, self._pool.close)
         self._pool.close()
-        if isinstance(failure, Failure):
+        if failure is not None:
             log.error("%s", failure.text, extra={"bot": self._bot})
 
     async def run(self, envelope: Envelope, context: Context, limit_s: float, ended: Callable[[], None]) -> Ran:

@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bothost import __version__, logs
+from bothost import __version__, config, logs
 from bothost.clock import SystemClock
-from bothost.errors import ConfigError, Problem
+from bothost.errors import ConfigError
 from bothost.scrub import Scrubber
 from bothost.server import ground, listening
 from bothost.server.host import Plan
@@ -23,6 +23,8 @@ from bothost.systemd import Notifier, take_sockets
 from bothost.worker import Worker
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bothost.config import HostConfig, Reading
     from bothost.server.host import Host
 
@@ -37,11 +39,28 @@ class Serving:
     operator: tuple[str, ...]
 
 
-WhenServing = Callable[[Serving], Awaitable[None]]
+WhenServing = Callable[[Serving], Awaitable[int]]
+"""Called when deliveries run; what it returns is the exit code of a stop after it."""
 
 
-def serve(reading: Reading, when_serving: WhenServing | None = None) -> int:
-    """Run a host until it is told to stop, or until `when_serving` is done and has asked for it by SIGTERM.
+@dataclass(frozen=True, slots=True)
+class IniFile:
+    """bots.ini on disk, with what it names; `demo` takes sample secrets."""
+
+    path: Path
+    demo: bool = False
+
+    def read(self) -> Reading:
+        """See `reload.Source`."""
+        return config.read(self.path, os.environ, demo=self.demo)
+
+    def digest(self, reading: Reading) -> str:
+        """See `reload.Source`."""
+        return config.digest(self.path, reading.files)
+
+
+def serve(reading: Reading, when_serving: WhenServing | None = None, *, demo: bool = False) -> int:
+    """Run a host until it is told to stop.
 
     Does not return once it has served: it leaves by `os._exit`, for a plugin's threads would hold the process. Raises
     ConfigError for what stands in the way of a start.
@@ -50,12 +69,12 @@ def serve(reading: Reading, when_serving: WhenServing | None = None) -> int:
         raise ConfigError(reading.all_problems())
     clock = SystemClock()
     scrubber = Scrubber()
-    plan = prepare(reading, reading.host)
+    plan = prepare(reading, reading.host, IniFile(reading.host.path, demo))
     writer = logs.setup(reading.host.log, sys.stderr, scrubber, clock)
     code = 1
     try:
-        asyncio.run(_serve(plan, when_serving, scrubber))
-        code = 0
+        # not asyncio.run: at its end it waits for plugins' tasks and threads
+        code = asyncio.Runner().run(_serve(plan, when_serving, scrubber, lambda: writer.dropped_in_all))
     except Exception:
         log.exception("the host has failed")
     writer.close()
@@ -63,7 +82,7 @@ def serve(reading: Reading, when_serving: WhenServing | None = None) -> int:
     os._exit(code)
 
 
-def prepare(reading: Reading, host: HostConfig) -> Plan:
+def prepare(reading: Reading, host: HostConfig, source: IniFile) -> Plan:
     """What a process needs before it has a loop: limits, folder, sockets. Raises ConfigError."""
     files = ground.prepare_process()
     ground.state_folder(host.state)
@@ -71,18 +90,16 @@ def prepare(reading: Reading, host: HostConfig) -> Plan:
     worker = Worker.take(os.environ)
     passed = worker.sockets if worker is not None else take_sockets(os.environ)
     if worker is not None:
-        return Plan(reading, host, listening.Sockets(passed["public"], passed["operator"]), files, Notifier(), worker)
-    try:
-        sockets = listening.bind(host, passed)
-    except OSError as error:
-        raise ConfigError((Problem(str(error), str(host.path), section="host"),)) from error
-    return Plan(reading, host, sockets, files, notifier)
+        given = listening.Sockets(passed["public"], passed["operator"])
+        return Plan(reading, host, given, files, Notifier(), source, worker)
+    sockets = listening.bind_or_explain(host, passed)
+    return Plan(reading, host, sockets, files, notifier, source)
 
 
-async def _serve(plan: Plan, when_serving: WhenServing | None, scrubber: Scrubber) -> None:
+async def _serve(plan: Plan, when_serving: WhenServing | None, scrubber: Scrubber, dropped: Callable[[], int]) -> int:
     stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    host = make_host(plan, SystemClock(), scrubber)
+    host = make_host(plan, SystemClock(), scrubber, dropped)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _told_to_stop, stop, hurry)
     loop.add_signal_handler(signal.SIGHUP, host.reload)
@@ -91,13 +108,16 @@ async def _serve(plan: Plan, when_serving: WhenServing | None, scrubber: Scrubbe
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         starting.cancel()
+    code = 0
     with contextlib.suppress(asyncio.CancelledError):
-        await starting
+        code = await starting
     await stopping
     await host.stop(hurry)
+    log.info("stopped")
+    return code
 
 
-async def _start(host: Host, stop: asyncio.Event, when_serving: WhenServing | None) -> None:
+async def _start(host: Host, stop: asyncio.Event, when_serving: WhenServing | None) -> int:
     plan = host.plan
     if os.geteuid() == 0:
         log.warning("runs as root: so do the plugins")
@@ -110,8 +130,7 @@ async def _start(host: Host, stop: asyncio.Event, when_serving: WhenServing | No
         "bothost %s serves %d bots on %s", __version__, len(host.service.registry.by_name), ", ".join(serving.public)
     )
     plan.notifier.say("READY=1", f"STATUS=serving {len(host.service.registry.by_name)} bots")
-    if when_serving is not None:
-        await when_serving(serving)
+    return await when_serving(serving) if when_serving is not None else 0
 
 
 def _told_to_stop(stop: asyncio.Event, hurry: asyncio.Event) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from bothost.errors import StoreAway
@@ -12,8 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bothost.bots import Service
+    from bothost.building import Core
     from bothost.standing import Standing
-    from bothost.store import Store
+
+log = logging.getLogger("bothost.bots")
 
 LOOK_S = 1.0
 
@@ -21,9 +24,10 @@ LOOK_S = 1.0
 class Controls:
     """Pauses, quarantines, what bodies taught about bots, and the call for a reload."""
 
-    def __init__(self, store: Store, service: Service) -> None:
-        self._store = store
+    def __init__(self, core: Core, service: Service, learn: Callable[[str, str], None]) -> None:
+        self._core = core
         self._service = service
+        self._learn_login = learn
         self._task: asyncio.Task[None] | None = None
         self.facts: Mapping[str, str] = {}
         """As last read."""
@@ -48,15 +52,30 @@ class Controls:
 
     async def _look(self, standing: Standing, reload: Callable[[], None], *, first: bool = False) -> None:
         try:
-            facts = await self._store.controls()
+            facts = await self._core.means.store.controls()
         except StoreAway:
             return
         before, self.facts = self.facts, facts
-        if facts != before or first:
-            self._learn(facts)
-            standing.pause(self._service, _of_bots(facts, "pause:"))
-            if not first and facts.get("generation") != before.get("generation"):
-                reload()
+        if facts == before and not first:
+            return
+        self._learn(facts)
+        self._core.means.breaker.read(facts)
+        standing.pause(self._service, _of_bots(facts, "pause:"))
+        self._quarantine(standing, _of_bots(before, "quarantine:"), _of_bots(facts, "quarantine:"))
+        if not first and facts.get("generation") != before.get("generation"):
+            reload()
+
+    def _quarantine(self, standing: Standing, before: Mapping[str, str], now: Mapping[str, str]) -> None:
+        """Take over what another process or an earlier life found, and let go what an operator has resumed."""
+        for name in now.keys() - before.keys():
+            bot = self._service.find(name)
+            if bot is not None and bot.config.run == "process" and bot.state.word != "quarantined":
+                standing.quarantine(bot, now[name])
+        for name in before.keys() - now.keys():
+            bot = self._service.find(name)
+            if bot is not None and bot.state.word == "quarantined":
+                log.warning("out of quarantine", extra={"bot": name})
+                _ = standing.bring(bot)
 
     def _learn(self, facts: Mapping[str, str]) -> None:
         for name, user_id in _of_bots(facts, "user:").items():
@@ -67,6 +86,7 @@ class Controls:
             bot = self._service.find(name)
             if bot is not None and not bot.login:
                 bot.login = bot.config.login or login
+                self._learn_login(name, bot.login)
 
 
 def _of_bots(facts: Mapping[str, str], prefix: str) -> dict[str, str]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from bothost.bots import Bot, Registry, Service
-from bothost.errors import StoreError
+from bothost.building import write_behind
+from bothost.errors import ConfigError, StoreError
 from bothost.lanes import Lane
 from bothost.refusals import Refusals
+from bothost.reload import Reloader
 from bothost.server import listening
 from bothost.server.beats import Beat
 from bothost.server.controls import Controls
@@ -29,9 +32,13 @@ if TYPE_CHECKING:
 
     from bothost.building import Core, Ground
     from bothost.config import HostConfig, Reading
+    from bothost.delivery import Delivery
+    from bothost.reload import Source
     from bothost.server.listening import Sockets
-    from bothost.standing import Load
+    from bothost.server.loading import Loader
+    from bothost.server.page import Page
     from bothost.systemd import Notifier
+    from bothost.watchdog import Watchdog
     from bothost.worker import Worker
 
 log = logging.getLogger("bothost.server")
@@ -53,6 +60,8 @@ class Plan:
     sockets: Sockets
     files: int
     notifier: Notifier
+    source: Source
+    """Where bots.ini is read again."""
     worker: Worker | None = None
     """None where this process is the whole host."""
 
@@ -60,13 +69,14 @@ class Plan:
 class Host:
     """From sockets to journal. Made, started and stopped on its loop."""
 
-    def __init__(self, plan: Plan, ground: Ground, core: Core, service: Service, load: Load) -> None:
+    def __init__(self, plan: Plan, ground: Ground, core: Core, service: Service, loader: Loader) -> None:
         self.plan = plan
         self.ground = ground
         self.core = core
         self.service = service
-        self.standing = Standing(load, ground.clock)
-        self.controls = Controls(ground.store, service)
+        self.standing = Standing(loader.load, ground.clock)
+        loader.quarantine = self.quarantine
+        self.controls = Controls(core, service, ground.client.learn)
         self.phase: Phase = "starting"
         self.refusals = Refusals(ground.clock)
         self._lobby = Lobby(core.means.answers, ground.clock.monotonic)
@@ -81,6 +91,11 @@ class Host:
         self.listener = Listener(front, listening.limits(plan.host, plan.files), listening.tls(plan.host))
         self._beats: list[Beat] = []
         self.siblings: Siblings | None = None
+        self.reloader = Reloader(plan.source, plan.reading, service, self.standing, self._take_fresh)
+        self.watchdog: Watchdog | None = None
+        self.page: Page | None = None
+        self.hide: Callable[[Reading], None] = lambda _reading: None
+        """Told of a fresh reading, whose secrets must not stand in logs."""
 
     async def start(self, orphaned: Callable[[], None]) -> None:
         """Listen at once, open the journal, take up what is in it, bring the bots into service. Returns when deliveries run;
@@ -94,43 +109,83 @@ class Host:
             self.siblings = Siblings(plan.worker, orphaned)
             await self.siblings.connect()
             self._beats.append(Beat(ALIVE_S, partial(self.siblings.say, "alive")))
+        if self.page is not None:
+            self.page.start()
         await self._open_journal()
         await self.core.start()
         await self.controls.start(self.standing, self.reload)
         self.enlist(plan.reading)
+        self.reloader.start()
+        if self.watchdog is not None:
+            self.watchdog.start(asyncio.get_running_loop())
         self._front.receive = self.core.dispatch.receive
         self._lobby.let_in(self.core.dispatch.receive)
         self.phase = "serving"
         if self.siblings is not None:
             self.siblings.say("ready")
 
+    def receive(self, delivery: Delivery) -> None:
+        """Take a delivery that came by no listener, such as the page's test delivery."""
+        self._front.receive(delivery)
+
     def reload(self) -> None:
-        """Read bots.ini again."""
+        """Read bots.ini again, whatever it looks like."""
+        self.reloader.now()
+
+    @property
+    def reading(self) -> Reading:
+        """bots.ini as it was last accepted."""
+        return self.reloader.reading
+
+    def _take_fresh(self, reading: Reading) -> None:
+        """What else a reload renews: secrets to hide, certificates for new connections."""
+        self.hide(reading)
+        if self.plan.host.certfile is None:
+            return
+        try:
+            context = listening.tls(reading.host or self.plan.host)
+        except (OSError, ConfigError) as error:
+            log.error("the old certificate stays: %s", error)
+            return
+        if context is not None:
+            self.listener.use_tls(context)
 
     def enlist(self, reading: Reading) -> None:
         """Set how each bot of a reading stands, and bring into service what can serve."""
+        for warning in reading.warnings:
+            log.warning("%s", warning)
+        firsts = []
         for bot in self.service:
             if bot.name in reading.broken:
-                reason = "; ".join(str(problem) for problem in reading.broken[bot.name])
-                self.standing.cannot(bot, "config error", reason)
+                problems = "; ".join(str(problem) for problem in reading.broken[bot.name])
+                log.error("%s", problems, extra={"bot": bot.name})
+                self.standing.cannot(bot, "config error", problems)
             elif not bot.config.enabled:
                 self.standing.cannot(bot, "off", "enabled = no")
-            else:
-                _ = self.standing.bring(bot)
+            elif bot.state.word != "quarantined":
+                firsts.append(self.standing.bring(bot))
+        # what stands now stays: with 10,000 bots the collector's passes over it cost each delivery a tenth
+        asyncio.gather(*firsts).add_done_callback(lambda _done: gc.freeze())
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """The rule Stop: drain while listening, close the listeners, close plugins, flush the journal."""
         plan, clock = self.plan, self.ground.clock
         plan.notifier.say("STOPPING=1", "STATUS=draining")
+        log.info("draining: %d runs are under way", len(self.core.runs.running))
         end = clock.monotonic() + plan.host.drain_s + LEAVE_S
         started, self.phase = self.phase == "serving", "draining"
         self.standing.halt(self.service)
         self._lobby.dismiss()
         if started:
             await self.controls.stop()
+            await self.reloader.stop()
+            if self.watchdog is not None:
+                self.watchdog.stop()
             await drain(self.core, plan.host.drain_s, hurry)
         left_s = max(end - clock.monotonic() - 0.3, 0.2)
         await asyncio.gather(self.listener.leave(min(LEAVE_S, left_s)), self._close_plugins(min(CLOSE_S, left_s)))
+        if self.page is not None:
+            await self.page.stop()
         plan.sockets.close()
         for beat in self._beats:
             beat.stop()
@@ -139,6 +194,13 @@ class Host:
             await self.ground.store.close()
         if self.siblings is not None:
             self.siblings.close()
+
+    def quarantine(self, name: str, reason: str) -> None:
+        """A bot's process died too often: kept over restarts, until an operator resumes it."""
+        bot = self.service.find(name)
+        if bot is not None:
+            self.standing.quarantine(bot, reason)
+            write_behind(self.ground, f"quarantine:{name}", reason)
 
     async def _open_journal(self) -> None:
         """Try until it opens: another host may still hold it, a database may be on its way up."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bothost.errors import ConfigError, Problem
 from bothost.server.ground import connections
 from bothost.sockets import UnixSocket, bind_tcp, bind_unix
 from bothost.web.limits import Limits
@@ -51,6 +52,14 @@ def bind(host: HostConfig, passed: dict[str, list[socket.socket]]) -> Sockets:
         sockets.close()
         raise
     return sockets
+
+
+def bind_or_explain(host: HostConfig, passed: dict[str, list[socket.socket]]) -> Sockets:
+    """As `bind`, with a ConfigError for the operator."""
+    try:
+        return bind(host, passed)
+    except OSError as error:
+        raise ConfigError((Problem(str(error), str(host.path), section="host"),)) from error
 
 
 def limits(host: HostConfig, files: int) -> Limits:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bothost import plugins
 from bothost.building import pyrus_of_bot
+from bothost.children import ChildRunner
 from bothost.errors import ConfigError, PluginError
+from bothost.plugins import Handler, Plugged, TimerSpec
 from bothost.runner.local import LocalRunner
+from bothost.sources import Unresolved
+from bothost.wire import Hello, Ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,9 +23,11 @@ if TYPE_CHECKING:
     from bothost.api import Pyrus
     from bothost.bots import Bot
     from bothost.building import Ground
-    from bothost.plugins import Found, Plugged
+    from bothost.config import BotConfig
+    from bothost.plugins import Found
     from bothost.runner import Runner
     from bothost.sources import Sources
+    from bothost.spawn import Spawner
 
 AT_ONCE = 8
 """How many plugins are imported at the same time."""
@@ -33,6 +40,7 @@ class Shelf:
     folder: Path
     sources: Sources
     scrub: Callable[[str], str]
+    spawner: Spawner
 
 
 class Loader:
@@ -43,19 +51,53 @@ class Loader:
         self._shelf = shelf
         self._gate = asyncio.Semaphore(AT_ONCE)
         self._found: Mapping[str, Found] | None = None
+        self.quarantine: Callable[[str, str], None] = lambda _bot, _reason: None
+        """Told of a bot whose process died too often, and why."""
 
     async def load(self, bot: Bot) -> tuple[Plugged, Runner]:
         """See `standing.Load`."""
+        if bot.config.run == "process":
+            return await self._in_child(bot)
         async with self._gate:
             with self._ground.clock.real_io():
                 plugged = await asyncio.to_thread(self._plug, bot, pyrus_of_bot(self._ground, bot.config))
         runner = LocalRunner(plugged, bot.config, self._ground.clock, self._shelf.scrub)
-        try:
-            await runner.open()
-        except (PluginError, ConfigError):
-            await runner.close()
-            raise
+        await _opened(runner)
         return plugged, runner
+
+    async def _in_child(self, bot: Bot) -> tuple[Plugged, Runner]:
+        ground, shelf, name = self._ground, self._shelf, bot.name
+        runner = ChildRunner(
+            self._hello(bot.config),
+            shelf.spawner,
+            ground.clock,
+            lambda reason: self.quarantine(name, reason),
+            pyrus_of_bot(ground, bot.config),
+        )
+        async with self._gate:
+            await _opened(runner)
+        return _reported(bot.config.plugin, runner.report), runner
+
+    def _hello(self, config: BotConfig) -> Hello:
+        resolved = {}
+        for text in config.settings.values():
+            if text.startswith(("env:", "file:")):
+                with contextlib.suppress(Unresolved):  # the child says so, with the setting's name
+                    resolved[text] = self._shelf.sources.resolve(text)
+        return Hello(
+            bot=config.name,
+            plugin=config.plugin,
+            settings=dict(config.settings),
+            lines=dict(config.lines),
+            line=config.line,
+            file=config.file,
+            login=config.login,
+            base=str(self._shelf.sources.folder),
+            resolved=resolved,
+            folder=str(self._shelf.folder / config.name),
+            concurrency=config.concurrency,
+            memory=config.memory_bytes,
+        )
 
     def _plug(self, bot: Bot, pyrus: Pyrus) -> Plugged:
         if self._found is None or bot.config.plugin not in self._found:
@@ -63,3 +105,24 @@ class Loader:
         folder = self._shelf.folder / bot.name
         ground = plugins.Ground(self._ground.clock, folder, pyrus, self._shelf.sources)
         return plugins.load(bot.config, self._found, ground)
+
+
+async def _opened(runner: Runner) -> None:
+    try:
+        await runner.open()
+    except (PluginError, ConfigError):
+        await runner.close()
+        raise
+
+
+def _reported(plugin: str, report: Ready) -> Plugged:
+    """What the host knows of a plugin that only the child has loaded."""
+    timers = tuple(
+        TimerSpec(one.name, one.kind, one.when, _ELSEWHERE, one.tz, one.period_s, one.takes_tick)  # type: ignore[arg-type]
+        for one in report.timers
+    )
+    return Plugged(plugin, report.distribution, report.version, None, _ELSEWHERE, timers=timers)
+
+
+_ELSEWHERE = Handler("handle", lambda: None, is_async=True)
+"""Stands for what only the child can call."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING
 
@@ -11,18 +12,25 @@ from bothost.metrics import Metrics
 from bothost.pyrus_client import PyrusClient, TornadoTransport
 from bothost.server.host import Host, registry_of
 from bothost.server.loading import Loader, Shelf
+from bothost.server.page import Page, Told
 from bothost.sources import Sources
+from bothost.spawn import Spawner
 from bothost.store import Timing, open_store
+from bothost.watchdog import Watchdog
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bothost.clock import Clock
     from bothost.config import HostConfig, Reading
     from bothost.scrub import Scrubber
     from bothost.server.host import Plan
 
+log = logging.getLogger("bothost.child")
 
-def make_host(plan: Plan, clock: Clock, scrubber: Scrubber) -> Host:
-    """A host that is not started yet; on the loop that will run it."""
+
+def make_host(plan: Plan, clock: Clock, scrubber: Scrubber, dropped: Callable[[], int] = int) -> Host:
+    """A host that is not started yet; on the loop that will run it. `dropped`: how many log lines were dropped so far."""
     hide_secrets(plan.reading, plan.host, scrubber)
     number = plan.worker.number if plan.worker is not None else 0
     metrics = Metrics(clock, str(number))
@@ -32,8 +40,27 @@ def make_host(plan: Plan, clock: Clock, scrubber: Scrubber) -> Host:
     client = PyrusClient(clock, store, TornadoTransport(), metrics.call)
     ground = Ground(clock=clock, store=store, client=client, count=metrics, timing=timing)
     service = Service(registry_of(plan.reading))
-    shelf = Shelf(plan.host.state / "plugins", Sources(plan.host.path.parent, os.environ), scrubber.scrub)
-    return Host(plan, ground, build(ground, service.present), service, Loader(ground, shelf).load)
+    shelf = Shelf(
+        folder=plan.host.state / "plugins",
+        sources=Sources(plan.host.path.parent, os.environ),
+        scrub=scrubber.scrub,
+        spawner=Spawner(_hidden(plan.reading), _said),
+    )
+    host = Host(plan, ground, build(ground, service.present), service, Loader(ground, shelf))
+    host.watchdog = Watchdog(clock, lambda one: metrics.blocked(one.bot, one.seconds), metrics.loop_lag)
+    host.hide = lambda reading: hide_secrets(reading, reading.host or plan.host, scrubber)
+    host.page = Page(host, Told(metrics, scrubber, dropped))
+    return host
+
+
+def _hidden(reading: Reading) -> frozenset[str]:
+    """Variables that no child gets: every one that bots.ini names."""
+    return frozenset[str]().union(*(config.env_names for config in reading.bots.values()))
+
+
+def _said(bot: str, line: str) -> None:
+    """A child wrote a line to stdout or stderr."""
+    log.info("%s", line, extra={"bot": bot})
 
 
 def hide_secrets(reading: Reading, host: HostConfig, scrubber: Scrubber) -> None:

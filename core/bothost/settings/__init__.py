@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["Place", "Secret", "Settings", "fill"]
 
 
-@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
 class _SettingsMeta(msgspec.StructMeta):
     def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **config: Any) -> Any:
         config = {"kw_only": True, "frozen": True, "forbid_unknown_fields": True, **config}
@@ -31,7 +30,8 @@ class _SettingsMeta(msgspec.StructMeta):
             raise
 
 
-class Settings(msgspec.Struct, metaclass=_SettingsMeta):
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
+class Settings(msgspec.Struct, metaclass=_SettingsMeta, frozen=True):
     """Base of a plugin's settings. Each annotated name is a key of the bot's section; one without a default must be there.
 
     Types: str, int, float, Decimal, bool, timedelta, time, date, Enum, Literal, list, tuple, set and dict of these,

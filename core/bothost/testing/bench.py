@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
 
     from bothost.testing.clock import VirtualClock
-    from bothost.testing.host import VirtualHost
+    from bothost.testing.host import BareHost
     from bothost.testing.pyrus_side import PyrusSide
     from bothost.testing.watching import LogBook
 
@@ -26,7 +26,7 @@ class Bench:
     time: VirtualClock
     side: PyrusSide
     book: LogBook
-    host: VirtualHost
+    host: BareHost
 
     def turn(self, work: Coroutine[Any, Any, T], *, limit_s: float = 86_400.0) -> T:
         """Do some work on the loop, and let what is under way at its end come to its own."""

@@ -12,7 +12,7 @@ from bothost.testing.bench import Bench, turn, turning
 from bothost.testing.clock import VirtualClock
 from bothost.testing.fake_pyrus import FakePyrus
 from bothost.testing.hand import Hand
-from bothost.testing.host import Section, VirtualHost, modules_of
+from bothost.testing.host import BareHost, Section, modules_of
 from bothost.testing.parts import BOT_ID, me, numbering
 from bothost.testing.pyrus_side import PyrusSide
 from bothost.testing.sleep import VirtualSleep
@@ -56,7 +56,7 @@ class Harness:
             numbering.now = time.now
             self.pyrus = FakePyrus(time)
             self.pyrus.world.strict = False
-            host = turn(time, VirtualHost.started(time, Path(folder), self.pyrus.transport()))
+            host = turn(time, BareHost.started(time, Path(folder), self.pyrus.transport()))
             self._bench = Bench(time, PyrusSide(self.pyrus), book, host)
             self.clock = Hand(time, self._look)
             self._stack = stack.pop_all()
@@ -70,6 +70,8 @@ class Harness:
                 self._bench.turn(self._bench.host.stop())
                 with turning():
                     gc.collect(1)  # the young: what nobody awaited is as young as the test
+                faults = self._bench.book.faults()
+                assert not faults, "bothost itself failed, please report it:\n" + "\n".join(faults)
 
     def bot(
         self,
@@ -91,7 +93,7 @@ class Harness:
         origin = (plugin, Section(name, person["email"], ini or {}, settings))
         self.pyrus.add_bot(person["email"], origin[1].secret, person["id"])
         bot, runner = self._bench.turn(self._bench.host.add(*origin))
-        self._sleep.exchange(modules_of(plugin))
+        self._sleep.exchange(modules_of(bot))
         made = self._bots[name] = HarnessBot(self._bench, (bot, runner), origin, person)
         return made
 
@@ -125,7 +127,7 @@ class Harness:
         bench = self._bench
         bench.turn(bench.host.stop())
         folder = bench.host.folder if not forget else Path(tempfile.mkdtemp(dir=bench.host.folder))
-        bench.host = bench.turn(VirtualHost.started(bench.time, folder, self.pyrus.transport()))
+        bench.host = bench.turn(BareHost.started(bench.time, folder, self.pyrus.transport()))
         for under_test in self._bots.values():
             bot, runner = bench.turn(bench.host.add(*under_test.origin))
             runner.runs = under_test.runner.runs

@@ -1,6 +1,6 @@
-"""A whole host in memory: real journal in a temporary folder, real pipeline, virtual time, fake Pyrus, no sockets.
+"""A whole host without listeners: real pipeline, real journal in a folder, any clock, any way to Pyrus.
 
-Its coroutines run on the virtual loop; `Harness` is what a test holds.
+`Harness` turns one in virtual time, `served` one on a real loop behind real sockets.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
+    from bothost.clock import Clock
     from bothost.config import BotConfig
     from bothost.pyrus_client import Transport
     from bothost.store import Door, Entry
-    from bothost.testing.clock import VirtualClock
 
 log = logging.getLogger("bothost.testing")
 
@@ -74,6 +74,15 @@ class Counts:
     def delivery(self, bot: str, word: str, status: int, seconds: float) -> None:
         """See `answers.Count`."""
 
+    def run(self, bot: str, seconds: float, failed: bool) -> None:
+        """See `answers.Count`."""
+
+    def queue_wait(self, bot: str, seconds: float) -> None:
+        """See `answers.Count`."""
+
+    def post(self, bot: str, result: str) -> None:
+        """See `answers.Count`."""
+
 
 class PunctualStore(SqliteStore):
     """The embedded journal; tells when an entry that was written will want a look, so that it gets one on time."""
@@ -97,11 +106,12 @@ class PunctualStore(SqliteStore):
             self.wanted(entry.due)
 
 
-class VirtualHost:
-    """One process of bothost. Its coroutines run on the virtual loop."""
+class BareHost:
+    """One process of bothost; made, used and stopped on its loop."""
 
-    def __init__(self, clock: VirtualClock, folder: Path, transport: Transport) -> None:
+    def __init__(self, clock: Clock, folder: Path, transport: Transport) -> None:
         self.clock = clock
+        self._loop = asyncio.get_running_loop()
         self.folder = folder
         self.service = Service(Registry())
         self.store = PunctualStore(folder, clock, claims_first=False, timing=TIMING)
@@ -110,9 +120,10 @@ class VirtualHost:
         self.core = build(self.ground, self.service.present)
         self.front = Front(self.service, self.core.dispatch.receive, self._refused, clock)
         self.lines = Lines(Limits(), clock)
+        self._stopped = False
 
     @classmethod
-    async def started(cls, clock: VirtualClock, folder: Path, transport: Transport) -> Self:
+    async def started(cls, clock: Clock, folder: Path, transport: Transport) -> Self:
         """A host with an open journal and no bots."""
         host = cls(clock, folder, transport)
         await host.store.open()
@@ -121,6 +132,7 @@ class VirtualHost:
 
     async def stop(self) -> None:
         """End at once: what runs is cut, what is parked stays in the journal."""
+        self._stopped = True
         await self.core.stop()
         running = [live.task for live in list(self.core.runs.running) if live.task is not None]
         for call in running:
@@ -181,15 +193,16 @@ class VirtualHost:
     def _look_at(self, due: float) -> None:
         """Look when an entry falls due by the wall clock; a later look finds it too, where the clock was set meanwhile."""
         in_s = max(0.0, due - self.clock.now().timestamp())
-        loop = self.clock.loop
-        loop.call_soon_threadsafe(lambda: loop.call_later(in_s, self._look_soon))
+        self._loop.call_soon_threadsafe(self._loop.call_later, in_s, self._look_soon)
 
     def _look_soon(self) -> None:
-        self.clock.loop.create_task(self.core.late.look()).add_done_callback(watch)
+        if not self._stopped:
+            self._loop.create_task(self.core.late.look()).add_done_callback(watch)
 
 
-def modules_of(plugin: Any) -> list[ModuleType]:
-    """The modules in which a plugin's code stands: its own, and those of the same package or folder."""
-    name = getattr(plugin, "__module__", None) or plugin
-    top = str(name).partition(".")[0]
+def modules_of(bot: Bot) -> list[ModuleType]:
+    """The modules in which a plugin's code stands: its own, and those of the same package."""
+    instance = bot.plugged.instance if bot.plugged is not None else None
+    name = getattr(instance, "__module__", None) or ""
+    top = name.partition(".")[0]
     return [module for key, module in list(sys.modules.items()) if key == name or key.partition(".")[0] == top]

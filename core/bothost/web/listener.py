@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import ssl
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,12 +12,15 @@ from tornado.httpserver import HTTPServer
 
 from bothost.errors import ConfigError, Problem
 from bothost.web.limits import Limits, Lines
+from bothost.web.sparing import spare_the_log
 from bothost.web.webhook import Front, Receiver
 
 if TYPE_CHECKING:
     from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
     from tornado.httputil import HTTPConnection, HTTPMessageDelegate
     from tornado.iostream import IOStream
+
+log = logging.getLogger("bothost.refused")
 
 MAX_HEAD_BYTES = 16384
 NO_LIMIT = 1 << 62
@@ -36,6 +40,8 @@ class Listener(HTTPServer):
         self.front = front
         self.lines = Lines(limits, front.clock)
         self._sweeper = asyncio.get_running_loop().call_later(limits.sweep_s, self._sweep)
+        self._told, self._tell_at = 0, 0.0
+        spare_the_log(front.clock)
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
         """Take a connection, or close the one that has waited longest where there are too many."""
@@ -70,7 +76,16 @@ class Listener(HTTPServer):
 
     def _sweep(self) -> None:
         self._sweeper = asyncio.get_running_loop().call_later(self.lines.limits.sweep_s, self._sweep)
-        self.lines.sweep()
+        lines = self.lines
+        lines.sweep()
+        if lines.evicted > self._told and lines.clock.monotonic() >= self._tell_at:
+            log.warning(
+                "%d waiting connections were closed to make room, for %d are open: raise max_connections, or somebody "
+                "opens them without asking anything",
+                lines.evicted - self._told,
+                len(lines.open),
+            )
+            self._told, self._tell_at = lines.evicted, lines.clock.monotonic() + 60.0
 
 
 def tls_context(certfile: str, keyfile: str) -> ssl.SSLContext:

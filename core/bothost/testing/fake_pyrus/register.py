@@ -36,7 +36,9 @@ def register(world: World, form_id: int, wanted: Mapping[str, Any]) -> Json:
         raise Refusal(400, "invalid_item_count", f"item_count is 1 to {MOST}")
     found = [task for task in world.tasks.values() if task.get("form_id") == form_id and fits(task, wanted)]
     by_id = wanted.get("sort") == "id"
-    found.sort(key=lambda task: (task["id"] if by_id else task["last_modified_date"], task["id"]), reverse=True)
+    found.sort(
+        key=lambda task: (task["id"] if by_id else task["last_modified_date"], task["id"]), reverse=world.newest_first
+    )
     return {"tasks": [row(task, wanted) for task in found[:count]]}
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from tornado.httpserver import HTTPServer
+from tornado.iostream import StreamClosedError
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler, stream_request_body
 
@@ -144,6 +146,7 @@ class Handler(RequestHandler):
             self.write(handled.body)
             return
         self.set_header("Content-Length", str(handled.file.size))
-        for piece in handled.file.pieces():
-            self.write(piece)
-            await self.flush()
+        with suppress(StreamClosedError):  # the reader may leave early
+            for piece in handled.file.pieces():
+                self.write(piece)
+                await self.flush()

@@ -72,6 +72,8 @@ class World:
         self.catalogs: dict[int, Json] = {}
         self.files: dict[str, Stored] = {}
         self.token_limit = 20
+        self.newest_first = True
+        """How registers are sorted, which nothing documents."""
         self.strict = True
         """Whether persons and fields that were never shown are refused, as Pyrus does; else they are taken on trust."""
         self._floors = {

@@ -1,0 +1,291 @@
+"""The process of one bot with `run = process`: loads its plugin, runs what the host asks for, asks the host for API calls.
+
+It is isolation from accidents, not from malice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import resource
+import signal
+import socket
+import sys
+import traceback
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bothost import errors
+from bothost.api import Pyrus
+from bothost.clock import SystemClock
+from bothost.config import BotConfig
+from bothost.errors import ConfigError, PluginError
+from bothost.event import Context
+from bothost.plugin_api import Tick
+from bothost.plugins import Ground, find, load
+from bothost.pyrus.calls import Response
+from bothost.pyrus.events import decode
+from bothost.runner.local import LocalRunner
+from bothost.sources import Sources
+from bothost.wire import (
+    Answer,
+    CallWire,
+    Cancel,
+    Ended,
+    Frame,
+    Hello,
+    Piece,
+    Pull,
+    RanWire,
+    Ready,
+    RunWire,
+    TimerWire,
+    Wire,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from bothost.plugins import Plugged
+    from bothost.pyrus.calls import Request
+    from bothost.runner import Ran
+
+PR_SET_PDEATHSIG = 1
+OOM_SCORE = "800"
+"""The machine short of memory ends children before the host."""
+
+
+def end_with(parent: int) -> None:
+    """Have the kernel end this process when its parent's starting thread ends; leave at once where that has happened."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def main(descriptor: int, parent: int) -> None:
+    """Be the child at the other end of this socket until the host closes it."""
+    end_with(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(OOM_SCORE, "ascii")
+    sock = socket.socket(fileno=descriptor)
+    sock.set_inheritable(False)
+    asyncio.run(_serve(sock))
+
+
+async def _serve(sock: socket.socket) -> None:
+    served = Served()
+    sock.setblocking(False)
+    await asyncio.get_running_loop().create_connection(lambda: served.wire, sock=sock)
+    await served.over.wait()
+    await served.leave()
+
+
+@dataclass(slots=True)
+class Resolved(Sources):
+    """Knows only what the host has resolved of this bot's own settings."""
+
+    resolved: dict[str, bytes] = field(default_factory=dict)
+
+    def resolve(self, text: str) -> bytes:
+        """See `Sources.resolve`."""
+        found = self.resolved.get(text)
+        return found if found is not None else Sources.resolve(self, text)
+
+
+class Served:
+    """The child's side of the wire."""
+
+    def __init__(self) -> None:
+        self.wire = Wire(self._heard, self._lost)
+        self.over = asyncio.Event()
+        self._runner: LocalRunner | None = None
+        self._bot = ""
+        self._clock = SystemClock()
+        self._runs: dict[int, asyncio.Task[None]] = {}
+        self._calls: dict[int, asyncio.Queue[Answer | Pull]] = {}
+        self._numbers = 0
+
+    def _lost(self) -> None:
+        self.over.set()
+
+    async def leave(self) -> None:
+        """The host has closed the wire: end what runs, close the plugin."""
+        for run in self._runs.values():
+            run.cancel()
+        if self._runner is not None:
+            await self._runner.close()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)  # threads past their time must not keep it
+
+    def _heard(self, frame: Frame) -> None:
+        if isinstance(frame, RunWire):
+            task = asyncio.get_running_loop().create_task(self._run(frame))
+            self._runs[frame.number] = task
+            task.add_done_callback(lambda _done: self._runs.pop(frame.number, None))
+        elif isinstance(frame, Cancel):
+            run = self._runs.get(frame.number)
+            if run is not None:
+                run.cancel()
+        elif isinstance(frame, Answer | Pull):
+            if frame.number in self._calls:
+                self._calls[frame.number].put_nowait(frame)
+        elif isinstance(frame, Hello):
+            self._opening = asyncio.get_running_loop().create_task(self._open(frame))
+            self._opening.add_done_callback(_or_end)
+
+    async def _open(self, hello: Hello) -> None:
+        self._bot = hello.bot
+        if hello.memory:
+            resource.setrlimit(resource.RLIMIT_AS, (hello.memory, hello.memory))
+        try:
+            plugged = self._load(hello)
+            runner = LocalRunner(plugged, _config(hello), self._clock)
+            if not hello.probe:
+                await runner.open()
+                self._runner = runner
+        except ConfigError as error:
+            problems = tuple((one.text, one.file, one.line, one.section, one.key) for one in error.problems)
+            self.wire.send(Ready(problems=problems))
+        except PluginError as error:
+            self.wire.send(Ready(error=str(error)))
+        else:
+            self.wire.send(_report(plugged))
+        if hello.probe:
+            self.wire.close()
+
+    def _load(self, hello: Hello) -> Plugged:
+        sources = Resolved(Path(hello.base), {}, set(), set(), hello.resolved)
+        pyrus = Pyrus(Asking(self, 0), self._clock)
+        return load(_config(hello), find(), Ground(self._clock, Path(hello.folder), pyrus, sources))
+
+    async def _run(self, wanted: RunWire) -> None:
+        assert self._runner is not None
+        number = wanted.number
+        ended = partial(self._ended, number)
+        try:
+            if wanted.timer:
+                tick = Tick(due=datetime.fromtimestamp(wanted.due, UTC), rerun=wanted.rerun)
+                ran = await self._runner.tick(wanted.timer, tick, wanted.limit_s, ended)
+            else:
+                envelope = decode(wanted.body)
+                ran = await self._runner.run(envelope, self._context(wanted), wanted.limit_s, ended)
+        except asyncio.CancelledError:
+            return
+        self.wire.send(_ran(number, ran))
+
+    def _ended(self, number: int) -> None:
+        # behind the frame that tells how it ended, which is sent when `run` returns
+        asyncio.get_running_loop().call_soon(
+            lambda: asyncio.get_running_loop().call_soon(self.wire.send, Ended(number))
+        )
+
+    def _context(self, wanted: RunWire) -> Context:
+        return Context(
+            id=wanted.id,
+            bot=self._bot,
+            attempt=wanted.attempt,
+            rerun=wanted.rerun,
+            deadline=datetime.fromtimestamp(wanted.deadline, UTC),
+            clock=self._clock,
+            user_id=wanted.user_id,
+            pyrus=Pyrus(Asking(self, wanted.number), self._clock) if wanted.calls else None,
+            trace=wanted.trace,
+        )
+
+    async def ask(
+        self, run: int, request: Request, content: Callable[[], AsyncIterator[bytes]] | None
+    ) -> AsyncIterator[Answer]:
+        """Have the host make an API call; its answers, of which a stream has several."""
+        self._numbers += 1
+        number = self._numbers
+        answers = self._calls[number] = asyncio.Queue()
+        pieces: AsyncIterator[bytes] | None = None
+        try:
+            self.wire.send(CallWire(number, run, msgspec.to_builtins(request), sends=content is not None))
+            while True:
+                frame = await answers.get()
+                if isinstance(frame, Pull):
+                    if frame.anew or pieces is None:
+                        assert content is not None
+                        pieces = content()
+                    self.wire.send(Piece(number, await anext(pieces, b"")))
+                    continue
+                if frame.error:
+                    raise _error(frame)
+                yield frame
+                if not frame.more:
+                    return
+                self.wire.send(Pull(number))
+        finally:
+            del self._calls[number]
+
+
+class Asking:
+    """The `Sender` of a child: the host makes the calls."""
+
+    def __init__(self, served: Served, run: int) -> None:
+        self._served = served
+        self._run = run
+
+    async def send(self, request: Request, content: Callable[[], AsyncIterator[bytes]] | None = None) -> Response:
+        """See `Sender.send`."""
+        async for answer in self._served.ask(self._run, request, content):
+            return Response(answer.status, answer.headers, answer.body)
+        raise errors.CallUnclear("the host gave no answer")
+
+    async def stream(self, request: Request) -> AsyncIterator[bytes]:
+        """See `Sender.stream`."""
+        async for answer in self._served.ask(self._run, request, None):
+            if answer.more:
+                yield answer.body
+
+
+def _or_end(step: asyncio.Task[None]) -> None:
+    """A fault of bothost in the child ends it, so that the host hears of it."""
+    if not step.cancelled() and step.exception() is not None:
+        traceback.print_exception(step.exception())
+        sys.stderr.flush()
+        os._exit(70)
+
+
+def _config(hello: Hello) -> BotConfig:
+    return BotConfig(
+        name=hello.bot, plugin=hello.plugin, login=hello.login, concurrency=hello.concurrency, settings=hello.settings,
+        lines=hello.lines, line=hello.line, file=hello.file,
+    )  # fmt: skip
+
+
+def _report(plugged: Plugged) -> Ready:
+    timers = tuple(
+        TimerWire(spec.name, spec.kind, spec.when, spec.tz, spec.period_s, spec.takes_tick) for spec in plugged.timers
+    )
+    return Ready(plugged.version, plugged.distribution, timers)
+
+
+def _ran(number: int, ran: Ran) -> RanWire:
+    failure = ran.failure
+    if failure is None:
+        return RanWire(number, ran.reply)
+    return RanWire(number, why=failure.why, text=failure.text, trace=failure.trace, may_rerun=failure.may_rerun)
+
+
+def _error(answer: Answer) -> errors.CallError:
+    if answer.error == "RateLimited":
+        return errors.RateLimited(answer.text, retry_after_s=answer.retry_after_s, status=answer.status)
+    kind: Any = getattr(errors, answer.error, errors.CallError)
+    made: errors.CallError = kind(answer.text, status=answer.status, code=answer.code)
+    return made
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,283 @@
+"""What an operator sees and does: bots, deliveries, plugins, configuration. The page and the metrics are made of it alone."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from bothost.errors import StoreAway
+from bothost.metrics import BotFigures, BotNow, Metrics, Snapshot, together
+from bothost.metrics.families import STATES, BotGauge, Host
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+    from bothost.bots import Bot
+    from bothost.clock import Clock
+    from bothost.config import Reading
+    from bothost.delivery import Delivery
+    from bothost.store import Entry, Filter, Store
+
+    Phase = Literal["starting", "serving", "draining"]
+
+_PROBE_S = 5.0
+_COMMITTED_S = 10.0
+_TROUBLE = ("config error", "plugin error", "quarantined", "stuck", "paused", "starting", "off", "active")
+"""Of a bot's states on several processes the first of these is shown."""
+
+
+class PluginView(msgspec.Struct, frozen=True):
+    """An installed plugin, or one that cannot be used and why."""
+
+    name: str
+    distribution: str = ""
+    version: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the operations look at; every callable gives what holds at this moment."""
+
+    bots: Callable[[], Iterable[Bot]]
+    reading: Callable[[], Reading]
+    gather: Callable[[], Awaitable[Sequence[Snapshot]]]
+    """The reports of all processes (see `report`), this one's first."""
+    phase: Callable[[], Phase]
+    plugins: Callable[[], Sequence[PluginView]]
+    """What is installed; it reads the disk, so it is called in a thread."""
+    receive: Callable[[Delivery], None]
+    kept: Callable[[], Mapping[str, str]] = dict
+    """Bots whose newest section is not in service, and why; the empty name: the file or [host]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BotView:
+    """One bot as the page shows it, over all processes."""
+
+    bot: Bot
+    now: BotNow
+    figures: BotFigures = field(default_factory=BotFigures)
+    entries: Mapping[str, int] = field(default_factory=dict)
+    """Its open and failed entries by state."""
+    paused_tasks: Mapping[int, str] = field(default_factory=dict)
+    """Tasks in which the loop breaker or an operator paused it, with the reason."""
+
+    @property
+    def name(self) -> str:
+        """The section's name."""
+        return self.bot.config.name
+
+    @property
+    def broken(self) -> bool:
+        """Whether somebody should look at it."""
+        return self.now.state not in ("active", "starting", "off")
+
+    @property
+    def version(self) -> str:
+        """Of the plugin in service; "" where it is not loaded."""
+        return self.bot.plugged.version if self.bot.plugged is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Whether the host can take deliveries, and why not."""
+
+    ready: bool
+    phase: str
+    journal: str
+    """`ok`, or what is wrong with it."""
+    bots: Mapping[str, int]
+    """How many bots are in each state."""
+    troubled: Mapping[str, str]
+    """Bots that do not serve, each with its state."""
+
+
+def report(bots: Iterable[Bot], metrics: Metrics) -> Snapshot:
+    """The figures of this process and how its bots stand, for `Sight.gather` and for the process that serves the page."""
+    now: dict[str, BotNow] = {}
+    running = 0
+    for bot in bots:
+        state, lane = bot.state, bot.lane
+        now[bot.config.name] = BotNow(state.word, state.reason, state.since, lane.waiting, lane.held)
+        running += lane.held
+    return msgspec.structs.replace(metrics.snapshot(), now=now, running=running)
+
+
+class Operations:
+    """Reads everything, and carries out what an operator asks; raises StoreError, which says why, where that is refused."""
+
+    def __init__(self, sight: Sight, store: Store, clock: Clock, version: str = "") -> None:
+        self._sight = sight
+        self._store = store
+        self._version = version
+        self._committed = float("-inf")
+        self.clock = clock
+        self.receive = sight.receive
+
+    @property
+    def reading(self) -> Reading:
+        """bots.ini as it was last read."""
+        return self._sight.reading()
+
+    @property
+    def kept(self) -> Mapping[str, str]:
+        """See `Sight.kept`."""
+        return self._sight.kept()
+
+    @property
+    def phase(self) -> Phase:
+        """Whether this process has started, or is about to end."""
+        return self._sight.phase()
+
+    def every_bot(self) -> Iterable[Bot]:
+        """The bots of the registry in service now."""
+        return self._sight.bots()
+
+    def bot_named(self, name: str) -> Bot | None:
+        """The bot of a name in service now."""
+        return next((bot for bot in self._sight.bots() if bot.config.name == name), None)
+
+    async def bots(self) -> list[BotView]:
+        """Every bot, those in trouble first, then by name."""
+        snapshots = await self._sight.gather()
+        figures = together(snapshots)
+        entries, facts = await self._journal()
+        views = [
+            BotView(
+                bot=bot,
+                now=_stands(bot, snapshots, facts),
+                figures=figures.get(bot.config.name) or BotFigures(),
+                entries=entries.get(bot.config.name, {}),
+                paused_tasks=_paused_tasks(facts or {}, bot.config.name),
+            )
+            for bot in self._sight.bots()
+        ]
+        return sorted(views, key=lambda view: (not view.broken, view.name))
+
+    async def bot(self, name: str) -> BotView | None:
+        """One bot."""
+        return next((view for view in await self.bots() if view.name == name), None)
+
+    async def processes(self) -> Sequence[Snapshot]:
+        """What each process reports of itself."""
+        return [snapshot for snapshot in await self._sight.gather() if snapshot.process]
+
+    async def deliveries(self, want: Filter) -> Sequence[Entry]:
+        """Entries of the journal, newest first."""
+        return await self._store.list(want)
+
+    async def delivery(self, key: str) -> tuple[Entry, bytes | None] | None:
+        """One entry and its body (None where it is not kept)."""
+        entry = await self._store.find(key)
+        return None if entry is None else (entry, await self._store.body(key))
+
+    async def retry(self, key: str, *, again: bool = False) -> Entry:
+        """Run (or post) a failed event again; `again`: an answered one, as a new entry."""
+        return await self._store.retry(key, again=again)
+
+    async def cancel(self, key: str) -> Entry:
+        """End what waits, is parked or runs."""
+        return await self._store.cancel(key)
+
+    async def pause(self, bot: str, reason: str) -> None:
+        """Let a bot's events wait: 503 while attempts are left, parked at the last one."""
+        await self._store.control(f"pause:{bot}", reason)
+
+    async def resume(self, bot: str, task: int | None = None) -> None:
+        """Take back a pause, of the bot or of one of its tasks."""
+        await self._store.control(f"pause:{bot}" if task is None else f"pause:{bot}:{task}", None)
+
+    async def reload(self) -> None:
+        """Have every process read bots.ini again."""
+        await self._store.control("generation", f"{self.clock.now().timestamp():.3f}")
+
+    async def plugins(self) -> Sequence[PluginView]:
+        """What is installed."""
+        with self.clock.real_io():
+            return await asyncio.to_thread(self._sight.plugins)
+
+    async def ready(self) -> Ready:
+        """For /readyz and the page's head: a record was committed within 10 s, or one can be."""
+        states = {bot.config.name: bot.state.word for bot in self._sight.bots()}
+        counts = {word: count for word in STATES if (count := sum(state == word for state in states.values()))}
+        journal = await self._journal_state()
+        phase = self.phase
+        troubled = {name: word for name, word in states.items() if word not in ("active", "off")}
+        return Ready(phase == "serving" and journal == "ok", phase, journal, counts, troubled)
+
+    async def host(self) -> tuple[Sequence[Snapshot], Host]:
+        """What a scrape shows."""
+        snapshots = await self._sight.gather()
+        entries: dict[str, int] = {}
+        for counts in (await self._journal())[0].values():
+            for state, count in counts.items():
+                entries[state] = entries.get(state, 0) + count
+        gauges = [BotGauge(name, now.state, now.waiting, now.running) for name, now in _standings(snapshots).items()]
+        return snapshots, Host(version=self._version, bots=tuple(gauges), entries=entries)
+
+    async def _journal(self) -> tuple[dict[str, dict[str, int]], Mapping[str, str] | None]:
+        """Open and failed entries by bot, and the facts; nothing while the journal is away, for the page is wanted then too."""
+        try:
+            counts, facts = await self._store.counts(), await self._store.controls()
+        except StoreAway:
+            return {}, None
+        entries: dict[str, dict[str, int]] = {}
+        for (name, state), count in counts.items():
+            entries.setdefault(name, {})[state] = count
+        return entries, facts
+
+    async def _journal_state(self) -> str:
+        if self.phase == "starting":
+            return "not open yet"
+        now = self.clock.monotonic()
+        if now - self._committed < _COMMITTED_S:
+            return "ok"
+        try:
+            async with asyncio.timeout(_PROBE_S):
+                await self._store.control("probe", f"{self.clock.now().timestamp():.3f}")
+        except StoreAway as error:
+            return str(error) or "cannot be written"
+        except TimeoutError:
+            return f"did not commit within {_PROBE_S:.0f} s"
+        self._committed = self.clock.monotonic()
+        return "ok"
+
+
+def _stands(bot: Bot, snapshots: Sequence[Snapshot], facts: Mapping[str, str] | None) -> BotNow:
+    """How the bot stands over all processes; a pause or its end that they have not read yet counts already."""
+    name = bot.config.name
+    nows = [snapshot.now[name] for snapshot in snapshots if name in snapshot.now]
+    now = _worst(nows) if nows else BotNow(bot.state.word, bot.state.reason, bot.state.since)
+    if facts is None:
+        return now
+    reason = facts.get(f"pause:{name}")
+    if reason is not None and now.state in ("active", "starting"):
+        return msgspec.structs.replace(now, state="paused", reason=reason, since=0.0)
+    if reason is None and now.state == "paused":
+        return msgspec.structs.replace(now, state="active", reason="", since=0.0)
+    return now
+
+
+def _worst(nows: Sequence[BotNow]) -> BotNow:
+    worst = min(nows, key=lambda now: _TROUBLE.index(now.state))
+    return msgspec.structs.replace(
+        worst, waiting=sum(now.waiting for now in nows), running=sum(now.running for now in nows)
+    )
+
+
+def _standings(snapshots: Sequence[Snapshot]) -> dict[str, BotNow]:
+    by_name: dict[str, list[BotNow]] = {}
+    for snapshot in snapshots:
+        for name, now in snapshot.now.items():
+            by_name.setdefault(name, []).append(now)
+    return {name: _worst(nows) for name, nows in by_name.items()}
+
+
+def _paused_tasks(facts: Mapping[str, str], bot: str) -> dict[int, str]:
+    prefix = f"pause:{bot}:"
+    tasks = ((key.removeprefix(prefix), reason) for key, reason in facts.items() if key.startswith(prefix))
+    return {int(task): reason for task, reason in tasks if task.isdecimal()}

@@ -1,0 +1,50 @@
+"""The operator's token where bots.ini gives none: made once, kept in the state folder, used by the page and the command line."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+from bothost.sources import Hidden
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_NAME = "operator-token"
+_BYTES = 32
+
+
+def path_of(state: Path) -> Path:
+    """Where a made token stands."""
+    return state / _NAME
+
+
+def stored(state: Path) -> Hidden | None:
+    """The made token; None where none was made yet. Raises OSError where it cannot be read."""
+    try:
+        text = path_of(state).read_text("utf-8").strip()
+    except FileNotFoundError:
+        return None
+    return Hidden(text) if text else None
+
+
+def make(state: Path) -> Hidden:
+    """A new token in place of an old one: 32 random bytes, 0600; the state folder exists."""
+    token = Hidden(secrets.token_urlsafe(_BYTES))
+    target = path_of(state)
+    fresh = target.with_name(f".{_NAME}-{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(token.reveal() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(target)
+    return token
+
+
+def ensure(state: Path) -> tuple[Hidden, bool]:
+    """The made token, and whether it was made just now."""
+    known = stored(state)
+    return (known, False) if known is not None else (make(state), True)

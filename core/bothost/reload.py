@@ -1,0 +1,218 @@
+"""Reload: look at what bots.ini resolves to, rebuild what has changed, and swap it in, or keep the old and say why."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import fields
+from typing import TYPE_CHECKING, Protocol
+
+from bothost.bots import Bot, Registry
+from bothost.errors import ConfigError, PluginError
+from bothost.lanes import Lane
+from bothost.means import watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable
+
+    from bothost.bots import Service
+    from bothost.config import BotConfig, HostConfig, Reading
+    from bothost.standing import Standing
+
+log = logging.getLogger("bothost.reload")
+
+LOOK_S = 1.0
+LAST_RUN_S = 0.2
+"""How often a replaced bot is looked at, whether its last run has ended."""
+LIVE = frozenset({"certfile", "keyfile", "path", "port_from_env"})
+"""Keys of [host] whose change takes no restart, for their files are read again; the others do, and that is said."""
+
+
+class Source(Protocol):
+    """Where readings come from: bots.ini and what it names."""
+
+    def read(self) -> Reading:
+        """Read all of it now."""
+
+    def digest(self, reading: Reading) -> str:
+        """What `reading.digest` would be now; asked each second."""
+
+
+class Reloader:
+    """Swaps changed bots in. `fresh` is told of each accepted reading, for what else depends on it (TLS, secrets to hide)."""
+
+    def __init__(
+        self, source: Source, reading: Reading, service: Service, standing: Standing, fresh: Callable[[Reading], None]
+    ) -> None:
+        self._source = source
+        self.reading = reading
+        """The last one that was accepted."""
+        self._service = service
+        self._standing = standing
+        self._fresh = fresh
+        self._lock = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.problems: dict[str, str] = {}
+        """Bots whose newest section is not in service, and why; empty name: the file or [host]."""
+        self.count = 0
+        self.failed = 0
+
+    def start(self) -> None:
+        """Begin to look each second."""
+        self._spawn(self._look())
+
+    async def stop(self) -> None:
+        """Look no more."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def now(self) -> None:
+        """SIGHUP, or an operator's wish: reload, whatever the file looks like."""
+        self._spawn(self.reload(asked=True))
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(watch)
+
+    async def _look(self) -> None:
+        """Two looks must agree: half-written files and renames are over by then."""
+        before = self.reading.digest
+        refused = ""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            now = await asyncio.to_thread(self._source.digest, self.reading)
+            if now == before and now not in (self.reading.digest, refused):
+                await self.reload(asked=False)
+                refused = now if self.reading.digest != now else ""
+            before = now
+
+    async def reload(self, *, asked: bool) -> None:
+        """Read again and swap what is good. What is not asked for must not be a file that was cut off or has gone."""
+        async with self._lock:
+            new = await asyncio.to_thread(self._source.read)
+            if self._cut_off(new, asked=asked):
+                return
+            self.count += 1
+            self.problems = {}
+            problems = [str(problem) for problem in new.problems]
+            for problem in problems:
+                log.error("%s", problem)
+            if problems:
+                self.problems[""] = "; ".join(problems)
+            self._tell_of_host(self.reading.host, new.host)
+            self._fresh(new)
+            await self._swap(new)
+            self.reading = new
+            if self.problems:
+                self.failed += 1
+            log.info("reloaded: %d bots, %d kept as they were", len(self._service.registry.by_name), len(self.problems))
+
+    def _cut_off(self, new: Reading, *, asked: bool) -> bool:
+        if new.found and (asked or new.sections * 2 >= self.reading.sections):
+            return False
+        what = "has vanished" if not new.found else f"lost {self.reading.sections - new.sections} sections"
+        self.problems[""] = f"bots.ini {what}: kept out"
+        log.error("bots.ini %s: the old configuration stays; SIGHUP takes the new one if that is meant", what)
+        self.failed += 1
+        return True
+
+    def _tell_of_host(self, old: HostConfig | None, new: HostConfig | None) -> None:
+        if old is None or new is None or old == new:
+            return
+        names = [one.name for one in fields(new) if getattr(old, one.name) != getattr(new, one.name)]
+        wanted = [name.removesuffix("_s") for name in names if name not in LIVE]
+        if wanted:
+            log.warning("[host] %s: takes a restart", ", ".join(wanted))
+
+    async def _swap(self, new: Reading) -> None:
+        """Build what has changed, then put a whole new registry into service."""
+        present = self._service.registry.by_name
+        changed = [config for config in new.bots.values() if self._is_new(present.get(config.name), config)]
+        made = await asyncio.gather(*(self._make(config, present.get(config.name)) for config in changed))
+        by_name = dict(zip((config.name for config in changed), made, strict=True))
+        bots = [by_name.get(name) or present[name] for name in new.bots]
+        bots += self._broken(new)
+        registry = Registry(_on_free_paths(bots, self.problems))
+        old, self._service.registry = self._service.registry, registry
+        for name, bot in old.by_name.items():
+            if registry.by_name.get(name) is not bot:
+                self._spawn(self._retire(bot, removed=name not in registry.by_name))
+        for bot in registry.by_name.values():
+            if old.by_name.get(bot.name) is not bot and bot.runner is None:
+                self._begin(bot, new)
+
+    def _is_new(self, present: Bot | None, config: BotConfig) -> bool:
+        if present is None or present.state.word == "config error":
+            return True
+        if present.plugged is None and present.state.word == "plugin error":
+            return True
+        return bool(present.config.differs(config))
+
+    async def _make(self, config: BotConfig, old: Bot | None) -> Bot:
+        """A bot of the new section; the old one where its plugin does not come up with it."""
+        bot = Bot(config, old.lane if old is not None else Lane(0))
+        if old is not None:
+            bot.user_id, bot.login = old.user_id, config.login or old.login
+            bot.old_secret_at = old.old_secret_at
+            if len(old.config.secrets) > len(config.secrets):
+                last = f"last used {old.old_secret_at:%Y-%m-%d %H:%M:%S} UTC" if old.old_secret_at else "never used"
+                log.info("old_secret is taken out of service: %s", last, extra={"bot": config.name})
+        if old is None or old.runner is None or not config.enabled:
+            return bot
+        try:
+            bot.plugged, bot.runner = await self._standing.load(bot)
+        except (PluginError, ConfigError) as error:
+            self.problems[config.name] = str(error)
+            log.error("keeps its old version: %s", error, extra={"bot": config.name})
+            return old
+        self._standing.replace(bot)
+        return bot
+
+    def _broken(self, new: Reading) -> Iterable[Bot]:
+        """Wrong sections keep their old version where there is one; else their path answers 503."""
+        registry = self._service.registry.by_name
+        for name, problems in new.broken.items():
+            why = "; ".join(str(problem) for problem in problems)
+            self.problems[name] = why
+            old = registry.get(name)
+            if old is not None and old.runner is not None:
+                log.error("keeps its old version: %s", why, extra={"bot": name})
+                yield old
+            elif name in new.stubs:
+                log.error("%s", why, extra={"bot": name})
+                yield Bot(new.stubs[name], old.lane if old is not None else Lane(0))
+
+    def _begin(self, bot: Bot, new: Reading) -> None:
+        if bot.name in new.broken:
+            self._standing.cannot(bot, "config error", self.problems[bot.name])
+        elif not bot.config.enabled:
+            self._standing.cannot(bot, "off", "enabled = no")
+        else:
+            _ = self._standing.bring(bot)
+
+    async def _retire(self, bot: Bot, *, removed: bool) -> None:
+        """Close the replaced instance after its last run; of a removed bot what runs ends, what is parked stays."""
+        while bot.busy:  # noqa: ASYNC110 - rare, and a run's end has no event of its own
+            await asyncio.sleep(LAST_RUN_S)
+        if removed:
+            log.info("removed from bots.ini: closed", extra={"bot": bot.name})
+            await self._standing.dismiss(bot)
+        elif bot.runner is not None:
+            await bot.runner.close()
+
+
+def _on_free_paths(bots: list[Bot], problems: dict[str, str]) -> list[Bot]:
+    """All but those whose path another one has: an old version may stand on a path that the new file gives away."""
+    taken: dict[str, str] = {}
+    kept = []
+    for bot in sorted(bots, key=lambda one: one.name in problems):
+        other = taken.setdefault(bot.config.path, bot.name)
+        if other == bot.name:
+            kept.append(bot)
+        else:
+            log.error("its old version goes, for [bot:%s] has its path now", other, extra={"bot": bot.name})
+    return kept

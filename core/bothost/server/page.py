@@ -1,0 +1,190 @@
+"""The operator's page of a host: its parts made by hand, its listener, and what a process tells the one that serves it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bothost import __version__, operator_token, plugins
+from bothost.config import is_loopback
+from bothost.metrics import Snapshot
+from bothost.metrics.exposition import Exposition
+from bothost.operations import Operations, PluginView, Sight, report
+from bothost.server import listening
+from bothost.server.beats import Beat
+from bothost.web import operator
+from bothost.web.operator.hosts import Names
+from bothost.web.operator.sessions import Sessions
+from bothost.web.operator.static import Files
+from bothost.web.operator.tail import Tail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from tornado.httpserver import HTTPServer
+
+    from bothost.config import HostConfig
+    from bothost.metrics import Metrics
+    from bothost.scrub import Scrubber
+    from bothost.server.host import Host
+    from bothost.sources import Hidden
+
+log = logging.getLogger("bothost.page")
+
+QUESTION = "report"
+_LAG_S = 0.25
+_TOKEN_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the page is told of besides the host itself."""
+
+    metrics: Metrics
+    scrubber: Scrubber
+    dropped: Callable[[], int]
+    """Log lines that were dropped so far."""
+
+
+class Page:
+    """One process's part in the page. Worker 0 (or the only process) serves it; the others answer its questions."""
+
+    def __init__(self, host: Host, told: Told) -> None:
+        self._host = host
+        self._told = told
+        self._beats: list[Beat] = []
+        self._tail = Tail(told.scrubber.scrub)
+        self._server: HTTPServer | None = None
+        self._sessions: Sessions | None = None
+        self._lag_due = 0.0
+
+    def start(self) -> None:
+        """Answer the siblings, measure the loop, and listen where this process has the operator's sockets."""
+        host = self._host
+        if host.siblings is not None:
+            host.siblings.answers[QUESTION] = self._answer
+        self._lag_due = host.ground.clock.monotonic() + _LAG_S
+        self._beats.append(Beat(_LAG_S, self._measure))
+        if not host.plan.sockets.operator:
+            return
+        config = self._config()
+        self._sessions = Sessions(self._token(), config.operator_read_token, host.ground.clock)
+        self._tail.start()
+        self._beats.append(Beat(_TOKEN_S, self._look_at_token))
+        tls = None if is_loopback(config.operator_address) else listening.tls(config)
+        self._server = operator.serve(
+            self._desk(self._sessions, secure=tls is not None), host.plan.sockets.operator, tls
+        )
+
+    async def stop(self) -> None:
+        """Serve no more."""
+        for beat in self._beats:
+            beat.stop()
+        self._tail.close()
+        if self._server is not None:
+            self._server.stop()
+            await self._server.close_all_connections()
+
+    def _desk(self, sessions: Sessions, *, secure: bool) -> operator.Desk:
+        host = self._host
+        config = host.plan.host
+        sight = Sight(
+            bots=lambda: tuple(host.service),
+            reading=lambda: host.reading,
+            gather=self._gather,
+            phase=lambda: host.phase,
+            plugins=_installed,
+            receive=host.receive,
+            kept=lambda: host.reloader.problems,
+        )
+        operations = Operations(sight, host.ground.store, host.ground.clock, __version__)
+        return operator.Desk(
+            operations=operations,
+            sessions=sessions,
+            names=Names([config.operator_address], config.operator_hosts),
+            files=Files.installed(),
+            exposition=Exposition(operations.host, host.ground.clock),
+            tail=self._tail,
+            scrub=self._told.scrubber.scrub,
+            cookie=f"bothost-{_port(host)}",
+            secure=secure,
+            metrics_open=config.metrics_open,
+            version=__version__,
+        )
+
+    def _report(self) -> Snapshot:
+        told = self._told
+        snapshot = report(self._host.service, told.metrics)
+        snapshot.log_dropped = told.dropped()
+        reloader = self._host.reloader
+        snapshot.reloads = {"done": reloader.count - reloader.failed, "refused": reloader.failed}
+        return snapshot
+
+    def _answer(self) -> Iterable[bytes]:
+        return (msgspec.msgpack.encode(piece) for piece in self._report().pieces())
+
+    async def _gather(self) -> Sequence[Snapshot]:
+        snapshots = [self._report()]
+        siblings = self._host.siblings
+        if siblings is not None:
+            snapshots[0].restarts = dict(siblings.restarts)
+            for part in await siblings.ask(QUESTION):
+                snapshots.append(_DECODER.decode(part))
+                await asyncio.sleep(0)  # a part is 500 bots; between two the loop serves others
+        return snapshots
+
+    def _token(self) -> Hidden:
+        """The configured token, else the made one; a new one is printed only where a person reads."""
+        config = self._config()
+        if config.operator_token is not None:
+            return config.operator_token
+        token, made = operator_token.ensure(config.state)
+        self._told.scrubber.add(token.reveal())
+        if made:
+            place = operator_token.path_of(config.state)
+            log.warning("a token for the operator's page was made: %s (`bothost token` shows it)", place)
+            if sys.stderr.isatty():
+                print(f"\n  operator's token: {token.reveal()}\n", file=sys.stderr, flush=True)
+        return token
+
+    def _look_at_token(self) -> None:
+        """`bothost token --new` and a reload change tokens beside a running host: sessions of the old ones end."""
+        config = self._config()
+        try:
+            token = config.operator_token or operator_token.stored(config.state)
+        except OSError:
+            return
+        if token is not None and self._sessions is not None:
+            if not self._sessions.knows(token):
+                self._told.scrubber.add(token.reveal())
+            self._sessions.change_tokens(token, config.operator_read_token)
+
+    def _config(self) -> HostConfig:
+        return self._host.reading.host or self._host.plan.host
+
+    def _measure(self) -> None:
+        now = self._host.ground.clock.monotonic()
+        self._told.metrics.loop_lag(max(now - self._lag_due, 0.0))
+        self._lag_due = now + _LAG_S
+
+
+_DECODER = msgspec.msgpack.Decoder(Snapshot)
+
+
+def _installed() -> Sequence[PluginView]:
+    """Every plugin that an installed package offers."""
+    views = []
+    for found in plugins.find().values():
+        problem = f"{' and '.join((found.distribution, *found.rivals))} both offer it" if found.rivals else ""
+        views.append(PluginView(found.name, found.distribution, found.version, problem))
+    return views
+
+
+def _port(host: Host) -> int:
+    name = host.plan.sockets.operator[0].getsockname()
+    return int(name[1]) if isinstance(name, tuple) else 0

@@ -1,0 +1,73 @@
+"""A bot behind real sockets, for what virtual time cannot show: a client of one's own, a proxy, curl.
+
+`served` gives what pytest-tornado's fixture `app` returns, or `tornado.httpserver.HTTPServer` takes.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from tornado.httputil import HTTPServerConnectionDelegate
+
+from bothost.clock import SystemClock
+from bothost.testing.fake_pyrus import FakePyrus
+from bothost.testing.host import BareHost, Section
+from bothost.testing.parts import me
+from bothost.web.webhook import Receiver
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Iterator, Mapping
+
+    from tornado.http1connection import HTTP1Connection
+    from tornado.httputil import HTTPConnection, HTTPMessageDelegate
+
+    from bothost.plugin_api import Plugin
+
+
+class Served(HTTPServerConnectionDelegate):
+    """One bot in service. It answers at `path` what is signed with `secret`; `pyrus` is the fake Pyrus that it calls."""
+
+    def __init__(self, host: BareHost, pyrus: FakePyrus, path: str, secret: str) -> None:
+        self._host = host
+        self.pyrus = pyrus
+        self.path = path
+        self.secret = secret
+
+    def start_request(self, _server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
+        """The host's own delegate for each request."""
+        connection = cast("HTTP1Connection", request_conn)
+        self._host.lines.awaits_head(connection.stream)
+        return Receiver(self._host.front, self._host.lines, connection)
+
+
+@contextmanager
+def served(
+    loop: asyncio.AbstractEventLoop,
+    plugin: type[Plugin[Any]] | Callable[..., Any] | str,
+    name: str = "bot",
+    ini: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Iterator[Served]:
+    """A bot in service on this loop, which is not running yet (`io_loop.asyncio_loop`), in real time, until the end of the block."""
+    person = me()
+    section = Section(name, person["email"], ini or {}, settings)
+
+    async def start(folder: Path) -> tuple[BareHost, Served]:
+        clock = SystemClock()
+        pyrus = FakePyrus(clock)
+        pyrus.world.strict = False
+        pyrus.add_bot(person["email"], section.secret, person["id"])
+        host = await BareHost.started(clock, folder, pyrus.transport())
+        bot, _ = await host.add(plugin, section)
+        return host, Served(host, pyrus, bot.config.path, section.secret)
+
+    with tempfile.TemporaryDirectory(prefix="bothost-test-", ignore_cleanup_errors=True) as folder:
+        host, app = loop.run_until_complete(start(Path(folder)))
+        try:
+            yield app
+        finally:
+            loop.run_until_complete(host.stop())

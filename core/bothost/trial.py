@@ -1,0 +1,96 @@
+"""A test delivery: signed with the bot's secret, verified, and sent through the pipeline as if Pyrus had posted it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bothost.errors import BodyRefused
+from bothost.pyrus.signature import sign
+from bothost.samples import sample, with_fresh_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bothost.bots import Bot
+    from bothost.clock import Clock
+    from bothost.delivery import Delivery, Outcome
+
+_PYRUS_WAITS_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """How a test delivery was answered; `status` 0: not within the 60 s that Pyrus waits."""
+
+    status: int
+    body: bytes
+    word: str
+    seconds: float
+    task: int
+
+
+class TrialDelivery:
+    """A `Delivery` without a connection; its answer goes to a future."""
+
+    trace = ""
+    signature_ok = 0
+    attempt = "1/3"
+
+    def __init__(self, bot: Bot, body: bytes, received: float) -> None:
+        self.bot = bot
+        self.body = body
+        self.received = received
+        self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+    def respond(self, outcome: Outcome) -> bool:
+        """See `Delivery.respond`; nobody reads any more once the page has given up."""
+        if self.outcome.done():
+            return False
+        self.outcome.set_result(outcome)
+        return True
+
+
+def editable(bot: Bot, clock: Clock) -> str:
+    """The built-in sample as JSON to be edited; for a bot with a list of forms it is a task of the first one."""
+    form_id = min(bot.config.forms, default=None)
+    return json.dumps(sample(clock.now(), _fresh_id(clock), form_id), ensure_ascii=False, indent=2)
+
+
+async def send(bot: Bot, text: str, receive: Callable[[Delivery], None], clock: Clock) -> Sent:
+    """Give the task and its newest comment fresh ids, sign, deliver, wait. Raises BodyRefused where it is no JSON object."""
+    body = _fresh(text, _fresh_id(clock))
+    encoded = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+    if bot.verifier is None:
+        raise BodyRefused("the bot has no usable secret: see its section in bots.ini")
+    verification = bot.verifier.begin()
+    verification.feed(encoded)
+    assert verification.check(sign(encoded, bot.config.secrets[0])) is not None
+    began = clock.monotonic()
+    delivery = TrialDelivery(bot, encoded, began)
+    receive(delivery)
+    task = body["task_id"] if isinstance(body.get("task_id"), int) else 0
+    try:
+        async with asyncio.timeout(_PYRUS_WAITS_S):
+            outcome = await asyncio.shield(delivery.outcome)
+    except TimeoutError:
+        delivery.outcome.cancel()
+        return Sent(0, b"", "none", clock.monotonic() - began, task)
+    return Sent(outcome.status, outcome.body, outcome.word, clock.monotonic() - began, task)
+
+
+def _fresh(text: str, fresh_id: int) -> dict[str, Any]:
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BodyRefused(f"this is no JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise BodyRefused("a delivery is a JSON object: { … }")
+    return with_fresh_ids(body, fresh_id)
+
+
+def _fresh_id(clock: Clock) -> int:
+    """An id that no task of Pyrus has, new each millisecond."""
+    return 10**14 + int(clock.now().timestamp() * 1000)

@@ -1,0 +1,229 @@
+"""The bots: all of them, one of them, pause and resume, a test delivery."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tornado.web import HTTPError
+
+from bothost.errors import BodyRefused, StoreAway
+from bothost.metrics.families import STATES
+from bothost.store import Filter
+from bothost.trial import editable, send
+from bothost.web.operator import charts, shown
+from bothost.web.operator.handler import Handler
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bothost.operations import BotView
+    from bothost.store import Entry
+
+PAGE_BOTS = 200
+
+
+class Bots(Handler):
+    """/"""
+
+    async def get(self) -> None:
+        """Every bot with how it stands; `q` searches, `state` filters."""
+        views = await self.operations.bots()
+        counts = {state: count for state in STATES if (count := sum(view.now.state == state for view in views))}
+        words, state = self.query("q").strip().lower(), self.query("state")
+        wanted = [
+            view
+            for view in views
+            if (not state or view.now.state == state or (state == "trouble" and view.broken))
+            and all(word in f"{view.name} {view.bot.config.plugin} {view.now.reason}".lower() for word in words.split())
+        ]
+        first = max(_number(self.query("from")), 0)
+        self.show(
+            "bots.html",
+            views=wanted[first : first + PAGE_BOTS],
+            found=len(wanted),
+            every=len(views),
+            first=first,
+            page_size=PAGE_BOTS,
+            counts=counts,
+            trouble=sum(view.broken for view in views),
+            state=state,
+            words=self.query("q"),
+            totals=_totals(views, self.operations.clock.now().timestamp()),
+            reading=self.operations.reading,
+            spark=charts.sparkline,
+            recent=recent,
+        )
+
+    head = get
+
+
+class OneBot(Handler):
+    """/bots/NAME"""
+
+    async def get(self, name: str) -> None:
+        """How it stands, its charts, settings and deliveries."""
+        view = await self._view(name)
+        entries, away = await newest(self, Filter(bot=name, limit=20))
+        now = self.operations.clock.now().timestamp()
+        self.show(
+            "bot.html",
+            view=view,
+            entries=entries,
+            away=away,
+            one_bot=True,
+            chart_counts=charts.counts(view.figures.minutes, now, self.language),
+            chart_durations=charts.durations(view.figures.minutes, now, self.language),
+            host_keys=_host_keys(view),
+            settings=_settings(view),
+            problems=self.operations.reading.broken.get(name, ()),
+            kept=self.operations.kept.get(name, ""),
+            recent=recent,
+            fine=fine,
+        )
+
+    head = get
+
+    async def _view(self, name: str) -> BotView:
+        view = await self.operations.bot(name)
+        if view is None:
+            raise HTTPError(404)
+        return view
+
+
+class Pause(Handler):
+    """/bots/NAME/pause"""
+
+    async def change(self, *args: str) -> None:
+        """Pause it, with the reason that was typed."""
+        name = args[0]
+        if self.operations.bot_named(name) is None:
+            raise HTTPError(404)
+        reason = shown.text(self.form("reason").strip()[:200]) or "paused by the operator"
+
+        async def step() -> str:
+            await self.operations.pause(name, reason)
+            return f"/bots/{name}"
+
+        await self.act(step, "paused")
+
+
+class Resume(Handler):
+    """/bots/NAME/resume"""
+
+    async def change(self, *args: str) -> None:
+        """Resume it, or one of its tasks."""
+        name, task = args[0], self.form("task")
+        only = int(task) if task.isdecimal() else None
+
+        async def step() -> str:
+            await self.operations.resume(name, only)
+            return f"/bots/{name}"
+
+        await self.act(step, "resumed")
+
+
+class Test(Handler):
+    """/bots/NAME/test"""
+
+    most_bytes = 4 << 20
+
+    def get(self, name: str) -> None:
+        """The sample, to be edited."""
+        bot = self.operations.bot_named(name)
+        if bot is None:
+            raise HTTPError(404)
+        self.show("test.html", bot=bot, text=editable(bot, self.operations.clock), sent=None, refused="", reply="")
+
+    async def change(self, *args: str) -> None:
+        """Send it and show the answer."""
+        bot = self.operations.bot_named(args[0])
+        if bot is None:
+            raise HTTPError(404)
+        text = self.form("body")
+        values: dict[str, Any] = {"sent": None, "refused": "", "reply": ""}
+        try:
+            sent = await send(bot, text, self.operations.receive, self.operations.clock)
+        except BodyRefused as error:
+            values["refused"] = str(error)
+            self.set_status(422)
+        else:
+            values["sent"] = sent
+            values["reply"] = shown.json_html(sent.body, self.desk.scrub)[0]
+        self.show("test.html", bot=bot, text=text, **values)
+
+    head = get
+
+
+async def newest(handler: Handler, want: Filter) -> tuple[Sequence[Entry], str]:
+    """Entries of the journal, and why there are none where it is away: the rest of the page is wanted then too."""
+    try:
+        return await handler.operations.deliveries(want), ""
+    except StoreAway as error:
+        return (), str(error) or "away"
+
+
+def recent(view: BotView, now: float) -> tuple[int, int]:
+    """Deliveries and failed runs of the last hour."""
+    since = int(now // 60) - charts.MINUTES
+    minutes = [one for one in view.figures.minutes if one.minute > since]
+    return sum(one.deliveries for one in minutes), sum(one.failures for one in minutes)
+
+
+def _totals(views: Sequence[BotView], now: float) -> dict[str, int]:
+    hour = [recent(view, now) for view in views]
+    return {
+        "deliveries": sum(deliveries for deliveries, _ in hour),
+        "failures": sum(failures for _, failures in hour),
+        "waiting": sum(view.now.waiting + view.entries.get("ready", 0) for view in views),
+        "running": sum(view.now.running for view in views),
+        "failed": sum(view.entries.get("failed", 0) for view in views),
+    }
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdecimal() and len(text) < 9 else 0
+
+
+def fine(view: BotView) -> bool:
+    """Whether it can be sent a test delivery."""
+    return bool(view.bot.config.secrets)
+
+
+def _host_keys(view: BotView) -> list[tuple[str, str]]:
+    """The host's own keys of the section, as they hold."""
+    config = view.bot.config
+    rows: list[tuple[str, str]] = [
+        ("plugin", config.plugin),
+        ("path", config.path),
+        ("secret", " + ".join(f"<{one}>" for one in config.fingerprints)),
+        ("login", view.bot.login or config.login),
+        ("api_url", config.api_url),
+        ("run", config.run),
+        ("concurrency", str(config.concurrency)),
+        ("order", config.order),
+        ("answer_within", f"{config.answer_within_s:g} s"),
+        ("late", config.late),
+        ("timeout", f"{config.timeout_s:g} s"),
+        ("on_error", config.on_error),
+        ("error_text", config.error_text),
+        ("error_choice", config.error_choice),
+        ("own_comments", config.own_comments),
+        ("forms", ", ".join(map(str, sorted(config.forms)))),
+        ("max_body", shown.size(config.max_body_bytes)),
+        ("keep", f"{config.keep_s / 86400:g} d"),
+        ("memory", shown.size(config.memory_bytes) if config.memory_bytes else ""),
+    ]
+    return [(key, shown.block(value)) for key, value in rows if value]
+
+
+def _settings(view: BotView) -> list[tuple[str, str]]:
+    """The plugin's settings. Only a loaded plugin knows which of them are secret, so without it no value is shown."""
+    plugged = view.bot.plugged
+    loaded = getattr(plugged, "settings", None)
+    if loaded is None:
+        return [(key, "…") for key in view.bot.config.settings]
+    return [(key, shown.block(repr(getattr(loaded, key, "…")))) for key in _names(loaded)]
+
+
+def _names(settings: object) -> Sequence[str]:
+    return tuple(getattr(settings, "__struct_fields__", ()))

@@ -1,0 +1,203 @@
+"""The journal's entries: found, read, retried, cancelled, exported; and the live tail of them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
+
+from tornado.web import HTTPError
+
+from bothost.store import Filter
+from bothost.web.operator import charts, shown
+from bothost.web.operator.bots import newest
+from bothost.web.operator.handler import Handler
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bothost.store import Entry, State
+
+PAGE = 50
+TAIL = 60
+_STATES: dict[str, tuple[State, ...]] = {
+    "open": ("ready", "running"),
+    "ready": ("ready",),
+    "running": ("running",),
+    "answered": ("answered",),
+    "failed": ("failed",),
+    "cancelled": ("cancelled",),
+}
+_SPANS = {"15m": 900.0, "1h": 3600.0, "24h": 86400.0, "7d": 604800.0}
+
+
+class Deliveries(Handler):
+    """/deliveries"""
+
+    async def get(self) -> None:
+        """Newest first, by bot, state, task and time."""
+        want = self._filter()
+        entries, away = await newest(self, want)
+        more = ""
+        if len(entries) == PAGE:
+            last = entries[-1]
+            more = self._link(before=f"{last.created!r},{last.id}")
+        self.show(
+            "deliveries.html",
+            entries=entries,
+            away=away,
+            names=sorted(bot.config.name for bot in self.operations.every_bot()),
+            chosen={name: self.query(name) for name in ("bot", "state", "task", "since", "before")},
+            states=tuple(_STATES),
+            spans=tuple(_SPANS),
+            more=more,
+            filtered=any(self.query(name) for name in ("bot", "state", "task", "since", "before")),
+        )
+
+    head = get
+
+    def _filter(self) -> Filter:
+        task = self.query("task").strip().lstrip("#")
+        since = _SPANS.get(self.query("since"))
+        return Filter(
+            bot=self.query("bot") or None,
+            states=_STATES.get(self.query("state"), ()),
+            task=int(task) if task.isdecimal() and len(task) < 19 else None,
+            since=self.operations.clock.now().timestamp() - since if since else None,
+            before=_cursor(self.query("before")),
+            limit=PAGE,
+        )
+
+    def _link(self, **changes: str) -> str:
+        chosen = {name: self.query(name) for name in ("bot", "state", "task", "since")} | changes
+        return "/deliveries?" + urlencode({name: value for name, value in chosen.items() if value})
+
+
+class OneDelivery(Handler):
+    """/deliveries/KEY"""
+
+    async def get(self, key: str) -> None:
+        """What was asked, what was answered, and how it went."""
+        entry, body = await self._found(key)
+        request, cut = await self._laid_out(body)
+        reply = (await self._laid_out(entry.answer))[0] if entry.answer not in (None, b"{}") else ""
+        head, _, trace = self.desk.scrub(entry.error).partition("\n")
+        now = self.operations.clock.now().timestamp()
+        self.show(
+            "delivery.html",
+            entry=entry,
+            body=body,
+            request=request,
+            cut=cut,
+            reply=reply,
+            error=shown.text(head),
+            trace=shown.block(trace),
+            chart=charts.attempts(entry, now, self.language) if entry.kind == "hook" else "",
+            may=_may(entry),
+            link=link(entry),
+        )
+
+    head = get
+
+    async def _found(self, key: str) -> tuple[Entry, bytes | None]:
+        found = await self.operations.delivery(key)
+        if found is None:
+            raise HTTPError(404)
+        return found
+
+    async def _laid_out(self, body: bytes | None) -> tuple[str, bool]:
+        if body is None:
+            return "", False
+        with self.operations.clock.real_io():
+            return await asyncio.to_thread(shown.json_html, body, self.desk.scrub)
+
+
+class Retry(Handler):
+    """/deliveries/KEY/retry: a failed one again; /deliveries/KEY/again: an answered one, as a new entry."""
+
+    async def change(self, *args: str) -> None:
+        """Ask the journal, which knows whether that is allowed."""
+        key, verb = args[0], args[1]
+
+        async def step() -> str:
+            return link(await self.operations.retry(key, again=verb == "again"))
+
+        await self.act(step, "sent-again" if verb == "again" else "retried")
+
+
+class Cancel(Handler):
+    """/deliveries/KEY/cancel"""
+
+    async def change(self, *args: str) -> None:
+        """End it."""
+
+        async def step() -> str:
+            return link(await self.operations.cancel(args[0]))
+
+        await self.act(step, "cancelled")
+
+
+class Export(OneDelivery):
+    """/deliveries/KEY/body.json"""
+
+    async def get(self, key: str) -> None:
+        """The stored body as a file, for a test or for `bothost send`; its token was never stored."""
+        entry, body = await self._found(key)
+        if body is None:
+            raise HTTPError(404)
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", entry.id)
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Content-Disposition", f'attachment; filename="{name}.json"')
+        self.say(self.desk.scrub(body.decode("utf-8", "replace")))
+
+    head = get
+
+
+class Live(Handler):
+    """/live"""
+
+    async def get(self) -> None:
+        """The newest entries; with a script they come by themselves, without one the page asks to be loaded again."""
+        entries, away = await self._tail()
+        self.show("live.html", entries=entries, away=away, refused=self.desk.tail.newest())
+
+    head = get
+
+    async def _tail(self) -> tuple[Sequence[Entry], str]:
+        return await newest(self, Filter(bot=self.query("bot") or None, limit=TAIL))
+
+
+class LiveRows(Live):
+    """/live/rows: the same rows alone, for the script."""
+
+    by_script = True
+
+    async def get(self) -> None:
+        """A piece of html."""
+        entries, away = await self._tail()
+        self.show("live_rows.html", entries=entries, away=away, refused=self.desk.tail.newest())
+
+
+def link(entry: Entry) -> str:
+    """Where an entry is shown."""
+    return "/deliveries/" + quote(entry.id, safe="")
+
+
+def _may(entry: Entry) -> dict[str, bool]:
+    """What the page offers; the journal has the last word."""
+    phase = shown.phase(entry)
+    return {
+        "retry": phase == "failed",
+        "again": phase in ("answered", "undelivered") and entry.kind != "timer",
+        "cancel": phase in ("parked", "posting", "running") or (phase == "held" and entry.door == "api"),
+    }
+
+
+def _cursor(text: str) -> tuple[float, str] | None:
+    created, comma, key = text.partition(",")
+    try:
+        return (float(created), key) if comma and datetime.fromtimestamp(float(created), UTC) else None
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -1,0 +1,115 @@
+"""What concerns the whole host: plugins, configuration and its reload, about."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+import tornado
+
+from bothost.sources import Hidden
+from bothost.web.operator import shown
+from bothost.web.operator.handler import Handler
+
+if TYPE_CHECKING:
+    from bothost.config import HostConfig
+
+_UNITS = {"_s": " s", "_bytes": " B"}
+
+
+class Plugins(Handler):
+    """/plugins"""
+
+    async def get(self) -> None:
+        """What is installed, and which bots use it."""
+        users: dict[str, list[str]] = {}
+        for bot in self.operations.every_bot():
+            users.setdefault(bot.config.plugin, []).append(bot.config.name)
+        plugins = await self.operations.plugins()
+        missing = sorted(set(users) - {plugin.name for plugin in plugins} - {""})
+        self.show("plugins.html", plugins=plugins, users=users, missing=missing)
+
+    head = get
+
+
+class Configuration(Handler):
+    """/configuration"""
+
+    def get(self) -> None:
+        """bots.ini as it was last read: what is wrong with it, and what holds."""
+        reading = self.operations.reading
+        self.show(
+            "configuration.html",
+            reading=reading,
+            problems=reading.all_problems(),
+            kept=self.operations.kept,
+            rows=_rows(reading.host) if reading.host is not None else [],
+        )
+
+    head = get
+
+
+class Reload(Handler):
+    """/reload"""
+
+    async def change(self, *_args: str) -> None:
+        """Have bots.ini read again; what came of it is shown with the configuration."""
+
+        async def step() -> str:
+            await self.operations.reload()
+            return "/configuration"
+
+        await self.act(step, "reloading")
+
+
+class About(Handler):
+    """/about"""
+
+    async def get(self) -> None:
+        """Versions, processes, the journal."""
+        versions = [
+            ("bothost", self.desk.version),
+            ("Python", platform.python_version()),
+            ("Tornado", tornado.version),
+            ("SQLite", _sqlite()),
+            (platform.system(), platform.release()),
+        ]
+        self.show(
+            "about.html",
+            versions=versions,
+            processes=await self.operations.processes(),
+            ready=await self.operations.ready(),
+        )
+
+    head = get
+
+
+def _sqlite() -> str:
+    sqlite = sys.modules.get("sqlite3")
+    return str(getattr(sqlite, "sqlite_version", "–"))
+
+
+def _rows(host: HostConfig) -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for one in fields(host):
+        value = getattr(host, one.name)
+        if one.name == "journal":
+            rows.append(("journal", "postgresql://•••" if value else ""))
+        elif isinstance(value, Hidden):
+            rows.append((one.name, f"<{value.fingerprint}>"))
+        elif value not in (None, "", ()):
+            rows.append(_row(one.name, value))
+    return [(name, text) for name, text in rows if text]
+
+
+def _row(name: str, value: object) -> tuple[str, str]:
+    for suffix, unit in _UNITS.items():
+        if name.endswith(suffix):
+            return name.removesuffix(suffix), f"{value:g}{unit}"
+    if isinstance(value, bool):
+        return name, "yes" if value else "no"
+    if isinstance(value, tuple):
+        return name, ", ".join(map(str, value))
+    return name, shown.text(value)

@@ -1,0 +1,61 @@
+"""Logging in with the operator's token, and out."""
+
+from __future__ import annotations
+
+from bothost.web.operator.handler import Handler
+from bothost.web.operator.sessions import SESSION_S
+
+
+class Login(Handler):
+    """/login"""
+
+    open_to_all = True
+    for_readers = True
+    most_bytes = 4 << 10
+
+    def get(self) -> None:
+        """The form; whoever is logged in already goes on."""
+        if self.right is not None:
+            self.redirect(own_path(self.query("next")), status=303)
+            return
+        self.show("login.html", next=own_path(self.query("next")), failed=False)
+
+    async def post(self, *_args: str) -> None:
+        """Open a session, or say no in its turn."""
+        session = self.desk.sessions.open(self.form("token").strip())
+        if session is None:
+            await self.desk.sessions.fail()
+            self.set_status(401)
+            self.show("login.html", next=own_path(self.form("next")), failed=True)
+            return
+        self.set_cookie(
+            self.desk.cookie,
+            session,
+            path="/",
+            httponly=True,
+            samesite="Strict",
+            secure=self.desk.secure or self.request.protocol == "https",
+            max_age=int(SESSION_S),
+        )
+        self.redirect(own_path(self.form("next")), status=303)
+
+
+class Logout(Handler):
+    """/logout"""
+
+    for_readers = True
+
+    async def change(self, *_args: str) -> None:
+        """End the session here and in the browser."""
+        if self.right is not None:
+            self.desk.sessions.close(self.right.session)
+        self.clear_cookie(self.desk.cookie, path="/")
+        self.redirect("/login", status=303)
+
+
+def own_path(target: str) -> str:
+    """A path of this page, whatever was asked for: `//evil` and `/\\evil` lead elsewhere in browsers."""
+    plain = (
+        target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable() and "\\" not in target
+    )
+    return target if plain else "/"

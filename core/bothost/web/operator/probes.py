@@ -1,0 +1,65 @@
+"""What programs ask: /healthz, /readyz, /metrics."""
+
+from __future__ import annotations
+
+import json
+
+from bothost.web.operator.handler import Handler
+
+
+class Health(Handler):
+    """/healthz: the process answers."""
+
+    open_to_all = True
+    by_script = True
+
+    def get(self) -> None:
+        """Always 200: whoever reads this has been answered by the loop."""
+        self.say({"status": "ok"})
+
+    head = get
+
+
+class Readiness(Handler):
+    """/readyz: deliveries can be taken."""
+
+    open_to_all = True
+    by_script = True
+
+    async def get(self) -> None:
+        """200 or 503, with the reasons. A bot in error is listed and not counted; its reason is for the page."""
+        ready = await self.operations.ready()
+        self.set_status(200 if ready.ready else 503)
+        self.set_header("Content-Type", "application/json")
+        self.say(
+            json.dumps(
+                {
+                    "ready": ready.ready,
+                    "phase": ready.phase,
+                    "journal": ready.journal,
+                    "bots": dict(ready.bots),
+                    "not_serving": dict(list(ready.troubled.items())[:100]),
+                }
+            )
+        )
+
+    head = get
+
+
+class MetricsPage(Handler):
+    """/metrics"""
+
+    by_script = True
+
+    async def prepare(self) -> None:
+        """As every page, unless `metrics_open = yes`."""
+        self.open_to_all = self.desk.metrics_open
+        await super().prepare()
+
+    async def get(self) -> None:
+        """The scrape."""
+        body = await self.desk.exposition.text()
+        self.set_header("Content-Type", self.desk.exposition.content_type)
+        self.say(body)
+
+    head = get

@@ -1,0 +1,54 @@
+"""`event.pyrus` on a fake Pyrus, under a virtual clock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bothost.api import Pyrus
+from bothost.pyrus_client import Caller, PyrusClient, Terms
+from bothost.testing.clock import VirtualClock
+from bothost.testing.fake_pyrus import FakePyrus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+
+
+class Unlimited:
+    """A rate limit and a lease without end."""
+
+    def alive(self) -> bool:
+        return True
+
+    async def gate(self, name: str, want: int, rate_per_s: float, cap: float) -> float:
+        return 0.0
+
+    async def gate_reset(self, name: str, tokens: float) -> None: ...
+
+
+class Desk:
+    """A fake Pyrus and the API on it."""
+
+    def __init__(self) -> None:
+        self.clock = VirtualClock()
+        self.pyrus = FakePyrus(self.clock)
+        self.bot = self.pyrus.add_bot("bot@one", "key-of-the-bot-0001", 900100)
+
+    def run(self, work: Callable[[Pyrus], Coroutine[Any, Any, Any]]) -> Any:
+        """Do something with the API on the virtual loop."""
+
+        async def begin() -> Any:
+            client = PyrusClient(self.clock, Unlimited(), self.pyrus.transport())
+            line = client.line(Caller("one"), Terms(self.pyrus.world.issue_token(self.bot)))
+            return await work(Pyrus(line, self.clock))
+
+        return self.clock.run(begin())
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    """See `Desk`."""
+    made = Desk()
+    yield made
+    made.clock.loop.close()

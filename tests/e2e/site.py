@@ -1,0 +1,203 @@
+"""A real host in a process of its own, with plugins that a test writes, and signed deliveries over real sockets."""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bothost.pyrus.signature import sign
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SECRET = "a secret for tests, not for bots"
+_NUMBERS = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Response:
+    """What a delivery was answered."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return str(json.loads(self.body).get("text", ""))
+
+
+class HostSite:
+    """A folder with bots.ini and plugins, and the host that runs there."""
+
+    def __init__(self, folder: Path, plugins: str, bots: str, host: str = "") -> None:
+        self.folder = folder
+        self.process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+        self.prefix: list[str] = []
+        self.write(plugins, bots, host)
+
+    def write(self, plugins: str, bots: str, host: str = "") -> None:
+        """Plugins are the functions and classes of `plugins`; `bots` is `name: key = value; key = value` by line."""
+        (self.folder / "handlers.py").write_text(f"from bothost import *\n{plugins}")
+        names = [line.split("(")[0].split(":")[0].split()[-1] for line in plugins.splitlines() if _defines(line)]
+        info = self.folder / "handlers-1.0.dist-info"
+        info.mkdir(exist_ok=True)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: handlers\nVersion: 1.0\n")
+        points = "\n".join(f"{name} = handlers:{name}" for name in names)
+        (info / "entry_points.txt").write_text(f"[bothost.plugins]\n{points}\n")
+        port = "" if "port = " in host else "port = 0\n"
+        sections = [f"[host]\noperator_port = 0\nlog = json\n{port}{host}"]
+        for line in bots.strip().splitlines():
+            name, _, keys = line.strip().partition(":")
+            lines = [key.strip() for key in keys.split(";") if key.strip()]
+            if not any(key.startswith("secret") for key in lines):
+                lines.append(f"secret = {SECRET}")
+            sections.append("\n".join([f"[bot:{name}]", *lines]))
+        ini = self.folder / "bots.ini"
+        ini.write_text("\n\n".join(sections) + "\n")
+        ini.chmod(0o600)
+
+    def start(self, env: dict[str, str] | None = None, pass_fds: tuple[int, ...] = ()) -> HostSite:
+        """Start it and wait until it serves."""
+        self.launch(env, pass_fds)
+        line = self.said("serves ")
+        if "127.0.0.1:" in line["message"]:
+            self.port = int(line["message"].rpartition(":")[2])
+        return self
+
+    def launch(self, env: dict[str, str] | None = None, pass_fds: tuple[int, ...] = ()) -> None:
+        """Start it."""
+        self.log = self.folder / f"log-{next(_NUMBERS)}"
+        program = os.path.join(os.path.dirname(__file__), "..", "programs", "host.py")
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*self.prefix, sys.executable, program, "--config", str(self.folder / "bots.ini")],
+                env={**os.environ, "PYTHONPATH": str(self.folder), **(env or {})},
+                pass_fds=pass_fds,
+                stdout=log,
+                stderr=log,
+            )
+
+    def start_passed(self, held: socket.socket) -> None:
+        """Start it with a listening socket as descriptor 3, as a service manager does."""
+        descriptor = held.fileno()
+        # LISTEN_PID names a process that exists only after the fork: the shell execs into it
+        shell = f'exec 3<&{descriptor}; export LISTEN_PID=$$; exec "$@"'
+        self.prefix = ["bash", "-c", shell, "bash"]
+        self.start({"LISTEN_FDS": "1", "LISTEN_FDNAMES": "public"}, (descriptor,))
+        self.prefix = []
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The log so far; what is no JSON (a traceback) stands as a message."""
+        found = []
+        for line in self.log.read_text("utf-8").splitlines():
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                found.append({"message": line, "level": "raw"})
+        return found
+
+    def said(self, part: str, seconds: float = 20.0) -> dict[str, Any]:
+        """The first log line whose message holds `part`, waited for."""
+        for _ in range(int(seconds / 0.01)):
+            for line in self.lines():
+                if part in line["message"]:
+                    return line
+            if self.process is not None and self.process.poll() is not None:
+                break
+            threading.Event().wait(0.01)
+        raise AssertionError(f"never said {part!r}: {self.log.read_text('utf-8')}")
+
+    def deliver(self, bot: str, task: int = 5, comment: int = 0, attempt: str = "1/3", timeout: float = 30) -> Response:
+        """One signed delivery on a connection of its own."""
+        body = delivery(task, comment)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            connection.request("POST", f"/{bot}", body, {"X-Pyrus-Sig": sign(body, SECRET), "X-Pyrus-Retry": attempt})
+            answer = connection.getresponse()
+            return Response(answer.status, dict(answer.getheaders()), answer.read())
+        finally:
+            connection.close()
+
+    def deliver_later(self, *arguments: Any, **keys: Any) -> Later:
+        """A delivery in a thread of its own."""
+        return Later(lambda: self.deliver(*arguments, **keys))
+
+    def tell(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Send a signal."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def wait(self, seconds: float = 20.0) -> int:
+        """Until it has ended; its exit code."""
+        assert self.process is not None
+        return self.process.wait(seconds)
+
+    def stop(self) -> int:
+        """SIGTERM, and wait."""
+        self.tell()
+        return self.wait()
+
+    def end(self) -> None:
+        """At the end of a test: whatever it takes."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def wrote(self, name: str, seconds: float = 20.0) -> str:
+        """What a plugin wrote into a file of the folder, waited for."""
+        path = self.folder / name
+        for _ in range(int(seconds / 0.01)):
+            if path.exists() and path.read_text():
+                return path.read_text()
+            threading.Event().wait(0.01)
+        raise AssertionError(f"{name} was never written: {self.log.read_text('utf-8')}")
+
+
+class Later:
+    """What a thread will have found out."""
+
+    def __init__(self, work: Any) -> None:
+        self._found: Any = None
+        self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
+        self._thread.start()
+
+    def _run(self, work: Any) -> None:
+        try:
+            self._found = work()
+        except Exception as error:
+            self._found = error
+
+    def result(self, seconds: float = 30.0) -> Any:
+        self._thread.join(seconds)
+        assert not self._thread.is_alive(), "no answer came"
+        return self._found
+
+
+def delivery(task: int, comment: int = 0) -> bytes:
+    """A small body; without a comment it is an event by its digest."""
+    comments = [{"id": comment, "text": "hi", "author": {"id": 7, "type": "user"}}] if comment else []
+    body = {"event": "comment", "access_token": "token-of-the-event", "task_id": task, "user_id": 99}
+    body["task"] = {"id": task, "author": {"id": 7, "email": "a@example.com"}, "comments": comments}
+    return json.dumps(body).encode()
+
+
+def _defines(line: str) -> bool:
+    return line.startswith(("def ", "async def ", "class "))
+
+
+def free_socket() -> socket.socket:
+    """A listening socket on loopback, as a service manager would hold it."""
+    held = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    held.setblocking(False)
+    return held

@@ -1,0 +1,201 @@
+"""A changed bots.ini: good sections swap, wrong ones keep their old version and say why, nothing in between fails."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import signal
+import threading
+
+from tests.e2e.site import SECRET, delivery
+
+from bothost.pyrus.signature import sign
+
+PLUGINS = """
+import asyncio, pathlib
+HERE = pathlib.Path(__file__).parent
+class Greeter(Plugin):
+    class Settings(Settings):
+        word: str = "hello"
+    def open(self):
+        with (HERE / "opened").open("a") as file: print(self.settings.word, file=file)
+    def close(self):
+        with (HERE / "closed").open("a") as file: print(self.settings.word, file=file)
+    async def handle(self, event):
+        if event.task_id == 77:
+            (HERE / "began").write_text("yes")
+            while not (HERE / "go").exists():
+                await asyncio.sleep(0.01)
+        return self.settings.word
+"""
+
+
+def rewrite(site, text: str) -> None:
+    """As an editor does: a new file renamed over the old one."""
+    new = site.folder / "bots.ini.new"
+    new.write_text(text)
+    new.chmod(0o600)
+    new.rename(site.folder / "bots.ini")
+
+
+def ini(site) -> str:
+    return (site.folder / "bots.ini").read_text()
+
+
+def reloads(site) -> int:
+    return sum(line["message"].startswith("reloaded:") for line in site.lines())
+
+
+def until_reloaded(site, times: int) -> None:
+    for _ in range(2000):
+        if reloads(site) >= times:
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError(site.log.read_text())
+
+
+def test_a_changed_section_is_swapped_in_by_itself_and_the_old_instance_closed(site):
+    host = site(PLUGINS, "one: plugin = Greeter; word = old\ntwo: plugin = Greeter; word = same").start()
+    assert host.deliver("one", comment=1).text == "old"
+    rewrite(host, ini(host).replace("word = old", "word = new"))
+    until_reloaded(host, 1)
+    assert host.deliver("one", comment=2).text == "new"
+    assert host.deliver("two", comment=3).text == "same"
+    assert sorted((host.folder / "opened").read_text().split()) == ["new", "old", "same"]
+    for _ in range(500):
+        if (host.folder / "closed").exists():
+            break
+        threading.Event().wait(0.01)
+    assert (host.folder / "closed").read_text().split() == ["old"]
+    assert host.stop() == 0
+
+
+def test_what_runs_ends_on_the_old_instance_which_closes_after_it(site):
+    host = site(PLUGINS, "one: plugin = Greeter; word = old").start()
+    running = host.deliver_later("one", task=77, comment=1)
+    host.wrote("began")
+    rewrite(host, ini(host).replace("word = old", "word = new"))
+    until_reloaded(host, 1)
+    assert host.deliver("one", comment=2).text == "new"
+    assert not (host.folder / "closed").exists()
+    (host.folder / "go").write_text("yes")
+    assert running.result().text == "old"
+    assert host.wrote("closed").split() == ["old"]
+    assert host.stop() == 0
+
+
+def test_a_wrong_section_keeps_its_old_version_and_says_why(site):
+    host = site(PLUGINS, "one: plugin = Greeter; word = old\ntwo: plugin = Greeter; word = old").start()
+    broken = ini(host).replace("word = old", "wrod = new", 1).replace("word = old", "word = newer")
+    rewrite(host, broken)
+    until_reloaded(host, 1)
+    assert host.deliver("one", comment=1).text == "old"
+    assert host.deliver("two", comment=2).text == "newer"
+    line = host.said("keeps its old version")
+    assert line["bot"] == "one"
+    assert "wrod" in line["message"]
+    assert host.stop() == 0
+
+
+def test_new_bots_come_and_removed_ones_go(site):
+    host = site(PLUGINS, "one: plugin = Greeter; word = first\ntwo: plugin = Greeter; word = second").start()
+    text = ini(host)
+    rewrite(host, text.replace("[bot:two]", "[bot:three]"))
+    until_reloaded(host, 1)
+    assert host.deliver("two", comment=1).status == 404
+    assert host.deliver("three", comment=1).text == "second"
+    assert host.deliver("one", comment=1).text == "first"
+    assert host.stop() == 0
+
+
+def test_a_secret_is_changed_without_a_refused_delivery(site):
+    host = site(PLUGINS, "one: plugin = Greeter").start()
+    rewrite(
+        host, ini(host).replace(f"secret = {SECRET}", f"secret = another secret of good length\nold_secret = {SECRET}")
+    )
+    until_reloaded(host, 1)
+    assert host.deliver("one", comment=1).status == 200
+    assert host.said("still signs with old_secret")["bot"] == "one"
+    text = re.sub(r"old_secret = .*\n", "", ini(host))
+    rewrite(host, text)
+    until_reloaded(host, 2)
+    assert "last used" in host.said("old_secret is taken out of service")["message"]
+    assert host.deliver("one", comment=2).status == 403
+    assert host.stop() == 0
+
+
+def test_a_secret_in_a_file_is_read_again(site):
+    host = site(PLUGINS, "one: plugin = Greeter; secret = file:key")
+    (host.folder / "key").write_text(SECRET + "\n")
+    host.start()
+    assert host.deliver("one", comment=1).status == 200
+    (host.folder / "key").write_text("another secret of good length\n")
+    until_reloaded(host, 1)
+    assert host.deliver("one", comment=2).status == 403
+    assert host.stop() == 0
+
+
+def test_a_config_maps_symlink_swap_is_one_reload_and_a_touched_file_none(site):
+    host = site(PLUGINS, "one: plugin = Greeter; word = old")
+    for name, word in (("v1", "old"), ("v2", "new")):
+        (host.folder / name).mkdir()
+        (host.folder / name / "bots.ini").write_text(ini(host).replace("word = old", f"word = {word}"))
+        (host.folder / name / "bots.ini").chmod(0o600)
+    (host.folder / "bots.ini").unlink()
+    (host.folder / "data").symlink_to("v1")
+    (host.folder / "bots.ini").symlink_to("data/bots.ini")
+    host.start()
+    os.utime(host.folder / "v1" / "bots.ini")
+    (host.folder / "next").symlink_to("v2")
+    (host.folder / "next").rename(host.folder / "data")
+    until_reloaded(host, 1)
+    assert host.deliver("one", comment=1).text == "new"
+    assert reloads(host) == 1
+    assert host.stop() == 0
+
+
+def test_a_cut_off_or_vanished_file_is_kept_out_until_sighup(site):
+    host = site(PLUGINS, "\n".join(f"bot{number}: plugin = Greeter" for number in range(6))).start()
+    whole = ini(host)
+    rewrite(host, whole[: whole.index("[bot:bot1]")])
+    host.said("the old configuration stays")
+    assert host.deliver("bot5", comment=1).status == 200
+    host.tell(signal.SIGHUP)
+    until_reloaded(host, 1)
+    assert host.deliver("bot5", comment=2).status == 404
+    assert host.deliver("bot0", comment=2).status == 200
+    assert host.stop() == 0
+
+
+def test_under_load_a_reload_a_second_fails_no_delivery(site):
+    host = site(PLUGINS, "one: plugin = Greeter; word = w0").start()
+    stop = threading.Event()
+    statuses: list[int] = []
+
+    def load(worker: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", host.port, timeout=30)
+        number = 0
+        while not stop.is_set():
+            number += 1
+            body = delivery(worker * 1_000_000 + number, number)
+            connection.request("POST", "/one", body, {"X-Pyrus-Sig": sign(body, SECRET)})
+            answer = connection.getresponse()
+            answer.read()
+            statuses.append(answer.status)
+            stop.wait(0.02)
+        connection.close()
+
+    workers = [threading.Thread(target=load, args=(worker,)) for worker in range(1, 5)]
+    for worker in workers:
+        worker.start()
+    for round_ in range(1, 6):
+        rewrite(host, ini(host).replace(f"word = w{round_ - 1}", f"word = w{round_}"))
+        until_reloaded(host, round_)
+    stop.set()
+    for worker in workers:
+        worker.join()
+    assert len(statuses) > 300
+    assert set(statuses) == {200}
+    assert host.deliver("one", comment=1).text == "w5"
+    assert host.stop() == 0

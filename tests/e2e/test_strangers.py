@@ -1,0 +1,162 @@
+"""What strangers can do to a real host: memory, descriptors, time; others' deliveries go on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+import statistics
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.e2e.site import HostSite
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+GREET = """
+async def greet(event):
+    return "hello"
+"""
+
+
+def resident(host: HostSite) -> int:
+    """Bytes of memory that the host's process has now."""
+    assert host.process is not None
+    status = Path(f"/proc/{host.process.pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) * 1024
+
+
+def median_ms(host: HostSite, count: int, first: int) -> float:
+    """How long deliveries take now."""
+    times = []
+    for number in range(first, first + count):
+        began = time.monotonic()
+        assert host.deliver("one", task=number, comment=number).status == 200
+        times.append((time.monotonic() - began) * 1000)
+    return statistics.median(times)
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def send_slowly(port: int, size: int, pieces: int) -> int:
+    """An unsigned body that is never finished; the status of what comes back, 0 where nothing does."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(f"POST /one HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode())
+        for _ in range(pieces):
+            writer.write(b"x" * (size // (pieces + 1)))
+            await writer.drain()
+            await asyncio.sleep(0.001)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                line = await reader.readline()
+                return int(line.split()[1])
+    except (ConnectionError, IndexError):
+        return 0
+    finally:
+        writer.transport.abort()
+    return 0
+
+
+@pytest.mark.full
+def test_sixty_senders_of_large_unsigned_bodies_hold_no_more_than_their_bound(site):
+    host = site(GREET, "one: plugin = greet; max_body = 16M").start()
+    before = resident(host)
+    peak = 0
+
+    async def case() -> list[int]:
+        nonlocal peak
+        senders = [asyncio.ensure_future(send_slowly(host.port, 16_000_000, 60)) for _ in range(60)]
+        while not all(sender.done() for sender in senders):
+            peak = max(peak, resident(host))
+            await asyncio.sleep(0.02)
+        return [sender.result() for sender in senders]
+
+    statuses = asyncio.run(case())
+    print(
+        f"resident before {before >> 20} MB, at the most {peak >> 20} MB; {statuses.count(503)} of 60 were answered 503"
+    )
+    assert statuses.count(503) >= 30
+    assert peak - before < (256 + 100) << 20
+    assert host.deliver("one").status == 200
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("many_files")
+def test_ten_thousand_idle_connections_leave_other_deliveries_alone(site):
+    host = site(GREET, "one: plugin = greet", "header_timeout = 5m\nidle_timeout = 5m\nmax_connections = 12000").start()
+    idle_ms = median_ms(host, 100, 1)
+    before = resident(host)
+
+    async def case() -> float:
+        held = []
+        for _ in range(10_000):
+            _, writer = await asyncio.open_connection("127.0.0.1", host.port)
+            held.append(writer)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(None, median_ms, host, 200, 1000)
+        finally:
+            grown = resident(host) - before
+            print(f"10,000 connections: {grown / 10_000 / 1024:.1f} kB each")
+            for writer in held:
+                writer.transport.abort()
+
+    full_ms = asyncio.run(case())
+    print(f"a delivery: {idle_ms:.2f} ms alone, {full_ms:.2f} ms beside 10,000 idle connections")
+    assert full_ms < 3 * idle_ms + 5
+    assert resident(host) - before < 10_000 * 20_000
+
+
+def test_slow_heads_beyond_the_cap_keep_no_delivery_out(site):
+    host = site(GREET, "one: plugin = greet", "max_connections = 64").start()
+
+    async def case() -> None:
+        held = []
+        for _ in range(100):
+            _, writer = await asyncio.open_connection("127.0.0.1", host.port)
+            writer.write(b"POST /one HTTP/1.1\r\nHo")
+            held.append(writer)
+        for number in range(40):
+            answer = await asyncio.get_running_loop().run_in_executor(
+                None, lambda number=number: host.deliver("one", task=number + 1, comment=number + 1)
+            )
+            assert answer.status == 200
+        for writer in held:
+            writer.transport.abort()
+
+    asyncio.run(case())
+    assert "closed to make room" in host.said("closed to make room")["message"]
+
+
+def test_a_flood_of_refusals_writes_a_few_lines(site):
+    host = site(GREET, "one: plugin = greet").start()
+
+    async def case() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", host.port)
+        for _ in range(300):
+            for path in ("one", "nobody"):
+                writer.write(f"POST /{path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode())
+        for _ in range(600):
+            await reader.readuntil(b"{}")
+        writer.close()
+        for _ in range(100):
+            reader, writer = await asyncio.open_connection("127.0.0.1", host.port)
+            writer.write(b"\x16\x03\x01 not HTTP \r\n\r\n")
+            await reader.read()
+            writer.close()
+
+    asyncio.run(case())
+    host.stop()
+    lines = [line for line in host.lines() if line.get("logger") in ("bothost.refused", "tornado.general")]
+    assert {line.get("outcome") for line in lines} >= {"refused-signature", "not-found"}
+    assert len(lines) <= 6
+    assert [line["count"] for line in lines if line.get("count")] == [299, 299]

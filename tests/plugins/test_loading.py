@@ -1,0 +1,297 @@
+"""Entry points become plugins with settings, or an error that says who, what, where and what would be right."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import pytest
+
+from bothost import Event, Plugin, Reply, Settings, every, on
+from bothost.config import BotConfig
+from bothost.errors import ConfigError, PluginError
+from bothost.plugins import find
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bothost.plugins import Plugged
+
+GREETER = """
+    from bothost import Reply
+    def greet(event):
+        return Reply("hi")
+"""
+
+
+class Rules(Settings):
+    form: int = 321
+    several: tuple[int, ...] = (1, 2)
+    kind: str = "close"
+    note: str = ""
+
+
+def event_of(form: int | None = None, step: int = 0, kind: str = "comment", current: int | None = None) -> Event:
+    task = SimpleNamespace(form_id=form, current_step=current)
+    return SimpleNamespace(task=task, step=step, kind=kind)  # type: ignore[return-value]
+
+
+def failure(plug: Callable[..., Plugged], target: Any, **settings: Any) -> str:
+    with pytest.raises(PluginError) as error:
+        plug(target, **settings)
+    return str(error.value)
+
+
+def test_an_installed_function_is_found_and_loaded(install: Any, load_installed: Any) -> None:
+    install("dist-a", "hello = mod_a:greet", mod_a=GREETER)
+    plugged = load_installed("hello")
+    assert (plugged.name, plugged.distribution, plugged.version) == ("hello", "dist-a", "1.5")
+    assert plugged.settings is None
+    assert plugged.handler_for(event_of()).call(None) == Reply("hi")
+
+
+def test_finding_imports_nothing(install: Any) -> None:
+    install("dist-b", "unwanted = mod_never:x", mod_never="raise SystemExit(1)")
+    found = find()["unwanted"]
+    assert (found.distribution, found.version, found.target) == ("dist-b", "1.5", "mod_never:x")
+    assert "mod_never" not in sys.modules
+
+
+def test_a_plugin_that_is_not_installed_is_named_with_those_that_are(install: Any, load_installed: Any) -> None:
+    install("dist-c", "refunds = mod_c:greet", mod_c=GREETER)
+    with pytest.raises(PluginError) as error:
+        load_installed("refund")
+    text = str(error.value)
+    assert text.startswith(
+        r"[bot:a] asks for the plugin 'refund', which is not installed (did you mean 'refunds'?) (installed: "
+    )
+    assert "refunds" in text.rpartition("installed: ")[2]
+
+
+def test_two_distributions_with_one_name_are_an_error_that_names_both(install: Any, load_installed: Any) -> None:
+    install("dist-d", "twin = mod_d:greet\nonly = mod_d:greet", mod_d=GREETER)
+    install("dist-e", "twin = mod_e:greet", mod_e=GREETER)
+    with pytest.raises(
+        PluginError, match=r"plugin 'twin', which dist-d and dist-e both offer|dist-e and dist-d both offer"
+    ):
+        load_installed("twin")
+    assert load_installed("only").distribution == "dist-d"
+
+
+@pytest.mark.parametrize(
+    ("source", "part"),
+    [
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module' ("),
+        ("x = 1", "AttributeError"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("def broken(:", "SyntaxError"),
+        ("1 / 0", "mod_bad.py:1)"),
+    ],
+)
+def test_a_plugin_that_cannot_be_imported_says_why_and_where(
+    install: Any, load_installed: Any, source: str, part: str
+) -> None:
+    install("dist-bad", "bad = mod_bad:greet", mod_bad=source)
+    with pytest.raises(PluginError) as error:
+        load_installed("bad")
+    assert "[bot:a] plugin 'bad' (dist-bad 1.5, mod_bad:greet) cannot be imported: " in str(error.value)
+    assert part in str(error.value)
+
+
+class NoPlugin:
+    pass
+
+
+class Constructed(Plugin[Rules]):
+    def __init__(self) -> None: ...
+
+
+class WrongHandler(Plugin[Rules]):
+    @on(form=1)
+    def check(self) -> None: ...  # type: ignore[type-var]
+
+
+class WrongHandle(Plugin[Rules]):
+    def handle(self) -> None: ...  # type: ignore[override]
+
+
+class WrongOpen(Plugin[Rules]):
+    def open(self, path: str) -> None: ...  # type: ignore[override]
+
+
+class NoSuchSetting(Plugin[Rules]):
+    @on(form="settings.fomr")
+    def check(self, event: Event) -> None: ...
+
+
+class WrongKindOfSetting(Plugin[Rules]):
+    @on(form="settings.kind")
+    def check(self, event: Event) -> None: ...
+
+
+class Taken(Settings):
+    timeout: str = ""
+    secret: str = ""
+
+
+class TakesHostKeys(Plugin[Taken]): ...
+
+
+def decorated() -> Any:
+    @on(form=1)
+    def greet(self: Any, event: Event) -> None: ...
+
+    return greet
+
+
+@pytest.mark.parametrize(
+    ("target", "part"),
+    [
+        (NoPlugin, "is the class NoPlugin, which is no subclass of bothost.Plugin"),
+        (Plugin, "is the class Plugin"),
+        (5, "is 5; the entry point must name a function or a subclass of bothost.Plugin"),
+        (None, "is None;"),
+        (sys, "is a module;"),
+        (Constructed, "Constructed has a constructor (__init__); a plugin starts in `open`"),
+        (WrongHandler, "WrongHandler.check cannot be called: write def check(self, event)"),
+        (WrongHandle, "WrongHandle.handle cannot be called: write def handle(self, event)"),
+        (WrongOpen, "WrongOpen.open cannot be called: write def open(self)"),
+        (NoSuchSetting, "NoSuchSetting.check: @on(form=): there is no setting 'fomr' (did you mean 'form'?)"),
+        (WrongKindOfSetting, "@on(form=): 'settings.kind' gives 'close', which is no number"),
+        (TakesHostKeys, "its settings secret, timeout have names of the host's own keys"),
+        (lambda: None, "cannot be called: write def <lambda>(event)"),
+        (decorated(), "@on, @cron and @every are for methods"),
+    ],
+)
+def test_a_plugin_of_the_wrong_shape_says_what_would_be_right(
+    plug: Callable[..., Plugged], target: Any, part: str
+) -> None:
+    text = failure(plug, target)
+    assert text.startswith("[bot:a] plugin 'p'")
+    assert part in text
+
+
+def test_an_instance_is_refused_with_its_class(plug: Callable[..., Plugged]) -> None:
+    instance = Sample.__new__(Sample)
+    assert "is an instance of Sample" in failure(plug, instance)
+
+
+class Sample(Plugin[Rules]):
+    @on(form="settings.several", step=2)
+    def at_two(self, event: Event) -> str:
+        return "at_two"
+
+    @on(kind="settings.kind")
+    @on(form="settings.form")
+    async def either(self, event: Event) -> str:
+        return "either"
+
+    @on(kind="comment")
+    def comment(self, event: Event) -> str:
+        return "comment"
+
+
+@pytest.mark.parametrize(
+    ("event", "name"),
+    [
+        (event_of(1, 2), "at_two"), (event_of(2, 2, "close"), "at_two"), (event_of(3, 2, "close"), "either"),
+        (event_of(321, 2), "either"), (event_of(1, 1, "task_received"), "handle"), (event_of(1, 0, "x", current=2), "at_two"),
+        (event_of(1, 3, "x", current=2), "handle"), (event_of(), "comment"), (event_of(kind=""), "comment"),
+    ],
+)  # fmt: skip
+def test_the_first_handler_whose_conditions_all_match_wins(
+    plug: Callable[..., Plugged], event: Event, name: str
+) -> None:
+    assert plug(Sample).handler_for(event).name == name
+
+
+def test_settings_are_filled_and_read_by_the_decorators(plug: Callable[..., Plugged]) -> None:
+    plugged = plug(Sample, form="5", note="x")
+    assert plugged.instance.settings == plugged.settings == Rules(form=5, note="x")
+    assert plugged.handler_for(event_of(5, 1, "x")).name == "either"
+    assert plugged.handler_for(event_of(321, 1, "x")).name == "handle"
+
+
+def test_wrong_settings_are_errors_of_the_section(plug: Callable[..., Plugged]) -> None:
+    with pytest.raises(ConfigError, match=r"bots.ini:3: \[bot:a\] form: 'x' is no whole number"):
+        plug(Sample, form="x")
+
+
+def test_a_function_has_no_settings(plug: Callable[..., Plugged]) -> None:
+    with pytest.raises(ConfigError, match="greeting: no such key, and no setting of the plugin 'p'"):
+        plug(lambda event: None, greeting="x")
+
+
+S = TypeVar("S", bound=Settings)
+
+
+class Middle(Plugin[S], Generic[S]): ...
+
+
+class Below(Middle[Rules]): ...
+
+
+class Nested(Plugin):  # type: ignore[type-arg]
+    class Settings(Settings):
+        form: int = 7
+
+
+@pytest.mark.parametrize(("cls", "form"), [(Below, 321), (Nested, 7)])
+def test_the_settings_class_is_found_wherever_it_is_said(plug: Callable[..., Plugged], cls: Any, form: int) -> None:
+    assert plug(cls).instance.settings.form == form
+
+
+def test_each_bot_has_an_instance_of_its_own(plug: Callable[..., Plugged]) -> None:
+    assert plug(Sample).instance is not plug(Sample).instance
+
+
+async def greet(event: Event, word: str = "") -> str:
+    return word
+
+
+class Callable_:
+    async def __call__(self, event: Event) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("target", "is_async"),
+    [(greet, True), (partial(greet, word="x"), True), (Callable_(), True), (lambda event: None, False), (lambda event: greet(event), False)],
+)  # fmt: skip
+def test_async_is_seen_through_partials_and_callable_objects(
+    plug: Callable[..., Plugged], target: Any, is_async: bool
+) -> None:
+    assert plug(target).fallback.is_async is is_async
+
+
+def test_open_and_close_are_only_called_where_they_are_written(plug: Callable[..., Plugged]) -> None:
+    assert plug(Sample).opening is None
+
+    class Opens(Sample):
+        async def open(self) -> None: ...
+
+    plugged = plug(Opens)
+    assert plugged.opening is not None
+    assert plugged.opening.is_async
+    assert plugged.closing is None
+
+
+class Timed(Plugin[Rules]):
+    @every("15m")
+    def sweep(self) -> None: ...
+
+
+def test_timers_without_a_login_earn_a_warning(plug: Callable[..., Plugged]) -> None:
+    assert "has timers (sweep) and no login" in plug(Timed).warnings[0]
+    assert plug(Timed, BotConfig(name="a", plugin="p", login="bot@x")).warnings == ()
+
+
+def test_what_the_plugins_own_code_raises_while_it_is_loaded_is_its_error(plug: Callable[..., Plugged]) -> None:
+    class Explosive(Settings):
+        def __post_init__(self) -> None:
+            raise KeyError("lost")
+
+    class Bad(Plugin[Explosive]): ...
+
+    assert "cannot be loaded: KeyError: 'lost'" in failure(plug, Bad)

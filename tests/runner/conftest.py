@@ -1,0 +1,77 @@
+"""Runners of plugins made on the spot, and events for them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bothost.clock import SystemClock
+from bothost.config import BotConfig
+from bothost.event import Context
+from bothost.plugin_api import Tick
+from bothost.plugins import Found, Ground, load
+from bothost.pyrus.events import decode
+from bothost.runner.local import LocalRunner
+from bothost.sources import Sources
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from bothost.clock import Clock
+    from bothost.runner import Ran
+
+TOKEN = "a-token-that-nobody-may-see"
+BODY = {"access_token": TOKEN, "task_id": 5, "task": {"id": 5, "author": {"id": 1, "email": "a@b"}}}
+
+
+class GaveUp:
+    """Stands for `event.pyrus`, whose calls end with the run."""
+
+    def __init__(self) -> None:
+        self.why: list[str] = []
+
+    def give_up(self, why: str) -> None:
+        self.why.append(why)
+
+
+@dataclass
+class Bench:
+    """A runner, what its runs are given, and how often the work of a run has ended."""
+
+    runner: LocalRunner
+    clock: Clock
+    token: str = TOKEN
+    ended: int = 0
+    pyrus: GaveUp = field(default_factory=GaveUp)
+
+    def end(self) -> None:
+        self.ended += 1
+
+    async def run(self, limit_s: float = 30.0, **body: Any) -> Ran:
+        """Run the handler once for an event."""
+        deadline = self.clock.now() + timedelta(seconds=limit_s)
+        context = Context("a:5:comment:1", "a", 1, "", deadline, self.clock, 7, self.pyrus)  # type: ignore[arg-type]
+        return await self.runner.run(decode(json.dumps({**BODY, **body}).encode()), context, limit_s, self.end)
+
+    async def tick(self, timer: str, limit_s: float = 30.0) -> Ran:
+        """Run a timer once."""
+        return await self.runner.tick(timer, Tick(self.clock.now()), limit_s, self.end)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Callable[..., Bench]:
+    """`bench(function or class, run="auto", …)`: its runner; keys are those of the bot's section."""
+
+    def made(target: Any, *, clock: Clock | None = None, **keys: Any) -> Bench:
+        clock = clock or SystemClock()
+        config = BotConfig(name="a", plugin="p", **keys)
+        ground = Ground(clock, tmp_path / "a", None, Sources(tmp_path, {}))
+        plugged = load(config, {"p": Found("p", lambda: target)}, ground)
+        return Bench(LocalRunner(plugged, config, clock, lambda text: text.replace("hunter2", "•••")), clock)
+
+    return made
