@@ -23,12 +23,15 @@ NOT_FOR_IMPORT = {"bothost.__main__"}
 
 BROAD = {
     "server/__init__.py": "around the whole host: what ended it is logged before the process leaves",
+    "failures.py": "around a plugin: the hook on_failure",
     "logs.py": "around a plugin: the `__str__` of what it logs",
     "runner/calling.py": "around a plugin",
     "runner/local.py": "around a mapping of a plugin's own, when the reply is read",
     "server/beats.py": "around a background job",
     "plugins/__init__.py": "around a plugin's import and its settings",
     "settings/reading.py": "around a plugin's own `parse`",
+    "store/writer.py": "around one job of the background loop that writes for all",
+    "store/coalesce.py": "around one round trip of the background loop; those who wait are told",
     "testing/loop.py": "hands what a handler's thread raised to the one who waits for it",
 }
 """Files that may catch every Exception, with the place that the house style gives them."""

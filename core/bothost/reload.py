@@ -56,8 +56,8 @@ class Reloader:
         """Bots whose newest section is not in service, and why; empty name: the file or [host]."""
         self.retiring: set[Bot] = set()
         """Bots that are replaced or removed, and not closed yet."""
-        self.counted: Callable[[str], None] = lambda _result: None
-        """Told how each reload ended: `done`, or `refused` where all of it or a section was kept out."""
+        self.count = 0
+        self.failed = 0
 
     def start(self) -> None:
         """Begin to look each second."""
@@ -98,6 +98,7 @@ class Reloader:
             new = await asyncio.to_thread(self._source.read)
             if self._cut_off(new, asked=asked):
                 return
+            self.count += 1
             self.problems = {}
             problems = [str(problem) for problem in new.problems]
             for problem in problems:
@@ -108,7 +109,8 @@ class Reloader:
             self._fresh(new)
             await self._swap(new)
             self.reading = new
-            self.counted("refused" if self.problems else "done")
+            if self.problems:
+                self.failed += 1
             log.info("reloaded: %d bots, %d kept as they were", len(self._service.registry.by_name), len(self.problems))
 
     def _cut_off(self, new: Reading, *, asked: bool) -> bool:
@@ -117,7 +119,8 @@ class Reloader:
         what = "has vanished" if not new.found else f"lost {self.reading.sections - new.sections} sections"
         self.problems[""] = f"bots.ini {what}: kept out"
         log.error("bots.ini %s: the old configuration stays; SIGHUP takes the new one if that is meant", what)
-        self.counted("refused")
+        self.count += 1
+        self.failed += 1
         return True
 
     def _tell_of_host(self, old: HostConfig | None, new: HostConfig | None) -> None:

@@ -58,6 +58,8 @@ def test_a_blocked_account_does_not_log_in_again(bench: Any) -> None:
 
 
 def test_many_calls_that_need_a_token_share_one_login(bench: Any) -> None:
+    bench.pyrus.fail("POST auth", faults.slow(1))
+
     async def many() -> None:
         await asyncio.gather(*(bench.line("").send(calls.task(5)) for _ in range(20)))
 
