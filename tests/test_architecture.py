@@ -23,14 +23,15 @@ NOT_FOR_IMPORT = {"bothost.__main__"}
 """Modules that are programs: to import them is to run them."""
 
 BROAD = {
-    "runner/calling.py": "around a plugin's handler",
-    "runner/local.py": "around a plugin's reply",
-    "plugins/__init__.py": "around a plugin's import and its class",
-    "settings/reading.py": "around a plugin's own type of setting",
+    "server/__init__.py": "around the whole host: what ended it is logged before the process leaves",
     "server/beats.py": "around a background job",
-    "logs.py": "around one line: what cannot be written down ends nobody's work",
-    "server/__init__.py": "around the host's loop: its end is logged before the process leaves",
     "store/writer.py": "around the writer thread's jobs",
+    "failures.py": "around a plugin: the hook on_failure",
+    "logs.py": "around a plugin: the `__str__` of what it logs",
+    "plugins/__init__.py": "around a plugin's import and its class",
+    "runner/calling.py": "around a plugin's handler",
+    "runner/local.py": "around a mapping of a plugin's own, when the reply is read",
+    "settings/reading.py": "around a plugin's own `parse`",
     "testing/loop.py": "hands what a handler's thread raised to the one who waits for it",
 }
 """Files that may catch every Exception: around a plugin, or around a loop that must go on."""
