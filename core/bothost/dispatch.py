@@ -272,6 +272,7 @@ class Dispatch:
         live.entry = msgspec.structs.replace(entry, state="failed", status=500, failed=True, error=error)
         log.error("%s", error, extra={"bot": entry.bot, "task": entry.task})
         self._note(live)
+        self._means.failed(live.entry)
         self._repeat(live, delivery, Outcome(500, NOTHING, "failed"))
 
     def _meet_again(self, live: Live) -> None:

@@ -96,6 +96,8 @@ class Posts:
                 "the outcome of a post was refused: %s belongs to another owner now", entry.id, extra={"bot": entry.bot}
             )
         live.rest()
+        if entry.state == "failed" and not entry.failed:
+            self._means.failed(entry)
         if entry.state != "ready":
             level = logging.INFO if entry.state == "answered" else logging.ERROR
             extra = {

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from bothost.building import Core, Ground
     from bothost.config import HostConfig, Reading
     from bothost.delivery import Delivery
+    from bothost.failures import Failures
     from bothost.reload import Source
     from bothost.server.listening import Sockets
     from bothost.server.loading import Loader
@@ -94,6 +95,7 @@ class Host:
         self.reloader = Reloader(plan.source, plan.reading, service, self.standing, self._take_fresh)
         self.watchdog: Watchdog | None = None
         self.page: Page | None = None
+        self.failures: Failures | None = None
         self.hide: Callable[[Reading], None] = lambda _reading: None
         """Told of a fresh reading, whose secrets must not stand in logs."""
 
@@ -186,8 +188,7 @@ class Host:
             await drain(self.core, plan.host.drain_s, hurry)
         left_s = max(end - clock.monotonic() - 0.3, 0.2)
         await asyncio.gather(self.listener.leave(min(LEAVE_S, left_s)), self._close_plugins(min(CLOSE_S, left_s)))
-        if self.page is not None:
-            await self.page.stop()
+        await self._leave_operator(min(LEAVE_S, left_s))
         plan.sockets.close()
         for beat in self._beats:
             beat.stop()
@@ -196,6 +197,13 @@ class Host:
             await self.ground.store.close()
         if self.siblings is not None:
             self.siblings.close()
+
+    async def _leave_operator(self, limit_s: float) -> None:
+        """Close the page; give the error hook what is left of the time."""
+        if self.page is not None:
+            await self.page.stop()
+        if self.failures is not None:
+            await self.failures.stop(limit_s)
 
     async def _others_listen(self) -> bool:
         """Whether only this worker stops: then its siblings take what comes, which here would only be parked."""

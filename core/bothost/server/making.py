@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bothost.bots import Service
 from bothost.building import Ground, build
+from bothost.failures import Failures, hook_of
 from bothost.metrics import Metrics
 from bothost.pyrus_client import PyrusClient, TornadoTransport
 from bothost.server.host import Host, registry_of
@@ -16,6 +17,7 @@ from bothost.server.page import Page, Told
 from bothost.sources import Sources
 from bothost.spawn import Spawner
 from bothost.store import Timing, open_store
+from bothost.store.sqlite import SqliteStore
 from bothost.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ def make_host(plan: Plan, clock: Clock, scrubber: Scrubber, dropped: Callable[[]
     timing = Timing()
     several = plan.host.processes > 1
     store = open_store(plan.host.journal, plan.host.state, clock, claims_first=several, timing=timing)
+    if isinstance(store, SqliteStore):
+        store.measure(metrics.commit)
     client = PyrusClient(clock, store, TornadoTransport(), metrics.call)
     ground = Ground(clock=clock, store=store, client=client, count=metrics, timing=timing)
     service = Service(registry_of(plan.reading))
@@ -46,7 +50,9 @@ def make_host(plan: Plan, clock: Clock, scrubber: Scrubber, dropped: Callable[[]
         scrub=scrubber.scrub,
         spawner=Spawner(_hidden(plan.reading), _said),
     )
-    host = Host(plan, ground, build(ground, service.present), service, Loader(ground, shelf))
+    failures = Failures(hook_of(plan.host.on_failure, clock))
+    host = Host(plan, ground, build(ground, service.present, failures.tell), service, Loader(ground, shelf))
+    host.failures = failures
     host.watchdog = Watchdog(clock, lambda one: metrics.blocked(one.bot, one.seconds), metrics.loop_lag)
     host.hide = lambda reading: hide_secrets(reading, reading.host or plan.host, scrubber)
     host.page = Page(host, Told(metrics, scrubber, dropped))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.page")
 
 QUESTION = "report"
-_LAG_S = 0.25
 _TOKEN_S = 2.0
 
 
@@ -61,15 +62,12 @@ class Page:
         self._tail = Tail(told.scrubber.scrub)
         self._server: HTTPServer | None = None
         self._sessions: Sessions | None = None
-        self._lag_due = 0.0
 
     def start(self) -> None:
-        """Answer the siblings, measure the loop, and listen where this process has the operator's sockets."""
+        """Answer the siblings, and listen where this process has the operator's sockets."""
         host = self._host
         if host.siblings is not None:
             host.siblings.answers[QUESTION] = self._answer
-        self._lag_due = host.ground.clock.monotonic() + _LAG_S
-        self._beats.append(Beat(_LAG_S, self._measure))
         if not host.plan.sockets.operator:
             return
         config = self._config()
@@ -100,6 +98,7 @@ class Page:
             phase=lambda: host.phase,
             plugins=_installed,
             receive=host.receive,
+            journal_bytes=partial(_journal_bytes, config),
             kept=lambda: host.reloader.problems,
         )
         operations = Operations(sight, host.ground.store, host.ground.clock, __version__)
@@ -167,11 +166,6 @@ class Page:
     def _config(self) -> HostConfig:
         return self._host.reading.host or self._host.plan.host
 
-    def _measure(self) -> None:
-        now = self._host.ground.clock.monotonic()
-        self._told.metrics.loop_lag(max(now - self._lag_due, 0.0))
-        self._lag_due = now + _LAG_S
-
 
 _DECODER = msgspec.msgpack.Decoder(Snapshot)
 
@@ -183,6 +177,18 @@ def _installed() -> Sequence[PluginView]:
         problem = f"{' and '.join((found.distribution, *found.rivals))} both offer it" if found.rivals else ""
         views.append(PluginView(found.name, found.distribution, found.version, problem))
     return views
+
+
+def _journal_bytes(config: HostConfig) -> int | None:
+    """What the embedded journal takes on disk, bodies beside it too."""
+    if config.journal:
+        return None
+    total = 0
+    for path in (*config.state.glob("journal*"), config.state / "bodies"):
+        for file in path.rglob("*") if path.is_dir() else (path,):
+            with contextlib.suppress(OSError):  # a write-ahead log comes and goes
+                total += file.stat().st_size
+    return total
 
 
 def _port(host: Host) -> int:
