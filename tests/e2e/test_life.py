@@ -68,8 +68,9 @@ def test_a_host_answers_and_stops_at_once_when_nothing_runs(site):
     assert "token-of-the-event" not in log
 
 
-def test_sigterm_lets_what_runs_be_answered(site):
-    host = site(SLOW, "one: plugin = slow").start()
+@pytest.mark.parametrize("loop", ["asyncio", pytest.param("uvloop", marks=pytest.mark.full)])
+def test_sigterm_lets_what_runs_be_answered(site, loop):
+    host = site(SLOW, "one: plugin = slow").start({"BOTHOST_LOOP": loop})
     later = host.deliver_later("one")
     host.wrote("began-5")
     host.tell()
@@ -77,9 +78,10 @@ def test_sigterm_lets_what_runs_be_answered(site):
     assert host.wait() == 0
 
 
+@pytest.mark.parametrize("loop", ["asyncio", pytest.param("uvloop", marks=pytest.mark.full)])
 @pytest.mark.parametrize("plugin", ["deaf", "stubborn", "aside"])
-def test_a_stop_ends_within_its_drain_whatever_a_handler_does(site, plugin):
-    host = site(SLOW, f"one: plugin = {plugin}", "drain = 1s").start()
+def test_a_stop_ends_within_its_drain_whatever_a_handler_does(site, plugin, loop):
+    host = site(SLOW, f"one: plugin = {plugin}", "drain = 1s").start({"BOTHOST_LOOP": loop})
     later = host.deliver_later("one")
     host.wrote("began-5")
     began = time.monotonic()
@@ -265,6 +267,7 @@ class Load:
             thread.join()
 
 
+@pytest.mark.full
 def test_restarts_with_a_passed_socket_refuse_no_connection(site):
     held = free_socket()
     host = site(GREET, "one: plugin = greet")
@@ -324,6 +327,7 @@ def test_workers_restarted_under_load_refuse_no_delivery(site):
     assert host.stop() == 0
 
 
+@pytest.mark.full
 def test_several_processes_go_on_listening_together_while_the_host_drains(site):
     host = site(SLOW, "one: plugin = sleepy", "processes = 2\ndrain = 3s")
     host.launch()
@@ -355,9 +359,10 @@ def test_tls_is_served_from_the_files_that_bots_ini_names(site):
     assert run.stdout == b'{"status": "ok"}'
 
 
-def test_a_bot_in_a_process_of_its_own_that_dies_three_times_is_quarantined_also_after_a_restart(site):
+@pytest.mark.parametrize("loop", ["asyncio", pytest.param("uvloop", marks=pytest.mark.full)])
+def test_a_bot_in_a_process_of_its_own_that_dies_three_times_is_quarantined_also_after_a_restart(site, loop):
     plugins = GREET + "\nimport os\nasync def exits(event):\n    os._exit(3)\n"
-    host = site(plugins, "one: plugin = exits; run = process\nother: plugin = greet").start()
+    host = site(plugins, "one: plugin = exits; run = process\nother: plugin = greet").start({"BOTHOST_LOOP": loop})
     for task in (1, 2, 3):
         assert host.deliver("one", task=task).status == 500
     host.said("quarantined: ")
