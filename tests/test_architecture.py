@@ -32,6 +32,8 @@ BROAD = {
     "runner/calling.py": "around a plugin's handler",
     "runner/local.py": "around a mapping of a plugin's own, when the reply is read",
     "settings/reading.py": "around a plugin's own `parse`",
+    "store/writer.py": "around one job of the background loop that writes for all",
+    "store/coalesce.py": "around one round trip of the background loop; those who wait are told",
     "testing/loop.py": "hands what a handler's thread raised to the one who waits for it",
 }
 """Files that may catch every Exception: around a plugin, or around a loop that must go on."""
