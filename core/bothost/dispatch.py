@@ -14,7 +14,7 @@ from bothost.errors import BodyRefused, StoreAway
 from bothost.ledger import Live
 from bothost.means import watch
 from bothost.pyrus.events import decode, event_key, waiting_step
-from bothost.rules import APART_S, DEATHS, REPEAT_S, read_attempt
+from bothost.rules import APART_S, DEATHS, LEASE_BEYOND_S, REPEAT_S, read_attempt
 from bothost.store import Entry
 
 if TYPE_CHECKING:
@@ -116,6 +116,7 @@ class Dispatch:
             trace=delivery.trace,
             created=now,
             updated=now,
+            limit_s=delivery.bot.config.timeout_s + LEASE_BEYOND_S,
         )
         live = Live(key, entry)
         means.ledger.add(live)

@@ -12,6 +12,7 @@ from cronsim import CronSim
 
 from bothost.errors import StoreAway
 from bothost.means import watch
+from bothost.rules import LEASE_BEYOND_S
 from bothost.store import Entry, Filter
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ class Timers:
         entry = Entry(
             id=f"timer:{bot.name}:{spec.name}:{epoch}", bot=bot.name, kind="timer", door="api",
             turn=f"timer:{spec.name}", due=tick.timestamp(), created=now, updated=now,
+            limit_s=bot.config.timeout_s + LEASE_BEYOND_S,
         )  # fmt: skip
         try:
             if await self._means.store.find(entry.id) is not None:
