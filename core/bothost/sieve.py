@@ -20,6 +20,7 @@ log = logging.getLogger("bothost.delivery")
 STEPS = 20_000
 """Of how many tasks the last step is remembered; the journal knows the others."""
 HOUR_S = 3600.0
+_BOT_EMAIL = b'"bot@'
 
 
 class Sieve:
@@ -35,13 +36,23 @@ class Sieve:
     def learn(self, bot: Bot, envelope: Envelope) -> None:
         """Take the bot's person id, and its login where bots.ini sets none, from a verified body."""
         user_id = envelope.user_id
-        if user_id is not None and user_id != bot.user_id:
+        if user_id is None:
+            return
+        if user_id != bot.user_id:
             bot.user_id = user_id
             self._learnt(f"user:{bot.name}", str(user_id))
-            login = envelope.login_of(user_id)
-            if login and not bot.config.login and login != bot.login:
-                bot.login = login
-                self._learnt(f"login:{bot.name}", login)
+            self._learn_login(bot, envelope)
+        elif not (bot.config.login or bot.login):
+            self._learn_login(bot, envelope)
+
+    def _learn_login(self, bot: Bot, envelope: Envelope) -> None:
+        # a look at all persons of a body is dear: not where no bot is among them
+        if bot.config.login or _BOT_EMAIL not in envelope.body:
+            return
+        login = envelope.login_of(bot.user_id)
+        if login and login != bot.login:
+            bot.login = login
+            self._learnt(f"login:{bot.name}", login)
 
     def old_secret(self, bot: Bot) -> None:
         """A delivery came with the old secret: say so once an hour, and know when it was last used."""

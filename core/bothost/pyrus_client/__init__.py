@@ -59,6 +59,8 @@ class Terms:
     trace: str = ""
     late: bool = False
     """A late reply's call: it never waits, and may use the tenth of the rate limit that is kept for it."""
+    key: str = ""
+    """The event of a run: calls end where another host has taken it over."""
 
 
 class PyrusClient:
@@ -112,9 +114,10 @@ class PyrusClient:
         while len(self._written) > REMEMBERED_TASKS:
             self._written.popitem(last=False)
 
-    def look_at_lease(self, request: Request) -> None:
-        """Nothing while this owner's lease stands; else CallUnsent, for another owner may be at the same work."""
-        if not self.shared.alive():
+    def look_at_lease(self, request: Request, key: str = "") -> None:
+        """Nothing while this owner's lease stands, and while it holds this event; else CallUnsent, for another owner may be
+        at the same work."""
+        if not self.shared.alive() or (key and key in self.shared.lost()):
             raise CallUnsent(f"{request.title}: this host's lease has run out, so it begins no calls", code=LEASE_LOST)
 
     async def send_bare(self, request: Request, url: str) -> Response:
@@ -152,7 +155,7 @@ class Line:
 
         async def once(token: Token) -> Response:
             async with self._client.permits(self._caller.bot):
-                self._client.look_at_lease(request)
+                self._client.look_at_lease(request, self._terms.key)
                 sending = self._sending(request, token, content() if content else None)
                 response = await within(request, self._client.transport.fetch(sending))
             await self._judge(request, response, token)
@@ -170,7 +173,7 @@ class Line:
         async def once(token: Token) -> Chunks:
             await permits.acquire()
             try:
-                self._client.look_at_lease(request)
+                self._client.look_at_lease(request, self._terms.key)
                 opening = self._client.transport.open(self._sending(request, token, None))
                 response, pieces = await within(request, opening)
                 await self._judge(request, response, token)
