@@ -15,10 +15,10 @@ import msgspec
 from bothost.errors import CallError, CallRefused, CallUnclear, NoLogin, RateLimited, StoreAway, Unauthorized
 from bothost.pyrus import calls
 from bothost.pyrus.events import waiting_step
-from bothost.pyrus.ours import is_ours
+from bothost.pyrus.ours import comment_written, is_ours
 from bothost.pyrus.raw_json import untyped
 from bothost.pyrus.scalars import instant
-from bothost.pyrus_client import Caller, Terms, newest_comment
+from bothost.pyrus_client import Caller, Terms
 from bothost.store import Filter
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Poster:
         if not await begin():
             return Posted("again", error="the entry belongs to another owner now")
         answer = await line.send(calls.comment(errand.entry.task, body))
-        return Posted("done", newest_comment(answer.body, me))
+        return Posted("done", comment_written(body, answer.body, me))
 
     async def _who(self, errand: Errand, task: Mapping[str, Any], line: Line) -> int | None:
         """The bot's person id, where no event told it: by its login among the task's persons, else Pyrus is asked."""

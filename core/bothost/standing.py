@@ -38,6 +38,7 @@ class Standing:
         self._paused: dict[str, BotState] = {}
         self._openings: dict[str, asyncio.Task[None]] = {}
         self._halted = False
+        self._stuck: set[str] = set()
 
     def bring(self, bot: Bot) -> asyncio.Future[None]:
         """Begin to bring a bot into service, and go on trying; done after the first try, however it ended."""
@@ -95,18 +96,23 @@ class Standing:
     def look_for_stuck(self, bots: Iterable[Bot]) -> None:
         """A bot is stuck while threads past their time hold all its permits; cheap where none are all taken."""
         for bot in bots:
-            base = self._base.get(bot.name)
-            if base is None or bot.runner is None or base.word not in ("active", "stuck"):
-                continue
-            full = bot.lane.held >= bot.config.concurrency
-            places = bot.runner.held() if full else ()
-            if len(places) >= bot.config.concurrency:
-                if base.word == "active":
-                    self._set(bot, "stuck", "every permit is held by a run past its time: " + ", ".join(places))
-                    log.error("stuck: %s", bot.state.reason, extra={"bot": bot.name})
-            elif base.word == "stuck":
-                self._set(bot, "active")
-                log.warning("no longer stuck", extra={"bot": bot.name})
+            if bot.lane.held >= bot.config.concurrency or (self._stuck and bot.name in self._stuck):
+                self._look_whether_stuck(bot)
+
+    def _look_whether_stuck(self, bot: Bot) -> None:
+        base = self._base.get(bot.name)
+        if base is None or bot.runner is None or base.word not in ("active", "stuck"):
+            return
+        places = bot.runner.held()
+        if len(places) >= bot.config.concurrency:
+            if base.word == "active":
+                self._stuck.add(bot.name)
+                self._set(bot, "stuck", "every permit is held by a run past its time: " + ", ".join(places))
+                log.error("stuck: %s", bot.state.reason, extra={"bot": bot.name})
+        elif base.word == "stuck":
+            self._stuck.discard(bot.name)
+            self._set(bot, "active")
+            log.warning("no longer stuck", extra={"bot": bot.name})
 
     def halt(self, bots: Iterable[Bot]) -> None:
         """Begin nothing new from now on: what stands in line stays there."""

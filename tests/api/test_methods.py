@@ -167,6 +167,14 @@ def test_a_registers_own_bounds_hold_on_every_page(desk: Any) -> None:
     assert sorted(found) == made[:30]
 
 
+def test_a_lower_bound_of_the_authors_holds_where_a_whole_page_stands_on_it(desk: Any) -> None:
+    stamps = ["2026-01-01T00:00:00Z"] * 3 + ["2026-01-01T00:00:01Z"] * 14
+    made = [desk.pyrus.add_task(form_id=1, create_date=stamp, is_closed=False)["id"] for stamp in stamps]
+    desk.pyrus.world.newest_first = False
+    after = datetime(2026, 1, 1, 0, 0, 1, tzinfo=UTC)
+    assert desk.run(lambda api: ids(api, page_size=10, created_after=after)) == made[3:]
+
+
 def test_a_register_with_an_order_of_its_own_comes_in_one_answer(desk: Any) -> None:
     tasks_of_a_form(desk, 30)
     desk.run(lambda api: ids(api, page_size=10, sort="tsk"))

@@ -58,6 +58,8 @@ def test_a_blocked_account_does_not_log_in_again(bench: Any) -> None:
 
 
 def test_many_calls_that_need_a_token_share_one_login(bench: Any) -> None:
+    bench.pyrus.fail("POST auth", faults.slow(1))
+
     async def many() -> None:
         await asyncio.gather(*(bench.line("").send(calls.task(5)) for _ in range(20)))
 
@@ -295,3 +297,10 @@ def test_a_late_reply_is_told_of_a_429_instead_of_waiting(bench: Any) -> None:
 def test_each_call_is_counted_with_its_status(bench: Any) -> None:
     bench.clock.run(bench.line().send(calls.task(5)))
     assert bench.calls == [("https://api.pyrus.com/v4/ bot@one", 200)]
+
+
+def test_a_call_without_an_answer_is_counted_as_status_0(bench: Any) -> None:
+    bench.pyrus.fail("GET tasks/5", faults.lose_request(), times=9)
+    with pytest.raises(CallUnclear):
+        bench.clock.run(bench.line(late=True).send(calls.task(5)))
+    assert [status for _, status in bench.calls] == [0]

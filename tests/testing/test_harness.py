@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 import time
 import unittest
@@ -469,6 +470,46 @@ def test_several_events_of_one_task_go_one_after_the_other(bothost: Harness) -> 
         bot.begin({**given, "comments": [comment(f"{number}")]})
     bothost.clock.advance("15s")
     assert [(when - spans[0]).total_seconds() for when in spans] == [0, 5, 10]
+
+
+def test_many_interleaved_events_give_one_trace() -> None:
+    def trace() -> list[tuple[float, int, str]]:
+        dice = random.Random(7)
+        seen: list[tuple[float, int, str]] = []
+
+        async def handler(event: Event) -> str:
+            for step in "abc":
+                await asyncio.sleep(dice.random() * 30)
+                seen.append(((event.deadline - START).total_seconds() - event.time_left, event.task_id, step))
+            return "done"
+
+        with Harness() as bothost:
+            bot = bothost.bot(handler)
+            for _ in range(15):
+                bot.begin(task())
+                bothost.clock.advance("1s")
+            bothost.clock.advance("5m")
+            seen.append((0.0, len(bothost.pyrus.written), "written"))
+        return seen
+
+    first = trace()
+    assert first[-1][1] == 15
+    assert all(trace() == first for _ in range(5))
+
+
+def test_plain_handlers_sleep_exactly_beside_each_other(bothost: Harness) -> None:
+    spans: list[tuple[int, float]] = []
+
+    def handler(event: Event) -> None:
+        for number in range(1, 4):
+            time.sleep(7.25)
+            spans.append((number, 900 - event.time_left))
+
+    bot = bothost.bot(handler, ini={"concurrency": 6})
+    for _ in range(6):
+        bot.begin(task())
+    bothost.clock.advance("1m")
+    assert sorted(spans) == [(number, number * 7.25) for number in (1, 2, 3) for _ in range(6)]
 
 
 def test_the_harness_refuses_to_run_inside_a_loop(bothost: Harness) -> None:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bothost import Event, sign
-from bothost.testing import body, served, task
-from bothost.testing.factories import encode
+from bothost.testing import body, encode, served, task
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from bothost.pyrus.raw_json import untyped
+
 Json = Mapping[str, Any]
 
 TAG = re.compile(r"<[^<>]*>")
@@ -23,6 +25,26 @@ PERSON_LISTS = (
     "participants_added", "participants_removed",
 )  # fmt: skip
 ID_LISTS = ("added_list_ids", "removed_list_ids")
+
+
+def comment_written(reply: bytes, answer: bytes, person_id: int | None) -> int:
+    """The id of the comment that a request has just written, by the `{task}` that Pyrus answered; 0 if it shows none.
+
+    The newest comment of this person, where it is known, that fits the request; else that person's newest.
+    """
+    request, shown = untyped(reply), untyped(answer)
+    task = shown.get("task") if isinstance(shown, dict) else None
+    comments = task.get("comments") if isinstance(task, dict) else None
+    found, fitting = 0, 0
+    for comment in comments if isinstance(comments, list) else ():
+        if not isinstance(comment, dict) or type(comment.get("id")) is not int:
+            continue
+        author = comment.get("author")
+        if person_id is None or not isinstance(author, dict) or author.get("id") == person_id:
+            found = max(found, comment["id"])
+            if isinstance(request, dict) and is_ours(request, comment):
+                fitting = max(fitting, comment["id"])
+    return fitting or found
 
 
 def is_ours(reply: Json, comment: Json) -> bool:
@@ -171,7 +193,9 @@ def _persons(value: Any) -> Iterator[tuple[str, object]]:
 def lists_differ(reply: Json, comment: Json) -> bool:
     """Lists that the reply does not name."""
     return any(
-        isinstance(comment.get(key), list) and comment[key] and set(comment[key]).isdisjoint(reply.get(key) or ())
+        isinstance(comment.get(key), list)
+        and comment[key]
+        and not any(one in (reply.get(key) or ()) for one in comment[key])
         for key in ID_LISTS
     )
 

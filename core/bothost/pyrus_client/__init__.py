@@ -12,10 +12,9 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-import msgspec
-
 from bothost.errors import CallUnclear, CallUnsent, NoLogin, RateLimited, Unauthorized
 from bothost.pyrus import bases, calls
+from bothost.pyrus.ours import comment_written
 from bothost.pyrus_client.gates import Gates, Shared
 from bothost.pyrus_client.logins import Credentials, Login, Token
 from bothost.pyrus_client.transport import Chunks, Sending, TornadoTransport, Transport
@@ -153,29 +152,34 @@ class Line:
         """Send until Pyrus has answered 2xx, as often as that is safe. `content` makes the pieces of a streamed body anew
         for each try. Raises CallError."""
 
-        async def once(token: Token) -> Response:
+        async def once(token: Token) -> Response | None:
             async with self._client.permits(self._caller.bot):
+                if self._is_shut():
+                    return None
                 self._client.look_at_lease(request, self._terms.key)
                 sending = self._sending(request, token, content() if content else None)
-                response = await within(request, self._client.transport.fetch(sending))
+                response = await self._counted(within(request, self._client.transport.fetch(sending)))
             await self._judge(request, response, token)
             return response
 
         response = await self._persist(request, once)
         if not self._terms.late and request.comments_on:
-            self._remember(request.comments_on, response)
+            self._remember(request, response)
         return response
 
     async def stream(self, request: Request) -> AsyncIterator[bytes]:
         """A response's body piece by piece, holding a permit until its end. Only the opening is tried again."""
         permits = self._client.permits(self._caller.bot)
 
-        async def once(token: Token) -> Chunks:
+        async def once(token: Token) -> Chunks | None:
             await permits.acquire()
             try:
+                if self._is_shut():
+                    permits.release()
+                    return None
                 self._client.look_at_lease(request, self._terms.key)
                 opening = self._client.transport.open(self._sending(request, token, None))
-                response, pieces = await within(request, opening)
+                response, pieces = await self._counted(within(request, opening))
                 await self._judge(request, response, token)
             except BaseException:
                 permits.release()
@@ -189,14 +193,21 @@ class Line:
         finally:
             permits.release()
 
-    async def _persist(self, request: Request, once: Callable[[Token], Awaitable[R]]) -> R:
+    def _is_shut(self) -> bool:
+        """Whether the rate limit has come to its end while the call waited for a permit: then it waits there again."""
+        return self._client.gates.is_shut(self.account, late=self._terms.late)
+
+    async def _persist(self, request: Request, once: Callable[[Token], Awaitable[R | None]]) -> R:
+        """Do it until it is done. `once` returns None where the call has to wait for the rate limit once more."""
         token = self._token or await self._log_in(request)
         renewed = False
         pauses = list(READ_AGAIN_S) if request.reads and not self._terms.late else []
         while True:
             await self._client.gates.enter(self.account, self._terms.deadline, late=self._terms.late)
             try:
-                return await once(token)
+                done = await once(token)
+                if done is not None:
+                    return done
             except Unauthorized as error:
                 if renewed or error.code in calls.FINAL_401:
                     raise
@@ -220,6 +231,13 @@ class Line:
         self._token = await self._client.login(credentials).token(credentials, refused)
         return self._token
 
+    async def _counted(self, work: Awaitable[R]) -> R:
+        try:
+            return await work
+        except (CallUnclear, CallUnsent):
+            self._client.on_call(self.account, 0)
+            raise
+
     async def _judge(self, request: Request, response: Response, token: Token) -> None:
         self._client.on_call(self.account, response.status)
         rate = calls.rate(response.headers)
@@ -235,10 +253,10 @@ class Line:
             headers["traceparent"] = self._terms.trace
         return Sending(request, token.api_url + request.target, headers, content)
 
-    def _remember(self, task_id: int, response: Response) -> None:
-        comment_id = newest_comment(response.body, self._terms.user_id)
+    def _remember(self, request: Request, response: Response) -> None:
+        comment_id = comment_written(request.body or b"", response.body, self._terms.user_id)
         if comment_id:
-            self._client.remember(self._caller.bot, task_id, comment_id)
+            self._client.remember(self._caller.bot, request.comments_on, comment_id)
 
 
 async def within(request: Request, work: Awaitable[R]) -> R:
@@ -248,23 +266,6 @@ async def within(request: Request, work: Awaitable[R]) -> R:
             return await work
     except TimeoutError as error:
         raise CallUnclear(f"{request.title}: no answer within {request.limit_s:g} s") from error
-
-
-def newest_comment(body: bytes, user_id: int | None) -> int:
-    """The highest comment id of an answer `{task}`, by this person where that is known; 0 if it shows none."""
-    try:
-        answer = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return 0
-    task = answer.get("task") if isinstance(answer, dict) else None
-    comments = task.get("comments") if isinstance(task, dict) else None
-    ids = [0]
-    for comment in comments if isinstance(comments, list) else ():
-        if isinstance(comment, dict) and type(comment.get("id")) is int:
-            author = comment.get("author")
-            if user_id is None or not isinstance(author, dict) or author.get("id") == user_id:
-                ids.append(comment["id"])
-    return max(ids)
 
 
 def user_agent() -> str:

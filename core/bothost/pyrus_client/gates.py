@@ -71,6 +71,12 @@ class Gates:
             self.patience(wait_s, deadline, late=late)
             await asyncio.sleep(max(wait_s, SHORTEST_WAIT_S))
 
+    def is_shut(self, name: str, *, late: bool) -> bool:
+        """Whether nobody may go through at this moment, by what this process knows."""
+        shut, now = self._account(name).shut, self._clock.monotonic()
+        closed = shut.get(gate_name(name, late=False), 0.0) > now
+        return closed and (not late or shut.get(gate_name(name, late=True), 0.0) > now)
+
     def patience(self, wait_s: float, deadline: datetime | None, *, late: bool) -> None:
         """Nothing if a call may wait so long, else RateLimited."""
         room_s = LONGEST_WAIT_S if deadline is None else (deadline - self._clock.now()).total_seconds()

@@ -107,9 +107,9 @@ class TornadoTransport:
     async def open(self, sending: Sending) -> tuple[Response, Chunks]:
         """See `Transport.open`."""
         download = Download(outgoing(sending))
-        task = download.task = asyncio.create_task(download.run(self._files, sending))
-        self._downloads.add(task)
-        task.add_done_callback(self._downloads.discard)
+        download.work = asyncio.create_task(download.run(self._files, sending))
+        self._downloads.add(download.work)
+        download.work.add_done_callback(self._downloads.discard)
         try:
             return await download.opened, download.pieces()
         except BaseException:
@@ -118,8 +118,8 @@ class TornadoTransport:
 
     async def close(self) -> None:
         """See `Transport.close`."""
-        for task in self._downloads:
-            task.cancel()
+        for work in self._downloads:
+            work.cancel()
         self._answers.close()
         self._files.close()
 
@@ -129,7 +129,7 @@ class Download:
 
     def __init__(self, going: Going) -> None:
         self.going = going
-        self.task: asyncio.Task[None] | None = None
+        self.work: asyncio.Task[None] | None = None
         self.opened: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._head: list[str] = []
         self._refusal = bytearray()
@@ -161,8 +161,8 @@ class Download:
                 yield piece
         finally:
             self.going.give_up()
-            if self.task is not None:
-                self.task.cancel()
+            if self.work is not None:
+                self.work.cancel()
             while not self._pieces.empty():
                 self._pieces.get_nowait()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 from dataclasses import dataclass
 from functools import partial
@@ -153,6 +154,7 @@ class Host:
         """Set how each bot of a reading stands, and bring into service what can serve."""
         for warning in reading.warnings:
             log.warning("%s", warning)
+        firsts = []
         for bot in self.service:
             if bot.name in reading.broken:
                 problems = "; ".join(str(problem) for problem in reading.broken[bot.name])
@@ -161,7 +163,9 @@ class Host:
             elif not bot.config.enabled:
                 self.standing.cannot(bot, "off", "enabled = no")
             elif bot.state.word != "quarantined":
-                _ = self.standing.bring(bot)
+                firsts.append(self.standing.bring(bot))
+        # what stands now stays: with 10,000 bots the collector's passes over it cost each delivery a tenth
+        asyncio.gather(*firsts).add_done_callback(lambda _done: gc.freeze())
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """The rule Stop: drain while listening, close the listeners, close plugins, flush the journal."""

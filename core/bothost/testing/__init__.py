@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bothost.testing.answer import Answer
-    from bothost.testing.factories import body, comment, field, load, task
+    from bothost.testing.factories import body, comment, encode, field, load, task
     from bothost.testing.fault_matrix import Fault, faults
     from bothost.testing.harness import Harness
     from bothost.testing.parts import file, me, person
@@ -26,6 +26,7 @@ __all__ = [
     "Served",
     "body",
     "comment",
+    "encode",
     "faults",
     "field",
     "file",
@@ -38,7 +39,7 @@ __all__ = [
 
 _HOMES = {
     "answer": ("Answer",),
-    "factories": ("body", "comment", "field", "load", "task"),
+    "factories": ("body", "comment", "encode", "field", "load", "task"),
     "fault_matrix": ("Fault", "faults"),
     "harness": ("Harness",),
     "parts": ("file", "me", "person"),

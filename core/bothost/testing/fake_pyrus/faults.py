@@ -38,12 +38,12 @@ def lose_answer() -> Fault:
 
 
 def refuse_connection() -> Fault:
-    """Nobody listens: the request surely did not arrive."""
+    """Nobody listens: the request surely did not arrive. (A server cannot refuse one request: `FakeServer.refuse`.)"""
     return Fault(ending="refused")
 
 
 def tls_failure() -> Fault:
-    """The handshake fails, so that nothing was sent."""
+    """The handshake fails, so that nothing was sent; in process only."""
     return Fault(ending="refused")
 
 

@@ -1,0 +1,159 @@
+"""Pyrus's other side: it delivers events to a bot, up to three times, through routers that cut and networks that lose.
+
+A bot's answer is read only within 60 seconds; any 2xx ends the attempts, and a 200 with something in it becomes the bot's
+comment (protocol 1.4 and 4.1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bothost.pyrus.signature import sign
+from bothost.testing.fake_pyrus.world import Refusal
+
+if TYPE_CHECKING:
+    from bothost.testing.fake_pyrus import FakePyrus
+    from bothost.testing.fake_pyrus.world import Account, Json
+
+READ_S = 60.0
+"""How long Pyrus waits for the answer."""
+TIMES = (0.0, 61.0, 122.0)
+"""When it calls, counted from the first call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """One HTTP request to the bot."""
+
+    body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """What one attempt came to: the status Pyrus saw (0: none), and the comment it wrote for it (0: none)."""
+
+    attempt: int
+    status: int
+    comment_id: int = 0
+    body: bytes = b""
+
+
+Send = Callable[[Hook], Awaitable[tuple[int, bytes]]]
+"""Sends one request and returns status and body. Raises OSError where there is no answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How the way from Pyrus to the bot behaves."""
+
+    times: Sequence[float] = TIMES
+    cut_s: float = 0.0
+    """A router answers 503 itself after this time and hangs up on the bot; 0: there is none."""
+    lost: frozenset[int] = frozenset()
+    """Attempts whose response does not reach Pyrus."""
+    dropped: frozenset[int] = frozenset()
+    """Attempts that do not reach the bot."""
+    of: str = "3"
+    """What stands behind the slash of X-Pyrus-Retry; empty: no header at all."""
+    new_token: bool = True
+    """Each attempt brings a fresh token."""
+
+
+class Webhooks:
+    """Delivers events of a fake Pyrus by `send`."""
+
+    def __init__(self, pyrus: FakePyrus, account: Account, key: str, send: Send, route: Route | None = None) -> None:
+        self._pyrus = pyrus
+        self._account = account
+        self._key = key
+        self._send = send
+        self._route = route or Route()
+
+    async def deliver(self, task_id: int, event: str = "comment") -> list[Reached]:
+        """Deliver what is new in a task, until the bot has answered 2xx or the attempts are used up."""
+        began = self._pyrus.clock.monotonic()
+        token = self._pyrus.world.issue_token(self._account)
+        task = json.loads(json.dumps(self._pyrus.task(task_id)))
+        reached: list[Reached] = []
+        for attempt, at in enumerate(self._route.times, start=1):
+            pause_s = began + at - self._pyrus.clock.monotonic()
+            if pause_s > 0:
+                await asyncio.sleep(pause_s)
+            if self._route.new_token and attempt > 1:
+                token = self._pyrus.world.issue_token(self._account)
+            reached.append(await self._attempt(self.hook(task, event, token, attempt)))
+            if 200 <= reached[-1].status < 300:
+                break
+        return reached
+
+    def hook(self, task: Json, event: str, token: str, attempt: int) -> Hook:
+        """The request of one attempt."""
+        body = {
+            "event": event,
+            "access_token": token,
+            "task_id": task["id"],
+            "user_id": self._account.person["id"],
+            "bot_settings": "",
+            "task": task,
+        }
+        signed = json.dumps(body, ensure_ascii=False).encode()
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "Pyrus-Bot-4",
+            "X-Pyrus-Sig": sign(signed, self._key),
+        }
+        if self._route.of:
+            headers["X-Pyrus-Retry"] = f"{attempt}/{self._route.of}"
+        return Hook(signed, headers, attempt)
+
+    async def _attempt(self, hook: Hook) -> Reached:
+        if hook.attempt in self._route.dropped:
+            return Reached(hook.attempt, 0)
+        limit_s = min(READ_S, self._route.cut_s) if self._route.cut_s else READ_S
+        try:
+            async with asyncio.timeout(limit_s):
+                status, body = await self._send(hook)
+        except TimeoutError:
+            return Reached(hook.attempt, 503 if limit_s < READ_S else 0)
+        except OSError:
+            return Reached(hook.attempt, 0)
+        if hook.attempt in self._route.lost:
+            return Reached(hook.attempt, 0)
+        return Reached(hook.attempt, status, self._written(hook, status, body), body)
+
+    def _written(self, hook: Hook, status: int, body: bytes) -> int:
+        if status != 200:
+            return 0
+        try:
+            comment = self._pyrus.take_response(self._account, json.loads(hook.body)["task_id"], body)
+        except Refusal:
+            return 0  # nothing says that Pyrus tells anybody
+        return int(comment["id"]) if comment else 0
+
+
+def over_http(url: str, client: Any) -> Send:
+    """Send by a Tornado client (`AsyncHTTPClient`) to a bot's URL."""
+
+    async def send(hook: Hook) -> tuple[int, bytes]:
+        from tornado.httpclient import HTTPClientError
+
+        try:
+            response = await client.fetch(
+                url,
+                method="POST",
+                body=hook.body,
+                headers=dict(hook.headers),
+                raise_error=False,
+                request_timeout=READ_S + 1,
+            )
+        except HTTPClientError as error:
+            raise ConnectionError(str(error)) from None
+        return response.code, response.body
+
+    return send
