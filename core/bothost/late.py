@@ -174,7 +174,7 @@ class Late:
         for bot in self._registry().by_name.values():
             for turn, key in bot.lane.blocked():
                 row = await self._means.store.find(key)
-                if row is None or row.state != "ready" or row.door != "api" or row.answer is not None:
+                if row is None or row.state not in ("ready", "running"):
                     bot.lane.went(turn, key)
 
     async def _begin_due(self) -> None:

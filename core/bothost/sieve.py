@@ -31,7 +31,7 @@ class Sieve:
         self._learnt = learnt
         """Told of a fact for the journal: `user:bot` or `login:bot`, and its value."""
         self._steps: OrderedDict[tuple[str, int], int] = OrderedDict()
-        self._told: dict[tuple[str, int], float] = {}
+        self._told: dict[tuple[str, int, bool], float] = {}
 
     def learn(self, bot: Bot, envelope: Envelope) -> None:
         """Take the bot's person id, and its login where bots.ini sets none, from a verified body."""
@@ -98,12 +98,13 @@ class Sieve:
         return envelope.task.create_date is not None
 
     def _tell(self, bot: Bot, envelope: Envelope, step: int) -> None:
-        """One info line per form and hour; a warning where the bot is waited for."""
+        """One info line per form and hour, and one warning where the bot is waited for."""
         form_id = envelope.task.form_id or 0
         now = self._clock.monotonic()
-        if now - self._told.get((bot.name, form_id), -HOUR_S) < HOUR_S:
+        told = (bot.name, form_id, step > 0)
+        if now - self._told.get(told, -HOUR_S) < HOUR_S:
             return
-        self._told[bot.name, form_id] = now
+        self._told[told] = now
         extra = {"bot": bot.name, "task": envelope.task_id}
         what = f"form {form_id} is not in `forms`" if form_id else "simple tasks are not in `forms`"
         if step:

@@ -85,9 +85,7 @@ def test_deliveries_within_a_second_count_as_one(bothost: Harness, calls: Calls,
     assert [attempt for attempt, _ in calls.runs] == [1, 1, 2]
 
 
-def test_the_third_delivery_is_the_last_also_without_a_number(
-    bothost: Harness, calls: Calls, journal: Journal
-) -> None:
+def test_the_third_delivery_is_the_last_also_without_a_number(bothost: Harness, calls: Calls, journal: Journal) -> None:
     calls.says = ValueError("no")
     bot = bothost.bot(handler_of(calls), ini={"error_text": "Sorry."})
     body = body_with_comments(bot, "one")
