@@ -49,6 +49,8 @@ setup(
             "import-linter>=2.3",
             "coverage>=7.6",
             "build>=1.2",  # .ci/wheels
+            "selenium>=4.20",  # drives Chromium in tests/browser
+            "axe-core-python==0.1.0",  # brings axe-core, which finds what is not accessible
         ],
     },
     entry_points={

@@ -23,6 +23,7 @@ NOT_FOR_IMPORT = {"bothost.__main__"}
 
 BROAD = {
     "server/__init__.py": "around the whole host: what ended it is logged before the process leaves",
+    "failures.py": "around a plugin: the hook on_failure",
     "logs.py": "around a plugin: the `__str__` of what it logs",
     "runner/calling.py": "around a plugin",
     "runner/local.py": "around a mapping of a plugin's own, when the reply is read",

@@ -39,7 +39,11 @@ class Block(NamedTuple):
         return f"{self.guide.name}:{self.line}"
 
 
-def blocks(*languages: str) -> Iterator[Block]:
+def blocks(*languages: str) -> list[Block]:
+    return list(_blocks(languages))
+
+
+def _blocks(languages: tuple[str, ...]) -> Iterator[Block]:
     for guide in GUIDES:
         text = guide.read_text("utf-8")
         for match in re.finditer(r"^( *)```(\w+)\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL):
@@ -110,8 +114,11 @@ def test_the_guides_show_no_command_and_no_option_that_does_not_exist() -> None:
     known = dict(commands())
     wrong = []
     for guide in GUIDES:
-        for shown in re.findall(r"`(bothost [^`]+)`|^(bothost .*)$", guide.read_text("utf-8"), re.MULTILINE):
-            words = shlex.split((shown[0] or shown[1]).split("#")[0].split("|")[0].replace("…", ""), posix=False)[1:]
+        shown_here = re.findall(r"`(bothost [^`]+)`", guide.read_text("utf-8"))
+        for block in blocks("sh"):
+            shown_here += re.findall(r"^(bothost .*)$", block.text, re.MULTILINE) if block.guide == guide else []
+        for shown in shown_here:
+            words = shlex.split(shown.split("#")[0].split("|")[0].replace("…", ""), posix=False)[1:]
             if not words or not re.fullmatch(r"[a-z]+", words[0]):
                 continue
             name = next((" ".join(words[:n]) for n in (2, 1) if " ".join(words[:n]) in known), None)
@@ -133,12 +140,8 @@ def test_the_guide_lists_the_metrics_and_no_others() -> None:
 
 def test_the_plugin_guide_names_all_that_authors_import() -> None:
     text = PLUGIN.read_text("utf-8")
-    missing = {
-        name
-        for name in bothost.__all__
-        if not re.search(rf"`[^`\n]*\b{name}\b[^`\n]*`|\b{name}\b(?=[^\n]*\n(?:[^`]|`(?!``))*```)", text)
-    }
-    assert not missing
+    code = " ".join([*re.findall(r"`([^`\n]+)`", text), *re.findall(r"```python\n(.*?)```", text, re.DOTALL)])
+    assert not set(bothost.__all__) - set(re.findall(r"\w+", code))
 
 
 def test_the_plugin_guide_names_every_attribute_of_an_event() -> None:

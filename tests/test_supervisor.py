@@ -203,38 +203,3 @@ def test_the_watchdog_hears_nothing_while_a_worker_is_frozen(crew):
     assert quiet == 3
     os.kill(pid, signal.SIGCONT)
     assert site.told() == "WATCHDOG=1"
-
-
-def test_workers_replaced_under_load_refuse_no_connection(crew):
-    site = crew(2)
-    site.told()
-    stop = threading.Event()
-    failures: list[str] = []
-    served = 0
-
-    def load() -> None:
-        nonlocal served
-        while not stop.is_set():
-            try:
-                assert site.ask()
-            except (OSError, AssertionError) as error:
-                failures.append(repr(error))
-            served += 1
-
-    threads = [threading.Thread(target=load) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    started = 2
-    for turn in range(6):
-        pid = int(re.findall(rf"worker {turn % 2} started, pid (\d+)", site.all_said())[-1])
-        os.kill(pid, signal.SIGTERM)
-        started += 1
-        while len(re.findall(r"started, pid", site.all_said())) < started:
-            threading.Event().wait(0.01)
-        while len(site.pids()) < 2:
-            pass
-    stop.set()
-    for thread in threads:
-        thread.join()
-    assert failures == []
-    assert served > 100

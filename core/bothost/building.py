@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from bothost.config import BotConfig
     from bothost.ledger import Live
     from bothost.pyrus_client import PyrusClient
-    from bothost.store import Store, Timing
+    from bothost.store import Entry, Store, Timing
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,8 @@ class Core:
         await self.late.stop()
 
 
-def build(ground: Ground, registry: Callable[[], Registry]) -> Core:
-    """Wire everything around the registry in service at each moment."""
+def build(ground: Ground, registry: Callable[[], Registry], failed: Callable[[Entry], None] | None = None) -> Core:
+    """Wire everything around the registry in service at each moment; `failed` is told once of each failed event."""
 
     def find_bot(name: str) -> Bot | None:
         return registry().by_name.get(name)
@@ -82,6 +82,7 @@ def build(ground: Ground, registry: Callable[[], Registry]) -> Core:
         pyrus_for=lambda bot, live: pyrus_of_run(ground, bot, live),
         timing=ground.timing,
         breaker=breaker,
+        failed=failed or (lambda _entry: None),
     )
 
     def user_of(name: str) -> int | None:

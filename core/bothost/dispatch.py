@@ -260,6 +260,7 @@ class Dispatch:
         live.entry = msgspec.structs.replace(entry, state="failed", status=500, failed=True, error=error)
         log.error("%s", error, extra={"bot": entry.bot, "task": entry.task})
         self._note(live)
+        self._means.failed(live.entry)
         self._repeat(live, delivery, Outcome(500, NOTHING, "failed"))
 
     def _give_stored(self, live: Live, delivery: Delivery) -> None:
@@ -321,10 +322,13 @@ class Dispatch:
         return True
 
     def park_all(self) -> None:
-        """Begin to drain: nothing new is begun, what waits is parked (or comes again, with `late = retry`)."""
+        """Nothing new is begun, what waits is parked (or comes again, with `late = retry`); what is being claimed runs.
+
+        Called again and again during a drain: what stood in line behind another process's run is waiting only now and then.
+        """
         self.draining = True
         for live in self._means.ledger:
-            if live.phase == "waiting":
+            if live.phase == "waiting" and live not in self._runs.running:
                 bot = self._means.find_bot(live.entry.bot)
                 if bot is not None and bot.config.late == "retry":
                     self._send_away(live)

@@ -127,9 +127,12 @@ class Late:
             level = logging.ERROR if reaped.entry.state == "failed" else logging.WARNING
             extra = {"bot": reaped.entry.bot, "task": reaped.entry.task}
             log.log(level, "%s: its owner is gone; now %s", reaped.entry.id, reaped.entry.state, extra=extra)
+            if reaped.entry.state == "failed":
+                self._means.failed(reaped.entry)
         for entry in await store.quiet():
             if self._learn(entry) and entry.state == "failed":
                 log.error("%s: %s", entry.id, entry.error, extra={"bot": entry.bot, "task": entry.task})
+                self._means.failed(entry)
         await self._begin_due()
 
     def _learn(self, row: Entry) -> bool:
@@ -268,6 +271,7 @@ class Late:
         if error:
             failed = msgspec.structs.replace(row, state="failed", error=error, failed=True, updated=self._means.now())
             await save_surely(self._means, failed)
+            self._means.failed(failed)
             live.entry = failed
             live.rest()
             place.leave()

@@ -38,6 +38,8 @@ class Means:
     pyrus_for: Callable[[Bot, Live], Pyrus | None]
     timing: Timing
     breaker: Breaker
+    failed: Callable[[Entry], None] = lambda _entry: None
+    """Told once of each event that has failed, after that was recorded."""
 
     def now(self) -> float:
         """The wall clock in epoch seconds, as the journal has it."""

@@ -50,6 +50,8 @@ class Sight:
     plugins: Callable[[], Sequence[PluginView]]
     """What is installed; it reads the disk, so it is called in a thread."""
     receive: Callable[[Delivery], None]
+    kept: Callable[[], Mapping[str, str]] = dict
+    """Bots whose newest section is not in service, and why; the empty name: the file or [host]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +124,11 @@ class Operations:
         return self._sight.reading()
 
     @property
+    def kept(self) -> Mapping[str, str]:
+        """See `Sight.kept`."""
+        return self._sight.kept()
+
+    @property
     def phase(self) -> Phase:
         """Whether this process has started, or is about to end."""
         return self._sight.phase()
@@ -145,7 +152,7 @@ class Operations:
                 now=_stands(bot, snapshots, facts),
                 figures=figures.get(bot.config.name) or BotFigures(),
                 entries=entries.get(bot.config.name, {}),
-                paused_tasks=_paused_tasks(facts, bot.config.name),
+                paused_tasks=_paused_tasks(facts or {}, bot.config.name),
             )
             for bot in self._sight.bots()
         ]
@@ -212,12 +219,12 @@ class Operations:
         gauges = [BotGauge(name, now.state, now.waiting, now.running) for name, now in _standings(snapshots).items()]
         return snapshots, Host(version=self._version, bots=tuple(gauges), entries=entries)
 
-    async def _journal(self) -> tuple[dict[str, dict[str, int]], Mapping[str, str]]:
-        """Open and failed entries by bot, and the facts; empty while the journal is away, for the page is wanted then too."""
+    async def _journal(self) -> tuple[dict[str, dict[str, int]], Mapping[str, str] | None]:
+        """Open and failed entries by bot, and the facts; nothing while the journal is away, for the page is wanted then too."""
         try:
             counts, facts = await self._store.counts(), await self._store.controls()
         except StoreAway:
-            return {}, {}
+            return {}, None
         entries: dict[str, dict[str, int]] = {}
         for (name, state), count in counts.items():
             entries.setdefault(name, {})[state] = count
@@ -240,14 +247,18 @@ class Operations:
         return "ok"
 
 
-def _stands(bot: Bot, snapshots: Sequence[Snapshot], facts: Mapping[str, str]) -> BotNow:
-    """How the bot stands over all processes; a pause that they have not read yet counts already."""
+def _stands(bot: Bot, snapshots: Sequence[Snapshot], facts: Mapping[str, str] | None) -> BotNow:
+    """How the bot stands over all processes; a pause or its end that they have not read yet counts already."""
     name = bot.config.name
     nows = [snapshot.now[name] for snapshot in snapshots if name in snapshot.now]
     now = _worst(nows) if nows else BotNow(bot.state.word, bot.state.reason, bot.state.since)
+    if facts is None:
+        return now
     reason = facts.get(f"pause:{name}")
     if reason is not None and now.state in ("active", "starting"):
         return msgspec.structs.replace(now, state="paused", reason=reason, since=0.0)
+    if reason is None and now.state == "paused":
+        return msgspec.structs.replace(now, state="active", reason="", since=0.0)
     return now
 
 

@@ -103,6 +103,8 @@ class Posts:
                 "the outcome of a post was refused: %s belongs to another owner now", entry.id, extra={"bot": entry.bot}
             )
         live.rest()
+        if saved and entry.state == "failed" and not entry.failed:
+            self._means.failed(entry)
         if saved and entry.state != "ready":
             self._say(entry)
 

@@ -314,6 +314,8 @@ class Runs:
                 means.store.note(entry) if not means.store.claims_first else await save_surely(means, entry)
         if settled.failure:
             self._complain(live, settled.failure)
+            if entry.state == "failed" or entry.failed:
+                means.failed(entry)
         live.touched = means.clock.monotonic()
         if entry.state == "running" and entry.answer is not None:
             await self._posts.post(live, bot)

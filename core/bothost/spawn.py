@@ -92,7 +92,7 @@ class Spawner:
         out, child_out = os.pipe()
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", "bothost.child", str(theirs.fileno()), str(os.getpid())]
-        started = subprocess.Popen(  # noqa: ASYNC220 - vfork and exec, some ms, from the loop's thread on purpose
+        started = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=child_out, stderr=child_out, pass_fds=(theirs.fileno(),),
             env=cut_environment(os.environ, self._hidden), close_fds=True,
         )  # fmt: skip
@@ -159,7 +159,7 @@ class Zygote:
         """Exec it."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-m", "bothost.zygote", str(theirs.fileno()), str(os.getpid())]
-        self._process = subprocess.Popen(  # noqa: ASYNC220 - see above
+        self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(),), env=environment, close_fds=True
         )
         theirs.close()

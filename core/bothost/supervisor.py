@@ -216,16 +216,19 @@ class Supervisor:
             code = place.process.returncode
             self._hang_up(place)
             place.process, place.ready = None, False
-            if not self._stopping:
+            if self._stopping:
+                continue
+            self._fell(place, peaceful=code == 0)
+            pause_s = place.due - self._clock.monotonic()
+            if code == 0:
+                log.info("worker %d has stopped; again in %.1f s", place.number, pause_s)
+            else:
                 cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-                self._fell(place)
-                log.error(
-                    "worker %d ended: %s; again in %.1f s", place.number, cause, place.due - self._clock.monotonic()
-                )
+                log.error("worker %d ended: %s; again in %.1f s", place.number, cause, pause_s)
 
-    def _fell(self, place: Place) -> None:
+    def _fell(self, place: Place, *, peaceful: bool = False) -> None:
         now = self._clock.monotonic()
-        place.deaths = place.deaths + 1 if now - place.began < SETTLED_S else 1
+        place.deaths = place.deaths + 1 if now - place.began < SETTLED_S and not peaceful else 1
         place.restarts += 1
         place.due = now + BACKOFF_S[min(place.deaths, len(BACKOFF_S)) - 1]
 
@@ -244,6 +247,10 @@ class Supervisor:
                     self._stopping = True
                     self._kill_at = self._clock.monotonic() + self._crew.drain_s + self._crew.patience_s
                     self._notifier.say("STOPPING=1")
+                    # a worker that is told so goes on listening while it drains: there is nobody else
+                    for place in self._places:
+                        if place.line is not None:
+                            self._tell(place, Message("stopping", to=place.number))
                 self._send(signal.Signals(number))
 
     def _send(self, number: signal.Signals) -> bool:

@@ -32,7 +32,7 @@ class Message(msgspec.Struct, omit_defaults=True):
     """One frame. A question goes to all siblings, an answer (in as many parts as it takes) to the one who asked."""
 
     kind: str
-    """ready, alive, ask, part, end, restarts."""
+    """ready, alive, ask, part, end, restarts, stopping."""
     number: int = 0
     """Of the question."""
     sender: int = 0
@@ -123,6 +123,8 @@ class Siblings:
         """What this process answers to which question, in parts."""
         self.restarts: dict[str, int] = {}
         """How often the supervisor started each worker again."""
+        self.stopping = False
+        """The whole host stops, and not this worker alone."""
         self._gone = gone
         self._asked = 0
         self._collecting: dict[int, tuple[list[bytes], set[int], asyncio.Event]] = {}
@@ -173,6 +175,7 @@ class Siblings:
                     self._take(message)
         except (OSError, ValueError, msgspec.DecodeError):
             pass  # whatever was wrong with the line, without it there is no supervisor
+        self.stopping = True
         self._gone()
 
     def _take(self, message: Message) -> None:
@@ -183,6 +186,8 @@ class Siblings:
             self._send(Message("end", message.number, to=message.sender))
         elif message.kind == "restarts":
             self.restarts = message.counts
+        elif message.kind == "stopping":
+            self.stopping = True
         elif message.number in self._collecting:
             parts, others, done = self._collecting[message.number]
             if message.kind == "part":

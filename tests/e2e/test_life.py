@@ -270,7 +270,7 @@ def test_restarts_with_a_passed_socket_refuse_no_connection(site):
     host = site(GREET, "one: plugin = greet")
     host.start_passed(held)
     load = Load(held.getsockname()[1])
-    for _ in range(3):
+    for _ in range(2):
         before = load.served
         while load.served < before + 50:
             time.sleep(0.01)
@@ -319,9 +319,26 @@ def test_workers_restarted_under_load_refuse_no_delivery(site):
         while len([line for line in host.lines() if "serves " in line["message"]]) < 3 + turn:
             time.sleep(0.02)
     load.end()
-    assert load.failures == []
+    assert load.failures == [], [line for line in host.lines() if line.get("status") == 503 or line["level"] != "info"]
     assert load.served > 100
     assert host.stop() == 0
+
+
+def test_several_processes_go_on_listening_together_while_the_host_drains(site):
+    host = site(SLOW, "one: plugin = sleepy", "processes = 2\ndrain = 3s")
+    host.launch()
+    host.said("all 2 workers serve")
+    host.port = int(host.said("serves ")["message"].rpartition(":")[2])
+    later = [host.deliver_later("one", task=task) for task in (1, 2, 3, 4)]
+    for task in (1, 2, 3, 4):
+        host.wrote(f"began-{task}")
+    host.tell()
+    while len([line for line in host.lines() if "draining" in line["message"]]) < 2:
+        time.sleep(0.01)
+    assert [host.deliver("one", task=task).status for task in range(10, 20)] == [200] * 10
+    assert host.wait() == 0
+    assert [each.result().body for each in later] == [b"{}"] * 4
+    assert not (host.folder / "began-10").exists()
 
 
 def test_tls_is_served_from_the_files_that_bots_ini_names(site):

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 import pytest
+from tests.states.conftest import VARIANTS, Calls, Journal, handler_of
 
 from bothost.testing import Harness, comment, task
-from tests.states.conftest import VARIANTS, Calls, Journal, handler_of
 
 
 def body_with_comments(bot: Any, *texts: str) -> dict[str, Any]:

@@ -9,11 +9,11 @@ import time
 from typing import Any
 
 import pytest
+from tests.states.conftest import Calls, Journal, handler_of
 
 from bothost import Event, GiveUp
 from bothost.errors import CallUnsent
 from bothost.testing import Harness, task
-from tests.states.conftest import Calls, Journal, handler_of
 
 BAD = ValueError("no")
 

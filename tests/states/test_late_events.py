@@ -6,11 +6,11 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from tests.states.conftest import Calls, Journal, handler_of
 
 from bothost import Event, Reply
 from bothost.testing import Harness, comment, task
 from bothost.testing.fake_pyrus.faults import gateway, lose_answer
-from tests.states.conftest import Calls, Journal, handler_of
 
 
 def test_at_answer_within_the_door_becomes_the_api(bothost: Harness, calls: Calls, journal: Journal) -> None:

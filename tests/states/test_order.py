@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.states.conftest import Calls, Journal, handler_of
 
 from bothost.bots import BotState
 from bothost.dispatch import Bounds
 from bothost.testing import Harness, comment, task
-from tests.states.conftest import Calls, Journal, handler_of
 
 
 def said_more(of: dict[str, Any], *texts: str) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.states.conftest import Calls, Journal, handler_of
 
 from bothost import Event, Reply
 from bothost.testing import Harness, comment, me, task
-from tests.states.conftest import Calls, Journal, handler_of
 
 
 def asked_at(*steps: int, of: int = 3) -> list[list[dict[str, Any]]]:

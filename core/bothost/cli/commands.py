@@ -32,6 +32,10 @@ TABLE: Mapping[str, Place] = {
     "bots": Place("looking", "bots", "The bots with their state, plugin, path and secret's fingerprint."),
     "plugins": Place("looking", "plugins", "The plugins that are installed."),
     "send": Place("sending", "send", "Sign a delivery and send it to a bot."),
+    "deliveries": Place("deliveries", "deliveries", "Events in the journal: list, show, retry, cancel, export."),
+    "pause": Place("pausing", "pause", "Stop running a bot's events."),
+    "resume": Place("pausing", "resume", "Go on with them."),
+    "token": Place("token", "token", "The token that opens the operator's page."),
     "new": Place("new", "new", "A package with a bot of your own, whose tests pass at once."),
 }
 

@@ -39,7 +39,9 @@ def judge(reading: Reading, folder: Path) -> list[Judged]:
     """Every bot of the configuration, in the order of their names. Imports the plugins they name."""
     found = find()
     bots = [_judge(config, found, reading, folder) for config in reading.bots.values()]
-    bots += [Judged(config, "config error", reading.broken[config.name]) for config in reading.stubs.values()]
+    bots += [
+        _misconfigured(config, _judge(config, found, reading, folder), reading) for config in reading.stubs.values()
+    ]
     return sorted(bots, key=lambda bot: bot.config.name)
 
 
@@ -54,6 +56,14 @@ def _judge(config: BotConfig, found: Mapping[str, Found], reading: Reading, fold
         return Judged(config, "plugin error", (_problem(config, _bare(str(error), config), "plugin"),))
     warnings = tuple(_problem(config, text, "") for text in plugged.warnings)
     return Judged(config, "ok" if config.enabled else "off", (), warnings, plugged)
+
+
+def _misconfigured(config: BotConfig, judged: Judged, reading: Reading) -> Judged:
+    """What is wrong with the section, and with its plugin's settings besides: all is told at once."""
+    own = reading.broken[config.name]
+    known = {(problem.line, problem.key) for problem in own}
+    further = [one for one in judged.problems if (one.line, one.key) not in known and one.key]
+    return Judged(config, "config error", (*own, *(further if config.plugin else ())), judged.warnings)
 
 
 def _problem(config: BotConfig, text: str, key: str) -> Problem:

@@ -11,10 +11,9 @@ from bothost.cli import OK, PROBLEM
 from bothost.cli.choosing import read_existing
 from bothost.cli.judging import Judged, judge
 from bothost.cli.output import config_option, json_option, problem_row, say, show_json, show_table, warn
-from bothost.plugins import Found, find
+from bothost.plugins import Found, find, trouble
 
 if TYPE_CHECKING:
-    from bothost.config import Reading
     from bothost.errors import Problem
 
 
@@ -65,7 +64,8 @@ def bots(config: str, as_json: bool) -> int:
     """List the bots: state and reason, plugin and version, path, fingerprint of the secret."""
     reading = read_existing(config)
     judged = judge(reading, _folder(config))
-    rows = [_bot_row(bot, reading) for bot in judged]
+    found = find()
+    rows = [_bot_row(bot, found.get(bot.config.plugin)) for bot in judged]
     if as_json:
         show_json(rows)
     elif not rows:
@@ -76,13 +76,12 @@ def bots(config: str, as_json: bool) -> int:
     return PROBLEM if any(bot.problems for bot in judged) or reading.problems else OK
 
 
-def _bot_row(bot: Judged, reading: Reading) -> dict[str, Any]:
-    del reading
+def _bot_row(bot: Judged, found: Found | None) -> dict[str, Any]:
     return {
         "bot": bot.config.name,
         "state": bot.state,
         "plugin": bot.config.plugin,
-        "version": bot.plugged.version if bot.plugged else "",
+        "version": found.version if found else "",
         "path": bot.config.path,
         "secret": bot.config.fingerprint,
         "reason": bot.reason,
@@ -110,15 +109,5 @@ def _plugin_row(found: Found) -> dict[str, str]:
         "distribution": found.distribution,
         "version": found.version,
         "object": found.target,
-        "problem": _trouble(found),
+        "problem": trouble(found),
     }
-
-
-def _trouble(found: Found) -> str:
-    if found.rivals:
-        return f"offered by {' and '.join((found.distribution, *found.rivals))}: uninstall all but one of them"
-    try:
-        found.load()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin's own code: whatever its import raises
-        return f"cannot be imported: {type(error).__name__}: {error}"
-    return ""

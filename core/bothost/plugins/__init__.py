@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bothost.event import Event
     from bothost.sources import Sources
 
-__all__ = ["Found", "Ground", "Handler", "Plugged", "TimerSpec", "find", "load"]
+__all__ = ["Found", "Ground", "Handler", "Plugged", "TimerSpec", "find", "load", "trouble"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,18 @@ def load(config: BotConfig, found: Mapping[str, Found], ground: Ground) -> Plugg
         raise
     except Exception as error:  # the plugin's own code runs here: its settings' class, a property, a metaclass
         raise PluginError(f"{who} cannot be loaded: {_what(error)}") from error
+
+
+def trouble(found: Found) -> str:
+    """Why an installed plugin cannot be used, "" where it can; imports it."""
+    if found.rivals:
+        others = " and ".join((found.distribution, *found.rivals))
+        return f"{others} both offer it: uninstall all but one of them"
+    try:
+        _imported(found, f"the plugin {found.name!r}")
+    except PluginError as error:
+        return str(error)
+    return ""
 
 
 def _imported(chosen: Found, who: str) -> Any:

@@ -13,7 +13,7 @@ log = logging.getLogger("bothost.server")
 
 CUT_S = 1.0
 """How long the cut may take: parking what ran, answering who waits."""
-STEP_S = 0.02
+STEP_S = 0.05
 
 
 async def drain(core: Core, drain_s: float, hurry: asyncio.Event) -> None:
@@ -43,8 +43,8 @@ async def drain(core: Core, drain_s: float, hurry: asyncio.Event) -> None:
 async def _all_end(core: Core) -> None:
     """Return when nothing runs and nobody waits; what a run begins at its end (a post of its reply) belongs to it."""
     while core.runs.running or any(live.waiters for live in core.means.ledger):
+        core.dispatch.park_all()
         tasks = {live.task for live in core.runs.running if live.task is not None}
         if tasks:
-            await asyncio.wait(tasks, timeout=STEP_S)
-        else:
-            await asyncio.sleep(STEP_S)
+            await asyncio.wait(tasks, timeout=STEP_S, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.sleep(STEP_S)

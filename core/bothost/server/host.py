@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from bothost.building import Core, Ground
     from bothost.config import HostConfig, Reading
     from bothost.delivery import Delivery
+    from bothost.failures import Failures
     from bothost.reload import Source
     from bothost.server.listening import Sockets
     from bothost.server.loading import Loader
@@ -94,6 +95,7 @@ class Host:
         self.reloader = Reloader(plan.source, plan.reading, service, self.standing, self._take_fresh)
         self.watchdog: Watchdog | None = None
         self.page: Page | None = None
+        self.failures: Failures | None = None
         self.hide: Callable[[Reading], None] = lambda _reading: None
         """Told of a fresh reading, whose secrets must not stand in logs."""
 
@@ -172,6 +174,8 @@ class Host:
         plan, clock = self.plan, self.ground.clock
         plan.notifier.say("STOPPING=1", "STATUS=draining")
         log.info("draining: %d runs are under way", len(self.core.runs.running))
+        if await self._others_listen():
+            self.listener.retire()
         end = clock.monotonic() + plan.host.drain_s + LEAVE_S
         started, self.phase = self.phase == "serving", "draining"
         self.standing.halt(self.service)
@@ -186,6 +190,8 @@ class Host:
         await asyncio.gather(self.listener.leave(min(LEAVE_S, left_s)), self._close_plugins(min(CLOSE_S, left_s)))
         if self.page is not None:
             await self.page.stop()
+        if self.failures is not None:
+            await self.failures.stop(min(LEAVE_S, left_s))
         plan.sockets.close()
         for beat in self._beats:
             beat.stop()
@@ -194,6 +200,14 @@ class Host:
             await self.ground.store.close()
         if self.siblings is not None:
             self.siblings.close()
+
+    async def _others_listen(self) -> bool:
+        """Whether only this worker stops: then its siblings take what comes, which here would only be parked."""
+        if self.siblings is None:
+            return False
+        # the supervisor tells its workers before it sends the signal, but the loop hears of the signal first
+        await asyncio.sleep(0.05)
+        return not self.siblings.stopping
 
     def quarantine(self, name: str, reason: str) -> None:
         """A bot's process died too often: kept over restarts, until an operator resumes it."""

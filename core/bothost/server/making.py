@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bothost.bots import Service
 from bothost.building import Ground, build
+from bothost.failures import Failures, hook_of
 from bothost.metrics import Metrics
 from bothost.pyrus_client import PyrusClient, TornadoTransport
 from bothost.server.host import Host, registry_of
@@ -46,7 +47,9 @@ def make_host(plan: Plan, clock: Clock, scrubber: Scrubber, dropped: Callable[[]
         scrub=scrubber.scrub,
         spawner=Spawner(_hidden(plan.reading), _said),
     )
-    host = Host(plan, ground, build(ground, service.present), service, Loader(ground, shelf))
+    failures = Failures(hook_of(plan.host.on_failure, clock))
+    host = Host(plan, ground, build(ground, service.present, failures.tell), service, Loader(ground, shelf))
+    host.failures = failures
     host.watchdog = Watchdog(clock, lambda one: metrics.blocked(one.bot, one.seconds), metrics.loop_lag)
     host.hide = lambda reading: hide_secrets(reading, reading.host or plan.host, scrubber)
     host.page = Page(host, Told(metrics, scrubber, dropped))

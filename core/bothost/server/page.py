@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.page")
 
 QUESTION = "report"
-_LAG_S = 0.25
 _TOKEN_S = 2.0
 
 
@@ -61,15 +60,12 @@ class Page:
         self._tail = Tail(told.scrubber.scrub)
         self._server: HTTPServer | None = None
         self._sessions: Sessions | None = None
-        self._lag_due = 0.0
 
     def start(self) -> None:
-        """Answer the siblings, measure the loop, and listen where this process has the operator's sockets."""
+        """Answer the siblings, and listen where this process has the operator's sockets."""
         host = self._host
         if host.siblings is not None:
             host.siblings.answers[QUESTION] = self._answer
-        self._lag_due = host.ground.clock.monotonic() + _LAG_S
-        self._beats.append(Beat(_LAG_S, self._measure))
         if not host.plan.sockets.operator:
             return
         config = self._config()
@@ -100,6 +96,7 @@ class Page:
             phase=lambda: host.phase,
             plugins=_installed,
             receive=host.receive,
+            kept=lambda: host.reloader.problems,
         )
         operations = Operations(sight, host.ground.store, host.ground.clock, __version__)
         return operator.Desk(
@@ -120,6 +117,8 @@ class Page:
         told = self._told
         snapshot = report(self._host.service, told.metrics)
         snapshot.log_dropped = told.dropped()
+        reloader = self._host.reloader
+        snapshot.reloads = {"done": reloader.count - reloader.failed, "refused": reloader.failed}
         return snapshot
 
     def _answer(self) -> Iterable[bytes]:
@@ -163,11 +162,6 @@ class Page:
 
     def _config(self) -> HostConfig:
         return self._host.reading.host or self._host.plan.host
-
-    def _measure(self) -> None:
-        now = self._host.ground.clock.monotonic()
-        self._told.metrics.loop_lag(max(now - self._lag_due, 0.0))
-        self._lag_due = now + _LAG_S
 
 
 _DECODER = msgspec.msgpack.Decoder(Snapshot)

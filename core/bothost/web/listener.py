@@ -64,10 +64,14 @@ class Listener(HTTPServer):
         """Serve new connections by another certificate; those that are open go on."""
         self.ssl_options = context
 
-    async def leave(self, grace_s: float = 2.0) -> None:
-        """Stop accepting, close what is idle after an answer, give those without a first request `grace_s`, then close all."""
+    def retire(self) -> None:
+        """Accept nothing more, for others do; connections end with their next answer, those idle after one at once."""
         self.stop()
         self.lines.leave()
+
+    async def leave(self, grace_s: float = 2.0) -> None:
+        """Stop accepting, close what is idle after an answer, give those without a first request `grace_s`, then close all."""
+        self.retire()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
                 await self.lines.empty.wait()

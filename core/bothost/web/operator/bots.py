@@ -76,6 +76,7 @@ class OneBot(Handler):
             host_keys=_host_keys(view),
             settings=_settings(view),
             problems=self.operations.reading.broken.get(name, ()),
+            kept=self.operations.kept.get(name, ""),
             recent=recent,
             fine=fine,
         )
@@ -98,7 +99,12 @@ class Pause(Handler):
         if self.operations.bot_named(name) is None:
             raise HTTPError(404)
         reason = shown.text(self.form("reason").strip()[:200]) or "paused by the operator"
-        await self.act(lambda: self.operations.pause(name, reason), f"/bots/{name}", "paused")
+
+        async def step() -> str:
+            await self.operations.pause(name, reason)
+            return f"/bots/{name}"
+
+        await self.act(step, "paused")
 
 
 class Resume(Handler):
@@ -108,7 +114,12 @@ class Resume(Handler):
         """Resume it, or one of its tasks."""
         name, task = args[0], self.form("task")
         only = int(task) if task.isdecimal() else None
-        await self.act(lambda: self.operations.resume(name, only), f"/bots/{name}", "resumed")
+
+        async def step() -> str:
+            await self.operations.resume(name, only)
+            return f"/bots/{name}"
+
+        await self.act(step, "resumed")
 
 
 class Test(Handler):

@@ -120,14 +120,11 @@ class Retry(Handler):
     async def change(self, *args: str) -> None:
         """Ask the journal, which knows whether that is allowed."""
         key, verb = args[0], args[1]
-        target = "/deliveries/" + quote(key, safe="")
 
-        async def step() -> None:
-            nonlocal target
-            entry = await self.operations.retry(key, again=verb == "again")
-            target = link(entry)
+        async def step() -> str:
+            return link(await self.operations.retry(key, again=verb == "again"))
 
-        await self.act(step, target, "sent-again" if verb == "again" else "retried")
+        await self.act(step, "sent-again" if verb == "again" else "retried")
 
 
 class Cancel(Handler):
@@ -135,8 +132,11 @@ class Cancel(Handler):
 
     async def change(self, *args: str) -> None:
         """End it."""
-        key = args[0]
-        await self.act(lambda: self.operations.cancel(key), "/deliveries/" + quote(key, safe=""), "cancelled")
+
+        async def step() -> str:
+            return link(await self.operations.cancel(args[0]))
+
+        await self.act(step, "cancelled")
 
 
 class Export(OneDelivery):

@@ -109,8 +109,6 @@ class Handler(RequestHandler):
             return
         if request.method not in ("GET", "HEAD"):
             self._check_change()
-            if int(request.headers.get("Content-Length", "0")) > self.most_bytes:
-                raise HTTPError(413)
 
     def data_received(self, chunk: bytes) -> None:
         """Collect a form of bounded size; what is too large is dropped and refused afterwards, for here nobody would answer."""
@@ -122,8 +120,6 @@ class Handler(RequestHandler):
 
     async def post(self, *args: str) -> None:
         """A change: its field must be this session's, and the right more than reading."""
-        if self._size > self.most_bytes:
-            raise HTTPError(413)
         right = self.right
         if right is None or (right.session and not self.desk.sessions.is_field(right.session, self.form("_xsrf"))):
             raise HTTPError(403)
@@ -136,7 +132,9 @@ class Handler(RequestHandler):
         raise HTTPError(405)
 
     def form(self, name: str) -> str:
-        """A field of the form that was sent; "" where it is missing."""
+        """A field of the form that was sent; "" where it is missing. To be asked first of all by every `post`."""
+        if self._size > self.most_bytes:
+            raise HTTPError(413)
         if self._chunks:
             text = b"".join(self._chunks).decode("utf-8", "replace")
             self._chunks = []
@@ -211,10 +209,10 @@ class Handler(RequestHandler):
     def check_xsrf_cookie(self) -> None:
         """Tornado's own check takes a cookie and a field that the attacker chose; ours stands in `prepare`."""
 
-    async def act(self, step: Callable[[], Awaitable[object]], where: str, what: str) -> None:
-        """Carry out a change and go back; where the journal refuses it, say why."""
+    async def act(self, step: Callable[[], Awaitable[str]], what: str) -> None:
+        """Carry out a change and go to the page that it gives; where the journal refuses it, say why."""
         try:
-            await step()
+            where = await step()
         except StoreAway as error:
             self.set_status(503)
             self.show("error.html", status=503, reason=str(error))

@@ -44,6 +44,7 @@ class Configuration(Handler):
             "configuration.html",
             reading=reading,
             problems=reading.all_problems(),
+            kept=self.operations.kept,
             rows=_rows(reading.host) if reading.host is not None else [],
         )
 
@@ -55,7 +56,12 @@ class Reload(Handler):
 
     async def change(self, *_args: str) -> None:
         """Have bots.ini read again; what came of it is shown with the configuration."""
-        await self.act(self.operations.reload, "/configuration", "reloading")
+
+        async def step() -> str:
+            await self.operations.reload()
+            return "/configuration"
+
+        await self.act(step, "reloading")
 
 
 class About(Handler):

@@ -236,6 +236,8 @@ TEXTS: Mapping[str, str] = {
     # configuration
     "Reload bots.ini": "Перечитать bots.ini",
     "Errors": "Ошибки",
+    "Not in service as they stand in bots.ini": "Работают не так, как записано в bots.ini",
+    "The old version is in service, for the new one cannot be:": "Работает старая версия: новую запустить нельзя:",
     "Warnings": "Предупреждения",
     "line {line}": "строка {line}",
     "bots.ini has no errors.": "В bots.ini ошибок нет.",
@@ -260,6 +262,8 @@ TEXTS: Mapping[str, str] = {
     "Cancelled.": "Отменено.",
     "bots.ini is being read again. Load the page anew to see what came of it.": "bots.ini перечитывается. Обновите страницу, чтобы увидеть результат.",
     # errors
+    "Not understood": "Непонятно",
+    "The address or the form is malformed.": "Адрес или форма составлены неверно.",
     "Not allowed": "Нельзя",
     "This form did not come from your session, or your token may only read. Go back, load the page anew and try again.": "Форма пришла не из вашего сеанса, или ваш токен даёт только чтение. Вернитесь, обновите страницу и попробуйте снова.",
     "There is nothing here": "Здесь ничего нет",

@@ -1,0 +1,218 @@
+"""`deliveries`: what arrived, how it went, and the operator's hand; works beside a running host."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+
+from bothost.cli import OK
+from bothost.cli.exporting import Export
+from bothost.cli.output import config_option, json_option, say, show_json, show_table
+from bothost.cli.visiting import visit
+from bothost.clock import SystemClock
+from bothost.errors import BothostError, UsageError
+from bothost.store import Entry, Filter
+from bothost.store.phases import STATES_OF, Phase, phase
+from bothost.units import seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bothost.store import Store
+
+PAGE = 500
+MOST_PAGES = 400
+
+
+@click.group(invoke_without_command=True, epilog="Example: bothost deliveries list --state failed --since 24h")
+@config_option
+@json_option
+@click.pass_context
+def deliveries(context: click.Context, config: str, as_json: bool) -> int | None:
+    """Look at events in the journal and take them in hand. Without a command: list the newest."""
+    if context.invoked_subcommand is not None:
+        return None
+    code: int = context.invoke(list_, config=config, as_json=as_json)
+    return code
+
+
+@deliveries.command("list", epilog="Example: bothost deliveries list --bot autoreply --state failed --since 24h --json")
+@click.option("--bot", help="Only this bot's.")
+@click.option("--state", type=click.Choice(get_args(Phase)), help="Only those that stand so.")
+@click.option("--task", type=int, help="Only this task's.")
+@click.option("--since", metavar="AGE", help="Only those younger than 30m, 24h, 7d.")
+@click.option("--until", metavar="AGE", help="Only those older than this.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many.")
+@config_option
+@json_option
+def list_(config: str, as_json: bool, limit: int, state: Phase | None, **narrow: Any) -> int:
+    """List events, newest first: when, which bot and task, how it stands, how long it ran, why it failed."""
+    want = _filter(state, **narrow)
+    entries = visit(config, lambda store: _listed(store, want, state, limit))
+    if as_json:
+        show_json([row(entry) for entry in entries])
+    elif entries:
+        show_table(["created", "bot", "task", "state", "ms", "id", "error"], [_line(entry) for entry in entries])
+    else:
+        say("no deliveries" + (" like that" if want != Filter() or state else " yet: bothost send BOT makes one"))
+    return OK
+
+
+def _filter(state: Phase | None, bot: str | None, task: int | None, since: str | None, until: str | None) -> Filter:
+    return Filter(
+        bot=bot,
+        task=task,
+        since=_moment("--since", since),
+        until=_moment("--until", until),
+        states=STATES_OF[state] if state else (),
+    )
+
+
+def _moment(option: str, age: str | None) -> float | None:
+    if age is None:
+        return None
+    try:
+        return SystemClock().now().timestamp() - seconds(age)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from None
+
+
+async def _listed(store: Store, want: Filter, state: Phase | None, limit: int) -> list[Entry]:
+    found: list[Entry] = []
+    before = None
+    for _ in range(MOST_PAGES):
+        page = await store.list(_page(want, before, PAGE if state else limit))
+        found += [entry for entry in page if state is None or phase(entry) == state]
+        if len(found) >= limit or not page or state is None:
+            break
+        before = (page[-1].created, page[-1].id)
+    return found[:limit]
+
+
+def _page(want: Filter, before: tuple[float, str] | None, limit: int) -> Filter:
+    import msgspec
+
+    return msgspec.structs.replace(want, before=before, limit=limit)
+
+
+@deliveries.command("show", epilog="Example: bothost deliveries show autoreply:5600:comment:12208")
+@click.argument("id")
+@config_option
+@json_option
+def show(id: str, config: str, as_json: bool) -> int:
+    """Show one event: request (token masked), reply, attempts, runs, error with its traceback."""
+    entry, body = visit(config, lambda store: _found(store, id))
+    told = row(entry) | {
+        "runs": entry.runs,
+        "attempts": entry.seen,
+        "rerun": entry.rerun,
+        "door": entry.door,
+        "owner": entry.owner,
+        "plugin_version": entry.version,
+        "comment": entry.posted or None,
+        "reply": _json_of(entry.answer),
+        "request": _json_of(body),
+    }
+    if as_json:
+        show_json(told)
+        return OK
+    for key in ("id", "bot", "task", "state", "created", "updated", "attempts", "runs", "rerun", "door", "ms"):
+        say(f"{key:15} {told[key] if told[key] is not None else ''}".rstrip())
+    say(f"{'plugin version':15} {entry.version}")
+    for key in ("error", "reply", "request"):
+        value = told[key]
+        if value not in (None, ""):
+            say(f"\n{key}:")
+            say(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2))
+    if body is None:
+        say("\nrequest: no longer kept (keep in bots.ini)")
+    return OK
+
+
+async def _found(store: Store, key: str) -> tuple[Entry, bytes | None]:
+    entry = await store.find(key)
+    if entry is None:
+        raise BothostError(f"there is no delivery {key}: bothost deliveries list shows their ids")
+    return entry, await store.body(key)
+
+
+@deliveries.command("retry", epilog="Example: bothost deliveries retry autoreply:5600:comment:12208")
+@click.argument("id")
+@click.option("--again", is_flag=True, help="Also where it was answered: run it once more, as a new entry.")
+@config_option
+@json_option
+def retry(id: str, again: bool, config: str, as_json: bool) -> int:
+    """Run a failed event again, or post again the reply that could not be posted; its comment comes through the API."""
+    return _taken_in_hand(config, lambda store: store.retry(id, again=again), as_json=as_json)
+
+
+@deliveries.command("cancel", epilog="Example: bothost deliveries cancel autoreply:5600:comment:12208")
+@click.argument("id")
+@config_option
+@json_option
+def cancel(id: str, config: str, as_json: bool) -> int:
+    """End an event that waits, runs or is about to be posted; a thread cannot be stopped, but its result is dropped."""
+    return _taken_in_hand(config, lambda store: store.cancel(id), as_json=as_json)
+
+
+def _taken_in_hand(config: str, work: Callable[[Store], Any], *, as_json: bool) -> int:
+    entry: Entry = visit(config, work)
+    if as_json:
+        show_json(row(entry))
+    else:
+        word = "asked to end" if entry.cancel and entry.state == "running" else phase(entry)
+        say(f"{entry.id}: {word}")
+    return OK
+
+
+@deliveries.command("export", epilog="Example: bothost deliveries export autoreply:5600:comment:12208 --test")
+@click.argument("id")
+@click.option("--test", is_flag=True, help="Write NAME.json and test_NAME.py, and run the test at once.")
+@click.option("--texts", is_flag=True, help="Replace free texts too.")
+@click.option("--name", help="What the files are called; from the id unless given.")
+@config_option
+@json_option
+def export(id: str, config: str, as_json: bool, **given: Any) -> int:
+    """Print an event's request with everything masked that names people; --test makes a test of it for its plugin."""
+    wanted = Export(**given)
+    entry, body = visit(config, lambda store: _found(store, id))
+    if body is None:
+        raise BothostError(f"{id} cannot be exported: its body is no longer kept (keep in bots.ini)")
+    return wanted.make(entry, body, config, as_json=as_json)
+
+
+def row(entry: Entry) -> dict[str, Any]:
+    """An entry for a program."""
+    return {
+        "id": entry.id,
+        "bot": entry.bot,
+        "kind": entry.kind,
+        "task": entry.task or None,
+        "state": phase(entry),
+        "created": _iso(entry.created),
+        "updated": _iso(entry.updated),
+        "ms": round(entry.ms, 1),
+        "error": entry.error,
+    }
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _line(entry: Entry) -> dict[str, Any]:
+    told = row(entry)
+    when = datetime.fromtimestamp(entry.created, UTC).astimezone()
+    return told | {"created": when.strftime("%m-%d %H:%M:%S"), "error": entry.error.partition("\n")[0]}
+
+
+def _json_of(content: bytes | None) -> Any:
+    if content is None:
+        return None
+    try:
+        return json.loads(content)
+    except ValueError:
+        return content.decode("utf-8", "replace")

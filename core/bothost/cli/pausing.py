@@ -1,0 +1,87 @@
+"""`pause` and `resume`: facts in the journal that every process of the host reads each second, kept over restarts."""
+
+from __future__ import annotations
+
+import getpass
+from typing import TYPE_CHECKING
+
+import click
+
+from bothost.cli import OK
+from bothost.cli.choosing import no_such_bot, read_existing
+from bothost.cli.output import config_option, json_option, say, show_json
+from bothost.cli.visiting import visit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bothost.store import Store
+
+task_option = click.option("--task", type=int, help="Only this task of the bot.")
+
+
+@click.command(epilog="Example: bothost pause autoreply --reason 'new release at 15:00'")
+@click.argument("bot")
+@click.option("--reason", default="", help="Shown wherever the bot's state is shown.")
+@task_option
+@config_option
+@json_option
+def pause(bot: str, reason: str, task: int | None, config: str, as_json: bool) -> int:
+    """Stop running a bot's events: it answers 503 while Pyrus will come again, and keeps the rest for `resume`."""
+    _known(bot, config)
+    why = reason or f"by {_user()} on the command line"
+
+    async def work(store: Store) -> None:
+        await store.control(_fact("pause", bot, task), why)
+
+    visit(config, work)
+    _tell({"bot": bot, "task": task, "state": "paused", "reason": why}, as_json=as_json)
+    return OK
+
+
+@click.command(epilog="Example: bothost resume autoreply --task 5600")
+@click.argument("bot")
+@task_option
+@config_option
+@json_option
+def resume(bot: str, task: int | None, config: str, as_json: bool) -> int:
+    """Undo a pause or a quarantine, of the bot or of one task that the loop breaker stopped; what was kept runs."""
+    _known(bot, config)
+    facts = [_fact("pause", bot, task)] + ([f"quarantine:{bot}"] if task is None else [])
+
+    async def work(store: Store) -> list[str]:
+        there: Mapping[str, str] = await store.controls()
+        undone = [fact for fact in facts if fact in there]
+        for fact in undone:
+            await store.control(fact, None)
+        return undone
+
+    undone = visit(config, work)
+    _tell({"bot": bot, "task": task, "state": "resumed" if undone else "was not paused"}, as_json=as_json)
+    return OK
+
+
+def _fact(word: str, bot: str, task: int | None) -> str:
+    return f"{word}:{bot}" if task is None else f"{word}:{bot}:{task}"
+
+
+def _known(bot: str, config: str) -> None:
+    reading = read_existing(config)
+    if bot not in reading.bots and bot not in reading.broken:
+        raise no_such_bot(bot, reading)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # no entry for this uid
+        return "an operator"
+
+
+def _tell(told: Mapping[str, object], *, as_json: bool) -> None:
+    if as_json:
+        show_json(told)
+    else:
+        task = f" task {told['task']}" if told["task"] is not None else ""
+        reason = f": {told['reason']}" if "reason" in told else ""
+        say(f"{told['bot']}{task} {told['state']}{reason}")

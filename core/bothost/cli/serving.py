@@ -1,0 +1,158 @@
+"""`demo` and `serve`: the host."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bothost.cli import OK, PROBLEM
+from bothost.cli.delivering import Target, Unreachable, deliver, parse_target
+from bothost.cli.judging import Judged, judge
+from bothost.cli.output import config_option, json_option, say, show_json, show_table
+from bothost.cli.sending import built_in, new_id
+from bothost.clock import SystemClock
+from bothost.config import read
+from bothost.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bothost.clock import Clock
+    from bothost.config import HostConfig, Reading
+    from bothost.server import Serving
+
+
+@click.command(epilog="Example: bothost serve --config /etc/bothost/bots.ini")
+@config_option
+@json_option
+def serve(config: str, as_json: bool) -> int:
+    """Host the bots of bots.ini until SIGTERM. Wrong sections answer 503 and say why; the others serve."""
+    del as_json  # only its errors are printed, and these by `run`
+    from bothost.supervisor import serve as serve_host
+
+    return serve_host(read(config))
+
+
+@click.command(epilog="Example: bothost demo --once")
+@click.option("--once", is_flag=True, help="End after the deliveries; exit code 1 if one was not answered 200.")
+@config_option
+@json_option
+def demo(once: bool, config: str, as_json: bool) -> int:
+    """Host the bots of bots.ini on this machine only, send one signed delivery to each, and show the replies.
+
+    Takes the sample secrets that `serve` refuses, ignores PORT, and uses free ports where the configured ones are taken.
+    """
+    from bothost.server import serve as serve_host
+
+    reading = read(config, demo=True)
+    if not reading.found or reading.host is None:
+        raise ConfigError(reading.all_problems())
+    show = Show(reading, once=once, as_json=as_json)
+    return serve_host(replace(reading, host=with_free_ports(reading.host)), show, demo=True)
+
+
+def with_free_ports(host: HostConfig) -> HostConfig:
+    """The configuration, with port 0 wherever somebody else listens already."""
+    operator_port = host.operator_port
+    if operator_port and is_taken(host.operator_address, operator_port):
+        # port 0 would be no page at all
+        operator_port = free_port(host.operator_address)
+    port = 0 if host.port and is_taken(host.address, host.port) else host.port
+    return replace(host, port=port, operator_port=operator_port, processes=1)
+
+
+def is_taken(address: str, port: int) -> bool:
+    """Whether a listener could not bind there."""
+    try:
+        with _bound(address, port):
+            return False
+    except OSError:
+        return True
+
+
+def free_port(address: str) -> int:
+    """A port that nobody listens on at this moment."""
+    with _bound(address, 0) as one:
+        port: int = one.getsockname()[1]
+        return port
+
+
+def _bound(address: str, port: int) -> socket.socket:
+    family, kind, protocol, _, place = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
+    one = socket.socket(family, kind, protocol)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        one.bind(place)
+    except OSError:
+        one.close()
+        raise
+    return one
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """What the demo does once the host serves: a delivery to each bot, and a table."""
+
+    reading: Reading
+    once: bool
+    as_json: bool
+
+    async def __call__(self, serving: Serving) -> int:
+        """The exit code; asks the host to stop where the demo is to end."""
+        host = self.reading.host
+        assert host is not None
+        clock = SystemClock()
+        target = parse_target(serving.public[0])
+        bots = [bot for bot in judge(self.reading, host.path.parent) if bot.config.enabled]
+        rows = await asyncio.gather(*(_row(bot, target, clock) for bot in bots))
+        page = serving.operator[0] if serving.operator else ""
+        if self.as_json:
+            show_json({"listens": list(serving.public), "page": page, "deliveries": rows})
+        else:
+            show_table(["bot", "status", "reply", "ms"], [_shown(row) for row in rows])
+            self._say_where(serving, page)
+        code = OK if all(row["status"] == 200 for row in rows) else PROBLEM
+        if self.once:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return code
+
+    def _say_where(self, serving: Serving, page: str) -> None:
+        say(f"listening on {', '.join(serving.public)}")
+        if page:
+            say(f"operator's page: {page}  (its token: bothost token)")
+        if self.once:
+            return
+        url = "" if self._configured(serving) else f" --url {serving.public[0]}"
+        say(f"try: bothost send {min(self.reading.bots, default='BOT')}{url}    stop: Ctrl+C")
+
+    def _configured(self, serving: Serving) -> bool:
+        host = self.reading.host
+        return host is not None and serving.public[0].endswith(f":{host.port}")
+
+
+async def _row(bot: Judged, target: Target, clock: Clock) -> dict[str, Any]:
+    """One bot's line of the table; one that is broken is not called, for its events would wait for better times."""
+    config = bot.config
+    if bot.problems:
+        return {"bot": config.name, "status": None, "reply": f"{bot.state}: {bot.reason}", "ms": None}
+    body = json.dumps(built_in(config, clock, new_id()), ensure_ascii=False).encode()
+    try:
+        answer = await asyncio.to_thread(deliver, target.at(config.path), body, config.secrets[0], "1/3", clock)
+    except Unreachable as error:
+        return {"bot": config.name, "status": None, "reply": str(error), "ms": None}
+    return {
+        "bot": config.name,
+        "status": answer.status,
+        "reply": answer.reply,
+        "ms": round(answer.seconds * 1000, 1),
+    }
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    reply = row["reply"]
+    return {**row, "reply": reply if isinstance(reply, str) else json.dumps(reply, ensure_ascii=False)}

@@ -1,0 +1,75 @@
+"""`token`: the operator's token, shown or replaced."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+import click
+
+from bothost.cli import OK
+from bothost.cli.choosing import host_of, read_existing
+from bothost.cli.output import config_option, json_option, say, show_json
+from bothost.cli.ownership import become_owner
+from bothost.errors import BothostError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bothost.config import HostConfig
+
+FILE = "operator-token"
+
+
+@click.command(epilog="Example: bothost token --new")
+@click.option("--new", is_flag=True, help="Replace it; sessions of the page end.")
+@config_option
+@json_option
+def token(new: bool, config: str, as_json: bool) -> int:
+    """Show the token that opens the operator's page, or replace it with --new."""
+    host = host_of(read_existing(config))
+    shown = _replaced(host) if new else current(host)
+    if as_json:
+        show_json({"token": shown, "url": page_url(host)})
+    else:
+        say(shown)
+    return OK
+
+
+def page_url(host: HostConfig) -> str:
+    """Where the page is; "" where it is off."""
+    if not host.operator_port:
+        return ""
+    address = host.operator_address
+    return f"http://{f'[{address}]' if ':' in address else address}:{host.operator_port}/"
+
+
+def current(host: HostConfig) -> str:
+    """The token in force. Raises BothostError where there is none yet."""
+    if host.operator_token is not None:
+        return host.operator_token.reveal()
+    become_owner(host.state)
+    try:
+        return (host.state / FILE).read_text("utf-8").strip()
+    except FileNotFoundError:
+        raise BothostError(_none_yet(host.state)) from None
+
+
+def _replaced(host: HostConfig) -> str:
+    if host.operator_token is not None:
+        raise BothostError("operator_token is set in bots.ini: change it there, and the host takes it at its reload")
+    become_owner(host.state)
+    made = secrets.token_urlsafe(32)
+    try:
+        descriptor = os.open(host.state / FILE, os.O_WRONLY | os.O_NOFOLLOW)  # never created here
+    except FileNotFoundError:
+        raise BothostError(_none_yet(host.state)) from None
+    with os.fdopen(descriptor, "w") as file:
+        file.write(made + "\n")
+        file.truncate()
+    return made
+
+
+def _none_yet(state: Path) -> str:
+    return f"there is no token in {state} yet: the host makes one at its first start (bothost serve)"

@@ -1,0 +1,47 @@
+"""The journal beside a running host: a visitor owns nothing, claims nothing and makes no files."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, TypeVar
+
+from bothost.cli.choosing import host_of, read_existing
+from bothost.cli.ownership import become_owner
+from bothost.clock import SystemClock
+from bothost.store import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from bothost.config import HostConfig
+    from bothost.store import Store
+
+T = TypeVar("T")
+
+
+def visit(config: str, work: Callable[[Store], Awaitable[T]]) -> T:
+    """Open the journal of a configuration, work with it, close it. Raises ConfigError, StoreError, BothostError."""
+    host = host_of(read_existing(config))
+
+    async def inside() -> T:
+        async with visiting(host) as store:
+            return await work(store)
+
+    return asyncio.run(inside())
+
+
+@contextlib.asynccontextmanager
+async def visiting(host: HostConfig) -> AsyncIterator[Store]:
+    """The open journal; as root the process is the state folder's owner from then on."""
+    # made first: its modules may lie where only root reads
+    store = open_store(
+        host.journal, host.state, SystemClock(), claims_first=bool(host.journal) or host.processes > 1, readonly=True
+    )
+    if not host.journal:
+        become_owner(host.state)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()

@@ -1,0 +1,155 @@
+"""`on_failure`: an entry point or a command that is told once of every failed event, and is never in the way."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import logging
+import shlex
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bothost.clock import Clock
+    from bothost.store import Entry
+
+log = logging.getLogger("bothost.on_failure")
+
+GROUP = "bothost.on_failure"
+LIMIT_S = 30.0
+MOST_WAITING = 1_000
+_AT_ONCE = 2
+
+
+class Hook(Protocol):
+    """What carries one failure out of the host."""
+
+    async def tell(self, failure: dict[str, Any]) -> None:
+        """Raises whatever went wrong."""
+
+
+class Command:
+    """Runs a command without a shell; the failure is JSON on its standard input."""
+
+    def __init__(self, line: str) -> None:
+        self._words = shlex.split(line)
+
+    async def tell(self, failure: dict[str, Any]) -> None:
+        """See `Hook.tell`; an exit code other than 0 is a failure of the hook."""
+        process = await asyncio.create_subprocess_exec(
+            *self._words,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            _, told = await process.communicate(json.dumps(failure, ensure_ascii=False).encode())
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if process.returncode:
+            raise RuntimeError(f"exit code {process.returncode}: {told.decode('utf-8', 'replace').strip()[-300:]}")
+
+
+class Function:
+    """Calls what an installed package offers: async on the loop, plain in a thread."""
+
+    def __init__(self, function: Callable[[dict[str, Any]], Any], clock: Clock) -> None:
+        self._function = function
+        self._clock = clock
+
+    async def tell(self, failure: dict[str, Any]) -> None:
+        """See `Hook.tell`."""
+        if inspect.iscoroutinefunction(self._function):
+            await self._function(failure)
+            return
+        with self._clock.real_io():
+            answer = await asyncio.to_thread(self._function, failure)
+        if inspect.isawaitable(answer):
+            await answer
+
+
+def hook_of(setting: str, clock: Clock) -> Hook | None:
+    """The hook that [host] on_failure names: an entry point of the group, else a command; None without one that works."""
+    if not setting:
+        return None
+    try:
+        if len(setting.split()) == 1:
+            from importlib_metadata import entry_points
+
+            for point in entry_points(group=GROUP, name=setting):
+                return Function(point.load(), clock)
+        return Command(setting)
+    except Exception as error:  # noqa: BLE001 - around a plugin's import: the host serves without its hook
+        log.error("[host] on_failure = %s cannot be used: %r", setting, error)
+        return None
+
+
+def described(entry: Entry) -> dict[str, Any]:
+    """What a hook gets: neither body nor token, and an error that was scrubbed when it was stored."""
+    error, _, trace = entry.error.partition("\n")
+    return {
+        "id": entry.id,
+        "bot": entry.bot,
+        "kind": entry.kind,
+        "task": entry.task,
+        "error": error,
+        "trace": trace,
+        "runs": entry.runs,
+        "attempts": entry.seen,
+        "plugin_version": entry.version,
+        "created": entry.created,
+        "failed": entry.updated,
+        "traceparent": entry.trace,
+    }
+
+
+class Failures:
+    """Tells the hook in the background; more than a thousand waiting failures are counted instead. Used on the loop."""
+
+    def __init__(self, hook: Hook | None) -> None:
+        self._hook = hook
+        self._waiting: deque[Entry] = deque()
+        self._workers: set[asyncio.Task[None]] = set()
+        self._dropped = 0
+
+    def tell(self, entry: Entry) -> None:
+        """An event has failed. Returns at once."""
+        if self._hook is None:
+            return
+        if len(self._waiting) >= MOST_WAITING:
+            self._dropped += 1
+            return
+        self._waiting.append(entry)
+        if len(self._workers) < _AT_ONCE:
+            worker = asyncio.get_running_loop().create_task(self._work())
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
+
+    async def stop(self, limit_s: float = 5.0) -> None:
+        """Give what waits a moment, then leave."""
+        if self._workers:
+            await asyncio.wait(self._workers, timeout=limit_s)
+        for worker in self._workers:
+            worker.cancel()
+
+    async def _work(self) -> None:
+        while self._waiting:
+            entry = self._waiting.popleft()
+            hook = self._hook
+            if hook is None:
+                return
+            try:
+                async with asyncio.timeout(LIMIT_S):
+                    await hook.tell(described(entry))
+            except TimeoutError:
+                log.warning("on_failure took longer than %.0f s for %s", LIMIT_S, entry.id, extra={"bot": entry.bot})
+            except Exception as error:  # noqa: BLE001 - around a plugin: a broken hook must not hurt the host
+                log.warning("on_failure could not be told of %s: %r", entry.id, error, extra={"bot": entry.bot})
+        if self._dropped:
+            dropped, self._dropped = self._dropped, 0
+            log.warning("on_failure was not told of %d failed events: they came faster than it works", dropped)

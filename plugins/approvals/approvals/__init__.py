@@ -1,0 +1,67 @@
+"""Decides approvals by rules in bots.ini, and explains each decision in its comment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from approvals.rules import Rule, Rules
+from bothost import AmbiguousField, Event, GiveUp, Plugin, Reply, Settings
+
+__all__ = ["Approvals", "Policy", "Rule", "Rules"]
+
+
+class Policy(Settings):
+    """`form` and `step` say where the bot decides, `rules` how: the first that holds."""
+
+    rules: Rules
+    form: int | None = None
+    step: int | None = None
+    explain: bool = True
+
+
+class Approvals(Plugin[Policy]):
+    """Answers only where the bot is asked to decide: an approver that comments without being asked is noise."""
+
+    async def handle(self, event: Event) -> Reply | None:
+        """Judge the task by the rules, in their order."""
+        settings = self.settings
+        if not event.waiting or (settings.form is not None and event.task.form_id != settings.form):
+            return None
+        if settings.step is not None and event.step != settings.step:
+            return None
+        self._check_fields(event)
+        found = settings.rules.first(event.task)
+        if found is None:
+            self.log.info("no rule holds for task %d: left to people", event.task_id)
+            return None
+        rule, why = found
+        return self._reply(event, rule, why)
+
+    def _check_fields(self, event: Event) -> None:
+        """A rule about a field that the form does not have, or has twice, must not decide by chance."""
+        for name in sorted(self.settings.rules.fields):
+            try:
+                field = event.task.field(name)
+            except AmbiguousField as error:
+                raise GiveUp(f"a rule names a field that is not the only one of its name: {error}") from error
+            if field is None:
+                raise GiveUp(f"a rule names the field {name!r}, which task {event.task_id} does not have")
+
+    def _reply(self, event: Event, rule: Rule, why: str) -> Reply:
+        person: Any = int(rule.who) if rule.who.isdecimal() else rule.who
+        words = {
+            "approve": f"Approved: {why}.",
+            "reject": f"Rejected: {why}.",
+            "ask": f"Asked {rule.who} to decide: {why}.",
+            "reassign": f"Handed over to {rule.who}: {why}.",
+        }[rule.action]
+        text = words if self.settings.explain else None
+        if rule.action == "approve":
+            return Reply.approve(text)
+        if rule.action == "reject":
+            return Reply.reject(text)
+        if rule.action == "ask":
+            # the bot's own approval is given, so that the step hangs on the person alone
+            return Reply.approve(text, approvals_added={event.step: [person]})
+        removed = {event.step: [event.user_id]} if event.user_id is not None else None
+        return Reply(text, approvals_added={event.step: [person]}, approvals_removed=removed)

@@ -1,0 +1,205 @@
+"""The rules as they stand in bots.ini: parsed once, with errors that say what would be right."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, Literal
+
+from bothost import CatalogItems, Choice, Person
+
+if TYPE_CHECKING:
+    from bothost import Task
+
+Action = Literal["approve", "reject", "reassign", "ask"]
+ACTIONS: tuple[Action, ...] = ("approve", "reject", "reassign", "ask")
+
+_RULE = re.compile(
+    r"(?P<action>\w+)(?:\s+(?P<who>(?!when\b)\S+))?(?:\s+when\s+(?P<when>.+?))?(?:\s+:\s*(?P<reason>.*))?\Z", re.DOTALL
+)
+_STATE = re.compile(r"""(?P<field>".+?"|'.+?'|.+?)\s+is\s+(?P<not>not\s+)?(?P<state>empty|checked)\Z""")
+_COMPARED = re.compile(
+    r"""(?P<field>".+?"|'.+?'|.+?)\s*(?P<op><=|>=|!=|=|<|>|\bcontains\b|\bin\b)\s*(?P<value>.+)\Z""", re.DOTALL
+)
+_SIGNS = {"<=": "≤", ">=": "≥", "!=": "≠"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a condition holds, and in words why."""
+
+    holds: bool
+    words: str
+
+
+@dataclass(frozen=True)
+class Condition:
+    """`FIELD OP VALUE`, or `FIELD is [not] empty|checked`."""
+
+    field: str
+    op: str
+    value: str = ""
+
+    def judge(self, task: Task) -> Verdict:
+        """Look at a task. A comparison with an empty field, or with something that is no number, does not hold."""
+        value = task.value(self.field)
+        if self.op in ("empty", "not empty"):
+            empty = is_empty(value)
+            return Verdict(empty == (self.op == "empty"), f"{self.field} is {'empty' if empty else shown(value)}")
+        if self.op in ("checked", "not checked"):
+            checked = value is True
+            return Verdict(
+                checked == (self.op == "checked"), f"{self.field} is {'checked' if checked else 'not checked'}"
+            )
+        if is_empty(value):
+            return Verdict(holds=False, words=f"{self.field} is empty")
+        sign = _SIGNS.get(self.op, self.op)
+        return Verdict(self._compare(value), f"{self.field} {shown(value)} {sign} {self.value}")
+
+    def _compare(self, value: Any) -> bool:
+        if self.op == "contains":
+            return self.value.casefold() in shown(value).casefold()
+        if self.op == "in":
+            return any(equal(value, one.strip()) for one in self.value.split("|"))
+        if self.op in ("=", "!="):
+            return equal(value, self.value) == (self.op == "=")
+        left, right = ordered(value, self.value)
+        if left is None or right is None:
+            return False
+        return bool({"<": left < right, "<=": left <= right, ">": left > right, ">=": left >= right}[self.op])
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`ACTION [WHO] [when CONDITION [and CONDITION]…] [: reason]`; without conditions it always holds."""
+
+    text: str
+    action: Action
+    who: str = ""
+    conditions: tuple[Condition, ...] = ()
+    reason: str = ""
+
+    def judge(self, task: Task) -> Verdict:
+        """All conditions must hold; the words name each."""
+        verdicts = [condition.judge(task) for condition in self.conditions]
+        words = "; ".join(verdict.words for verdict in verdicts) or "no other rule fits"
+        return Verdict(all(verdict.holds for verdict in verdicts), self.reason or words)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Rules in order: the first that holds decides."""
+
+    rules: tuple[Rule, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Rules:
+        """One rule a line. Raises ValueError for the first wrong one."""
+        rules = tuple(parse_rule(line.strip()) for line in text.splitlines() if line.strip())
+        if not rules:
+            raise ValueError("needs at least one rule, such as: approve when Amount <= 1000")
+        return cls(rules)
+
+    def first(self, task: Task) -> tuple[Rule, str] | None:
+        """The rule that decides, and why; None where none holds."""
+        for rule in self.rules:
+            verdict = rule.judge(task)
+            if verdict.holds:
+                return rule, verdict.words
+        return None
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """Every field that a rule names."""
+        return frozenset(condition.field for rule in self.rules for condition in rule.conditions)
+
+
+def parse_rule(line: str) -> Rule:
+    """One line as a rule. Raises ValueError."""
+    match = _RULE.fullmatch(line)
+    action = match["action"] if match else ""
+    if match is None or action not in ACTIONS:
+        raise ValueError(f"{line!r} does not begin with one of {', '.join(ACTIONS)}")
+    who = match["who"] or ""
+    if action in ("ask", "reassign") and not (who.isdecimal() or "@" in who):
+        raise ValueError(f"{line!r}: {action} needs a person, by e-mail or id: {action} chief@example.com when …")
+    if action in ("approve", "reject") and who:
+        raise ValueError(f"{line!r}: expected `when` behind {action!r}, not {who!r}")
+    conditions = tuple(parse_condition(part, line) for part in split_and(match["when"] or ""))
+    return Rule(line, action, who, conditions, (match["reason"] or "").strip())
+
+
+def split_and(text: str) -> list[str]:
+    """The parts between ` and `, but not inside quotes."""
+    parts = re.split(r"""\s+and\s+(?=(?:[^"]*"[^"]*")*[^"]*\Z)""", text) if text else []
+    return [part.strip() for part in parts]
+
+
+def parse_condition(text: str, line: str) -> Condition:
+    """One condition. Raises ValueError."""
+    state = _STATE.fullmatch(text)
+    if state:
+        return Condition(unquoted(state["field"]), f"not {state['state']}" if state["not"] else state["state"])
+    compared = _COMPARED.fullmatch(text)
+    if compared is None:
+        raise ValueError(
+            f"{line!r}: {text!r} is no condition; write FIELD = VALUE (or != < <= > >= contains in), "
+            "or FIELD is empty, is not empty, is checked, is not checked"
+        )
+    return Condition(unquoted(compared["field"]), compared["op"].strip(), unquoted(compared["value"]))
+
+
+def unquoted(text: str) -> str:
+    """Without the quotes around it; a name with an operator inside needs them."""
+    text = text.strip()
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
+
+
+def is_empty(value: Any) -> bool:
+    """Whether a field counts as empty; an unticked checkmark is not."""
+    return value is None or (isinstance(value, str) and not value.strip()) or value == ()
+
+
+def shown(value: Any) -> str:
+    """A value as people read it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Decimal | int):
+        return f"{value:,}".replace(",", "\u00a0")
+    if isinstance(value, Person):
+        return value.name or value.email or str(value.id)
+    if isinstance(value, CatalogItems):
+        return ", ".join(" ".join(str(cell) for cell in row.values()) for row in value.rows)
+    if isinstance(value, Choice):
+        return ", ".join(value.names)
+    if isinstance(value, tuple | list):
+        return ", ".join(shown(one) for one in value)
+    return str(value)
+
+
+def equal(value: Any, text: str) -> bool:
+    """Whether a value is what the rule says: numbers and dates as such, persons by e-mail or id too, texts in any case."""
+    left, right = ordered(value, text)
+    if left is not None and right is not None:
+        return bool(left == right)
+    if isinstance(value, Person) and text in (value.email, str(value.id)):
+        return True
+    if isinstance(value, Choice):
+        return text.casefold() in [name.casefold() for name in value.names]
+    return shown(value).strip().casefold() == text.strip().casefold()
+
+
+def ordered(value: Any, text: str) -> tuple[Any, Any]:
+    """Both sides as numbers or dates; (None, None) where they are neither."""
+    try:
+        if isinstance(value, Decimal | int) and not isinstance(value, bool):
+            return Decimal(value), Decimal(re.sub(r"[\s\u00a0_]", "", text).replace(",", "."))
+        if isinstance(value, datetime):
+            return value.date(), date.fromisoformat(text)
+        if isinstance(value, date):
+            return value, date.fromisoformat(text)
+    except (InvalidOperation, ValueError):
+        pass
+    return None, None

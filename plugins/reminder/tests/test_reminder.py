@@ -1,0 +1,120 @@
+"""Reminders in working time, on the harness's clock and its Pyrus."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from bothost.testing import task
+from bothost.testing.fake_pyrus.faults import answer
+from reminder import Days, Hours, Reminder, Zone
+from reminder.worktime import worked
+
+if TYPE_CHECKING:
+    from bothost.testing import Harness
+
+WEEK, DAY = Days.parse("Mon-Fri"), Hours.parse("09:00-18:00")
+
+
+def waiting(bothost: Harness, since: str, **keys: Any) -> int:
+    """A task of form 321 at step 2 in which somebody did something last at `since`."""
+    author = {"id": 50, "first_name": "Anna", "last_name": "Petrova", "type": "user"}
+    row = {"person": author, "approval_choice": "waiting"}
+    given = task(
+        form_id=321,
+        current_step=2,
+        approvals=[[], [row]],
+        create_date=since,
+        last_modified_date=since,
+        comments=[{"id": 7, "text": "please", "create_date": since, "author": author}],
+        **keys,
+    )
+    return int(bothost.pyrus.add_task(given)["id"])
+
+
+def made(bothost: Harness, **settings: Any) -> Any:
+    return bothost.bot(Reminder, form=321, steps="2", **settings)
+
+
+def test_a_task_that_has_waited_long_enough_is_reminded_of_once_a_day(bothost: Harness) -> None:
+    bot = made(bothost)
+    bothost.clock.set("2026-01-07T09:29+00:00")
+    late = waiting(bothost, "2026-01-05T09:00:00Z")
+    fresh = waiting(bothost, "2026-01-06T12:00:00Z")
+    bothost.clock.advance("2m")
+    (wrote,) = bothost.pyrus.comments(late)
+    assert wrote.text == "This task has waited here for 18 working hours: Anna Petrova."
+    assert bothost.pyrus.comments(fresh) == []
+    bot.tick("remind")
+    assert len(bothost.pyrus.comments(late)) == 1
+    bothost.clock.advance("24h")
+    assert len(bothost.pyrus.comments(late)) == 2
+
+
+def test_nothing_is_said_on_a_free_day(bothost: Harness) -> None:
+    made(bothost)
+    bothost.clock.set("2026-01-10T09:29+00:00")
+    late = waiting(bothost, "2026-01-05T09:00:00Z")
+    bothost.clock.advance("2m")
+    assert bothost.pyrus.comments(late) == []
+
+
+def test_other_steps_and_closed_tasks_are_left_alone(bothost: Harness) -> None:
+    bot = made(bothost)
+    bothost.clock.set("2026-01-09T08:00+00:00")
+    other = waiting(bothost, "2026-01-05T09:00:00Z")
+    bothost.pyrus.task(other)["current_step"] = 1
+    closed = waiting(bothost, "2026-01-05T09:00:00Z")
+    bothost.pyrus.close_task(closed)
+    bot.tick("remind")
+    assert bothost.pyrus.comments() == []
+
+
+def test_a_task_that_cannot_be_written_does_not_stop_the_round(bothost: Harness) -> None:
+    bot = made(bothost)
+    bothost.clock.set("2026-01-09T08:00+00:00")
+    first = waiting(bothost, "2026-01-05T09:00:00Z")
+    second = waiting(bothost, "2026-01-05T09:00:00Z")
+    bothost.pyrus.fail("POST tasks/*/comments", answer(403, "access_denied_task"))
+    bot.tick("remind")
+    assert len(bothost.pyrus.comments(first)) + len(bothost.pyrus.comments(second)) == 1
+
+
+def test_most_bounds_a_round(bothost: Harness) -> None:
+    bot = made(bothost, most=2)
+    bothost.clock.set("2026-01-09T08:00+00:00")
+    for _ in range(4):
+        waiting(bothost, "2026-01-05T09:00:00Z")
+    bot.tick("remind")
+    assert len(bothost.pyrus.comments()) == 2
+
+
+def test_working_time_counts_days_and_hours_only() -> None:
+    utc = ZoneInfo("UTC")
+    friday, monday = datetime(2026, 1, 9, 17, tzinfo=UTC), datetime(2026, 1, 12, 10, tzinfo=UTC)
+    assert worked(friday, monday, WEEK, DAY, utc) == timedelta(hours=2)
+    assert worked(monday, friday, WEEK, DAY, utc) == timedelta()
+    moscow = worked(friday, monday, WEEK, DAY, ZoneInfo("Europe/Moscow"))
+    assert moscow == timedelta(hours=4)
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "said"),
+    [
+        (Days.parse, "Mon-Fry", "is no day"),
+        (Hours.parse, "9 to 5", "is no span"),
+        (Hours.parse, "18:00-09:00", "must begin before"),
+        (Zone.parse, "Moscow", "is no time zone"),
+    ],
+)
+def test_wrong_settings_say_what_would_be_right(parse: Any, text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        parse(text)
+
+
+def test_days_wrap_around_the_week() -> None:
+    assert Days.parse("Sat-Mon").days == {5, 6, 0}
+    assert Days.parse("mon, Wednesday").days == {0, 2}

@@ -1,0 +1,163 @@
+"""A real Chromium before a real host with a bot that fails until it is mended."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+from tests.web.operator.site import SECRET, TOKEN, Site
+
+from bothost.pyrus.signature import sign
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from selenium.webdriver.remote.webelement import WebElement
+
+FLAGS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --hide-scrollbars --disable-dev-shm-usage"
+)
+PLUGIN = """\
+from pathlib import Path
+
+BROKEN = Path(__file__).with_name("broken")
+
+
+def answer(event):
+    if BROKEN.exists():
+        raise RuntimeError(f"the rates of task {event.task.id} cannot be read: is the share mounted?")
+    return None
+"""
+INI = f"""\
+[host]
+operator_token = {TOKEN}
+public_url = https://bots.example.com
+drain = 1s
+
+[bot:refunds]
+plugin = flaky
+secret = {SECRET}
+on_error = ignore
+"""
+
+
+class Browser:
+    """Chromium, and what a person does with it."""
+
+    def __init__(self, driver: webdriver.Chrome, site: Site) -> None:
+        self.driver = driver
+        self.site = site
+
+    def open(self, path: str) -> None:
+        self.driver.get(f"http://127.0.0.1:{self.site.port}{path}")
+
+    def log_in(self) -> None:
+        self.open("/login")
+        self.find("#token").send_keys(TOKEN)
+        self.find("button.main").click()
+        self.wait("nav a")
+
+    def find(self, selector: str) -> WebElement:
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def all(self, selector: str) -> list[WebElement]:
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def wait(self, selector: str, text: str = "") -> WebElement:
+        """Until it is there and says that."""
+
+        def there(_: Any) -> WebElement | None:
+            return next((each for each in self.all(selector) if text in each.text), None)
+
+        found = WebDriverWait(self.driver, 15, ignored_exceptions=[Exception]).until(there)
+        assert found is not None
+        return found
+
+    def press(self, text: str) -> None:
+        """The button or link that says so."""
+        for each in self.all("button, a, summary"):
+            if each.text.strip() == text:
+                each.click()
+                return
+        raise AssertionError(f"no button {text!r} in {self.find('main').text}")
+
+    def look(self, scheme: str = "light", width: int = 1280, height: int = 900) -> None:
+        """Colours and size of the window."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+    def console(self) -> list[str]:
+        """Errors and warnings since the last look."""
+        return [line["message"] for line in self.driver.get_log("browser") if line["level"] in ("SEVERE", "WARNING")]
+
+    def fetched(self) -> list[str]:
+        """Every address that was asked for since the last look."""
+        messages = [json.loads(line["message"])["message"] for line in self.driver.get_log("performance")]
+        return [one["params"]["request"]["url"] for one in messages if one["method"] == "Network.requestWillBeSent"]
+
+    def deliver(self, task: int) -> int:
+        """As Pyrus does it; the status."""
+        body = json.dumps(
+            {"event": "comment", "task_id": task, "user_id": 5, "task": {"id": task, "comments": [{"id": task}]}}
+        )
+        connection = http.client.HTTPConnection("127.0.0.1", self.site.public_port, timeout=20)
+        headers = {"X-Pyrus-Sig": sign(body.encode(), SECRET), "X-Pyrus-Retry": "1/3"}
+        connection.request("POST", "/refunds", body, headers)
+        status = connection.getresponse().status
+        connection.close()
+        return status
+
+
+@pytest.fixture(scope="session")
+def driver() -> Iterator[webdriver.Chrome]:
+    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or chromedriver is None:
+        pytest.skip("needs chromium and chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in FLAGS.split():
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    made = webdriver.Chrome(options, Service(chromedriver))
+    yield made
+    made.quit()
+
+
+@pytest.fixture(scope="session")
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of an installed plugin, which is broken while the file `broken` is there."""
+    folder = tmp_path_factory.mktemp("installed")
+    (folder / "flaky_rates.py").write_text(PLUGIN)
+    about = folder / "flaky_rates-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: flaky-rates\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[bothost.plugins]\nflaky = flaky_rates:answer\n")
+    sys.path.insert(0, str(folder))
+    yield folder
+    sys.path.remove(str(folder))
+    sys.modules.pop("flaky_rates", None)
+
+
+@pytest.fixture
+def browser(driver: webdriver.Chrome, plugin: Path, tmp_path: Path) -> Iterator[Browser]:
+    site = Site(tmp_path, INI).start()
+    driver.delete_all_cookies()
+    seen = Browser(driver, site)
+    seen.look()
+    seen.console()
+    seen.fetched()
+    yield seen
+    driver.get("about:blank")
+    site.stop()

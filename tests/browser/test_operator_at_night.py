@@ -1,0 +1,180 @@
+"""What an operator does at 3 a.m., in a real browser."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from selenium.webdriver.common.keys import Keys
+from tests.web.operator.site import TOKEN
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.browser.conftest import Browser
+
+pytestmark = pytest.mark.full
+
+PAGES = ("/", "/bots/refunds", "/bots/refunds/test", "/deliveries", "/live", "/plugins", "/configuration", "/about")
+
+
+def test_a_failed_delivery_is_found_understood_mended_and_retried(browser: Browser, plugin: Path) -> None:
+    (plugin / "broken").touch()
+    assert browser.deliver(4711) == 200
+    browser.log_in()
+    browser.wait(".tile.bad", "Failed deliveries").find_element("css selector", "a").click()
+    browser.wait("table.entries a", "#4711").click()
+    assert "the rates of task 4711 cannot be read: is the share mounted?" in browser.find(".trouble .reason").text
+    assert "flaky_rates.py" in browser.find(".trace").text
+    assert '"task_id": 4711' in browser.find("main").text
+    (plugin / "broken").unlink()
+    browser.press("Run again")
+    assert "runs again" in browser.find(".flash").text
+    for _ in range(50):
+        browser.driver.refresh()
+        if browser.find("h1 .state").text == "answered":
+            break
+    assert browser.find("h1 .state").text == "answered"
+
+
+def test_a_bot_is_paused_with_a_reason_and_resumed(browser: Browser) -> None:
+    browser.log_in()
+    browser.open("/bots/refunds")
+    browser.press("Pause…")
+    browser.find("#reason").send_keys("waits for the new key")
+    browser.press("Pause")
+    assert browser.find("h1 .state").text == "paused"
+    assert "waits for the new key" in browser.find("main").text
+    browser.press("Resume")
+    browser.wait(".flash", "Resumed")
+    browser.open("/bots/refunds")
+    browser.wait("h1 .state", "active")
+
+
+def test_the_live_tail_grows_by_itself(browser: Browser) -> None:
+    browser.log_in()
+    browser.open("/live")
+    browser.wait("h2", "Quiet")
+    for number in range(1, 4):
+        assert browser.deliver(number) == 200
+        browser.wait("#live table.entries a", f"#{number}")
+    assert len(browser.all("#live tbody tr")) == 3
+    browser.press("Hold")
+    browser.deliver(4)
+    browser.press("Follow")
+    browser.wait("#live table.entries a", "#4")
+
+
+def test_without_a_script_everything_can_be_read_and_done(browser: Browser) -> None:
+    browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        browser.deliver(5)
+        browser.log_in()
+        for path in PAGES:
+            browser.open(path)
+            assert browser.find("main").text
+        browser.open("/live")
+        assert "#5" in browser.find("#live").text
+        browser.open("/bots/refunds")
+        browser.press("Pause…")
+        browser.press("Pause")
+        assert browser.find("h1 .state").text == "paused"
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+def test_the_keyboard_alone_is_enough(browser: Browser) -> None:
+    browser.deliver(6)
+    browser.open("/deliveries")
+
+    def keys(*presses: str) -> None:
+        for press in presses:
+            browser.driver.switch_to.active_element.send_keys(press)
+
+    keys(TOKEN, Keys.ENTER)
+    browser.wait("h1", "Deliveries")
+    browser.find("body").send_keys("/")
+    assert browser.driver.switch_to.active_element.get_attribute("name") == "task"
+    keys("6", Keys.ENTER)
+    browser.wait("table.entries a", "#6")
+    browser.driver.execute_script("document.activeElement.blur()")
+    browser.find("body").send_keys(Keys.TAB)
+    assert browser.driver.switch_to.active_element.text == "Skip to content"
+    for _ in range(60):
+        if browser.driver.switch_to.active_element.text == "#6":
+            break
+        keys(Keys.TAB)
+    keys(Keys.ENTER)
+    browser.wait("h1", "Task #6")
+    outline = "return getComputedStyle(document.querySelector('main a')).outlineStyle"
+    browser.find("main a").send_keys(Keys.SHIFT)
+    assert browser.driver.execute_script(outline) in ("none", "solid", "auto")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_axe_finds_nothing_serious_in_light_and_dark(browser: Browser, plugin: Path, scheme: str, width: int) -> None:
+    (plugin / "broken").touch()
+    browser.deliver(7)
+    (plugin / "broken").unlink()
+    browser.deliver(8)
+    browser.look(scheme, width)
+    browser.open("/login")
+    assert serious(browser) == []
+    browser.log_in()
+    browser.open("/deliveries?state=failed")
+    failed = browser.find("table.entries tbody a").get_attribute("href") or ""
+    for path in (*PAGES, failed[failed.index("/deliveries/") :], "/nothing", "/?q=nobody", "/deliveries?bot=none"):
+        browser.open(path)
+        assert serious(browser) == [], path
+
+
+def serious(browser: Browser) -> list[str]:
+    """What axe-core calls serious or critical on the page that is shown."""
+    axe = (files("axe_core_python") / "axe.min.js").read_text("utf-8")
+    browser.driver.execute_script(axe)
+    found: dict[str, Any] = browser.driver.execute_async_script(
+        "const done = arguments[0]; axe.run(document, {resultTypes: ['violations']}).then(done, error => done({error: String(error)}))"
+    )
+    assert "error" not in found, found
+    return [
+        f"{one['id']}: {node['html'][:160]} {node['any'][0]['message'] if node['any'] else ''}"
+        for one in found["violations"]
+        if one["impact"] in ("serious", "critical")
+        for node in one["nodes"]
+    ]
+
+
+def test_the_console_is_quiet_and_nothing_comes_from_outside(browser: Browser) -> None:
+    browser.deliver(9)
+    browser.log_in()
+    for path in PAGES:
+        browser.open(path)
+        browser.wait("main")
+    assert browser.console() == []
+    own = f"http://127.0.0.1:{browser.site.port}/"
+    asked = [url for url in browser.fetched() if not url.startswith(("about:", "chrome:", "data:,"))]
+    assert len(asked) > 20
+    assert [url for url in asked if not url.startswith(own)] == []
+
+
+def test_dark_is_dark_and_light_is_light(browser: Browser) -> None:
+    browser.log_in()
+    shades = []
+    for scheme in ("light", "dark"):
+        browser.look(scheme)
+        colour = browser.driver.execute_script("return getComputedStyle(document.body).backgroundColor")
+        shades.append(sum(int(part) for part in colour[4:-1].split(",")[:3]))
+    assert shades[0] > 700
+    assert shades[1] < 100
+
+
+@pytest.mark.parametrize("width", [360, 800, 1440])
+def test_no_page_is_wider_than_its_window(browser: Browser, width: int) -> None:
+    browser.deliver(10**15 + 11)
+    browser.log_in()
+    browser.look(width=width)
+    for path in PAGES:
+        browser.open(path)
+        assert browser.driver.execute_script("return document.documentElement.scrollWidth") <= width, path

@@ -1,0 +1,172 @@
+"""`bothost demo` and `bothost serve` as a person runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import pytest
+from tests.cli.conftest import Run
+
+ROOT = Path(__file__).parent.parent.parent
+HELLO = {"text": "Hello, test@pyrus.com. This task approved by bot.", "approval_choice": "approved"}
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def demo_ini(tmp_path: Path) -> Path:
+    """The bots.ini of this repository, on free ports."""
+    text = (ROOT / "bots.ini").read_text()
+    text = text.replace("port = 8080", f"port = {free_port()}\noperator_port = {free_port()}")
+    (tmp_path / "bots.ini").write_text(text)
+    return tmp_path / "bots.ini"
+
+
+def test_the_demo_shows_the_reply_of_each_bot_and_where_it_listens(run: Run, demo_ini: Path) -> None:
+    done = run("demo", "--once", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    replies = {row["bot"]: row["reply"] for row in told["deliveries"]}
+    assert replies["autoreply"] == HELLO
+    assert told["listens"][0].startswith("http://127.0.0.1:")
+    assert told["page"].startswith("http://127.0.0.1:")
+
+
+def test_the_demo_prints_a_table_for_people(run: Run, demo_ini: Path) -> None:
+    done = run("demo", "--once")
+    assert done.returncode == 0, done.stderr
+    assert "autoreply" in done.stdout
+    assert HELLO["text"] in done.stdout
+    assert "listening on http://127.0.0.1:" in done.stdout
+
+
+def test_the_demo_stays_on_this_machine_and_ignores_port(run: Run, demo_ini: Path) -> None:
+    demo_ini.write_text(demo_ini.read_text().replace("address = 127.0.0.1", "address = 0.0.0.0"))
+    told = json.loads(run("demo", "--once", "--json", PORT="1").stdout)
+    assert told["listens"][0].startswith("http://127.0.0.1:")
+    assert not told["listens"][0].endswith(":1")
+
+
+def test_the_demo_finds_free_ports_where_the_configured_ones_are_taken(run: Run, demo_ini: Path) -> None:
+    port = int(demo_ini.read_text().partition("port = ")[2].split()[0])
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        done = run("demo", "--once", "--json")
+    assert done.returncode == 0, done.stderr
+    assert not json.loads(done.stdout)["listens"][0].endswith(f":{port}")
+
+
+def test_a_bot_that_does_not_answer_makes_the_demo_exit_code_1(run: Run, demo_ini: Path) -> None:
+    demo_ini.write_text(demo_ini.read_text() + "\n[bot:gone]\nplugin = no-such\nsecret = a-secret-of-sixteen-or-more\n")
+    done = run("demo", "--once", "--json")
+    assert done.returncode == 1
+    rows = {row["bot"]: row for row in json.loads(done.stdout)["deliveries"]}
+    assert rows["gone"]["status"] is None
+    assert "not installed" in rows["gone"]["reply"]
+    assert rows["autoreply"]["status"] == 200
+
+
+def test_serve_refuses_the_sample_secret_and_hurts_no_other_bot(serving: Serving) -> None:
+    assert serving.send("autoreply").returncode == 1
+    done = serving.send("mine", "--json")
+    assert json.loads(done.stdout)["reply"] == HELLO
+    assert "well-known sample" in serving.log()
+
+
+class Serving:
+    """A host in a process of its own."""
+
+    def __init__(self, command: str, folder: Path, run: Run, port: int) -> None:
+        self.port = port
+        self._run = run
+        self._log = (folder / "log").open("w+")
+        cleared = {key: value for key, value in os.environ.items() if key not in ("PORT", "BOTHOST_ADDRESS")}
+        self.process = subprocess.Popen([command, "serve"], cwd=folder, stdout=self._log, stderr=self._log, env=cleared)
+        self.wait()
+
+    def wait(self) -> None:
+        deadline = time.monotonic() + 30
+        while self.process.poll() is None and time.monotonic() < deadline:
+            try:
+                with urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=2):
+                    return
+            except OSError:
+                time.sleep(0.02)
+        raise AssertionError(self.log())
+
+    def send(self, *args: str) -> subprocess.CompletedProcess[str]:
+        return self._run("send", *args)
+
+    def log(self) -> str:
+        self._log.flush()
+        self._log.seek(0)
+        return self._log.read()
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+
+@pytest.fixture
+def serving(bothost_command: str, run: Run, tmp_path: Path) -> Iterator[Serving]:
+    shutil.copy(ROOT / "bots.ini", tmp_path / "bots.ini")
+    port = free_port()
+    text = (tmp_path / "bots.ini").read_text().replace("port = 8080", f"port = {port}\noperator_port = 0")
+    (tmp_path / "bots.ini").write_text(
+        text + "\n[bot:mine]\nplugin = autoreply\nsecret = a-secret-of-sixteen-or-more\n"
+    )
+    made = Serving(bothost_command, tmp_path, run, port)
+    yield made
+    if made.process.poll() is None:
+        made.stop()
+    made._log.close()
+
+
+def test_get_on_a_bots_path_is_405_with_allow(serving: Serving) -> None:
+    with pytest.raises(HTTPError) as refused:
+        urlopen(f"http://127.0.0.1:{serving.port}/mine", timeout=5)
+    assert refused.value.code == 405
+    assert refused.value.headers["Allow"] == "POST"
+    refused.value.close()
+
+
+def test_send_tells_a_repeat_from_a_run(serving: Serving, tmp_path: Path) -> None:
+    serving.send("mine", "--times", "2")
+    body = {"task_id": 5, "task": {"id": 5, "author": {"email": "a@b.c"}, "comments": [{"id": 9}]}}
+    (tmp_path / "body.json").write_text(json.dumps(body))
+    assert json.loads(serving.send("mine", "body.json", "--json").stdout)["repeat"] is False
+    assert json.loads(serving.send("mine", "body.json", "--json", "--attempt", "2/3").stdout)["repeat"] is True
+    assert json.loads(serving.send("mine", "body.json", "--json", "--fresh").stdout)["repeat"] is False
+
+
+def test_sigterm_ends_it_with_exit_code_0_and_leaves_a_journal_to_look_at(serving: Serving, run: Run) -> None:
+    serving.send("mine")
+    assert serving.stop() == 0
+    rows = json.loads(run("deliveries", "--json").stdout)
+    assert [row["state"] for row in rows] == ["answered"]
+
+
+def test_no_log_line_holds_secret_token_or_body(serving: Serving) -> None:
+    serving.send("mine")
+    serving.send("mine", "--secret", "wrong-secret-of-sixteen-or-more")
+    serving.stop()
+    text = serving.log()
+    assert '"outcome":"refused-signature"' in text or "refused-signature" in text
+    for private in ("a-secret-of-sixteen-or-more", "sample-token", "test@pyrus.com", "New task"):
+        assert private not in text

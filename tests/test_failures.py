@@ -1,0 +1,107 @@
+"""The hook that is told of failed events, and is never in the way."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bothost.clock import SystemClock
+from bothost.failures import MOST_WAITING, Failures, hook_of
+from bothost.store import Entry
+
+FAILED = Entry(
+    id="refunds:5:comment:7",
+    bot="refunds",
+    task=5,
+    state="failed",
+    runs=3,
+    error="refunds raised OSError\nTraceback …",
+    updated=8.0,
+)
+
+
+def told_by(setting: str, *entries: Entry) -> None:
+    async def tell() -> None:
+        failures = Failures(hook_of(setting, SystemClock()))
+        for entry in entries:
+            failures.tell(entry)
+        await failures.stop()
+
+    asyncio.run(tell())
+
+
+def command(tmp_path: Path, program: str) -> str:
+    (tmp_path / "hook.py").write_text(program)
+    return f"{sys.executable} {tmp_path / 'hook.py'} 'two words' $HOME ;"
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A package that offers hooks."""
+    (tmp_path / "pager_hooks.py").write_text(
+        "told = []\ndef page(failure): told.append(failure['id'])\nasync def chat(failure): told.append(failure['task'])\n"
+        "def fails(failure): raise RuntimeError('the pager is off')\n"
+    )
+    about = tmp_path / "pager_hooks-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: pager-hooks\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(
+        "[bothost.on_failure]\npage = pager_hooks:page\nchat = pager_hooks:chat\nfails = pager_hooks:fails\ngone = pager_hooks:gone\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import pager_hooks  # type: ignore[import-not-found]
+
+    yield pager_hooks
+    sys.modules.pop("pager_hooks", None)
+
+
+def test_a_command_gets_the_failure_as_json_and_its_words_as_they_are(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    program = f"import json, sys; open({str(out)!r}, 'w').write(json.dumps([sys.argv[1:], json.load(sys.stdin)]))"
+    told_by(command(tmp_path, program), FAILED)
+    words, failure = json.loads(out.read_text())
+    assert words == ["two words", "$HOME", ";"]
+    assert failure["id"] == "refunds:5:comment:7"
+    assert (failure["bot"], failure["task"], failure["runs"]) == ("refunds", 5, 3)
+    assert (failure["error"], failure["trace"]) == ("refunds raised OSError", "Traceback …")
+    assert "body" not in failure
+
+
+def test_an_entry_point_is_called_plain_or_async(installed: Any) -> None:
+    told_by("page", FAILED)
+    told_by("chat", FAILED)
+    assert installed.told == ["refunds:5:comment:7", 5]
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("fails", "the pager is off"),
+        ("gone", "cannot be used"),
+        ("no-such-program-anywhere", "FileNotFoundError"),
+        ("'", "cannot be used"),
+    ],
+)
+def test_a_broken_hook_is_a_log_line(installed: Any, caplog: pytest.LogCaptureFixture, setting: str, said: str) -> None:
+    told_by(setting, FAILED)
+    assert said in caplog.text
+
+
+def test_a_command_that_fails_says_what_it_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    told_by(command(tmp_path, "import sys; sys.exit('no route to the mail server')"), FAILED)
+    assert "exit code 1: no route to the mail server" in caplog.text
+
+
+def test_without_a_hook_nothing_is_kept() -> None:
+    told_by("", *[FAILED] * 5)
+
+
+def test_more_than_a_thousand_waiting_failures_are_counted(caplog: pytest.LogCaptureFixture, installed: Any) -> None:
+    told_by("chat", *[FAILED] * (MOST_WAITING + 20))
+    assert len(installed.told) == MOST_WAITING
+    assert "was not told of 20 failed events" in caplog.text

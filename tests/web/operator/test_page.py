@@ -1,0 +1,353 @@
+"""What the page shows and what its buttons do, over a real host and journal."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sqlite3
+import time
+from importlib.resources import files
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+from tests.web.operator.site import BODY, TOKEN, Site
+
+from bothost.metrics.families import STATES
+from bothost.store.database import path_of
+from bothost.web.operator import shown
+from bothost.web.operator.russian import COUNTS, TEXTS
+from bothost.web.operator.texts import ENGLISH_COUNTS, RUSSIAN_LANGUAGE, choose
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RUSSIAN = {"Accept_Language": "ru-RU,ru;q=0.9,en;q=0.8"}
+FAILED = "/deliveries/" + quote("autoreply:7:comment:7", safe="")
+
+
+def wait_for(done: Callable[[], bool]) -> None:
+    """Until the host has done it."""
+    deadline = time.monotonic() + 10
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_bots_in_trouble_come_first_with_their_reasons(page: Site) -> None:
+    text = page.get("/").text
+    assert text.index(">lost<") < text.index(">wrong<") < text.index(">autoreply<")
+    assert "which is not installed" in text
+    assert "is shorter than 16 characters" in text
+    assert "2 problems" in text
+
+
+def test_bots_are_found_by_words_and_states(page: Site) -> None:
+    assert re.findall(r'<th scope="row"><a href="/bots/([a-z]+)"', page.get("/?state=trouble").text) == [
+        "lost",
+        "wrong",
+    ]
+    assert re.findall(r'<th scope="row"><a href="/bots/([a-z]+)"', page.get("/?q=NOWHERE+lost").text) == ["lost"]
+    assert "No bot matches" in page.get("/?q=nobody").text
+
+
+def test_one_bot_shows_its_section_and_its_deliveries(page: Site) -> None:
+    text = page.get("/bots/autoreply").text
+    assert re.search(r"<dt>secret</dt><dd>&lt;[0-9a-f]{8}&gt;</dd>", text)
+    assert "<dt>answer_within</dt><dd>50 s</dd>" in text
+    assert ">#5</a>" in text
+    assert "Send a test delivery" in text
+
+
+def test_a_broken_bot_says_which_lines_are_wrong(page: Site) -> None:
+    text = page.get("/bots/wrong").text
+    assert re.search(
+        r"<b>line 20</b>\s*<code>timeout</code>\s*&#x27;5&#x27; is no duration|<code>timeout</code> &#39;5&#39; is no duration",
+        text,
+    )
+
+
+def test_settings_of_a_plugin_that_is_not_loaded_have_names_and_no_values(page: Site) -> None:
+    assert "<dt>api_key</dt><dd>…</dd>" in page.get("/bots/lost").text
+
+
+def test_a_failed_delivery_says_why(page: Site) -> None:
+    text = page.get(FAILED).text
+    assert "autoreply raised ZeroDivisionError: division by zero (rules.py:5)" in text
+    assert "Traceback (most recent call last):" in text
+    assert "Run again" in text
+    assert "182 s" in text
+
+
+def test_an_answered_delivery_shows_request_and_reply(page: Site) -> None:
+    text = page.get("/deliveries/" + quote("autoreply:5:comment:7", safe="")).text
+    plain = re.sub(r"<[^>]+>", "", text)
+    assert "&quot;text&quot;: &quot;Hello&quot;" in plain
+    assert "&quot;task_id&quot;: 5" in plain
+    assert "Send again as new" in text
+
+
+def test_the_body_can_be_taken_away_as_a_file(page: Site) -> None:
+    answer = page.get(FAILED + "/body.json")
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="autoreply-7-comment-7.json"'
+    assert json.loads(answer.text) == json.loads(BODY) | {"access_token": "•••"}
+
+
+def test_deliveries_are_found_by_bot_state_task_and_time(own_page: Site) -> None:
+    for number in range(1, 6):
+        own_page.failed(number) if number % 2 else own_page.keep(
+            id=f"autoreply:{number}:comment:1", task=number, turn=None
+        )
+    own_page.keep(id="autoreply:9:comment:9", task=9, turn="9", created=time.time() - 5000)
+
+    def found(query: str) -> list[str]:
+        return re.findall(r">#(\d+)</a>", own_page.get(f"/deliveries{query}").text)
+
+    assert sorted(found("")) == ["1", "2", "3", "4", "5", "9"]
+    assert sorted(found("?state=failed")) == ["1", "3", "5"]
+    assert found("?task=%234") == ["4"]
+    assert found("?bot=lost") == []
+    assert "9" not in found("?since=1h")
+    assert "Nothing matches" in own_page.get("/deliveries?bot=lost").text
+
+
+def test_older_deliveries_follow_on_further_pages(own_page: Site) -> None:
+    now = time.time()
+    for number in range(1, 121):
+        own_page.keep(id=f"autoreply:{number}:comment:1", task=number, turn=None, created=now - number, body=b"")
+    seen: list[str] = []
+    path = "/deliveries"
+    while path:
+        text = own_page.get(path).text
+        seen += re.findall(r">#(\d+)</a>", text)
+        older = re.search(r'href="([^"]+)">Older<', text)
+        path = older[1].replace("&amp;", "&") if older else ""
+    assert seen == [str(number) for number in range(1, 121)]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "before=x",
+        "before=nan,a",
+        "before=1e999,a",
+        "task=abc",
+        "task=" + "9" * 30,
+        "state=odd",
+        "since=odd",
+        "bot=%00",
+        "from=-1",
+        "done=%3Cb%3E",
+    ],
+)
+def test_odd_questions_get_a_page_all_the_same(page: Site, query: str) -> None:
+    assert page.get(f"/deliveries?{query}").status == 200
+    assert page.get(f"/?{query}").status == 200
+    assert page.get("/?q=%ff").status == 400
+
+
+def test_pause_and_resume_reach_the_bot(own_page: Site) -> None:
+    cookie = own_page.log_in()
+    answer = own_page.put(cookie, "/bots/autoreply/pause", {"reason": "new key\x1b[31m"})
+    assert (answer.status, answer.location) == (303, "/bots/autoreply?done=paused")
+    assert "paused" in own_page.get("/bots/autoreply").text
+    wait_for(lambda: own_page.host.service.find("autoreply").state.word == "paused")  # type: ignore[union-attr]
+    assert "new key\\x1b[31m" in own_page.get("/bots/autoreply").text
+    own_page.put(cookie, "/bots/autoreply/resume")
+    wait_for(lambda: own_page.host.service.find("autoreply").state.word == "active")  # type: ignore[union-attr]
+
+
+def test_one_task_can_be_resumed(own_page: Site) -> None:
+    own_page.do(own_page.host.ground.store.control("pause:autoreply:5", "more than 30 replies in 10 minutes"))
+    cookie = own_page.log_in()
+    assert "Paused for task 5:" in own_page.get("/bots/autoreply").text
+    own_page.put(cookie, "/bots/autoreply/resume", {"task": "5"})
+    assert "pause:autoreply:5" not in own_page.do(own_page.host.ground.store.controls())
+
+
+def test_a_failed_delivery_is_retried_by_a_button(own_page: Site) -> None:
+    body = '{"task_id":7,"task":{"id":7,"author":{"email":"a@b"},"comments":[{"id":7}]}}'
+    own_page.failed(body=body.encode(), door="api")
+    answer = own_page.put(own_page.log_in(), FAILED + "/retry")
+    assert (answer.status, answer.location.partition("?")[2]) == (303, "done=retried")
+    wait_for(lambda: own_page.do(own_page.host.ground.store.find("autoreply:7:comment:7")).state != "failed")
+
+
+def test_what_the_journal_refuses_is_said(own_page: Site) -> None:
+    own_page.keep()
+    answer = own_page.put(own_page.log_in(), "/deliveries/autoreply%3A5%3Acomment%3A7/retry")
+    assert answer.status == 409
+    assert "The journal refused that" in answer.text
+
+
+def test_an_answered_delivery_is_sent_again_as_a_new_entry(own_page: Site) -> None:
+    body = '{"task_id":5,"task":{"id":5,"author":{"email":"a@b"},"comments":[{"id":7}]}}'
+    own_page.keep(body=body.encode())
+    answer = own_page.put(own_page.log_in(), "/deliveries/autoreply%3A5%3Acomment%3A7/again")
+    assert answer.status == 303
+    assert "~2" in answer.location
+
+
+def test_a_test_delivery_goes_the_whole_way(own_page: Site) -> None:
+    cookie = own_page.log_in()
+    sample = re.search(r"<textarea[^>]*>(.*?)</textarea>", own_page.get("/bots/autoreply/test").text, re.DOTALL)
+    assert sample is not None
+    body = json.loads(sample[1].replace("&quot;", '"'))
+    body["task"]["author"]["email"] = "somebody@example.com"
+    answer = own_page.put(cookie, "/bots/autoreply/test", {"body": json.dumps(body)})
+    assert "Hello, somebody@example.com" in answer.text
+    listed = own_page.get("/deliveries?bot=autoreply").text
+    assert listed.count("<tr data-id=") == 1
+    own_page.put(cookie, "/bots/autoreply/test", {"body": json.dumps(body)})
+    wait_for(lambda: own_page.get("/deliveries?bot=autoreply").text.count("<tr data-id=") == 2)
+    assert own_page.put(cookie, "/bots/autoreply/test", {"body": "{"}).status == 422
+    assert own_page.put(cookie, "/bots/wrong/test", {"body": "{}"}).status == 422
+
+
+def test_live_rows_show_what_comes_and_what_is_refused(own_page: Site) -> None:
+    assert "Quiet" in own_page.get("/live").text
+    own_page.keep()
+    assert '<tr data-id="autoreply:5:comment:7">' in own_page.get("/live/rows").text
+    own_page.public_port, port = own_page.port, own_page.public_port
+    own_page.port = port
+    own_page.ask("POST", "/autoreply", "{}", X_Pyrus_Sig="00")
+    own_page.port = own_page.public_port
+    text = own_page.get("/live/rows").text
+    assert "Refused lately" in text
+    assert '<span class="state bad">403</span>' in text
+
+
+def test_the_configuration_shows_problems_with_lines_and_no_secret(page: Site) -> None:
+    text = page.get("/configuration").text
+    assert "<b>line 19</b>" in text
+    assert re.search(r"<dt>operator_token</dt><dd>&lt;[0-9a-f]{8}&gt;</dd>", text)
+    assert TOKEN not in text
+
+
+def test_plugins_name_their_packages_and_users(page: Site) -> None:
+    text = page.get("/plugins").text
+    assert "bothost-autoreply" in text
+    assert "The plugin nowhere is not installed" in text
+
+
+def test_about_names_versions_and_processes(page: Site) -> None:
+    text = page.get("/about").text
+    assert "Tornado" in text
+    assert "ready" in text
+
+
+def test_readyz_gives_reasons(page: Site) -> None:
+    answer = page.ask("GET", "/readyz")
+    assert json.loads(answer.text) == {
+        "ready": True,
+        "phase": "serving",
+        "journal": "ok",
+        "bots": {"active": 1, "config error": 1, "plugin error": 1},
+        "not_serving": {"lost": "plugin error", "wrong": "config error"},
+    }
+
+
+def test_readyz_is_503_while_the_host_drains(own_page: Site) -> None:
+    own_page.host.phase = "draining"
+    answer = own_page.ask("GET", "/readyz")
+    assert (answer.status, json.loads(answer.text)["phase"]) == (503, "draining")
+    own_page.host.phase = "serving"
+
+
+def test_pages_still_come_while_the_journal_cannot_be_opened(tmp_path_factory: pytest.TempPathFactory) -> None:
+    site = Site(tmp_path_factory.mktemp("away"))
+    path_of(site.folder / "state").mkdir(parents=True)
+    site.start(waits=False)
+    try:
+        answer = site.ask("GET", "/readyz")
+        assert (answer.status, json.loads(answer.text)["journal"]) == (503, "not open yet")
+        assert site.ask("GET", "/healthz").status == 200
+        assert "The journal is away" in site.get("/deliveries").text
+        for path in ("/", "/bots/autoreply", "/live", "/configuration", "/about", "/metrics"):
+            assert site.get(path).status == 200, path
+        assert site.put(site.log_in(), "/bots/autoreply/pause").status == 503
+    finally:
+        site.stop()
+
+
+def test_metrics_count_what_happened(own_page: Site) -> None:
+    own_page.put(own_page.log_in(), "/bots/autoreply/test", {"body": json.dumps({"task_id": 1, "task": {"id": 1}})})
+    text = own_page.get("/metrics").text
+    assert re.search(r'bothost_deliveries_total\{bot="autoreply",outcome="[a-z]+"\} 1\.0', text)
+    assert 'bothost_bot_state{bot="lost",state="plugin error"} 1.0' in text
+    assert 'bothost_handler_seconds_count{bot="autoreply"} 1.0' in text
+
+
+def test_with_no_bot_the_page_says_what_to_do(tmp_path_factory: pytest.TempPathFactory) -> None:
+    site = Site(tmp_path_factory.mktemp("none"), f"[host]\noperator_token = {TOKEN}\ndrain = 1s\n").start()
+    try:
+        assert "No bot yet" in site.get("/").text
+        assert "[bot:autoreply]" in site.get("/").text
+        assert "No delivery yet" in site.get("/deliveries").text
+        assert "Ботов пока нет" in site.get("/", **RUSSIAN).text
+    finally:
+        site.stop()
+
+
+def test_the_browser_chooses_the_language(page: Site) -> None:
+    answer = page.get("/", **RUSSIAN)
+    assert '<html lang="ru">' in answer.text
+    assert "Ботов работает" in answer.text
+    assert answer.headers["Vary"] == "Accept-Language"
+    assert '<html lang="en">' in page.get("/").text
+
+
+@pytest.mark.parametrize(
+    ("header", "code"),
+    [("ru", "ru"), ("en-GB,ru;q=0.5", "en"), ("de,ru;q=0.5,en;q=0.3", "ru"), ("ru;q=0,en", "en"), ("", "en"), ("*", "en"), ("ru;q=x", "en"), ("uk,ru;q=0.9", "ru")],
+)  # fmt: skip
+def test_languages_go_by_the_browsers_preference(header: str, code: str) -> None:
+    assert choose(header).code == code
+
+
+def test_numbers_are_counted_as_russian_does() -> None:
+    assert [RUSSIAN_LANGUAGE.count("deliveries", n) for n in (1, 2, 5, 11, 21, 22, 112)] == [
+        "1 доставка", "2 доставки", "5 доставок", "11 доставок", "21 доставка", "22 доставки", "112 доставок",
+    ]  # fmt: skip
+
+
+def test_every_text_of_the_page_has_a_russian_one() -> None:
+    used: set[str] = set()
+    web = files("bothost.web")
+    for template in (web / "templates").iterdir():
+        text = template.read_text("utf-8")
+        used |= set(re.findall(r'\bt\("([^"]*[^" ])"', text))
+        for table in re.findall(r"{% (?:set told = |for path, name in )(.*) %}", text):
+            used |= {word for word in re.findall(r'"([^"]+)"', table) if not word.startswith("/") and word[0].isupper()}
+    for module in (web / "operator").iterdir():
+        if module.name.endswith(".py"):
+            for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+                called = isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "text" and node.args
+                if called and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str):
+                    used.add(node.args[0].value)
+    used |= set(STATES) | set(shown.STATE_TONES)
+    assert sorted(used - set(TEXTS)) == []
+    assert len(used) > 150
+    assert set(COUNTS) == set(ENGLISH_COUNTS)
+    for english, russian in TEXTS.items():
+        assert sorted(re.findall(r"\{\w+\}", english)) == sorted(re.findall(r"\{\w+\}", russian)), english
+
+
+@pytest.mark.full
+def test_a_hundred_thousand_deliveries_are_listed_quickly(own_page: Site) -> None:
+    own_page.keep()
+    with sqlite3.connect(next(own_page.folder.rglob("*.db")), timeout=20) as journal:
+        columns = [row[1] for row in journal.execute("pragma table_info(delivery)")]
+        copied = ", ".join(
+            {"id": "id || ':' || n", "created": "created - n", "task": "n"}.get(name, name) for name in columns
+        )
+        journal.execute(
+            f"with recursive c(n) as (select 1 union all select n + 1 from c where n < 100000) "
+            f"insert into delivery ({', '.join(columns)}) select {copied} from delivery, c"
+        )
+    journal.close()
+    for query in ("", "?bot=autoreply", "?state=failed", "?task=777", "?bot=autoreply&state=failed&since=7d"):
+        began = time.monotonic()
+        assert own_page.get(f"/deliveries{query}").status == 200
+        assert time.monotonic() - began < 0.5
