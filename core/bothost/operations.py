@@ -50,6 +50,8 @@ class Sight:
     plugins: Callable[[], Sequence[PluginView]]
     """What is installed; it reads the disk, so it is called in a thread."""
     receive: Callable[[Delivery], None]
+    journal_bytes: Callable[[], int | None]
+    """Size of the embedded journal on disk; called in a thread. None: it is elsewhere."""
     kept: Callable[[], Mapping[str, str]] = dict
     """Bots whose newest section is not in service, and why; the empty name: the file or [host]."""
 
@@ -217,7 +219,9 @@ class Operations:
             for state, count in counts.items():
                 entries[state] = entries.get(state, 0) + count
         gauges = [BotGauge(name, now.state, now.waiting, now.running) for name, now in _standings(snapshots).items()]
-        return snapshots, Host(version=self._version, bots=tuple(gauges), entries=entries)
+        with self.clock.real_io():
+            size = await asyncio.to_thread(self._sight.journal_bytes)
+        return snapshots, Host(version=self._version, bots=tuple(gauges), journal_bytes=size, entries=entries)
 
     async def _journal(self) -> tuple[dict[str, dict[str, int]], Mapping[str, str] | None]:
         """Open and failed entries by bot, and the facts; nothing while the journal is away, for the page is wanted then too."""

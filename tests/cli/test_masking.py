@@ -69,7 +69,7 @@ def test_ids_domains_amounts_and_free_texts_stay(delivery: dict[str, Any]) -> No
     assert task["text"] == "Счёт 12"
     assert task["fields"][3]["value"].startswith("Бумага для ")
     assert task["fields"][4]["value"] == Decimal("12.5")
-    assert task["approvals"][0][0]["person"]["email"] == "bot@3f1c", "a bot's login is recognised by it"
+    assert task["approvals"][0][0]["person"] == BOT, "a bot is nobody, and its login is recognised by its e-mail"
     assert json.loads(body["bot_settings"]) == {"key": "masked", "limit": 5}
 
 

@@ -281,6 +281,34 @@ def test_a_thread_waiting_in_real_time_beyond_the_limit_fails_with_its_place(clo
     release.set()
 
 
+def test_after_a_failure_the_clock_goes_on_as_far_as_it_is_told(clock: VirtualClock) -> None:
+    clock.loop.real_limit_s = 0.1
+    release = threading.Event()
+
+    async def stuck() -> None:
+        await asyncio.to_thread(release.wait)
+
+    with pytest.raises(Stuck):
+        clock.run(stuck())
+    release.set()
+    begun = clock.monotonic()
+    clock.loop.call_later(30, clock.loop.stop)
+    clock.advance("1m")
+    assert clock.monotonic() - begun == 60
+    assert clock.run(asyncio.sleep(5, "done")) == "done"
+
+
+def test_callbacks_without_end_fail_and_are_named(clock: VirtualClock) -> None:
+    clock.loop.real_limit_s = 0.1
+
+    async def spins() -> None:
+        while True:
+            await asyncio.sleep(0)
+
+    with pytest.raises(Stuck, match=rf"not come to rest.*\n.*spins at {__file__}"):
+        clock.run(spins())
+
+
 def test_work_that_can_never_end_fails_and_lists_what_waits(clock: VirtualClock) -> None:
     async def forgotten() -> None:
         await asyncio.Event().wait()

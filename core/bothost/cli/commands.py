@@ -33,6 +33,7 @@ TABLE: Mapping[str, Place] = {
     "plugins": Place("looking", "plugins", "The plugins that are installed."),
     "send": Place("sending", "send", "Sign a delivery and send it to a bot."),
     "deliveries": Place("deliveries", "deliveries", "Events in the journal: list, show, retry, cancel, export."),
+    "rehearse": Place("rehearse", "rehearse", "Would the plugin that is installed now give the same replies?"),
     "pause": Place("pausing", "pause", "Stop running a bot's events."),
     "resume": Place("pausing", "resume", "Go on with them."),
     "token": Place("token", "token", "The token that opens the operator's page."),

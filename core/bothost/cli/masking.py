@@ -86,6 +86,9 @@ class Masks:
         return field | {"value": self._walk(value)}
 
     def _person(self, person: dict[str, Any]) -> dict[str, Any]:
+        """A bot is nobody: its name stays, for its own replies speak of it."""
+        if person.get("type") == "bot" or str(person.get("email") or "").startswith("bot@"):
+            return person
         return {key: self._person_item(key, item) for key, item in person.items()}
 
     def _person_item(self, key: str, item: Any) -> Any:

@@ -188,10 +188,7 @@ class Host:
             await drain(self.core, plan.host.drain_s, hurry)
         left_s = max(end - clock.monotonic() - 0.3, 0.2)
         await asyncio.gather(self.listener.leave(min(LEAVE_S, left_s)), self._close_plugins(min(CLOSE_S, left_s)))
-        if self.page is not None:
-            await self.page.stop()
-        if self.failures is not None:
-            await self.failures.stop(min(LEAVE_S, left_s))
+        await self._leave_operator(min(LEAVE_S, left_s))
         plan.sockets.close()
         for beat in self._beats:
             beat.stop()
@@ -200,6 +197,13 @@ class Host:
             await self.ground.store.close()
         if self.siblings is not None:
             self.siblings.close()
+
+    async def _leave_operator(self, limit_s: float) -> None:
+        """Close the page; give the error hook what is left of the time."""
+        if self.page is not None:
+            await self.page.stop()
+        if self.failures is not None:
+            await self.failures.stop(limit_s)
 
     async def _others_listen(self) -> bool:
         """Whether only this worker stops: then its siblings take what comes, which here would only be parked."""

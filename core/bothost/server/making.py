@@ -17,6 +17,7 @@ from bothost.server.page import Page, Told
 from bothost.sources import Sources
 from bothost.spawn import Spawner
 from bothost.store import Timing, open_store
+from bothost.store.sqlite import SqliteStore
 from bothost.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def make_host(plan: Plan, clock: Clock, scrubber: Scrubber, dropped: Callable[[]
     timing = Timing()
     several = plan.host.processes > 1
     store = open_store(plan.host.journal, plan.host.state, clock, claims_first=several, timing=timing)
+    if isinstance(store, SqliteStore):
+        store.measure(metrics.commit)
     client = PyrusClient(clock, store, TornadoTransport(), metrics.call)
     ground = Ground(clock=clock, store=store, client=client, count=metrics, timing=timing)
     service = Service(registry_of(plan.reading))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -96,6 +98,7 @@ class Page:
             phase=lambda: host.phase,
             plugins=_installed,
             receive=host.receive,
+            journal_bytes=partial(_journal_bytes, config),
             kept=lambda: host.reloader.problems,
         )
         operations = Operations(sight, host.ground.store, host.ground.clock, __version__)
@@ -174,6 +177,18 @@ def _installed() -> Sequence[PluginView]:
         problem = f"{' and '.join((found.distribution, *found.rivals))} both offer it" if found.rivals else ""
         views.append(PluginView(found.name, found.distribution, found.version, problem))
     return views
+
+
+def _journal_bytes(config: HostConfig) -> int | None:
+    """What the embedded journal takes on disk, bodies beside it too."""
+    if config.journal:
+        return None
+    total = 0
+    for path in (*config.state.glob("journal*"), config.state / "bodies"):
+        for file in path.rglob("*") if path.is_dir() else (path,):
+            with contextlib.suppress(OSError):  # a write-ahead log comes and goes
+                total += file.stat().st_size
+    return total
 
 
 def _port(host: Host) -> int:

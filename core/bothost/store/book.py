@@ -14,7 +14,7 @@ from bothost.store.statements import Moment
 from bothost.store.transitions import KEEP_S
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from bothost.clock import Clock
@@ -39,6 +39,8 @@ class SqliteBook:
         self.held: dict[str, int] = {}
         self.committed_at = 0.0
         """When the last transaction was durable, by the boot clock."""
+        self.told: Callable[[float], None] = lambda _seconds: None
+        """Told how long each transaction took."""
         self._folder = folder
         self._owner = owner
         self._clock = clock
@@ -182,6 +184,7 @@ class SqliteBook:
     def committed(self, began: float, *, beat: bool) -> None:
         """See `writer.Book.committed`."""
         self.committed_at = self._clock.boot()
+        self.told(self.committed_at - began)
         if beat and self._owns:
             self.lease_end = began + self._timing.lease_s
 

@@ -56,6 +56,10 @@ class SqliteStore:
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="bothost-journal-read")
         self._keep: Mapping[str, float] = {}
 
+    def measure(self, told: Callable[[float], None]) -> None:
+        """Tell how long each transaction took, in seconds; called in the writer's thread."""
+        self._book.told = told
+
     async def open(self) -> None:
         """See `Store.open`."""
         owners.let_go_in_children(self._folder)

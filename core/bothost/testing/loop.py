@@ -44,6 +44,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.io_grace_s = 0.2
         self.real_limit_s = 10.0
         self.failures: list[str] = []
+        self._arrived = False
+        self._busy_since: float | None = None
         self.outstanding = Outstanding(self._nudge)
         self._turner = _Turner(self)
         super().__init__(self._turner)
@@ -65,7 +67,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.refuse_nesting(work)
         call = self.create_task(work)
         call.add_done_callback(self._stop)
-        self._turn(self.now + limit_s)
+        self._turn(self.now + limit_s, call.done)
         if not call.done():
             raise Stuck(
                 f"nothing happened any more within {limit_s:g} s of virtual time; what waits:\n{self.waiting()}"
@@ -193,9 +195,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         for future in list(self._waited_for):
             future.cancel()
 
-    def _turn(self, horizon: float) -> None:
+    def _turn(self, horizon: float, done: Callable[[], bool] = lambda: False) -> None:
+        """Turn until it is done or the horizon is reached; whoever else stops the loop does not end that."""
         self.horizon = horizon
-        self.run_forever()
+        self._arrived = False
+        self._busy_since = None
+        while not (self._arrived or done()):
+            self.run_forever()
         if self.failures:
             failures, self.failures = self.failures, []
             raise AssertionError("\n".join(failures))
@@ -219,7 +225,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         busy = bool(self.outstanding)
         events = poll(0)
         if events or timeout == 0:
+            self._check_rest()
             return events
+        self._busy_since = None
         if busy:
             events = poll(SLICE_S)
             if not events:
@@ -235,9 +243,19 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _jump(self, timeout: float | None) -> None:
         target = self.horizon if timeout is None else round(self.now + timeout, 9)
         if timeout is None or target > self.horizon:
+            self._arrived = True
             self.stop()
             target = self.horizon
         self.now = max(self.now, target)
+
+    def _check_rest(self) -> None:
+        """Raise Stuck where callbacks follow each other without end: virtual time would never move."""
+        now = time.monotonic()
+        if self._busy_since is None:
+            self._busy_since = now
+        elif now - self._busy_since > self.real_limit_s:
+            self._busy_since = None
+            raise Stuck(f"the loop has not come to rest for {self.real_limit_s:g} s of real time:\n{self.waiting()}")
 
     def _check_limit(self) -> None:
         self.outstanding.forget_dead_threads()

@@ -1,0 +1,171 @@
+"""The child of `bothost rehearse`: runs stored events through the installed plugin, at their own time, and tells the replies.
+
+One JSON line in for each event, one out; the first line in says which bot. Nothing is posted: the API knows the event's own
+task, takes comments on it without writing them, and refuses everything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bothost.api import Pyrus
+from bothost.cli.choosing import bot_named, read_existing
+from bothost.cli.confinement import Exits, take_network_away
+from bothost.clock import SystemClock
+from bothost.errors import BothostError
+from bothost.event import Context
+from bothost.plugins import Ground, find, load
+from bothost.pyrus.calls import Response
+from bothost.pyrus.events import decode
+from bothost.runner.local import LocalRunner
+from bothost.sources import Sources
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from typing import IO
+
+    from bothost.config import BotConfig
+    from bothost.pyrus.calls import Request
+    from bothost.pyrus.events import Envelope
+
+
+class Stored(msgspec.Struct):
+    """One event as the journal holds it. `body` in base64; `created` in epoch seconds."""
+
+    id: str
+    body: str
+    created: float
+    rerun: str = ""
+    user_id: int | None = None
+
+
+class Told(msgspec.Struct):
+    """What came of one event. `reply` is JSON; `left`: the ways out that its handler tried."""
+
+    id: str
+    reply: str = "{}"
+    error: str = ""
+    left: tuple[str, ...] = ()
+
+
+class EventClock(SystemClock):
+    """The system's clock, put to the time of the event that is rehearsed."""
+
+    def __init__(self) -> None:
+        self._shift = timedelta(0)
+
+    def now(self) -> datetime:
+        """See `Clock.now`."""
+        return super().now() + self._shift
+
+    def put(self, epoch_s: float) -> None:
+        """Begin at this moment."""
+        self._shift = datetime.fromtimestamp(epoch_s, UTC) - super().now()
+
+
+@dataclass(frozen=True, slots=True)
+class Stub:
+    """Stands where the way to Pyrus stands; see `api.Sender`. Knows one task."""
+
+    envelope: Envelope | None
+    exits: Exits
+
+    async def send(self, request: Request, content: Callable[[], AsyncIterator[bytes]] | None = None) -> Response:
+        """The event's task for whoever reads it or comments on it. Raises Left for every other call."""
+        task_id = self.envelope.task_id if self.envelope is not None else 0
+        own = {f"GET tasks/{task_id}", f"POST tasks/{task_id}/comments"}
+        if self.envelope is None or content is not None or request.title not in own:
+            raise self.exits.refuse(request.title)
+        task = dict(self.envelope.raw.get("task") or {"id": task_id})
+        return Response(200, body=msgspec.json.encode({"task": task}))
+
+    def stream(self, request: Request) -> AsyncIterator[bytes]:
+        """Files are not rehearsed."""
+        raise self.exits.refuse(request.title)
+
+
+class Stage:
+    """One bot's plugin, on the loop of this child."""
+
+    def __init__(self, config: BotConfig, folder: Path, exits: Exits) -> None:
+        self.clock = EventClock()
+        self._config = config
+        self._exits = exits
+        sources = Sources(Path(config.file).absolute().parent, os.environ)
+        pyrus = Pyrus(Stub(None, exits), self.clock)
+        plugged = load(config, find(), Ground(self.clock, folder, pyrus, sources))
+        self.runner = LocalRunner(plugged, config, self.clock)
+
+    async def play(self, stored: Stored) -> Told:
+        """Run the handler for one event."""
+        self._exits.tried.clear()
+        self.clock.put(stored.created)
+        envelope = decode(base64.b64decode(stored.body))
+        limit_s = self._config.timeout_s
+        context = Context(
+            id=stored.id,
+            bot=self._config.name,
+            attempt=1,
+            rerun=stored.rerun,
+            deadline=self.clock.now() + timedelta(seconds=limit_s),
+            clock=self.clock,
+            user_id=stored.user_id if envelope.user_id is None else envelope.user_id,
+            pyrus=Pyrus(Stub(envelope, self._exits), self.clock),
+            rehearsal=True,
+        )
+        ran = await self.runner.run(envelope, context, limit_s, lambda: None)
+        left = tuple(dict.fromkeys(self._exits.tried))
+        if ran.failure is not None:
+            return Told(stored.id, error=ran.failure.text, left=left)
+        return Told(stored.id, reply=ran.reply.decode(), left=left)
+
+
+async def rehearse(lines: IO[bytes], out: IO[bytes], config: BotConfig, exits: Exits) -> None:
+    """Open the plugin, play all events that come in, one after the other, close it."""
+    with tempfile.TemporaryDirectory(prefix="bothost-rehearsal-") as folder:
+        stage = Stage(config, Path(folder), exits)
+        await stage.runner.open()
+        for line in lines:
+            told = await stage.play(msgspec.json.decode(line, type=Stored))
+            out.write(msgspec.json.encode(told) + b"\n")
+            out.flush()
+        await stage.runner.close()
+
+
+def main() -> None:
+    """The program: `python -m bothost.cli.rehearsal`."""
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what the plugin prints is no answer
+    asked: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
+    exits = Exits()
+    try:
+        config = bot_named(asked["bot"], read_existing(asked["config"]))
+        alone = take_network_away()
+        asyncio.run(begin(out, config, exits, alone=alone))
+    except BothostError as error:
+        out.write(msgspec.json.encode({"error": str(error)}) + b"\n")
+        out.flush()
+        sys.exit(1)
+
+
+async def begin(out: IO[bytes], config: BotConfig, exits: Exits, *, alone: bool) -> None:
+    """Say how this child is kept from the network, and rehearse. The hook comes last: the loop's own sockets are made."""
+    out.write(msgspec.json.encode({"alone": alone}) + b"\n")
+    out.flush()
+    exits.watch()
+    await rehearse(sys.stdin.buffer, out, config, exits)
+
+
+if __name__ == "__main__":
+    main()

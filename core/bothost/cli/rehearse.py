@@ -1,0 +1,202 @@
+"""`bothost rehearse BOT --since 24h`: would the plugin that is installed now answer as the one before did?"""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+import msgspec
+
+from bothost.cli import OK, PROBLEM
+from bothost.cli.choosing import bot_named, read_existing
+from bothost.cli.output import config_option, json_option, say, show_json
+from bothost.cli.rehearsal import Stored, Told
+from bothost.cli.visiting import visit
+from bothost.clock import SystemClock
+from bothost.errors import BothostError, UsageError
+from bothost.store import Filter
+from bothost.units import seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from bothost.store import Entry, Store
+
+PAGE = 500
+Verdict = Literal["same", "differs", "fails", "not rehearsed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """An event that was answered: what to play, and what its reply was."""
+
+    stored: Stored
+    reply: bytes
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """How one event's reply came out against the one that was given."""
+
+    id: str
+    verdict: Verdict
+    was: Any
+    now: Any
+    why: str = ""
+
+    def row(self) -> dict[str, Any]:
+        """For a program."""
+        return {"id": self.id, "verdict": self.verdict, "was": self.was, "now": self.now, "why": self.why}
+
+
+@click.command(epilog="Example: bothost rehearse autoreply --since 24h")
+@click.argument("bot")
+@click.option("--since", default="24h", show_default=True, metavar="AGE", help="Events younger than 30m, 24h, 7d.")
+@click.option(
+    "--limit", type=click.IntRange(1, 100_000), default=1000, show_default=True, help="At most so many, newest."
+)
+@config_option
+@json_option
+def rehearse(bot: str, since: str, limit: int, config: str, as_json: bool) -> int:
+    """Run stored events through the installed plugin, without network and with nothing posted, and compare the replies.
+
+    Exit code 1 where a reply differs from the one that was given, or the handler fails.
+    """
+    bot_named(bot, read_existing(config))
+    began = SystemClock().now().timestamp() - age(since)
+    past, lost = visit(config, lambda store: stored_of(store, bot, began, limit))
+    compared, alone = play(bot, config, past) if past else ([], True)
+    if as_json:
+        show_json({"network": wall(alone=alone), "no body": lost, "events": [one.row() for one in compared]})
+    else:
+        tell(compared, lost, alone=alone)
+    return PROBLEM if any(one.verdict in ("differs", "fails") for one in compared) else OK
+
+
+def age(text: str) -> float:
+    """Seconds of a duration. Raises UsageError."""
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise UsageError(f"--since: {error}") from None
+
+
+async def stored_of(store: Store, bot: str, began: float, limit: int) -> tuple[list[Past], int]:
+    """The events that got a reply of the plugin's own, oldest first, and how many of them have no body any more."""
+    facts = await store.controls()
+    learnt = facts.get(f"user:{bot}", "")
+    user_id = int(learnt) if learnt.isdecimal() else None
+    found: list[Past] = []
+    lost = 0
+    before: tuple[float, str] | None = None
+    while len(found) < limit:
+        want = Filter(bot=bot, states=("answered",), since=began, before=before, limit=PAGE)
+        page = await store.list(want)
+        if not page:
+            break
+        before = (page[-1].created, page[-1].id)
+        for entry in replied(page):
+            body = await store.body(entry.id)
+            if body is None:
+                lost += 1
+            elif len(found) < limit:
+                found.append(as_past(entry, body, user_id))
+    return found[::-1], lost
+
+
+def replied(page: Sequence[Entry]) -> Iterator[Entry]:
+    """Those whose answer the plugin gave: no timers, no error texts."""
+    return (entry for entry in page if entry.kind != "timer" and entry.answer is not None and not entry.failed)
+
+
+def as_past(entry: Entry, body: bytes, user_id: int | None) -> Past:
+    """An entry with its body."""
+    encoded = base64.b64encode(body).decode()
+    stored = Stored(entry.id, encoded, entry.created, entry.rerun, user_id)
+    return Past(stored, entry.answer or b"{}", entry.version)
+
+
+def play(bot: str, config: str, past: Sequence[Past]) -> tuple[list[Compared], bool]:
+    """Play the events in a child; what came out, and whether it had no network at all. Raises BothostError."""
+    command = [sys.executable, "-m", "bothost.cli.rehearsal"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(json.dumps({"bot": bot, "config": config}).encode() + b"\n")
+        child.stdin.flush()
+        alone = bool(answer_of(child.stdout.readline(), dict).get("alone"))
+        compared = []
+        for one in past:
+            child.stdin.write(msgspec.json.encode(one.stored) + b"\n")
+            child.stdin.flush()
+            compared.append(compare(one, answer_of(child.stdout.readline(), Told)))
+        child.stdin.close()
+        child.wait()
+    return compared, alone
+
+
+def answer_of(line: bytes, kind: Any) -> Any:
+    """One line of the child. Raises BothostError where it could not begin, or has died."""
+    if not line:
+        raise BothostError("the rehearsal's child ended before its time; what it said stands above")
+    said = msgspec.json.decode(line)
+    if "id" not in said and said.get("error"):
+        raise BothostError(said["error"])
+    return msgspec.json.decode(line, type=kind)
+
+
+def compare(past: Past, told: Told) -> Compared:
+    """The verdict on one event."""
+    was = json.loads(past.reply, parse_float=Decimal)
+    now = json.loads(told.reply, parse_float=Decimal)
+    if told.left:
+        return Compared(
+            past.stored.id, "not rehearsed", was, None, f"its handler tried to leave: {', '.join(told.left)}"
+        )
+    if told.error:
+        return Compared(past.stored.id, "fails", was, None, told.error)
+    return Compared(past.stored.id, "same" if was == now else "differs", was, now)
+
+
+def tell(compared: Sequence[Compared], lost: int, *, alone: bool) -> None:
+    """For a person: what is not the same, then the sum."""
+    for one in compared:
+        if one.verdict == "same":
+            continue
+        say(f"{one.id}: {one.verdict}{': ' + one.why if one.why else ''}")
+        if one.verdict == "differs":
+            for line in differences(one.was, one.now):
+                say(f"    {line}")
+    counts = {
+        verdict: sum(one.verdict == verdict for one in compared)
+        for verdict in ("same", "differs", "fails", "not rehearsed")
+    }
+    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    say(f"{len(compared)} rehearsed{': ' + told if told else ''} ({wall(alone=alone)})")
+    if lost:
+        say(f"{lost} more could not be: their bodies are no longer kept (keep in bots.ini)")
+
+
+def wall(*, alone: bool) -> str:
+    """What keeps the child from the network."""
+    return "no network: a namespace of its own" if alone else "no network: sockets are refused by an audit hook"
+
+
+def differences(was: Any, now: Any) -> list[str]:
+    """The keys in which two replies differ, before and after."""
+    keys = [*was, *(key for key in now if key not in was)]
+    return [f"{key}: {shown(was, key)} → {shown(now, key)}" for key in keys if was.get(key) != now.get(key)] or [
+        "order"
+    ]
+
+
+def shown(reply: dict[str, Any], key: str) -> str:
+    """One value of a reply as text; a dash where the key is absent."""
+    return json.dumps(reply[key], ensure_ascii=False, default=str) if key in reply else "–"
