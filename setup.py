@@ -44,6 +44,8 @@ setup(
             "pytest-tornado==0.8.1",
             "setuptools<81",
             "hypothesis>=6.100",
+            # guides tests/fuzz by coverage; has wheels for these only, elsewhere hypothesis draws the inputs
+            'atheris>=3; platform_system == "Linux" and platform_machine == "x86_64" and python_version < "3.15"',
             "ruff>=0.15",
             "mypy>=1.15",
             "import-linter>=2.3",

@@ -30,7 +30,8 @@ BROAD = {
     "server/beats.py": "around a background job",
     "plugins/__init__.py": "around a plugin's import and its settings",
     "settings/reading.py": "around a plugin's own `parse`",
-    "store/writer.py": "around one job in the thread that writes for all",
+    "store/writer.py": "around one job of the background loop that writes for all",
+    "store/coalesce.py": "around one round trip of the background loop; those who wait are told",
     "testing/loop.py": "hands what a handler's thread raised to the one who waits for it",
 }
 """Files that may catch every Exception, with the place that the house style gives them."""

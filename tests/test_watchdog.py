@@ -99,9 +99,9 @@ def test_c_code_that_keeps_the_interpreters_lock_is_named_afterwards(tmp_path: P
         pattern = "(a+)+b"
         length = 22
         while True:
-            begun = time.monotonic()
+            begun = time.thread_time()
             re.match(pattern, "a" * length)
-            if time.monotonic() - begun > 0.15:
+            if time.thread_time() - begun > 0.15:
                 break
             length += 1
         careless.__dict__["LENGTH"] = length + 2
@@ -109,8 +109,9 @@ def test_c_code_that_keeps_the_interpreters_lock_is_named_afterwards(tmp_path: P
             compile("async def backtracks(): re.match(r'(a+)+b', 'a' * LENGTH)", careless.__file__, "exec"),
             careless.__dict__,
         )
-        await careless.backtracks()
-        await asyncio.sleep(0.3)
+        for _ in range(3):
+            await careless.backtracks()
+            await asyncio.sleep(0.3)
 
     reports = watched(scene)
     assert ("slow", "backtracks") in [(report.bot, report.function) for report in reports]

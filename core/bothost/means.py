@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bothost.errors import StoreAway
 from bothost.pyrus.events import without_token
+from bothost.rules import LEASE_BEYOND_S
 
 if TYPE_CHECKING:
     import asyncio
@@ -48,7 +49,7 @@ class Means:
 
 def limit_of(config: BotConfig) -> float:
     """How long a run of this bot may keep its claim alive: its `timeout` and a minute."""
-    return config.timeout_s + 60.0
+    return config.timeout_s + LEASE_BEYOND_S
 
 
 def stored_body(live: Live) -> bytes | None:

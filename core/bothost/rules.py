@@ -22,6 +22,8 @@ APART_S = 1.0
 """Deliveries closer than this are one attempt."""
 RERUN_AFTER_S = (60.0, 120.0)
 """When the host runs an acknowledged event again by itself, the first and the second time."""
+LEASE_BEYOND_S = 60.0
+"""How much longer than its `timeout` a run's lease is renewed."""
 
 _ATTEMPT = re.compile(r"\s*(\d{1,9})\s*(?:/\s*(\d{1,9})\s*)?\Z", re.ASCII)
 

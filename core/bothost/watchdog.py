@@ -31,8 +31,8 @@ BLOCKED_S = 0.25
 LOOK_APART_S = 0.02
 HELD_S = 0.35
 """The watchdog's own 0.1 s took this long: something kept the interpreter's lock."""
-HELD_SHARE = 0.6
-"""The thread that held it spent at least this share of the time on a CPU."""
+HELD_CPU_S = 0.1
+"""The thread that held it was at least so long on a CPU, however many others want the machine."""
 AGAIN_S = 60.0
 """One report per place and minute."""
 GREEDY_S = 10.0
@@ -142,7 +142,7 @@ class Watchdog:
         self._cpu = after
         blocked = places.get(thread)
         # where no thread's clock ran, the process was stopped
-        if blocked is not None and grown[thread] >= seconds * HELD_SHARE:
+        if blocked is not None and grown[thread] >= HELD_CPU_S:
             self._say(blocked)
 
     def _place_of(self, ident: int, frame: FrameType, seconds: float) -> Blocked | None:

@@ -5,23 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import msgspec
+from tests.store.journals import BODY, change, make_entry, parked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from conftest import Journal
+    from tests.store.journals import Journal
 
     from bothost.store import Entry, Store
 
-BODY = b'{"task_id": 7}'
 
-
-def change(entry: Entry, **changes: object) -> Entry:
-    return msgspec.structs.replace(entry, **changes)
-
-
-def test_a_new_event_is_claimed_once_and_known_ever_after(journal: Journal, make_entry: Callable[..., Entry]) -> None:
+def test_a_new_event_is_claimed_once_and_known_ever_after(journal: Journal) -> None:
     async def work(store: Store) -> None:
         word, mine = await store.claim(make_entry(), BODY)
         assert (word, mine.state, mine.fence, mine.owner) == ("claimed", "running", 1, store.owner)
@@ -33,9 +25,7 @@ def test_a_new_event_is_claimed_once_and_known_ever_after(journal: Journal, make
     journal.run(work)
 
 
-def test_everything_of_an_entry_comes_back_as_it_was_written(
-    journal: Journal, make_entry: Callable[..., Entry]
-) -> None:
+def test_everything_of_an_entry_comes_back_as_it_was_written(journal: Journal) -> None:
     async def work(store: Store) -> None:
         full = make_entry(
             5, state="answered", door="api", kind="manual", turn=None, step=3, due=12.5, tries=2, seen=3, runs=2, deaths=1,
@@ -48,7 +38,7 @@ def test_everything_of_an_entry_comes_back_as_it_was_written(
     journal.run(work)
 
 
-def test_two_at_once_are_one_claim(journal: Journal, make_entry: Callable[..., Entry]) -> None:
+def test_two_at_once_are_one_claim(journal: Journal) -> None:
     async def both() -> None:
         async with journal.open() as one, journal.open() as two:
             words = await asyncio.gather(*(store.claim(make_entry(), BODY) for store in (one, two) for _ in range(5)))
@@ -57,7 +47,7 @@ def test_two_at_once_are_one_claim(journal: Journal, make_entry: Callable[..., E
     asyncio.run(both())
 
 
-def test_a_taken_turn_makes_the_next_event_of_the_task_busy(journal: Journal, make_entry: Callable[..., Entry]) -> None:
+def test_a_taken_turn_makes_the_next_event_of_the_task_busy(journal: Journal) -> None:
     async def work(store: Store) -> None:
         _, first = await store.claim(make_entry(1), BODY)
         word, _ = await store.claim(make_entry(2), BODY)
@@ -72,9 +62,7 @@ def test_a_taken_turn_makes_the_next_event_of_the_task_busy(journal: Journal, ma
     journal.run(work)
 
 
-def test_an_older_parked_event_goes_first(
-    journal: Journal, make_entry: Callable[..., Entry], parked: Callable[..., Entry]
-) -> None:
+def test_an_older_parked_event_goes_first(journal: Journal) -> None:
     async def work(store: Store) -> None:
         assert await store.save(parked(1), BODY)
         assert (await store.claim(make_entry(2), BODY))[0] == "busy"
@@ -83,7 +71,7 @@ def test_an_older_parked_event_goes_first(
     journal.run(work)
 
 
-def test_a_turn_is_held_until_the_first_post_was_tried(journal: Journal, make_entry: Callable[..., Entry]) -> None:
+def test_a_turn_is_held_until_the_first_post_was_tried(journal: Journal) -> None:
     async def work(store: Store) -> None:
         _, first = await store.claim(make_entry(1), BODY)
         posting = change(first, door="api", answer=b'{"text":"late"}')
@@ -98,7 +86,7 @@ def test_a_turn_is_held_until_the_first_post_was_tried(journal: Journal, make_en
     journal.run(work)
 
 
-def test_a_held_event_is_taken_by_its_next_attempt(journal: Journal, make_entry: Callable[..., Entry]) -> None:
+def test_a_held_event_is_taken_by_its_next_attempt(journal: Journal) -> None:
     async def both() -> None:
         async with journal.open() as one, journal.open() as two:
             _, first = await one.claim(make_entry(), BODY)
@@ -116,7 +104,7 @@ def test_a_held_event_is_taken_by_its_next_attempt(journal: Journal, make_entry:
     asyncio.run(both())
 
 
-def test_a_held_event_waits_for_its_turn(journal: Journal, make_entry: Callable[..., Entry]) -> None:
+def test_a_held_event_waits_for_its_turn(journal: Journal) -> None:
     async def work(store: Store) -> None:
         _, first = await store.claim(make_entry(1), BODY)
         assert await store.save(change(first, state="ready", due=first.seen_at + 240))
@@ -128,7 +116,7 @@ def test_a_held_event_waits_for_its_turn(journal: Journal, make_entry: Callable[
     journal.run(work)
 
 
-def test_a_write_for_another_door_changes_nothing(journal: Journal, make_entry: Callable[..., Entry]) -> None:
+def test_a_write_for_another_door_changes_nothing(journal: Journal) -> None:
     async def both() -> None:
         async with journal.open() as one, journal.open() as two:
             _, mine = await one.claim(make_entry(), b"")
@@ -146,9 +134,7 @@ def test_a_write_for_another_door_changes_nothing(journal: Journal, make_entry: 
     asyncio.run(both())
 
 
-def test_only_what_runs_or_is_parked_can_be_acknowledged_for_another(
-    journal: Journal, make_entry: Callable[..., Entry], parked: Callable[..., Entry]
-) -> None:
+def test_only_what_runs_or_is_parked_can_be_acknowledged_for_another(journal: Journal) -> None:
     async def work(store: Store) -> None:
         assert await store.acknowledge("refunds:7:comment:404", seen=1, seen_at=0.0) is None
         _, mine = await store.claim(make_entry(1), BODY)
@@ -160,9 +146,7 @@ def test_only_what_runs_or_is_parked_can_be_acknowledged_for_another(
     journal.run(work)
 
 
-def test_the_newest_of_a_keys_entries_is_the_one_with_the_highest_number(
-    journal: Journal, make_entry: Callable[..., Entry]
-) -> None:
+def test_the_newest_of_a_keys_entries_is_the_one_with_the_highest_number(journal: Journal) -> None:
     async def work(store: Store) -> None:
         key = "refunds:7:comment:sha-aa"
         assert await store.latest(key) is None
@@ -178,7 +162,7 @@ def test_the_newest_of_a_keys_entries_is_the_one_with_the_highest_number(
     journal.run(work)
 
 
-def test_bodies_of_every_size_come_back(journal: Journal, make_entry: Callable[..., Entry]) -> None:
+def test_bodies_of_every_size_come_back(journal: Journal) -> None:
     async def work(store: Store) -> None:
         sizes = (0, 1, 4096, 4097, 150_000, 17 << 20)
         for number, size in enumerate(sizes, 1):
@@ -190,7 +174,7 @@ def test_bodies_of_every_size_come_back(journal: Journal, make_entry: Callable[.
     journal.run(work)
 
 
-def test_a_body_is_stored_once(journal: Journal, make_entry: Callable[..., Entry]) -> None:
+def test_a_body_is_stored_once(journal: Journal) -> None:
     async def work(store: Store) -> None:
         _, mine = await store.claim(make_entry(), b"a" * 9000)
         assert await store.save(change(mine, door="api"), b"b" * 10)
@@ -200,7 +184,7 @@ def test_a_body_is_stored_once(journal: Journal, make_entry: Callable[..., Entry
     journal.run(work)
 
 
-def test_a_timers_tick_is_put_and_run_once_by_all_schedulers(journal: Journal, parked: Callable[..., Entry]) -> None:
+def test_a_timers_tick_is_put_and_run_once_by_all_schedulers(journal: Journal) -> None:
     ticks = 200
 
     def tick(number: int) -> Entry:

@@ -20,8 +20,6 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
-from bothost.errors import StoreError
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -267,7 +265,9 @@ def open_store(
     PostgreSQL always claims first. `readonly`: a visitor beside a running host, such as the command line.
     """
     if journal.startswith(("postgresql://", "postgres://")):
-        raise StoreError("PostgreSQL is not there yet")
+        from bothost.store.postgres import PostgresStore
+
+        return PostgresStore(journal, clock, timing=timing, folder=folder, readonly=readonly)
     from bothost.store.sqlite import SqliteStore
 
     return SqliteStore(folder, clock, claims_first=claims_first, timing=timing, readonly=readonly)

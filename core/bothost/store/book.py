@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bothost.store import owners, rounds, statements
 from bothost.store.bodies import SMALL_BYTES, Bodies, place_of
 from bothost.store.database import savepoint
+from bothost.store.held import Held
 from bothost.store.rows import FIELDS, values_of
 from bothost.store.statements import Moment
 from bothost.store.transitions import KEEP_S
@@ -29,14 +30,13 @@ _LIMIT = FIELDS.index("limit_s")
 
 
 class SqliteBook:
-    """See `writer.Book`. `lease_end`, `cancelled` and `lost` are read, and `held` is written, on the loop's thread."""
+    """See `writer.Book`. `lease_end` and `cancelled` are read on the loop's thread."""
 
     def __init__(self, folder: Path, owner: str, clock: Clock, timing: Timing, *, owns: bool) -> None:
         self.bodies = Bodies(folder, owner)
         self.lease_end = 0.0
         self.cancelled: frozenset[str] = frozenset()
-        self.lost: frozenset[str] = frozenset()
-        self.held: dict[str, int] = {}
+        self.held = Held()
         self.committed_at = 0.0
         """When the last transaction was durable, by the boot clock."""
         self.told: Callable[[float], None] = lambda _seconds: None
@@ -130,10 +130,9 @@ class SqliteBook:
         if not self._owns:
             return
         lease_end = self._clock.boot() + self._timing.lease_s
-        held = dict(self.held)
         running, cancelled = rounds.beat(connection, self._boot_id, lease_end, self._owner)
         self.cancelled = frozenset(cancelled)
-        self.lost = frozenset(key for key, fence in held.items() if running.get(key) != fence)
+        self.held.compare(running)
 
     def gone(self, connection: sqlite3.Connection) -> dict[str, bool]:
         """Owners that are dead (True) or lost their lease (False)."""
@@ -144,6 +143,7 @@ class SqliteBook:
     def reap(self, connection: sqlite3.Connection, gone: Mapping[str, bool]) -> list[Reaped]:
         """Free what gone owners hold. After a store error live hosts renew first: only the dead are reaped."""
         calm = self._clock.boot() >= self._trouble_until
+        rounds.give_back(connection, self._owner, self.held.orphans, (self._moment().now, self._timing))
         found = rounds.reap(connection, gone, self._moment(), self._timing, also_lost=calm)
         for owner, dead in gone.items():
             if dead:
@@ -174,6 +174,7 @@ class SqliteBook:
 
     def begun(self) -> object:
         """See `writer.Book.begun`."""
+        self.held.look()
         return self.bodies.mark()
 
     def undo(self, mark: object) -> None:

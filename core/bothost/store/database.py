@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from bothost.errors import StoreAway, StoreError
-from bothost.store.migrations import APPLIED, missing
+from bothost.store.migrations import applied_table, missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,7 +124,7 @@ class Database:
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         if not connection.execute("select 1 from sqlite_schema where name = 'migration'").fetchone():
-            connection.execute(APPLIED)
+            connection.execute(applied_table("sqlite"))
         applied = [name for (name,) in connection.execute("select name from migration")]
         for name, statements in missing("sqlite", applied):
             connection.execute("begin immediate")

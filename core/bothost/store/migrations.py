@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 Dialect = Literal["sqlite", "postgres"]
 
 _WORDS: dict[Dialect, dict[str, str]] = {
-    "sqlite": {"REAL": "real", "INT": "integer", "BIG": "integer", "BYTES": "blob", "BOOL": "integer", "NO": "0"},
+    "sqlite": {"REAL": "real", "INT": "integer", "BIG": "integer", "BYTES": "blob", "BOOL": "integer", "KEY": "text", "SCHEMA": ""},
     "postgres": {
-        "REAL": "double precision", "INT": "integer", "BIG": "bigint", "BYTES": "bytea", "BOOL": "boolean", "NO": "false",
+        "REAL": "double precision", "INT": "integer", "BIG": "bigint", "BYTES": "bytea", "BOOL": "boolean",
+        "KEY": 'text collate "C"', "SCHEMA": "bothost.",
     },
 }  # fmt: skip
 
@@ -32,9 +33,9 @@ QUIET: dict[Dialect, str] = {
 """What Pyrus did not come back to, by dialect: held, or answered to nobody."""
 
 _DELIVERY = """
-create table delivery (
-    id text primary key not null, bot text not null, kind text not null, state text not null, door text not null,
-    task {BIG} not null, turn text, comment {BIG} not null, step {INT} not null, due {REAL} not null,
+create table {SCHEMA}delivery (
+    id {KEY} primary key not null, bot {KEY} not null, kind text not null, state text not null, door text not null,
+    task {BIG} not null, turn {KEY}, comment {BIG} not null, step {INT} not null, due {REAL} not null,
     fence {BIG} not null, owner text not null, tries {INT} not null, seen {INT} not null, seen_at {REAL} not null,
     runs {INT} not null, deaths {INT} not null, rerun text not null, cancel {BOOL} not null, delivered {BOOL} not null,
     status {INT} not null, answer {BYTES}, failed {BOOL} not null, error text not null, post_begun {REAL} not null,
@@ -46,7 +47,7 @@ create table delivery (
 
 
 def _indexes(dialect: Dialect) -> tuple[str, ...]:
-    return (
+    indexes = (
         "create index d_created on delivery (created, id)",
         "create index d_bot on delivery (bot, created)",
         "create index d_open on delivery (state, created, bot) where state <> 'answered'",
@@ -60,11 +61,13 @@ def _indexes(dialect: Dialect) -> tuple[str, ...]:
         "create index d_bodies on delivery (body_at) where body_at is not null",
         f"create index d_quiet on delivery (due) where {QUIET[dialect]}",
     )
+    schema = _WORDS[dialect]["SCHEMA"]
+    return tuple(index.replace(" on delivery ", f" on {schema}delivery ") for index in indexes)
 
 
-_OWNER = "create table owner (id text primary key not null, boot text not null, lease {REAL} not null)"
-_CONTROL = "create table control (name text primary key not null, value text not null)"
-_GATE = "create table gate (name text primary key not null, tokens {REAL} not null, at {REAL} not null)"
+_OWNER = "create table {SCHEMA}owner (id text primary key not null, boot text not null, lease {REAL} not null)"
+_CONTROL = "create table {SCHEMA}control (name text primary key not null, value text not null)"
+_GATE = "create table {SCHEMA}gate (name text primary key not null, tokens {REAL} not null, at {REAL} not null)"
 
 
 def steps(dialect: Dialect) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -75,12 +78,14 @@ def steps(dialect: Dialect) -> tuple[tuple[str, tuple[str, ...]], ...]:
         delivery = delivery.rstrip() + " with (fillfactor = 70)"
     return (
         ("0001 deliveries", (delivery, *_indexes(dialect))),
-        ("0002 owners, controls and gates", (_OWNER.format(**words), _CONTROL, _GATE.format(**words))),
+        ("0002 owners, controls and gates", (_OWNER.format(**words), _CONTROL.format(**words), _GATE.format(**words))),
     )
 
 
-APPLIED = "create table if not exists migration (name text primary key not null, applied text not null)"
-"""Holds the names of the applied steps."""
+def applied_table(dialect: Dialect) -> str:
+    """The statement for the table that holds the names of the applied steps."""
+    schema = _WORDS[dialect]["SCHEMA"]
+    return f"create table if not exists {schema}migration (name text primary key not null, applied text not null)"
 
 
 def missing(dialect: Dialect, applied: Iterable[str]) -> list[tuple[str, tuple[str, ...]]]:

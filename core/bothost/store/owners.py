@@ -29,6 +29,15 @@ def boot_id() -> str:
         return "unknown"
 
 
+def place_id(folder: Path) -> str:
+    """Equal for processes of one machine, in one boot, with one state folder: they can look at each other's locks."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return f"{boot_id()}:none"
+    return f"{boot_id()}:{found.st_dev}:{found.st_ino}"
+
+
 class OwnerLock:
     """This process's mark of life. Take it after exec: a forked child would keep it locked after its parent's death."""
 
@@ -50,12 +59,12 @@ class OwnerLock:
             self._file = -1
 
 
-def is_dead(folder: Path, owner: str) -> bool:
-    """Whether the process of this owner is known to be gone: its file is missing, or nobody holds its lock."""
+def is_dead(folder: Path, owner: str, *, missing: bool = True) -> bool:
+    """Whether the process of this owner is known to be gone: nobody holds its lock, or there is no file (`missing`)."""
     try:
         file = os.open(folder / FOLDER / owner, os.O_RDWR)
     except FileNotFoundError:
-        return True
+        return missing
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

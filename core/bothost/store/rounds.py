@@ -9,10 +9,14 @@ from bothost.store import Reaped, reads, statements
 from bothost.store.migrations import KEPT
 from bothost.store.rows import COLUMNS, entries_of, number_of
 from bothost.store.transitions import (
+    ANSWERS_S,
     DAY_S,
     KEEP_S,
+    KEYS_S,
+    TIMER_KEYS_S,
     cancelled,
     expired,
+    given_back,
     quieted,
     reaped,
     refuse_answered,
@@ -30,11 +34,6 @@ if TYPE_CHECKING:
     from bothost.store.statements import Moment
 
 BATCH = 500
-ANSWERS_S = 600.0
-"""Answers stay at least this long: repeats get them."""
-KEYS_S = 30 * DAY_S
-TIMER_KEYS_S = 2 * DAY_S
-
 
 _RUNNING_OF = f"select {COLUMNS} from delivery indexed by d_running where state = 'running' and owner = ?"
 _OVERDUE = f"""
@@ -90,6 +89,15 @@ def reap(
         freed = statements.put(connection, reaped(entry, dead=False, now=moment.now, timing=timing))
         found.append(Reaped(freed, dead=False))
     return found
+
+
+def give_back(connection: sqlite3.Connection, owner: str, orphans: Mapping[str, int], at: tuple[float, Timing]) -> None:
+    """Free what this owner claimed without hearing of it."""
+    now, timing = at
+    for key, fence in orphans.items():
+        entry = statements.find(connection, key)
+        if entry is not None and (entry.state, entry.owner, entry.fence) == ("running", owner, fence):
+            statements.put(connection, given_back(entry, now=now, timing=timing))
 
 
 def quiet(connection: sqlite3.Connection, now: float, keep: Mapping[str, float]) -> list[Entry]:

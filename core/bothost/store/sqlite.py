@@ -91,7 +91,7 @@ class SqliteStore:
         def work(connection: sqlite3.Connection) -> tuple[Literal["claimed", "known", "busy"], Entry]:
             known = statements.find(connection, entry.id)
             if known is not None:
-                return "known", known
+                return ("claimed" if known.owner == self.owner and is_ours(known) else "known"), known
             if statements.is_busy(connection, entry):
                 return "busy", entry
             mine = msgspec.structs.replace(
@@ -100,27 +100,28 @@ class SqliteStore:
             self._book.write_one(connection, mine, body or None, None)
             return "claimed", mine
 
-        word, row = await self._ask(work)
-        if word == "claimed":
-            self._book.held[row.id] = row.fence
-        return word, row
+        with self._book.held.claiming(entry) as is_ours:
+            word, row = await self._ask(work)
+            if word == "claimed":
+                self._book.held.add(row)
+            return word, row
 
     async def take(self, key: str, *, seen: int, seen_at: float) -> Entry | None:
         """See `Store.take`."""
-        return self._hold(await self._ask(lambda c: statements.take(c, key, (seen, seen_at), self._moment())))
+        entry = await self._ask(lambda c: statements.take(c, key, (seen, seen_at), self._moment()))
+        return self._book.held.add(entry) if entry is not None else None
 
     def note(self, entry: Entry, body: bytes | None = None) -> None:
         """See `Store.note`."""
-        if entry.state != "running":
-            self._book.held.pop(entry.id, None)
         self._writer.note((entry.id, values_of(entry), body or None))
+        self._book.held.follow(entry)
 
     async def save(self, entry: Entry, body: bytes | None = None, *, door: Door | None = None) -> bool:
         """See `Store.save`."""
         mine = msgspec.structs.replace(entry)
         saved = await self._ask(lambda c: self._book.write_one(c, mine, body or None, door))
         if mine.state != "running":
-            self._book.held.pop(mine.id, None)
+            self._book.held.drop(mine.id)
         return saved
 
     async def acknowledge(self, key: str, *, seen: int, seen_at: float, body: bytes | None = None) -> Entry | None:
@@ -158,7 +159,7 @@ class SqliteStore:
         rooms = dict(room)
         rows = await self._ask(lambda c: self._due(c, rooms, limit))
         for row in rows:
-            self._hold(row)
+            self._book.held.add(row)
         return rows
 
     def _due(self, connection: sqlite3.Connection, room: Mapping[str, int], limit: int) -> list[Entry]:
@@ -264,7 +265,7 @@ class SqliteStore:
 
     def lost(self) -> set[str]:
         """See `Store.lost`."""
-        return set(self._book.lost)
+        return set(self._book.held.lost)
 
     def alive(self) -> bool:
         """See `Store.alive`."""
@@ -277,11 +278,6 @@ class SqliteStore:
     async def gate_reset(self, name: str, tokens: float) -> None:
         """See `Store.gate_reset`."""
         await self._ask(lambda c: rounds.gate_reset(c, name, tokens, self._clock.boot()))
-
-    def _hold(self, entry: Entry | None) -> Entry | None:
-        if entry is not None:
-            self._book.held[entry.id] = entry.fence
-        return entry
 
     def _now(self) -> float:
         return self._clock.now().timestamp()

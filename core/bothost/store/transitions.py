@@ -21,6 +21,10 @@ ATTEMPT_EACH_S = 61.0
 DAY_S = 86400.0
 KEEP_S = 7 * DAY_S
 """How long bodies of a bot stay of which nothing is known any more."""
+ANSWERS_S = 600.0
+"""Answers stay at least this long: repeats get them."""
+KEYS_S = 30 * DAY_S
+TIMER_KEYS_S = 2 * DAY_S
 NOTHING = b"{}"
 
 STOPPED = "the host stopped before the outcome was recorded; Pyrus may have it"
@@ -44,6 +48,14 @@ def reaped(entry: Entry, *, dead: bool, now: float, timing: Timing) -> Entry:
         freed.state, freed.failed, freed.error = "failed", True, KILLED
     else:
         freed.due = now
+    return freed
+
+
+def given_back(entry: Entry, *, now: float, timing: Timing) -> Entry:
+    """A running entry that this owner claimed without ever hearing of it: nothing was run."""
+    freed = msgspec.structs.replace(entry, state="ready", owner="", updated=now, due=now)
+    if entry.answer is None and entry.door == "response" and entry.kind == "hook":
+        freed.due = entry.seen_at + timing.quiet_s
     return freed
 
 

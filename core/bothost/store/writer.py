@@ -46,7 +46,7 @@ class Book(Protocol):
         """Make durable what lies beside the database, before the commit."""
 
     def begun(self) -> object:
-        """Called at the begin of a transaction, for `undo`."""
+        """Called before what waits is taken from the queue; for `undo`."""
 
     def undo(self, mark: object) -> None:
         """The transaction failed; outside of it."""
@@ -169,12 +169,12 @@ class Writer:
     def _turn(self) -> None:
         """One transaction with all that is there."""
         jobs: list[Job] = []
-        parts = self._take(jobs)
         began = self._clock.boot()
         beat = began >= self._beat_at
-        if not (parts or beat):
+        if not (self._queue or self._kept or beat):
             return
         mark = self._book.begun()
+        parts = self._take(jobs)
         try:
             self._write(parts, beat=beat)
         except (sqlite3.Error, OSError, StoreError) as error:

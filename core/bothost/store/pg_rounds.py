@@ -1,0 +1,172 @@
+"""The shared journal's rounds: what dead owners left, what is quiet, what is too old, and the operator's hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bothost.errors import StoreError
+from bothost.store import Reaped, owners
+from bothost.store import pg_statements as sql
+from bothost.store.rows import entries_of, entry_of, number_of, values_of
+from bothost.store.transitions import (
+    ANSWERS_S,
+    DAY_S,
+    KEEP_S,
+    KEYS_S,
+    TIMER_KEYS_S,
+    cancelled,
+    expired,
+    given_back,
+    quieted,
+    reaped,
+    refuse_answered,
+    retried,
+    run_again,
+    taken,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from bothost.store import Entry, Timing
+    from bothost.store.pg_pool import Pool
+
+BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Who makes the round, and when (wall clock)."""
+
+    owner: str
+    folder: Path
+    now: float
+    timing: Timing
+
+
+async def reap(pool: Pool, at: Round, *, also_lost: bool) -> list[Reaped]:
+    """Free what gone owners hold, and (`also_lost`) what is held longer than it may be."""
+    place = owners.place_id(at.folder)
+    gone: dict[str, bool] = {}
+    for owner, where, over in await pool.fetch(sql.OWNERS, at.owner):
+        if where == place and owners.is_dead(at.folder, owner, missing=False):
+            gone[owner] = True
+        elif over and also_lost:
+            gone[owner] = False
+    found: list[Reaped] = []
+    for owner, dead in gone.items():
+        async with pool.transaction() as connection:
+            rows = await connection.fetch(sql.RUNNING_OF, owner)
+            found += await _free(connection, rows, at, dead=dead)
+            if dead:
+                await connection.execute(sql.FORGET_OWNER, owner)
+        if dead:
+            owners.forget(at.folder, owner)
+    if also_lost:
+        async with pool.transaction() as connection:
+            found += await _free(connection, await connection.fetch(sql.OVERDUE), at, dead=False)
+    return found
+
+
+async def _free(connection: Any, rows: list[Any], at: Round, *, dead: bool) -> list[Reaped]:
+    freed = [reaped(entry_of(tuple(row)), dead=dead, now=at.now, timing=at.timing) for row in rows]
+    await _put(connection, freed)
+    return [Reaped(entry, dead) for entry in freed]
+
+
+async def _put(connection: Any, entries: list[Entry]) -> None:
+    if entries:
+        await connection.executemany(sql.PUT, [values_of(entry) for entry in entries])
+
+
+async def give_back(pool: Pool, at: Round, orphans: Mapping[str, int]) -> None:
+    """Free what this owner claimed without hearing of it."""
+    if not orphans:
+        return
+    async with pool.transaction() as connection:
+        rows = entries_of(tuple(row) for row in await connection.fetch(sql.RUNNING_OF, at.owner))
+        mine = [entry for entry in rows if orphans.get(entry.id) == entry.fence]
+        await _put(connection, [given_back(entry, now=at.now, timing=at.timing) for entry in mine])
+
+
+async def quiet(pool: Pool, at: Round, keep: Mapping[str, float]) -> list[Entry]:
+    """Move what is quiet, and fail parked entries whose bot did not come back."""
+    async with pool.transaction() as connection:
+        rows = await connection.fetch(sql.SLEEPERS, BATCH)
+        moved = [quieted(entry_of(tuple(row)), at.now) for row in rows]
+        for (bot,) in await connection.fetch(sql.BOTS_PARKED):
+            before = at.now - max(keep.get(bot, KEEP_S), DAY_S)
+            rows = await connection.fetch(sql.PARKED_BEFORE, bot, before, BATCH)
+            moved += [expired(entry_of(tuple(row)), at.now) for row in rows]
+        await _put(connection, moved)
+    return moved
+
+
+async def retain(pool: Pool, keep: Mapping[str, float]) -> int:
+    """Drop bodies, answers and keys that are too old; rows changed."""
+    changed = 0
+    for (bot,) in await pool.fetch(sql.BOTS_KEPT):
+        keep_s = keep.get(bot, KEEP_S)
+        changed += await _repeat(pool, sql.DROP_BODIES, bot, keep_s)
+        changed += await _repeat(pool, sql.DROP_ANSWERS, bot, max(keep_s, ANSWERS_S))
+    changed += await _repeat(pool, sql.DROP_KEYS, KEYS_S)
+    return changed + await _repeat(pool, sql.DROP_TICKS, TIMER_KEYS_S)
+
+
+async def _repeat(pool: Pool, statement: str, *values: object) -> int:
+    """Run a statement in batches until it changes nothing more."""
+    changed = 0
+    while True:
+        async with pool.connection() as connection:
+            status: str = await connection.execute(statement, *values, BATCH)
+        count = int(status.rpartition(" ")[2])
+        changed += count
+        if count < BATCH:
+            return changed
+
+
+async def retry(pool: Pool, at: Round, key: str, *, again: bool) -> Entry:
+    """The operator's retry; of an answered event (`again`) as a new entry with the old one's body."""
+    async with pool.transaction() as connection:
+        entry = await _locked(connection, key)
+        body = await connection.fetchval(sql.BODY_OF, key)
+        if entry.state != "answered":
+            ready = retried(entry, has_body=body is not None, now=at.now, timing=at.timing)
+            await _put(connection, [ready])
+            return ready
+        if not again:
+            refuse_answered(entry)
+        if body is None and entry.kind != "timer":
+            raise StoreError(f"{key} cannot run again: its body is no longer stored")
+        base, _ = number_of(key)
+        newest = await connection.fetchrow(sql.LATEST, base)
+        new = run_again(entry, f"{base}~{number_of(newest['id'])[1] + 1}", at.now)
+        await connection.execute(sql.WRITE, *values_of(new), body, None)
+        return new
+
+
+async def cancel(pool: Pool, at: Round, key: str) -> Entry:
+    """The operator's cancel."""
+    async with pool.transaction() as connection:
+        entry = cancelled(await _locked(connection, key), at.now)
+        await _put(connection, [entry])
+        return entry
+
+
+async def _locked(connection: Any, key: str) -> Entry:
+    row = await connection.fetchrow(f"{sql.FIND} for update", key)
+    if row is None:
+        raise StoreError(f"there is no delivery {key}")
+    return entry_of(tuple(row))
+
+
+async def gate(pool: Pool, name: str, want: int, pace: tuple[float, float]) -> float:
+    """Take tokens of a shared bucket; else seconds until there are enough."""
+    async with pool.transaction() as connection:
+        await connection.execute(sql.MAKE_GATE, name, pace[1])
+        tokens, filled_at, now = await connection.fetchrow(sql.GATE, name)
+        left, wait_s = taken((tokens, filled_at), want, pace, now)
+        await connection.execute(sql.SET_GATE, name, left)
+        return wait_s

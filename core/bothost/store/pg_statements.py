@@ -1,0 +1,259 @@
+"""The shared journal's SQL. All times it decides by are the database's own."""
+
+from __future__ import annotations
+
+from bothost.store.migrations import HOLDS_TURN, KEPT, ON_ITS_WAY, PARKED, POSTING, QUIET
+from bothost.store.rows import COLUMNS, FIELDS, FIXED_FIELDS
+
+SCHEMA = "bothost"
+LOCK = 7_262_417_001
+"""The advisory lock around migrations: a number of our own."""
+CHANNEL = "bothost"
+LOOK_AHEAD = 200
+
+NOW = "extract(epoch from now())::double precision"
+"""`now()` and not `clock_timestamp()`: only what is stable within a statement can be looked up in an index."""
+TABLE = f"{SCHEMA}.delivery"
+
+_TYPES = {
+    "text": {"id", "bot", "kind", "state", "door", "turn", "owner", "rerun", "error", "version", "trace"},
+    "bigint": {"task", "comment", "fence", "posted"},
+    "integer": {"step", "tries", "seen", "runs", "deaths", "status"},
+    "boolean": {"cancel", "delivered", "failed"},
+    "bytea": {"answer"},
+}
+TYPE_OF = {name: kind for kind, names in _TYPES.items() for name in names}
+
+
+def _value(place: int) -> str:
+    return f"${place + 1}::{TYPE_OF.get(FIELDS[place], 'double precision')}"
+
+
+_VALUES = ", ".join(_value(place) for place in range(len(FIELDS)))
+BODY = f"${len(FIELDS) + 1}::bytea"
+DOOR = f"${len(FIELDS) + 2}::text"
+
+
+def _at(name: str) -> str:
+    return _value(FIELDS.index(name))
+
+
+_UNTIL = f"case when {_at('state')} = 'running' and {_at('limit_s')} > 0 then {NOW} + {_at('limit_s')} else 0 end"
+_NEWEST = ("seen", "seen_at")
+_SET = ", ".join(
+    f"{name} = greatest(delivery.{name}, excluded.{name})" if name in _NEWEST else f"{name} = excluded.{name}"
+    for name in FIELDS
+    if name not in FIXED_FIELDS and name != "cancel"
+)
+WRITE = f"""
+insert into {TABLE} as delivery ({COLUMNS}, until, body) values ({_VALUES}, {_UNTIL}, {BODY})
+on conflict (id) do update set {_SET},
+    cancel = delivery.cancel and excluded.fence = delivery.fence,
+    until = case when excluded.fence = delivery.fence and (excluded.answer is null) = (delivery.answer is null)
+            then delivery.until else excluded.until end,
+    body = coalesce(delivery.body, excluded.body)
+where (delivery.fence < excluded.fence or (delivery.fence = excluded.fence and delivery.owner = excluded.owner))
+and ({DOOR} is null or delivery.door = {DOOR})
+returning id
+"""
+
+
+def _turn_runs(bot: str, turn: str, key: str) -> str:
+    return f"exists (select 1 from {TABLE} r where r.bot = {bot} and r.turn = {turn} and r.id <> {key} and {_of('r', HOLDS_TURN)})"
+
+
+def _older_waits(bot: str, turn: str, key: str, created: str) -> str:
+    return (
+        f"exists (select 1 from {TABLE} o where o.bot = {bot} and o.turn = {turn} and {_of('o', PARKED)} "
+        f"and (o.created, o.id) < ({created}, {key}))"
+    )
+
+
+def _of(alias: str, condition: str) -> str:
+    for name in ("state", "door", "answer", "tries"):
+        condition = condition.replace(f"{name} ", f"{alias}.{name} ")
+    return condition
+
+
+CLAIM = f"""
+insert into {TABLE} ({COLUMNS}, until, body) select {_VALUES}, {_UNTIL}, {BODY}
+where {_at("turn")} is null or not ({_turn_runs(_at("bot"), _at("turn"), _at("id"))}
+    or {_older_waits(_at("bot"), _at("turn"), _at("id"), _at("created"))})
+on conflict do nothing returning id
+"""
+FIND = f"select {COLUMNS} from {TABLE} where id = $1"
+FIND_ALL = f"select {COLUMNS} from {TABLE} where id = any($1::text[])"
+LATEST = f"""
+select {COLUMNS} from {TABLE} where id = $1 or (id > $1 || '~' and id < $1 || '~:')
+order by length(id) desc, id desc limit 1
+"""
+_BECOMES_OURS = f"""
+state = 'running', fence = u.fence + 1, owner = $1, cancel = false, updated = $2,
+until = case when u.limit_s > 0 then {NOW} + u.limit_s else 0 end
+"""
+_U_COLUMNS = ", ".join(f"u.{name}" for name in FIELDS)
+TAKE = f"""
+update {TABLE} u set {_BECOMES_OURS}, seen = greatest(u.seen, $4), seen_at = greatest(u.seen_at, $5)
+where u.id = $3 and u.state = 'ready' and u.door = 'response'
+and (u.turn is null or not ({_turn_runs("u.bot", "u.turn", "u.id")} or {_older_waits("u.bot", "u.turn", "u.id", "u.created")}))
+returning {_U_COLUMNS}
+"""
+ACKNOWLEDGE = f"""
+update {TABLE} u set door = 'api', seen = greatest(u.seen, $2), seen_at = greatest(u.seen_at, $3), body = coalesce(u.body, $4)
+where u.id = $1 and (u.state = 'running' or (u.state = 'ready' and u.door = 'api')) returning {_U_COLUMNS}
+"""
+BODY_OF = f"select body from {TABLE} where id = $1"
+
+_SUSPECT = "(d.deaths > 0 and d.rerun = 'crash')"
+_SUSPECT_RUNS = f"""
+exists (select 1 from {TABLE} where state = 'running' and owner = $1 and deaths > 0 and rerun = 'crash' and answer is null)
+"""
+_ELIGIBLE = f"""
+(d.turn is null or not ({_turn_runs("d.bot", "d.turn", "d.id")} or {_older_waits("d.bot", "d.turn", "d.id", "d.created")}))
+"""
+_D_PARKED = _of("d", PARKED)
+_CHOSEN = f"""
+chosen as (
+    select id from (select id, suspect, row_number() over (partition by suspect order by due) as n from picked) p
+    where not suspect or (n = 1 and not {_SUSPECT_RUNS}) limit $5
+)
+update {TABLE} u set {_BECOMES_OURS} from chosen where u.id = chosen.id returning {_U_COLUMNS}
+"""
+HEADS = f"""
+with picked as (
+    select h.* from unnest($3::text[], $4::int[]) as r(bot, room) cross join lateral (
+        select d.id, {_SUSPECT} as suspect, d.due from {TABLE} d
+        where d.bot = r.bot and {_D_PARKED} and d.due <= {NOW} and d.due <= coalesce(
+            (select b.due from {TABLE} b where b.bot = r.bot and {_of("b", PARKED)} and b.due <= {NOW}
+             order by b.due limit 1 offset {LOOK_AHEAD}), 'infinity')
+        and {_ELIGIBLE} order by d.due limit r.room for update of d skip locked
+    ) h
+), {_CHOSEN}
+"""
+TURNS = f"""
+with recursive t(turn) as (
+    (select turn from {TABLE} d where d.bot = ($3::text[])[1] and {_D_PARKED} and d.turn is not null order by turn limit 1)
+    union all
+    select (select d.turn from {TABLE} d where d.bot = ($3::text[])[1] and {_D_PARKED} and d.turn > t.turn order by d.turn limit 1)
+    from t where t.turn is not null
+), heads as (
+    select (select d.id from {TABLE} d where d.bot = ($3::text[])[1] and d.turn = t.turn and {_D_PARKED}
+            order by d.created, d.id limit 1) as id from t where t.turn is not null
+    union all
+    (select d.id from {TABLE} d where d.bot = ($3::text[])[1] and d.turn is null and {_D_PARKED} and d.due <= {NOW}
+     order by d.created limit $5)
+), picked as (
+    select d.id, {_SUSPECT} as suspect, d.due from {TABLE} d join heads on heads.id = d.id
+    where {_D_PARKED} and d.due <= {NOW} and {_ELIGIBLE} limit ($4::int[])[1] for update of d skip locked
+), {_CHOSEN}
+"""
+BY_AGE = f"""
+select r.bot, h.due, exists (select 1 from {TABLE} d where d.bot = r.bot and {_D_PARKED} and d.due <= {NOW}
+                             order by d.due offset {LOOK_AHEAD}) as many
+from unnest($1::text[]) as r(bot) cross join lateral (
+    select d.due from {TABLE} d where d.bot = r.bot and {_D_PARKED} and d.due <= {NOW} order by d.due limit 1
+) h order by h.due
+"""
+POSTS = f"""
+with picked as (
+    select d.id from {TABLE} d where {_of("d", POSTING)} and d.due <= {NOW} and d.bot = any($3::text[])
+    and (d.task = 0 or not exists (select 1 from {TABLE} o where o.bot = d.bot and o.task = d.task and {_of("o", ON_ITS_WAY)}
+         and (o.created, o.id) < (d.created, d.id)))
+    and (d.tries > 0 or d.turn is null or not {_turn_runs("d.bot", "d.turn", "d.id")})
+    order by d.due limit $4 for update of d skip locked
+)
+update {TABLE} u set {_BECOMES_OURS} from picked where u.id = picked.id returning {_U_COLUMNS}
+"""
+
+
+def bots_in(condition: str, also: str = "") -> str:
+    """Each bot of a partial index once, by one step in the index a bot."""
+    return f"""
+with recursive b(bot) as (
+    (select bot from {TABLE} where {condition} order by bot limit 1)
+    union all
+    select (select d.bot from {TABLE} d where d.bot > b.bot and {condition} order by d.bot limit 1) from b where b.bot is not null
+)
+select bot{also} from b where bot is not null
+"""
+
+
+BOTS = bots_in("true")
+BOTS_PARKED = bots_in(PARKED)
+BOTS_KEPT = bots_in(KEPT)
+WAITING = bots_in(
+    PARKED,
+    f", (select count(*) from (select 1 from {TABLE} d where d.bot = b.bot and {_D_PARKED} and d.due <= {NOW} limit 1000) n)",
+)
+POSTS_WAITING = f"""
+select bot, count(*) from (select bot from {TABLE} where {POSTING} and due <= {NOW} limit 1000) p group by bot
+"""
+SLEEPERS = f"select {COLUMNS} from {TABLE} where {QUIET['postgres']} and due <= {NOW} order by due limit $1 for update skip locked"
+PARKED_BEFORE = (
+    f"select {COLUMNS} from {TABLE} where bot = $1 and {PARKED} and created < $2 limit $3 for update skip locked"
+)
+RUNNING_OF = f"select {COLUMNS} from {TABLE} where state = 'running' and owner = $1 for update skip locked"
+OVERDUE = (
+    f"select {COLUMNS} from {TABLE} where state = 'running' and until > 0 and until < {NOW} for update skip locked"
+)
+PUT = (
+    f"update {TABLE} set "
+    + ", ".join(f"{name} = {_value(place)}" for place, name in enumerate(FIELDS) if name != "id")
+    + " where id = $1"
+)
+"""Write an entry that this transaction has locked, whatever its fence."""
+
+BEAT = f"""
+insert into {SCHEMA}.owner as owner (id, boot, lease) values ($1, $2, {NOW} + $3)
+on conflict (id) do update set lease = excluded.lease
+"""
+RUNNING = f"select id, fence, cancel from {TABLE} where state = 'running' and owner = $1"
+OWNERS = f"""
+select id, boot, lease < {NOW} as over from {SCHEMA}.owner where id <> $1
+union all
+select distinct owner, '', true from {TABLE}
+where state = 'running' and owner <> $1 and owner not in (select id from {SCHEMA}.owner)
+"""
+FORGET_OWNER = f"delete from {SCHEMA}.owner where id = $1"
+
+RECENT = f"""
+select {COLUMNS} from {TABLE} where created >= $1 - 3600 and (seen_at >= $1 or updated >= $1)
+union select {COLUMNS} from {TABLE} where state <> 'answered' and state in ('ready', 'running') order by created, id
+"""
+HIGHEST = f"select bot, max(comment) from {TABLE} group by bot"
+LAST_STEP = f"""
+select step from {TABLE} where id >= $1 and id < $2 and kind <> 'timer'
+and (runs > 0 or state = 'running') order by created desc, id desc limit 1
+"""
+COUNTS = f"""
+select bot, state, count(*) from {TABLE} where state <> 'answered' and state in ('ready', 'running', 'failed')
+group by bot, state
+"""
+DROP_BODIES = f"""
+update {TABLE} set body = null where id in (
+    select id from {TABLE} where bot = $1 and {KEPT} and created < {NOW} - $2 and body is not null limit $3)
+"""
+DROP_ANSWERS = f"""
+update {TABLE} set answer = null where id in (
+    select id from {TABLE} where bot = $1 and {KEPT} and created < {NOW} - $2 and answer is not null limit $3)
+"""
+DROP_KEYS = f"""
+delete from {TABLE} where id in (
+    select id from {TABLE} where created < {NOW} - $1 and state not in ('ready', 'running') limit $2)
+"""
+DROP_TICKS = f"""
+delete from {TABLE} where id in (
+    select id from {TABLE} where id >= 'timer:' and id < 'timer;'
+    and created < {NOW} - $1 and state not in ('ready', 'running') limit $2)
+"""
+GATE = f"select tokens, at, {NOW} from {SCHEMA}.gate where name = $1 for update"
+MAKE_GATE = f"insert into {SCHEMA}.gate (name, tokens, at) values ($1, $2, {NOW}) on conflict do nothing"
+SET_GATE = f"""
+insert into {SCHEMA}.gate (name, tokens, at) values ($1, $2, {NOW})
+on conflict (name) do update set tokens = excluded.tokens, at = excluded.at
+"""
+SET_CONTROL = f"""
+insert into {SCHEMA}.control (name, value) values ($1, $2) on conflict (name) do update set value = excluded.value
+"""
+DROP_CONTROL = f"delete from {SCHEMA}.control where name = $1"
+CONTROLS = f"select name, value from {SCHEMA}.control"

@@ -1,0 +1,346 @@
+"""The journal shared by several hosts: PostgreSQL, whose clock alone decides about leases and what is due."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Literal
+
+import asyncpg
+import msgspec
+
+from bothost.errors import StoreAway
+from bothost.store import Timing, owners, pg_rounds
+from bothost.store import pg_statements as sql
+from bothost.store.coalesce import Coalesced
+from bothost.store.held import Held
+from bothost.store.pg_beat import Heart, Identity
+from bothost.store.pg_pool import Pool, away
+from bothost.store.rows import COLUMNS, condition_of, entries_of, entry_of, task_range, values_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from bothost.clock import Clock
+    from bothost.store import Door, Entry, Filter, Reaped, State
+
+log = logging.getLogger("bothost.journal")
+
+Write = tuple["Entry", bytes | None, "Door | None"]
+TRIES = 4
+"""A statement that met another host at a turn is tried again this often: the other one has committed by then."""
+
+
+class PostgresStore:
+    """See `Store`. `readonly`: a visitor beside running hosts; only the operator's `retry`, `cancel`, `control` write."""
+
+    claims_first = True
+
+    def __init__(
+        self, dsn: str, clock: Clock, *, timing: Timing | None = None, folder: Path, readonly: bool = False
+    ) -> None:
+        self.owner = owners.new_owner()
+        self._clock = clock
+        self._timing = timing or Timing()
+        self._folder = folder
+        self._readonly = readonly
+        self._trouble_until = 0.0
+        self._pool = Pool(dsn, clock, self._timing.commit_s, self._trouble)
+        self._lock = owners.OwnerLock(folder, self.owner)
+        self._held = Held()
+        self._heart = Heart(dsn, Identity(self.owner, folder), self._held, clock, self._timing)
+        self._writes: Coalesced[Write, bool] = Coalesced(self._write_all, lambda item: item[0].id)
+        self._claims: Coalesced[Write, Entry | None] = Coalesced(self._claim_all, lambda item: item[0].id)
+        self._notes: dict[str, tuple[Entry, bytes | None]] = {}
+        self._noting: asyncio.Task[None] | None = None
+        self._keep: Mapping[str, float] = {}
+
+    async def open(self) -> None:
+        """See `Store.open`. Leases of other hosts get half a lease of grace: what looks dead may be an outage's end."""
+        owners.let_go_in_children(self._folder)
+        await self._pool.open(make=not self._readonly)
+        if self._readonly:
+            return
+        try:
+            with away():
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._lock.take()
+            async with self._pool.connection() as connection:
+                await self._heart.beat(connection, self._clock.boot())
+        except StoreAway:
+            self._lock.give_back()
+            await self._pool.close()
+            raise
+        self._trouble()
+        self._heart.start()
+
+    async def close(self) -> None:
+        """See `Store.close`."""
+        if self._noting is not None:
+            await asyncio.wait([self._noting], timeout=self._timing.commit_s)
+            self._noting.cancel()
+        await self._writes.drain()
+        await self._claims.drain()
+        with self._clock.real_io():
+            await asyncio.to_thread(self._heart.stop)
+        await self._pool.close()
+        self._lock.give_back()
+
+    async def claim(self, entry: Entry, body: bytes) -> tuple[Literal["claimed", "known", "busy"], Entry]:
+        """See `Store.claim`."""
+        mine = msgspec.structs.replace(
+            entry, state="running", fence=entry.fence + 1, owner=self.owner, updated=self._now()
+        )
+        with self._held.claiming(entry) as is_ours:
+            row = await self._claims.ask((mine, body or None, None))
+            if row is None:
+                return "busy", entry
+            if row is mine or (row.owner == self.owner and is_ours(row)):
+                return "claimed", self._held.add(row)
+            return "known", row
+
+    async def _claim_all(self, items: list[Write]) -> Sequence[Entry | None]:
+        """Insert what is new and whose turn is free; the rows as they stand, None where the turn is taken."""
+        arguments = [(*values_of(entry), body) for entry, body, _ in items]
+        async with self._pool.connection() as connection:
+            rows = await connection.fetchmany(sql.CLAIM, arguments)
+            new = {row[0] for row in rows}
+            rest = [entry.id for entry, _, _ in items if entry.id not in new]
+            known = (
+                {row["id"]: entry_of(tuple(row)) for row in await connection.fetch(sql.FIND_ALL, rest)} if rest else {}
+            )
+        return [entry if entry.id in new else known.get(entry.id) for entry, _, _ in items]
+
+    async def take(self, key: str, *, seen: int, seen_at: float) -> Entry | None:
+        """See `Store.take`."""
+        try:
+            async with self._pool.connection() as connection:
+                row = await connection.fetchrow(sql.TAKE, self.owner, self._now(), key, seen, seen_at)
+        except StoreAway as error:
+            if isinstance(error.__cause__, asyncpg.UniqueViolationError):
+                return None
+            raise
+        return self._held.add(entry_of(tuple(row))) if row else None
+
+    def note(self, entry: Entry, body: bytes | None = None) -> None:
+        """See `Store.note`; the caller need not, here, but may."""
+        older = self._notes.pop(entry.id, None)
+        if body is None and older is not None:
+            body = older[1]
+        self._notes[entry.id] = (msgspec.structs.replace(entry), body)
+        self._held.follow(entry)
+        if self._noting is None or self._noting.done():
+            self._noting = asyncio.get_running_loop().create_task(self._write_notes())
+
+    async def _write_notes(self) -> None:
+        while self._notes:
+            key, (entry, body) = next(iter(self._notes.items()))
+            try:
+                await self._writes.ask((entry, body, None))
+            except StoreAway as error:
+                log.warning("a note is written again later: %s", error)
+                await asyncio.sleep(self._timing.retry_beat_s)
+                continue
+            if self._notes.get(key) == (entry, body):
+                del self._notes[key]
+
+    async def save(self, entry: Entry, body: bytes | None = None, *, door: Door | None = None) -> bool:
+        """See `Store.save`."""
+        mine = msgspec.structs.replace(entry)
+        saved = await self._writes.ask((mine, body or None, door))
+        if mine.state != "running":
+            self._held.drop(mine.id)
+        return saved
+
+    async def _write_all(self, items: list[Write]) -> Sequence[bool]:
+        arguments = [(*values_of(entry), body, door) for entry, body, door in items]
+        try:
+            rows = await self._fetch_many(sql.WRITE, arguments)
+            written = {row[0] for row in rows}
+        except StoreAway as error:
+            if not isinstance(error.__cause__, asyncpg.UniqueViolationError):
+                raise
+            written = {key for item in items if (key := await self._write_singly(item)) is not None}
+        if any(entry.state == "ready" and entry.door == "api" and entry.id in written for entry, _, _ in items):
+            await self._pool.hint()
+        return [entry.id in written for entry, _, _ in items]
+
+    async def _write_singly(self, item: Write) -> str | None:
+        """Write one; where another host's entry has its turn, without the turn."""
+        entry, body, door = item
+        for turn in (entry.turn, None):
+            mine = msgspec.structs.replace(entry, turn=turn)
+            try:
+                rows = await self._fetch_many(sql.WRITE, [(*values_of(mine), body, door)])
+            except StoreAway as error:
+                if isinstance(error.__cause__, asyncpg.UniqueViolationError):
+                    continue
+                raise
+            return rows[0][0] if rows else None
+        return None
+
+    async def _fetch_many(self, statement: str, arguments: list[tuple[Any, ...]]) -> list[Any]:
+        async with self._pool.connection() as connection:
+            rows: list[Any] = await connection.fetchmany(statement, arguments)
+            return rows
+
+    async def acknowledge(self, key: str, *, seen: int, seen_at: float, body: bytes | None = None) -> Entry | None:
+        """See `Store.acknowledge`."""
+        rows = await self._pool.fetch(sql.ACKNOWLEDGE, key, seen, seen_at, body or None)
+        return entry_of(tuple(rows[0])) if rows else None
+
+    async def find(self, key: str) -> Entry | None:
+        """See `Store.find`."""
+        rows = await self._pool.fetch(sql.FIND, key)
+        return entry_of(tuple(rows[0])) if rows else None
+
+    async def latest(self, key: str) -> Entry | None:
+        """See `Store.latest`."""
+        rows = await self._pool.fetch(sql.LATEST, key)
+        return entry_of(tuple(rows[0])) if rows else None
+
+    async def body(self, key: str) -> bytes | None:
+        """See `Store.body`."""
+        rows = await self._pool.fetch(sql.BODY_OF, key)
+        return rows[0][0] if rows else None
+
+    async def due(self, room: Mapping[str, int], limit: int) -> Sequence[Entry]:
+        """See `Store.due`."""
+        rows = await self._claim_due(sql.POSTS, list(room), limit)
+        open_bots = [bot for bot, free in room.items() if free > 0]
+        if open_bots and len(rows) < limit:
+            rows += await self._heads(open_bots, room, limit - len(rows))
+        return [self._held.add(row) for row in rows]
+
+    async def _heads(self, bots: list[str], room: Mapping[str, int], limit: int) -> list[Entry]:
+        """Claim parked entries: of the bots in the order in which they have waited, each its share."""
+        waiting = [(row[0], row[2]) for row in await self._pool.fetch(sql.BY_AGE, bots)]
+        if not waiting:
+            return []
+        share = max(1, limit // len(waiting))
+        rooms = {bot: min(room[bot], share) for bot, _ in waiting[:limit]}
+        rows = await self._claim_due(sql.HEADS, list(rooms), list(rooms.values()), limit)
+        for bot, many in waiting[:limit]:
+            claimed = sum(row.bot == bot for row in rows)
+            if many and claimed < rooms[bot] and len(rows) < limit:
+                # One busy task must not hide the others behind its waiting entries: look at the heads of all turns.
+                rows += await self._claim_due(sql.TURNS, [bot], [rooms[bot] - claimed], limit - len(rows))
+        return rows
+
+    async def _claim_due(self, statement: str, *values: object) -> list[Entry]:
+        for left in reversed(range(TRIES)):
+            try:
+                rows = await self._pool.fetch(statement, self.owner, self._now(), *values)
+            except StoreAway as error:
+                if isinstance(error.__cause__, asyncpg.UniqueViolationError):
+                    if left:
+                        continue
+                    return []
+                raise
+            return entries_of(tuple(row) for row in rows)
+        return []
+
+    async def waiting(self) -> Mapping[str, int]:
+        """See `Store.waiting`."""
+        counts: dict[str, int] = {}
+        for statement in (sql.WAITING, sql.POSTS_WAITING):
+            for bot, count in await self._pool.fetch(statement):
+                if count:
+                    counts[bot] = counts.get(bot, 0) + count
+        return counts
+
+    async def wait_hint(self, seconds: float) -> None:
+        """See `Store.wait_hint`."""
+        await self._pool.wait_hint(seconds)
+
+    async def reap(self) -> Sequence[Reaped]:
+        """See `Store.reap`."""
+        calm = self._clock.boot() >= self._trouble_until
+        found = await pg_rounds.reap(self._pool, self._round(), also_lost=calm)
+        await pg_rounds.give_back(self._pool, self._round(), self._held.orphans)
+        return found
+
+    async def quiet(self) -> Sequence[Entry]:
+        """See `Store.quiet`."""
+        return await pg_rounds.quiet(self._pool, self._round(), self._keep)
+
+    async def retain(self, keep: Mapping[str, float]) -> int:
+        """See `Store.retain`."""
+        self._keep = dict(keep)
+        return await pg_rounds.retain(self._pool, self._keep)
+
+    async def recent(self, since: float) -> Sequence[Entry]:
+        """See `Store.recent`."""
+        return entries_of(tuple(row) for row in await self._pool.fetch(sql.RECENT, since))
+
+    async def highest(self) -> Mapping[str, int]:
+        """See `Store.highest`."""
+        return {row[0]: row[1] for row in await self._pool.fetch(sql.HIGHEST)}
+
+    async def last_step(self, bot: str, task: int) -> int | None:
+        """See `Store.last_step`."""
+        rows = await self._pool.fetch(sql.LAST_STEP, *task_range(bot, task))
+        return rows[0][0] if rows else None
+
+    async def list(self, want: Filter) -> Sequence[Entry]:
+        """See `Store.list`."""
+        where = condition_of(want, lambda number: f"${number}")
+        asked = (
+            f"select {COLUMNS} from {sql.TABLE} where {where} order by created desc, id desc limit {int(want.limit)}"
+        )
+        return entries_of(tuple(row) for row in await self._pool.fetch(asked, *where.values))
+
+    async def counts(self) -> Mapping[tuple[str, State], int]:
+        """See `Store.counts`."""
+        return {(row[0], row[1]): row[2] for row in await self._pool.fetch(sql.COUNTS)}
+
+    async def control(self, key: str, value: str | None) -> None:
+        """See `Store.control`."""
+        if value is None:
+            await self._pool.fetch(sql.DROP_CONTROL, key)
+        else:
+            await self._pool.fetch(sql.SET_CONTROL, key, value)
+
+    async def controls(self) -> Mapping[str, str]:
+        """See `Store.controls`."""
+        return {row[0]: row[1] for row in await self._pool.fetch(sql.CONTROLS)}
+
+    async def retry(self, key: str, *, again: bool = False) -> Entry:
+        """See `Store.retry`."""
+        entry = await pg_rounds.retry(self._pool, self._round(), key, again=again)
+        await self._pool.hint()
+        return entry
+
+    async def cancel(self, key: str) -> Entry:
+        """See `Store.cancel`."""
+        return await pg_rounds.cancel(self._pool, self._round(), key)
+
+    def cancelled(self) -> set[str]:
+        """See `Store.cancelled`."""
+        return set(self._heart.cancelled)
+
+    def lost(self) -> set[str]:
+        """See `Store.lost`."""
+        return set(self._held.lost)
+
+    def alive(self) -> bool:
+        """See `Store.alive`."""
+        return self._clock.boot() < self._heart.lease_end
+
+    async def gate(self, name: str, want: int, rate_per_s: float, cap: float) -> float:
+        """See `Store.gate`."""
+        return await pg_rounds.gate(self._pool, name, want, (rate_per_s, cap))
+
+    async def gate_reset(self, name: str, tokens: float) -> None:
+        """See `Store.gate_reset`."""
+        await self._pool.fetch(sql.SET_GATE, name, tokens)
+
+    def _trouble(self) -> None:
+        self._trouble_until = self._clock.boot() + self._timing.lease_s / 2
+
+    def _round(self) -> pg_rounds.Round:
+        return pg_rounds.Round(self.owner, self._folder, self._now(), self._timing)
+
+    def _now(self) -> float:
+        return self._clock.now().timestamp()

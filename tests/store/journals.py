@@ -1,0 +1,99 @@
+"""A journal that several owners open, as several processes would: the same tests for both stores."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from bothost.clock import SystemClock
+from bothost.store import Entry, Store, Timing, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+QUICK = Timing(lease_s=0.6, beat_s=0.2, retry_beat_s=0.05, sweep_s=0.1, commit_s=2.0, linger_s=0.005)
+BEGAN = time.time()
+DAY = 86400.0
+BODY = b'{"task_id": 7}'
+
+
+class Journal:
+    """Makes stores on one journal: the embedded one in `folder`, or the shared one at `url`."""
+
+    def __init__(self, folder: Path, url: str = "") -> None:
+        self.folder = folder
+        self.url = url
+        self.clock = SystemClock()
+
+    @property
+    def shared(self) -> bool:
+        return bool(self.url)
+
+    def make(
+        self, timing: Timing = QUICK, *, claims_first: bool = True, readonly: bool = False, folder: Path | None = None
+    ) -> Store:
+        """A store that is not open yet; another `folder` is another machine's (PostgreSQL only)."""
+        return open_store(
+            self.url, folder or self.folder, self.clock, claims_first=claims_first, timing=timing, readonly=readonly
+        )
+
+    @asynccontextmanager
+    async def open(
+        self, timing: Timing = QUICK, *, claims_first: bool = True, readonly: bool = False, folder: Path | None = None
+    ) -> AsyncIterator[Store]:
+        store = self.make(timing, claims_first=claims_first, readonly=readonly, folder=folder)
+        await store.open()
+        try:
+            yield store
+        finally:
+            await store.close()
+
+    def run(self, work: Callable[[Store], Awaitable[Any]], timing: Timing = QUICK) -> Any:
+        """Run `work` with one open store."""
+
+        async def with_store() -> Any:
+            async with self.open(timing) as store:
+                return await work(store)
+
+        return asyncio.run(with_store())
+
+
+def make_entry(number: int = 1, **changes: Any) -> Entry:
+    """A new event of task 7 of the bot `refunds`, unless told otherwise."""
+    bot = changes.get("bot", "refunds")
+    task = changes.get("task", 7)
+    values: dict[str, Any] = {
+        "id": f"{bot}:{task}:comment:{number}", "bot": bot, "task": task, "turn": str(task), "comment": number,
+        "seen": 1, "seen_at": BEGAN, "created": BEGAN + number / 1e5, "updated": BEGAN, "trace": "",
+    }  # fmt: skip
+    return Entry(**{**values, **changes})
+
+
+def parked(number: int = 1, **changes: Any) -> Entry:
+    """A parked event, due now."""
+    return make_entry(number, **{"state": "ready", "door": "api", "due": BEGAN - 1, **changes})
+
+
+def answered(entry: Entry, **changes: Any) -> Entry:
+    """The entry with its answer delivered."""
+    return change(entry, **{"state": "answered", "answer": b"{}", "delivered": True, **changes})
+
+
+def change(entry: Entry, **changes: Any) -> Entry:
+    """A changed copy."""
+    import msgspec
+
+    return msgspec.structs.replace(entry, **changes)
+
+
+async def until(found: Callable[[], Awaitable[Any]], within_s: float = 10.0) -> Any:
+    """Ask again and again until there is something."""
+    end = time.monotonic() + within_s
+    while time.monotonic() < end:
+        if result := await found():
+            return result
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"nothing within {within_s} s")

@@ -1,0 +1,335 @@
+"""What the store does by itself: what owners left, what is quiet, what is too old; and the operator's hand."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.store.journals import BODY, DAY, change, make_entry, parked
+
+from bothost.errors import StoreError
+
+if TYPE_CHECKING:
+    from tests.store.journals import Journal
+
+    from bothost.store import Entry, Store
+
+
+async def cut_off(store: Store) -> None:
+    """Leave as a process does that hangs: no beat, no sign-off, its lock still held."""
+    store._writer.stop()  # type: ignore[attr-defined]
+
+
+async def reap_when_lease_is_over(store: Store) -> Any:
+    for _ in range(300):
+        found = await store.reap()
+        if found:
+            return found
+        await asyncio.sleep(0.02)
+    raise AssertionError("nothing was reaped")
+
+
+def test_a_run_longer_than_its_limit_is_no_longer_kept(journal: Journal) -> None:
+    async def work(store: Store) -> None:
+        _, stuck = await store.claim(make_entry(1, limit_s=0.3, door="api"), BODY)
+        _, fine = await store.claim(make_entry(2, task=8), BODY)
+        (reaped,) = await reap_when_lease_is_over(store)
+        assert (reaped.entry.id, reaped.dead, reaped.entry.state) == (stuck.id, False, "ready")
+        assert not await store.save(change(stuck, state="answered")), "the run that was given up cannot record"
+        row = await store.find(fine.id)
+        assert row == fine
+
+    journal.run(work)
+
+
+def test_the_limit_begins_anew_with_the_posting(journal: Journal) -> None:
+    async def work(store: Store) -> None:
+        _, mine = await store.claim(make_entry(1, limit_s=0.6, door="api"), BODY)
+        await asyncio.sleep(0.4)
+        assert await store.save(change(mine, answer=b'{"text":"x"}'))
+        await asyncio.sleep(0.35)
+        assert await store.reap() == []
+        assert await reap_when_lease_is_over(store)
+
+    journal.run(work)
+
+
+def test_a_held_event_fails_when_pyrus_does_not_come_back(journal: Journal) -> None:
+    async def work(store: Store) -> None:
+        past = time.time() - 1
+        for number, rerun, error in ((1, "crash", ""), (2, "error", "boom"), (3, "drain", "")):
+            _, mine = await store.claim(make_entry(number, task=number), BODY)
+            assert await store.save(change(mine, state="ready", rerun=rerun, error=error, due=past))
+        _, other = await store.claim(make_entry(4, task=4), BODY)
+        assert await store.save(change(other, state="ready", rerun="error", due=time.time() + 60))
+        moved = sorted(await store.quiet(), key=lambda entry: entry.comment)
+        assert [(entry.comment, entry.state) for entry in moved] == [(1, "failed"), (2, "failed"), (3, "failed")]
+        stopped = "the host stopped before the outcome was recorded; Pyrus may have it"
+        assert [entry.error for entry in moved] == [stopped, "boom", stopped]
+        assert [await store.find(entry.id) for entry in moved] == moved
+        assert await store.quiet() == []
+
+    journal.run(work)
+
+
+def test_an_answer_that_reached_nobody_is_posted_when_it_is_quiet(journal: Journal) -> None:
+    async def work(store: Store) -> None:
+        past = time.time() - 1
+        for number, answer, delivered in ((1, b'{"text":"x"}', False), (2, b"{}", False), (3, b'{"text":"y"}', True)):
+            _, mine = await store.claim(make_entry(number, task=number), BODY)
+            await store.save(change(mine, state="answered", answer=answer, delivered=delivered, due=past))
+        moved = {entry.comment: entry for entry in await store.quiet()}
+        assert sorted(moved) == [1, 2]
+        assert (moved[1].state, moved[1].door, moved[1].answer) == ("ready", "api", b'{"text":"x"}')
+        assert (moved[2].state, moved[2].delivered) == ("answered", True), "nothing to say needs no post"
+        (posting,) = await store.due({"refunds": 0}, 5)
+        assert posting.comment == 1
+        assert await store.quiet() == []
+
+    journal.run(work)
+
+
+def test_parked_events_of_a_bot_that_does_not_come_back_expire(journal: Journal) -> None:
+    async def work(store: Store) -> None:
+        now = time.time()
+        await store.retain({"short": 60.0, "refunds": 3 * DAY})
+        for bot, days in (
+            ("short", 0.9),
+            ("short", 1.1),
+            ("refunds", 2.9),
+            ("refunds", 3.1),
+            ("gone", 6.9),
+            ("gone", 7.1),
+        ):
+            await store.save(parked(int(days * 10), bot=bot, task=int(days * 10), created=now - days * DAY), BODY)
+        moved = await store.quiet()
+        assert sorted((entry.bot, entry.comment, entry.state) for entry in moved) == [
+            ("gone", 71, "failed"), ("refunds", 31, "failed"), ("short", 11, "failed")
+        ]  # fmt: skip
+        assert all(entry.error.startswith("expired") for entry in moved)
+
+    journal.run(work)
+
+
+def test_bodies_and_answers_go_after_keep_and_keys_after_thirty_days(journal: Journal) -> None:
+    async def work(store: Store) -> None:
+        now = time.time()
+
+        def done(number: int, age_s: float, **changes: Any) -> Entry:
+            return make_entry(
+                number,
+                task=number,
+                state="answered",
+                answer=b'{"text":"x"}',
+                delivered=True,
+                created=now - age_s,
+                **changes,
+            )
+
+        large = b"l" * 50_000
+        for entry in (
+            done(1, 10),
+            done(2, 2 * DAY),
+            done(3, 8 * DAY),
+            done(4, 31 * DAY),
+            done(5, 2 * DAY, bot="brief"),
+        ):
+            await store.save(entry, large if entry.comment != 2 else BODY)
+        await store.save(done(6, 3 * DAY, id="timer:refunds:x:1", kind="timer"), b"")
+        await store.save(parked(7, task=70, created=now - 20 * DAY), large)
+        await store.save(done(8, 30, bot="none"), BODY)
+        await store.save(done(9, 700, bot="none"), BODY)
+        assert await store.retain({"refunds": 7 * DAY, "brief": 3600.0, "none": 0.0}) > 0
+        left = {entry.comment: entry for entry in await store.list(_all())}
+        assert sorted(left) == [1, 2, 3, 5, 7, 8, 9]
+        bodies = {number: await store.body(entry.id) for number, entry in left.items()}
+        assert bodies == {1: large, 2: BODY, 3: None, 5: None, 7: large, 8: None, 9: None}
+        answers = {number for number, entry in left.items() if entry.answer is not None}
+        assert answers == {1, 2, 8}, "an answer stays for ten minutes at least"
+        assert await store.retain({"refunds": 7 * DAY, "brief": 3600.0, "none": 0.0}) == 0
+
+    journal.run(work)
+
+
+def test_retention_goes_through_more_than_one_batch(journal: Journal) -> None:
+    async def work(store: Store) -> None:
+        old = time.time() - 40 * DAY
+
+        def done(number: int) -> Entry:
+            return make_entry(number, task=number, state="answered", answer=b"{}", delivered=True, created=old)
+
+        await asyncio.gather(*(store.save(done(number), BODY) for number in range(1100)))
+        await store.retain({})
+        assert await store.list(_all()) == []
+
+    journal.run(work)
+
+
+def test_a_failed_run_is_run_again_by_hand(journal: Journal) -> None:
+    async def work(store: Store) -> None:
+        failed = make_entry(
+            state="failed", failed=True, error="boom", status=500, seen=3, runs=3, tries=2, fence=4, deaths=3, posted=5,
+            answer=b'{"text":"sorry"}', door="api",
+        )  # fmt: skip
+        await store.save(failed, BODY)
+        again = await store.retry(failed.id)
+        assert (again.state, again.door, again.rerun, again.answer, again.fence) == ("ready", "api", "manual", None, 4)
+        assert (again.runs, again.tries, again.posted, again.failed) == (3, 2, 0, False)
+        (row,) = await store.due({"refunds": 1}, 1)
+        assert (row.id, row.fence) == (failed.id, 5)
+        with pytest.raises(StoreError, match="runs at this moment"):
+            await store.retry(failed.id)
+
+    journal.run(work)
+
+
+def test_a_failed_post_is_posted_again_by_hand(journal: Journal) -> None:
+    async def work(store: Store) -> None:
+        failed = make_entry(state="failed", error="403", door="api", answer=b'{"text":"x"}', tries=3, post_begun=5.0)
+        await store.save(failed)
+        again = await store.retry(failed.id)
+        assert (again.state, again.answer, again.tries, again.post_begun) == ("ready", b'{"text":"x"}', 3, 0.0)
+        assert [row.id for row in await store.due({"refunds": 0}, 1)] == [failed.id]
+
+    journal.run(work)
+
+
+def test_retry_refuses_what_pyrus_brings_again(journal: Journal) -> None:
+    async def work(store: Store) -> None:
+        now = time.time()
+        held = make_entry(1, task=1, state="ready", rerun="error", status=500, seen=1, seen_at=now, due=now + 240)
+        failed = make_entry(2, task=2, state="failed", failed=True, status=500, seen=2, seen_at=now)
+        for entry in (held, failed):
+            await store.save(entry, BODY)
+            with pytest.raises(StoreError, match=r"Pyrus comes again at \d\d:\d\d"):
+                await store.retry(entry.id)
+        for number, changes in enumerate(({"seen": 3}, {"seen_at": now - 300}, {"status": 200}), 3):
+            done = make_entry(
+                number, task=number, state="failed", failed=True, **{"status": 500, "seen_at": now, **changes}
+            )
+            await store.save(done, BODY)
+            assert (await store.retry(done.id)).state == "ready"
+
+    journal.run(work)
+
+
+def test_an_answered_event_is_only_run_again_as_a_new_entry(journal: Journal) -> None:
+    async def work(store: Store) -> None:
+        for size in (10, 9000):
+            body = b"x" * size
+            done = make_entry(size, task=size, state="answered", answer=b'{"text":"x"}', delivered=True, runs=1, step=2)
+            await store.save(done, body)
+            with pytest.raises(StoreError, match="--again"):
+                await store.retry(done.id)
+            new = await store.retry(done.id, again=True)
+            assert (new.id, new.kind, new.state, new.door) == (f"{done.id}~2", "manual", "ready", "api")
+            assert (new.rerun, new.runs, new.answer, new.task, new.turn, new.step) == (
+                "manual",
+                0,
+                None,
+                size,
+                str(size),
+                2,
+            )
+            assert await store.body(new.id) == body
+            assert (await store.retry(done.id, again=True)).id == f"{done.id}~3"
+            assert await store.find(done.id) == done
+
+    journal.run(work)
+
+
+def test_retry_refuses_what_it_cannot_do(journal: Journal) -> None:
+    async def work(store: Store) -> None:
+        with pytest.raises(StoreError, match="no delivery"):
+            await store.retry("refunds:7:comment:404")
+        await store.save(make_entry(1, task=1, state="failed", failed=True, door="api"))
+        with pytest.raises(StoreError, match="no longer stored"):
+            await store.retry(make_entry(1, task=1).id)
+        await store.save(make_entry(2, task=2, state="answered", answer=b"{}", delivered=True))
+        with pytest.raises(StoreError, match="no longer stored"):
+            await store.retry(make_entry(2, task=2).id, again=True)
+
+    journal.run(work)
+
+
+def test_cancel_ends_what_waits_and_tells_the_owner_of_what_runs(journal: Journal) -> None:
+    async def both() -> None:
+        async with journal.open() as one, journal.open(readonly=True) as operator:
+            _, running = await one.claim(make_entry(1), BODY)
+            await one.save(parked(2, task=8), BODY)
+            assert (await operator.cancel("refunds:8:comment:2")).state == "cancelled"
+            assert await one.due({"refunds": 5}, 5) == []
+            with pytest.raises(StoreError, match="nothing to cancel"):
+                await operator.cancel("refunds:8:comment:2")
+            wished = await operator.cancel(running.id)
+            assert (wished.state, wished.cancel) == ("running", True)
+            for _ in range(200):
+                if one.cancelled():
+                    break
+                await asyncio.sleep(0.02)
+            assert one.cancelled() == {running.id}
+            assert await one.save(change(running, door="api")), "the owner may go on writing …"
+            row = await one.find(running.id)
+            assert row is not None
+            assert row.cancel, "… and does not lose the wish by it"
+            assert await one.save(change(running, door="api", state="cancelled"))
+
+    asyncio.run(both())
+
+
+def test_a_visitor_reads_and_steers_but_owns_nothing(journal: Journal) -> None:
+    async def both() -> None:
+        async with journal.open() as one:
+            _, mine = await one.claim(make_entry(), BODY)
+            async with journal.open(readonly=True) as visitor:
+                assert await visitor.find(mine.id) == mine
+                assert [row.id for row in await visitor.list(_all())] == [mine.id]
+                await visitor.control("pause:refunds", "by hand")
+                assert not visitor.alive()
+            assert await one.controls() == {"pause:refunds": "by hand"}
+            await one.control("pause:refunds", None)
+            assert await one.controls() == {}
+
+    asyncio.run(both())
+
+
+def test_a_gate_gives_no_more_than_its_rate_to_all_together(journal: Journal) -> None:
+    async def both() -> None:
+        async with journal.open() as one, journal.open() as two:
+            assert await one.gate("pyrus", 10, 1000.0, 10.0) == 0.0
+            wait_s = await two.gate("pyrus", 10, 1000.0, 10.0)
+            assert 0.0 < wait_s <= 0.01
+            await asyncio.sleep(wait_s + 0.001)
+            assert await two.gate("pyrus", 10, 1000.0, 10.0) == 0.0
+            await one.gate_reset("pyrus", 0.0)
+            assert await two.gate("pyrus", 1, 0.1, 10.0) > 5.0
+            await one.gate_reset("pyrus", 3.0)
+            assert [await two.gate("pyrus", 1, 0.1, 10.0) == 0.0 for _ in range(4)] == [True, True, True, False]
+
+    asyncio.run(both())
+
+
+def test_what_the_memory_needs_at_start_is_found(journal: Journal) -> None:
+    async def work(store: Store) -> None:
+        now = time.time()
+        done = {"state": "answered", "answer": b"{}", "delivered": True, "runs": 1}
+        await store.save(make_entry(1, task=1, created=now - 5000, seen_at=now - 5000, updated=now - 5000, **done))
+        await store.save(make_entry(2, task=2, created=now - 900, seen_at=now - 100, updated=now - 900, step=4, **done))
+        await store.save(make_entry(3, task=2, created=now - 50, seen_at=now - 50, updated=now - 50, step=5, **done))
+        await store.save(parked(4, task=4, created=now - 90000, seen_at=now - 90000, updated=now - 90000), BODY)
+        await store.save(parked(5, task=2, created=now - 10, step=6), BODY)
+        assert [entry.comment for entry in await store.recent(now - 600)] == [4, 2, 3, 5]
+        assert await store.highest() == {"refunds": 5}
+        assert await store.last_step("refunds", 2) == 5, "the newest that ran"
+        assert await store.last_step("refunds", 99) is None
+        assert await store.counts() == {("refunds", "ready"): 2}
+
+    journal.run(work)
+
+
+def _all() -> Any:
+    from bothost.store import Filter
+
+    return Filter(limit=1000)
