@@ -25,7 +25,6 @@ NOT_FOR_IMPORT = {"bothost.__main__"}
 BROAD = {
     "server/__init__.py": "around the whole host: what ended it is logged before the process leaves",
     "server/beats.py": "around a background job",
-    "store/writer.py": "around the writer thread's jobs",
     "failures.py": "around a plugin: the hook on_failure",
     "logs.py": "around a plugin: the `__str__` of what it logs",
     "plugins/__init__.py": "around a plugin's import and its class",
