@@ -71,7 +71,16 @@ class Standing:
 
     def replace(self, bot: Bot) -> None:
         """A loaded bot takes the place of the one of its name."""
-        self._set(bot, "active")
+        if not self.keeps_out(bot):
+            self._set(bot, "active")
+
+    def keeps_out(self, bot: Bot) -> bool:
+        """Whether the bot stays quarantined, as its predecessor was: only an operator ends that."""
+        base = self._base.get(bot.name)
+        if base is None or base.word != "quarantined" or bot.config.run != "process":
+            return False
+        self._show(bot)
+        return True
 
     async def dismiss(self, bot: Bot) -> None:
         """Take a bot out of service; called after its last run."""
