@@ -39,7 +39,6 @@ class Login(Handler):
         )
         self.redirect(own_path(self.form("next")), status=303)
 
-
     def _by_tls(self) -> bool:
         """Whether the browser speaks TLS with us or with a proxy; whoever forges that header loses their own cookie only."""
         return self.desk.secure or self.request.headers.get("X-Forwarded-Proto", "").lower() == "https"
