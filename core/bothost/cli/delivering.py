@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 PYRUS_WAITS_S = 60.0
 USER_AGENT = "Pyrus-Bot-4"  # what Pyrus says it is
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+"""Where a listener on every address is reached from this machine."""
 
 
 class Unreachable(BothostError):
@@ -65,7 +67,7 @@ def host_target(host: HostConfig, port: int | None = None) -> Target:
     """Where a host of this configuration listens, as seen from this machine."""
     if host.unix_socket:
         return Target("http://localhost", host.unix_socket)
-    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host.address, host.address)  # noqa: S104 - compared, not bound
+    address = LOOPBACK.get(host.address, host.address)
     shown = f"[{address}]" if ":" in address else address
     scheme = "https" if host.certfile else "http"
     return Target(f"{scheme}://{shown}:{host.port if port is None else port}")

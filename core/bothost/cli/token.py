@@ -10,6 +10,7 @@ import click
 
 from bothost.cli import OK
 from bothost.cli.choosing import host_of, read_existing
+from bothost.cli.delivering import LOOPBACK
 from bothost.cli.output import config_option, json_option, say, show_json
 from bothost.cli.ownership import become_owner
 from bothost.errors import BothostError
@@ -40,7 +41,7 @@ def page_url(host: HostConfig) -> str:
     """Where the page is; "" where it is off."""
     if not host.operator_port:
         return ""
-    address = host.operator_address
+    address = LOOPBACK.get(host.operator_address, host.operator_address)
     return f"http://{f'[{address}]' if ':' in address else address}:{host.operator_port}/"
 
 

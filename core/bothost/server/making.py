@@ -22,16 +22,15 @@ from bothost.store.sqlite import SqliteStore
 from bothost.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from bothost.clock import Clock
     from bothost.config import HostConfig, Reading
+    from bothost.logs import Logs
     from bothost.scrub import Scrubber
     from bothost.server.host import Plan
 
 
-def make_host(plan: Plan, clock: Clock, scrubber: Scrubber, dropped: Callable[[], int] = int) -> Host:
-    """A host that is not started yet; on the loop that will run it. `dropped`: how many log lines were dropped so far."""
+def make_host(plan: Plan, clock: Clock, scrubber: Scrubber, writer: Logs | None = None) -> Host:
+    """A host that is not started yet; on the loop that will run it. `writer`: where its log lines go."""
     hide_secrets(plan.reading, plan.host, scrubber)
     number = plan.worker.number if plan.worker is not None else 0
     metrics = Metrics(clock, str(number))
@@ -41,7 +40,16 @@ def make_host(plan: Plan, clock: Clock, scrubber: Scrubber, dropped: Callable[[]
     if isinstance(store, SqliteStore):
         store.measure(metrics.commit)
     client = PyrusClient(clock, store, TornadoTransport(), metrics.call)
-    ground = Ground(clock=clock, store=store, client=client, count=metrics, timing=timing)
+    client.hide = scrubber.remember
+    ground = Ground(
+        clock=clock,
+        store=store,
+        client=client,
+        count=metrics,
+        timing=timing,
+        tell=writer.take if writer else None,
+        hide=scrubber.remember,
+    )
     service = Service(registry_of(plan.reading))
     shelf = Shelf(
         folder=plan.host.state / "plugins",
@@ -57,7 +65,7 @@ def make_host(plan: Plan, clock: Clock, scrubber: Scrubber, dropped: Callable[[]
     host.failures = failures
     host.watchdog = Watchdog(clock, lambda one: metrics.blocked(one.bot, one.seconds), metrics.loop_lag)
     host.hide = partial(_hide, host, scrubber)
-    host.page = Page(host, Told(metrics, scrubber, dropped))
+    host.page = Page(host, Told(metrics, scrubber, lambda: writer.dropped_in_all if writer else 0))
     return host
 
 
