@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bothost.frames import innermost_foreign
+from bothost.switching import Switching
 from bothost.whose import BOT
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Watchdog:
         self._cpu: dict[int, float] = {}
         self._greedy: dict[str, tuple[float, float]] = {}
         self._told: dict[str, float] = {}
+        self._switching = Switching()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to watch the loop that runs in this thread."""
@@ -97,11 +99,13 @@ class Watchdog:
     def stop(self) -> None:
         """Watch no more."""
         self._stop.set()
+        self._switching.restore()
 
     def _pong(self) -> None:
         self._answered = True
         lag_s = self._clock.monotonic() - self._asked
         self._lag(lag_s)
+        self._switching.answered(lag_s)
         blamed, self._blamed = self._blamed, None
         if blamed is not None:
             self._report(replace(blamed, seconds=max(lag_s, blamed.seconds)))
