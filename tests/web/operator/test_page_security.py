@@ -80,6 +80,8 @@ def test_a_login_gives_a_cookie_that_only_this_listener_gets_back(page: Site) ->
     assert cookie.startswith(f"bothost-{page.port}=")
     assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= {part.strip() for part in cookie.split(";")}
     assert "Secure" not in cookie
+    behind = page.ask("POST", "/login", urlencode({"token": TOKEN}), X_Forwarded_Proto="https")
+    assert "; Secure" in behind.headers["Set-Cookie"]
     assert TOKEN not in cookie
     assert page.ask("GET", "/", Cookie=cookie.partition(";")[0]).status == 200
 

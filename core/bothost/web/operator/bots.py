@@ -109,6 +109,7 @@ class OneBot(Handler):
             chart_durations=charts.durations(view.figures.minutes, now, self.language),
             host_keys=_host_keys(view),
             settings=_settings(view),
+            timers=getattr(view.bot.plugged, "timers", ()),
             problems=self.operations.reading.broken.get(name, ()),
             kept=self.operations.kept.get(name, ""),
             recent=recent,
