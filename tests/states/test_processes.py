@@ -121,17 +121,17 @@ def test_the_other_process_goes_on_with_what_a_dead_one_had_acknowledged(bothost
     assert bothost.assert_one_comment().text == "second"
 
 
-def test_events_of_one_task_run_in_order_over_processes(bothost: Harness, calls: Calls, processes: Processes) -> None:
+@pytest.mark.parametrize("where", [(0, 1), (1, 0)])
+def test_two_comments_close_together_run_in_order_over_two_processes(
+    bothost: Harness, calls: Calls, processes: Processes, where: tuple[int, int]
+) -> None:
     calls.takes = 10
     of = task()
-    with_two = {**of, "comments": [*of["comments"], comment("two")]}
-    with_three = {**with_two, "comments": [*with_two["comments"], comment("three")]}
-    first = processes.at(0).begin(of)
-    second = processes.at(1).begin(with_two)
-    bothost.clock.advance("1s")
-    third = processes.at(0).begin(with_three)
-    bothost.clock.advance("40s")
-    assert [one.answer().json for one in (first, second, third)] == [{"text": "done"}] * 3
+    first = processes.at(where[0]).begin(of)
+    second = processes.at(where[1]).begin({**of, "comments": [*of["comments"], comment("two")]})
+    assert len(calls.runs) == 1
+    bothost.clock.advance("30s")
+    assert [one.answer().json for one in (first, second)] == [{"text": "done"}] * 2
     assert calls.most_at_once == 1
     assert calls.events == sorted(calls.events)
 
