@@ -80,8 +80,11 @@ class SqliteStore:
         self._threads.shutdown(wait=False)
 
     def _close(self) -> None:
-        self._writer.stop()
+        ended = self._writer.stop()
         self._readers.close()
+        if not ended:
+            log.error("%s: the journal's disk does not answer; left as it is", self._database.path)
+            return
         self._book.end(self._database)
         self._database.close()
 
