@@ -78,11 +78,10 @@ class HostSite:
     def launch(self, env: dict[str, str] | None = None, pass_fds: tuple[int, ...] = ()) -> None:
         """Start it."""
         self.log = self.folder / f"log-{next(_NUMBERS)}"
-        program = os.path.join(os.path.dirname(__file__), "..", "programs", "host.py")
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [*self.prefix, sys.executable, program, "--config", str(self.folder / "bots.ini")],
-                env={**os.environ, "PYTHONPATH": str(self.folder), **(env or {})},
+                [*self.prefix, sys.executable, "-m", "bothost", "serve", "--config", str(self.folder / "bots.ini")],
+                env={**os.environ, "PYTHONPATH": str(self.folder), "BOTHOST_LOOP": "asyncio", **(env or {})},
                 pass_fds=pass_fds,
                 stdout=log,
                 stderr=log,

@@ -74,7 +74,9 @@ def serve(reading: Reading, when_serving: WhenServing | None = None, *, demo: bo
     code = 1
     try:
         # not asyncio.run: at its end it waits for plugins' tasks and threads
-        code = asyncio.Runner().run(_serve(plan, when_serving, scrubber, lambda: writer.dropped_in_all))
+        code = asyncio.Runner(loop_factory=ground.loop_factory()).run(
+            _serve(plan, when_serving, scrubber, lambda: writer.dropped_in_all)
+        )
     except Exception:
         log.exception("the host has failed")
     writer.close()
