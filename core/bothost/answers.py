@@ -22,6 +22,7 @@ CANCELLED = Outcome(200, NOTHING, "cancelled", repeat=True)
 UNAVAILABLE = Outcome(503, NOTHING, "unavailable")
 BUSY = Outcome(503, NOTHING, "busy")
 UNRECORDED = Outcome(503, NOTHING, "unrecorded")
+FAILED = Outcome(500, NOTHING, "held")
 
 
 class Count(Protocol):

@@ -104,6 +104,7 @@ def pyrus_of_run(ground: Ground, bot: Bot, live: Live) -> Pyrus:
         user_id=bot.user_id,
         deadline=ground.clock.now() + timedelta(seconds=bot.config.timeout_s),
         trace=live.entry.trace,
+        key=live.entry.id,
     )
     return Pyrus(ground.client.line(caller_of(bot.config), terms), ground.clock)
 

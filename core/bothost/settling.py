@@ -52,7 +52,7 @@ def settle(live: Live, config: BotConfig, ran: Ran | None, moment: Moment) -> Se
         entry.due = moment.now
         return Settled(entry, Outcome(200, NOTHING, "late"))
     entry.state, entry.status = "answered", 200
-    entry.delivered = bool(live.waiters)
+    entry.delivered = live.heard
     entry.due = entry.seen_at + moment.quiet_s
     return Settled(entry, Outcome(200, ran.reply, "silent" if ran.reply == NOTHING else "replied"))
 
@@ -75,7 +75,10 @@ def _failed(entry: Entry, live: Live, config: BotConfig, failure: Failure, momen
     if entry.kind == "timer":
         entry.state = "failed"
         return Settled(entry, Outcome(200, NOTHING, "failed"), entry.error)
-    verdict = after_failure(policy_of(config), failure, door=entry.door, last=live.last, runs=entry.runs)
+    verdict = after_failure(
+        policy_of(config), failure, door=entry.door, last=live.last, runs=entry.runs,
+        again_already=live.stored and entry.rerun == "error",
+    )  # fmt: skip
     return Settled(*_by_verdict(entry, verdict, config, moment), failure=entry.error)
 
 
@@ -97,11 +100,11 @@ def _by_verdict(entry: Entry, verdict: Verdict, config: BotConfig, moment: Momen
 def _cut(live: Live, config: BotConfig, moment: Moment) -> Settled:
     entry = msgspec.structs.replace(live.entry, updated=moment.now)
     if live.cut == "cancel":
-        entry.state, entry.error = "cancelled", "cancelled by the operator"
+        entry.state, entry.error, entry.status = "cancelled", "cancelled by the operator", 200
         return Settled(entry, Outcome(200, NOTHING, "cancelled"))
     entry.state, entry.rerun = "ready", "drain"
     if entry.door == "api" or config.late == "post":
-        entry.door, entry.due = "api", moment.now
+        entry.door, entry.due, entry.status = "api", moment.now, 200
         return Settled(entry, Outcome(200, NOTHING, "parked"))
-    entry.due = entry.seen_at + moment.quiet_s
+    entry.due, entry.status = entry.seen_at + moment.quiet_s, 503
     return Settled(entry, Outcome(503, NOTHING, "held"))

@@ -26,7 +26,7 @@ def test_a_failed_delivery_is_found_understood_mended_and_retried(browser: Brows
     browser.wait(".tile.bad", "Failed deliveries").find_element("css selector", "a").click()
     browser.wait("table.entries a", "#4711").click()
     assert "the rates of task 4711 cannot be read: is the share mounted?" in browser.find(".trouble .reason").text
-    assert "flaky_rates.py" in browser.find(".trace").text
+    assert "flaky_rates/rates.py" in browser.find(".trace").text
     assert '"task_id": 4711' in browser.find("main").text
     (plugin / "broken").unlink()
     browser.press("Run again")

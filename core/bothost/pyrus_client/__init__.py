@@ -58,6 +58,8 @@ class Terms:
     trace: str = ""
     late: bool = False
     """A late reply's call: it never waits, and may use the tenth of the rate limit that is kept for it."""
+    key: str = ""
+    """The event of a run: calls end where another host has taken it over."""
 
 
 class PyrusClient:
@@ -111,9 +113,10 @@ class PyrusClient:
         while len(self._written) > REMEMBERED_TASKS:
             self._written.popitem(last=False)
 
-    def look_at_lease(self, request: Request) -> None:
-        """Nothing while this owner's lease stands; else CallUnsent, for another owner may be at the same work."""
-        if not self.shared.alive():
+    def look_at_lease(self, request: Request, key: str = "") -> None:
+        """Nothing while this owner's lease stands, and while it holds this event; else CallUnsent, for another owner may be
+        at the same work."""
+        if not self.shared.alive() or (key and key in self.shared.lost()):
             raise CallUnsent(f"{request.title}: this host's lease has run out, so it begins no calls", code=LEASE_LOST)
 
     async def send_bare(self, request: Request, url: str) -> Response:
@@ -153,7 +156,7 @@ class Line:
             async with self._client.permits(self._caller.bot):
                 if self._is_shut():
                     return None
-                self._client.look_at_lease(request)
+                self._client.look_at_lease(request, self._terms.key)
                 sending = self._sending(request, token, content() if content else None)
                 response = await self._counted(within(request, self._client.transport.fetch(sending)))
             await self._judge(request, response, token)
@@ -174,7 +177,7 @@ class Line:
                 if self._is_shut():
                     permits.release()
                     return None
-                self._client.look_at_lease(request)
+                self._client.look_at_lease(request, self._terms.key)
                 opening = self._client.transport.open(self._sending(request, token, None))
                 response, pieces = await self._counted(within(request, opening))
                 await self._judge(request, response, token)

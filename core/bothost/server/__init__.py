@@ -77,7 +77,7 @@ def serve(reading: Reading, when_serving: WhenServing | None = None, *, demo: bo
         code = asyncio.Runner(loop_factory=ground.loop_factory()).run(
             _serve(plan, when_serving, scrubber, lambda: writer.dropped_in_all)
         )
-    except Exception:
+    except Exception:  # the end of the host's own loop: said in the log before the process leaves
         log.exception("the host has failed")
     writer.close()
     sys.stdout.flush()

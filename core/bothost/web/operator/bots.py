@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from tornado.web import HTTPError
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from bothost.operations import BotView
     from bothost.store import Entry
 
-PAGE_BOTS = 200
+PAGE_BOTS = 100
 
 
 class Bots(Handler):
@@ -28,14 +30,15 @@ class Bots(Handler):
     async def get(self) -> None:
         """Every bot with how it stands; `q` searches, `state` filters."""
         views = await self.operations.bots()
-        counts = {state: count for state in STATES if (count := sum(view.now.state == state for view in views))}
-        words, state = self.query("q").strip().lower(), self.query("state")
-        wanted = [
-            view
-            for view in views
-            if (not state or view.now.state == state or (state == "trouble" and view.broken))
-            and all(word in f"{view.name} {view.bot.config.plugin} {view.now.reason}".lower() for word in words.split())
-        ]
+        words, state, now = (
+            self.query("q").strip().lower(),
+            self.query("state"),
+            self.operations.clock.now().timestamp(),
+        )
+        with self.operations.clock.real_io():
+            wanted = await asyncio.to_thread(_chosen, views, words.split(), state)
+            totals = await asyncio.to_thread(_totals, views, now)
+        tally = Counter(view.now.state for view in views)
         first = max(_number(self.query("from")), 0)
         self.show(
             "bots.html",
@@ -44,11 +47,11 @@ class Bots(Handler):
             every=len(views),
             first=first,
             page_size=PAGE_BOTS,
-            counts=counts,
+            counts={word: tally[word] for word in STATES if word in tally},
             trouble=sum(view.broken for view in views),
             state=state,
             words=self.query("q"),
-            totals=_totals(views, self.operations.clock.now().timestamp()),
+            totals=totals,
             reading=self.operations.reading,
             spark=charts.sparkline,
             recent=recent,
@@ -167,6 +170,18 @@ def recent(view: BotView, now: float) -> tuple[int, int]:
     since = int(now // 60) - charts.MINUTES
     minutes = [one for one in view.figures.minutes if one.minute > since]
     return sum(one.deliveries for one in minutes), sum(one.failures for one in minutes)
+
+
+def _chosen(views: Sequence[BotView], words: Sequence[str], state: str) -> list[BotView]:
+    """Those in a state, or in trouble, that hold all words."""
+
+    def fits(view: BotView) -> bool:
+        if state and view.now.state != state and not (state == "trouble" and view.broken):
+            return False
+        text = f"{view.name} {view.bot.config.plugin} {view.now.reason}".lower() if words else ""
+        return all(word in text for word in words)
+
+    return [view for view in views if fits(view)]
 
 
 def _totals(views: Sequence[BotView], now: float) -> dict[str, int]:
