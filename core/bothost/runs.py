@@ -18,7 +18,7 @@ from bothost.event import Context
 from bothost.lanes import Place
 from bothost.means import limit_of, save_surely, stored_body, watch
 from bothost.plugin_api import Tick
-from bothost.settling import Moment, settle
+from bothost.settling import Moment, settle, with_unsent
 from bothost.whose import BOT
 
 if TYPE_CHECKING:
@@ -236,10 +236,12 @@ class Runs:
         bot.busy += 1
         live.hung = True
 
-        def ended() -> None:
+        def ended(returned: bytes = NOTHING) -> None:
             bot.busy -= 1
             live.hung = False
             place.free_permit()
+            if returned != NOTHING and not live.cut:
+                self._keep_unsent(live, returned)
 
         limit_s = bot.config.timeout_s
         entry = live.entry
@@ -252,6 +254,15 @@ class Runs:
             return await runner.run(live.envelope, self._context(live, bot), limit_s, ended)
         finally:
             live.entry.ms = round((self._means.clock.monotonic() - live.start) * 1000, 1)
+
+    def _keep_unsent(self, live: Live, returned: bytes) -> None:
+        entry = with_unsent(live.entry, returned, self._means.now())
+        if entry is not None:
+            live.entry = entry
+            asyncio.get_running_loop().create_task(self._save_unsent(entry)).add_done_callback(watch)
+
+    async def _save_unsent(self, entry: Entry) -> None:
+        await save_surely(self._means, entry)
 
     def _context(self, live: Live, bot: Bot) -> Context:
         means = self._means
