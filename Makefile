@@ -14,7 +14,7 @@ test: .venv/.dev
 
 # `full` tests skip nothing: what is missing (PostgreSQL, Chromium) fails them
 test-full: .venv/.dev
-	BOTHOST_NO_SKIPS=1 .venv/bin/python -bb -m pytest -q $(ARGS)
+	NO_SKIPS=1 .venv/bin/python -bb -m pytest -q $(ARGS)
 	.ci/wheels
 
 lint: .venv/.dev
