@@ -5,7 +5,7 @@ PY ?= python3
 JOBS ?= 2
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 
-.PHONY: demo test test-full lint bench wheels clean
+.PHONY: demo test test-full lint bench wheels sbom audit coverage mutants clean
 
 demo: .venv/.host
 	@.venv/bin/bothost demo $(ARGS)
@@ -32,6 +32,22 @@ bench: .venv/.dev
 
 wheels: .venv/.dev
 	.ci/wheels
+
+# what an installation holds, with versions and licences, as CycloneDX: dist/bothost.cdx.json
+sbom: .venv/.dev
+	.ci/sbom
+
+# known vulnerabilities of what an installation holds; asks the package index and its advisories
+audit: .venv/.dev
+	.ci/sbom --audit
+
+# branches of the parts that must have none untested; the report stands in .coverage-html
+coverage: .venv/.dev
+	.ci/coverage $(ARGS)
+
+# changes of the code that no test notices: signature, rules, settling, dispatch
+mutants: .venv/.dev
+	.ci/mutants $(ARGS)
 
 clean:
 	rm -rf .venv build dist core/*.egg-info plugins/*/*.egg-info plugins/*/build
