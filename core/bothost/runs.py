@@ -173,17 +173,21 @@ class Runs:
                 self._started(live)
                 return True
             await means.store.wait_hint(means.timing.retry_beat_s)
-            try:
-                await means.store.find(live.entry.id)
-            except StoreAway:
-                continue
-            await self._wait_in_line(live, place, 0.0)
-            return False
+            if live.waiters and await self._is_back():
+                await self._wait_in_line(live, place, 0.0)
+                return False
         place.leave()
         if live.place is place:
             means.ledger.unweigh(live)
             live.rest()
         return False
+
+    async def _is_back(self) -> bool:
+        try:
+            await self._means.store.waiting()
+        except StoreAway:
+            return False
+        return True
 
     async def _wait_in_line(self, live: Live, place: Place, seconds: float = BUSY_S) -> None:
         """Another process holds the turn: keep our place among the task's events, but no permit meanwhile."""
@@ -220,6 +224,8 @@ class Runs:
             live.calling = False
         if ran is not None:
             self._means.answers.count.run(bot.config.name, live.entry.ms / 1000, ran.failure is not None)
+            if live.entry.kind == "timer":
+                self._means.answers.count.tick(bot.config.name, "ran" if ran.failure is None else "failed")
         if live.commit is not None:
             # until it is known whether the event is acknowledged, nobody knows by which door the reply leaves
             await asyncio.wait([live.commit])
