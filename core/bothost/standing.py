@@ -61,7 +61,8 @@ class Standing:
 
     def fell(self, bot: Bot, error: PluginError | ConfigError) -> None:
         """A bot in service turns out not to work: it is tried again as one that could not be brought into service."""
-        if bot not in self._openings:
+        if self._base[bot.name].word in ("active", "stuck"):
+            self.stop_trying(bot)
             self._cannot_yet(bot, error)
             self._begin(bot, self._open(bot, asyncio.get_running_loop().create_future(), after_s=RETRY_S[0]))
 
