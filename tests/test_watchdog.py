@@ -140,6 +140,7 @@ def test_one_place_is_named_once_a_minute_and_every_block_counted_in_full(
     assert [record.bot for record in caplog.records if "careless.py:5 in sleeps" in record.getMessage()] == ["slow"]
 
 
+@pytest.mark.full
 def test_many_threads_that_compute_are_not_taken_for_one_that_keeps_the_lock(tmp_path: Path) -> None:
     careless = load(tmp_path)
 

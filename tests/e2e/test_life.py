@@ -286,6 +286,7 @@ def test_restarts_with_a_passed_socket_refuse_no_connection(site):
     while load.served < before + 50:
         time.sleep(0.01)
     load.end()
+    print(f"3 restarts: {load.served} deliveries, {len(load.failures)} failed")
     held.close()
     assert load.failures == []
 
@@ -325,6 +326,7 @@ def test_workers_restarted_under_load_refuse_no_delivery(site):
         while len([line for line in host.lines() if "serves " in line["message"]]) < 3 + turn:
             time.sleep(0.02)
     load.end()
+    print(f"4 restarts of workers: {load.served} deliveries, {len(load.failures)} failed")
     assert load.failures == [], [line for line in host.lines() if line.get("status") == 503 or line["level"] != "info"]
     assert load.served > 100
     assert host.stop() == 0

@@ -16,10 +16,10 @@ async def five(event):
     await asyncio.sleep(5)
     return f"done {event.task_id}"
 def blocks(event):
-    time.sleep(5)
+    time.sleep(3)
     return "waited"
 def computes(event):
-    end = time.thread_time() + 3
+    end = time.thread_time() + 1.5
     while time.thread_time() < end:
         sum(range(1000))
     return "computed"

@@ -196,6 +196,7 @@ def test_however_an_editor_saves_it_is_one_reload(site, editor):
     assert host.stop() == 0
 
 
+@pytest.mark.full
 def test_a_checkout_of_another_branch_is_a_reload_and_so_is_the_way_back(site):
     host = site(PLUGINS, "one: plugin = Greeter; word = old")
 
