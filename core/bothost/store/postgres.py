@@ -255,7 +255,9 @@ class PostgresStore:
         await self._pool.wait_hint(seconds)
 
     async def reap(self) -> Sequence[Reaped]:
-        """See `Store.reap`."""
+        """See `Store.reap`. What stopped this process beyond its own lease may have stopped all."""
+        if not self.alive():
+            self._trouble()
         calm = self._clock.boot() >= self._trouble_until
         found = await pg_rounds.reap(self._pool, self._round(), also_lost=calm)
         await pg_rounds.give_back(self._pool, self._round(), self._held.orphans)

@@ -300,6 +300,7 @@ class SqliteStore:
                     result: T = await job.future
                     return result
         except TimeoutError:
+            self._book.trouble()
             raise StoreAway(f"{self._database.path}: no answer within {self._timing.commit_s:g} s") from None
 
     async def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:

@@ -56,7 +56,7 @@ class Book(Protocol):
     def committed(self, began: float, *, beat: bool) -> None:
         """The transaction that began at this boot time is durable; outside of it."""
 
-    def failed(self) -> None:
+    def trouble(self) -> None:
         """The journal could not be written; outside of a transaction."""
 
 
@@ -243,7 +243,7 @@ class Writer:
             self._away = True
             log.error("the journal is away: %s", text)
         self._beat_at = self._clock.boot() + self._timing.retry_beat_s
-        self._book.failed()
+        self._book.trouble()
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
             self._database.close()
 
