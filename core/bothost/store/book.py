@@ -105,7 +105,7 @@ class SqliteBook:
 
     def _place(self, connection: sqlite3.Connection, key: str, body: bytes | None) -> tuple[bytes | None, str | None]:
         """A small body for the row, or the place where a large one was written; nothing where the row has one."""
-        if body is None or len(body) <= SMALL_BYTES:
+        if body is None or len(body) <= SMALL_BYTES or not self._owns:  # a visitor makes no files
             return body, None
         asked = "select 1 from delivery where id = ? and (body is not null or body_at is not null)"
         if connection.execute(asked, (key,)).fetchone():

@@ -71,6 +71,7 @@ class SqliteStore:
         try:
             self._book.begin(self._database)
         except (sqlite3.Error, OSError) as error:
+            self._book.end(self._database)
             self._database.close()
             raise StoreAway(explain(error, self._database.path)) from error
 

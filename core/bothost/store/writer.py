@@ -156,6 +156,8 @@ class Writer:
             if hold is not None:
                 hold.__exit__(None, None, None)
             if stopping and not self._queue:
+                if self._kept:
+                    log.error("%d entries could not be written before the end", len(self._kept))
                 return
 
     def _wait(self) -> None:
