@@ -105,3 +105,9 @@ def test_any_bytes_whatever_can_be_read(content: bytes) -> None:
 )
 def test_what_is_written_is_read(items: dict[str, str]) -> None:
     assert texts("[s]\n" + "".join(f"{key} = {value}\n" for key, value in items.items())) == items
+
+
+def test_a_section_with_a_control_character_in_its_name_is_wrong_and_not_printed() -> None:
+    document = parse(b"[bot:a\x1b[31m]\nplugin = x\n", "bots.ini")
+    assert "holds a control character" in str(document.problems[0])
+    assert "\x1b" not in "".join(map(str, document.problems))

@@ -78,4 +78,7 @@ def test_what_a_failed_run_leads_to(on_error, speaks, failure, door, last, runs,
 def test_an_acknowledged_event_runs_again_after_one_and_two_minutes() -> None:
     policy = ErrorPolicy("retry", speaks=False)
     assert after_failure(policy, RAISED, door="api", last=True, runs=1).due_in_s == 60
-    assert after_failure(policy, RAISED, door="api", last=True, runs=2).due_in_s == 120
+    again = after_failure(policy, RAISED, door="api", last=True, runs=2, again_already=True)
+    assert again.due_in_s == 120
+    after_one_before = after_failure(policy, RAISED, door="api", last=True, runs=2)
+    assert after_one_before.due_in_s == 60, "the first of its own, though a run before the acknowledgement had failed"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bothost.answers import ACKNOWLEDGED, BUSY, LATE, PARKED, UNRECORDED
+from bothost.answers import ACKNOWLEDGED, BUSY, FAILED, LATE, PARKED, UNAVAILABLE, UNRECORDED
 from bothost.errors import StoreAway
 from bothost.ledger import Waiter
 from bothost.means import stored_body, watch
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("bothost.late")
 
+FOLLOW_S = 0.25
+"""How often an event that another process runs is looked at."""
+
 
 class Acks:
     """Ends the waiting of deliveries whose answer is not there in time; nothing is acknowledged before its commit."""
@@ -31,8 +34,8 @@ class Acks:
         self._means = means
         self.known: Callable[[Live], None] = lambda _live: None
         """Told of a followed event that the other process has brought to an end."""
-        self.take_over: Callable[[Live], None] = lambda _live: None
-        """Told of a followed event whose owner is gone: it may be claimed."""
+        self.take_over: Callable[[Live], bool] = lambda _live: False
+        """Told of a followed event that may be claimed now; False where its bot is gone."""
 
     def join(self, live: Live, delivery: Delivery) -> None:
         """Let a delivery wait for the event until its `answer_within`."""
@@ -47,11 +50,13 @@ class Acks:
             self._commit(live, parking=True)
 
     def _time_is_up(self, live: Live, waiter: Waiter) -> None:
+        """Nobody is acknowledged who is not there any more: Pyrus comes again, for it got no answer."""
         waiter.timer = None
-        config = waiter.delivery.bot.config
         if waiter not in live.waiters:
             return
-        if config.late == "retry" and not live.last:
+        if waiter.delivery.gone:
+            self._dismiss(live, waiter, UNRECORDED)
+        elif waiter.delivery.bot.config.late == "retry" and not live.last:
             self._dismiss(live, waiter, BUSY)
         elif live.commit is None:
             self._commit(live, parking=live.phase == "waiting")
@@ -103,34 +108,34 @@ class Acks:
             return None
 
     def _apply(self, live: Live, entry: Entry, *, parking: bool) -> bool:
-        """Make the committed door hold; False where the event has meanwhile got its answer by the response."""
-        if live.phase == "idle":
+        """Make the committed door hold; False where it came too late to change anything."""
+        if live.phase not in (("waiting",) if parking else ("running", "foreign")):
             return False
-        if parking and live.phase == "waiting":
-            self._leave_line(live, entry)
-            live.entry = entry
+        if live.phase != "foreign" and entry.fence != live.entry.fence:
+            return False
+        if parking:
+            self._leave_line(live)
         elif live.phase == "foreign":
             live.rest()
-            live.entry = entry
-        else:
-            live.entry = msgspec.structs.replace(live.entry, door="api", status=200)
+        live.unrecorded = False
+        live.entry = entry if live.phase == "idle" else msgspec.structs.replace(live.entry, door="api", status=200)
         return True
 
-    def _leave_line(self, live: Live, entry: Entry) -> None:
+    def _leave_line(self, live: Live) -> None:
+        entry = live.entry
         bot = self._means.find_bot(entry.bot)
         self._means.ledger.unweigh(live)
         if bot is not None and not self._means.store.claims_first:
             bot.lane.stand_ahead(entry.turn, entry.id)
         place = live.place
         live.rest()
-        live.deferred = False
         if place is not None:
             place.leave()
 
     def _stays(self, live: Live, due: list[Waiter]) -> None:
         """The journal did not take it: those whose time is up come again, the event goes on as it was."""
-        for waiter in due:
-            if waiter in live.waiters:
+        for waiter in list(live.waiters):
+            if waiter in due or waiter.timer is None:
                 waiter.stop()
                 self._dismiss(live, waiter, UNRECORDED)
         if live.place is None and live.phase == "waiting":
@@ -145,37 +150,45 @@ class Acks:
         if writing.cancelled() or writing.exception() is not None:
             return
         entry = writing.result()
-        holds = entry is not None and live.phase == ("waiting" if parking else "running")
-        if entry is not None and holds and self._apply(live, entry, parking=parking):
+        if entry is not None and self._apply(live, entry, parking=parking):
             self._means.answers.give_all(live, ACKNOWLEDGED)
 
     def follow(self, live: Live) -> None:
         """Wait with our deliveries for what another process does with the event."""
         live.phase = "foreign"
-        live.task = asyncio.get_running_loop().create_task(self._follow(live))
+        live.task = asyncio.get_running_loop().create_task(self._follow(live, live.entry.runs))
         live.task.add_done_callback(watch)
 
-    async def _follow(self, live: Live) -> None:
+    async def _follow(self, live: Live, runs: int) -> None:
+        """`runs`: how many there were when our deliveries joined."""
         means = self._means
         while live.waiters:
-            await means.store.wait_hint(min(0.25, means.timing.sweep_s))
+            await means.store.wait_hint(min(FOLLOW_S, means.timing.sweep_s))
             try:
                 row = await means.store.find(live.entry.id)
             except StoreAway:
                 continue
-            if row is None or not live.waiters:
-                continue
-            if row.door == "api":
-                live.entry = row
-                means.answers.give_all(live, ACKNOWLEDGED)
-            elif row.state == "ready":
-                live.entry = row
-                self.take_over(live)
-                return
-            elif row.state != "running":
-                live.entry = row
-                live.phase = "idle"
-                self.known(live)
+            if row is not None and live.waiters and live.phase == "foreign":
+                self._see(live, row, runs)
+            if live.phase != "foreign":
                 return
         if live.phase == "foreign":
-            live.phase = "idle"
+            live.rest()
+
+    def _see(self, live: Live, row: Entry, runs: int) -> None:
+        """What the row says of a followed event: acknowledged, free to be claimed, failed for all who waited, ended, or no news."""
+        if row.state == "running" and row.door == "response":
+            return
+        live.adopt(row)
+        if row.door == "api":
+            self._means.answers.give_all(live, ACKNOWLEDGED)
+            live.rest()
+        elif row.state != "ready":
+            live.rest()
+            self.known(live)
+        elif row.rerun == "error" and row.runs > runs and not live.last:
+            self._means.answers.give_all(live, FAILED)
+            live.rest()
+        elif not self.take_over(live):
+            self._means.answers.give_all(live, UNAVAILABLE)
+            live.rest()

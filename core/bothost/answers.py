@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bothost.delivery import NOTHING, Outcome
 
@@ -22,6 +23,7 @@ CANCELLED = Outcome(200, NOTHING, "cancelled", repeat=True)
 UNAVAILABLE = Outcome(503, NOTHING, "unavailable")
 BUSY = Outcome(503, NOTHING, "busy")
 UNRECORDED = Outcome(503, NOTHING, "unrecorded")
+FAILED = Outcome(500, NOTHING, "held")
 
 
 class Count(Protocol):
@@ -33,6 +35,9 @@ class Count(Protocol):
     def run(self, bot: str, seconds: float, failed: bool) -> None:
         """One run of a handler or timer ended."""
 
+    def tick(self, bot: str, result: str) -> None:
+        """A tick of a timer: ran, failed, skipped."""
+
     def queue_wait(self, bot: str, seconds: float) -> None:
         """An event waited so long for turn and permit."""
 
@@ -40,14 +45,24 @@ class Count(Protocol):
         """One try to post a late reply ended."""
 
 
+Tell = Callable[[int, str, dict[str, Any]], None]
+"""Takes a log line of the logger `bothost.delivery`: level, message, fields. `logs.Logs.take` is one that costs less."""
+
+
+def _log(level: int, message: str, fields: dict[str, Any]) -> None:
+    if log.isEnabledFor(level):
+        log.log(level, message, extra=fields)
+
+
 class Answers:
     """Gives outcomes to deliveries and says so."""
 
-    __slots__ = ("_clock", "count")
+    __slots__ = ("_clock", "_tell", "count")
 
-    def __init__(self, clock: Clock, count: Count) -> None:
+    def __init__(self, clock: Clock, count: Count, tell: Tell | None = None) -> None:
         self._clock = clock
         self.count = count
+        self._tell = tell or _log
 
     def give(self, delivery: Delivery, outcome: Outcome, task: int, attempt: int) -> bool:
         """Answer one delivery; False where its connection was gone."""
@@ -57,12 +72,11 @@ class Answers:
         word = outcome.word if written else "gone"
         self.count.delivery(bot, word, outcome.status, seconds)
         level = logging.INFO if outcome.status < 500 else logging.WARNING
-        if log.isEnabledFor(level):
-            extra = {"bot": bot, "task": task, "attempt": attempt, "outcome": word, "status": outcome.status}
-            extra["ms"] = round(seconds * 1000, 1)
-            if delivery.trace:
-                extra["traceparent"] = delivery.trace
-            log.log(level, "delivery", extra=extra)
+        extra = {"bot": bot, "task": task, "attempt": attempt, "outcome": word, "status": outcome.status}
+        extra["ms"] = round(seconds * 1000, 1)
+        if delivery.trace:
+            extra["traceparent"] = delivery.trace
+        self._tell(level, "delivery", extra)
         return written
 
     def give_all(self, live: Live, outcome: Outcome) -> bool:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from bothost.acks import Acks
-from bothost.answers import Answers, Count
+from bothost.answers import Answers, Count, Tell
 from bothost.api import Pyrus
 from bothost.breaker import Breaker
 from bothost.dispatch import Dispatch
@@ -43,6 +43,10 @@ class Ground:
     client: PyrusClient
     count: Count
     timing: Timing
+    tell: Tell | None = None
+    """Takes the log line of each delivery; None: the logger does."""
+    hide: Callable[[str], None] = lambda _token: None
+    """Told of tokens, which must stand in no log line and no stored traceback."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +81,12 @@ def build(ground: Ground, registry: Callable[[], Registry], failed: Callable[[En
         store=ground.store,
         ledger=Ledger(),
         clock=ground.clock,
-        answers=Answers(ground.clock, ground.count),
+        answers=Answers(ground.clock, ground.count, ground.tell),
         find_bot=find_bot,
         pyrus_for=lambda bot, live: pyrus_of_run(ground, bot, live),
         timing=ground.timing,
         breaker=breaker,
+        hide=ground.hide,
         failed=failed or (lambda _entry: None),
     )
 
@@ -104,6 +109,7 @@ def pyrus_of_run(ground: Ground, bot: Bot, live: Live) -> Pyrus:
         user_id=bot.user_id,
         deadline=ground.clock.now() + timedelta(seconds=bot.config.timeout_s),
         trace=live.entry.trace,
+        key=live.entry.id,
     )
     return Pyrus(ground.client.line(caller_of(bot.config), terms), ground.clock)
 

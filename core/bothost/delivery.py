@@ -49,5 +49,9 @@ class Delivery(Protocol):
     def trace(self) -> str:
         """`traceparent` as it came; empty where absent."""
 
+    @property
+    def gone(self) -> bool:
+        """Whether its connection is known to be closed: nobody reads an answer."""
+
     def respond(self, outcome: Outcome) -> bool:
         """Write the outcome, once; False where no connection was open any more."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,13 +12,15 @@ import msgspec
 from bothost.answers import ACKNOWLEDGED, BUSY, CANCELLED, REPEAT, UNAVAILABLE
 from bothost.delivery import NOTHING, Outcome
 from bothost.errors import BodyRefused, StoreAway
-from bothost.ledger import Live
-from bothost.means import watch
+from bothost.ledger import Live, split
+from bothost.means import limit_of, watch
 from bothost.pyrus.events import decode, event_key, waiting_step
-from bothost.rules import APART_S, DEATHS, LEASE_BEYOND_S, REPEAT_S, read_attempt
+from bothost.rules import APART_S, DEATHS, REPEAT_S, read_attempt
 from bothost.store import Entry
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from bothost.acks import Acks
     from bothost.delivery import Delivery
     from bothost.means import Means
@@ -27,19 +30,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("bothost.delivery")
 
-BOT_BYTES = 64 << 20
-"""Waiting bodies of one bot; beyond that events are parked at once."""
-HOST_BYTES = 256 << 20
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How many bytes of bodies may wait; beyond that events are parked at once."""
+
+    bot_bytes: int = 64 << 20
+    host_bytes: int = 256 << 20
 
 
 class Dispatch:
     """Takes deliveries; each is answered once, at once or later."""
 
-    def __init__(self, means: Means, runs: Runs, acks: Acks, sieve: Sieve) -> None:
+    def __init__(self, means: Means, runs: Runs, acks: Acks, sieve: Sieve, bounds: Bounds | None = None) -> None:
         self._means = means
         self._runs = runs
         self._acks = acks
         self._sieve = sieve
+        self._bounds = bounds or Bounds()
         self.draining = False
         runs.known = acks.known = self._meet_again
         acks.take_over = self._take_over
@@ -57,49 +65,72 @@ class Dispatch:
         if delivery.signature_ok:
             self._sieve.old_secret(delivery.bot)
         live = self._means.ledger.get(key)
-        if live is not None and not (self._means.store.claims_first and live.phase == "idle"):
+        if self._must_look(live, delivery, envelope):
+            self._spawn(self._look_up(key, delivery, envelope))
+        elif live is not None:
             self._again(live, delivery, envelope)
-        elif self._must_look(delivery, envelope):
-            task = asyncio.get_running_loop().create_task(self._look_up(key, delivery, envelope))
-            task.add_done_callback(watch)
         else:
             self._new(key, delivery, envelope)
 
-    def _must_look(self, delivery: Delivery, envelope: Envelope) -> bool:
-        """Whether the journal may know the event: then it is asked before anything is decided."""
-        return self._means.store.claims_first or self._means.ledger.may_be_stored(
-            delivery.bot.config.name, envelope.comment_id or 0
-        )
+    def _must_look(self, live: Live | None, delivery: Delivery, envelope: Envelope) -> bool:
+        """Whether the journal may know more of the event than we do: then it is asked before anything is decided."""
+        if self._means.store.claims_first:
+            return live is None or live.phase != "waiting"
+        return live is None and self._means.ledger.may_be_stored(delivery.bot.config.name, envelope.comment_id or 0)
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        asyncio.get_running_loop().create_task(work).add_done_callback(watch)
 
     async def _look_up(self, key: str, delivery: Delivery, envelope: Envelope) -> None:
-        means = self._means
-        try:
-            row = await means.store.latest(key)
-        except StoreAway:
-            row = None
-        live = means.ledger.get(key)
-        if live is not None and (live.phase != "idle" or row is None):
-            self._again(live, delivery, envelope)
-            return
-        if row is None:
+        row, number = await self._row_of(key)
+        ledger = self._means.ledger
+        live = ledger.get(key)
+        if live is None and row is None:
             self._new(key, delivery, envelope)
             return
         if live is None:
+            assert row is not None
             live = Live(key, row)
-            means.ledger.add(live)
-        live.entry = row
+            ledger.add(live)
+        elif row is not None:
+            self._compare(live, row)
+        live.number = max(live.number, number)
         self._again(live, delivery, envelope)
+
+    async def _row_of(self, key: str) -> tuple[Entry | None, int]:
+        """The event's newest row, and the highest number taken of its key: that may be an operator's `--again`."""
+        store = self._means.store
+        try:
+            row = await store.latest(key)
+            number = split(row.id)[1] if row is not None else 1
+            below = number
+            while row is not None and row.kind == "manual":
+                below -= 1
+                row = await store.find(key if below <= 1 else f"{key}~{below}")
+        except StoreAway:
+            return None, 1
+        return row, number
+
+    def _compare(self, live: Live, row: Entry) -> None:
+        """Where claims come first the journal is ahead of an event we are not at; of one that we run it knows the door."""
+        if not self._means.store.claims_first:
+            return
+        if live.phase == "idle":
+            if row.fence >= live.entry.fence:
+                live.adopt(row)
+        elif row.id == live.entry.id and row.fence == live.entry.fence and row.door == "api":
+            live.entry.door = "api"
 
     def _new(self, key: str, delivery: Delivery, envelope: Envelope, number: int = 1) -> None:
         """An event that nobody has seen before; `number` > 1: a later one of a key by digest."""
         means = self._means
         attempt = read_attempt(delivery.attempt)
+        config = delivery.bot.config
         step = waiting_step(envelope, delivery.bot.user_id)
         if number == 1:
             word = self._sieve.skips(delivery.bot, envelope, step)
             if word == "ask":
-                task = asyncio.get_running_loop().create_task(self._ask_own(key, delivery, envelope))
-                task.add_done_callback(watch)
+                self._spawn(self._ask_own(key, delivery, envelope))
                 return
             if word:
                 means.answers.give(delivery, Outcome(200, NOTHING, word), envelope.task_id, attempt.number(0))
@@ -107,20 +138,21 @@ class Dispatch:
         now = means.now()
         entry = Entry(
             id=key if number == 1 else f"{key}~{number}",
-            bot=delivery.bot.config.name,
+            bot=config.name,
             task=envelope.task_id,
-            turn=str(envelope.task_id) if delivery.bot.config.order == "task" else None,
+            turn=str(envelope.task_id) if config.order == "task" else None,
             comment=envelope.comment_id or 0,
             step=step,
             rerun="maybe" if attempt.marked > 1 and number == 1 else "",
             trace=delivery.trace,
             created=now,
             updated=now,
-            limit_s=delivery.bot.config.timeout_s + LEASE_BEYOND_S,
+            limit_s=limit_of(config) if means.store.claims_first else 0.0,
         )
         live = Live(key, entry)
         means.ledger.add(live)
         self._sieve.ran(delivery.bot, envelope.task_id, step)
+        self._count(live, delivery, envelope)
         self._admit(live, delivery, envelope)
 
     async def _ask_own(self, key: str, delivery: Delivery, envelope: Envelope) -> None:
@@ -141,32 +173,34 @@ class Dispatch:
         """A new or held event: run it, let it wait, park it, or have Pyrus come again."""
         means = self._means
         bot = delivery.bot
-        self._count(live, delivery, envelope)
-        live.envelope, live.token, live.body = envelope, envelope.token, None
-        config = bot.config
+        live.envelope, live.body = envelope, None
         size = len(envelope.body)
-        full = bot.lane.waiting_bytes + size > BOT_BYTES or means.ledger.waiting_bytes + size > HOST_BYTES
+        full = (
+            bot.lane.waiting_bytes + size > self._bounds.bot_bytes
+            or means.ledger.waiting_bytes + size > self._bounds.host_bytes
+        )
         looping = means.breaker.holds(bot.name, envelope.task_id)
         if not (full or looping or self.draining or bot.state.broken):
             means.ledger.weigh(live, bot.lane, size)
             self._acks.join(live, delivery)
             self._runs.begin(live, bot)
-        elif config.late == "retry" or (bot.state.broken and not live.last):
+        elif bot.config.late == "retry" or (bot.state.broken and not live.last):
             self._turn_away(live, delivery)
         else:
-            self._park_at_once(live, delivery)
+            live.phase = "waiting"
+            self._acks.join(live, delivery)
+            self._acks.park(live)
 
     def _turn_away(self, live: Live, delivery: Delivery) -> None:
         """503: Pyrus comes again. Nothing is kept of a new event but the count of its deliveries."""
         live.rest()
-        live.entry.status = 503
+        entry = live.entry
+        entry.status = 503
+        if entry.fence and not self._means.store.claims_first:
+            entry.due = entry.seen_at + self._means.timing.quiet_s
+            self._means.store.note(entry)
         outcome = UNAVAILABLE if delivery.bot.state.broken else BUSY
-        self._means.answers.give(delivery, outcome, live.entry.task, live.attempt)
-
-    def _park_at_once(self, live: Live, delivery: Delivery) -> None:
-        live.phase = "waiting"
-        self._acks.join(live, delivery)
-        self._acks.park(live)
+        self._means.answers.give(delivery, outcome, entry.task, live.attempt)
 
     def _count(self, live: Live, delivery: Delivery, envelope: Envelope) -> None:
         """Which attempt this is; deliveries within a second of each other count as one."""
@@ -182,39 +216,31 @@ class Dispatch:
         live.touched = self._means.clock.monotonic()
         if envelope.token:
             live.token = envelope.token
+            self._means.hide(envelope.token)
 
     def _again(self, live: Live, delivery: Delivery, envelope: Envelope) -> None:
-        """A delivery of an event that is known: by its state and door."""
+        """A delivery of an event that is known: count it, then go by state and door."""
         entry = live.entry
-        marked = read_attempt(delivery.attempt).marked
-        if self._is_later_first(live, marked):
+        if self._is_later_first(live, read_attempt(delivery.attempt).marked):
             if entry.comment:
                 self._repeat(live, delivery, REPEAT)
                 return
-            if live.phase == "idle" and entry.state != "ready":
-                number = entry.id[len(live.base) + 1 :] or "1"
-                self._new(live.base, delivery, envelope, int(number) + 1)
+            if live.phase == "idle" and entry.state not in ("ready", "running"):
+                self._new(live.base, delivery, envelope, live.number + 1)
                 return
+        self._count(live, delivery, envelope)
+        self._meet(live, delivery, envelope)
+
+    def _meet(self, live: Live, delivery: Delivery, envelope: Envelope) -> None:
+        """What a counted delivery of a known event gets."""
+        entry = live.entry
         if live.phase in ("waiting", "running", "foreign") and entry.door == "response":
-            self._count(live, delivery, envelope)
             self._acks.join(live, delivery)
         elif live.phase != "idle" or entry.door == "api":
-            self._count(live, delivery, envelope)
             self._repeat(live, delivery, ACKNOWLEDGED)
-        else:
-            self._again_idle(live, delivery, envelope)
-
-    def _again_idle(self, live: Live, delivery: Delivery, envelope: Envelope) -> None:
-        """Known, its door is the response, and this process is not at it."""
-        entry = live.entry
-        if entry.state == "ready":
-            if entry.deaths >= DEATHS - 1 and self._would_be_last(live, delivery):
-                self._fail_poison(live, delivery, envelope)
-            else:
-                self._admit(live, delivery, envelope)
-            return
-        self._count(live, delivery, envelope)
-        if entry.state == "running":
+        elif entry.state == "ready":
+            self._meet_held(live, delivery, envelope)
+        elif entry.state == "running":
             self._acks.join(live, delivery)
             self._acks.follow(live)
         elif entry.state == "answered":
@@ -225,33 +251,45 @@ class Dispatch:
         else:
             self._repeat(live, delivery, CANCELLED)
 
+    def _meet_held(self, live: Live, delivery: Delivery, envelope: Envelope) -> None:
+        """An attempt at a held event claims it; but not the last one where its host died twice over it."""
+        entry = live.entry
+        if entry.deaths < DEATHS - 1 or not live.last:
+            self._admit(live, delivery, envelope)
+            return
+        error = f"not run again: the host died {entry.deaths} times while it ran"
+        live.entry = msgspec.structs.replace(entry, state="failed", status=500, failed=True, error=error)
+        log.error("%s", error, extra={"bot": entry.bot, "task": entry.task})
+        self._note(live)
+        self._means.failed(live.entry)
+        self._repeat(live, delivery, Outcome(500, NOTHING, "failed"))
+
     def _give_stored(self, live: Live, delivery: Delivery) -> None:
         """The stored bytes, once more; the first connection that takes them makes the answer delivered."""
         entry = live.entry
-        written = self._means.answers.give(
-            delivery, Outcome(200, entry.answer or NOTHING, "repeat", repeat=True), entry.task, live.attempt
-        )
-        changed = msgspec.structs.replace(entry, delivered=entry.delivered or written, status=200)
-        live.entry = changed
-        self._note(live)
+        outcome = Outcome(200, entry.answer or NOTHING, "repeat", repeat=True)
+        written = self._means.answers.give(delivery, outcome, entry.task, live.attempt)
+        due = entry.seen_at + self._means.timing.quiet_s
+        live.entry = msgspec.structs.replace(entry, delivered=entry.delivered or written, status=200, due=due)
+        if not self._means.store.claims_first or live.entry.delivered != entry.delivered:
+            self._note(live)
 
     def _repeat(self, live: Live, delivery: Delivery, outcome: Outcome) -> None:
         self._means.answers.give(delivery, outcome, live.entry.task, live.attempt)
 
     def _note(self, live: Live) -> None:
-        """Write what a repeat changed; where claims come first it only matters to an answer that was undelivered."""
+        """Write what a repeat changed, behind."""
         store = self._means.store
         if not store.claims_first:
             store.note(live.entry)
-        elif live.entry.delivered:
-            task = asyncio.get_running_loop().create_task(self._save_quietly(live.entry))
-            task.add_done_callback(watch)
+        else:
+            self._spawn(self._save_quietly(live.entry))
 
     async def _save_quietly(self, entry: Entry) -> None:
         try:
             await self._means.store.save(entry, door="response")
         except StoreAway:
-            log.warning("that %s is delivered could not be written", entry.id, extra={"bot": entry.bot})
+            log.warning("what a repeat changed in %s could not be written", entry.id, extra={"bot": entry.bot})
 
     def _is_later_first(self, live: Live, marked: int) -> bool:
         """A first attempt that is no repeat: later than ten minutes, or marked 1 when a digest's event has its answer."""
@@ -262,38 +300,27 @@ class Dispatch:
             return True
         return marked == 1 and not entry.comment and live.phase == "idle" and entry.state == "answered"
 
-    def _would_be_last(self, live: Live, delivery: Delivery) -> bool:
-        return read_attempt(delivery.attempt).is_last(live.entry.seen)
-
-    def _fail_poison(self, live: Live, delivery: Delivery, envelope: Envelope) -> None:
-        """Its host died twice over it: not a third time."""
-        self._count(live, delivery, envelope)
-        entry = live.entry
-        error = f"not run again: the host died {entry.deaths} times while it ran"
-        live.entry = msgspec.structs.replace(entry, state="failed", status=500, failed=True, error=error)
-        log.error("%s", error, extra={"bot": entry.bot, "task": entry.task})
-        self._note(live)
-        self._means.failed(live.entry)
-        self._repeat(live, delivery, Outcome(500, NOTHING, "failed"))
-
     def _meet_again(self, live: Live) -> None:
         """An event turned out to be in the journal, or another process ended it: answer those who wait by what it says."""
         waiters, live.waiters = live.waiters, []
-        live.phase = "idle"
         for waiter in waiters:
             waiter.stop()
-            self._again(live, waiter.delivery, decode(waiter.delivery.body))
+            if waiter.delivery.gone:
+                self._repeat(live, waiter.delivery, UNAVAILABLE)
+            else:
+                self._meet(live, waiter.delivery, decode(waiter.delivery.body))
 
-    def _take_over(self, live: Live) -> None:
+    def _take_over(self, live: Live) -> bool:
         """The owner of an event we wait for is gone: claim it with the deliveries that wait here."""
         bot = self._means.find_bot(live.entry.bot)
-        if bot is None or not live.waiters:
-            live.phase = "idle"
-            return
+        if bot is None:
+            return False
         delivery = live.waiters[-1].delivery
         live.envelope = decode(delivery.body)
+        live.body = None
         self._means.ledger.weigh(live, bot.lane, len(delivery.body))
         self._runs.begin(live, bot)
+        return True
 
     def park_all(self) -> None:
         """Nothing new is begun, what waits is parked (or comes again, with `late = retry`); what is being claimed runs.
@@ -305,10 +332,14 @@ class Dispatch:
             if live.phase == "waiting" and live not in self._runs.running:
                 bot = self._means.find_bot(live.entry.bot)
                 if bot is not None and bot.config.late == "retry":
-                    self._means.answers.give_all(live, BUSY)
-                    self._means.ledger.unweigh(live)
-                    if live.place is not None:
-                        live.place.leave()
-                    live.rest()
+                    self._send_away(live)
                 else:
                     self._acks.park(live)
+
+    def _send_away(self, live: Live) -> None:
+        self._means.answers.give_all(live, BUSY)
+        self._means.ledger.unweigh(live)
+        place = live.place
+        live.rest()
+        if place is not None:
+            place.leave()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Place:
     """A place in a lane's line; `turn` None asks for a permit only."""
 
-    __slots__ = ("_gone", "has_permit", "has_turn", "lane", "ready", "turn")
+    __slots__ = ("_gone", "adopted", "has_permit", "has_turn", "lane", "ready", "turn")
 
     def __init__(self, turn: str | None, ready: Callable[[], None]) -> None:
         self.turn = turn
@@ -24,6 +24,8 @@ class Place:
         self.lane: Lane | None = None
         self.has_turn = False
         self.has_permit = False
+        self.adopted = False
+        """It belongs to a stored event that is claimed: nothing stands ahead of it."""
         self._gone = False
 
     def free_permit(self) -> None:
@@ -92,7 +94,7 @@ class Lane:
         if turn is None:
             return True
         line = self._turns.setdefault(turn, deque())
-        place.turn, place.ready = turn, ready
+        place.turn, place.ready, place.adopted = turn, ready, True
         if line and line[0].has_turn:
             place.has_turn = False
             line.insert(1, place)
@@ -118,6 +120,10 @@ class Lane:
         if line:
             self._next_turn(turn, line)
 
+    def blocked(self) -> list[tuple[str, str]]:
+        """Turn and key of each stored event behind which somebody waits, for a look whether it is still there."""
+        return [(turn, key) for turn, keys in self._ahead.items() if turn in self._turns for key in keys]
+
     def resize(self, limit: int) -> None:
         """Another `concurrency` after a reload; what runs goes on."""
         self.limit = limit
@@ -125,7 +131,7 @@ class Lane:
 
     def _next_turn(self, turn: str, line: deque[Place]) -> None:
         head = line[0]
-        if not head.has_turn and turn not in self._ahead:
+        if not head.has_turn and (head.adopted or turn not in self._ahead):
             head.has_turn = True
             if head.has_permit:
                 head.ready()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,15 +11,16 @@ import msgspec
 from bothost.answers import CANCELLED
 from bothost.errors import BodyRefused, StoreAway
 from bothost.lanes import Place
-from bothost.ledger import Live, base_of
+from bothost.ledger import base_of
 from bothost.means import save_surely, watch
 from bothost.pyrus.events import decode
 from bothost.rules import REPEAT_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from bothost.bots import Bot, Registry
+    from bothost.ledger import Live
     from bothost.means import Means
     from bothost.posts import Posts
     from bothost.runs import Runs
@@ -31,8 +31,10 @@ log = logging.getLogger("bothost.late")
 FORGET_S = 60.0
 RETAIN_S = 600.0
 POSTS_AT_ONCE = 100
-BREAKER_LOOK_S = 10.0
-"""How often a parked event of a paused task is looked at again."""
+LATER_S = 10.0
+"""When a claimed event is looked at again that cannot run now: its task is paused, its old run has not ended."""
+UNUSABLE = ("off", "config error")
+"""Bots without a section that could be used: their replies wait."""
 
 
 class Late:
@@ -49,14 +51,24 @@ class Late:
 
     async def start(self) -> None:
         """Take over what dead owners left, know the keys of the last ten minutes, begin the rounds."""
+        await self._take_up()
+        self._spawn(self._learn_floors())
+        self._spawn(self._rounds())
+
+    async def _take_up(self) -> None:
         means = self._means
-        await means.store.reap()
-        entries = await means.store.recent(means.now() - REPEAT_S)
+        while True:
+            try:
+                await means.store.reap()
+                entries = await means.store.recent(means.now() - REPEAT_S)
+            except StoreAway as error:
+                log.warning("the journal is away: %s", error)
+                await means.store.wait_hint(means.timing.sweep_s)
+            else:
+                break
         means.ledger.load(entries, means.clock.monotonic())
         for entry in entries:
             self._stand_ahead(entry)
-        self._spawn(self._learn_floors())
-        self._spawn(self._rounds())
 
     def hold(self) -> None:
         """Claim nothing more, while what is under way goes on."""
@@ -95,6 +107,7 @@ class Late:
                 if now >= forget_at:
                     forget_at = now + FORGET_S
                     means.ledger.forget(now - REPEAT_S)
+                    await self._check_lines()
                 if now >= retain_at:
                     retain_at = now + RETAIN_S
                     await means.store.retain({bot.name: bot.config.keep_s for bot in self._registry().by_name.values()})
@@ -107,6 +120,8 @@ class Late:
         store = self._means.store
         for key in store.cancelled():
             self._cancel(key)
+        for key in store.lost():
+            self._lose(key)
         for reaped in await store.reap():
             self._learn(reaped.entry)
             level = logging.ERROR if reaped.entry.state == "failed" else logging.WARNING
@@ -115,19 +130,39 @@ class Late:
             if reaped.entry.state == "failed":
                 self._means.failed(reaped.entry)
         for entry in await store.quiet():
-            self._learn(entry)
-            if entry.state == "failed":
+            if self._learn(entry) and entry.state == "failed":
                 log.error("%s: %s", entry.id, entry.error, extra={"bot": entry.bot, "task": entry.task})
                 self._means.failed(entry)
         await self._begin_due()
 
-    def _learn(self, entry: Entry) -> None:
-        live = self._means.ledger.take_over(entry)
+    def _learn(self, row: Entry) -> bool:
+        """Take over what the store moved by itself; False where this process knew better, and has said so to the journal."""
+        live = self._means.ledger.of(row)
         if live is not None:
-            live.touched = self._means.clock.monotonic()
-        self._stand_ahead(entry)
+            if self._is_ahead_of(live, row):
+                self._write_over(live, row)
+                return False
+            if not live.open:
+                live.entry = row
+                live.touched = self._means.clock.monotonic()
+        self._stand_ahead(row)
+        return True
+
+    def _is_ahead_of(self, live: Live, row: Entry) -> bool:
+        """Whether memory is the truth and has gone on since the store decided over this row."""
+        if self._means.store.claims_first:
+            return False
+        entry = live.entry
+        came_again = entry.door == "response" and entry.seen_at > row.seen_at
+        return live.phase != "idle" or came_again or entry.fence > row.fence
+
+    def _write_over(self, live: Live, row: Entry) -> None:
+        live.entry.fence = max(live.entry.fence, row.fence + 1)
+        live.entry.owner = self._means.store.owner
+        self._means.store.note(live.entry)
 
     def _stand_ahead(self, entry: Entry) -> None:
+        """Parked events go before later arrivals of their task."""
         parked = entry.state == "ready" and entry.door == "api" and entry.answer is None
         bot = self._means.find_bot(entry.bot)
         if bot is None or self._means.store.claims_first:
@@ -137,6 +172,14 @@ class Late:
         elif entry.state != "running":
             bot.lane.went(entry.turn, entry.id)
 
+    async def _check_lines(self) -> None:
+        """Let the arrivals go that stand behind a stored event which another process has ended, an operator for instance."""
+        for bot in self._registry().by_name.values():
+            for turn, key in bot.lane.blocked():
+                row = await self._means.store.find(key)
+                if row is None or row.state not in ("ready", "running"):
+                    bot.lane.went(turn, key)
+
     async def _begin_due(self) -> None:
         registry = self._registry()
         waiting = await self._means.store.waiting()
@@ -145,7 +188,7 @@ class Late:
             if bot is not None and bot.state.serves and name not in self._pumping:
                 self._pumping.add(name)
                 self._spawn(self._pump(bot))
-        served = {name: 0 for name, bot in registry.by_name.items() if bot.state.word != "off"}
+        served = {name: 0 for name, bot in registry.by_name.items() if bot.state.word not in UNUSABLE}
         while waiting and not self._stopping:
             rows = await self._means.store.due(served, POSTS_AT_ONCE)
             for row in rows:
@@ -157,52 +200,58 @@ class Late:
         """Claim one bot's due events one after the other, each with a permit, until there are no more."""
         try:
             while not self._stopping and bot.state.serves:
-                permit: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                place = Place(None, partial(_let, permit))
+                permit = asyncio.Event()
+                place = Place(None, permit.set)
                 bot.lane.enter(place)
                 try:
-                    await permit
+                    await permit.wait()
                     rows = await self._means.store.due({bot.name: 1}, 1)
                 except (StoreAway, asyncio.CancelledError):
                     place.leave()
                     raise
-                runs = [row for row in rows if row.answer is None]
-                for row in rows:
-                    if row.answer is not None:
-                        self._spawn(self._post(bot, row))
-                if not runs:
+                if not await self._take(bot, rows, place):
                     place.leave()
                     return
-                if self._means.breaker.holds(bot.name, runs[0].task):
-                    place.leave()
-                    await self._put_back(runs[0])
-                    continue
-                await self._begin(bot, runs[0], place)
         except StoreAway as error:
             log.warning("the journal is away: %s", error, extra={"bot": bot.name})
         finally:
             self._pumping.discard(bot.name)
 
-    async def _put_back(self, row: Entry) -> None:
-        """The loop breaker holds its task: not before an operator resumes it."""
-        due = self._means.now() + BREAKER_LOOK_S
-        await save_surely(self._means, msgspec.structs.replace(row, state="ready", due=due))
+    async def _take(self, bot: Bot, rows: Sequence[Entry], place: Place) -> bool:
+        """Begin what was claimed; False where there was nothing to run."""
+        for row in rows:
+            if row.answer is not None:
+                self._spawn(self._post(bot, row))
+        run = next((row for row in rows if row.answer is None), None)
+        if run is None:
+            return False
+        live = self._means.ledger.claimed(run, self._means.clock.monotonic()) if self._is_free(run) else None
+        if live is None or live.hung or self._stopping or self._means.breaker.holds(bot.name, run.task):
+            place.leave()
+            if live is not None:
+                await self._put_back(live, 0.0 if self._stopping else LATER_S)
+        else:
+            await self._begin(bot, live, place)
+        return True
 
-    def _live(self, row: Entry) -> Live:
-        ledger = self._means.ledger
-        base = base_of(row.id)
-        live = ledger.get(base)
-        if live is None or live.entry.id != row.id:
-            live = Live(base, row)
-            ledger.add(live)
-        live.entry = row
-        live.touched = self._means.clock.monotonic()
-        return live
+    def _is_free(self, row: Entry) -> bool:
+        """Whether this process is not at the event already: its parking was given up, and has landed after all."""
+        live = self._means.ledger.of(row)
+        if live is None or live.phase == "idle":
+            return True
+        self._write_over(live, row)
+        return False
 
-    async def _begin(self, bot: Bot, row: Entry, place: Place) -> None:
+    async def _put_back(self, live: Live, seconds: float) -> None:
+        """It cannot run now: its task is paused, its old run has not ended, or the host stops."""
+        live.entry = msgspec.structs.replace(live.entry, state="ready", due=self._means.now() + seconds)
+        await save_surely(self._means, live.entry)
+
+    async def _begin(self, bot: Bot, live: Live, place: Place) -> None:
         """Run a claimed event: its body comes from the journal, its turn goes before later arrivals."""
-        live = self._live(row)
+        row = live.entry
         live.phase = "running"
+        live.stored = True
         live.place = place
         live.start = self._means.clock.monotonic()
         live.attempt = max(row.seen, 1)
@@ -212,6 +261,11 @@ class Late:
                 live.envelope = decode(await self._means.store.body(row.id) or b"")
             except BodyRefused:
                 error = "its body is no longer stored"
+            except BaseException:
+                live.rest()
+                place.leave()
+                self._spawn(self._put_back(live, LATER_S))
+                raise
         its_turn = bot.lane.adopt(place, row.turn, lambda: self._runs.go(live))
         bot.lane.went(row.turn, row.id)
         if error:
@@ -225,27 +279,42 @@ class Late:
             self._runs.go(live)
 
     async def _post(self, bot: Bot, row: Entry) -> None:
-        live = self._live(row)
-        await self._posts.post(live, bot)
+        if not self._is_free(row):
+            return
+        known = self._means.ledger.of(row)
+        if known is not None and self._is_ahead_of(known, row):
+            self._write_over(known, row)
+            return
+        await self._posts.post(self._means.ledger.claimed(row, self._means.clock.monotonic()), bot)
+
+    def _lose(self, key: str) -> None:
+        """This host was cut off for longer than its lease, and another one has the event now."""
+        live = self._live_of(key)
+        if live is not None and live.phase == "running":
+            self._runs.cut(live, "lost")
 
     def _cancel(self, key: str) -> None:
         """An operator's wish about an entry that this process holds."""
-        live = self._means.ledger.get(base_of(key))
-        if live is None or live.entry.id != key or live.cut:
+        live = self._live_of(key)
+        if live is None:
             return
-        if live.phase == "running" and live.task is not None:
+        if live.phase == "running":
+            self._runs.cut(live, "cancel")
+        elif live.phase == "posting":
             live.cut = "cancel"
-            live.task.cancel()
         elif live.phase == "waiting":
             self._means.answers.give_all(live, CANCELLED)
             self._means.ledger.unweigh(live)
-            if live.place is not None:
-                live.place.leave()
+            place = live.place
             live.entry = msgspec.structs.replace(live.entry, state="cancelled", updated=self._means.now())
             live.rest()
-            self._means.store.note(live.entry)
+            if place is not None:
+                place.leave()
+            if not self._means.store.claims_first:
+                self._means.store.note(live.entry)
 
-
-def _let(permit: asyncio.Future[None]) -> None:
-    if not permit.done():
-        permit.set_result(None)
+    def _live_of(self, key: str) -> Live | None:
+        ledger = self._means.ledger
+        return next(
+            (live for live in (ledger.get(key), ledger.get(base_of(key))) if live and live.entry.id == key), None
+        )

@@ -25,8 +25,18 @@ its way out · it waits, but another process runs it."""
 
 def base_of(key: str) -> str:
     """The event key that `key~n` is a later event of; else the key itself."""
+    return split(key)[0]
+
+
+def split(key: str) -> tuple[str, int]:
+    """The event key of a `key~n`, and its n, which is 1 for the key itself."""
     head, mark, number = key.rpartition("~")
-    return head if mark and number.isdigit() else key
+    return (head, int(number)) if mark and number.isdigit() else (key, 1)
+
+
+def name_of(entry: Entry) -> str:
+    """Under what the ledger knows an entry: deliveries find an event by its key, a manual run is found by its own id."""
+    return entry.id if entry.kind == "manual" else base_of(entry.id)
 
 
 class Waiter:
@@ -49,13 +59,15 @@ class Live:
     """One event as this process knows it."""
 
     __slots__ = (
-        "attempt", "base", "body", "comment", "commit", "cut", "deferred", "entry", "envelope", "last", "phase", "place",
-        "start", "task", "token", "touched", "waiters", "weight",
+        "attempt", "base", "body", "calling", "comment", "commit", "cut", "deferred", "entry", "envelope", "hung", "last",
+        "number", "phase", "place", "start", "stored", "task", "token", "touched", "unrecorded", "waiters", "weight",
     )  # fmt: skip
 
     def __init__(self, base: str, entry: Entry) -> None:
         self.base = base
-        """The event key without `~n`."""
+        """The name in the ledger (`name_of`): the event key without `~n`."""
+        self.number = split(entry.id)[1]
+        """The highest `~n` that is known to be taken of this key."""
         self.entry = entry
         self.phase: Phase = "idle"
         self.waiters: list[Waiter] = []
@@ -71,7 +83,15 @@ class Live:
         """An acknowledgement that is being committed."""
         self.deferred = False
         """Its turn and permit came while it was being parked."""
-        self.cut: Literal["", "drain", "cancel"] = ""
+        self.calling = False
+        """The plugin is being called: only then can a run be cut."""
+        self.hung = False
+        """A call of the plugin has begun and not really ended."""
+        self.stored = False
+        """It runs from the journal, for no delivery."""
+        self.unrecorded = False
+        """It runs on a claim in memory only, because the journal was away."""
+        self.cut: Literal["", "drain", "cancel", "lost"] = ""
         """Why its run is being cancelled."""
         self.attempt = 1
         self.last = False
@@ -86,7 +106,18 @@ class Live:
     @property
     def open(self) -> bool:
         """Whether it may not be forgotten: somebody waits, or this process is at it."""
-        return self.phase != "idle" or bool(self.waiters)
+        return self.phase != "idle" or bool(self.waiters) or self.hung
+
+    @property
+    def heard(self) -> bool:
+        """Whether a connection is open that waits for the outcome."""
+        return any(not waiter.delivery.gone for waiter in self.waiters)
+
+    def adopt(self, row: Entry) -> None:
+        """Take the journal's row as it stands; deliveries that only this process has seen still count."""
+        row.seen = max(row.seen, self.entry.seen)
+        row.seen_at = max(row.seen_at, self.entry.seen_at)
+        self.entry = row
 
     def rest(self) -> None:
         """This process has nothing more to do with it: let go of the body."""
@@ -95,6 +126,10 @@ class Live:
         self.body = None
         self.place = None
         self.task = None
+        self.deferred = False
+        self.stored = False
+        self.unrecorded = False
+        self.cut = ""
 
 
 class Ledger:
@@ -128,11 +163,14 @@ class Ledger:
     def load(self, entries: Sequence[Entry], now: float) -> None:
         """Know entries of the journal at start."""
         for entry in entries:
-            live = Live(base_of(entry.id), entry)
+            live = Live(name_of(entry), entry)
             live.touched = now
             other = self._lives.get(live.base)
             if other is None or other.entry.created <= entry.created:
                 self._lives[live.base] = live
+        for live in self._lives.values():
+            if live.entry.kind == "manual" and (event := self._lives.get(base_of(live.entry.id))) is not None:
+                event.number = max(event.number, live.number)
 
     def forget(self, before: float) -> int:
         """Drop what nobody waits for and was last touched before `before` (monotonic); how many."""
@@ -158,12 +196,22 @@ class Ledger:
             lane.waiting_bytes -= size
             self.waiting_bytes -= size
 
-    def take_over(self, moved: Entry) -> Live | None:
-        """Learn that the store moved an entry by itself; None where this process is ahead of that or does not know it."""
-        live = self._lives.get(base_of(moved.id))
-        if live is None or live.entry.id != moved.id or live.open or live.entry.fence > moved.fence:
-            return None
-        live.entry = moved
+    def of(self, row: Entry) -> Live | None:
+        """The live entry of a row; None where this process does not know it."""
+        live = self._lives.get(name_of(row))
+        return live if live is not None and live.entry.id == row.id else None
+
+    def claimed(self, row: Entry, now: float) -> Live:
+        """The live entry of a row that this process has just claimed."""
+        live = self.of(row)
+        if live is None:
+            live = Live(name_of(row), row)
+            self.add(live)
+            event = self._lives.get(base_of(row.id))
+            if event is not None:
+                event.number = max(event.number, live.number)
+        live.entry = row
+        live.touched = now
         return live
 
     def __iter__(self) -> Iterator[Live]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bothost.errors import StoreAway
 from bothost.pyrus.events import without_token
+from bothost.rules import LEASE_BEYOND_S
 
 if TYPE_CHECKING:
     import asyncio
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from bothost.bots import Bot
     from bothost.breaker import Breaker
     from bothost.clock import Clock
+    from bothost.config import BotConfig
     from bothost.ledger import Ledger, Live
     from bothost.store import Door, Entry, Store, Timing
 
@@ -37,12 +39,19 @@ class Means:
     pyrus_for: Callable[[Bot, Live], Pyrus | None]
     timing: Timing
     breaker: Breaker
+    hide: Callable[[str], None] = lambda _token: None
+    """Told of each delivery's token, which must stand in no log line and no stored traceback."""
     failed: Callable[[Entry], None] = lambda _entry: None
     """Told once of each event that has failed, after that was recorded."""
 
     def now(self) -> float:
         """The wall clock in epoch seconds, as the journal has it."""
         return self.clock.now().timestamp()
+
+
+def limit_of(config: BotConfig) -> float:
+    """How long a run of this bot may keep its claim alive: its `timeout` and a minute."""
+    return config.timeout_s + LEASE_BEYOND_S
 
 
 def stored_body(live: Live) -> bytes | None:

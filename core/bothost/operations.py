@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 _PROBE_S = 5.0
 _COMMITTED_S = 10.0
+_SLICE = 200
+"""Bots between two turns of the loop; what ten thousand need in one go goes to a thread."""
 _TROUBLE = ("config error", "plugin error", "quarantined", "stuck", "paused", "starting", "off", "active")
 """Of a bot's states on several processes the first of these is shown."""
 
@@ -98,7 +101,7 @@ class Ready:
     """Bots that do not serve, each with its state."""
 
 
-def report(bots: Iterable[Bot], metrics: Metrics) -> Snapshot:
+async def report(bots: Iterable[Bot], metrics: Metrics) -> Snapshot:
     """The figures of this process and how its bots stand, for `Sight.gather` and for the process that serves the page."""
     now: dict[str, BotNow] = {}
     running = 0
@@ -106,6 +109,8 @@ def report(bots: Iterable[Bot], metrics: Metrics) -> Snapshot:
         state, lane = bot.state, bot.lane
         now[bot.config.name] = BotNow(state.word, state.reason, state.since, lane.waiting, lane.held)
         running += lane.held
+        if len(now) % _SLICE == 0:
+            await asyncio.sleep(0)
     return msgspec.structs.replace(metrics.snapshot(), now=now, running=running)
 
 
@@ -146,19 +151,10 @@ class Operations:
     async def bots(self) -> list[BotView]:
         """Every bot, those in trouble first, then by name."""
         snapshots = await self._sight.gather()
-        figures = together(snapshots)
         entries, facts = await self._journal()
-        views = [
-            BotView(
-                bot=bot,
-                now=_stands(bot, snapshots, facts),
-                figures=figures.get(bot.config.name) or BotFigures(),
-                entries=entries.get(bot.config.name, {}),
-                paused_tasks=_paused_tasks(facts or {}, bot.config.name),
-            )
-            for bot in self._sight.bots()
-        ]
-        return sorted(views, key=lambda view: (not view.broken, view.name))
+        bots = tuple(self._sight.bots())
+        with self.clock.real_io():
+            return await asyncio.to_thread(_views, bots, snapshots, entries, facts)
 
     async def bot(self, name: str) -> BotView | None:
         """One bot."""
@@ -205,7 +201,8 @@ class Operations:
     async def ready(self) -> Ready:
         """For /readyz and the page's head: a record was committed within 10 s, or one can be."""
         states = {bot.config.name: bot.state.word for bot in self._sight.bots()}
-        counts = {word: count for word in STATES if (count := sum(state == word for state in states.values()))}
+        tally: Counter[str] = Counter(states.values())
+        counts = {word: tally[word] for word in STATES if word in tally}
         journal = await self._journal_state()
         phase = self.phase
         troubled = {name: word for name, word in states.items() if word not in ("active", "off")}
@@ -218,10 +215,10 @@ class Operations:
         for counts in (await self._journal())[0].values():
             for state, count in counts.items():
                 entries[state] = entries.get(state, 0) + count
-        gauges = [BotGauge(name, now.state, now.waiting, now.running) for name, now in _standings(snapshots).items()]
         with self.clock.real_io():
             size = await asyncio.to_thread(self._sight.journal_bytes)
-        return snapshots, Host(version=self._version, bots=tuple(gauges), journal_bytes=size, entries=entries)
+            gauges = await asyncio.to_thread(_gauges, snapshots)
+        return snapshots, Host(version=self._version, bots=gauges, journal_bytes=size, entries=entries)
 
     async def _journal(self) -> tuple[dict[str, dict[str, int]], Mapping[str, str] | None]:
         """Open and failed entries by bot, and the facts; nothing while the journal is away, for the page is wanted then too."""
@@ -251,6 +248,26 @@ class Operations:
         return "ok"
 
 
+def _views(
+    bots: Sequence[Bot],
+    snapshots: Sequence[Snapshot],
+    entries: Mapping[str, Mapping[str, int]],
+    facts: Mapping[str, str] | None,
+) -> list[BotView]:
+    figures = together(snapshots)
+    views = [
+        BotView(
+            bot=bot,
+            now=_stands(bot, snapshots, facts),
+            figures=figures.get(bot.config.name) or BotFigures(),
+            entries=entries.get(bot.config.name, {}),
+            paused_tasks=_paused_tasks(facts or {}, bot.config.name),
+        )
+        for bot in bots
+    ]
+    return sorted(views, key=lambda view: (not view.broken, view.name))
+
+
 def _stands(bot: Bot, snapshots: Sequence[Snapshot], facts: Mapping[str, str] | None) -> BotNow:
     """How the bot stands over all processes; a pause or its end that they have not read yet counts already."""
     name = bot.config.name
@@ -267,21 +284,26 @@ def _stands(bot: Bot, snapshots: Sequence[Snapshot], facts: Mapping[str, str] | 
 
 
 def _worst(nows: Sequence[BotNow]) -> BotNow:
+    if len(nows) == 1:
+        return nows[0]
     worst = min(nows, key=lambda now: _TROUBLE.index(now.state))
     return msgspec.structs.replace(
         worst, waiting=sum(now.waiting for now in nows), running=sum(now.running for now in nows)
     )
 
 
-def _standings(snapshots: Sequence[Snapshot]) -> dict[str, BotNow]:
+def _gauges(snapshots: Sequence[Snapshot]) -> tuple[BotGauge, ...]:
     by_name: dict[str, list[BotNow]] = {}
     for snapshot in snapshots:
         for name, now in snapshot.now.items():
             by_name.setdefault(name, []).append(now)
-    return {name: _worst(nows) for name, nows in by_name.items()}
+    worst = ((name, _worst(nows)) for name, nows in by_name.items())
+    return tuple(BotGauge(name, now.state, now.waiting, now.running) for name, now in worst)
 
 
 def _paused_tasks(facts: Mapping[str, str], bot: str) -> dict[int, str]:
+    if not facts:
+        return {}
     prefix = f"pause:{bot}:"
     tasks = ((key.removeprefix(prefix), reason) for key, reason in facts.items() if key.startswith(prefix))
     return {int(task): reason for task, reason in tasks if task.isdecimal()}

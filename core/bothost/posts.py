@@ -43,11 +43,8 @@ class Posts:
         """Try once to post the reply of an entry that this owner holds (running, answer present), and record the outcome."""
         means = self._means
         live.phase = "posting"
-        if await self._behind_another(live.entry):
+        if await self._behind_another(live.entry) or not means.store.alive():
             await self._record(live, _change(live.entry, state="ready", due=means.now() + 1.0))
-            return
-        if not means.store.alive():
-            await self._record(live, _change(live.entry, state="ready", due=means.now()))
             return
         posted = await self._poster.post(
             live.entry, bot.config, token=live.token, envelope=live.envelope, begin=self._begin(live)
@@ -57,8 +54,8 @@ class Posts:
 
     def _begin(self, live: Live) -> Callable[[], Awaitable[bool]]:
         async def begin() -> bool:
-            """Write durably that a POST is about to go out; False where the entry is not ours any more. The first one's time
-            stays: from it the 24 hours count, and no comment older than it can be the reply."""
+            """Write durably that a POST is about to go out; False where the entry is not ours any more. The first one counts:
+            by it the look knows which comments can be ours, and unclear tries come to an end."""
             begun = _change(live.entry, post_begun=live.entry.post_begun or self._means.now())
             if not await save_surely(self._means, begun) or not self._means.store.alive():
                 return False
@@ -68,44 +65,56 @@ class Posts:
         return begin
 
     async def _behind_another(self, entry: Entry) -> bool:
+        """Whether another reply of the task is under way at this moment, or an older one is not out yet."""
         want = Filter(bot=entry.bot, task=entry.task, states=("ready", "running"), limit=1000)
         try:
             rows = await self._means.store.list(want)
         except StoreAway:
             return False
-        return any(row.answer is not None and row.door == "api" and row.created < entry.created for row in rows)
+        on_their_way = [row for row in rows if row.answer is not None and row.door == "api" and row.id != entry.id]
+        return any(row.state == "running" or row.created < entry.created for row in on_their_way)
 
     def _after(self, entry: Entry, posted: Posted) -> Entry:
         now = self._means.now()
         tries = entry.tries + 1
         if posted.kind == "done":
-            state = "failed" if entry.failed else "answered"
-            return _change(entry, state=state, posted=posted.comment_id, tries=tries, delivered=True, status=200)
-        begun = entry.post_begun or now
-        if posted.kind == "again" and not (posted.unclear and now - begun > GIVE_UP_S):
+            state, error = ("failed", entry.error) if entry.failed else ("answered", "")
+            return _change(
+                entry, state=state, posted=posted.comment_id, tries=tries, delivered=True, status=200, error=error
+            )
+        if posted.kind == "again" and not (posted.unclear and now - (entry.post_begun or now) > GIVE_UP_S):
             due = now + (posted.after_s or again_in(tries))
-            return _change(entry, state="ready", due=due, tries=tries, error=posted.error)
-        return _change(entry, state="failed", tries=tries, error=posted.error)
+            # what the handler failed with stays: an error text on its way is shown as failed
+            return _change(
+                entry, state="ready", due=due, tries=tries, error=entry.error if entry.failed else posted.error
+            )
+        error = f"{posted.error}\n{entry.error}" if entry.failed else posted.error
+        return _change(entry, state="failed", tries=tries, error=error)
 
     async def _record(self, live: Live, entry: Entry) -> None:
         entry.updated = self._means.now()
-        if await save_surely(self._means, entry):
+        if live.cut == "cancel" and entry.state == "ready":
+            entry.state, entry.error = "cancelled", "cancelled by the operator"
+        saved = await save_surely(self._means, entry)
+        if saved:
             live.entry = entry
         else:
             log.warning(
                 "the outcome of a post was refused: %s belongs to another owner now", entry.id, extra={"bot": entry.bot}
             )
         live.rest()
-        if entry.state == "failed" and not entry.failed:
+        if saved and entry.state == "failed" and not entry.failed:
             self._means.failed(entry)
-        if entry.state != "ready":
-            level = logging.INFO if entry.state == "answered" else logging.ERROR
-            extra = {
-                "bot": entry.bot,
-                "task": entry.task,
-                "outcome": "posted" if entry.state == "answered" else "failed",
-            }
-            log.log(level, "late reply %s", entry.error or f"posted as comment {entry.posted}", extra=extra)
+        if saved and entry.state != "ready":
+            self._say(entry)
+
+    def _say(self, entry: Entry) -> None:
+        done = entry.posted or entry.state == "answered"
+        extra = {"bot": entry.bot, "task": entry.task, "outcome": "posted" if done else entry.state}
+        if done:
+            log.info("late reply posted as comment %d", entry.posted, extra=extra)
+        else:
+            log.error("late reply: %s", entry.error.partition("\n")[0], extra=extra)
 
 
 def _change(entry: Entry, **changes: object) -> Entry:

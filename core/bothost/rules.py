@@ -21,7 +21,7 @@ REPEAT_S = 600.0
 APART_S = 1.0
 """Deliveries closer than this are one attempt."""
 RERUN_AFTER_S = (60.0, 120.0)
-"""When the host runs an acknowledged event again by itself."""
+"""When the host runs an acknowledged event again by itself, the first and the second time."""
 LEASE_BEYOND_S = 60.0
 """How much longer than its `timeout` a run's lease is renewed."""
 
@@ -80,12 +80,15 @@ class ErrorPolicy:
     speaks: bool
 
 
-def after_failure(policy: ErrorPolicy, failure: Failure, *, door: Door, last: bool, runs: int) -> Verdict:
-    """Decide by the state table; `runs` counts this one, `last` tells that Pyrus will not come again."""
+def after_failure(
+    policy: ErrorPolicy, failure: Failure, *, door: Door, last: bool, runs: int, again_already: bool = False
+) -> Verdict:
+    """Decide by the state table; `runs` counts this one, `last` tells that Pyrus will not come again, `again_already` that
+    the host had run it again by itself."""
     again = policy.on_error == "retry" and failure.may_rerun and runs < RUNS
     if door == "api":
         if again:
-            return Verdict("parked", 200, due_in_s=RERUN_AFTER_S[min(runs, len(RERUN_AFTER_S)) - 1])
+            return Verdict("parked", 200, due_in_s=RERUN_AFTER_S[again_already])
         if policy.on_error != "ignore" and policy.speaks:
             return Verdict("posting", 200, speaks=True)
         return Verdict("failed", 200)

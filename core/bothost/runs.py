@@ -7,20 +7,22 @@ import logging
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
 
 from bothost.answers import ACKNOWLEDGED, UNAVAILABLE, UNRECORDED
 from bothost.delivery import NOTHING
 from bothost.errors import StoreAway
 from bothost.event import Context
 from bothost.lanes import Place
-from bothost.means import save_surely, stored_body, watch
+from bothost.means import limit_of, save_surely, stored_body, watch
 from bothost.plugin_api import Tick
-from bothost.settling import Moment, settle
+from bothost.settling import Moment, settle, with_unsent
 from bothost.whose import BOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from bothost.bots import Bot
     from bothost.ledger import Live
@@ -31,6 +33,11 @@ if TYPE_CHECKING:
     from bothost.store import Entry
 
 log = logging.getLogger("bothost.run")
+
+BUSY_S = 0.25
+"""How long an event whose turn another process has waits before it asks again."""
+NO_BOT_S = 10.0
+"""How long a stored event waits whose bot has just left."""
 
 
 class Runs:
@@ -55,21 +62,47 @@ class Runs:
         if live.commit is not None and live.phase == "waiting":
             live.deferred = True
             return
+        bot = self._means.find_bot(live.entry.bot)
+        if bot is None or bot.runner is None:
+            self._turn_back(live)
+            return
+        if live.phase == "waiting" and not self._means.store.claims_first:
+            self._claim(live, bot)
         self.running.add(live)
-        live.task = asyncio.get_running_loop().create_task(self._carry(live))
+        live.task = asyncio.get_running_loop().create_task(self._carry(live, bot))
         live.task.add_done_callback(watch)
 
-    async def _carry(self, live: Live) -> None:
+    def cut(self, live: Live, why: Literal["drain", "cancel", "lost"]) -> None:
+        """End a run whose handler is at work: an async one is cancelled, a thread's result is dropped."""
+        if live.task is not None and live.calling and not live.cut:
+            live.cut = why
+            live.task.cancel()
+
+    def _turn_back(self, live: Live) -> None:
+        """Its bot has left meanwhile: Pyrus comes again, and what is stored stays ready."""
+        self._means.ledger.unweigh(live)
+        self._means.answers.give_all(live, UNAVAILABLE)
+        place, entry = live.place, live.entry
+        claimed = live.phase == "running"
+        live.rest()
+        if place is not None:
+            place.leave()
+        if claimed:
+            due = self._means.now() + NO_BOT_S
+            live.entry = msgspec.structs.replace(entry, state="ready", due=due)
+            self._behind(save_surely(self._means, live.entry))
+
+    def _behind(self, work: Coroutine[object, object, object]) -> None:
+        async def waited() -> None:
+            await work
+
+        asyncio.get_running_loop().create_task(waited()).add_done_callback(watch)
+
+    async def _carry(self, live: Live, bot: Bot) -> None:
         place = live.place
         assert place is not None
         try:
-            bot = self._means.find_bot(live.entry.bot)
-            if bot is None or bot.runner is None:
-                place.leave()
-                self._means.ledger.unweigh(live)
-                self._means.answers.give_all(live, UNAVAILABLE)
-                live.rest()
-            elif live.phase == "running" or await self._claim(live, bot):
+            if live.phase == "running" or await self._claim_durably(live, bot, place):
                 await self._run(live, bot, place)
                 place.free_turn()
         except BaseException:
@@ -78,76 +111,90 @@ class Runs:
         finally:
             self.running.discard(live)
 
-    async def _claim(self, live: Live, bot: Bot) -> bool:
-        """Make the event ours; False where it is somebody else's, or must stand in line again."""
+    def _claim(self, live: Live, bot: Bot) -> None:
+        """Make the event ours in memory, and write it behind."""
         means = self._means
-        live.entry.updated = means.now()
-        body = stored_body(live) if bot.config.keep_s > 0 else None
-        if not means.store.claims_first:
-            live.entry.fence += 1
-            live.entry.owner = means.store.owner
-            live.entry.state = "running"
-            means.store.note(live.entry, body)
-            self._started(live)
-            return True
-        return await self._claim_durably(live, body)
+        entry = live.entry
+        entry.updated = means.now()
+        entry.fence += 1
+        entry.owner = means.store.owner
+        entry.state = "running"
+        means.store.note(entry, stored_body(live) if bot.config.keep_s > 0 else None)
+        self._started(live)
 
-    async def _claim_durably(self, live: Live, body: bytes | None) -> bool:
+    async def _claim_durably(self, live: Live, bot: Bot, place: Place) -> bool:
+        """Make the event ours in the journal; False where it is somebody else's, or must stand in line again."""
         means = self._means
-        place = live.place
-        assert place is not None
-        patience = means.clock.monotonic() + means.timing.commit_s
+        entry = live.entry
+        entry.updated = means.now()
+        entry.limit_s = limit_of(bot.config)
+        body = stored_body(live) if bot.config.keep_s > 0 else None
         try:
-            if live.entry.state == "ready" and live.entry.fence:
-                taken = await means.store.take(live.entry.id, seen=live.entry.seen, seen_at=live.entry.seen_at)
-                word, row = (
-                    ("claimed", taken) if taken else ("known", await means.store.find(live.entry.id) or live.entry)
-                )
+            row: Entry | None
+            if entry.state == "ready" and entry.fence:
+                row = await means.store.take(entry.id, seen=entry.seen, seen_at=entry.seen_at)
+                word = "claimed" if row is not None else "known"
+                row = row or await means.store.find(entry.id)
+                if word == "known" and row is not None and row.state == "ready" and row.door == "response":
+                    word = "busy"
             else:
-                word, row = await means.store.claim(live.entry, body or b"")
+                word, row = await means.store.claim(entry, body or b"")
         except StoreAway:
-            return await self._claim_without_store(live, place, patience)
+            return await self._claim_without_store(live, place)
         if word == "claimed" and row is not None:
-            live.entry = row
+            live.adopt(row)
             self._started(live)
             return True
         if word == "busy":
             await self._wait_in_line(live, place)
             return False
-        place.leave()
-        means.ledger.unweigh(live)
-        live.entry = row or live.entry
-        live.phase = "idle"
-        self.known(live)
+        self._somebody_elses(live, row, place)
         return False
 
-    async def _claim_without_store(self, live: Live, place: Place, patience: float) -> bool:
+    def _somebody_elses(self, live: Live, row: Entry | None, place: Place) -> None:
+        place.leave()
+        self._means.ledger.unweigh(live)
+        if live.place is place:
+            live.rest()
+            if row is not None:
+                live.adopt(row)
+            self.known(live)
+
+    async def _claim_without_store(self, live: Live, place: Place) -> bool:
         """The store is away: wait for it; the last attempt runs on a claim in memory rather than be lost."""
         means = self._means
-        while live.waiters:
+        patience = means.clock.monotonic() + means.timing.commit_s
+        while live.waiters and live.place is place:
             if live.last and means.clock.monotonic() >= patience:
-                live.entry.state, live.entry.owner, live.entry.rerun = "running", means.store.owner, "maybe"
-                live.entry.fence += 1
+                entry = live.entry
+                entry.state, entry.owner, entry.rerun = "running", means.store.owner, "maybe"
+                entry.fence += 1
+                live.unrecorded = True
                 self._started(live)
                 return True
             await means.store.wait_hint(means.timing.retry_beat_s)
-            try:
-                await means.store.find(live.entry.id)
-            except StoreAway:
-                continue
-            await self._wait_in_line(live, place)
-            return False
+            if live.waiters and await self._is_back():
+                await self._wait_in_line(live, place, 0.0)
+                return False
         place.leave()
-        means.ledger.unweigh(live)
-        live.rest()
+        if live.place is place:
+            means.ledger.unweigh(live)
+            live.rest()
         return False
 
-    async def _wait_in_line(self, live: Live, place: Place) -> None:
+    async def _is_back(self) -> bool:
+        try:
+            await self._means.store.waiting()
+        except StoreAway:
+            return False
+        return True
+
+    async def _wait_in_line(self, live: Live, place: Place, seconds: float = BUSY_S) -> None:
         """Another process holds the turn: keep our place among the task's events, but no permit meanwhile."""
         place.free_permit()
-        await self._means.store.wait_hint(0.1)
-        if live.phase == "waiting" and live.waiters:
-            self.running.discard(live)
+        if seconds:
+            await self._means.store.wait_hint(seconds)
+        if live.phase == "waiting" and live.place is place:
             asyncio.get_running_loop().call_soon(self._ask_again, live, place)
         else:
             place.leave()
@@ -159,23 +206,33 @@ class Runs:
     def _started(self, live: Live) -> None:
         live.phase = "running"
         live.start = self._means.clock.monotonic()
-        if live.waiters:
-            self._means.answers.count.queue_wait(live.entry.bot, max(live.start - live.touched, 0.0))
         self._means.ledger.unweigh(live)
+        self._means.answers.count.queue_wait(live.entry.bot, max(live.start - live.touched, 0.0))
 
     async def _run(self, live: Live, bot: Bot, place: Place) -> None:
         ran: Ran | None = None
+        live.calling = True
         try:
             async with self._alone if live.entry.deaths else nullcontext():
                 ran = await self._call(live, bot, place)
         except asyncio.CancelledError:
             if not live.cut:
                 raise
-        else:
+            if not live.hung:
+                place.free_permit()
+        finally:
+            live.calling = False
+        if ran is not None:
             self._means.answers.count.run(bot.config.name, live.entry.ms / 1000, ran.failure is not None)
-        if live.commit is not None and self._means.store.claims_first:
+            if live.entry.kind == "timer":
+                self._means.answers.count.tick(bot.config.name, "ran" if ran.failure is None else "failed")
+        if live.commit is not None:
+            # until it is known whether the event is acknowledged, nobody knows by which door the reply leaves
             await asyncio.wait([live.commit])
-        await self._record(live, bot, ran)
+        if live.cut == "lost":
+            await self._refused(live, bot, ran)
+        else:
+            await self._record(live, bot, ran)
 
     async def _call(self, live: Live, bot: Bot, place: Place) -> Ran:
         """Call the plugin. The permit comes back when the work has really ended."""
@@ -183,26 +240,35 @@ class Runs:
         assert runner is not None
         BOT.set(bot.config.name)
         bot.busy += 1
+        live.hung = True
 
-        def ended() -> None:
+        def ended(returned: bytes = NOTHING) -> None:
             bot.busy -= 1
+            live.hung = False
             place.free_permit()
+            if returned != NOTHING and not live.cut:
+                self._keep_unsent(live, returned)
 
         limit_s = bot.config.timeout_s
         entry = live.entry
         try:
             if entry.kind == "timer":
-                name = entry.id.split(":")[2]
-                return await runner.tick(
-                    name,
-                    Tick(due=datetime.fromtimestamp(int(entry.id.split(":")[3]), UTC), rerun=entry.rerun),
-                    limit_s,
-                    ended,
-                )
+                _, _, name, epoch = entry.id.split(":")
+                tick = Tick(due=datetime.fromtimestamp(int(epoch), UTC), rerun=entry.rerun)
+                return await runner.tick(name, tick, limit_s, ended)
             assert live.envelope is not None
             return await runner.run(live.envelope, self._context(live, bot), limit_s, ended)
         finally:
             live.entry.ms = round((self._means.clock.monotonic() - live.start) * 1000, 1)
+
+    def _keep_unsent(self, live: Live, returned: bytes) -> None:
+        entry = with_unsent(live.entry, returned, self._means.now())
+        if entry is not None:
+            live.entry = entry
+            asyncio.get_running_loop().create_task(self._save_unsent(entry)).add_done_callback(watch)
+
+    async def _save_unsent(self, entry: Entry) -> None:
+        await save_surely(self._means, entry)
 
     def _context(self, live: Live, bot: Bot) -> Context:
         means = self._means
@@ -222,21 +288,22 @@ class Runs:
         """Write how the run ended, then let everybody know: behind where memory is the truth, durably where it is not."""
         means = self._means
         settled = settle(live, bot.config, ran, Moment(means.now(), means.timing.quiet_s))
+        entry = settled.entry
         if bot.plugged is not None:
-            settled.entry.version = bot.plugged.version
-        stays = settled.entry.door == "response" and not means.store.claims_first
-        if stays:
-            means.store.note(settled.entry)
-        else:
-            body = stored_body(live) if settled.entry.state == "ready" or bot.config.keep_s > 0 else None
-            door = live.entry.door if means.store.claims_first else None
-            if live.cut == "drain" and live.entry.door == "response":
-                if not await self._acknowledged_cut(live, settled, body):
-                    return
-            elif not await save_surely(means, settled.entry, body, door):
-                await self._refused(live, bot, ran)
+            entry.version = bot.plugged.version
+        body = stored_body(live) if entry.state == "ready" or bot.config.keep_s > 0 else None
+        if live.unrecorded:
+            # the journal is away and this was the last attempt: it gets its answer, and the record follows
+            self._behind(save_surely(means, entry, body))
+        elif entry.door == "response" and not means.store.claims_first:
+            means.store.note(entry)
+        elif live.cut == "drain" and live.entry.door == "response":
+            if not await self._acknowledged_cut(live, settled, body):
                 return
-        live.entry = settled.entry
+        elif not await save_surely(means, entry, body, live.entry.door if means.store.claims_first else None):
+            await self._refused(live, bot, ran)
+            return
+        live.entry = entry
         if ran is not None and ran.failure is None and ran.reply != NOTHING:
             means.breaker.count(live)
         await self._tell(live, bot, settled)
@@ -259,11 +326,11 @@ class Runs:
         entry = live.entry
         if live.waiters:
             written = means.answers.give_all(live, settled.outcome)
-            if not written and entry.state == "answered":
+            if not written and entry.state == "answered" and entry.delivered:
                 entry.delivered, entry.due = False, entry.seen_at + means.timing.quiet_s
                 means.store.note(entry) if not means.store.claims_first else await save_surely(means, entry)
         if settled.failure:
-            self._complain(live, bot, settled.failure)
+            self._complain(live, settled.failure)
             if entry.state == "failed" or entry.failed:
                 means.failed(entry)
         live.touched = means.clock.monotonic()
@@ -274,23 +341,19 @@ class Runs:
             bot.lane.stand_ahead(entry.turn, entry.id)
         live.rest()
 
-    def _complain(self, live: Live, bot: Bot, failure: str) -> None:
-        extra = {"bot": bot.config.name, "task": live.entry.task, "outcome": live.entry.state, "attempt": live.attempt}
+    def _complain(self, live: Live, failure: str) -> None:
+        entry = live.entry
+        extra = {"bot": entry.bot, "task": entry.task, "outcome": entry.state, "attempt": live.attempt}
         log.error("%s", failure, extra=extra)
 
     async def _refused(self, live: Live, bot: Bot, ran: Ran | None) -> None:
         """The fence or another door refused the outcome: the row says what holds now."""
         means = self._means
-        row: Entry | None = None
-        while row is None:
-            try:
-                row = await means.store.find(live.entry.id)
-                break
-            except StoreAway:
-                await means.store.wait_hint(means.timing.retry_beat_s)
+        row = await self._row_of(live.entry.id)
         ours = row is not None and row.owner == means.store.owner and row.fence == live.entry.fence
         if row is not None and ours and row.door == "api" and live.entry.door == "response":
-            live.entry = row
+            row.ms = live.entry.ms
+            live.adopt(row)
             means.answers.give_all(live, ACKNOWLEDGED)
             await self._record(live, bot, ran)
             return
@@ -299,6 +362,14 @@ class Runs:
             live.entry.id, live.entry.fence, means.store.owner, row.fence if row else 0, row.owner if row else "nobody",
             extra={"bot": bot.config.name},
         )  # fmt: skip
-        live.entry = row or live.entry
         live.rest()
+        if row is not None:
+            live.adopt(row)
         self.known(live)
+
+    async def _row_of(self, key: str) -> Entry | None:
+        while True:
+            try:
+                return await self._means.store.find(key)
+            except StoreAway:
+                await self._means.store.wait_hint(self._means.timing.retry_beat_s)

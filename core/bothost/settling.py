@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from bothost.store import Entry
 
 
+_KEPT = 20_000
+"""How much of a reply that came too late is kept, in characters."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settled:
     """The entry as it stands after the run, what the waiting deliveries get, and what the log says of a failure."""
@@ -52,7 +56,7 @@ def settle(live: Live, config: BotConfig, ran: Ran | None, moment: Moment) -> Se
         entry.due = moment.now
         return Settled(entry, Outcome(200, NOTHING, "late"))
     entry.state, entry.status = "answered", 200
-    entry.delivered = bool(live.waiters)
+    entry.delivered = live.heard
     entry.due = entry.seen_at + moment.quiet_s
     return Settled(entry, Outcome(200, ran.reply, "silent" if ran.reply == NOTHING else "replied"))
 
@@ -75,17 +79,35 @@ def _failed(entry: Entry, live: Live, config: BotConfig, failure: Failure, momen
     if entry.kind == "timer":
         entry.state = "failed"
         return Settled(entry, Outcome(200, NOTHING, "failed"), entry.error)
-    verdict = after_failure(policy_of(config), failure, door=entry.door, last=live.last, runs=entry.runs)
+    verdict = after_failure(
+        policy_of(config), failure, door=entry.door, last=live.last, runs=entry.runs,
+        again_already=live.stored and _ran_again(entry),
+    )  # fmt: skip
+    if verdict.state in ("held", "parked"):
+        entry.rerun = "crash" if failure.why == "died" else "error"
     return Settled(*_by_verdict(entry, verdict, config, moment), failure=entry.error)
+
+
+def _ran_again(entry: Entry) -> bool:
+    """Whether this run came after a failed one; a crash without a death of the host was that of the bot's process."""
+    return entry.rerun == "error" or (entry.rerun == "crash" and not entry.deaths)
+
+
+def with_unsent(entry: Entry, returned: bytes, now: float) -> Entry | None:
+    """What a call past its time returned stands beside its failure, and is never sent; None where that is no failure."""
+    if not entry.failed:
+        return None
+    told = f"it returned after its time, and this was never sent: {returned.decode('utf-8', 'replace')[:_KEPT]}"
+    return msgspec.structs.replace(entry, error=f"{entry.error}\n{told}", updated=now)
 
 
 def _by_verdict(entry: Entry, verdict: Verdict, config: BotConfig, moment: Moment) -> tuple[Entry, Outcome]:
     body = error_reply(config) if verdict.speaks else NOTHING
     entry.status = verdict.status
     if verdict.state == "held":
-        entry.state, entry.rerun, entry.due = "ready", "error", entry.seen_at + moment.quiet_s
+        entry.state, entry.due = "ready", entry.seen_at + moment.quiet_s
     elif verdict.state == "parked":
-        entry.state, entry.rerun, entry.due = "ready", "error", moment.now + verdict.due_in_s
+        entry.state, entry.due = "ready", moment.now + verdict.due_in_s
     elif verdict.state == "posting":
         entry.answer, entry.failed, entry.due = body, True, moment.now
     else:
@@ -97,11 +119,11 @@ def _by_verdict(entry: Entry, verdict: Verdict, config: BotConfig, moment: Momen
 def _cut(live: Live, config: BotConfig, moment: Moment) -> Settled:
     entry = msgspec.structs.replace(live.entry, updated=moment.now)
     if live.cut == "cancel":
-        entry.state, entry.error = "cancelled", "cancelled by the operator"
+        entry.state, entry.error, entry.status = "cancelled", "cancelled by the operator", 200
         return Settled(entry, Outcome(200, NOTHING, "cancelled"))
     entry.state, entry.rerun = "ready", "drain"
     if entry.door == "api" or config.late == "post":
-        entry.door, entry.due = "api", moment.now
+        entry.door, entry.due, entry.status = "api", moment.now, 200
         return Settled(entry, Outcome(200, NOTHING, "parked"))
-    entry.due = entry.seen_at + moment.quiet_s
+    entry.due, entry.status = entry.seen_at + moment.quiet_s, 503
     return Settled(entry, Outcome(503, NOTHING, "held"))

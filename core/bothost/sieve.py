@@ -20,6 +20,7 @@ log = logging.getLogger("bothost.delivery")
 STEPS = 20_000
 """Of how many tasks the last step is remembered; the journal knows the others."""
 HOUR_S = 3600.0
+_BOT_EMAIL = b'"bot@'
 
 
 class Sieve:
@@ -30,18 +31,28 @@ class Sieve:
         self._learnt = learnt
         """Told of a fact for the journal: `user:bot` or `login:bot`, and its value."""
         self._steps: OrderedDict[tuple[str, int], int] = OrderedDict()
-        self._told: dict[tuple[str, int], float] = {}
+        self._told: dict[tuple[str, int, bool], float] = {}
 
     def learn(self, bot: Bot, envelope: Envelope) -> None:
         """Take the bot's person id, and its login where bots.ini sets none, from a verified body."""
         user_id = envelope.user_id
-        if user_id is not None and user_id != bot.user_id:
+        if user_id is None:
+            return
+        if user_id != bot.user_id:
             bot.user_id = user_id
             self._learnt(f"user:{bot.name}", str(user_id))
-            login = envelope.login_of(user_id)
-            if login and not bot.config.login and login != bot.login:
-                bot.login = login
-                self._learnt(f"login:{bot.name}", login)
+            self._learn_login(bot, envelope)
+        elif not (bot.config.login or bot.login):
+            self._learn_login(bot, envelope)
+
+    def _learn_login(self, bot: Bot, envelope: Envelope) -> None:
+        # a look at all persons of a body is dear: not where no bot is among them
+        if bot.config.login or _BOT_EMAIL not in envelope.body:
+            return
+        login = envelope.login_of(bot.user_id)
+        if login and login != bot.login:
+            bot.login = login
+            self._learnt(f"login:{bot.name}", login)
 
     def old_secret(self, bot: Bot) -> None:
         """A delivery came with the old secret: say so once an hour, and know when it was last used."""
@@ -87,12 +98,13 @@ class Sieve:
         return envelope.task.create_date is not None
 
     def _tell(self, bot: Bot, envelope: Envelope, step: int) -> None:
-        """One info line per form and hour; a warning where the bot is waited for."""
+        """One info line per form and hour, and one warning where the bot is waited for."""
         form_id = envelope.task.form_id or 0
         now = self._clock.monotonic()
-        if now - self._told.get((bot.name, form_id), -HOUR_S) < HOUR_S:
+        told = (bot.name, form_id, step > 0)
+        if now - self._told.get(told, -HOUR_S) < HOUR_S:
             return
-        self._told[bot.name, form_id] = now
+        self._told[told] = now
         extra = {"bot": bot.name, "task": envelope.task_id}
         what = f"form {form_id} is not in `forms`" if form_id else "simple tasks are not in `forms`"
         if step:

@@ -11,8 +11,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim
 
 from bothost.errors import StoreAway
-from bothost.means import watch
-from bothost.rules import LEASE_BEYOND_S
+from bothost.means import limit_of, watch
 from bothost.store import Entry, Filter
 
 if TYPE_CHECKING:
@@ -57,14 +56,14 @@ class Timers:
     def __init__(self, means: Means, registry: Callable[[], Registry]) -> None:
         self._means = means
         self._registry = registry
-        self._next: dict[tuple[str, str], datetime] = {}
+        self._next: dict[tuple[str, str], tuple[str, datetime]] = {}
+        """By bot and timer: when it ticks, as its plugin says, and the next tick by that."""
         self._looked = means.clock.now()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Make up for what was missed, then keep ticking."""
-        for bot, spec in self._specs():
-            await self._make_up(bot, spec)
+        """Begin to tick. A timer that comes into service first makes up for what was missed."""
+        await self.look()
         self._task = asyncio.get_running_loop().create_task(self._tick_on())
         self._task.add_done_callback(watch)
 
@@ -89,21 +88,30 @@ class Timers:
         Where the wall clock was set, or the machine slept, a tick that lies too far back is passed over.
         """
         now = self._means.clock.now()
-        if now < self._looked:
-            self._next.clear()
+        went_back = now < self._looked
         self._looked = now
         due_in_s = LOOK_S
         for bot, spec in self._specs():
-            key = (bot.name, spec.name)
-            tick = self._next.get(key) or following(spec, now)
-            if tick <= now:
-                due = newest(spec, now)
-                if due is not None:
-                    await self.put(bot, spec, due)
+            key, when = (bot.name, spec.name), f"{spec.kind} {spec.when} {spec.tz}"
+            known = self._next.get(key)
+            if known is None:
+                await self._make_up(bot, spec)
+            if known is None or known[0] != when or went_back:
                 tick = following(spec, now)
-            self._next[key] = tick
+            else:
+                tick = await self._due(bot, spec, known[1], now)
+            self._next[key] = (when, tick)
             due_in_s = min(due_in_s, (tick - now).total_seconds())
         return due_in_s
+
+    async def _due(self, bot: Bot, spec: TimerSpec, tick: datetime, now: datetime) -> datetime:
+        """Put the tick if its time has come; the next one."""
+        if tick > now:
+            return tick
+        due = newest(spec, now)
+        if due is not None:
+            await self.put(bot, spec, due)
+        return following(spec, now)
 
     async def put(self, bot: Bot, spec: TimerSpec, tick: datetime) -> Entry | None:
         """Put one tick into the journal; the entry, or None where another host did it, or the journal is away."""
@@ -112,13 +120,15 @@ class Timers:
         entry = Entry(
             id=f"timer:{bot.name}:{spec.name}:{epoch}", bot=bot.name, kind="timer", door="api",
             turn=f"timer:{spec.name}", due=tick.timestamp(), created=now, updated=now,
-            limit_s=bot.config.timeout_s + LEASE_BEYOND_S,
+            # with an owner the row of another host that was quicker refuses this one
+            owner=self._means.store.owner, limit_s=limit_of(bot.config) if self._means.store.claims_first else 0.0,
         )  # fmt: skip
         try:
             if await self._means.store.find(entry.id) is not None:
                 return None
-            if await self._runs_still(bot, spec):
+            if await self._runs_still(bot, spec, entry.id):
                 entry.state, entry.error = "cancelled", "skipped: the tick before it still runs"
+                self._means.answers.count.tick(bot.name, "skipped")
                 log.warning("timer %s: %s", spec.name, entry.error, extra={"bot": bot.name})
             return entry if await self._means.store.save(entry, b"") else None
         except StoreAway as error:
@@ -127,10 +137,11 @@ class Timers:
             )
             return None
 
-    async def _runs_still(self, bot: Bot, spec: TimerSpec) -> bool:
+    async def _runs_still(self, bot: Bot, spec: TimerSpec, this: str) -> bool:
         want = Filter(bot=bot.name, kind="timer", states=("ready", "running"), limit=1000)
         prefix = f"timer:{bot.name}:{spec.name}:"
-        return any(row.id.startswith(prefix) for row in await self._means.store.list(want))
+        rows = await self._means.store.list(want)
+        return any(row.id.startswith(prefix) and row.id != this for row in rows)
 
     async def _make_up(self, bot: Bot, spec: TimerSpec) -> None:
         """Of the ticks missed while no host was up only the newest, and only where the timer had run before."""

@@ -45,6 +45,11 @@ class TrialDelivery:
         self.received = received
         self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
+    @property
+    def gone(self) -> bool:
+        """See `Delivery.gone`."""
+        return False
+
     def respond(self, outcome: Outcome) -> bool:
         """See `Delivery.respond`; nobody reads any more once the page has given up."""
         if self.outcome.done():

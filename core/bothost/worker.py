@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -111,7 +111,7 @@ def described(
     return json.dumps(told), [line.fileno(), *(each for those in passed.values() for each in those)]
 
 
-Answerer = Callable[[], Iterable[bytes]]
+Answerer = Callable[[], AsyncIterator[bytes]]
 
 
 class Siblings:
@@ -126,6 +126,7 @@ class Siblings:
         self.stopping = False
         """The whole host stops, and not this worker alone."""
         self._gone = gone
+        self._answering: set[asyncio.Task[None]] = set()
         self._asked = 0
         self._collecting: dict[int, tuple[list[bytes], set[int], asyncio.Event]] = {}
         self._writer: asyncio.StreamWriter | None = None
@@ -158,8 +159,9 @@ class Siblings:
 
     def close(self) -> None:
         """Hang up."""
-        if self._task is not None:
-            self._task.cancel()
+        for task in (self._task, *self._answering):
+            if task is not None:
+                task.cancel()
         if self._writer is not None:
             self._writer.close()
 
@@ -178,12 +180,19 @@ class Siblings:
         self.stopping = True
         self._gone()
 
+    async def _answer(self, question: Message) -> None:
+        """In as many parts as the answerer makes, with turns of the loop for others between them."""
+        answerer = self.answers.get(question.what)
+        if answerer is not None:
+            async for part in answerer():
+                self._send(Message("part", question.number, to=question.sender, data=part))
+        self._send(Message("end", question.number, to=question.sender))
+
     def _take(self, message: Message) -> None:
         if message.kind == "ask":
-            answerer = self.answers.get(message.what)
-            for part in answerer() if answerer is not None else ():
-                self._send(Message("part", message.number, to=message.sender, data=part))
-            self._send(Message("end", message.number, to=message.sender))
+            answering = asyncio.get_running_loop().create_task(self._answer(message))
+            self._answering.add(answering)
+            answering.add_done_callback(self._answering.discard)
         elif message.kind == "restarts":
             self.restarts = message.counts
         elif message.kind == "stopping":

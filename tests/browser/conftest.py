@@ -27,16 +27,30 @@ FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --hide-scrollbars --disable-dev-shm-usage"
 )
-PLUGIN = """\
+SOURCE = """\
 from pathlib import Path
 
-BROKEN = Path(__file__).with_name("broken")
+BROKEN = Path(HERE, "broken")
+
+
+def rates_of(task):
+    if BROKEN.exists():
+        raise RuntimeError(f"the rates of task {task.id} cannot be read: is the share mounted?")
 
 
 def answer(event):
-    if BROKEN.exists():
-        raise RuntimeError(f"the rates of task {event.task.id} cannot be read: is the share mounted?")
+    rates_of(event.task)
     return None
+"""
+# its traceback names a place that is the same on every machine: the pictures show it
+PLUGIN = f"""\
+import linecache
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SOURCE = {SOURCE!r}
+linecache.cache["flaky_rates/rates.py"] = (len(SOURCE), None, SOURCE.splitlines(True), "flaky_rates/rates.py")
+exec(compile(SOURCE, "flaky_rates/rates.py", "exec"))
 """
 INI = f"""\
 [host]
@@ -107,14 +121,14 @@ class Browser:
         messages = [json.loads(line["message"])["message"] for line in self.driver.get_log("performance")]
         return [one["params"]["request"]["url"] for one in messages if one["method"] == "Network.requestWillBeSent"]
 
-    def deliver(self, task: int) -> int:
+    def deliver(self, task: int, bot: str = "refunds", secret: str = SECRET) -> int:
         """As Pyrus does it; the status."""
         body = json.dumps(
             {"event": "comment", "task_id": task, "user_id": 5, "task": {"id": task, "comments": [{"id": task}]}}
         )
         connection = http.client.HTTPConnection("127.0.0.1", self.site.public_port, timeout=20)
-        headers = {"X-Pyrus-Sig": sign(body.encode(), SECRET), "X-Pyrus-Retry": "1/3"}
-        connection.request("POST", "/refunds", body, headers)
+        headers = {"X-Pyrus-Sig": sign(body.encode(), secret), "X-Pyrus-Retry": "1/3"}
+        connection.request("POST", f"/{bot}", body, headers)
         status = connection.getresponse().status
         connection.close()
         return status

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
 from tests.web.operator.site import TOKEN
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def test_a_failed_delivery_is_found_understood_mended_and_retried(browser: Brows
     browser.wait(".tile.bad", "Failed deliveries").find_element("css selector", "a").click()
     browser.wait("table.entries a", "#4711").click()
     assert "the rates of task 4711 cannot be read: is the share mounted?" in browser.find(".trouble .reason").text
-    assert "flaky_rates.py" in browser.find(".trace").text
+    assert "flaky_rates/rates.py" in browser.find(".trace").text
     assert '"task_id": 4711' in browser.find("main").text
     (plugin / "broken").unlink()
     browser.press("Run again")
@@ -97,6 +98,7 @@ def test_the_keyboard_alone_is_enough(browser: Browser) -> None:
     browser.find("body").send_keys("/")
     assert browser.driver.switch_to.active_element.get_attribute("name") == "task"
     keys("6", Keys.ENTER)
+    WebDriverWait(browser.driver, 15).until(lambda driver: "task=6" in driver.current_url)
     browser.wait("table.entries a", "#6")
     browser.driver.execute_script("document.activeElement.blur()")
     browser.find("body").send_keys(Keys.TAB)

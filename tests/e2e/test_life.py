@@ -7,10 +7,12 @@ import os
 import re
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from tests.e2e.site import SECRET, delivery, free_socket
@@ -68,8 +70,9 @@ def test_a_host_answers_and_stops_at_once_when_nothing_runs(site):
     assert "token-of-the-event" not in log
 
 
-def test_sigterm_lets_what_runs_be_answered(site):
-    host = site(SLOW, "one: plugin = slow").start()
+@pytest.mark.parametrize("loop", ["asyncio", pytest.param("uvloop", marks=pytest.mark.full)])
+def test_sigterm_lets_what_runs_be_answered(site, loop):
+    host = site(SLOW, "one: plugin = slow").start({"BOTHOST_LOOP": loop})
     later = host.deliver_later("one")
     host.wrote("began-5")
     host.tell()
@@ -77,9 +80,10 @@ def test_sigterm_lets_what_runs_be_answered(site):
     assert host.wait() == 0
 
 
+@pytest.mark.parametrize("loop", ["asyncio", pytest.param("uvloop", marks=pytest.mark.full)])
 @pytest.mark.parametrize("plugin", ["deaf", "stubborn", "aside"])
-def test_a_stop_ends_within_its_drain_whatever_a_handler_does(site, plugin):
-    host = site(SLOW, f"one: plugin = {plugin}", "drain = 1s").start()
+def test_a_stop_ends_within_its_drain_whatever_a_handler_does(site, plugin, loop):
+    host = site(SLOW, f"one: plugin = {plugin}", "drain = 1s").start({"BOTHOST_LOOP": loop})
     later = host.deliver_later("one")
     host.wrote("began-5")
     began = time.monotonic()
@@ -185,9 +189,10 @@ def test_a_bot_that_is_switched_off_is_404(site):
         ),
         ("port = {taken}", lambda folder: None, "cannot listen on 127.0.0.1:"),
         ("certfile = absent.pem\nkeyfile = absent.key", lambda folder: None, "absent.pem"),
+        ("processes = 2\ncertfile = absent.pem\nkeyfile = absent.key", lambda folder: None, "absent.pem"),
         ("prot = 8080", lambda folder: None, "prot"),
     ],
-    ids=["state", "port", "certificate", "key"],
+    ids=["state", "port", "certificate", "several processes", "key"],
 )
 def test_what_stands_in_the_way_of_a_start_is_said_and_ends_it(site, host_keys, arrange, text):
     taken = free_socket()
@@ -265,6 +270,7 @@ class Load:
             thread.join()
 
 
+@pytest.mark.full
 def test_restarts_with_a_passed_socket_refuse_no_connection(site):
     held = free_socket()
     host = site(GREET, "one: plugin = greet")
@@ -324,6 +330,7 @@ def test_workers_restarted_under_load_refuse_no_delivery(site):
     assert host.stop() == 0
 
 
+@pytest.mark.full
 def test_several_processes_go_on_listening_together_while_the_host_drains(site):
     host = site(SLOW, "one: plugin = sleepy", "processes = 2\ndrain = 3s")
     host.launch()
@@ -341,23 +348,44 @@ def test_several_processes_go_on_listening_together_while_the_host_drains(site):
     assert not (host.folder / "began-10").exists()
 
 
-def test_tls_is_served_from_the_files_that_bots_ini_names(site):
-    host = site(GREET, "one: plugin = greet", "certfile = c.pem\nkeyfile = k.pem")
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=x"]
-    subprocess.run(
-        [*command, "-keyout", str(host.folder / "k.pem"), "-out", str(host.folder / "c.pem")],
-        check=True,
-        capture_output=True,
+def certificate(folder: Path, name: str) -> None:
+    """A certificate for this name, in the files that bots.ini names."""
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
+    files = ["-keyout", str(folder / "k.pem"), "-out", str(folder / "c.pem")]
+    subprocess.run([*command, *files], check=True, capture_output=True)
+
+
+def name_served(port: int) -> str:
+    shown = ssl.get_server_certificate(("127.0.0.1", port), timeout=10)
+    run = subprocess.run(
+        ["openssl", "x509", "-noout", "-subject"], input=shown.encode(), capture_output=True, check=True
     )
+    return run.stdout.decode().rpartition("=")[2].strip()
+
+
+def test_tls_is_served_and_a_reload_brings_the_new_certificate(site):
+    host = site(GREET, "one: plugin = greet", "certfile = c.pem\nkeyfile = k.pem")
+    certificate(host.folder, "first.example")
     host.start()
     assert re.search(r"https://127\.0\.0\.1:\d+", host.said("serves ")["message"])
-    run = subprocess.run(["curl", "-sk", f"https://127.0.0.1:{host.port}/healthz"], capture_output=True, check=True)
-    assert run.stdout == b'{"status": "ok"}'
+    assert name_served(host.port) == "first.example"
+    (host.folder / "k.pem").write_text("no key")
+    host.tell(signal.SIGHUP)
+    host.said("the old certificate stays")
+    assert name_served(host.port) == "first.example"
+    certificate(host.folder, "second.example")
+    host.tell(signal.SIGHUP)
+    for _ in range(500):
+        if name_served(host.port) == "second.example":
+            break
+        time.sleep(0.02)
+    assert name_served(host.port) == "second.example"
 
 
-def test_a_bot_in_a_process_of_its_own_that_dies_three_times_is_quarantined_also_after_a_restart(site):
+@pytest.mark.parametrize("loop", ["asyncio", pytest.param("uvloop", marks=pytest.mark.full)])
+def test_a_bot_in_a_process_of_its_own_that_dies_three_times_is_quarantined_also_after_a_restart(site, loop):
     plugins = GREET + "\nimport os\nasync def exits(event):\n    os._exit(3)\n"
-    host = site(plugins, "one: plugin = exits; run = process\nother: plugin = greet").start()
+    host = site(plugins, "one: plugin = exits; run = process\nother: plugin = greet").start({"BOTHOST_LOOP": loop})
     for task in (1, 2, 3):
         assert host.deliver("one", task=task).status == 500
     host.said("quarantined: ")

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator
 
 from bothost.worker import Siblings, Worker
 
@@ -18,7 +19,12 @@ async def main() -> None:
     else:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     siblings = Siblings(worker, stop.set)
-    siblings.answers["who"] = lambda: [f"{worker.number}:{os.getpid()}".encode(), b"x" * 300_000]
+
+    async def who() -> AsyncIterator[bytes]:
+        yield f"{worker.number}:{os.getpid()}".encode()
+        yield b"x" * 300_000
+
+    siblings.answers["who"] = who
     await siblings.connect()
 
     open_now: set[object] = set()

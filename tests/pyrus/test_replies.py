@@ -238,7 +238,7 @@ def test_a_dict_keeps_its_unofficial_keys_and_each_earns_a_warning() -> None:
         float("nan"), float("inf"), -float("inf"), Decimal("NaN"), Decimal("sNaN"), Decimal("Infinity"), b"x", bytearray(b"x"),
         object(), {1: 2}, {"a": {None: 1}}, "\ud800", {"\udfff": 1}, 1 << 64, timedelta(1), 1j, datetime(2026, 1, 1), Person(),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )  # fmt: skip
 def test_what_json_cannot_carry_is_an_error_never_null(value: Any) -> None:
     assert refused({"x": [value]}).startswith("x[0]")
@@ -299,3 +299,14 @@ def test_a_reply_shows_only_what_was_given_and_compares_by_it() -> None:
     assert Reply("a") == Reply(text="a") != Reply("b")
     with pytest.raises(AttributeError):
         Reply("a").text = "b"  # type: ignore[misc]
+
+
+def test_a_datetime_beyond_what_utc_can_express_is_named() -> None:
+    last = datetime.max.replace(tzinfo=timezone(timedelta(hours=-3)))
+    with pytest.raises(ReplyError, match="due: datetime cannot stand here; give a datetime that UTC can express"):
+        Reply(due=last)
+
+
+def test_half_of_a_character_in_a_key_is_named() -> None:
+    with pytest.raises(ReplyError, match="the reply's key: the text holds half of a character"):
+        encode({"\ud800": 1})

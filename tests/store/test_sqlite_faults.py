@@ -109,7 +109,7 @@ def test_a_folder_and_its_files_belong_to_their_owner_alone(embedded: Journal) -
         host = store.owner.partition(":")[0]
         assert modes == {
             "state": 0o700, "owners": 0o700, "bodies": 0o700, "journal.db": 0o600, "journal.db-wal": 0o600,
-            "journal.db-shm": 0o600, "journal.lock": 0o600, host: 0o600,
+            "journal.db-shm": 0o600, "journal.lock": 0o600, "host-lock": 0o600, host: 0o600,
         }  # fmt: skip
 
     before = os.umask(0)

@@ -108,9 +108,13 @@ class _Reader:
 
     def _header(self, line: str, number: int) -> None:
         name = line[1:-1].strip(_BLANKS)
-        if line[-1] != "]" or len(line) < 3 or not name:
+        if line[-1] != "]" or len(line) < 3 or not name or _UNSEEN.search(name):
             self.section = None
-            problem = "the section's name must stand alone between [ and ]; a remark needs a line of its own"
+            problem = (
+                "the section's name holds a control character, which nobody can see"
+                if _UNSEEN.search(line)
+                else "the section's name must stand alone between [ and ]; a remark needs a line of its own"
+            )
             self.document.problems.append(Problem(problem, self.document.file, number))
             return
         known = self.document.sections.get(name)

@@ -201,6 +201,7 @@ def _given(answer: Any) -> Mapping[str, Any]:
     for key in answer:
         if not isinstance(key, str):
             raise ReplyError(f"the reply's key {key!r} is no text; keys are those of Pyrus's comment request")
+        values.text(key, "the reply's key")
     return {key: value for key, value in answer.items() if value is not None or key not in OFFICIAL}
 
 

@@ -76,7 +76,7 @@ def _scalar(value: Any, place: str) -> Any:
             return convert(value, place)
     part = part_of(value)
     if part is not None:
-        return part
+        return _object(part, place, 0)
     if isinstance(value, timedelta):
         return wrong(place, value, "a number of minutes")
     return wrong(place, value, "what JSON can carry: a text, number, bool, date, list or dict")
@@ -104,7 +104,10 @@ def instant(value: Any, place: str) -> str:
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise ReplyError(f"{place}: the datetime {value} has no zone; give one, as in {value}+03:00 or tzinfo=UTC")
-        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ").rjust(20, "0")
+        try:
+            return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ").rjust(20, "0")
+        except OverflowError:
+            wrong(place, value, "a datetime that UTC can express, from the year 1 to 9999")
     if isinstance(value, str):
         try:
             datetime.fromisoformat(value)

@@ -58,6 +58,8 @@ class Terms:
     trace: str = ""
     late: bool = False
     """A late reply's call: it never waits, and may use the tenth of the rate limit that is kept for it."""
+    key: str = ""
+    """The event of a run: calls end where another host has taken it over."""
 
 
 class PyrusClient:
@@ -71,6 +73,10 @@ class PyrusClient:
         self.transport = transport
         self.gates = Gates(clock, shared)
         self.on_call = on_call or (lambda _account, _status: None)
+        self.on_limit: Callable[[str, float], None] = lambda _account, _left: None
+        """Hears what each account's rate limit leaves, by Pyrus's own word."""
+        self.hide: Callable[[str], None] = lambda _token: None
+        """Told of each token that a login gave, which must stand in no log line."""
         self._permits: dict[str, asyncio.Semaphore] = {}
         self._logins: dict[tuple[str, str], Login] = {}
         self._learnt: dict[str, str] = {}
@@ -111,9 +117,10 @@ class PyrusClient:
         while len(self._written) > REMEMBERED_TASKS:
             self._written.popitem(last=False)
 
-    def look_at_lease(self, request: Request) -> None:
-        """Nothing while this owner's lease stands; else CallUnsent, for another owner may be at the same work."""
-        if not self.shared.alive():
+    def look_at_lease(self, request: Request, key: str = "") -> None:
+        """Nothing while this owner's lease stands, and while it holds this event; else CallUnsent, for another owner may be
+        at the same work."""
+        if not self.shared.alive() or (key and key in self.shared.lost()):
             raise CallUnsent(f"{request.title}: this host's lease has run out, so it begins no calls", code=LEASE_LOST)
 
     async def send_bare(self, request: Request, url: str) -> Response:
@@ -153,7 +160,7 @@ class Line:
             async with self._client.permits(self._caller.bot):
                 if self._is_shut():
                     return None
-                self._client.look_at_lease(request)
+                self._client.look_at_lease(request, self._terms.key)
                 sending = self._sending(request, token, content() if content else None)
                 response = await self._counted(within(request, self._client.transport.fetch(sending)))
             await self._judge(request, response, token)
@@ -174,7 +181,7 @@ class Line:
                 if self._is_shut():
                     permits.release()
                     return None
-                self._client.look_at_lease(request)
+                self._client.look_at_lease(request, self._terms.key)
                 opening = self._client.transport.open(self._sending(request, token, None))
                 response, pieces = await self._counted(within(request, opening))
                 await self._judge(request, response, token)
@@ -226,6 +233,7 @@ class Line:
             )
         credentials = Credentials(login, self._caller.secrets, bases.choose(self._caller.api_url))
         self._token = await self._client.login(credentials).token(credentials, refused)
+        self._client.hide(self._token.value)
         return self._token
 
     async def _counted(self, work: Awaitable[R]) -> R:
@@ -238,6 +246,8 @@ class Line:
     async def _judge(self, request: Request, response: Response, token: Token) -> None:
         self._client.on_call(self.account, response.status)
         rate = calls.rate(response.headers)
+        if rate is not None:
+            self._client.on_limit(self.account, rate.remaining)
         if rate is not None and response.status != 429:
             await self._client.gates.correct(self.account, rate)
         calls.check(request, response, token.value)

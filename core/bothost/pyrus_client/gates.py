@@ -33,6 +33,9 @@ class Shared(Protocol):
     def alive(self) -> bool:
         """Whether this owner's lease still stands."""
 
+    def lost(self) -> set[str]:
+        """Keys that this owner held and lost."""
+
     async def gate(self, name: str, want: int, rate_per_s: float, cap: float) -> float:
         """Take tokens: 0.0 where granted, else seconds to wait."""
 

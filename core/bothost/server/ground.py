@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from bothost.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
     from pathlib import Path
 
 MOST_FILES = 1 << 20
@@ -26,6 +28,18 @@ def prepare_process() -> int:
     os.umask(0o077)
     sys.setswitchinterval(SWITCH_S)
     return raise_file_limit()
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's where the extra `fast` is installed; None: Python's own, also where BOTHOST_LOOP is `asyncio`."""
+    if os.environ.get("BOTHOST_LOOP") == "asyncio":
+        return None
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
 
 
 def raise_file_limit() -> int:

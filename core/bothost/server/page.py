@@ -26,7 +26,7 @@ from bothost.web.operator.static import Files
 from bothost.web.operator.tail import Tail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from tornado.httpserver import HTTPServer
 
@@ -116,19 +116,21 @@ class Page:
             version=__version__,
         )
 
-    def _report(self) -> Snapshot:
+    async def _report(self) -> Snapshot:
         told = self._told
-        snapshot = report(self._host.service, told.metrics)
+        snapshot = await report(tuple(self._host.service), told.metrics)
         snapshot.log_dropped = told.dropped()
         reloader = self._host.reloader
         snapshot.reloads = {"done": reloader.count - reloader.failed, "refused": reloader.failed}
         return snapshot
 
-    def _answer(self) -> Iterable[bytes]:
-        return (msgspec.msgpack.encode(piece) for piece in self._report().pieces())
+    async def _answer(self) -> AsyncIterator[bytes]:
+        for piece in (await self._report()).pieces():
+            yield msgspec.msgpack.encode(piece)
+            await asyncio.sleep(0)
 
     async def _gather(self) -> Sequence[Snapshot]:
-        snapshots = [self._report()]
+        snapshots = [await self._report()]
         siblings = self._host.siblings
         if siblings is not None:
             snapshots[0].restarts = dict(siblings.restarts)

@@ -178,6 +178,12 @@ class Receiver(httputil.HTTPMessageDelegate):
         return routing.first(self.headers, "Traceparent")
 
     @property
+    def gone(self) -> bool:
+        """See `Delivery.gone`; Tornado looks for the end of a stream whose request is complete."""
+        closed: bool = self.connection.stream.closed()
+        return closed
+
+    @property
     def peer(self) -> str:
         """Who sent this, as far as it can be told."""
         # Tornado's own context of the connection; it has no address to tell of a unix socket.

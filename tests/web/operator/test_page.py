@@ -318,7 +318,7 @@ def test_every_text_of_the_page_has_a_russian_one() -> None:
     for template in (web / "templates").iterdir():
         text = template.read_text("utf-8")
         used |= set(re.findall(r'\bt\("([^"]*[^" ])"', text))
-        for table in re.findall(r"{% (?:set told = |for path, name in )(.*) %}", text):
+        for table in re.findall(r"{% (?:set told = |set reasons = |for path, name in )(.*) %}", text):
             used |= {word for word in re.findall(r'"([^"]+)"', table) if not word.startswith("/") and word[0].isupper()}
     for module in (web / "operator").iterdir():
         if module.name.endswith(".py"):

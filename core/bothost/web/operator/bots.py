@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from tornado.web import HTTPError
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from bothost.operations import BotView
     from bothost.store import Entry
 
-PAGE_BOTS = 200
+PAGE_BOTS = 100
 
 
 class Bots(Handler):
@@ -28,14 +31,15 @@ class Bots(Handler):
     async def get(self) -> None:
         """Every bot with how it stands; `q` searches, `state` filters."""
         views = await self.operations.bots()
-        counts = {state: count for state in STATES if (count := sum(view.now.state == state for view in views))}
-        words, state = self.query("q").strip().lower(), self.query("state")
-        wanted = [
-            view
-            for view in views
-            if (not state or view.now.state == state or (state == "trouble" and view.broken))
-            and all(word in f"{view.name} {view.bot.config.plugin} {view.now.reason}".lower() for word in words.split())
-        ]
+        words, state, now = (
+            self.query("q").strip().lower(),
+            self.query("state"),
+            self.operations.clock.now().timestamp(),
+        )
+        with self.operations.clock.real_io():
+            wanted = await asyncio.to_thread(_chosen, views, words.split(), state)
+            totals = await asyncio.to_thread(_totals, views, now)
+        tally = Counter(view.now.state for view in views)
         first = max(_number(self.query("from")), 0)
         self.show(
             "bots.html",
@@ -44,15 +48,45 @@ class Bots(Handler):
             every=len(views),
             first=first,
             page_size=PAGE_BOTS,
-            counts=counts,
+            counts={word: tally[word] for word in STATES if word in tally},
             trouble=sum(view.broken for view in views),
             state=state,
             words=self.query("q"),
-            totals=_totals(views, self.operations.clock.now().timestamp()),
+            totals=totals,
             reading=self.operations.reading,
             spark=charts.sparkline,
             recent=recent,
         )
+
+    head = get
+
+
+class BotsForScripts(Handler):
+    """/bots.json: what `bothost bots` shows."""
+
+    by_script = True
+
+    async def get(self) -> None:
+        """How each bot stands."""
+        views = await self.operations.bots()
+        rows = [
+            {
+                "bot": view.name,
+                "state": view.now.state,
+                "reason": shown.text(self.desk.scrub(view.now.reason)),
+                "since": shown.iso(view.now.since) if view.now.since else None,
+                "plugin": view.bot.config.plugin,
+                "version": view.version,
+                "path": view.bot.config.path,
+                "secret": view.bot.config.fingerprint,
+                "waiting": view.now.waiting,
+                "running": view.now.running,
+                "paused_tasks": sorted(view.paused_tasks),
+            }
+            for view in views
+        ]
+        self.set_header("Content-Type", "application/json")
+        self.say(json.dumps(rows))
 
     head = get
 
@@ -75,6 +109,7 @@ class OneBot(Handler):
             chart_durations=charts.durations(view.figures.minutes, now, self.language),
             host_keys=_host_keys(view),
             settings=_settings(view),
+            timers=getattr(view.bot.plugged, "timers", ()),
             problems=self.operations.reading.broken.get(name, ()),
             kept=self.operations.kept.get(name, ""),
             recent=recent,
@@ -167,6 +202,18 @@ def recent(view: BotView, now: float) -> tuple[int, int]:
     since = int(now // 60) - charts.MINUTES
     minutes = [one for one in view.figures.minutes if one.minute > since]
     return sum(one.deliveries for one in minutes), sum(one.failures for one in minutes)
+
+
+def _chosen(views: Sequence[BotView], words: Sequence[str], state: str) -> list[BotView]:
+    """Those in a state, or in trouble, that hold all words."""
+
+    def fits(view: BotView) -> bool:
+        if state and view.now.state != state and not (state == "trouble" and view.broken):
+            return False
+        text = f"{view.name} {view.bot.config.plugin} {view.now.reason}".lower() if words else ""
+        return all(word in text for word in words)
+
+    return [view for view in views if fits(view)]
 
 
 def _totals(views: Sequence[BotView], now: float) -> dict[str, int]:

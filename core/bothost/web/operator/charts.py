@@ -30,14 +30,15 @@ def sparkline(minutes: Sequence[Minute], now: float, label: str) -> str:
     """The last hour's deliveries and failures, small."""
     places = _by_age(minutes, now)
     top = max((one.deliveries for one in places.values()), default=0) or 1
-    bars = []
+    good: list[str] = []
+    bad: list[str] = []
     for place, one in sorted(places.items()):
         height = max(round(22 * one.deliveries / top), 2) if one.deliveries else 0
-        tone = "bar-bad" if one.failures else "bar"
-        bars.append(f'<rect class="{tone}" x="{place * 2}" y="{24 - height}" width="1.6" height="{height}"/>')
+        (bad if one.failures else good).append(f"M{place * 2 + 1} 24v-{height}")
     return (
         f'<svg class="spark" viewBox="0 0 120 24" width="120" height="24" role="img" aria-label="{xhtml_escape(label)}">'
-        f'<path class="axis" d="M0 23.5H120"/>{"".join(bars)}</svg>'
+        f'<path class="axis" d="M0 23.5H120"/><path class="line" stroke-width="1.6" d="{"".join(good)}"/>'
+        f'<path class="line-bad" stroke-width="1.6" d="{"".join(bad)}"/></svg>'
     )
 
 

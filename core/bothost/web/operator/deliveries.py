@@ -83,7 +83,7 @@ class OneDelivery(Handler):
         entry, body = await self._found(key)
         request, cut = await self._laid_out(body)
         reply = (await self._laid_out(entry.answer))[0] if entry.answer not in (None, b"{}") else ""
-        head, _, trace = self.desk.scrub(entry.error).partition("\n")
+        error = self.desk.scrub(entry.error)
         now = self.operations.clock.now().timestamp()
         self.show(
             "delivery.html",
@@ -92,8 +92,8 @@ class OneDelivery(Handler):
             request=request,
             cut=cut,
             reply=reply,
-            error=shown.text(head),
-            trace=shown.block(trace),
+            error=shown.first_line(error, entry.bot),
+            trace=shown.block(error.partition("\n")[2]),
             chart=charts.attempts(entry, now, self.language) if entry.kind == "hook" else "",
             may=_may(entry),
             link=link(entry),

@@ -153,6 +153,6 @@ def key_parts(key: str) -> tuple[str, str]:
     return (head, mark + number) if mark else (rest, "")
 
 
-def first_line(error: str) -> str:
-    """What happened, without the traceback."""
-    return visible(error.partition("\n")[0])
+def first_line(error: str, bot: str) -> str:
+    """What happened, without the traceback and without the bot's name, which stands beside it."""
+    return visible(error.partition("\n")[0].removeprefix(f"[bot:{bot}] "))

@@ -1,0 +1,352 @@
+"""One door: what is acknowledged without its reply gets it by the API, everything else by the response."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from tests.states.conftest import Calls, Journal, handler_of
+
+from bothost import Event, Reply
+from bothost.testing import Harness, comment, task
+from bothost.testing.fake_pyrus.faults import gateway, lose_answer
+
+
+def test_at_answer_within_the_door_becomes_the_api(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    calls.takes = 70
+    bot = bothost.bot(handler_of(calls))
+    of = task()
+    pending = bot.begin(of)
+    bothost.clock.advance("49s")
+    assert not pending.answered
+    assert (journal.row().state, journal.row().door) == ("running", "response")
+    bothost.clock.advance("1s")
+    assert (pending.answer().status, pending.answer().json, pending.answer().outcome) == (200, {}, "late")
+    assert (journal.row().state, journal.row().door) == ("running", "api")
+    for attempt in (2, 3):
+        assert (bot.deliver(of, attempt).json, bot.deliver(of, attempt).outcome) == ({}, "acknowledged")
+    bothost.clock.advance("20s")
+    assert bothost.assert_one_comment().door == "api"
+    row = journal.row()
+    assert (row.state, row.door, row.posted) == ("answered", "api", bothost.pyrus.written[0].comment_id)
+    assert bot.deliver(of, 2).json == {}, "answered by the API: never the bytes"
+    assert calls.runs == [(1, "")]
+
+
+def test_with_late_retry_only_the_last_attempt_is_acknowledged(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    calls.takes = 200
+    bot = bothost.bot(handler_of(calls), ini={"late": "retry", "timeout": "5m"})
+    of = task()
+    assert bot.deliver(of, 1).status == 503
+    bothost.clock.advance("11s")
+    assert bot.deliver(of, 2).status == 503
+    bothost.clock.advance("11s")
+    assert journal.row().door == "response"
+    last = bot.deliver(of, 3)
+    assert (last.status, last.json, last.outcome) == (200, {}, "late")
+    bothost.clock.advance("1m")
+    assert bothost.assert_one_comment().door == "api"
+    assert calls.runs == [(1, "")]
+
+
+def test_a_late_run_that_says_nothing_writes_nothing(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    calls.takes, calls.says = 70, None
+    bot = bothost.bot(handler_of(calls))
+    assert bot.deliver(task()).outcome == "late"
+    bothost.clock.advance("1m")
+    bothost.pyrus.assert_no_comment()
+    assert bothost.pyrus.titles() == []
+    assert journal.row().state == "answered"
+
+
+def test_a_router_that_cuts_at_30_seconds_changes_nothing(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    """The sender is gone before `answer_within`: it is not acknowledged, its next attempt joins."""
+    calls.takes = 70
+    bot = bothost.bot(handler_of(calls))
+    of = task()
+    first = bot.begin(of)
+    bothost.clock.advance("30s")
+    first.hang_up()
+    bothost.clock.advance("31s")
+    assert (journal.row().state, journal.row().door) == ("running", "response")
+    second = bot.begin(of, 2)
+    bothost.clock.advance("9s")
+    assert second.answer().json == {"text": "done"}
+    bothost.clock.advance("61s")
+    assert bot.deliver(of, 3).json == {"text": "done"}
+    assert calls.runs == [(1, "")]
+    bothost.assert_one_comment()
+
+
+@pytest.mark.parametrize("third_at", [122, 183])
+@pytest.mark.parametrize("lost", [(), (1,), (1, 2), (1, 2, 3)])
+def test_seventy_seconds_through_a_router_that_cuts_at_thirty(
+    bothost: Harness, calls: Calls, lost: tuple[int, ...], third_at: int
+) -> None:
+    """Attempts at 0, 61 and 122 s, the acknowledgements of `lost` not read: one run, one comment."""
+    calls.takes = 70
+    bot = bothost.bot(handler_of(calls), ini={"answer_within": "25s"})
+    of = task()
+    now = 0
+    for attempt, at in ((1, 0), (2, 61), (3, third_at)):
+        bothost.clock.advance(at - now)
+        pending = bot.begin(of, attempt, hang_up=attempt in lost)
+        bothost.clock.advance(30)
+        now = at + 30
+        if pending.answered:
+            break
+        pending.hang_up()
+    bothost.clock.advance("10m")
+    assert calls.runs == [(1, "")]
+    bothost.assert_one_comment()
+
+
+def test_an_answer_that_reached_nobody_is_for_the_next_attempt(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    calls.takes = 5
+    bot = bothost.bot(handler_of(calls))
+    of = task()
+    bot.begin(of, hang_up=True)
+    bothost.clock.advance("61s")
+    row = journal.row()
+    assert (row.state, row.door, row.delivered) == ("answered", "response", False)
+    assert bot.deliver(of, 2).json == {"text": "done"}
+    assert journal.row().delivered
+    bothost.clock.advance("10m")
+    assert bothost.assert_one_comment().door == "response"
+
+
+def test_an_answer_that_reached_nobody_is_posted_when_it_is_quiet(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    calls.takes = 5
+    bot = bothost.bot(handler_of(calls))
+    of = task()
+    bot.begin(of, hang_up=True)
+    bothost.clock.advance("239s")
+    bothost.pyrus.assert_no_comment()
+    bothost.clock.advance("2s")
+    assert bothost.assert_one_comment().door == "api"
+    assert journal.row().door == "api"
+    assert bothost.pyrus.titles() == [f"GET tasks/{of['id']}", f"POST tasks/{of['id']}/comments"], "after a look"
+    assert bot.deliver(of, 3).json == {}
+
+
+def test_quiet_counts_from_the_last_delivery(bothost: Harness, calls: Calls) -> None:
+    bot = bothost.bot(handler_of(calls))
+    of = task()
+    bot.begin(of, hang_up=True)
+    bothost.clock.advance("200s")
+    bot.begin(of, 2, hang_up=True)
+    bothost.clock.advance("200s")
+    bothost.pyrus.assert_no_comment()
+    bothost.clock.advance("41s")
+    bothost.assert_one_comment()
+
+
+def test_the_look_finds_what_pyrus_has_read_after_all(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    bot = bothost.bot(handler_of(calls))
+    of = task()
+    bot.begin(of, hang_up=True)
+    bothost.clock.advance("61s")
+    said = bothost.pyrus.say(of["id"], "done", bot.person)
+    bothost.clock.advance("10m")
+    bothost.pyrus.assert_no_comment()
+    assert (journal.row().state, journal.row().posted) == ("answered", said["id"])
+
+
+def test_what_the_journal_cannot_take_is_not_acknowledged(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    calls.takes = 70
+    bot = bothost.bot(handler_of(calls))
+    of = task()
+    pending = bot.begin(of)
+    bothost.clock.advance("10s")
+    journal.be(away=True)
+    bothost.clock.advance("40s")
+    assert (pending.answer().status, pending.answer().outcome) == (503, "unrecorded")
+    bothost.clock.advance("11s")
+    second = bot.deliver(of, 2)
+    assert second.json == {"text": "done"}, "the run went on, and its reply needs no record"
+    journal.be()
+    bothost.clock.advance("10m")
+    assert calls.runs == [(1, "")]
+    assert bothost.assert_one_comment().door == "response"
+    assert (journal.row().state, journal.row().door) == ("answered", "response")
+
+
+def test_a_commit_that_lands_after_all_makes_the_event_late_for_the_next_attempt(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    calls.takes = 90
+    bot = bothost.bot(handler_of(calls))
+    of = task()
+    pending = bot.begin(of)
+    bothost.clock.advance("49s")
+    journal.be(slow_s=8)
+    bothost.clock.advance("5s")
+    assert not pending.answered
+    bothost.clock.advance("1s")
+    assert pending.answer().status == 503, "the commit before an acknowledgement has 5 s"
+    bothost.clock.advance("6s")
+    journal.be()
+    assert bot.deliver(of, 2).outcome == "acknowledged"
+    bothost.clock.advance("1m")
+    assert calls.runs == [(1, "")]
+    assert bothost.assert_one_comment().door == "api"
+
+
+def test_a_reply_that_comes_while_its_acknowledgement_is_committed_waits_for_that(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    """Or a crash right after would leave an acknowledged event whose reply has been read."""
+    calls.takes = 51
+    bot = bothost.bot(handler_of(calls))
+    pending = bot.begin(task())
+    bothost.clock.advance("49s")
+    journal.be(slow_s=3)
+    bothost.clock.advance("30s")
+    assert pending.answer().json == {}
+    journal.be()
+    bothost.clock.advance("1m")
+    assert bothost.assert_one_comment().door == "api"
+    assert journal.row().door == "api"
+
+
+def test_four_hundred_seconds_over_a_handler_of_three_hundred(bothost: Harness, calls: Calls) -> None:
+    calls.takes = 300
+    bot = bothost.bot(handler_of(calls), ini={"timeout": "6m"})
+    of = task()
+    assert bot.deliver(of, 1).outcome == "late"
+    bothost.clock.advance("350s")
+    assert calls.runs == [(1, "")]
+    bothost.assert_one_comment()
+    assert calls.most_at_once == 1
+
+
+def test_a_late_reply_takes_the_newest_token(bothost: Harness, calls: Calls) -> None:
+    calls.takes = 130
+    bot = bothost.bot(handler_of(calls))
+    of = task()
+    bot.deliver(of)
+    newest = {
+        "access_token": "newest",
+        "task_id": of["id"],
+        "task": of,
+        "event": "comment",
+        "user_id": bot.person["id"],
+    }
+    bothost.clock.advance("11s")
+    assert bot.deliver(newest, 2).outcome == "acknowledged"
+    bothost.pyrus.revoke(bot.token)
+    bothost.clock.advance("2m")
+    bothost.assert_one_comment()
+    assert bothost.pyrus.titles("auth") == []
+    assert {asked.token for asked in bothost.pyrus.requests} == {"newest"}
+
+
+def test_after_a_restart_the_late_reply_logs_in(bothost: Harness, calls: Calls) -> None:
+    calls.takes = 70
+    bot = bothost.bot(handler_of(calls))
+    bot.deliver(task())
+    bothost.pyrus.fail("*", gateway(), times=1)
+    bothost.clock.advance("21s")
+    bothost.pyrus.assert_no_comment()
+    bothost.restart()
+    bothost.clock.advance("1m")
+    bothost.assert_one_comment()
+    assert bothost.pyrus.titles("auth") == ["POST auth"]
+    assert calls.runs == [(1, "")]
+
+
+def test_without_a_login_the_reply_is_kept_and_retry_posts_it(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    calls.takes = 70
+    bot = bothost.bot(handler_of(calls), ini={"login": ""})
+    of = task()
+    bot.deliver(of)
+    bothost.pyrus.fail("*", gateway(), times=1)
+    bothost.clock.advance("21s")
+    bothost.restart()
+    bothost.clock.advance("1m")
+    row = journal.row()
+    assert (row.state, row.error.split(":")[0], row.answer) == ("failed", "no login", b'{"text":"done"}')
+    host = bothost._bench.host
+    host.ground.client.learn("bot", bot.person["email"])
+    journal.ask(journal.store.retry(row.id))
+    bothost.clock.advance("1m")
+    assert bothost.assert_one_comment().text == "done"
+    assert calls.runs == [(1, "")]
+
+
+def test_an_approval_without_steps_gets_the_step_at_which_the_bot_was_asked(bothost: Harness) -> None:
+    async def approve(event: Event) -> Reply:
+        await asyncio.sleep(70)
+        return Reply.approve("fine")
+
+    bot = bothost.bot(approve)
+    bot.deliver(task(321, step=2))
+    bothost.clock.advance("1m")
+    posted = next(asked.json() for asked in bothost.pyrus.requests if asked.method == "POST")
+    assert posted == {"text": "fine", "approval_choice": "approved", "approval_steps": [2]}
+
+
+def test_a_late_approval_never_lands_on_a_later_step(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    calls.takes, calls.says = 70, Reply.approve("fine")
+    bot = bothost.bot(handler_of(calls))
+    of = task(321, step=2)
+    bot.deliver(of)
+    bothost.pyrus.move_step(of["id"], 3)
+    bothost.clock.advance("1m")
+    bothost.pyrus.assert_no_comment()
+    row = journal.row()
+    assert (row.state, row.error) == ("failed", "the step has moved on")
+    assert row.answer is not None
+
+
+def test_a_lost_answer_to_a_post_is_found_by_the_look(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    calls.takes = 70
+    bot = bothost.bot(handler_of(calls))
+    bot.deliver(task())
+    bothost.pyrus.fail("POST tasks/*", lose_answer(), times=1)
+    bothost.clock.advance("10m")
+    assert bothost.assert_one_comment().comment_id == journal.row().posted
+    assert journal.row().error == "", "what went wrong on the way is over"
+
+
+def test_an_unclear_post_is_tried_again_for_a_day(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    calls.takes = 70
+    bot = bothost.bot(handler_of(calls))
+    bot.deliver(task())
+    bothost.pyrus.fail("POST tasks/*", gateway(503), times=1_000_000)
+    bothost.clock.advance("20s")
+    bothost.clock.advance("10m")
+    assert len(bothost.pyrus.titles("POST tasks")) == 7, "at once, after 5, 10, 20, 40, 80, 160 s; after 300 s to come"
+    bothost.clock.set(bothost.clock.now + timedelta(hours=23, minutes=45))
+    bothost.clock.advance("1m")
+    assert (journal.row().state, journal.row().door) == ("ready", "api")
+    bothost.clock.set(bothost.clock.now + timedelta(minutes=10))
+    bothost.clock.advance("1m")
+    row = journal.row()
+    assert row.state == "failed"
+    assert row.answer == b'{"text":"done"}'
+    bothost.pyrus.heal()
+    journal.ask(journal.store.retry(row.id))
+    bothost.clock.advance("1m")
+    bothost.assert_one_comment()
+    assert journal.row().tries == row.tries + 1
+
+
+def test_posts_of_one_task_go_in_the_order_of_its_events(bothost: Harness, calls: Calls) -> None:
+    calls.script = [(70, "first"), (10, "second")]
+    bot = bothost.bot(handler_of(calls), ini={"order": "none"})
+    of = task()
+    bot.deliver(of)
+    bothost.pyrus.fail("POST tasks/*", gateway(503), times=2)
+    bothost.clock.advance("12s")
+    more = {**of, "comments": [*of["comments"], comment("two")]}
+    bot.begin(more, hang_up=True)
+    bothost.clock.advance("20m")
+    assert [wrote.text for wrote in bothost.pyrus.comments()] == ["first", "second"]
