@@ -93,7 +93,8 @@ class Acks:
         entry = live.entry
         try:
             if live.phase == "foreign":
-                return await store.acknowledge(entry.id, seen=entry.seen, seen_at=entry.seen_at)
+                body = stored_body(live)
+                return await store.acknowledge(entry.id, seen=entry.seen, seen_at=entry.seen_at, body=body)
             changes = {"door": "api", "status": 200, "updated": self._means.now()}
             if parking:
                 changes |= {"state": "ready", "due": self._means.now()}

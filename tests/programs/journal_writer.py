@@ -6,13 +6,18 @@ Usage: python -m tests.programs.journal_writer WHAT FOLDER URL OWN-FOLDER [NUMBE
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
+import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 from tests.store.journals import BODY, QUICK, Journal, answered, change, make_entry, parked
+
+from bothost.errors import StoreAway
 
 if TYPE_CHECKING:
     from bothost.store import Store
@@ -90,8 +95,6 @@ async def tick(store: Store, number: int) -> None:
 
 async def fill(store: Store, number: int) -> None:
     """Write until the disk is full, which is `number` bytes a file; then say what goes on and heals."""
-    from bothost.errors import StoreAway
-
     count = 0
     resource.setrlimit(resource.RLIMIT_FSIZE, (number, resource.RLIM_INFINITY))
     try:
@@ -121,13 +124,57 @@ async def fill(store: Store, number: int) -> None:
     say("noted", await store.body("refunds:900001:comment:900001"))
 
 
+async def fork(store: Store, _number: int) -> None:
+    """Fork a child, as plugins do, that says what it holds of the journal and outlives us."""
+    await store.claim(make_entry(1, task=1), b"z" * 9000)
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        links: list[str] = []
+        for name in os.listdir("/proc/self/fd"):
+            with suppress(FileNotFoundError):  # the listing's own is gone again
+                links.append(os.readlink(f"/proc/self/fd/{name}"))
+        ours = [link for link in links if "journal" in link or "owners" in link or "bodies" in link]
+        os.write(writer, repr(ours).encode() + b"\n")
+        signal.pause()
+    say("child", os.read(reader, 4000).decode().strip())
+    say("saved", await store.save(parked(2, task=2), BODY))
+    await asyncio.Event().wait()
+
+
+async def read_only(journal: Journal) -> None:
+    """Open a journal that may not be written, then one that may again. As root this process becomes nobody first."""
+    folder = journal.folder
+    async with journal.open() as store:
+        await store.save(parked(1), BODY)
+    if os.geteuid() == 0:
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, 65534, 65534)
+        os.seteuid(65534)
+    (folder / "journal.db").chmod(0o400)
+    folder.chmod(0o500)
+    try:
+        async with journal.open():
+            say("opened")
+    except StoreAway as error:
+        say("away", error)
+    folder.chmod(0o700)
+    (folder / "journal.db").chmod(0o600)
+    async with journal.open() as store:
+        say("found", (await store.find(parked(1).id)) is not None, await store.save(parked(2, task=8), BODY))
+
+
 async def main() -> None:
     what, folder, url, own, *rest = sys.argv[1:]
     number = int(rest[0]) if rest else 0
+    if what == "read_only":
+        await read_only(Journal(Path(folder)))
+        return
     timing = msgspec.structs.replace(QUICK, commit_s=10.0) if what in ("acknowledge", "fill") else QUICK
     async with Journal(Path(folder), url).open(timing, folder=Path(own)) as store:
         work = {
-            "acknowledge": acknowledge, "hold": hold, "run_forever": run_forever, "wake_up": wake_up, "work_off": work_off, "tick": tick, "fill": fill,
+            "acknowledge": acknowledge, "hold": hold, "run_forever": run_forever,
+            "wake_up": wake_up, "work_off": work_off, "tick": tick, "fill": fill,
+            "fork": fork,
         }[what]  # fmt: skip
         await work(store, number)
 

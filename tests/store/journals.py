@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
+import msgspec
+
 from bothost.clock import SystemClock
 from bothost.store import Entry, Store, Timing, open_store
+from bothost.store.database import path_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from pathlib import Path
 
 QUICK = Timing(lease_s=0.6, beat_s=0.2, retry_beat_s=0.05, sweep_s=0.1, commit_s=2.0, linger_s=0.005)
@@ -51,6 +56,27 @@ class Journal:
         finally:
             await store.close()
 
+    def sql(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Behind the store's back: execute statements; the rows of the last one. `{s}` is the schema's prefix."""
+        return asyncio.run(self._shared_sql(statements)) if self.shared else self._embedded_sql(statements)
+
+    def _embedded_sql(self, statements: Sequence[str]) -> list[tuple[Any, ...]]:
+        connection = sqlite3.connect(path_of(self.folder), timeout=10)
+        rows: list[tuple[Any, ...]] = []
+        with connection:
+            for statement in statements:
+                rows = connection.execute(statement.format(s="")).fetchall()
+        connection.close()
+        return rows
+
+    async def _shared_sql(self, statements: Sequence[str]) -> list[tuple[Any, ...]]:
+        connection = await asyncpg.connect(self.url)
+        rows: list[Any] = []
+        for statement in statements:
+            rows = await connection.fetch(statement.format(s="bothost."))
+        await connection.close()
+        return [tuple(row) for row in rows]
+
     def run(self, work: Callable[[Store], Awaitable[Any]], timing: Timing = QUICK) -> Any:
         """Run `work` with one open store."""
 
@@ -84,8 +110,6 @@ def answered(entry: Entry, **changes: Any) -> Entry:
 
 def change(entry: Entry, **changes: Any) -> Entry:
     """A changed copy."""
-    import msgspec
-
     return msgspec.structs.replace(entry, **changes)
 
 

@@ -6,53 +6,22 @@ import asyncio
 import os
 import random
 import signal
-import sqlite3
-import subprocess
-import sys
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.store.journals import BODY, answered, parked, until
+from tests.store.processes import line_of, process
 
 from bothost.errors import StoreAway
 from bothost.store import Filter, Timing
-from bothost.store.database import path_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import subprocess
+    from pathlib import Path
 
     from tests.store.journals import Journal
 
     from bothost.store import Store
-
-ROOT = Path(__file__).parents[2]
-
-
-@contextmanager
-def process(journal: Journal, what: str, number: int = 0, own: str = "") -> Iterator[subprocess.Popen[str]]:
-    """A process of tests/programs/journal_writer.py; `own` is its state folder where it is not the journal's."""
-    command = [
-        sys.executable, "-m", "tests.programs.journal_writer", what, str(journal.folder), journal.url,
-        own or str(journal.folder), str(number),
-    ]  # fmt: skip
-    with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as child:
-        try:
-            yield child
-        finally:
-            child.send_signal(signal.SIGCONT)
-            child.kill()
-
-
-def line_of(child: subprocess.Popen[str], word: str) -> list[str]:
-    """The words of the next line, which begins with this word."""
-    assert child.stdout is not None
-    line = child.stdout.readline()
-    assert line.startswith(word), line + (child.stderr.read() if not line and child.stderr else "")
-    return line.split()[1:]
 
 
 async def freeze(child: subprocess.Popen[str], store: Store) -> None:
@@ -89,9 +58,7 @@ def kills(journal: Journal, count: int, seed: int) -> None:
 
     journal.run(work)
     if not journal.shared:
-        with sqlite3.connect(path_of(journal.folder)) as connection:
-            assert connection.execute("pragma integrity_check").fetchall() == [("ok",)]
-        connection.close()
+        assert journal.sql("pragma integrity_check") == [("ok",)]
 
 
 def test_what_was_acknowledged_survives_a_kill(journal: Journal) -> None:

@@ -189,7 +189,8 @@ class Store(Protocol):
         """
 
     async def waiting(self) -> Mapping[str, int]:
-        """How many entries of each bot are ready with door api and due now; cheap enough to ask each half second."""
+        """How many entries of each bot are ready with door api and due now, counted up to 100: cheap enough to ask each
+        half second."""
 
     async def wait_hint(self, seconds: float) -> None:
         """Return when another process may have put something due (NOTIFY), or after `seconds`."""

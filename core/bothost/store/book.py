@@ -49,6 +49,7 @@ class SqliteBook:
         self._boot_id = owners.boot_id()
         self._lock = owners.OwnerLock(folder, owner)
         self._trouble_until = 0.0
+        self._began = 0.0
 
     def begin(self, database: Database) -> None:
         """Take the owner's lock, then the first lease: whoever reads the lease finds the lock."""
@@ -104,7 +105,7 @@ class SqliteBook:
 
     def _place(self, connection: sqlite3.Connection, key: str, body: bytes | None) -> tuple[bytes | None, str | None]:
         """A small body for the row, or the place where a large one was written; nothing where the row has one."""
-        if body is None or len(body) <= SMALL_BYTES:
+        if body is None or len(body) <= SMALL_BYTES or not self._owns:  # a visitor makes no files
             return body, None
         asked = "select 1 from delivery where id = ? and (body is not null or body_at is not null)"
         if connection.execute(asked, (key,)).fetchone():
@@ -142,6 +143,7 @@ class SqliteBook:
 
     def reap(self, connection: sqlite3.Connection, gone: Mapping[str, bool]) -> list[Reaped]:
         """Free what gone owners hold. After a store error live hosts renew first: only the dead are reaped."""
+        self._notice_stall()
         calm = self._clock.boot() >= self._trouble_until
         rounds.give_back(connection, self._owner, self.held.orphans, (self._moment().now, self._timing))
         found = rounds.reap(connection, gone, self._moment(), self._timing, also_lost=calm)
@@ -149,6 +151,12 @@ class SqliteBook:
             if dead:
                 owners.forget(self._folder, owner)
         return found
+
+    def _notice_stall(self) -> None:
+        """What stopped this process or held up its transaction (a lock, a disk, a suspended machine) may have stopped all."""
+        now = self._clock.boot()
+        if now >= self.lease_end or now - self._began > self._timing.lease_s / 4:
+            self.trouble()
 
     def drop_content(
         self, connection: sqlite3.Connection, bots: Sequence[str], keep: Mapping[str, float]
@@ -174,6 +182,7 @@ class SqliteBook:
 
     def begun(self) -> object:
         """See `writer.Book.begun`."""
+        self._began = self._clock.boot()
         self.held.look()
         return self.bodies.mark()
 
@@ -189,8 +198,8 @@ class SqliteBook:
         if beat and self._owns:
             self.lease_end = began + self._timing.lease_s
 
-    def failed(self) -> None:
-        """See `writer.Book.failed`."""
+    def trouble(self) -> None:
+        """The journal could not be written, or not in time: nobody's lease counts as lost for half a lease."""
         self._trouble_until = self._clock.boot() + self._timing.lease_s / 2
 
     def _moment(self) -> Moment:

@@ -24,6 +24,10 @@ POSTING = "state = 'ready' and door = 'api' and answer is not null"
 ON_ITS_WAY = "state in ('ready', 'running') and door = 'api' and answer is not null"
 HOLDS_TURN = "state = 'running' and (answer is null or tries = 0)"
 """A turn ends when the run has ended and, for a late one, its first POST was tried."""
+OWNED = "state = 'running' and owner <> ''"
+"""Said twice over, so that a planner does not take this index where it looks for a turn."""
+SUSPECT = "state = 'running' and deaths > 0 and rerun = 'crash' and answer is null"
+"""Runs again after it was in flight at a death: at most one at a time for each owner."""
 KEPT = "state not in ('ready', 'running') and (body is not null or body_at is not null or answer is not null)"
 """Ended entries of which something is left that `keep` is about."""
 QUIET: dict[Dialect, str] = {
@@ -52,7 +56,8 @@ def _indexes(dialect: Dialect) -> tuple[str, ...]:
         "create index d_bot on delivery (bot, created)",
         "create index d_open on delivery (state, created, bot) where state <> 'answered'",
         f"create unique index d_turn on delivery (bot, turn) where {HOLDS_TURN}",
-        "create index d_running on delivery (owner) where state = 'running'",
+        f"create index d_running on delivery (owner) where {OWNED}",
+        f"create index d_suspect on delivery (owner) where {SUSPECT}",
         f"create index d_ready on delivery (bot, due) where {PARKED}",
         f"create index d_line on delivery (bot, turn, created) where {PARKED}",
         f"create index d_post on delivery (due) where {POSTING}",

@@ -66,7 +66,7 @@ class Pool:
         with away(), self._clock.real_io():
             self._pool = await asyncpg.create_pool(
                 self._dsn, min_size=1, max_size=MOST, timeout=self._limit_s, command_timeout=self._limit_s,
-                max_inactive_connection_lifetime=300.0, **self._options,
+                max_inactive_connection_lifetime=300.0, init=self._prepare, **self._options,
             )  # fmt: skip
         try:
             async with self.transaction() as connection:
@@ -76,6 +76,14 @@ class Pool:
             raise
         if make:
             self._listener = asyncio.get_running_loop().create_task(self._listen())
+
+    async def _prepare(self, connection: Any) -> None:
+        """Statements are planned once, and not compiled: either takes longer than doing what they say.
+
+        Behind pgbouncer in transaction mode the session is not ours to set.
+        """
+        if self._options.get("statement_cache_size") != 0:
+            await connection.execute("set plan_cache_mode = force_generic_plan; set jit = off")
 
     async def close(self) -> None:
         """Close all connections, hard where the server does not answer."""

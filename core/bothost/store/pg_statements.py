@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bothost.store.migrations import HOLDS_TURN, KEPT, ON_ITS_WAY, PARKED, POSTING, QUIET
+from bothost.store.migrations import HOLDS_TURN, KEPT, ON_ITS_WAY, PARKED, POSTING, QUIET, SUSPECT
 from bothost.store.rows import COLUMNS, FIELDS, FIXED_FIELDS
 
 SCHEMA = "bothost"
@@ -10,6 +10,7 @@ LOCK = 7_262_417_001
 """The advisory lock around migrations: a number of our own."""
 CHANNEL = "bothost"
 LOOK_AHEAD = 200
+MOST_WAITING = 100
 
 NOW = "extract(epoch from now())::double precision"
 """`now()` and not `clock_timestamp()`: only what is stable within a statement can be looked up in an index."""
@@ -105,9 +106,7 @@ where u.id = $1 and (u.state = 'running' or (u.state = 'ready' and u.door = 'api
 BODY_OF = f"select body from {TABLE} where id = $1"
 
 _SUSPECT = "(d.deaths > 0 and d.rerun = 'crash')"
-_SUSPECT_RUNS = f"""
-exists (select 1 from {TABLE} where state = 'running' and owner = $1 and deaths > 0 and rerun = 'crash' and answer is null)
-"""
+_SUSPECT_RUNS = f"exists (select 1 from {TABLE} where {SUSPECT} and owner = $1)"
 _ELIGIBLE = f"""
 (d.turn is null or not ({_turn_runs("d.bot", "d.turn", "d.id")} or {_older_waits("d.bot", "d.turn", "d.id", "d.created")}))
 """
@@ -122,11 +121,11 @@ update {TABLE} u set {_BECOMES_OURS} from chosen where u.id = chosen.id returnin
 HEADS = f"""
 with picked as (
     select h.* from unnest($3::text[], $4::int[]) as r(bot, room) cross join lateral (
-        select d.id, {_SUSPECT} as suspect, d.due from {TABLE} d
-        where d.bot = r.bot and {_D_PARKED} and d.due <= {NOW} and d.due <= coalesce(
-            (select b.due from {TABLE} b where b.bot = r.bot and {_of("b", PARKED)} and b.due <= {NOW}
-             order by b.due limit 1 offset {LOOK_AHEAD}), 'infinity')
-        and {_ELIGIBLE} order by d.due limit r.room for update of d skip locked
+        select d.id, {_SUSPECT} as suspect, d.due from (
+            select x.id, x.due from {TABLE} x where x.bot = r.bot and {_of("x", PARKED)} and x.due <= {NOW}
+            order by x.due limit {LOOK_AHEAD}
+        ) c join {TABLE} d on d.id = c.id
+        where {_D_PARKED} and {_ELIGIBLE} order by c.due limit r.room for update of d skip locked
     ) h
 ), {_CHOSEN}
 """
@@ -148,11 +147,13 @@ with recursive t(turn) as (
 ), {_CHOSEN}
 """
 BY_AGE = f"""
-select r.bot, h.due, exists (select 1 from {TABLE} d where d.bot = r.bot and {_D_PARKED} and d.due <= {NOW}
-                             order by d.due offset {LOOK_AHEAD}) as many
-from unnest($1::text[]) as r(bot) cross join lateral (
+select r.bot from unnest($1::text[]) as r(bot) cross join lateral (
     select d.due from {TABLE} d where d.bot = r.bot and {_D_PARKED} and d.due <= {NOW} order by d.due limit 1
 ) h order by h.due
+"""
+HAS_MANY = f"""
+select r.bot from unnest($1::text[]) as r(bot) where exists (
+    select 1 from {TABLE} d where d.bot = r.bot and {_D_PARKED} and d.due <= {NOW} order by d.due offset {LOOK_AHEAD})
 """
 POSTS = f"""
 with picked as (
@@ -183,19 +184,19 @@ BOTS_PARKED = bots_in(PARKED)
 BOTS_KEPT = bots_in(KEPT)
 WAITING = bots_in(
     PARKED,
-    f", (select count(*) from (select 1 from {TABLE} d where d.bot = b.bot and {_D_PARKED} and d.due <= {NOW} limit 1000) n)",
+    f", (select count(*) from (select 1 from {TABLE} d where d.bot = b.bot and {_D_PARKED} and d.due <= {NOW} order by d.due limit {MOST_WAITING}) n)",
 )
 POSTS_WAITING = f"""
-select bot, count(*) from (select bot from {TABLE} where {POSTING} and due <= {NOW} limit 1000) p group by bot
+select bot, count(*) from (select bot from {TABLE} where {POSTING} and due <= {NOW} order by due limit {MOST_WAITING}) p group by bot
 """
 SLEEPERS = f"select {COLUMNS} from {TABLE} where {QUIET['postgres']} and due <= {NOW} order by due limit $1 for update skip locked"
 PARKED_BEFORE = (
     f"select {COLUMNS} from {TABLE} where bot = $1 and {PARKED} and created < $2 limit $3 for update skip locked"
 )
-RUNNING_OF = f"select {COLUMNS} from {TABLE} where state = 'running' and owner = $1 for update skip locked"
-OVERDUE = (
-    f"select {COLUMNS} from {TABLE} where state = 'running' and until > 0 and until < {NOW} for update skip locked"
+RUNNING_OF = (
+    f"select {COLUMNS} from {TABLE} where state = 'running' and owner <> '' and owner = $1 for update skip locked"
 )
+OVERDUE = f"select {COLUMNS} from {TABLE} where state = 'running' and owner <> '' and until > 0 and until < {NOW} for update skip locked"
 PUT = (
     f"update {TABLE} set "
     + ", ".join(f"{name} = {_value(place)}" for place, name in enumerate(FIELDS) if name != "id")
@@ -207,12 +208,12 @@ BEAT = f"""
 insert into {SCHEMA}.owner as owner (id, boot, lease) values ($1, $2, {NOW} + $3)
 on conflict (id) do update set lease = excluded.lease
 """
-RUNNING = f"select id, fence, cancel from {TABLE} where state = 'running' and owner = $1"
+RUNNING = f"select id, fence, cancel from {TABLE} where state = 'running' and owner <> '' and owner = $1"
 OWNERS = f"""
 select id, boot, lease < {NOW} as over from {SCHEMA}.owner where id <> $1
 union all
 select distinct owner, '', true from {TABLE}
-where state = 'running' and owner <> $1 and owner not in (select id from {SCHEMA}.owner)
+where state = 'running' and owner <> '' and owner <> $1 and owner not in (select id from {SCHEMA}.owner)
 """
 FORGET_OWNER = f"delete from {SCHEMA}.owner where id = $1"
 

@@ -15,8 +15,9 @@ from bothost.store import pg_statements as sql
 from bothost.store.coalesce import Coalesced
 from bothost.store.held import Held
 from bothost.store.pg_beat import Heart, Identity
+from bothost.store.pg_due import Due
 from bothost.store.pg_pool import Pool, away
-from bothost.store.rows import COLUMNS, condition_of, entries_of, entry_of, task_range, values_of
+from bothost.store.rows import COLUMNS, INDEXED_STATES, condition_of, entries_of, entry_of, task_range, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.journal")
 
 Write = tuple["Entry", bytes | None, "Door | None"]
-TRIES = 4
-"""A statement that met another host at a turn is tried again this often: the other one has committed by then."""
 
 
 class PostgresStore:
@@ -52,6 +51,7 @@ class PostgresStore:
         self._heart = Heart(dsn, Identity(self.owner, folder), self._held, clock, self._timing)
         self._writes: Coalesced[Write, bool] = Coalesced(self._write_all, lambda item: item[0].id)
         self._claims: Coalesced[Write, Entry | None] = Coalesced(self._claim_all, lambda item: item[0].id)
+        self._due = Due(self._pool, self.owner, self._now)
         self._notes: dict[str, tuple[Entry, bytes | None]] = {}
         self._noting: asyncio.Task[None] | None = None
         self._keep: Mapping[str, float] = {}
@@ -82,6 +82,7 @@ class PostgresStore:
             self._noting.cancel()
         await self._writes.drain()
         await self._claims.drain()
+        await self._due.drain()
         with self._clock.real_io():
             await asyncio.to_thread(self._heart.stop)
         await self._pool.close()
@@ -207,39 +208,7 @@ class PostgresStore:
 
     async def due(self, room: Mapping[str, int], limit: int) -> Sequence[Entry]:
         """See `Store.due`."""
-        rows = await self._claim_due(sql.POSTS, list(room), limit)
-        open_bots = [bot for bot, free in room.items() if free > 0]
-        if open_bots and len(rows) < limit:
-            rows += await self._heads(open_bots, room, limit - len(rows))
-        return [self._held.add(row) for row in rows]
-
-    async def _heads(self, bots: list[str], room: Mapping[str, int], limit: int) -> list[Entry]:
-        """Claim parked entries: of the bots in the order in which they have waited, each its share."""
-        waiting = [(row[0], row[2]) for row in await self._pool.fetch(sql.BY_AGE, bots)]
-        if not waiting:
-            return []
-        share = max(1, limit // len(waiting))
-        rooms = {bot: min(room[bot], share) for bot, _ in waiting[:limit]}
-        rows = await self._claim_due(sql.HEADS, list(rooms), list(rooms.values()), limit)
-        for bot, many in waiting[:limit]:
-            claimed = sum(row.bot == bot for row in rows)
-            if many and claimed < rooms[bot] and len(rows) < limit:
-                # One busy task must not hide the others behind its waiting entries: look at the heads of all turns.
-                rows += await self._claim_due(sql.TURNS, [bot], [rooms[bot] - claimed], limit - len(rows))
-        return rows
-
-    async def _claim_due(self, statement: str, *values: object) -> list[Entry]:
-        for left in reversed(range(TRIES)):
-            try:
-                rows = await self._pool.fetch(statement, self.owner, self._now(), *values)
-            except StoreAway as error:
-                if isinstance(error.__cause__, asyncpg.UniqueViolationError):
-                    if left:
-                        continue
-                    return []
-                raise
-            return entries_of(tuple(row) for row in rows)
-        return []
+        return [self._held.add(row) for row in await self._due.claim(room, limit)]
 
     async def waiting(self) -> Mapping[str, int]:
         """See `Store.waiting`."""
@@ -255,7 +224,9 @@ class PostgresStore:
         await self._pool.wait_hint(seconds)
 
     async def reap(self) -> Sequence[Reaped]:
-        """See `Store.reap`."""
+        """See `Store.reap`. What stopped this process beyond its own lease may have stopped all."""
+        if not self.alive():
+            self._trouble()
         calm = self._clock.boot() >= self._trouble_until
         found = await pg_rounds.reap(self._pool, self._round(), also_lost=calm)
         await pg_rounds.give_back(self._pool, self._round(), self._held.orphans)
@@ -286,6 +257,8 @@ class PostgresStore:
     async def list(self, want: Filter) -> Sequence[Entry]:
         """See `Store.list`."""
         where = condition_of(want, lambda number: f"${number}")
+        if want.states and INDEXED_STATES.issuperset(want.states):
+            where.add("state <> 'answered'")  # tells the planner that the partial index holds all of them
         asked = (
             f"select {COLUMNS} from {sql.TABLE} where {where} order by created desc, id desc limit {int(want.limit)}"
         )

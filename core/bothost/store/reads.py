@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-MOST_WAITING = 1000
+MOST_WAITING = 100
 """A bot's waiting entries are counted up to this."""
 _SELECT = f"select {COLUMNS} from delivery"
 _HOUR_S = 3600.0

@@ -35,9 +35,11 @@ if TYPE_CHECKING:
 
 BATCH = 500
 
-_RUNNING_OF = f"select {COLUMNS} from delivery indexed by d_running where state = 'running' and owner = ?"
+_RUNNING_OF = (
+    f"select {COLUMNS} from delivery indexed by d_running where state = 'running' and owner <> '' and owner = ?"
+)
 _OVERDUE = f"""
-select {COLUMNS} from delivery indexed by d_running where state = 'running' and until > 0 and until < ?
+select {COLUMNS} from delivery indexed by d_running where state = 'running' and owner <> '' and until > 0 and until < ?
 """
 
 
@@ -48,7 +50,8 @@ def beat(connection: sqlite3.Connection, boot_id: str, lease_end: float, owner: 
         (owner, boot_id, lease_end),
     )
     rows = connection.execute(
-        "select id, fence, cancel from delivery indexed by d_running where state = 'running' and owner = ?", (owner,)
+        "select id, fence, cancel from delivery indexed by d_running where state = 'running' and owner <> '' and owner = ?",
+        (owner,),
     ).fetchall()
     return {key: fence for key, fence, _ in rows}, {key for key, _, cancel in rows if cancel}
 
@@ -59,7 +62,7 @@ def gone_owners(
     """Owners, other than this one, that are dead (True) or whose lease is over (False)."""
     known = connection.execute("select id, boot, lease from owner where id <> ?", (moment.owner,)).fetchall()
     unknown = connection.execute(
-        "select distinct owner from delivery indexed by d_running where state = 'running' and owner <> ? "
+        "select distinct owner from delivery indexed by d_running where state = 'running' and owner <> '' and owner <> ? "
         "and owner not in (select id from owner)",
         (moment.owner,),
     ).fetchall()

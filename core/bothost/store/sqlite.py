@@ -74,6 +74,7 @@ class SqliteStore:
                 self._lock.take()
             self._book.begin(self._database)
         except (sqlite3.Error, OSError, StoreAway) as error:
+            self._book.end(self._database)
             self._lock.give_back()
             self._database.close()
             raise error if isinstance(error, StoreAway) else StoreAway(explain(error, self._database.path)) from error
@@ -305,6 +306,7 @@ class SqliteStore:
                     result: T = await job.future
                     return result
         except TimeoutError:
+            self._book.trouble()
             raise StoreAway(f"{self._database.path}: no answer within {self._timing.commit_s:g} s") from None
 
     async def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bothost.store.migrations import HOLDS_TURN, ON_ITS_WAY, PARKED, POSTING, QUIET
+from bothost.store.migrations import HOLDS_TURN, ON_ITS_WAY, PARKED, POSTING, QUIET, SUSPECT
 from bothost.store.rows import COLUMNS, FIELDS, FIXED_FIELDS, entries_of, entry_of, values_of
 
 if TYPE_CHECKING:
@@ -96,10 +96,7 @@ and not exists (select 1 from delivery o indexed by d_posts where o.bot = d.bot 
                 and o.{ON_ITS_WAY} and o.created <= d.created and (o.created < d.created or o.id < d.id))
 and (d.tries > 0 or not exists ({_TURN_RUNS.format("d.bot", "d.turn", "d.id")})) order by d.due
 """
-_SUSPECT_RUNS = """
-select 1 from delivery indexed by d_running
-where state = 'running' and owner = ? and deaths > 0 and rerun = 'crash' and answer is null
-"""
+_SUSPECT_RUNS = f"select 1 from delivery indexed by d_suspect where {SUSPECT} and owner = ? limit 1"
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ class Book(Protocol):
     def committed(self, began: float, *, beat: bool) -> None:
         """The transaction that began at this boot time is durable; outside of it."""
 
-    def failed(self) -> None:
+    def trouble(self) -> None:
         """The journal could not be written; outside of a transaction."""
 
 
@@ -156,6 +156,8 @@ class Writer:
             if hold is not None:
                 hold.__exit__(None, None, None)
             if stopping and not self._queue:
+                if self._kept:
+                    log.error("%d entries could not be written before the end", len(self._kept))
                 return
 
     def _wait(self) -> None:
@@ -243,7 +245,7 @@ class Writer:
             self._away = True
             log.error("the journal is away: %s", text)
         self._beat_at = self._clock.boot() + self._timing.retry_beat_s
-        self._book.failed()
+        self._book.trouble()
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
             self._database.close()
 

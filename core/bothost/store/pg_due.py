@@ -1,0 +1,105 @@
+"""What is due in the shared journal, claimed for all who ask at one time together: a round trip costs more than a claim."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from bothost.errors import StoreAway
+from bothost.store import pg_statements as sql
+from bothost.store.coalesce import Coalesced
+from bothost.store.rows import entries_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from bothost.store import Entry
+    from bothost.store.pg_pool import Pool
+
+TRIES = 4
+"""A statement that met another host at a turn is tried again this often: the other one has committed by then."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ask:
+    """One call of `due`."""
+
+    room: Mapping[str, int]
+    limit: int
+
+
+class Due:
+    """Claims what is due for one owner; `now` is the wall clock."""
+
+    def __init__(self, pool: Pool, owner: str, now: Callable[[], float]) -> None:
+        self._pool = pool
+        self._owner = owner
+        self._now = now
+        self._asks: Coalesced[Ask, list[Entry]] = Coalesced(self._claim_all, lambda ask: str(id(ask)))
+
+    async def claim(self, room: Mapping[str, int], limit: int) -> list[Entry]:
+        """See `Store.due`."""
+        return await self._asks.ask(Ask(dict(room), limit))
+
+    async def drain(self) -> None:
+        """Return when nothing is under way."""
+        await self._asks.drain()
+
+    async def _claim_all(self, asks: list[Ask]) -> Sequence[list[Entry]]:
+        room: Counter[str] = Counter()
+        for ask in asks:
+            room.update(ask.room)
+        limit = sum(ask.limit for ask in asks)
+        rows = await self._try(sql.POSTS, list(room), limit)
+        bots = [bot for bot, free in room.items() if free > 0]
+        if bots and len(rows) < limit:
+            rows += await self._heads(bots, room, limit - len(rows))
+        return share_out(rows, asks)
+
+    async def _heads(self, bots: list[str], room: Mapping[str, int], limit: int) -> list[Entry]:
+        """Claim parked entries: of the bots in the order in which they have waited, each its share."""
+        if len(bots) > 1:
+            bots = [row[0] for row in await self._pool.fetch(sql.BY_AGE, bots)][:limit]
+        share = max(1, limit // max(len(bots), 1))
+        rooms = {bot: min(room[bot], share) for bot in bots}
+        if not rooms:
+            return []
+        rows = await self._try(sql.HEADS, list(rooms), list(rooms.values()), limit)
+        claimed = Counter(row.bot for row in rows)
+        hungry = [bot for bot in rooms if claimed[bot] < rooms[bot]]
+        many = await self._pool.fetch(sql.HAS_MANY, hungry) if hungry else []
+        for (bot,) in many:
+            if len(rows) < limit:
+                # One busy task must not hide the others behind its waiting entries: look at the heads of all turns.
+                rows += await self._try(sql.TURNS, [bot], [rooms[bot] - claimed[bot]], limit - len(rows))
+        return rows
+
+    async def _try(self, statement: str, *values: object) -> list[Entry]:
+        for left in reversed(range(TRIES)):
+            try:
+                rows = await self._pool.fetch(statement, self._owner, self._now(), *values)
+            except StoreAway as error:
+                if not isinstance(error.__cause__, asyncpg.UniqueViolationError):
+                    raise
+                if not left:
+                    return []
+            else:
+                return entries_of(tuple(row) for row in rows)
+        return []
+
+
+def share_out(rows: Sequence[Entry], asks: Sequence[Ask]) -> list[list[Entry]]:
+    """Give each row to one who asked for its bot: a run within the room, a post within the limit where that is possible."""
+    shares: list[list[Entry]] = [[] for _ in asks]
+    runs: list[Counter[str]] = [Counter() for _ in asks]
+    for row in rows:
+        able = [n for n, ask in enumerate(asks) if row.bot in ask.room]
+        if row.answer is None:
+            able = [n for n in able if runs[n][row.bot] < asks[n].room[row.bot]]
+        taker = min(able, key=lambda n: len(shares[n]) >= asks[n].limit)
+        shares[taker].append(row)
+        runs[taker][row.bot] += row.answer is None
+    return shares

@@ -1,0 +1,267 @@
+"""Writing behind: what is noted is there in order, once, under the fence; and what a claim costs that nobody heard of."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from typing import TYPE_CHECKING
+
+import msgspec
+from tests.store.journals import BODY, QUICK, answered, change, make_entry, parked, until
+
+from bothost.store import Timing
+from bothost.store.database import path_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.store.journals import Journal
+
+    from bothost.store import Store
+
+SLOW = msgspec.structs.replace(QUICK, lease_s=600.0, beat_s=600.0, linger_s=0.2)
+
+
+def run_behind(embedded: Journal, work: Callable[[Store], Awaitable[None]], timing: Timing = QUICK) -> None:
+    async def scene() -> None:
+        async with embedded.open(timing, claims_first=False) as store:
+            await work(store)
+
+    asyncio.run(scene())
+
+
+def test_what_is_noted_is_found_at_once(embedded: Journal) -> None:
+    async def work(store: Store) -> None:
+        mine = make_entry(state="running", fence=1, owner=store.owner)
+        store.note(mine, BODY)
+        assert await store.find(mine.id) == mine
+        store.note(answered(mine))
+        assert await store.find(mine.id) == answered(mine)
+        assert await store.body(mine.id) == BODY
+
+    run_behind(embedded, work, SLOW)
+
+
+def test_a_claim_and_its_outcome_are_one_insert(embedded: Journal) -> None:
+    written: list[str] = []
+
+    async def work(store: Store) -> None:
+        store._writer._book.write_notes = _telling(store._writer._book.write_notes, written)  # type: ignore[attr-defined]
+        for number in range(50):
+            mine = make_entry(number, task=number, state="running", fence=1, owner=store.owner)
+            store.note(mine, BODY)
+            store.note(answered(mine))
+        assert await store.find(make_entry(49, task=49).id) is not None
+        assert written == ["answered"] * 50
+
+    run_behind(embedded, work, SLOW)
+
+
+def _telling(write: Callable[..., None], written: list[str]) -> Callable[..., None]:
+    def tell(connection: sqlite3.Connection, notes: dict[str, tuple[str, tuple[object, ...], bytes | None]]) -> None:
+        written.extend(str(values[3]) for _, values, _ in notes.values())
+        write(connection, notes)
+
+    return tell
+
+
+def test_a_note_is_a_snapshot(embedded: Journal) -> None:
+    async def work(store: Store) -> None:
+        mine = make_entry(state="running", fence=1, owner=store.owner)
+        store.note(mine, BODY)
+        mine.error = "changed afterwards"
+        found = await store.find(mine.id)
+        assert found is not None
+        assert found.error == ""
+
+    run_behind(embedded, work, SLOW)
+
+
+def test_notes_are_written_soon_though_nobody_asks(embedded: Journal) -> None:
+    async def work(store: Store) -> None:
+        store.note(make_entry(state="running", fence=1, owner=store.owner), BODY)
+
+        async def is_there() -> bool:
+            with sqlite3.connect(path_of(embedded.folder)) as other:
+                found = other.execute("select count(*) from delivery").fetchone()[0]
+            other.close()
+            return bool(found)
+
+        await until(is_there, 2)
+
+    run_behind(embedded, work)
+
+
+def test_a_newer_fence_replaces_and_an_older_one_changes_nothing(embedded: Journal) -> None:
+    async def work(store: Store) -> None:
+        store.note(make_entry(state="running", fence=2, owner=store.owner), BODY)
+        await store.find(make_entry().id)
+        store.note(make_entry(state="failed", fence=1, owner=store.owner))
+        found = await store.find(make_entry().id)
+        assert found is not None
+        assert (found.state, found.fence) == ("running", 2)
+        store.note(make_entry(state="answered", fence=3, owner=store.owner))
+        found = await store.find(make_entry().id)
+        assert found is not None
+        assert (found.state, found.fence) == ("answered", 3)
+
+    run_behind(embedded, work)
+
+
+def test_an_entry_moved_by_the_store_is_not_moved_back_by_a_late_note(embedded: Journal) -> None:
+    async def work(store: Store) -> None:
+        held = make_entry(state="ready", rerun="error", error="boom", due=1.0, fence=1, owner=store.owner)
+        store.note(held, BODY)
+        (moved,) = await store.quiet()
+        assert moved.state == "failed"
+        store.note(change(held, seen=2))
+        assert await store.find(held.id) == moved
+        store.note(change(held, state="running", fence=2))
+        found = await store.find(held.id)
+        assert found is not None
+        assert found.state == "running", "a claim goes before what the store did meanwhile"
+
+    run_behind(embedded, work)
+
+
+def test_a_turn_that_passes_on_within_one_batch_is_written_with_it(embedded: Journal) -> None:
+    async def work(store: Store) -> None:
+        first = make_entry(1, state="running", fence=1, owner=store.owner)
+        second = make_entry(2, state="running", fence=1, owner=store.owner)
+        store.note(first, BODY)
+        await store.find(first.id)
+        store.note(second, BODY)
+        store.note(answered(first))
+        found = await store.find(second.id)
+        assert found is not None
+        assert found.turn == "7"
+
+    run_behind(embedded, work, SLOW)
+
+
+def test_a_note_whose_turn_another_holds_is_written_without_it(embedded: Journal) -> None:
+    async def work(store: Store) -> None:
+        store.note(make_entry(1, state="running", fence=1, owner="somebody:else"), BODY)
+        await store.find(make_entry(1).id)
+        for number, size in ((2, 10), (3, 9000)):
+            store.note(make_entry(number, state="running", fence=1, owner=store.owner), b"x" * size)
+        store.note(make_entry(4, task=8, state="running", fence=1, owner=store.owner), BODY)
+        found = [
+            await store.find(make_entry(number, task=task).id) for number, task in ((1, 7), (2, 7), (3, 7), (4, 8))
+        ]
+        assert [entry and entry.turn for entry in found] == ["7", None, None, "8"]
+        assert await store.body(make_entry(3).id) == b"x" * 9000
+
+    run_behind(embedded, work, SLOW)
+
+
+def test_a_save_overtakes_no_note_and_no_note_a_save(embedded: Journal) -> None:
+    async def work(store: Store) -> None:
+        mine = make_entry(state="running", fence=1, owner=store.owner)
+        store.note(mine, BODY)
+        saving = asyncio.ensure_future(store.save(change(mine, door="api", error="saved")))
+        await asyncio.sleep(0)
+        store.note(change(mine, door="api", error="noted"))
+        assert await saving
+        found = await store.find(mine.id)
+        assert found is not None
+        assert found.error == "noted"
+
+    run_behind(embedded, work, SLOW)
+
+
+def test_a_note_does_not_take_an_operators_wish_back(embedded: Journal) -> None:
+    async def work(store: Store) -> None:
+        mine = make_entry(state="running", fence=1, owner=store.owner)
+        store.note(mine, BODY)
+        assert (await store.cancel(mine.id)).cancel
+        store.note(change(mine, door="api"))
+        found = await store.find(mine.id)
+        assert found is not None
+        assert found.cancel
+        await until(lambda: asyncio.sleep(0, store.cancelled() == {mine.id}))
+        store.note(change(mine, fence=2))
+        found = await store.find(mine.id)
+        assert found is not None
+        assert not found.cancel, "the wish was about the run before"
+
+    run_behind(embedded, work)
+
+
+def test_what_is_noted_is_written_at_the_end(embedded: Journal) -> None:
+    async def leave(store: Store) -> None:
+        store.note(make_entry(state="running", fence=1, owner=store.owner), BODY)
+
+    async def look(store: Store) -> None:
+        assert await store.body(make_entry().id) == BODY
+
+    run_behind(embedded, leave, SLOW)
+    run_behind(embedded, look)
+
+
+def test_notes_keep_their_own_runs_out_of_the_lost_ones(embedded: Journal) -> None:
+    async def work(store: Store) -> None:
+        for number in range(200):
+            store.note(make_entry(number, task=number, state="running", fence=1, owner=store.owner), BODY)
+            if number % 10 == 0:
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.5)
+        assert store.lost() == set()
+        assert await store.reap() == []
+        assert len(await store.recent(0.0)) == 200
+
+    run_behind(embedded, work)
+
+
+def test_a_claim_that_nobody_heard_of_is_given_back(journal: Journal) -> None:
+    async def scene() -> None:
+        async with journal.open() as store:
+            await store.save(parked(1), BODY)
+            await store.save(make_entry(2, task=8, state="ready", due=1e12), BODY)
+            await asyncio.to_thread(
+                journal.sql, f"update {{s}}delivery set state = 'running', fence = 1, owner = '{store.owner}'"
+            )
+            _, mine = await store.claim(make_entry(3, task=9), BODY)
+
+            async def freed() -> bool:
+                await store.reap()
+                return {row.task for row in await store.recent(0.0) if row.state == "ready"} == {7, 8}
+
+            await until(freed)
+            assert await store.find(mine.id) == mine
+            parked_again = await store.find(parked(1).id)
+            held_again = await store.find(make_entry(2, task=8).id)
+            assert parked_again is not None
+            assert held_again is not None
+            assert (parked_again.deaths, parked_again.rerun, held_again.deaths) == (0, "", 0)
+            assert held_again.due == held_again.seen_at + 240
+            assert [row.task for row in await store.due({"refunds": 5}, 5)] == [7]
+
+    asyncio.run(scene())
+
+
+def test_a_claim_whose_answer_was_lost_is_found_again_by_the_next_try(journal: Journal) -> None:
+    async def scene() -> None:
+        async with journal.open() as store, journal.open() as other:
+            await store.save(make_entry(1), BODY)
+            await asyncio.to_thread(
+                journal.sql, f"update {{s}}delivery set state = 'running', fence = 1, owner = '{store.owner}'"
+            )
+            assert (await other.claim(make_entry(1), BODY))[0] == "known"
+            word, mine = await store.claim(make_entry(1), BODY)
+            assert (word, mine.owner, mine.fence) == ("claimed", store.owner, 1)
+            assert (await store.claim(make_entry(1), BODY))[0] == "known", "once"
+
+    asyncio.run(scene())
+
+
+def test_a_run_that_another_owner_took_is_lost(journal: Journal) -> None:
+    async def scene() -> None:
+        async with journal.open() as store:
+            _, mine = await store.claim(make_entry(1), BODY)
+            await asyncio.to_thread(journal.sql, "update {s}delivery set fence = 2, owner = 'somebody:else'")
+            await until(lambda: asyncio.sleep(0, store.lost() == {mine.id}))
+            assert not await store.save(answered(mine))
+            await until(lambda: asyncio.sleep(0, store.lost() == set()))
+
+    asyncio.run(scene())
