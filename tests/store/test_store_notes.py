@@ -188,6 +188,29 @@ def test_a_note_does_not_take_an_operators_wish_back(embedded: Journal) -> None:
     run_behind(embedded, work)
 
 
+def test_what_cannot_be_written_costs_a_bounded_amount_of_memory(embedded: Journal) -> None:
+    megabyte = b"m" * (1 << 20)
+
+    async def work(store: Store) -> None:
+        other = sqlite3.connect(path_of(embedded.folder), isolation_level=None)
+        other.execute("begin exclusive")
+        for number in range(90):
+            store.note(make_entry(number, task=number, state="running", fence=1, owner=store.owner), megabyte)
+        writer = store._writer  # type: ignore[attr-defined]
+        await until(lambda: asyncio.sleep(0, len(writer._kept) == 90))
+        other.execute("rollback")
+        other.close()
+
+        async def is_written() -> bool:
+            return await store.find(make_entry(89, task=89).id) is not None
+
+        await until(is_written)
+        kept = [await store.body(make_entry(number, task=number).id) for number in range(90)]
+        assert kept == [None] * 26 + [megabyte] * 64, "every entry is there; the oldest gave up their bodies"
+
+    run_behind(embedded, work, msgspec.structs.replace(QUICK, commit_s=0.3))
+
+
 def test_what_is_noted_is_written_at_the_end(embedded: Journal) -> None:
     async def leave(store: Store) -> None:
         store.note(make_entry(state="running", fence=1, owner=store.owner), BODY)

@@ -209,7 +209,8 @@ class Store(Protocol):
         """Drop bodies and answers older than each bot's `keep` (seconds), keys after 30 days, timer keys after 2; rows changed."""
 
     async def recent(self, since: float) -> Sequence[Entry]:
-        """All entries last delivered or updated since then, and all that are open; without bodies. For the memory at start."""
+        """All entries last delivered or updated since then, of those that came within the hour before it, and all that are
+        open; without bodies. For the memory at start."""
 
     async def highest(self) -> Mapping[str, int]:
         """The highest `comment` of each bot's entries: an event above it cannot be in the journal."""

@@ -135,18 +135,14 @@ class SqliteBook:
         self.cancelled = frozenset(cancelled)
         self.held.compare(running)
 
-    def gone(self, connection: sqlite3.Connection) -> dict[str, bool]:
-        """Owners that are dead (True) or lost their lease (False)."""
-        return rounds.gone_owners(
-            connection, self._moment(), self._boot_id, lambda owner: owners.is_dead(self._folder, owner)
-        )
-
-    def reap(self, connection: sqlite3.Connection, gone: Mapping[str, bool]) -> list[Reaped]:
+    def reap(self, connection: sqlite3.Connection) -> list[Reaped]:
         """Free what gone owners hold. After a store error live hosts renew first: only the dead are reaped."""
         self._notice_stall()
-        calm = self._clock.boot() >= self._trouble_until
-        rounds.give_back(connection, self._owner, self.held.orphans, (self._moment().now, self._timing))
-        found = rounds.reap(connection, gone, self._moment(), self._timing, also_lost=calm)
+        moment = self._moment()
+        calm = moment.boot >= self._trouble_until
+        rounds.give_back(connection, self._owner, self.held.orphans, (moment.now, self._timing))
+        gone = rounds.gone_owners(connection, moment, self._boot_id, lambda owner: owners.is_dead(self._folder, owner))
+        found = rounds.reap(connection, gone, moment, self._timing, also_lost=calm)
         for owner, dead in gone.items():
             if dead:
                 owners.forget(self._folder, owner)

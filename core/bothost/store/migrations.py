@@ -60,6 +60,7 @@ def _indexes(dialect: Dialect) -> tuple[str, ...]:
         f"create index d_suspect on delivery (owner) where {SUSPECT}",
         f"create index d_ready on delivery (bot, due) where {PARKED}",
         f"create index d_line on delivery (bot, turn, created) where {PARKED}",
+        f"create index d_parked on delivery (bot, created) where {PARKED}",
         f"create index d_post on delivery (due) where {POSTING}",
         f"create index d_posts on delivery (bot, task, created) where {ON_ITS_WAY}",
         f"create index d_kept on delivery (bot, created) where {KEPT}",

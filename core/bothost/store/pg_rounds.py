@@ -48,26 +48,38 @@ class Round:
 
 async def reap(pool: Pool, at: Round, *, also_lost: bool) -> list[Reaped]:
     """Free what gone owners hold, and (`also_lost`) what is held longer than it may be."""
+    found: list[Reaped] = []
+    for owner, dead in (await _gone(pool, at)).items():
+        if dead or also_lost:
+            found += await _free_all_of(pool, owner, at, dead=dead)
+    if also_lost:
+        async with pool.transaction() as connection:
+            found += await _free(connection, await connection.fetch(sql.OVERDUE), at, dead=False)
+    return found
+
+
+async def _gone(pool: Pool, at: Round) -> dict[str, bool]:
+    """Owners that are dead, where their lock can be looked at (True), or whose lease is over (False)."""
     place = owners.place_id(at.folder)
     gone: dict[str, bool] = {}
     for owner, where, over in await pool.fetch(sql.OWNERS, at.owner):
         if where == place and owners.is_dead(at.folder, owner, missing=False):
             gone[owner] = True
-        elif over and also_lost:
+        elif over:
             gone[owner] = False
-    found: list[Reaped] = []
-    for owner, dead in gone.items():
-        async with pool.transaction() as connection:
-            rows = await connection.fetch(sql.RUNNING_OF, owner)
-            found += await _free(connection, rows, at, dead=dead)
-            if dead:
-                await connection.execute(sql.FORGET_OWNER, owner)
+    return gone
+
+
+async def _free_all_of(pool: Pool, owner: str, at: Round, *, dead: bool) -> list[Reaped]:
+    async with pool.transaction() as connection:
+        if not dead and await connection.fetchval(sql.IS_OVER, owner) is False:
+            return []  # it has beaten meanwhile
+        freed = await _free(connection, await connection.fetch(sql.RUNNING_OF, owner), at, dead=dead)
         if dead:
-            owners.forget(at.folder, owner)
-    if also_lost:
-        async with pool.transaction() as connection:
-            found += await _free(connection, await connection.fetch(sql.OVERDUE), at, dead=False)
-    return found
+            await connection.execute(sql.FORGET_OWNER, owner)
+    if dead:
+        owners.forget(at.folder, owner)
+    return freed
 
 
 async def _free(connection: Any, rows: list[Any], at: Round, *, dead: bool) -> list[Reaped]:
@@ -96,10 +108,10 @@ async def quiet(pool: Pool, at: Round, keep: Mapping[str, float]) -> list[Entry]
     async with pool.transaction() as connection:
         rows = await connection.fetch(sql.SLEEPERS, BATCH)
         moved = [quieted(entry_of(tuple(row)), at.now) for row in rows]
-        for (bot,) in await connection.fetch(sql.BOTS_PARKED):
-            before = at.now - max(keep.get(bot, KEEP_S), DAY_S)
-            rows = await connection.fetch(sql.PARKED_BEFORE, bot, before, BATCH)
-            moved += [expired(entry_of(tuple(row)), at.now) for row in rows]
+        bots = [bot for (bot,) in await connection.fetch(sql.BOTS_PARKED)]
+        before = [at.now - max(keep.get(bot, KEEP_S), DAY_S) for bot in bots]
+        rows = await connection.fetch(sql.EXPIRED, bots, before, BATCH) if bots else []
+        moved += [expired(entry_of(tuple(row)), at.now) for row in rows]
         await _put(connection, moved)
     return moved
 

@@ -190,9 +190,12 @@ POSTS_WAITING = f"""
 select bot, count(*) from (select bot from {TABLE} where {POSTING} and due <= {NOW} order by due limit {MOST_WAITING}) p group by bot
 """
 SLEEPERS = f"select {COLUMNS} from {TABLE} where {QUIET['postgres']} and due <= {NOW} order by due limit $1 for update skip locked"
-PARKED_BEFORE = (
-    f"select {COLUMNS} from {TABLE} where bot = $1 and {PARKED} and created < $2 limit $3 for update skip locked"
-)
+EXPIRED = f"""
+select x.* from unnest($1::text[], $2::double precision[]) as r(bot, before) cross join lateral (
+    select {COLUMNS} from {TABLE} d where d.bot = r.bot and {_D_PARKED} and d.created < r.before
+    order by d.created limit $3 for update of d skip locked
+) x
+"""
 RUNNING_OF = (
     f"select {COLUMNS} from {TABLE} where state = 'running' and owner <> '' and owner = $1 for update skip locked"
 )
@@ -215,6 +218,8 @@ union all
 select distinct owner, '', true from {TABLE}
 where state = 'running' and owner <> '' and owner <> $1 and owner not in (select id from {SCHEMA}.owner)
 """
+IS_OVER = f"select lease < {NOW} from {SCHEMA}.owner where id = $1 for update"
+"""Locked, so that its next beat comes after what it held was freed."""
 FORGET_OWNER = f"delete from {SCHEMA}.owner where id = $1"
 
 RECENT = f"""

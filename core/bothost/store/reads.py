@@ -40,7 +40,7 @@ select bot{also} from b where bot is not null
 
 
 BOTS = bots_in("d_bot")
-BOTS_PARKED = bots_in("d_ready", PARKED)
+BOTS_PARKED = bots_in("d_parked", PARKED)
 BOTS_KEPT = bots_in("d_kept", KEPT)
 _WAITING = bots_in(
     "d_ready",

@@ -194,8 +194,7 @@ class SqliteStore:
 
     async def reap(self) -> Sequence[Reaped]:
         """See `Store.reap`."""
-        gone = await self._ask(self._book.gone)
-        return await self._ask(lambda c: self._book.reap(c, gone))
+        return await self._ask(self._book.reap)
 
     async def quiet(self) -> Sequence[Entry]:
         """See `Store.quiet`."""

@@ -217,7 +217,7 @@ def quiet_rows(connection: sqlite3.Connection, now: float, limit: int) -> list[E
 
 def parked_before(connection: sqlite3.Connection, bot: str, before: float, limit: int) -> list[Entry]:
     """A bot's parked entries that came before this time."""
-    asked = f"select {COLUMNS} from delivery indexed by d_ready where bot = ? and {PARKED} and created < ? limit ?"
+    asked = f"select {COLUMNS} from delivery indexed by d_parked where bot = ? and {PARKED} and created < ? limit ?"
     return entries_of(connection.execute(asked, (bot, before, limit)))
 
 
