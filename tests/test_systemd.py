@@ -9,7 +9,6 @@ import sys
 
 import pytest
 
-from bothost.sockets import bind_tcp
 from bothost.systemd import Notifier, take_sockets
 
 
@@ -63,7 +62,8 @@ def ask_child(env: dict[str, str], sockets: list[socket.socket]) -> str:
 
 
 def test_passed_sockets_are_taken_by_name_and_not_passed_on():
-    sockets = [*bind_tcp("127.0.0.1", 0), *bind_tcp("127.0.0.1", 0)]
+    # not `bind_tcp`: what a host listens on is kept from forked children, and the service manager is no host
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
     ports = [each.getsockname()[1] for each in sockets]
     env = {"LISTEN_PID": "", "LISTEN_FDS": "2", "LISTEN_FDNAMES": "operator:public"}
     try:
