@@ -4,7 +4,7 @@
 PY ?= python3
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 
-.PHONY: demo test test-full lint bench wheels sbom audit coverage mutants clean
+.PHONY: demo test test-full lint bench wheels sbom audit coverage clean
 
 demo: .venv/.host
 	@.venv/bin/bothost demo $(ARGS)
@@ -37,13 +37,9 @@ sbom: .venv/.dev
 audit: .venv/.dev
 	.ci/sbom --audit
 
-# branches of the parts that must have none untested; the report stands in .coverage-html
+# branches of the parts that must have none untested
 coverage: .venv/.dev
 	.ci/coverage $(ARGS)
-
-# changes of the code that no test notices: signature, rules, settling, dispatch
-mutants: .venv/.dev
-	.ci/mutants $(ARGS)
 
 clean:
 	rm -rf .venv build dist core/*.egg-info plugins/*/*.egg-info plugins/*/build

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from bothost.sockets import bind_tcp
 from bothost.systemd import Notifier, take_sockets
 
 
@@ -48,22 +49,18 @@ print(json.dumps([
 
 
 def ask_child(env: dict[str, str], sockets: list[socket.socket]) -> str:
-    """Run the child with these sockets as descriptors 3, 4 …"""
-
-    def arrange() -> None:
-        for at, each in enumerate(sockets):
-            os.dup2(each.fileno(), 3 + at)
-
+    """Run the child with these sockets as descriptors 3, 4 …; by way of high ones, for any may stand on 3 or 4 already."""
+    high = " ".join(f"{103 + at}<&{each.fileno()}" for at, each in enumerate(sockets))
+    low = " ".join(f"{3 + at}<&{103 + at} {103 + at}<&-" for at in range(len(sockets)))
     run = subprocess.run(
-        [sys.executable, "-c", CHILD], env=os.environ | env, preexec_fn=arrange, pass_fds=range(3, 3 + len(sockets)),
-        capture_output=True, check=True, text=True,
+        ["bash", "-c", f'exec {high}; exec {low}; exec "$@"', "bash", sys.executable, "-c", CHILD],
+        env=os.environ | env, pass_fds=[each.fileno() for each in sockets], capture_output=True, check=True, text=True,
     )  # fmt: skip
     return run.stdout
 
 
 def test_passed_sockets_are_taken_by_name_and_not_passed_on():
-    # not `bind_tcp`: what a host listens on is kept from forked children, and the service manager is no host
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    sockets = [*bind_tcp("127.0.0.1", 0), *bind_tcp("127.0.0.1", 0)]
     ports = [each.getsockname()[1] for each in sockets]
     env = {"LISTEN_PID": "", "LISTEN_FDS": "2", "LISTEN_FDNAMES": "operator:public"}
     try:
