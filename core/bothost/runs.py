@@ -49,7 +49,8 @@ class Runs:
         self._alone = asyncio.Lock()
         """Events that were in flight at a death run one by one, so that only the guilty one reaches three."""
         self.known: Callable[[Live], None] = lambda _live: None
-        self.running: set[Live] = set()
+        self.running: dict[Live, None] = {}
+        """In the order in which they began."""
 
     def begin(self, live: Live, bot: Bot) -> None:
         """Stand in the bot's line; the run begins at once where turn and permit are free."""
@@ -68,7 +69,7 @@ class Runs:
             return
         if live.phase == "waiting" and not self._means.store.claims_first:
             self._claim(live, bot)
-        self.running.add(live)
+        self.running[live] = None
         live.task = asyncio.get_running_loop().create_task(self._carry(live, bot))
         live.task.add_done_callback(watch)
 
@@ -109,7 +110,7 @@ class Runs:
             place.leave()
             raise
         finally:
-            self.running.discard(live)
+            self.running.pop(live, None)
 
     def _claim(self, live: Live, bot: Bot) -> None:
         """Make the event ours in memory, and write it behind."""
