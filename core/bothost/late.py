@@ -235,12 +235,21 @@ class Late:
         return True
 
     def _is_free(self, row: Entry) -> bool:
-        """Whether this process is not at the event already: its parking was given up, and has landed after all."""
+        """Whether this process is not at the event already: its parking was given up, and has landed after all; or it was
+        cut off, and has just claimed anew what it had lost."""
         live = self._means.ledger.of(row)
         if live is None or live.phase == "idle":
             return True
-        self._write_over(live, row)
+        if not self._means.store.claims_first:
+            self._write_over(live, row)
+        else:
+            self._runs.cut(live, "lost")
+            later = msgspec.structs.replace(row, state="ready", due=self._means.now() + LATER_S)
+            self._spawn(self._give_back(later))
         return False
+
+    async def _give_back(self, row: Entry) -> None:
+        await save_surely(self._means, row)
 
     async def _put_back(self, live: Live, seconds: float) -> None:
         """It cannot run now: its task is paused, its old run has not ended, or the host stops."""

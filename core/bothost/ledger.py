@@ -60,7 +60,7 @@ class Live:
 
     __slots__ = (
         "attempt", "base", "body", "calling", "comment", "commit", "cut", "deferred", "entry", "envelope", "hung", "last",
-        "number", "phase", "place", "start", "stored", "task", "token", "touched", "unrecorded", "waiters", "weight",
+        "number", "phase", "place", "settling", "start", "stored", "task", "token", "touched", "unrecorded", "waiters", "weight",
     )  # fmt: skip
 
     def __init__(self, base: str, entry: Entry) -> None:
@@ -85,6 +85,8 @@ class Live:
         """Its turn and permit came while it was being parked."""
         self.calling = False
         """The plugin is being called: only then can a run be cut."""
+        self.settling = False
+        """The call of the plugin is over, and how it ended is being recorded: nothing else may write the entry."""
         self.hung = False
         """A call of the plugin has begun and not really ended."""
         self.stored = False
@@ -127,6 +129,7 @@ class Live:
         self.place = None
         self.task = None
         self.deferred = False
+        self.settling = False
         self.stored = False
         self.unrecorded = False
         self.cut = ""

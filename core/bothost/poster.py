@@ -37,8 +37,8 @@ SLACK_S = 5.0
 RESPONSE_S = 60.0
 """How long Pyrus may take to write the comment of a response."""
 OTHERS = 200
-MOST_DENIED = 10
-"""After so many tries, about half an hour, a reply whose token is refused again and again has failed."""
+MOST_DENIED = 30
+"""After so many tries, about two hours, a reply whose token is refused again and again has failed."""
 
 
 @dataclass(frozen=True, slots=True)

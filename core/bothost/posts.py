@@ -78,7 +78,8 @@ class Posts:
 
     def _after(self, entry: Entry, posted: Posted) -> Entry:
         now = self._means.now()
-        tries = entry.tries + 1
+        # where the rate limit did not let it go it was no try: `after_s` says when it may
+        tries = entry.tries + (0 if posted.after_s else 1)
         if posted.kind == "done":
             state, error = ("failed", entry.error) if entry.failed else ("answered", "")
             return _change(

@@ -60,18 +60,23 @@ class Runs:
 
     def go(self, live: Live) -> None:
         """Turn and permit are there: start the run, or wait for the parking that is under way."""
-        if live.commit is not None and live.phase == "waiting":
-            live.deferred = True
+        if self._is_being_parked(live):
             return
         bot = self._means.find_bot(live.entry.bot)
         if bot is None or bot.runner is None:
             self._turn_back(live)
             return
-        if live.phase == "waiting" and not self._means.store.claims_first:
+        if live.phase == "waiting" and not (self._means.store.claims_first or is_suspect(live)):
             self._claim(live, bot)
         self.running[live] = None
         live.task = asyncio.get_running_loop().create_task(self._carry(live, bot))
         live.task.add_done_callback(watch)
+
+    def _is_being_parked(self, live: Live) -> bool:
+        if live.commit is None or live.phase != "waiting":
+            return False
+        live.deferred = True
+        return True
 
     def cut(self, live: Live, why: Literal["drain", "cancel", "lost"]) -> None:
         """End a run whose handler is at work: an async one is cancelled, a thread's result is dropped."""
@@ -103,14 +108,37 @@ class Runs:
         place = live.place
         assert place is not None
         try:
-            if live.phase == "running" or await self._claim_durably(live, bot, place):
-                await self._run(live, bot, place)
-                place.free_turn()
+            # the claim comes after the wait, for it does not last for ever
+            async with self._alone if is_suspect(live) else nullcontext():
+                if await self._is_ours(live, bot, place):
+                    await self._run(live, bot, place)
+                    place.free_turn()
         except BaseException:
             place.leave()
             raise
         finally:
             self.running.pop(live, None)
+
+    async def _is_ours(self, live: Live, bot: Bot, place: Place) -> bool:
+        """Claim it, or see that the claim of a stored event still holds."""
+        if live.phase == "running":
+            return not (self._means.store.claims_first and is_suspect(live)) or await self._still_holds(live, place)
+        if live.place is not place or live.phase != "waiting":
+            place.leave()
+            return False
+        if self._is_being_parked(live):
+            return False
+        if self._means.store.claims_first:
+            return await self._claim_durably(live, bot, place)
+        self._claim(live, bot)
+        return True
+
+    async def _still_holds(self, live: Live, place: Place) -> bool:
+        row = await self._row_of(live.entry.id)
+        if row is not None and row.fence == live.entry.fence and row.owner == self._means.store.owner:
+            return True
+        self._somebody_elses(live, row, place)
+        return False
 
     def _claim(self, live: Live, bot: Bot) -> None:
         """Make the event ours in memory, and write it behind."""
@@ -214,15 +242,14 @@ class Runs:
         ran: Ran | None = None
         live.calling = True
         try:
-            async with self._alone if live.entry.deaths else nullcontext():
-                ran = await self._call(live, bot, place)
+            ran = await self._call(live, bot, place)
         except asyncio.CancelledError:
             if not live.cut:
                 raise
             if not live.hung:
                 place.free_permit()
         finally:
-            live.calling = False
+            live.calling, live.settling = False, True
         if ran is not None:
             self._means.answers.count.run(bot.config.name, live.entry.ms / 1000, ran.failure is not None)
         if live.commit is not None:
@@ -372,3 +399,8 @@ class Runs:
                 return await self._means.store.find(key)
             except StoreAway:
                 await self._means.store.wait_hint(self._means.timing.retry_beat_s)
+
+
+def is_suspect(live: Live) -> bool:
+    """Whether its host died while it ran: then it runs alone the next time."""
+    return live.entry.deaths > 0 and live.entry.rerun == "crash"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bothost.ledger import base_of
+from bothost.pyrus.events import decode, event_key
 from bothost.store.transitions import KILLED
 
 if TYPE_CHECKING:
@@ -19,12 +19,12 @@ def judge(world: World) -> list[str]:
         name = wrote.text.partition(" ")[0]
         if name in world.seen:
             world.seen[name].comments.append(wrote.text)
-    keys = {(seen.plan.bot.name, seen.plan.task, seen.plan.comment): seen for seen in world.seen.values()}
+    keys = {event_key(seen.plan.bot.name, decode(seen.plan.body(1))): seen for seen in world.seen.values()}
     rows: dict[str, Entry] = {}
     sorry: dict[int, int] = {}
     for row in world.rows:
-        seen = keys.get((row.bot, row.task, row.comment))
-        if seen is not None and (row.comment or base_of(row.id) == row.id):
+        seen = keys.get(row.id)
+        if seen is not None:
             rows[seen.plan.name] = row
     for wrote in world.pyrus.written:
         if wrote.text == "Sorry.":
