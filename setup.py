@@ -42,6 +42,7 @@ setup(
             "uvloop>=0.21",
             "pytest>=9,<10",
             "pytest-tornado==0.8.1",
+            "pytest-xdist>=3.6",  # two cores: half the time
             "setuptools<81",
             "hypothesis>=6.100",
             # guides tests/fuzz by coverage; has wheels for these only, elsewhere hypothesis draws the inputs

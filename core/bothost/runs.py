@@ -252,6 +252,8 @@ class Runs:
             live.calling, live.settling = False, True
         if ran is not None:
             self._means.answers.count.run(bot.config.name, live.entry.ms / 1000, ran.failure is not None)
+            if live.entry.kind == "timer":
+                self._means.answers.count.tick(bot.config.name, "ran" if ran.failure is None else "failed")
         if live.commit is not None:
             # until it is known whether the event is acknowledged, nobody knows by which door the reply leaves
             await asyncio.wait([live.commit])
