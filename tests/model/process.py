@@ -64,6 +64,7 @@ class ForgetfulStore(PunctualStore):
 
     async def close(self) -> None:
         self._write_noted()
+        self._process.world.forgotten.update(self._noted)
         self._book.end(self._database)
         self._let_go()
 
