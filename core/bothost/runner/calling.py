@@ -118,7 +118,8 @@ class _TaskCall:
         self.late = False
         self.stood = ""
         self._work = work
-        self.task = self.loop.create_task(_await(begin), context=work.context)
+        # the watchdog knows by the name whose it is where the loop does not show its context
+        self.task = self.loop.create_task(_await(begin), name=f"bothost-bot-{work.bot}", context=work.context)
         self.task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[Outcome]) -> None:
