@@ -12,6 +12,7 @@ from bothost.answers import ACKNOWLEDGED, BUSY, FAILED, LATE, PARKED, UNAVAILABL
 from bothost.errors import StoreAway
 from bothost.ledger import Waiter
 from bothost.means import stored_body, watch
+from bothost.pyrus.events import decode, without_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,8 +59,17 @@ class Acks:
             self._dismiss(live, waiter, UNRECORDED)
         elif waiter.delivery.bot.config.late == "retry" and not live.last:
             self._dismiss(live, waiter, BUSY)
+        elif live.settling:
+            # its outcome is on the way into the journal, and says by which door the reply leaves
+            later = self._means.timing.commit_s
+            waiter.timer = asyncio.get_running_loop().call_later(later, self._give_up, live, waiter)
         elif live.commit is None:
             self._commit(live, parking=live.phase == "waiting")
+
+    def _give_up(self, live: Live, waiter: Waiter) -> None:
+        waiter.timer = None
+        if waiter in live.waiters:
+            self._dismiss(live, waiter, UNRECORDED)
 
     def _dismiss(self, live: Live, waiter: Waiter, outcome: Outcome) -> None:
         live.waiters.remove(waiter)
@@ -93,8 +103,9 @@ class Acks:
         entry = live.entry
         try:
             if live.phase == "foreign":
-                body = stored_body(live)
-                return await store.acknowledge(entry.id, seen=entry.seen, seen_at=entry.seen_at, body=body)
+                return await store.acknowledge(
+                    entry.id, seen=entry.seen, seen_at=entry.seen_at, body=_brought(live.waiters)
+                )
             changes = {"door": "api", "status": 200, "updated": self._means.now()}
             if parking:
                 changes |= {"state": "ready", "due": self._means.now()}
@@ -192,3 +203,11 @@ class Acks:
         elif not self.take_over(live):
             self._means.answers.give_all(live, UNAVAILABLE)
             live.rest()
+
+
+def _brought(waiters: list[Waiter]) -> bytes | None:
+    """The body that one of these deliveries brought, without its token: with `keep = 0` the journal has none yet."""
+    if not waiters:
+        return None
+    envelope = decode(waiters[-1].delivery.body)
+    return without_token(envelope.body, envelope.token)

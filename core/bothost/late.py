@@ -33,6 +33,8 @@ RETAIN_S = 600.0
 POSTS_AT_ONCE = 100
 LATER_S = 10.0
 """When a claimed event is looked at again that cannot run now: its task is paused, its old run has not ended."""
+AGAIN_S = 1.0
+"""When what was claimed too early is claimed again."""
 UNUSABLE = ("off", "config error")
 """Bots without a section that could be used: their replies wait."""
 
@@ -235,12 +237,22 @@ class Late:
         return True
 
     def _is_free(self, row: Entry) -> bool:
-        """Whether this process is not at the event already: its parking was given up, and has landed after all."""
+        """Whether this process is not at the event already. If it is, then it has not heard yet that what it wrote last has
+        landed; or its parking was given up, and has landed after all; or it was cut off, and has claimed anew what it lost."""
         live = self._means.ledger.of(row)
         if live is None or live.phase == "idle":
             return True
-        self._write_over(live, row)
+        if not (live.settling or live.phase == "posting"):
+            if not self._means.store.claims_first:
+                self._write_over(live, row)
+                return False
+            self._runs.cut(live, "lost")
+        later = msgspec.structs.replace(row, state="ready", due=self._means.now() + AGAIN_S)
+        self._spawn(self._give_back(later))
         return False
+
+    async def _give_back(self, row: Entry) -> None:
+        await save_surely(self._means, row)
 
     async def _put_back(self, live: Live, seconds: float) -> None:
         """It cannot run now: its task is paused, its old run has not ended, or the host stops."""

@@ -7,6 +7,7 @@ an event above it is new without a look.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -55,53 +56,54 @@ class Waiter:
             self.timer = None
 
 
+@dataclass(slots=True, eq=False)
 class Live:
     """One event as this process knows it."""
 
-    __slots__ = (
-        "attempt", "base", "body", "calling", "comment", "commit", "cut", "deferred", "entry", "envelope", "hung", "last",
-        "number", "phase", "place", "start", "stored", "task", "token", "touched", "unrecorded", "waiters", "weight",
-    )  # fmt: skip
+    base: str
+    """The name in the ledger (`name_of`): the event key without `~n`."""
+    entry: Entry
+    number: int = field(init=False)
+    """The highest `~n` that is known to be taken of this key."""
+    comment: int = field(init=False)
+    phase: Phase = "idle"
+    waiters: list[Waiter] = field(default_factory=list)
+    envelope: Envelope | None = None
+    """Kept while it waits or runs."""
+    body: bytes | None = None
+    """What the journal may keep: the body without its token; None where `keep = 0` or it is stored already."""
+    token: str = field(default="", repr=False)
+    """The newest token of its deliveries; never stored."""
+    place: Place | None = None
+    task: asyncio.Task[None] | None = None
+    commit: asyncio.Task[None] | None = None
+    """An acknowledgement that is being committed."""
+    deferred: bool = False
+    """Its turn and permit came while it was being parked."""
+    calling: bool = False
+    """The plugin is being called: only then can a run be cut."""
+    settling: bool = False
+    """The call of the plugin is over, and how it ended is being recorded: nothing else may write the entry."""
+    hung: bool = False
+    """A call of the plugin has begun and not really ended."""
+    stored: bool = False
+    """It runs from the journal, for no delivery."""
+    unrecorded: bool = False
+    """It runs on a claim in memory only, because the journal was away."""
+    cut: Literal["", "drain", "cancel", "lost"] = ""
+    """Why its run is being cancelled."""
+    attempt: int = 1
+    last: bool = False
+    """Whether the newest attempt was the last one."""
+    start: float = 0.0
+    touched: float = 0.0
+    """When it was last delivered or changed, by the monotonic clock."""
+    weight: tuple[Lane, int] | None = None
+    """The lane in which its body counts as waiting, and how many bytes."""
 
-    def __init__(self, base: str, entry: Entry) -> None:
-        self.base = base
-        """The name in the ledger (`name_of`): the event key without `~n`."""
-        self.number = split(entry.id)[1]
-        """The highest `~n` that is known to be taken of this key."""
-        self.entry = entry
-        self.phase: Phase = "idle"
-        self.waiters: list[Waiter] = []
-        self.envelope: Envelope | None = None
-        """Kept while it waits or runs."""
-        self.body: bytes | None = None
-        """What the journal may keep: the body without its token; None where `keep = 0` or it is stored already."""
-        self.token = ""
-        """The newest token of its deliveries; never stored."""
-        self.place: Place | None = None
-        self.task: asyncio.Task[None] | None = None
-        self.commit: asyncio.Task[None] | None = None
-        """An acknowledgement that is being committed."""
-        self.deferred = False
-        """Its turn and permit came while it was being parked."""
-        self.calling = False
-        """The plugin is being called: only then can a run be cut."""
-        self.hung = False
-        """A call of the plugin has begun and not really ended."""
-        self.stored = False
-        """It runs from the journal, for no delivery."""
-        self.unrecorded = False
-        """It runs on a claim in memory only, because the journal was away."""
-        self.cut: Literal["", "drain", "cancel", "lost"] = ""
-        """Why its run is being cancelled."""
-        self.attempt = 1
-        self.last = False
-        """Whether the newest attempt was the last one."""
-        self.start = 0.0
-        self.touched = 0.0
-        """When it was last delivered or changed, by the monotonic clock."""
-        self.comment = entry.comment
-        self.weight: tuple[Lane, int] | None = None
-        """The lane in which its body counts as waiting, and how many bytes."""
+    def __post_init__(self) -> None:
+        self.number = split(self.entry.id)[1]
+        self.comment = self.entry.comment
 
     @property
     def open(self) -> bool:
@@ -127,6 +129,7 @@ class Live:
         self.place = None
         self.task = None
         self.deferred = False
+        self.settling = False
         self.stored = False
         self.unrecorded = False
         self.cut = ""

@@ -37,6 +37,8 @@ SLACK_S = 5.0
 RESPONSE_S = 60.0
 """How long Pyrus may take to write the comment of a response."""
 OTHERS = 200
+MOST_DENIED = 30
+"""After so many tries, about two hours, a reply whose token is refused again and again has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,10 @@ class Poster:
 
         try:
             return await self._try(errand, line, begin_here)
+        except Unauthorized as error:
+            # refused with a fresh token too: not applied, and worth another try where it is not the login that is wrong
+            final = error.code in calls.FINAL_401 or entry.tries >= MOST_DENIED
+            return Posted("failed" if final else "again", error=str(error))
         except (CallError, StoreAway) as error:
             return after(error, begun=begun)
 
@@ -183,7 +189,7 @@ def after(error: CallError | StoreAway, *, begun: bool) -> Posted:
     match error:
         case NoLogin():
             return Posted("failed", error=f"no login: {text}")
-        case Unauthorized() | CallRefused():
+        case CallRefused():
             return Posted("failed", error=text)
         case RateLimited():
             return Posted("again", after_s=error.retry_after_s, error=text)

@@ -24,6 +24,8 @@ log = logging.getLogger("bothost.late")
 
 GIVE_UP_S = 24 * 3600.0
 """How long an unclear post is tried again."""
+SHORTEST_S = 1.0
+"""No try follows the one before more quickly, not even where the rate limit says that the next call may go at once."""
 _AGAIN_S = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
 
 
@@ -76,14 +78,15 @@ class Posts:
 
     def _after(self, entry: Entry, posted: Posted) -> Entry:
         now = self._means.now()
-        tries = entry.tries + 1
+        # where the rate limit did not let it go it was no try: `after_s` says when it may
+        tries = entry.tries + (0 if posted.after_s else 1)
         if posted.kind == "done":
             state, error = ("failed", entry.error) if entry.failed else ("answered", "")
             return _change(
                 entry, state=state, posted=posted.comment_id, tries=tries, delivered=True, status=200, error=error
             )
         if posted.kind == "again" and not (posted.unclear and now - (entry.post_begun or now) > GIVE_UP_S):
-            due = now + (posted.after_s or again_in(tries))
+            due = now + (max(posted.after_s, SHORTEST_S) if posted.after_s else again_in(tries))
             # what the handler failed with stays: an error text on its way is shown as failed
             return _change(
                 entry, state="ready", due=due, tries=tries, error=entry.error if entry.failed else posted.error

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from bothost.answers import ACKNOWLEDGED, UNAVAILABLE, UNRECORDED
+from bothost.claims import Claims, is_being_parked, is_suspect
 from bothost.delivery import NOTHING
 from bothost.errors import StoreAway
 from bothost.event import Context
 from bothost.lanes import Place
-from bothost.means import limit_of, save_surely, stored_body, watch
+from bothost.means import save_surely, stored_body, watch
 from bothost.plugin_api import Tick
 from bothost.settling import Moment, settle, with_unsent
 from bothost.whose import BOT
@@ -34,22 +35,30 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("bothost.run")
 
-BUSY_S = 0.25
-"""How long an event whose turn another process has waits before it asks again."""
 NO_BOT_S = 10.0
 """How long a stored event waits whose bot has just left."""
 
 
 class Runs:
-    """Carries events through their runs. `known` is told of an event that turned out to be in the journal already."""
+    """Carries events through their runs."""
 
     def __init__(self, means: Means, posts: Posts) -> None:
         self._means = means
         self._posts = posts
         self._alone = asyncio.Lock()
         """Events that were in flight at a death run one by one, so that only the guilty one reaches three."""
-        self.known: Callable[[Live], None] = lambda _live: None
-        self.running: set[Live] = set()
+        self._claims = Claims(means)
+        self.running: dict[Live, None] = {}
+        """In the order in which they began."""
+
+    @property
+    def known(self) -> Callable[[Live], None]:
+        """Told of an event that turned out to be in the journal already."""
+        return self._claims.known
+
+    @known.setter
+    def known(self, told: Callable[[Live], None]) -> None:
+        self._claims.known = told
 
     def begin(self, live: Live, bot: Bot) -> None:
         """Stand in the bot's line; the run begins at once where turn and permit are free."""
@@ -59,16 +68,15 @@ class Runs:
 
     def go(self, live: Live) -> None:
         """Turn and permit are there: start the run, or wait for the parking that is under way."""
-        if live.commit is not None and live.phase == "waiting":
-            live.deferred = True
+        if is_being_parked(live):
             return
         bot = self._means.find_bot(live.entry.bot)
         if bot is None or bot.runner is None:
             self._turn_back(live)
             return
-        if live.phase == "waiting" and not self._means.store.claims_first:
-            self._claim(live, bot)
-        self.running.add(live)
+        if live.phase == "waiting" and not (self._means.store.claims_first or is_suspect(live)):
+            self._claims.in_memory(live, bot)
+        self.running[live] = None
         live.task = asyncio.get_running_loop().create_task(self._carry(live, bot))
         live.task.add_done_callback(watch)
 
@@ -102,126 +110,29 @@ class Runs:
         place = live.place
         assert place is not None
         try:
-            if live.phase == "running" or await self._claim_durably(live, bot, place):
-                await self._run(live, bot, place)
-                place.free_turn()
+            # the claim comes after the wait, for it does not last for ever
+            async with self._alone if is_suspect(live) else nullcontext():
+                if await self._claims.holds(live, bot, place):
+                    await self._run(live, bot, place)
+                    place.free_turn()
         except BaseException:
             place.leave()
             raise
         finally:
-            self.running.discard(live)
-
-    def _claim(self, live: Live, bot: Bot) -> None:
-        """Make the event ours in memory, and write it behind."""
-        means = self._means
-        entry = live.entry
-        entry.updated = means.now()
-        entry.fence += 1
-        entry.owner = means.store.owner
-        entry.state = "running"
-        means.store.note(entry, stored_body(live) if bot.config.keep_s > 0 else None)
-        self._started(live)
-
-    async def _claim_durably(self, live: Live, bot: Bot, place: Place) -> bool:
-        """Make the event ours in the journal; False where it is somebody else's, or must stand in line again."""
-        means = self._means
-        entry = live.entry
-        entry.updated = means.now()
-        entry.limit_s = limit_of(bot.config)
-        body = stored_body(live) if bot.config.keep_s > 0 else None
-        try:
-            row: Entry | None
-            if entry.state == "ready" and entry.fence:
-                row = await means.store.take(entry.id, seen=entry.seen, seen_at=entry.seen_at)
-                word = "claimed" if row is not None else "known"
-                row = row or await means.store.find(entry.id)
-                if word == "known" and row is not None and row.state == "ready" and row.door == "response":
-                    word = "busy"
-            else:
-                word, row = await means.store.claim(entry, body or b"")
-        except StoreAway:
-            return await self._claim_without_store(live, place)
-        if word == "claimed" and row is not None:
-            live.adopt(row)
-            self._started(live)
-            return True
-        if word == "busy":
-            await self._wait_in_line(live, place)
-            return False
-        self._somebody_elses(live, row, place)
-        return False
-
-    def _somebody_elses(self, live: Live, row: Entry | None, place: Place) -> None:
-        place.leave()
-        self._means.ledger.unweigh(live)
-        if live.place is place:
-            live.rest()
-            if row is not None:
-                live.adopt(row)
-            self.known(live)
-
-    async def _claim_without_store(self, live: Live, place: Place) -> bool:
-        """The store is away: wait for it; the last attempt runs on a claim in memory rather than be lost."""
-        means = self._means
-        patience = means.clock.monotonic() + means.timing.commit_s
-        while live.waiters and live.place is place:
-            if live.last and means.clock.monotonic() >= patience:
-                entry = live.entry
-                entry.state, entry.owner, entry.rerun = "running", means.store.owner, "maybe"
-                entry.fence += 1
-                live.unrecorded = True
-                self._started(live)
-                return True
-            await means.store.wait_hint(means.timing.retry_beat_s)
-            if live.waiters and await self._is_back():
-                await self._wait_in_line(live, place, 0.0)
-                return False
-        place.leave()
-        if live.place is place:
-            means.ledger.unweigh(live)
-            live.rest()
-        return False
-
-    async def _is_back(self) -> bool:
-        try:
-            await self._means.store.waiting()
-        except StoreAway:
-            return False
-        return True
-
-    async def _wait_in_line(self, live: Live, place: Place, seconds: float = BUSY_S) -> None:
-        """Another process holds the turn: keep our place among the task's events, but no permit meanwhile."""
-        place.free_permit()
-        if seconds:
-            await self._means.store.wait_hint(seconds)
-        if live.phase == "waiting" and live.place is place:
-            asyncio.get_running_loop().call_soon(self._ask_again, live, place)
-        else:
-            place.leave()
-
-    def _ask_again(self, live: Live, place: Place) -> None:
-        if live.phase == "waiting" and place.lane is not None and live.place is place:
-            place.lane.ask_again(place)
-
-    def _started(self, live: Live) -> None:
-        live.phase = "running"
-        live.start = self._means.clock.monotonic()
-        self._means.ledger.unweigh(live)
-        self._means.answers.count.queue_wait(live.entry.bot, max(live.start - live.touched, 0.0))
+            self.running.pop(live, None)
 
     async def _run(self, live: Live, bot: Bot, place: Place) -> None:
         ran: Ran | None = None
         live.calling = True
         try:
-            async with self._alone if live.entry.deaths else nullcontext():
-                ran = await self._call(live, bot, place)
+            ran = await self._call(live, bot, place)
         except asyncio.CancelledError:
             if not live.cut:
                 raise
             if not live.hung:
                 place.free_permit()
         finally:
-            live.calling = False
+            live.calling, live.settling = False, True
         if ran is not None:
             self._means.answers.count.run(bot.config.name, live.entry.ms / 1000, ran.failure is not None)
             if live.entry.kind == "timer":
@@ -349,7 +260,7 @@ class Runs:
     async def _refused(self, live: Live, bot: Bot, ran: Ran | None) -> None:
         """The fence or another door refused the outcome: the row says what holds now."""
         means = self._means
-        row = await self._row_of(live.entry.id)
+        row = await self._claims.row_of(live.entry.id)
         ours = row is not None and row.owner == means.store.owner and row.fence == live.entry.fence
         if row is not None and ours and row.door == "api" and live.entry.door == "response":
             row.ms = live.entry.ms
@@ -366,10 +277,3 @@ class Runs:
         if row is not None:
             live.adopt(row)
         self.known(live)
-
-    async def _row_of(self, key: str) -> Entry | None:
-        while True:
-            try:
-                return await self._means.store.find(key)
-            except StoreAway:
-                await self._means.store.wait_hint(self._means.timing.retry_beat_s)

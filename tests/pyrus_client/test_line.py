@@ -50,6 +50,14 @@ def test_a_token_refused_after_a_new_login_is_not_tried_a_third_time(bench: Any)
     assert bench.pyrus.titles("tasks") == ["GET tasks/5"] * 2
 
 
+def test_where_the_token_of_the_last_login_has_died_too_there_is_a_new_login(bench: Any) -> None:
+    bench.clock.run(bench.line("").send(calls.task(5)))
+    line = bench.line()
+    bench.pyrus.revoke(bench.bot)
+    bench.clock.run(line.send(calls.task(5)))
+    assert bench.pyrus.titles("auth") == ["POST auth"] * 2
+
+
 def test_a_blocked_account_does_not_log_in_again(bench: Any) -> None:
     bench.pyrus.fail("GET tasks/*", faults.answer(401, "account_blocked"))
     with pytest.raises(Unauthorized, match="account_blocked"):

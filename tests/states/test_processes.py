@@ -64,6 +64,18 @@ def test_what_one_process_acknowledges_the_other_posts(
     assert bothost.assert_one_comment().door == "api"
 
 
+def test_with_keep_zero_the_one_that_acknowledges_brings_the_body(bothost: Harness, calls: Calls) -> None:
+    calls.script = [(900, None), "again"]
+    processes = Processes(bothost, handler_of(calls), {"keep": "0", "timeout": "20m"})
+    of = task()
+    processes.at(0).begin(of, hang_up=True)
+    bothost.clock.advance("61s")
+    assert processes.at(1).deliver(of, 2).outcome == "late"
+    processes.die(0)
+    bothost.clock.advance("2m")
+    assert bothost.assert_one_comment().text == "again"
+
+
 def test_a_failure_is_told_to_all_that_wait_and_the_next_attempt_runs_anywhere(
     bothost: Harness, calls: Calls, processes: Processes
 ) -> None:

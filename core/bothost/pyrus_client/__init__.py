@@ -203,8 +203,7 @@ class Line:
 
     async def _persist(self, request: Request, once: Callable[[Token], Awaitable[R | None]]) -> R:
         """Do it until it is done. `once` returns None where the call has to wait for the rate limit once more."""
-        token = self._token or await self._log_in(request)
-        renewed = False
+        token, fresh = (self._token, False) if self._token is not None else await self._log_in(request)
         pauses = list(READ_AGAIN_S) if request.reads and not self._terms.late else []
         while True:
             await self._client.gates.enter(self.account, self._terms.deadline, late=self._terms.late)
@@ -213,9 +212,9 @@ class Line:
                 if done is not None:
                     return done
             except Unauthorized as error:
-                if renewed or error.code in calls.FINAL_401:
+                if fresh or error.code in calls.FINAL_401:
                     raise
-                token, renewed = await self._log_in(request, token.value), True
+                token, fresh = await self._log_in(request, token.value)
             except RateLimited as error:
                 await self._client.gates.shut(self.account, error.retry_after_s)
             except (CallUnclear, CallUnsent) as error:
@@ -223,7 +222,8 @@ class Line:
                     raise
                 await asyncio.sleep(pauses.pop(0))
 
-    async def _log_in(self, request: Request, refused: str = "") -> Token:
+    async def _log_in(self, request: Request, refused: str = "") -> tuple[Token, bool]:
+        """The token of the last login, or of a new one where there is none or it is the refused one; whether it is new."""
         login = self._client.login_of(self._caller)
         if not login:
             what = "its token was refused, and it has" if refused else "it has no token and"
@@ -232,9 +232,11 @@ class Line:
                 status=401 if refused else 0,
             )
         credentials = Credentials(login, self._caller.secrets, bases.choose(self._caller.api_url))
-        self._token = await self._client.login(credentials).token(credentials, refused)
+        account = self._client.login(credentials)
+        before = account.held
+        self._token = await account.token(credentials, refused)
         self._client.hide(self._token.value)
-        return self._token
+        return self._token, self._token is not before
 
     async def _counted(self, work: Awaitable[R]) -> R:
         try:

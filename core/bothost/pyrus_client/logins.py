@@ -55,6 +55,11 @@ class Login:
         self._token: Token | None = None
         self._failed: tuple[float, CallError] | None = None
 
+    @property
+    def held(self) -> Token | None:
+        """The token of the last login, which may have been refused since."""
+        return self._token
+
     async def token(self, credentials: Credentials, refused: str = "") -> Token:
         """The account's token, a new one if there is none yet or if it is the refused one. Raises CallError."""
         async with self._lock:
