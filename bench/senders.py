@@ -34,12 +34,12 @@ class Bodies:
         self._parts = re.split(pattern, body)
         self._old = (b"%d" % task, b"%d" % newest)
         self._secret = secret.encode()
-        self._numbers = itertools.count(1 << 40)
+        self._numbers = itertools.count(time.time_ns())
 
     def next(self) -> tuple[bytes, str]:
         """A new event's body and its signature."""
         number = next(self._numbers)
-        ids = {self._old[0]: b"%d" % number, self._old[1]: b"%d" % (number + (1 << 41))}
+        ids = {self._old[0]: b"%d" % number, self._old[1]: b"%d" % (number + 1)}
         body = b"".join(ids.get(part, part) for part in self._parts)
         return body, hmac.new(self._secret, body, hashlib.sha1).hexdigest().upper()
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bothost.delivery import NOTHING, Outcome
 
@@ -41,13 +42,23 @@ class Count(Protocol):
         """One try to post a late reply ended."""
 
 
+Say = Callable[[int, str, dict[str, Any]], None]
+"""Takes a log line of this logger: level, message, fields."""
+
+
+def say(level: int, message: str, fields: dict[str, Any]) -> None:
+    """The usual way of a log line."""
+    log.log(level, message, extra=fields)
+
+
 class Answers:
     """Gives outcomes to deliveries and says so."""
 
-    __slots__ = ("_clock", "count")
+    __slots__ = ("_clock", "_say", "count")
 
-    def __init__(self, clock: Clock, count: Count) -> None:
+    def __init__(self, clock: Clock, count: Count, say: Say = say) -> None:
         self._clock = clock
+        self._say = say
         self.count = count
 
     def give(self, delivery: Delivery, outcome: Outcome, task: int, attempt: int) -> bool:
@@ -59,11 +70,17 @@ class Answers:
         self.count.delivery(bot, word, outcome.status, seconds)
         level = logging.INFO if outcome.status < 500 else logging.WARNING
         if log.isEnabledFor(level):
-            extra = {"bot": bot, "task": task, "attempt": attempt, "outcome": word, "status": outcome.status}
-            extra["ms"] = round(seconds * 1000, 1)
+            fields: dict[str, Any] = {
+                "bot": bot,
+                "task": task,
+                "attempt": attempt,
+                "outcome": word,
+                "status": outcome.status,
+            }
+            fields["ms"] = round(seconds * 1000, 1)
             if delivery.trace:
-                extra["traceparent"] = delivery.trace
-            log.log(level, "delivery", extra=extra)
+                fields["traceparent"] = delivery.trace
+            self._say(level, "delivery", fields)
         return written
 
     def give_all(self, live: Live, outcome: Outcome) -> bool:

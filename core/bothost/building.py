@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from bothost.acks import Acks
-from bothost.answers import Answers, Count
+from bothost.answers import Answers, Count, Say, say
 from bothost.api import Pyrus
 from bothost.breaker import Breaker
 from bothost.dispatch import Dispatch
@@ -43,6 +43,8 @@ class Ground:
     client: PyrusClient
     count: Count
     timing: Timing
+    say: Say = say
+    """Takes the log line of each delivery."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ def build(ground: Ground, registry: Callable[[], Registry], failed: Callable[[En
         store=ground.store,
         ledger=Ledger(),
         clock=ground.clock,
-        answers=Answers(ground.clock, ground.count),
+        answers=Answers(ground.clock, ground.count, ground.say),
         find_bot=find_bot,
         pyrus_for=lambda bot, live: pyrus_of_run(ground, bot, live),
         timing=ground.timing,

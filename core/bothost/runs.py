@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from bothost import eager
 from bothost.answers import ACKNOWLEDGED, UNAVAILABLE, UNRECORDED
 from bothost.delivery import NOTHING
 from bothost.errors import StoreAway
@@ -50,12 +52,15 @@ class Runs:
         """Events that were in flight at a death run one by one, so that only the guilty one reaches three."""
         self.known: Callable[[Live], None] = lambda _live: None
         self.running: set[Live] = set()
+        self._beginning: Live | None = None
 
     def begin(self, live: Live, bot: Bot) -> None:
         """Stand in the bot's line; the run begins at once where turn and permit are free."""
         live.phase = "waiting"
         live.place = Place(live.entry.turn, partial(self.go, live))
+        self._beginning = live
         bot.lane.enter(live.place)
+        self._beginning = None
 
     def go(self, live: Live) -> None:
         """Turn and permit are there: start the run, or wait for the parking that is under way."""
@@ -69,8 +74,16 @@ class Runs:
         if live.phase == "waiting" and not self._means.store.claims_first:
             self._claim(live, bot)
         self.running.add(live)
-        live.task = asyncio.get_running_loop().create_task(self._carry(live, bot))
-        live.task.add_done_callback(watch)
+        # a delivery that finds turn and permit free is often answered before its `receive` returns; one that another run
+        # lets in begins in the loop's next turn, for a long line must not become a deep stack
+        if live is self._beginning:
+            self._beginning = None
+            task = eager.begin(self._carry(live, bot), contextvars.copy_context())
+        else:
+            task = asyncio.get_running_loop().create_task(self._carry(live, bot))
+        if live in self.running:
+            live.task = task
+        task.add_done_callback(watch)
 
     def cut(self, live: Live, why: Literal["drain", "cancel", "lost"]) -> None:
         """End a run whose handler is at work: an async one is cancelled, a thread's result is dropped."""

@@ -9,6 +9,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from bothost import eager
 from bothost.frames import is_known, place_of_thread
 
 if TYPE_CHECKING:
@@ -59,6 +60,9 @@ async def on_loop(work: Work, begin: Callable[[], Any], limit_s: float) -> Outco
     Raises TimeUp, and CancelledError: the handler is then cancelled.
     """
     call = _TaskCall(work, begin)
+    if call.outcome is not None:
+        work.ended()
+        return call.outcome
     timer = call.loop.call_later(limit_s, call.expire)
     try:
         await call.waiter
@@ -106,19 +110,35 @@ async def in_thread(work: Work, submit: Callable[[Callable[[], None]], None]) ->
 
 
 class _TaskCall:
-    """A call on the loop. `waiter` ends with the task, or when it has not ended a while after its cancellation."""
+    """A call on the loop, begun at once. `outcome` stands when it has ended; `waiter` ends with the task, or when that has
+    not ended a while after its cancellation."""
 
-    __slots__ = ("_work", "grace", "late", "loop", "stood", "task", "waiter")
+    __slots__ = ("_work", "grace", "late", "loop", "outcome", "stood", "task", "waiter")
 
     def __init__(self, work: Work, begin: Callable[[], Any]) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.waiter: asyncio.Future[None] = self.loop.create_future()
+        self.outcome: Outcome | None = None
         self.grace: asyncio.TimerHandle | None = None
         self.late = False
         self.stood = ""
         self._work = work
-        self.task = self.loop.create_task(_await(begin), context=work.context)
-        self.task.add_done_callback(self._done)
+        self.task = eager.begin(self._await(begin), work.context)
+        if self.outcome is None:
+            self.loop = asyncio.get_running_loop()
+            self.waiter: asyncio.Future[None] = self.loop.create_future()
+            self.task.add_done_callback(self._done)
+
+    async def _await(self, begin: Callable[[], Any]) -> Outcome:
+        outcome: Outcome
+        try:
+            answer = begin()
+            if inspect.iscoroutine(answer) or inspect.isawaitable(answer):
+                answer = await answer
+        except BaseException as error:  # noqa: BLE001 - a plugin's code: SystemExit in a task would end the host's loop
+            outcome = None, error
+        else:
+            outcome = answer, None
+        self.outcome = outcome
+        return outcome
 
     def _done(self, task: asyncio.Task[Outcome]) -> None:
         _end(self._work, self, None if task.cancelled() else task.result()[1])
@@ -222,13 +242,3 @@ def _call(begin: Callable[[], Any]) -> Outcome:
         return begin(), None
     except BaseException as error:  # noqa: BLE001 - a plugin's code: not even SystemExit may end a thread of the host unseen
         return None, error
-
-
-async def _await(begin: Callable[[], Any]) -> Outcome:
-    try:
-        answer = begin()
-        if inspect.isawaitable(answer):
-            answer = await answer
-    except BaseException as error:  # noqa: BLE001 - a plugin's code: SystemExit in a task would end the host's loop
-        return None, error
-    return answer, None

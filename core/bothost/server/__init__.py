@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bothost.config import HostConfig, Reading
+    from bothost.logs import Logs
     from bothost.server.host import Host
 
 log = logging.getLogger("bothost.server")
@@ -74,9 +75,7 @@ def serve(reading: Reading, when_serving: WhenServing | None = None, *, demo: bo
     code = 1
     try:
         # not asyncio.run: at its end it waits for plugins' tasks and threads
-        code = asyncio.Runner(loop_factory=ground.loop_factory()).run(
-            _serve(plan, when_serving, scrubber, lambda: writer.dropped_in_all)
-        )
+        code = asyncio.Runner(loop_factory=ground.loop_factory()).run(_serve(plan, when_serving, scrubber, writer))
     except Exception:  # the end of the host's own loop: said in the log before the process leaves
         log.exception("the host has failed")
     writer.close()
@@ -98,10 +97,10 @@ def prepare(reading: Reading, host: HostConfig, source: IniFile) -> Plan:
     return Plan(reading, host, sockets, files, notifier, source)
 
 
-async def _serve(plan: Plan, when_serving: WhenServing | None, scrubber: Scrubber, dropped: Callable[[], int]) -> int:
+async def _serve(plan: Plan, when_serving: WhenServing | None, scrubber: Scrubber, writer: Logs) -> int:
     stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    host = make_host(plan, SystemClock(), scrubber, dropped)
+    host = make_host(plan, SystemClock(), scrubber, writer)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _told_to_stop, stop, hurry)
     loop.add_signal_handler(signal.SIGHUP, host.reload)

@@ -6,6 +6,7 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
+from bothost.answers import say
 from bothost.bots import Service
 from bothost.building import Ground, build
 from bothost.failures import Failures, hook_of
@@ -21,18 +22,17 @@ from bothost.store.sqlite import SqliteStore
 from bothost.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from bothost.clock import Clock
     from bothost.config import HostConfig, Reading
+    from bothost.logs import Logs
     from bothost.scrub import Scrubber
     from bothost.server.host import Plan
 
 log = logging.getLogger("bothost.child")
 
 
-def make_host(plan: Plan, clock: Clock, scrubber: Scrubber, dropped: Callable[[], int] = int) -> Host:
-    """A host that is not started yet; on the loop that will run it. `dropped`: how many log lines were dropped so far."""
+def make_host(plan: Plan, clock: Clock, scrubber: Scrubber, logs: Logs | None = None) -> Host:
+    """A host that is not started yet; on the loop that will run it. `logs`: where this process logs, if not as usual."""
     hide_secrets(plan.reading, plan.host, scrubber)
     number = plan.worker.number if plan.worker is not None else 0
     metrics = Metrics(clock, str(number))
@@ -42,7 +42,14 @@ def make_host(plan: Plan, clock: Clock, scrubber: Scrubber, dropped: Callable[[]
     if isinstance(store, SqliteStore):
         store.measure(metrics.commit)
     client = PyrusClient(clock, store, TornadoTransport(), metrics.call)
-    ground = Ground(clock=clock, store=store, client=client, count=metrics, timing=timing)
+    ground = Ground(
+        clock=clock,
+        store=store,
+        client=client,
+        count=metrics,
+        timing=timing,
+        say=logs.take if logs is not None else say,
+    )
     service = Service(registry_of(plan.reading))
     shelf = Shelf(
         folder=plan.host.state / "plugins",
@@ -55,7 +62,7 @@ def make_host(plan: Plan, clock: Clock, scrubber: Scrubber, dropped: Callable[[]
     host.failures = failures
     host.watchdog = Watchdog(clock, lambda one: metrics.blocked(one.bot, one.seconds), metrics.loop_lag)
     host.hide = lambda reading: hide_secrets(reading, reading.host or plan.host, scrubber)
-    host.page = Page(host, Told(metrics, scrubber, dropped))
+    host.page = Page(host, Told(metrics, scrubber, (lambda: logs.dropped_in_all) if logs is not None else int))
     return host
 
 
