@@ -2,19 +2,23 @@
 #   make demo    the host with the bots of bots.ini, one signed delivery to each, the replies as a table
 #   make test    the tests, within five minutes; make test-full adds what needs PostgreSQL, Chromium or time
 PY ?= python3
+JOBS ?= 2
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 
-.PHONY: demo test test-full lint bench wheels clean
+.PHONY: demo test test-full lint bench wheels sbom audit coverage mutants clean
 
 demo: .venv/.host
 	@.venv/bin/bothost demo $(ARGS)
 
+# two processes, a file's tests in one of them: most of the time is spent waiting for processes and disks
 test: .venv/.dev
-	.venv/bin/python -m pytest -q -m "not full" $(ARGS)
+	.venv/bin/python -m pytest -q -m "not full" -n $(JOBS) --dist loadfile $(ARGS)
 
-# `full` tests skip nothing: what is missing (PostgreSQL, Chromium) fails them
+# nothing is skipped: what is missing (PostgreSQL, Chromium) fails. -bb: bytes are never taken for text.
+# What is marked `full` measures times, so it has the machine to itself
 test-full: .venv/.dev
-	BOTHOST_NO_SKIPS=1 .venv/bin/python -bb -m pytest -q $(ARGS)
+	NO_SKIPS=1 .venv/bin/python -bb -m pytest -q -m "not full" --tx '$(JOBS)*popen//python=.venv/bin/python -bb' --dist loadfile $(ARGS)
+	NO_SKIPS=1 .venv/bin/python -bb -m pytest -q -m full $(ARGS)
 	.ci/wheels
 
 lint: .venv/.dev
@@ -28,6 +32,22 @@ bench: .venv/.dev
 
 wheels: .venv/.dev
 	.ci/wheels
+
+# what an installation holds, with versions and licences, as CycloneDX: dist/bothost.cdx.json
+sbom: .venv/.dev
+	.ci/sbom
+
+# known vulnerabilities of what an installation holds; asks the package index and its advisories
+audit: .venv/.dev
+	.ci/sbom --audit
+
+# branches of the parts that must have none untested; the report stands in .coverage-html
+coverage: .venv/.dev
+	.ci/coverage $(ARGS)
+
+# changes of the code that no test notices: signature, rules, settling, dispatch
+mutants: .venv/.dev
+	.ci/mutants $(ARGS)
 
 clean:
 	rm -rf .venv build dist core/*.egg-info plugins/*/*.egg-info plugins/*/build

@@ -28,7 +28,7 @@ def io_loop() -> Iterator[IOLoop]:
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Under `make test-full` a skipped test is a failed one: what it needs must be installed, not missed."""
     report = yield
-    if os.environ.get("BOTHOST_NO_SKIPS") and report.skipped and not hasattr(report, "wasxfail"):
+    if os.environ.get("NO_SKIPS") and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"skipped, which test-full does not allow: {report.longrepr}"
     return report

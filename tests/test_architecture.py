@@ -26,6 +26,7 @@ BROAD = {
     "server/__init__.py": "around the whole host: what ended it is logged before the process leaves",
     "server/beats.py": "around a background job",
     "failures.py": "around a plugin: the hook on_failure",
+    "forwarded.py": "around a plugin: the `__str__` of what it logs in its own process",
     "logs.py": "around a plugin: the `__str__` of what it logs",
     "plugins/__init__.py": "around a plugin's import and its class",
     "runner/calling.py": "around a plugin's handler",

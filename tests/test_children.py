@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from bothost.api import Pyrus
-from bothost.children import ChildRunner
+from bothost.children import Care, ChildRunner
 from bothost.clock import SystemClock
 from bothost.errors import ConfigError, PluginError
 from bothost.event import Context
+from bothost.forwarded import relay
 from bothost.pyrus.calls import Request, Response
 from bothost.pyrus.events import decode
 from bothost.runner import Ran
@@ -26,17 +27,24 @@ from bothost.wire import Hello
 
 PLUGIN = """
 import asyncio, ctypes, os, re, sys, time
-from bothost import Event, Plugin, Reply, Settings, every
+from bothost import Event, Plugin, Reply, Settings, every, on
 
 class Rules(Settings):
     word: str = "hello"
+    needs: str = "/"
 
 class Careless(Plugin[Rules]):
     def open(self):
         print("opened", self.settings.word)
+        if not os.path.exists(self.settings.needs):
+            raise RuntimeError("needs " + self.settings.needs)
 
     async def handle(self, event: Event):
         return await getattr(self, event.task["do"])(event)
+
+    @on(form=7)
+    def plain(self, event: Event):
+        return getattr(self, event.task["do"])(event)
 
     async def says(self, event):
         return f"{self.settings.word} from {event.bot}, attempt {event.attempt} {event.rerun}"
@@ -58,6 +66,26 @@ class Careless(Plugin[Rules]):
     async def eats(self, event):
         block = bytearray(4 << 30)
         return str(len(block))
+    def blocks(self, event):
+        time.sleep(3600)
+    async def deaf(self, event):
+        while True:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                pass
+    async def about(self, event):
+        score = open("/proc/self/oom_score_adj").read().strip()
+        return " ".join([score, os.readlink("/proc/self/fd/0"), *sys.argv[1:], str("bots.ini" in repr(sys.argv))])
+    async def logs(self, event):
+        self.log.warning("low on %s", "paper", extra={"tray": 2})
+        try:
+            1 / 0
+        except ZeroDivisionError:
+            self.log.exception("cannot divide")
+    async def prints_and_dies(self, event):
+        print("my last words")
+        ctypes.string_at(0)
     async def environment(self, event):
         return ",".join(sorted(name for name in os.environ if name.endswith("SECRET")))
     async def prints(self, event):
@@ -144,26 +172,27 @@ class Scene:
     def __init__(self, folder: Path, **changes: object) -> None:
         self.said: list[str] = []
         self.quarantined: list[str] = []
+        self.broken: list[Exception] = []
+        self.deaths: list[int] = []
         self.ended = 0
         self.started: list[Process] = []
         self.spawner = Recording(self, frozenset({"OTHER_SECRET"}), lambda _bot, line: self.said.append(line))
         hello = Hello(
-            bot="careless", plugin="careless", settings={}, lines={}, line=1, file="bots.ini", login="",
+            bot="careless", plugin="careless", settings={}, lines={}, line=1, login="",
             base=str(folder), resolved={}, folder=str(folder / "own"), concurrency=4,
         )  # fmt: skip
         from msgspec.structs import replace
 
         self.pyrus = Pyrus(Sender(), SystemClock())
-        self.runner = ChildRunner(
-            replace(hello, **changes), self.spawner, SystemClock(), self.quarantined.append, self.pyrus
-        )
+        care = Care("bots.ini", lambda: self.deaths.append(1), self.quarantined.append, self.broken.append)
+        self.runner = ChildRunner(replace(hello, **changes), self.spawner, SystemClock(), care, self.pyrus)
 
-    def _ended(self) -> None:
+    def _ended(self, returned: bytes = b"{}") -> None:
         self.ended += 1
 
-    async def run(self, do: str, limit_s: float = 20.0) -> Ran:
+    async def run(self, do: str, limit_s: float = 20.0, form: int = 1) -> Ran:
         field = {"id": 1, "code": "do", "type": "text", "value": do}
-        body = {"task_id": 5, "user_id": 9, "task": {"id": 5, "fields": [field]}}
+        body = {"task_id": 5, "user_id": 9, "task": {"id": 5, "form_id": form, "fields": [field]}}
         clock = SystemClock()
         context = Context(
             id="careless:5:comment:1", bot="careless", attempt=2, rerun="crash",
@@ -306,6 +335,98 @@ def test_code_that_cannot_be_cancelled_ends_with_its_process(installed: Path) ->
     play(installed, act)
 
 
+@pytest.mark.parametrize("form", [1, 7], ids=["async", "plain"])
+def test_what_does_not_end_in_time_ends_with_its_process_and_may_run_again(installed: Path, form: int) -> None:
+    async def act(scene: Scene) -> None:
+        beside = asyncio.ensure_future(scene.run("sleeps"))
+        failure = (await scene.run("deaf" if form == 1 else "blocks", 0.3, form)).failure
+        assert failure is not None
+        assert (failure.why, failure.may_rerun) == ("timeout", True)
+        assert "did not end within 0.3 s" in failure.text
+        assert "its process was ended" in failure.text
+        other = (await beside).failure
+        assert other is not None
+        assert (other.why, other.may_rerun) == ("died", True)
+        assert await scene.says("says") == "hello from careless, attempt 2 crash"
+        while scene.ended < 3:
+            await asyncio.sleep(0.01)
+        assert scene.deaths == [1]
+
+    play(installed, act)
+
+
+def test_a_cancelled_run_that_goes_on_ends_with_its_process(installed: Path) -> None:
+    async def act(scene: Scene) -> None:
+        running = asyncio.ensure_future(scene.run("deaf", 0.5))
+        while not scene.runner._child or not scene.runner._child.runs:
+            await asyncio.sleep(0.01)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        while scene.ended == 0:
+            await asyncio.sleep(0.01)
+        assert scene.deaths == [1]
+
+    play(installed, act)
+
+
+def test_a_plugin_that_does_not_open_in_its_process_is_told_and_leaves_none_behind(installed: Path) -> None:
+    async def act(scene: Scene) -> None:
+        await scene.runner.open()
+        failure = (await scene.run("says")).failure
+        assert failure is not None
+        assert "RuntimeError: needs" in failure.text
+        assert [type(error) for error in scene.broken] == [PluginError]
+        assert scene.ended == 1
+        for process in scene.started:
+            await process.ended
+        with pytest.raises(PluginError, match="needs"):
+            await scene.runner.start()
+        (installed / "key").write_text("here")
+        await scene.runner.start()
+        assert await scene.says("says") == "hello from careless, attempt 2 crash"
+
+    play(installed, act, settings={"needs": str(installed / "key")}, lines={"needs": 3})
+
+
+def test_a_child_is_the_first_to_go_reads_nothing_and_knows_no_bots_ini(installed: Path) -> None:
+    async def act(scene: Scene) -> None:
+        score, stdin, _descriptor, parent, named = (await scene.says("about")).split()
+        assert (score, stdin, parent, named) == ("800", "/dev/null", str(os.getpid()), "False")
+
+    play(installed, act)
+
+
+def test_its_log_records_come_with_level_fields_and_traceback(
+    installed: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+
+    async def act(scene: Scene) -> None:
+        await scene.run("logs")
+        while not any("cannot divide" in line for line in scene.said):
+            await asyncio.sleep(0.01)
+
+    scene = play(installed, act)
+    for line in scene.said:
+        relay("careless", line)
+    low, divide = (record for record in caplog.records if record.name == "bothost.plugin")
+    assert (low.levelname, low.getMessage(), low.tray, low.bot) == ("WARNING", "low on paper", 2, "careless")
+    assert divide.levelname == "ERROR"
+    assert "ZeroDivisionError" in divide.exc_text
+
+
+def test_what_it_printed_before_it_died_and_where_it_died_is_told(installed: Path) -> None:
+    async def act(scene: Scene) -> None:
+        assert (await scene.run("prints_and_dies")).failure is not None
+        while not any("in prints_and_dies" in line for line in scene.said):
+            await asyncio.sleep(0.01)
+        assert "my last words" in scene.said
+        assert any("Segmentation fault" in line for line in scene.said)
+
+    play(installed, act)
+
+
 def test_memory_is_bounded_and_the_process_lives(installed: Path) -> None:
     async def act(scene: Scene) -> None:
         pid = await scene.says("pid")
@@ -379,6 +500,38 @@ def test_beyond_eight_a_zygote_forks_them(installed: Path) -> None:
             process.sock.close()
             process.kill()
             await process.ended
+
+    play(installed, act)
+
+
+def test_a_child_of_the_zygote_that_dies_at_once_is_heard_of(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bothost.spawn.EXEC_AT_MOST", 0)
+
+    async def act(scene: Scene) -> None:
+        for _ in range(20):
+            process = await scene.spawner.start("careless")
+            process.sock.close()  # a child whose host is gone ends at once
+            assert await asyncio.wait_for(process.ended, 10)
+
+    play(installed, act)
+
+
+def test_what_bots_ini_names_later_is_hidden_from_children_that_start_later(
+    installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bothost.spawn.EXEC_AT_MOST", 0)
+    monkeypatch.setenv("OTHER_SECRET", "not for plugins")
+    monkeypatch.setenv("LATER_SECRET", "not for plugins either")
+
+    async def act(scene: Scene) -> None:
+        assert await scene.says("environment") == "LATER_SECRET"
+        first = scene.spawner._zygote
+        scene.spawner.hide(frozenset({"LATER_SECRET"}))
+        assert await scene.says("environment") == "LATER_SECRET"
+        await scene.run("exits")
+        assert await scene.says("environment") == ""
+        assert first is not None
+        assert not first.lives
 
     play(installed, act)
 

@@ -361,6 +361,34 @@ def test_a_short_operator_token_on_loopback_is_a_warning(load: Load) -> None:
     assert "shorter than 16" in str(load("[host]\noperator_token = short").warnings[0])
 
 
+def test_a_value_with_a_line_too_many_is_told_why(load: Load) -> None:
+    assert bot_error(load, "timeout = 5s", "  concurrency = 4") == (
+        "4: [bot:a] timeout: has several lines: a line that begins with a blank continues the value before it"
+    )
+    assert "has several lines" in host_error(load, "operator_token = one", " two")
+
+
+def test_what_works_and_helps_nobody_is_a_warning(load: Load) -> None:
+    read = load(f"[bot:a]\nplugin = x\nsecret = {KEY}\nold_secret = {KEY}\nmemory = 64M\nanswer_within = 70s")
+    assert [str(warning).partition("bots.ini:")[2] for warning in read.warnings] == [
+        "5: [bot:a] memory: has no effect without run = process",
+        "6: [bot:a] answer_within: Pyrus waits 60 s for an answer: what comes later is lost",
+    ]
+    assert read.bots["a"].secrets == (KEY.encode(),)
+
+
+def test_an_empty_token_is_no_token_and_a_path_has_no_nul(load: Load) -> None:
+    assert load("[host]\noperator_token =\njournal =").host.operator_token is None
+    problems = errors(load, "[host]\ncertfile = a\0b")
+    assert any("NUL" in problem for problem in problems)
+
+
+def test_a_file_too_large_for_a_bots_ini_is_refused(ini: Path) -> None:
+    with ini.open("wb") as file:
+        file.truncate((64 << 20) + 1)
+    assert "larger than 64M" in str(config.read(ini, {}).problems[0])
+
+
 def test_hidden_values_are_in_no_error(load: Load) -> None:
     text = "\n".join(
         errors(

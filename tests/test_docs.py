@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -210,3 +212,37 @@ def test_the_packages_of_a_guide_pass_their_tests(guide: Path, tmp_path: Path) -
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def tree_as_cloned(folder: Path) -> Path:
+    """What a clone would hold of this tree."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    if not listed:
+        tree = folder / "tree"
+        shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".venv", "*.egg-info", "__pycache__", "state"))
+        return tree
+    for name in listed.rstrip("\0").split("\0"):
+        (folder / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / "tree" / name)
+    return folder / "tree"
+
+
+def shell(folder: Path, script: str) -> str:
+    cleared = {key: value for key, value in os.environ.items() if not key.startswith(("VIRTUAL_ENV", "PYTHON", "MAKE"))}
+    done = subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", script], cwd=folder, capture_output=True, text=True, check=False, env=cleared
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.full
+def test_the_readme_works_to_the_letter_in_a_fresh_clone(tmp_path: Path) -> None:
+    tree = tree_as_cloned(tmp_path)
+    assert "This task approved by bot." in shell(tree, "make demo ARGS=--once")
+    [first_bot] = [
+        block.text for block in blocks("sh") if block.guide.name == "README.md" and "bothost new" in block.text
+    ]
+    told = shell(tree, first_bot)
+    assert "3 passed" in told
+    assert "Hello, tester papirus." in told

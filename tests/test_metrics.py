@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bothost.clock import SystemClock
-from bothost.metrics import Metrics, Snapshot
+from bothost.metrics import BotFigures, Metrics, Snapshot
 from bothost.metrics.exposition import MOST_BOTS, MOST_HISTOGRAMS, Exposition
 from bothost.metrics.families import NAMES, BotGauge, Host
 
@@ -167,6 +167,11 @@ def test_the_last_hour_is_kept_by_minutes() -> None:
     (minute,) = metrics.figures("refunds").minutes
     assert (minute.runs, minute.failures, minute.slowest, minute.seconds) == (2, 1, 0.4, pytest.approx(0.6))
     assert metrics.figures("refunds").quantile(0.5) == 0.4
+    metrics.run("refunds", 0.4, failed=False)
+    later = BotFigures()
+    for age in (0, 30, 61):
+        later.at(1_000 + age).runs += 1
+    assert [minute.minute for minute in later.minutes] == [1_030, 1_061]
     assert metrics.figures("nobody").quantile(0.5) is None
 
 
@@ -179,7 +184,8 @@ def test_a_delivery_costs_a_few_microseconds_at_most(metrics: Metrics) -> None:
             metrics.queue_wait("refunds", 0.0)
         return (time.process_time() - began) / 10_000
 
-    assert min(cost() for _ in range(5)) < 5e-6
+    if sys.gettrace() is None:  # a tracer counts every line
+        assert min(cost() for _ in range(5)) < 5e-6
 
 
 def test_a_scrape_of_ten_thousand_bots_leaves_the_loop_alone(metrics: Metrics) -> None:

@@ -68,6 +68,14 @@ def test_what_looks_like_a_secret_is_replaced_unasked(text: str, shown: str) -> 
     assert Scrubber().scrub(text) == shown
 
 
+def test_the_newest_ten_thousand_tokens_are_replaced() -> None:
+    made = Scrubber()
+    for number in range(10_001):
+        made.remember(f"token-{number:05}")
+        made.remember(f"token-{number:05}")
+    assert made.scrub("token-00000 token-00001 token-10000") == f"token-00000 {MASK} {MASK}"
+
+
 def test_the_cost_does_not_grow_with_the_number_of_secrets() -> None:
     few, many = scrubber(KEY), scrubber(*(f"{n:05}{KEY}" for n in range(20_000)))
     line = "a line of the usual kind with a longer-word-of-thirty-characters in it"

@@ -42,24 +42,24 @@ class Count(Protocol):
         """One try to post a late reply ended."""
 
 
-Say = Callable[[int, str, dict[str, Any]], None]
-"""Takes a log line of this logger: level, message, fields."""
+Tell = Callable[[int, str, dict[str, Any]], None]
+"""Takes a log line of the logger `bothost.delivery`: level, message, fields. `logs.Logs.take` is one that costs less."""
 
 
-def say(level: int, message: str, fields: dict[str, Any]) -> None:
-    """The usual way of a log line."""
-    log.log(level, message, extra=fields)
+def _log(level: int, message: str, fields: dict[str, Any]) -> None:
+    if log.isEnabledFor(level):
+        log.log(level, message, extra=fields)
 
 
 class Answers:
     """Gives outcomes to deliveries and says so."""
 
-    __slots__ = ("_clock", "_say", "count")
+    __slots__ = ("_clock", "_tell", "count")
 
-    def __init__(self, clock: Clock, count: Count, say: Say = say) -> None:
+    def __init__(self, clock: Clock, count: Count, tell: Tell | None = None) -> None:
         self._clock = clock
-        self._say = say
         self.count = count
+        self._tell = tell or _log
 
     def give(self, delivery: Delivery, outcome: Outcome, task: int, attempt: int) -> bool:
         """Answer one delivery; False where its connection was gone."""
@@ -69,18 +69,11 @@ class Answers:
         word = outcome.word if written else "gone"
         self.count.delivery(bot, word, outcome.status, seconds)
         level = logging.INFO if outcome.status < 500 else logging.WARNING
-        if log.isEnabledFor(level):
-            fields: dict[str, Any] = {
-                "bot": bot,
-                "task": task,
-                "attempt": attempt,
-                "outcome": word,
-                "status": outcome.status,
-            }
-            fields["ms"] = round(seconds * 1000, 1)
-            if delivery.trace:
-                fields["traceparent"] = delivery.trace
-            self._say(level, "delivery", fields)
+        extra = {"bot": bot, "task": task, "attempt": attempt, "outcome": word, "status": outcome.status}
+        extra["ms"] = round(seconds * 1000, 1)
+        if delivery.trace:
+            extra["traceparent"] = delivery.trace
+        self._tell(level, "delivery", extra)
         return written
 
     def give_all(self, live: Live, outcome: Outcome) -> bool:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from bothost.acks import Acks
-from bothost.answers import Answers, Count, Say, say
+from bothost.answers import Answers, Count, Tell
 from bothost.api import Pyrus
 from bothost.breaker import Breaker
 from bothost.dispatch import Dispatch
@@ -43,8 +43,10 @@ class Ground:
     client: PyrusClient
     count: Count
     timing: Timing
-    say: Say = say
-    """Takes the log line of each delivery."""
+    tell: Tell | None = None
+    """Takes the log line of each delivery; None: the logger does."""
+    hide: Callable[[str], None] = lambda _token: None
+    """Told of tokens, which must stand in no log line and no stored traceback."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +81,12 @@ def build(ground: Ground, registry: Callable[[], Registry], failed: Callable[[En
         store=ground.store,
         ledger=Ledger(),
         clock=ground.clock,
-        answers=Answers(ground.clock, ground.count, ground.say),
+        answers=Answers(ground.clock, ground.count, ground.tell),
         find_bot=find_bot,
         pyrus_for=lambda bot, live: pyrus_of_run(ground, bot, live),
         timing=ground.timing,
         breaker=breaker,
+        hide=ground.hide,
         failed=failed or (lambda _entry: None),
     )
 

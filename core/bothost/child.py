@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import faulthandler
 import os
 import resource
 import signal
@@ -17,6 +18,7 @@ import traceback
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +30,12 @@ from bothost.clock import SystemClock
 from bothost.config import BotConfig
 from bothost.errors import ConfigError, PluginError
 from bothost.event import Context
+from bothost.forwarded import forward
 from bothost.plugin_api import Tick
 from bothost.plugins import Ground, find, load
 from bothost.pyrus.calls import Response
 from bothost.pyrus.events import decode
-from bothost.runner.local import LocalRunner
+from bothost.runner.local import LIVES, LocalRunner
 from bothost.sources import Sources
 from bothost.wire import (
     Answer,
@@ -76,6 +79,11 @@ def main(descriptor: int, parent: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(OOM_SCORE, "ascii")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(line_buffering=True)  # what it prints before it dies is wanted most
+    faulthandler.enable()
+    forward()
     sock = socket.socket(fileno=descriptor)
     sock.set_inheritable(False)
     asyncio.run(_serve(sock))
@@ -154,7 +162,7 @@ class Served:
                 await runner.open()
                 self._runner = runner
         except ConfigError as error:
-            problems = tuple((one.text, one.file, one.line, one.section, one.key) for one in error.problems)
+            problems = tuple((one.text, one.line, one.section, one.key) for one in error.problems)
             self.wire.send(Ready(problems=problems))
         except PluginError as error:
             self.wire.send(Ready(error=str(error)))
@@ -183,7 +191,7 @@ class Served:
             return
         self.wire.send(_ran(number, ran))
 
-    def _ended(self, number: int) -> None:
+    def _ended(self, number: int, _returned: bytes = b"") -> None:
         # behind the frame that tells how it ended, which is sent when `run` returns
         asyncio.get_running_loop().call_soon(
             lambda: asyncio.get_running_loop().call_soon(self.wire.send, Ended(number))
@@ -261,7 +269,7 @@ def _or_end(step: asyncio.Task[None]) -> None:
 def _config(hello: Hello) -> BotConfig:
     return BotConfig(
         name=hello.bot, plugin=hello.plugin, login=hello.login, concurrency=hello.concurrency, settings=hello.settings,
-        lines=hello.lines, line=hello.line, file=hello.file,
+        lines=hello.lines, line=hello.line,
     )  # fmt: skip
 
 
@@ -276,7 +284,9 @@ def _ran(number: int, ran: Ran) -> RanWire:
     failure = ran.failure
     if failure is None:
         return RanWire(number, ran.reply)
-    return RanWire(number, why=failure.why, text=failure.text, trace=failure.trace, may_rerun=failure.may_rerun)
+    lives = failure.why == "timeout" and not failure.may_rerun
+    text = failure.text.removesuffix(LIVES) + "; its process was ended" if lives else failure.text
+    return RanWire(number, why=failure.why, text=text, trace=failure.trace, may_rerun=failure.may_rerun, lives=lives)
 
 
 def _error(answer: Answer) -> errors.CallError:

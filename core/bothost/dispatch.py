@@ -219,6 +219,7 @@ class Dispatch:
         live.touched = self._means.clock.monotonic()
         if envelope.token:
             live.token = envelope.token
+            self._means.hide(envelope.token)
 
     def _again(self, live: Live, delivery: Delivery, envelope: Envelope) -> None:
         """A delivery of an event that is known: count it, then go by state and door."""

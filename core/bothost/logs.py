@@ -28,6 +28,8 @@ QUEUE_LINES = 10_000
 _BATCH_S = 0.05
 _STANDARD = frozenset([*vars(logging.makeLogRecord({})), "message", "asctime"])
 _PLAIN = frozenset([int, float, bool, type(None)])
+_OWN = frozenset(["bot", "outcome"])
+"""Fields of a delivery's line whose texts are the host's own."""
 _QUOTED = re.compile(r"[\s\"=]")
 DELIVERY = "bothost.delivery"
 _LEVELS = {logging.DEBUG: "debug", logging.INFO: "info", logging.WARNING: "warning", logging.ERROR: "error"}
@@ -119,7 +121,9 @@ class Logs(logging.Handler):
         if len(self._lines) >= QUEUE_LINES:
             self.dropped += 1
             return
-        clean = {key: value if type(value) in _PLAIN else self._field(value) for key, value in fields.items()}
+        clean = {
+            key: value if key in _OWN or type(value) in _PLAIN else self._field(value) for key, value in fields.items()
+        }
         self._lines.append(Line(self._clock.now().timestamp(), _LEVELS[level], DELIVERY, message, clean))
         if not self._some.is_set():
             self._some.set()

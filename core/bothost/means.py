@@ -39,6 +39,8 @@ class Means:
     pyrus_for: Callable[[Bot, Live], Pyrus | None]
     timing: Timing
     breaker: Breaker
+    hide: Callable[[str], None] = lambda _token: None
+    """Told of each delivery's token, which must stand in no log line and no stored traceback."""
     failed: Callable[[Entry], None] = lambda _entry: None
     """Told once of each event that has failed, after that was recorded."""
 

@@ -54,6 +54,8 @@ class Reloader:
         self._tasks: set[asyncio.Task[None]] = set()
         self.problems: dict[str, str] = {}
         """Bots whose newest section is not in service, and why; empty name: the file or [host]."""
+        self.retiring: set[Bot] = set()
+        """Bots that are replaced or removed, and not closed yet."""
         self.count = 0
         self.failed = 0
 
@@ -117,6 +119,7 @@ class Reloader:
         what = "has vanished" if not new.found else f"lost {self.reading.sections - new.sections} sections"
         self.problems[""] = f"bots.ini {what}: kept out"
         log.error("bots.ini %s: the old configuration stays; SIGHUP takes the new one if that is meant", what)
+        self.count += 1
         self.failed += 1
         return True
 
@@ -140,6 +143,8 @@ class Reloader:
         old, self._service.registry = self._service.registry, registry
         for name, bot in old.by_name.items():
             if registry.by_name.get(name) is not bot:
+                self._standing.stop_trying(bot)
+                self.retiring.add(bot)
                 self._spawn(self._retire(bot, removed=name not in registry.by_name))
         for bot in registry.by_name.values():
             if old.by_name.get(bot.name) is not bot and bot.runner is None:
@@ -200,9 +205,8 @@ class Reloader:
             await asyncio.sleep(LAST_RUN_S)
         if removed:
             log.info("removed from bots.ini: closed", extra={"bot": bot.name})
-            await self._standing.dismiss(bot)
-        elif bot.runner is not None:
-            await bot.runner.close()
+        await self._standing.dismiss(bot)
+        self.retiring.discard(bot)
 
 
 def _on_free_paths(bots: list[Bot], problems: dict[str, str]) -> list[Bot]:

@@ -20,7 +20,7 @@ from bothost.event import Context
 from bothost.lanes import Place
 from bothost.means import limit_of, save_surely, stored_body, watch
 from bothost.plugin_api import Tick
-from bothost.settling import Moment, settle
+from bothost.settling import Moment, settle, with_unsent
 from bothost.whose import BOT
 
 if TYPE_CHECKING:
@@ -186,17 +186,21 @@ class Runs:
                 self._started(live)
                 return True
             await means.store.wait_hint(means.timing.retry_beat_s)
-            try:
-                await means.store.find(live.entry.id)
-            except StoreAway:
-                continue
-            await self._wait_in_line(live, place, 0.0)
-            return False
+            if live.waiters and await self._is_back():
+                await self._wait_in_line(live, place, 0.0)
+                return False
         place.leave()
         if live.place is place:
             means.ledger.unweigh(live)
             live.rest()
         return False
+
+    async def _is_back(self) -> bool:
+        try:
+            await self._means.store.waiting()
+        except StoreAway:
+            return False
+        return True
 
     async def _wait_in_line(self, live: Live, place: Place, seconds: float = BUSY_S) -> None:
         """Another process holds the turn: keep our place among the task's events, but no permit meanwhile."""
@@ -249,10 +253,12 @@ class Runs:
         bot.busy += 1
         live.hung = True
 
-        def ended() -> None:
+        def ended(returned: bytes = NOTHING) -> None:
             bot.busy -= 1
             live.hung = False
             place.free_permit()
+            if returned != NOTHING and not live.cut:
+                self._keep_unsent(live, returned)
 
         limit_s = bot.config.timeout_s
         entry = live.entry
@@ -265,6 +271,15 @@ class Runs:
             return await runner.run(live.envelope, self._context(live, bot), limit_s, ended)
         finally:
             live.entry.ms = round((self._means.clock.monotonic() - live.start) * 1000, 1)
+
+    def _keep_unsent(self, live: Live, returned: bytes) -> None:
+        entry = with_unsent(live.entry, returned, self._means.now())
+        if entry is not None:
+            live.entry = entry
+            asyncio.get_running_loop().create_task(self._save_unsent(entry)).add_done_callback(watch)
+
+    async def _save_unsent(self, entry: Entry) -> None:
+        await save_surely(self._means, entry)
 
     def _context(self, live: Live, bot: Bot) -> Context:
         means = self._means

@@ -10,6 +10,7 @@ from urllib.parse import quote
 MASK = "•••"
 _ANCHOR = 8
 _SHORTEST_HIT = 8
+_MOST_TOKENS = 10_000
 _RUN = re.compile(r"\S+")
 # C0 and C1 controls, zero-width and bidi marks, line and paragraph separators, lone surrogates
 _UNSEEN = re.compile(
@@ -50,6 +51,7 @@ class Scrubber:
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
         self._anchors: dict[str, tuple[str, ...]] = {}
+        self._tokens: dict[str, None] = {}
         self._short_words: tuple[str, ...] = ()
         self._lock = threading.Lock()
         self._shortest = 1 << 30
@@ -65,6 +67,17 @@ class Scrubber:
             self._counts[secret] = 1
             for form in _forms(secret):
                 self._index(form)
+
+    def remember(self, token: str) -> None:
+        """Replace a token that comes and goes: the newest ten thousand of them. A known one costs a look into a dict."""
+        if token in self._tokens:
+            return
+        self.add(token)
+        self._tokens[token] = None
+        if len(self._tokens) > _MOST_TOKENS:
+            oldest = next(iter(self._tokens))
+            del self._tokens[oldest]
+            self.forget(oldest)
 
     def forget(self, secret: str) -> None:
         """Take back one `add`."""

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from bothost.store import Entry
 
 
+_KEPT = 20_000
+"""How much of a reply that came too late is kept, in characters."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settled:
     """The entry as it stands after the run, what the waiting deliveries get, and what the log says of a failure."""
@@ -77,18 +81,33 @@ def _failed(entry: Entry, live: Live, config: BotConfig, failure: Failure, momen
         return Settled(entry, Outcome(200, NOTHING, "failed"), entry.error)
     verdict = after_failure(
         policy_of(config), failure, door=entry.door, last=live.last, runs=entry.runs,
-        again_already=live.stored and entry.rerun == "error",
+        again_already=live.stored and _ran_again(entry),
     )  # fmt: skip
+    if verdict.state in ("held", "parked"):
+        entry.rerun = "crash" if failure.why == "died" else "error"
     return Settled(*_by_verdict(entry, verdict, config, moment), failure=entry.error)
+
+
+def _ran_again(entry: Entry) -> bool:
+    """Whether this run came after a failed one; a crash without a death of the host was that of the bot's process."""
+    return entry.rerun == "error" or (entry.rerun == "crash" and not entry.deaths)
+
+
+def with_unsent(entry: Entry, returned: bytes, now: float) -> Entry | None:
+    """What a call past its time returned stands beside its failure, and is never sent; None where that is no failure."""
+    if not entry.failed:
+        return None
+    told = f"it returned after its time, and this was never sent: {returned.decode('utf-8', 'replace')[:_KEPT]}"
+    return msgspec.structs.replace(entry, error=f"{entry.error}\n{told}", updated=now)
 
 
 def _by_verdict(entry: Entry, verdict: Verdict, config: BotConfig, moment: Moment) -> tuple[Entry, Outcome]:
     body = error_reply(config) if verdict.speaks else NOTHING
     entry.status = verdict.status
     if verdict.state == "held":
-        entry.state, entry.rerun, entry.due = "ready", "error", entry.seen_at + moment.quiet_s
+        entry.state, entry.due = "ready", entry.seen_at + moment.quiet_s
     elif verdict.state == "parked":
-        entry.state, entry.rerun, entry.due = "ready", "error", moment.now + verdict.due_in_s
+        entry.state, entry.due = "ready", moment.now + verdict.due_in_s
     elif verdict.state == "posting":
         entry.answer, entry.failed, entry.due = body, True, moment.now
     else:

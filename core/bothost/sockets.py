@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BACKLOG = 1024
+_ours: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+"""What this process listens on. A plugin's forked child must not: it would accept connections that nobody serves, and keep
+the port taken after the host has ended."""
 
 
 def bind_tcp(address: str, port: int) -> list[socket.socket]:
@@ -55,7 +59,7 @@ def _bind_one(family: socket.AddressFamily, place: tuple[Any, ...]) -> socket.so
     except OSError:
         made.close()
         raise
-    return made
+    return _kept_from_children(made)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ def bind_unix(path: Path) -> UnixSocket:
         raise
     finally:
         os.umask(before)
-    return UnixSocket(made, path, (found.st_dev, found.st_ino))
+    return UnixSocket(_kept_from_children(made), path, (found.st_dev, found.st_ino))
 
 
 def adopt(descriptor: int) -> socket.socket:
@@ -108,4 +112,25 @@ def adopt(descriptor: int) -> socket.socket:
     os.set_inheritable(descriptor, False)
     adopted = socket.socket(fileno=descriptor)
     adopted.setblocking(False)
-    return adopted
+    return _kept_from_children(adopted)
+
+
+def _kept_from_children(listening: socket.socket) -> socket.socket:
+    """Forked children (not those that exec) find /dev/null in its place."""
+    _ours.add(listening)
+    return listening
+
+
+def _let_go() -> None:
+    if not _ours:
+        return
+    null = os.open(os.devnull, os.O_RDWR)
+    for listening in _ours:
+        if listening.fileno() >= 0:
+            # the number stays taken, for libraries in the child still believe that they own it
+            os.dup2(null, listening.fileno(), inheritable=False)
+    os.close(null)
+
+
+# a hook cannot be taken back, and costs nothing where nobody listens
+os.register_at_fork(after_in_child=_let_go)

@@ -51,9 +51,37 @@ class Process:
         """It has ended, with this status."""
         if not self.ended.done():
             self.ended.set_result(cause_of(status))
+        self._stop_printing()
+
+    def prints(self, pipe: asyncio.BaseTransport) -> None:
+        """By this pipe; it may have ended meanwhile."""
+        self.printing = pipe
+        if self.ended.done():
+            self._stop_printing()
+
+    def _stop_printing(self) -> None:
         if self.printing is not None:
             # what it printed last is still on its way
             asyncio.get_running_loop().call_later(1.0, self.printing.close)
+
+
+class Ends:
+    """Both ends of what joins a child to the host: the socket for frames, and the pipe for what it prints."""
+
+    def __init__(self) -> None:
+        self.out, self.child_out = os.pipe()
+        self.ours, self.theirs = socket.socketpair()
+
+    def give(self) -> None:
+        """The child has its ends; this process keeps its own."""
+        self.theirs.close()
+        os.close(self.child_out)
+
+    def drop(self) -> None:
+        """There is no child."""
+        self.give()
+        self.ours.close()
+        os.close(self.out)
 
 
 class Spawner:
@@ -65,43 +93,63 @@ class Spawner:
         """Told of each line a child writes to stdout or stderr: the bot's name, and the line."""
         self._execed: set[int] = set()
         self._zygote: Zygote | None = None
+        self._retired: list[Zygote] = []
+        """Their environment holds too much by now; each ends when its last child has."""
+
+    def hide(self, names: frozenset[str]) -> None:
+        """Children that start from now on get none of these variables either: those that bots.ini names after a reload."""
+        if names <= self._hidden:
+            return
+        self._hidden |= names
+        if self._zygote is not None:
+            self._retired.append(self._zygote)
+            self._zygote = None
 
     async def start(self, bot: str) -> Process:
         """Start a child for a bot. Raises OSError where no process can be made."""
+        self._end_retired()
         if len(self._execed) < EXEC_AT_MOST:
             return await self._exec(bot)
         if self._zygote is None or not self._zygote.lives:
             self._zygote = Zygote()
             await self._zygote.open(cut_environment(os.environ, self._hidden))
-        out, child_out = os.pipe()
-        ours, theirs = socket.socketpair()
+        ends = Ends()
         try:
-            process = await self._zygote.fork(ours, [theirs.fileno(), child_out])
-        finally:
-            theirs.close()
-            os.close(child_out)
-        process.printing = await self._listen(bot, out)
+            process = await self._zygote.fork(ends.ours, [ends.theirs.fileno(), ends.child_out])
+        except BaseException:
+            ends.drop()
+            raise
+        ends.give()
+        process.prints(await self._listen(bot, ends.out))
         return process
 
     def close(self) -> None:
-        """End the zygote; its children end with it."""
-        if self._zygote is not None:
-            self._zygote.close()
+        """End the zygotes; their children end with them."""
+        for zygote in (*self._retired, *([self._zygote] if self._zygote is not None else ())):
+            zygote.close()
+
+    def _end_retired(self) -> None:
+        for zygote in [one for one in self._retired if not one.busy]:
+            self._retired.remove(zygote)
+            zygote.close()
 
     async def _exec(self, bot: str) -> Process:
-        out, child_out = os.pipe()
-        ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "bothost.child", str(theirs.fileno()), str(os.getpid())]
-        started = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=child_out, stderr=child_out, pass_fds=(theirs.fileno(),),
-            env=cut_environment(os.environ, self._hidden), close_fds=True,
-        )  # fmt: skip
-        theirs.close()
-        os.close(child_out)
-        process = Process(started.pid, ours, started.kill)
+        ends = Ends()
+        descriptor = ends.theirs.fileno()
+        command = [sys.executable, "-m", "bothost.child", str(descriptor), str(os.getpid())]
+        try:
+            started = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=ends.child_out, stderr=ends.child_out,
+                pass_fds=(descriptor,), env=cut_environment(os.environ, self._hidden), close_fds=True,
+            )  # fmt: skip
+        except OSError:
+            ends.drop()
+            raise
+        ends.give()
+        process = Process(started.pid, ends.ours, started.kill)
         self._execed.add(started.pid)
         self._watch(started, process)
-        process.printing = await self._listen(bot, out)
+        process.prints(await self._listen(bot, ends.out))
         return process
 
     def _watch(self, started: subprocess.Popen[bytes], process: Process) -> None:
@@ -151,7 +199,7 @@ class Zygote:
         self.lives = False
         self._sock: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._waiting: dict[int, asyncio.Future[int]] = {}
+        self._waiting: dict[int, tuple[socket.socket, asyncio.Future[Process]]] = {}
         self._children: dict[int, Process] = {}
         self._next = 0
 
@@ -172,21 +220,20 @@ class Zygote:
         """Fork a child that gets these descriptors: its socket, and what it prints to."""
         assert self._sock is not None
         self._next += 1
-        number = self._next
-        self._waiting[number] = asyncio.get_running_loop().create_future()
+        forked: asyncio.Future[Process] = asyncio.get_running_loop().create_future()
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
-        self._sock.sendmsg([json.dumps({"fork": number}).encode()], rights)
-        pid = await self._waiting[number]
-        process = Process(pid, sock, lambda: self._kill(pid))
-        self._children[pid] = process
-        return process
+        self._sock.sendmsg([json.dumps({"fork": self._next}).encode()], rights)
+        self._waiting[self._next] = (sock, forked)
+        return await forked
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has children, or is making one."""
+        return bool(self._children or self._waiting)
 
     def close(self) -> None:
         """End it; it takes its children with it."""
         self._dead()
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
 
     def _kill(self, pid: int) -> None:
         # by the zygote: only the parent knows that the pid is still this child's
@@ -208,9 +255,23 @@ class Zygote:
                 return
             told = json.loads(data)
             if "forked" in told:
-                self._waiting.pop(told["forked"]).set_result(told["pid"])
+                self._forked(told["forked"], told["pid"])
             elif (process := self._children.pop(told["ended"], None)) is not None:
                 process.end(told["status"])
+
+    def _forked(self, number: int, pid: int) -> None:
+        # known from now on, not when who asked goes on: its end may be the next that is told
+        sock, forked = self._waiting.pop(number)
+        if pid < 0:
+            if not forked.cancelled():
+                forked.set_exception(OSError("the zygote cannot fork"))
+            return
+        process = self._children[pid] = Process(pid, sock, lambda: self._kill(pid))
+        if forked.cancelled():
+            sock.close()
+            process.kill()
+        else:
+            forked.set_result(process)
 
     def _dead(self) -> None:
         if self._sock is not None:
@@ -218,9 +279,12 @@ class Zygote:
             self._sock.close()
             self._sock = None
         self.lives = False
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(OSError("the zygote has ended"))
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        for _, forked in self._waiting.values():
+            if not forked.done():
+                forked.set_exception(OSError("the zygote has ended"))
         for process in self._children.values():
             process.end(-signal.SIGKILL)
         self._children = {}

@@ -11,7 +11,7 @@ from bothost.errors import ConfigError, PluginError
 from bothost.means import watch
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 
     from bothost.bots import Bot, Word
     from bothost.clock import Clock
@@ -36,18 +36,34 @@ class Standing:
         self._base: dict[str, BotState] = {}
         """How each bot would stand if nobody had paused it."""
         self._paused: dict[str, BotState] = {}
-        self._openings: dict[str, asyncio.Task[None]] = {}
+        self._openings: dict[Bot, asyncio.Task[None]] = {}
         self._halted = False
         self._stuck: set[str] = set()
 
     def bring(self, bot: Bot) -> asyncio.Future[None]:
         """Begin to bring a bot into service, and go on trying; done after the first try, however it ended."""
-        loop = asyncio.get_running_loop()
-        first: asyncio.Future[None] = loop.create_future()
+        first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.stop_trying(bot)
         self._set(bot, "starting")
-        task = self._openings[bot.name] = loop.create_task(self._open(bot, first))
-        task.add_done_callback(watch)
+        self._begin(bot, self._open(bot, first))
         return first
+
+    def stop_trying(self, bot: Bot) -> None:
+        """Its opening, if one is under way, goes on no longer: another bot takes its place, or it need not serve."""
+        opening = self._openings.pop(bot, None)
+        if opening is not None:
+            opening.cancel()
+
+    def _begin(self, bot: Bot, opening: Coroutine[object, object, None]) -> None:
+        task = self._openings[bot] = asyncio.get_running_loop().create_task(opening)
+        task.add_done_callback(watch)
+        task.add_done_callback(lambda done: self._openings.get(bot) is done and self._openings.pop(bot))
+
+    def fell(self, bot: Bot, error: PluginError | ConfigError) -> None:
+        """A bot in service turns out not to work: it is tried again as one that could not be brought into service."""
+        if bot not in self._openings:
+            self._cannot_yet(bot, error)
+            self._begin(bot, self._open(bot, asyncio.get_running_loop().create_future(), after_s=RETRY_S[0]))
 
     async def load(self, bot: Bot) -> tuple[Plugged, Runner]:
         """Load and open a bot that replaces another, once. Raises PluginError and ConfigError."""
@@ -55,15 +71,12 @@ class Standing:
 
     def replace(self, bot: Bot) -> None:
         """A loaded bot takes the place of the one of its name."""
-        opening = self._openings.pop(bot.name, None)
-        if opening is not None:
-            opening.cancel()
         self._set(bot, "active")
 
     async def dismiss(self, bot: Bot) -> None:
         """Take a bot out of service; called after its last run."""
-        opening = self._openings.pop(bot.name, None)
-        if opening is not None and not opening.done():
+        opening = self._openings.pop(bot, None)
+        if opening is not None:
             opening.cancel()
             await asyncio.gather(opening, return_exceptions=True)
         if bot.runner is not None:
@@ -71,6 +84,7 @@ class Standing:
 
     def cannot(self, bot: Bot, word: Word, reason: str) -> None:
         """The bot does not serve: a wrong section, a quarantined child, `enabled = no`."""
+        self.stop_trying(bot)
         self._set(bot, word, reason)
 
     def pause(self, bots: Iterable[Bot], reasons: Mapping[str, str]) -> None:
@@ -120,8 +134,11 @@ class Standing:
         for bot in bots:
             bot.lane.resize(0)
 
-    async def _open(self, bot: Bot, first: asyncio.Future[None]) -> None:
+    async def _open(self, bot: Bot, first: asyncio.Future[None], after_s: float = 0.0) -> None:
         tries = 0
+        if after_s:
+            await asyncio.sleep(after_s)
+            tries = 1
         while not await self._try(bot, tries):
             _settle(first)
             await asyncio.sleep(RETRY_S[min(tries, len(RETRY_S) - 1)])
@@ -133,10 +150,7 @@ class Standing:
         try:
             bot.plugged, bot.runner = await self._load(bot)
         except (PluginError, ConfigError) as error:
-            before = self._base[bot.name].reason
-            self._set(bot, "plugin error" if isinstance(error, PluginError) else "config error", str(error))
-            if str(error) != before:
-                log.error("%s; tried again in %.0f s", error, RETRY_S[0], extra={"bot": bot.name})
+            self._cannot_yet(bot, error)
             return False
         self._set(bot, "active")
         if before_it is not None:
@@ -144,6 +158,12 @@ class Standing:
         if tries:
             log.warning("in service again, at try %d", tries + 1, extra={"bot": bot.name})
         return True
+
+    def _cannot_yet(self, bot: Bot, error: PluginError | ConfigError) -> None:
+        before = self._base[bot.name].reason
+        self._set(bot, "plugin error" if isinstance(error, PluginError) else "config error", str(error))
+        if str(error) != before:
+            log.error("%s; tried again in %.0f s", error, RETRY_S[0], extra={"bot": bot.name})
 
     def _state(self, word: Word, reason: str) -> BotState:
         return BotState(word, reason, self._clock.now().timestamp())

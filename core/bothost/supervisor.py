@@ -54,6 +54,7 @@ def supervise(reading: Reading, host: HostConfig) -> int:
 
     ground.prepare_process()
     ground.state_folder(host.state)
+    listening.tls(host)  # what would end every worker ends the start
     speak(host.log)
     notifier = Notifier.take(os.environ)
     sockets = listening.bind_or_explain(host, take_sockets(os.environ))
@@ -93,7 +94,7 @@ class JsonLine(logging.Formatter):
         return json.dumps(told, ensure_ascii=False)
 
 
-PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 SETTLED_S = 60.0
 """A worker that lived as long as this begins anew with the shortest pause."""

@@ -23,7 +23,6 @@ class Hello(msgspec.Struct, tag="hello", frozen=True):
     settings: dict[str, str]
     lines: dict[str, int]
     line: int
-    file: str
     login: str
     base: str
     """The folder to which paths in the settings are relative."""
@@ -54,8 +53,8 @@ class Ready(msgspec.Struct, tag="ready", frozen=True):
     distribution: str = ""
     timers: tuple[TimerWire, ...] = ()
     error: str = ""
-    problems: tuple[tuple[str, str, int, str, str], ...] = ()
-    """(text, file, line, section, key) of each wrong setting."""
+    problems: tuple[tuple[str, int, str, str], ...] = ()
+    """(text, line, section, key) of each wrong setting; which file that is, the child does not know."""
 
 
 class RunWire(msgspec.Struct, tag="run", frozen=True):
@@ -90,6 +89,8 @@ class RanWire(msgspec.Struct, tag="ran", frozen=True):
     text: str = ""
     trace: str = ""
     may_rerun: bool = True
+    lives: bool = False
+    """Its time is up and it has not ended: only the end of the process ends it."""
 
 
 class Ended(msgspec.Struct, tag="ended", frozen=True):

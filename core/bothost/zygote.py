@@ -48,30 +48,40 @@ def _serve(sock: socket.socket, children: set[int], own: tuple[int, int]) -> boo
     descriptors = array.array("i")
     for _, _, rights in ancillary:
         descriptors.frombytes(rights[: len(rights) - len(rights) % descriptors.itemsize])
-    parent = os.getpid()
-    pid = os.fork()
-    if pid == 0:
-        _become(sock, own, list(descriptors), parent)
-    for each in descriptors:
-        os.close(each)
-    children.add(pid)
+    pid = _fork(sock, own, list(descriptors))
+    if pid > 0:
+        children.add(pid)
     sock.send(json.dumps({"forked": asked["fork"], "pid": pid}).encode())
     return True
 
 
+def _fork(sock: socket.socket, own: tuple[int, int], descriptors: list[int]) -> int:
+    """The pid of a new child; -1 where the machine has no process to give, which is this request's trouble only."""
+    parent = os.getpid()
+    try:
+        pid = os.fork()
+    except OSError:
+        pid = -1
+    if pid == 0:
+        _become(sock, own, descriptors, parent)
+    for each in descriptors:
+        os.close(each)
+    return pid
+
+
 def _become(sock: socket.socket, own: tuple[int, int], descriptors: list[int], parent: int) -> None:
     """In the fork: leave the zygote's things behind and be a child."""
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    sock.close()
-    for each in own:
-        os.close(each)
-    wire, out = descriptors
-    os.dup2(out, 1)
-    os.dup2(out, 2)
-    os.close(out)
     status = 1
     try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        sock.close()
+        for each in own:
+            os.close(each)
+        wire, out = descriptors
+        os.dup2(out, 1)
+        os.dup2(out, 2)
+        os.close(out)
         child.main(wire, parent)
         status = 0
     finally:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
 from tests.web.operator.site import TOKEN
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def test_the_keyboard_alone_is_enough(browser: Browser) -> None:
     browser.find("body").send_keys("/")
     assert browser.driver.switch_to.active_element.get_attribute("name") == "task"
     keys("6", Keys.ENTER)
+    WebDriverWait(browser.driver, 15).until(lambda driver: "task=6" in driver.current_url)
     browser.wait("table.entries a", "#6")
     browser.driver.execute_script("document.activeElement.blur()")
     browser.find("body").send_keys(Keys.TAB)

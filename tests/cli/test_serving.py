@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -127,7 +128,7 @@ class Serving:
 def serving(bothost_command: str, run: Run, tmp_path: Path) -> Iterator[Serving]:
     shutil.copy(ROOT / "bots.ini", tmp_path / "bots.ini")
     port = free_port()
-    text = (tmp_path / "bots.ini").read_text().replace("port = 8080", f"port = {port}\noperator_port = 0")
+    text = (tmp_path / "bots.ini").read_text().replace("port = 8080", f"port = {port}\noperator_port = {free_port()}")
     (tmp_path / "bots.ini").write_text(
         text + "\n[bot:mine]\nplugin = autoreply\nsecret = a-secret-of-sixteen-or-more\n"
     )
@@ -152,7 +153,22 @@ def test_send_tells_a_repeat_from_a_run(serving: Serving, tmp_path: Path) -> Non
     (tmp_path / "body.json").write_text(json.dumps(body))
     assert json.loads(serving.send("mine", "body.json", "--json").stdout)["repeat"] is False
     assert json.loads(serving.send("mine", "body.json", "--json", "--attempt", "2/3").stdout)["repeat"] is True
+    told = serving.send("mine", "body.json", "--attempt", "2/3").stdout
+    assert re.search(r"repeat of \d\d:\d\d, not run again; `--fresh` gives it new ids", told)
     assert json.loads(serving.send("mine", "body.json", "--json", "--fresh").stdout)["repeat"] is False
+
+
+def test_bots_shows_what_the_running_host_says(serving: Serving, run: Run) -> None:
+    rows = {row["bot"]: row for row in json.loads(run("bots", "--json").stdout)}
+    assert rows["mine"]["state"] == "active"
+    assert rows["autoreply"]["state"] == "config error"
+    run("pause", "mine", "--reason", "lunch")
+    for _ in range(100):
+        rows = {row["bot"]: row for row in json.loads(run("bots", "--json").stdout)}
+        if rows["mine"]["state"] == "paused":
+            break
+    assert rows["mine"]["reason"] == "lunch"
+    assert "a-secret-of" not in run("bots").stdout
 
 
 def test_sigterm_ends_it_with_exit_code_0_and_leaves_a_journal_to_look_at(serving: Serving, run: Run) -> None:

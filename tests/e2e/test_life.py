@@ -189,9 +189,10 @@ def test_a_bot_that_is_switched_off_is_404(site):
         ),
         ("port = {taken}", lambda folder: None, "cannot listen on 127.0.0.1:"),
         ("certfile = absent.pem\nkeyfile = absent.key", lambda folder: None, "absent.pem"),
+        ("processes = 2\ncertfile = absent.pem\nkeyfile = absent.key", lambda folder: None, "absent.pem"),
         ("prot = 8080", lambda folder: None, "prot"),
     ],
-    ids=["state", "port", "certificate", "key"],
+    ids=["state", "port", "certificate", "several processes", "key"],
 )
 def test_what_stands_in_the_way_of_a_start_is_said_and_ends_it(site, host_keys, arrange, text):
     taken = free_socket()

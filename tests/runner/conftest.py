@@ -47,10 +47,12 @@ class Bench:
     clock: Clock
     token: str = TOKEN
     ended: int = 0
+    returned: bytes = b""
     pyrus: GaveUp = field(default_factory=GaveUp)
 
-    def end(self) -> None:
+    def end(self, returned: bytes = b"{}") -> None:
         self.ended += 1
+        self.returned = returned
 
     async def run(self, limit_s: float = 30.0, **body: Any) -> Ran:
         """Run the handler once for an event."""

@@ -277,7 +277,7 @@ def test_an_async_handler_that_swallows_its_cancellation_does_not_keep_the_run(b
     assert made.runner.held()[0].endswith("stubborn")
     assert made.pyrus.why == ["the time of this run is over"]
     clock.advance(500)
-    assert made.ended == 1
+    assert (made.ended, made.returned) == (1, b'{"text":"hi"}')
     assert made.runner.held() == ()
     clock.loop.close()
 
@@ -302,6 +302,7 @@ def test_a_thread_past_its_time_keeps_its_permit_until_it_ends(bench: Make, capl
         assert place.endswith("stuck")
         go.set()
         await until(lambda: made.ended == 1)
+        assert made.returned == b'{"text":"too late"}'
         assert made.runner.held() == ()
 
     with caplog.at_level(logging.WARNING):

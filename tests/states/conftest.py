@@ -12,7 +12,7 @@ import pytest
 from bothost.errors import StoreAway
 from bothost.store import Entry, Filter
 from bothost.testing import Harness
-from bothost.testing.host import PunctualStore
+from bothost.testing.host import BareHost, PunctualStore
 
 if TYPE_CHECKING:
     import sqlite3
@@ -161,3 +161,36 @@ def reencoded(body: dict[str, Any]) -> bytes:
 
 
 VARIANTS = [another_token, without_event, comments_turned, reencoded]
+
+
+class Processes:
+    """Two processes on one folder, as far as one loop can show them: claims are durable before the run."""
+
+    def __init__(self, bothost: Harness, plugin: Any, ini: dict[str, Any] | None = None) -> None:
+        self.bothost = bothost
+        self.bench = bothost._bench
+        transport = bothost.pyrus.transport()
+        self.bench.turn(self.bench.host.stop())
+        start = BareHost.started
+        self.hosts = [
+            self.bench.turn(start(self.bench.time, self.bench.host.folder, transport, claims_first=True)) for _ in "ab"
+        ]
+        self.bench.host = self.hosts[0]
+        self.bot = bothost.bot(plugin, ini=ini or {})
+        self.served = [(self.bot.bot, self.bot.runner), self.bench.turn(self.hosts[1].add(*self.bot.origin))]
+
+    def at(self, number: int) -> Any:
+        """The bot, as this process has it."""
+        self.bench.host = self.hosts[number]
+        self.bot.bot, self.bot.runner = self.served[number]
+        return self.bot
+
+    def die(self, number: int) -> None:
+        """It ends without a word about what it ran."""
+        self.bench.turn(self.hosts[number].stop())
+        self.at(1 - number)
+
+
+@pytest.fixture
+def processes(bothost: Harness, calls: Calls) -> Processes:
+    return Processes(bothost, handler_of(calls))

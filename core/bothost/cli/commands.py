@@ -37,6 +37,7 @@ TABLE: Mapping[str, Place] = {
     "pause": Place("pausing", "pause", "Stop running a bot's events."),
     "resume": Place("pausing", "resume", "Go on with them."),
     "token": Place("token", "token", "The token that opens the operator's page."),
+    "doctor": Place("doctor", "doctor", "Everything a host needs, tried from outside."),
     "new": Place("new", "new", "A package with a bot of your own, whose tests pass at once."),
 }
 

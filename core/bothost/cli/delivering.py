@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 PYRUS_WAITS_S = 60.0
 USER_AGENT = "Pyrus-Bot-4"  # what Pyrus says it is
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+"""Where a listener on every address is reached from this machine."""
 
 
 class Unreachable(BothostError):
@@ -65,7 +67,7 @@ def host_target(host: HostConfig, port: int | None = None) -> Target:
     """Where a host of this configuration listens, as seen from this machine."""
     if host.unix_socket:
         return Target("http://localhost", host.unix_socket)
-    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host.address, host.address)  # noqa: S104 - compared, not bound
+    address = LOOPBACK.get(host.address, host.address)
     shown = f"[{address}]" if ":" in address else address
     scheme = "https" if host.certfile else "http"
     return Target(f"{scheme}://{shown}:{host.port if port is None else port}")
@@ -93,7 +95,7 @@ def deliver(target: Target, body: bytes, secret: bytes, attempt: str, clock: Clo
     path = urlunsplit(("", "", parts.path or "/", parts.query, ""))
     began = clock.monotonic()
     try:
-        with contextlib.closing(_connection(target)) as connection:
+        with contextlib.closing(open_connection(target)) as connection:
             connection.request("POST", path, body, headers)
             response = connection.getresponse()
             content = response.read()
@@ -108,13 +110,14 @@ def deliver(target: Target, body: bytes, secret: bytes, attempt: str, clock: Clo
     )
 
 
-def _connection(target: Target) -> http.client.HTTPConnection:
+def open_connection(target: Target, limit_s: float = PYRUS_WAITS_S) -> http.client.HTTPConnection:
+    """A connection that waits so long; not opened yet, but for a unix socket's."""
     parts = urlsplit(target.url)
     host = parts.hostname or "localhost"
     if target.unix_socket is not None:
-        connection = http.client.HTTPConnection(host, timeout=PYRUS_WAITS_S)
+        connection = http.client.HTTPConnection(host, timeout=limit_s)
         connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.settimeout(PYRUS_WAITS_S)
+        connection.sock.settimeout(limit_s)
         connection.sock.connect(str(target.unix_socket))
         return connection
     if parts.scheme == "https":
@@ -122,5 +125,5 @@ def _connection(target: Target) -> http.client.HTTPConnection:
         if host in ("127.0.0.1", "::1", "localhost"):  # this machine's own host: its certificate names another
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        return http.client.HTTPSConnection(host, parts.port, timeout=PYRUS_WAITS_S, context=context)
-    return http.client.HTTPConnection(host, parts.port, timeout=PYRUS_WAITS_S)
+        return http.client.HTTPSConnection(host, parts.port, timeout=limit_s, context=context)
+    return http.client.HTTPConnection(host, parts.port, timeout=limit_s)

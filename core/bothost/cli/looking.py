@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bothost.cli import OK, PROBLEM
+from bothost.cli.asking import asked_of_host
 from bothost.cli.choosing import read_existing
 from bothost.cli.judging import Judged, judge
 from bothost.cli.output import config_option, json_option, problem_row, say, show_json, show_table, warn
@@ -15,6 +16,9 @@ from bothost.plugins import Found, find, trouble
 
 if TYPE_CHECKING:
     from bothost.errors import Problem
+
+FINE = ("ok", "off", "active", "starting", "paused")
+"""States in which nothing is wrong: `ok` where no host runs."""
 
 
 @click.command(epilog="Example: bothost check --config /etc/bothost/bots.ini")
@@ -61,11 +65,15 @@ def _counted(number: int, word: str) -> str:
 @config_option
 @json_option
 def bots(config: str, as_json: bool) -> int:
-    """List the bots: state and reason, plugin and version, path, fingerprint of the secret."""
+    """List the bots: state and reason, plugin and version, path, fingerprint of the secret.
+
+    States are those of the running host; where none runs, what bots.ini and the installed plugins promise.
+    """
     reading = read_existing(config)
-    judged = judge(reading, _folder(config))
-    found = find()
-    rows = [_bot_row(bot, found.get(bot.config.plugin)) for bot in judged]
+    rows = asked_of_host(reading.host) if reading.host else None
+    if rows is None:
+        found = find()
+        rows = [_bot_row(bot, found.get(bot.config.plugin)) for bot in judge(reading, _folder(config))]
     if as_json:
         show_json(rows)
     elif not rows:
@@ -73,18 +81,18 @@ def bots(config: str, as_json: bool) -> int:
     else:
         columns = ["bot", "state", "plugin", "version", "path", "secret"]
         show_table([*columns, "reason"] if any(row["reason"] for row in rows) else columns, rows)
-    return PROBLEM if any(bot.problems for bot in judged) or reading.problems else OK
+    return PROBLEM if reading.problems or any(row["state"] not in FINE for row in rows) else OK
 
 
 def _bot_row(bot: Judged, found: Found | None) -> dict[str, Any]:
     return {
         "bot": bot.config.name,
         "state": bot.state,
+        "reason": bot.reason,
         "plugin": bot.config.plugin,
         "version": found.version if found else "",
         "path": bot.config.path,
         "secret": bot.config.fingerprint,
-        "reason": bot.reason,
     }
 
 

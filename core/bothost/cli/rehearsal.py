@@ -124,11 +124,15 @@ class Stage:
             pyrus=Pyrus(Stub(envelope, self._exits), self.clock),
             rehearsal=True,
         )
-        ran = await self.runner.run(envelope, context, limit_s, lambda: None)
+        ran = await self.runner.run(envelope, context, limit_s, _nothing)
         left = tuple(dict.fromkeys(self._exits.tried))
         if ran.failure is not None:
             return Told(stored.id, error=ran.failure.text, left=left)
         return Told(stored.id, reply=ran.reply.decode(), left=left)
+
+
+def _nothing(returned: bytes = b"") -> None:
+    del returned
 
 
 async def rehearse(lines: IO[bytes], out: IO[bytes], config: BotConfig, exits: Exits) -> None:

@@ -6,6 +6,7 @@ import json
 import secrets
 import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,11 @@ from bothost.cli import OK, PROBLEM
 from bothost.cli.choosing import bot_named, given_secret, host_of, read_existing
 from bothost.cli.delivering import Answer, Target, deliver, host_target, parse_target
 from bothost.cli.output import config_option, json_option, say, show_json
+from bothost.cli.visiting import visit
 from bothost.clock import SystemClock
 from bothost.config import read
-from bothost.errors import ConfigError, UsageError
+from bothost.errors import BothostError, ConfigError, UsageError
+from bothost.pyrus.events import decode, event_key
 from bothost.samples import LARGEST_ID, change, sample, with_fresh_ids
 
 if TYPE_CHECKING:
@@ -101,7 +104,7 @@ def send(**given: Any) -> int:
         if wanted.as_json:
             told.append(_row(answer))
         else:
-            _show(answer)
+            _show(answer, _first_time(wanted, addressee, body) if answer.repeat else "")
     if wanted.as_json:
         show_json(told[0] if wanted.times == 1 else told)
     return worst
@@ -177,10 +180,22 @@ def _row(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _show(answer: Answer) -> None:
+def _first_time(wanted: Wanted, addressee: Addressee, body: bytes) -> str:
+    """When the event of this body came first, by the journal beside bots.ini; "" where that does not know."""
+    if addressee.bot is None or wanted.url:
+        return ""
+    try:
+        key = event_key(addressee.bot.name, decode(body))
+        entry = visit(wanted.config, lambda store: store.latest(key))
+    except BothostError:
+        return ""
+    return datetime.fromtimestamp(entry.created, UTC).astimezone().strftime(" of %H:%M") if entry else ""
+
+
+def _show(answer: Answer, first_time: str) -> None:
     say(f"{answer.status} in {answer.seconds * 1000:.0f} ms{_meaning(answer)}")
     if answer.repeat:
-        say("repeat: answered from the journal, not run again; `--fresh` gives it new ids")
+        say(f"repeat{first_time}, not run again; `--fresh` gives it new ids")
     reply = answer.reply
     say(reply if isinstance(reply, str) else json.dumps(reply, ensure_ascii=False, indent=2))
 

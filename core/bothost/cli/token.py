@@ -10,16 +10,16 @@ import click
 
 from bothost.cli import OK
 from bothost.cli.choosing import host_of, read_existing
+from bothost.cli.delivering import LOOPBACK
 from bothost.cli.output import config_option, json_option, say, show_json
 from bothost.cli.ownership import become_owner
 from bothost.errors import BothostError
+from bothost.operator_token import path_of, stored
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from bothost.config import HostConfig
-
-FILE = "operator-token"
 
 
 @click.command(epilog="Example: bothost token --new")
@@ -41,7 +41,7 @@ def page_url(host: HostConfig) -> str:
     """Where the page is; "" where it is off."""
     if not host.operator_port:
         return ""
-    address = host.operator_address
+    address = LOOPBACK.get(host.operator_address, host.operator_address)
     return f"http://{f'[{address}]' if ':' in address else address}:{host.operator_port}/"
 
 
@@ -50,10 +50,10 @@ def current(host: HostConfig) -> str:
     if host.operator_token is not None:
         return host.operator_token.reveal()
     become_owner(host.state)
-    try:
-        return (host.state / FILE).read_text("utf-8").strip()
-    except FileNotFoundError:
-        raise BothostError(_none_yet(host.state)) from None
+    token = stored(host.state)
+    if token is None:
+        raise BothostError(_none_yet(host.state))
+    return token.reveal()
 
 
 def _replaced(host: HostConfig) -> str:
@@ -62,7 +62,7 @@ def _replaced(host: HostConfig) -> str:
     become_owner(host.state)
     made = secrets.token_urlsafe(32)
     try:
-        descriptor = os.open(host.state / FILE, os.O_WRONLY | os.O_NOFOLLOW)  # never created here
+        descriptor = os.open(path_of(host.state), os.O_WRONLY | os.O_NOFOLLOW)  # never created here
     except FileNotFoundError:
         raise BothostError(_none_yet(host.state)) from None
     with os.fdopen(descriptor, "w") as file:

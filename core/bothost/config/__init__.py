@@ -56,7 +56,7 @@ def read(path: str | os.PathLike[str], env: Mapping[str, str] = os.environ, *, d
     """A bots.ini as far as it is right; never raises. For a reload, and for a host that serves its good sections."""
     whole = Path(os.path.abspath(path))
     file = os.fspath(path)
-    content, why = _content(whole)
+    content, why, mode = _content(whole)
     document = parse(content or b"", file)
     if content is None:
         document.problems.append(Problem(f"{why}; name another file with --config", file))
@@ -68,7 +68,7 @@ def read(path: str | os.PathLike[str], env: Mapping[str, str] = os.environ, *, d
     if host.found.get("port_from_env"):
         defaults.found.setdefault("answer_within_s", _ROUTED_ANSWER_WITHIN_S)
     bots, stubs, broken, warnings = _bots(document, defaults, sources, demo=demo)
-    if content is not None and not demo and _literals(document) and _others_may_read(whole):
+    if content is not None and not demo and _literals(document) and mode & stat.S_IROTH:
         warnings.append(Problem("holds secrets and other users of this machine may read it: chmod 600", file))
     return Reading(
         host=host_config,
@@ -89,13 +89,17 @@ def digest(path: str | os.PathLike[str], files: Iterable[Path]) -> str:
     return content_digest(_content(Path(path))[0], files)
 
 
-def _content(path: Path) -> tuple[bytes | None, str]:
+def _content(path: Path) -> tuple[bytes | None, str, int]:
+    """What the file holds, why it cannot be read, and its mode."""
     try:
         with path.open("rb") as file:
             content = file.read(_LARGEST_INI + 1)
+            mode = os.fstat(file.fileno()).st_mode
     except (OSError, ValueError) as error:
-        return None, f"cannot be read: {getattr(error, 'strerror', None) or error}"
-    return (content, "") if len(content) <= _LARGEST_INI else (None, "is larger than 64M, which no bots.ini is")
+        return None, f"cannot be read: {getattr(error, 'strerror', None) or error}", 0
+    if len(content) > _LARGEST_INI:
+        return None, "is larger than 64M, which no bots.ini is", mode
+    return content, "", mode
 
 
 def _own(values: Values) -> list[Problem]:
@@ -169,10 +173,3 @@ def _literals(document: Document) -> bool:
             if item is not None and item.text and not item.text.startswith(("env:", "file:")):
                 return True
     return False
-
-
-def _others_may_read(path: Path) -> bool:
-    try:
-        return bool(path.stat().st_mode & stat.S_IROTH)
-    except OSError:
-        return False

@@ -73,6 +73,8 @@ class PyrusClient:
         self.transport = transport
         self.gates = Gates(clock, shared)
         self.on_call = on_call or (lambda _account, _status: None)
+        self.hide: Callable[[str], None] = lambda _token: None
+        """Told of each token that a login gave, which must stand in no log line."""
         self._permits: dict[str, asyncio.Semaphore] = {}
         self._logins: dict[tuple[str, str], Login] = {}
         self._learnt: dict[str, str] = {}
@@ -229,6 +231,7 @@ class Line:
             )
         credentials = Credentials(login, self._caller.secrets, bases.choose(self._caller.api_url))
         self._token = await self._client.login(credentials).token(credentials, refused)
+        self._client.hide(self._token.value)
         return self._token
 
     async def _counted(self, work: Awaitable[R]) -> R:

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from bothost.event import Context
     from bothost.plugin_api import Tick
     from bothost.pyrus.events import Envelope
@@ -36,18 +34,25 @@ class Ran:
     failure: Failure | None = None
 
 
+class Ending(Protocol):
+    """Told once, on the loop, when the work of a run has really ended: the permit comes back there."""
+
+    def __call__(self, returned: bytes = b"{}") -> None:
+        """`returned`: the encoded reply of a call past its time, which is kept and never sent."""
+
+
 class Runner(Protocol):
     """Runs one bot's plugin; implementations: on the host's loop and threads (`LocalRunner`), and in a child process."""
 
     async def open(self) -> None:
         """Open the plugin (its `open`). Raises PluginError with the reason."""
 
-    async def run(self, envelope: Envelope, context: Context, limit_s: float, ended: Callable[[], None]) -> Ran:
+    async def run(self, envelope: Envelope, context: Context, limit_s: float, ended: Ending) -> Ran:
         """Run a handler for one event, at most `limit_s`. Never raises but CancelledError (an async handler is cancelled,
-        a thread's result dropped). `ended` is called exactly once, on the loop, when the work has really ended, which for a
-        thread past its time is later than the return: the permit comes back there."""
+        a thread's result dropped). `ended` is called exactly once, when the work has really ended, which for a thread past
+        its time is later than the return."""
 
-    async def tick(self, timer: str, tick: Tick, limit_s: float, ended: Callable[[], None]) -> Ran:
+    async def tick(self, timer: str, tick: Tick, limit_s: float, ended: Ending) -> Ran:
         """Run a timer method once."""
 
     async def close(self) -> None:

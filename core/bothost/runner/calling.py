@@ -42,14 +42,15 @@ class Overdue(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What to call and for how long. `ended` is called once, on the loop, when the call has really ended; `time_up` when
-    nobody waits for it any more although it lives; `overdue` holds it from then until its end."""
+    """What to call and for how long. `ended` is called once, on the loop, when the call has really ended, with what came of
+    it where nobody waited for that any more; `time_up` when nobody waits any more although it lives; `overdue` holds it from
+    then until its end."""
 
     bot: str
     begin: Callable[[], Any]
     context: contextvars.Context
     limit_s: float
-    ended: Callable[[], None]
+    ended: Callable[[Outcome | None], None]
     time_up: Callable[[], None]
     overdue: set[Overdue]
 
@@ -105,7 +106,7 @@ async def in_thread(work: Work, submit: Callable[[Callable[[], None]], None]) ->
     answer, error = outcome
     if error is None and inspect.isawaitable(answer):
         return await on_loop(work, lambda: answer, max(0.0, until - call.loop.time()))
-    work.ended()
+    work.ended(None)
     return outcome
 
 
@@ -141,7 +142,7 @@ class _TaskCall:
         return outcome
 
     def _done(self, task: asyncio.Task[Outcome]) -> None:
-        _end(self._work, self, None if task.cancelled() else task.result()[1])
+        _end(self._work, self, None if task.cancelled() else task.result())
         self._wake()
 
     def _wake(self) -> None:
@@ -203,7 +204,8 @@ class _ThreadCall:
     def _drop(self, outcome: Outcome) -> None:
         if inspect.iscoroutine(outcome[0]):
             outcome[0].close()
-        _end(self._work, self, outcome[1])
+            outcome = (None, None)
+        _end(self._work, self, outcome)
 
     def expire(self) -> None:
         """The time is up: nobody waits for it from now on, and if no thread has begun it, none will."""
@@ -229,12 +231,15 @@ class _ThreadCall:
         return (place_of_thread(self._thread) if self._thread else "") or "no code of the plugin"
 
 
-def _end(work: Work, call: Overdue, error: BaseException | None) -> None:
-    if call in work.overdue:
-        work.overdue.discard(call)
-        how = f"with {type(error).__name__}" if error is not None else "and what it returned is not sent"
-        log.warning("[bot:%s] a call past its time has ended, %s", work.bot, how, extra={"bot": work.bot})
-    work.ended()
+def _end(work: Work, call: Overdue, outcome: Outcome | None) -> None:
+    if call not in work.overdue:
+        work.ended(None)
+        return
+    work.overdue.discard(call)
+    error = outcome[1] if outcome is not None else None
+    how = f"with {type(error).__name__}" if error is not None else "and what it returned is not sent"
+    log.warning("[bot:%s] a call past its time has ended, %s", work.bot, how, extra={"bot": work.bot})
+    work.ended(outcome)
 
 
 def _call(begin: Callable[[], Any]) -> Outcome:

@@ -24,17 +24,40 @@ if TYPE_CHECKING:
     from bothost.plugin_api import Tick
     from bothost.plugins import Handler, Plugged
     from bothost.pyrus.events import Envelope
+    from bothost.runner import Ending
 
 log = logging.getLogger("bothost.run")
 
 OPEN_S = 60.0
 CLOSE_S = 10.0
+NOTHING = b"{}"
+LIVES = "; it cannot be stopped and runs on"
 
 Submit = Callable[[Callable[[], None]], None]
 
 
-def _nothing() -> None:
-    return
+def _nothing(returned: bytes = b"") -> None:
+    del returned
+
+
+class Kept:
+    """Passes on that a call has ended; what one past its time has returned, encoded as a reply would be."""
+
+    __slots__ = ("_encode", "_ended")
+
+    def __init__(self, ended: Ending, encode: Callable[[Any], bytes] | None = None) -> None:
+        self._ended = ended
+        self._encode = encode
+
+    def ended(self, outcome: Outcome | None) -> None:
+        """See `Work.ended`."""
+        reply = NOTHING
+        if outcome is not None and outcome[1] is None and self._encode is not None:
+            reply = self._encode(outcome[0])
+        if reply == NOTHING:
+            self._ended()
+        else:
+            self._ended(reply)
 
 
 class LocalRunner:
@@ -74,7 +97,7 @@ class LocalRunner:
         if failure is not None:
             log.error("%s", failure.text, extra={"bot": self._bot})
 
-    async def run(self, envelope: Envelope, context: Context, limit_s: float, ended: Callable[[], None]) -> Ran:
+    async def run(self, envelope: Envelope, context: Context, limit_s: float, ended: Ending) -> Ran:
         """See `Runner.run`."""
         event = Event(envelope, context)
         handler = self._plugged.handler_for(event)
@@ -82,8 +105,9 @@ class LocalRunner:
         time_up = partial(pyrus.give_up, "the time of this run is over") if pyrus is not None else _nothing
         what = f"[bot:{self._bot}] {handler.name}"
         scrub = self._scrub_of(envelope.token)
+        kept = Kept(ended, lambda answer: self._encoded(answer, event, what, scrub).reply)
         try:
-            work = self._work(partial(handler.call, event), limit_s, ended, time_up)
+            work = self._work(partial(handler.call, event), limit_s, kept, time_up)
             answer, error = await self._carry(work, handler)
         except TimeUp as late:
             return Ran(failure=_late(late, what, limit_s))
@@ -91,7 +115,7 @@ class LocalRunner:
             return Ran(failure=failure_of(error, what, scrub))
         return self._encoded(answer, event, what, scrub)
 
-    async def tick(self, timer: str, tick: Tick, limit_s: float, ended: Callable[[], None]) -> Ran:
+    async def tick(self, timer: str, tick: Tick, limit_s: float, ended: Ending) -> Ran:
         """See `Runner.tick`. What a timer returns is dropped."""
         spec = self._plugged.timer(timer)
         what = f"[bot:{self._bot}] timer {timer}"
@@ -99,7 +123,7 @@ class LocalRunner:
             ended()
             return Ran(failure=Failure("raised", f"{what}: the plugin has no such timer any more", may_rerun=False))
         call = spec.handler.call
-        work = self._work(partial(call, tick) if spec.takes_tick else call, limit_s, ended)
+        work = self._work(partial(call, tick) if spec.takes_tick else call, limit_s, Kept(ended))
         try:
             _, error = await self._carry(work, spec.handler)
         except TimeUp as late:
@@ -138,7 +162,7 @@ class LocalRunner:
         """`open` or `close`: as a handler, but for the permit."""
         what = f"[bot:{self._bot}] plugin {self._plugged.name!r}: {handler.name}"
         try:
-            _, error = await self._carry(self._work(handler.call, limit_s, _nothing), handler, submit)
+            _, error = await self._carry(self._work(handler.call, limit_s, Kept(_nothing)), handler, submit)
         except TimeUp as late:
             return _late(late, what, limit_s)
         return failure_of(error, what, self._scrub) if error is not None else None
@@ -147,12 +171,12 @@ class LocalRunner:
         self,
         begin: Callable[[], Any],
         limit_s: float,
-        ended: Callable[[], None],
+        kept: Kept,
         time_up: Callable[[], None] = _nothing,
     ) -> Work:
         context = contextvars.copy_context()
         context.run(BOT.set, self._bot)
-        return Work(self._bot, begin, context, limit_s, ended, time_up, self._overdue)
+        return Work(self._bot, begin, context, limit_s, kept.ended, time_up, self._overdue)
 
     async def _carry(self, work: Work, handler: Handler, submit: Submit | None = None) -> Outcome:
         """Call the plugin. Raises TimeUp, and CancelledError."""
@@ -163,7 +187,7 @@ class LocalRunner:
 
 
 def _late(late: TimeUp, what: str, limit_s: float) -> Failure:
-    lives = "; it cannot be stopped and runs on" if late.lives else ""
+    lives = LIVES if late.lives else ""
     return Failure(
         "timeout", f"{what} did not end within {limit_s:g} s, it stood at {late}{lives}", may_rerun=not late.lives
     )

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bothost.config import HostConfig, Reading
-    from bothost.logs import Logs
     from bothost.server.host import Host
 
 log = logging.getLogger("bothost.server")
@@ -97,7 +96,7 @@ def prepare(reading: Reading, host: HostConfig, source: IniFile) -> Plan:
     return Plan(reading, host, sockets, files, notifier, source)
 
 
-async def _serve(plan: Plan, when_serving: WhenServing | None, scrubber: Scrubber, writer: Logs) -> int:
+async def _serve(plan: Plan, when_serving: WhenServing | None, scrubber: Scrubber, writer: logs.Logs) -> int:
     stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     host = make_host(plan, SystemClock(), scrubber, writer)

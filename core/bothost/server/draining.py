@@ -32,9 +32,7 @@ async def drain(core: Core, drain_s: float, hurry: asyncio.Event) -> None:
     if core.runs.running:
         log.warning("%d runs are cut at the end of the drain", len(core.runs.running))
     for live in tuple(core.runs.running):
-        live.cut = live.cut or "drain"
-        if live.task is not None:
-            live.task.cancel()
+        core.runs.cut(live, "drain")
     # a journal that does not take it in time is no reason to stay
     await asyncio.wait({asyncio.ensure_future(_all_end(core))}, timeout=CUT_S)
     await core.late.stop()

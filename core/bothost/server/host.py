@@ -33,11 +33,14 @@ if TYPE_CHECKING:
     from bothost.building import Core, Ground
     from bothost.config import HostConfig, Reading
     from bothost.delivery import Delivery
+    from bothost.errors import PluginError
     from bothost.failures import Failures
     from bothost.reload import Source
+    from bothost.runner import Runner
     from bothost.server.listening import Sockets
     from bothost.server.loading import Loader
     from bothost.server.page import Page
+    from bothost.spawn import Spawner
     from bothost.systemd import Notifier
     from bothost.watchdog import Watchdog
     from bothost.worker import Worker
@@ -76,7 +79,7 @@ class Host:
         self.core = core
         self.service = service
         self.standing = Standing(loader.load, ground.clock)
-        loader.quarantine = self.quarantine
+        loader.quarantine, loader.broken = self.quarantine, self.broken
         self.controls = Controls(core, service, ground.client.learn)
         self.phase: Phase = "starting"
         self.refusals = Refusals(ground.clock)
@@ -95,6 +98,8 @@ class Host:
         self.reloader = Reloader(plan.source, plan.reading, service, self.standing, self._take_fresh)
         self.watchdog: Watchdog | None = None
         self.page: Page | None = None
+        self.spawner: Spawner | None = None
+        """What starts the processes of bots, and has to end with the host."""
         self.failures: Failures | None = None
         self.hide: Callable[[Reading], None] = lambda _reading: None
         """Told of a fresh reading, whose secrets must not stand in logs."""
@@ -188,6 +193,8 @@ class Host:
             await drain(self.core, plan.host.drain_s, hurry)
         left_s = max(end - clock.monotonic() - 0.3, 0.2)
         await asyncio.gather(self.listener.leave(min(LEAVE_S, left_s)), self._close_plugins(min(CLOSE_S, left_s)))
+        if self.spawner is not None:
+            self.spawner.close()
         await self._leave_operator(min(LEAVE_S, left_s))
         plan.sockets.close()
         for beat in self._beats:
@@ -213,12 +220,18 @@ class Host:
         await asyncio.sleep(0.05)
         return not self.siblings.stopping
 
-    def quarantine(self, name: str, reason: str) -> None:
+    def quarantine(self, name: str, runner: Runner, reason: str) -> None:
         """A bot's process died too often: kept over restarts, until an operator resumes it."""
         bot = self.service.find(name)
-        if bot is not None:
+        if bot is not None and bot.runner is runner:
             self.standing.quarantine(bot, reason)
             write_behind(self.ground, f"quarantine:{name}", reason)
+
+    def broken(self, name: str, runner: Runner, error: PluginError | ConfigError) -> None:
+        """A bot's plugin does not open in its process: out of service until it does."""
+        bot = self.service.find(name)
+        if bot is not None and bot.runner is runner:
+            self.standing.fell(bot, error)
 
     async def _open_journal(self) -> None:
         """Try until it opens: another host may still hold it, a database may be on its way up."""
@@ -238,7 +251,7 @@ class Host:
                 return
 
     async def _close_plugins(self, limit_s: float) -> None:
-        bots = [bot for bot in self.service if bot.runner is not None]
+        bots = [bot for bot in {*self.service, *self.reloader.retiring} if bot.runner is not None]
         closings = [asyncio.ensure_future(self.standing.dismiss(bot)) for bot in bots]
         if not closings:
             return

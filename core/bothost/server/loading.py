@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bothost import plugins
 from bothost.building import pyrus_of_bot
-from bothost.children import ChildRunner
+from bothost.children import Care, ChildRunner
 from bothost.errors import ConfigError, PluginError
 from bothost.plugins import Handler, Plugged, TimerSpec
 from bothost.runner.local import LocalRunner
@@ -51,8 +51,14 @@ class Loader:
         self._shelf = shelf
         self._gate = asyncio.Semaphore(AT_ONCE)
         self._found: Mapping[str, Found] | None = None
-        self.quarantine: Callable[[str, str], None] = lambda _bot, _reason: None
-        """Told of a bot whose process died too often, and why."""
+        self._unopened: set[str] = set()
+        """Bots whose plugin did not open in its process: from now on that is tried before they are in service."""
+        self.died: Callable[[str], None] = lambda _bot: None
+        """Told of a bot whose process has died."""
+        self.quarantine: Callable[[str, Runner, str], None] = lambda _bot, _runner, _reason: None
+        """Told of one whose process died too often, and why."""
+        self.broken: Callable[[str, Runner, PluginError | ConfigError], None] = lambda _bot, _runner, _error: None
+        """Told of one whose plugin does not open in its process."""
 
     async def load(self, bot: Bot) -> tuple[Plugged, Runner]:
         """See `standing.Load`."""
@@ -71,12 +77,24 @@ class Loader:
             self._hello(bot.config),
             shelf.spawner,
             ground.clock,
-            lambda reason: self.quarantine(name, reason),
+            Care(
+                bot.config.file,
+                died=lambda: self.died(name),
+                quarantine=lambda reason: self.quarantine(name, runner, reason),
+                broken=lambda error: self._broken(name, runner, error),
+            ),
             pyrus_of_bot(ground, bot.config),
         )
         async with self._gate:
             await _opened(runner)
+            if name in self._unopened:
+                await _begun(runner)
+                self._unopened.discard(name)
         return _reported(bot.config.plugin, runner.report), runner
+
+    def _broken(self, name: str, runner: Runner, error: PluginError | ConfigError) -> None:
+        self._unopened.add(name)
+        self.broken(name, runner, error)
 
     def _hello(self, config: BotConfig) -> Hello:
         resolved = {}
@@ -90,7 +108,6 @@ class Loader:
             settings=dict(config.settings),
             lines=dict(config.lines),
             line=config.line,
-            file=config.file,
             login=config.login,
             base=str(self._shelf.sources.folder),
             resolved=resolved,
@@ -110,6 +127,14 @@ class Loader:
 async def _opened(runner: Runner) -> None:
     try:
         await runner.open()
+    except (PluginError, ConfigError):
+        await runner.close()
+        raise
+
+
+async def _begun(runner: ChildRunner) -> None:
+    try:
+        await runner.start()
     except (PluginError, ConfigError):
         await runner.close()
         raise

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
-from bothost.answers import say
 from bothost.bots import Service
 from bothost.building import Ground, build
 from bothost.failures import Failures, hook_of
+from bothost.forwarded import relay
 from bothost.metrics import Metrics
 from bothost.pyrus_client import PyrusClient, TornadoTransport
 from bothost.server.host import Host, registry_of
@@ -28,11 +28,9 @@ if TYPE_CHECKING:
     from bothost.scrub import Scrubber
     from bothost.server.host import Plan
 
-log = logging.getLogger("bothost.child")
 
-
-def make_host(plan: Plan, clock: Clock, scrubber: Scrubber, logs: Logs | None = None) -> Host:
-    """A host that is not started yet; on the loop that will run it. `logs`: where this process logs, if not as usual."""
+def make_host(plan: Plan, clock: Clock, scrubber: Scrubber, writer: Logs | None = None) -> Host:
+    """A host that is not started yet; on the loop that will run it. `writer`: where its log lines go."""
     hide_secrets(plan.reading, plan.host, scrubber)
     number = plan.worker.number if plan.worker is not None else 0
     metrics = Metrics(clock, str(number))
@@ -42,27 +40,32 @@ def make_host(plan: Plan, clock: Clock, scrubber: Scrubber, logs: Logs | None = 
     if isinstance(store, SqliteStore):
         store.measure(metrics.commit)
     client = PyrusClient(clock, store, TornadoTransport(), metrics.call)
+    client.hide = scrubber.remember
     ground = Ground(
         clock=clock,
         store=store,
         client=client,
         count=metrics,
         timing=timing,
-        say=logs.take if logs is not None else say,
+        tell=writer.take if writer else None,
+        hide=scrubber.remember,
     )
     service = Service(registry_of(plan.reading))
     shelf = Shelf(
         folder=plan.host.state / "plugins",
         sources=Sources(plan.host.path.parent, os.environ),
         scrub=scrubber.scrub,
-        spawner=Spawner(_hidden(plan.reading), _said),
+        spawner=Spawner(_hidden(plan.reading), relay),
     )
+    loader = Loader(ground, shelf)
+    loader.died = metrics.child_restart
     failures = Failures(hook_of(plan.host.on_failure, clock))
-    host = Host(plan, ground, build(ground, service.present, failures.tell), service, Loader(ground, shelf))
+    host = Host(plan, ground, build(ground, service.present, failures.tell), service, loader)
+    host.spawner = shelf.spawner
     host.failures = failures
     host.watchdog = Watchdog(clock, lambda one: metrics.blocked(one.bot, one.seconds), metrics.loop_lag)
-    host.hide = lambda reading: hide_secrets(reading, reading.host or plan.host, scrubber)
-    host.page = Page(host, Told(metrics, scrubber, (lambda: logs.dropped_in_all) if logs is not None else int))
+    host.hide = partial(_hide, host, scrubber)
+    host.page = Page(host, Told(metrics, scrubber, lambda: writer.dropped_in_all if writer else 0))
     return host
 
 
@@ -71,9 +74,10 @@ def _hidden(reading: Reading) -> frozenset[str]:
     return frozenset[str]().union(*(config.env_names for config in reading.bots.values()))
 
 
-def _said(bot: str, line: str) -> None:
-    """A child wrote a line to stdout or stderr."""
-    log.info("%s", line, extra={"bot": bot})
+def _hide(host: Host, scrubber: Scrubber, reading: Reading) -> None:
+    hide_secrets(reading, reading.host or host.plan.host, scrubber)
+    if host.spawner is not None:
+        host.spawner.hide(_hidden(reading))
 
 
 def hide_secrets(reading: Reading, host: HostConfig, scrubber: Scrubber) -> None:

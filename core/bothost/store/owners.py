@@ -9,7 +9,10 @@ import secrets
 import socket
 from pathlib import Path
 
+from bothost.errors import StoreAway
+
 FOLDER = "owners"
+_HOST = "host-lock"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _hooked: set[Path] = set()
 """Folders whose files a forked child must let go. A hook of `os.register_at_fork` cannot be removed, so there is one for all."""
@@ -55,6 +58,33 @@ class OwnerLock:
         """Unlock and remove the file."""
         if self._file >= 0:
             self.path.unlink(missing_ok=True)
+            os.close(self._file)
+            self._file = -1
+
+
+class HostLock:
+    """The mark of the host that works on a folder. `alone`: its claims live in memory, so nobody else may claim; workers of
+    one host claim in the journal and share the mark."""
+
+    def __init__(self, folder: Path, *, alone: bool) -> None:
+        self._path = folder / _HOST
+        self._mode = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
+        self._file = -1
+
+    def take(self) -> None:
+        """Raises StoreAway while another host has it; OSError."""
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(file, self._mode | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+            text = f"another host works on {self._path.parent}; this one waits until it has ended"
+            raise StoreAway(text) from None
+        self._file = file
+
+    def give_back(self) -> None:
+        """Let the next host have it."""
+        if self._file >= 0:
             os.close(self._file)
             self._file = -1
 

@@ -54,6 +54,22 @@ limit {MOST_WAITING}) group by bot
 """
 
 
+class Reader:
+    """One thread's read-only connection. The lock is held while it is asked, for to close it meanwhile crashes the process."""
+
+    __slots__ = ("connection", "lock")
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.lock = threading.Lock()
+
+    def close(self) -> None:
+        """Break off the question that is under way, then close."""
+        self.connection.interrupt()
+        with self.lock:
+            self.connection.close()
+
+
 class Readers:
     """Read-only connections, one for each thread that asks; made at need, closed together."""
 
@@ -61,27 +77,39 @@ class Readers:
         self._path = path
         self._busy_s = busy_s
         self._local = threading.local()
-        self._all: list[sqlite3.Connection] = []
+        self._all: set[Reader] = set()
+        self._making = threading.Lock()
+        self._closed = False
 
     def ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
-        """Answer a question on this thread's connection. Raises sqlite3.Error."""
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = connect_to_read(self._path, self._busy_s)
-            self._all.append(connection)
-            self._local.connection = connection
+        """Answer a question on this thread's connection. Raises sqlite3.Error, also once they are closed."""
+        reader: Reader | None = getattr(self._local, "reader", None)
+        if reader is None:
+            reader = self._local.reader = self._made()
         try:
-            return question(connection)
+            with reader.lock:
+                return question(reader.connection)
         except sqlite3.Error:
-            self._local.connection = None
-            self._all.remove(connection)
-            connection.close()
+            self._local.reader = None
+            self._all.discard(reader)
+            reader.close()
             raise
 
+    def _made(self) -> Reader:
+        with self._making:
+            if self._closed:
+                raise sqlite3.ProgrammingError("the journal is closed")
+            reader = Reader(connect_to_read(self._path, self._busy_s))
+            self._all.add(reader)
+            return reader
+
     def close(self) -> None:
-        """Close all; nobody asks any more."""
-        while self._all:
-            self._all.pop().close()
+        """Close all; who asks afterwards is refused."""
+        with self._making:
+            self._closed = True
+        for reader in tuple(self._all):
+            reader.close()
+        self._all.clear()
 
 
 def latest(connection: sqlite3.Connection, key: str) -> Entry | None:

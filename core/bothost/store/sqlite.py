@@ -48,6 +48,7 @@ class SqliteStore:
         self._clock = clock
         self._timing = timing or Timing()
         self._readonly = readonly
+        self._lock = owners.HostLock(folder, alone=not claims_first)
         busy_s = self._timing.commit_s
         self._database = Database(folder, clock, busy_s)
         self._book = SqliteBook(folder, self.owner, clock, self._timing, owns=not readonly)
@@ -69,10 +70,13 @@ class SqliteStore:
     def _open(self) -> None:
         self._database.open(make=not self._readonly)
         try:
+            if not self._readonly:
+                self._lock.take()
             self._book.begin(self._database)
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, StoreAway) as error:
+            self._lock.give_back()
             self._database.close()
-            raise StoreAway(explain(error, self._database.path)) from error
+            raise error if isinstance(error, StoreAway) else StoreAway(explain(error, self._database.path)) from error
 
     async def close(self) -> None:
         """See `Store.close`."""
@@ -80,10 +84,14 @@ class SqliteStore:
         self._threads.shutdown(wait=False)
 
     def _close(self) -> None:
-        self._writer.stop()
+        ended = self._writer.stop()
         self._readers.close()
+        if not ended:
+            log.error("%s: the journal's disk does not answer; left as it is", self._database.path)
+            return
         self._book.end(self._database)
         self._database.close()
+        self._lock.give_back()
 
     async def claim(self, entry: Entry, body: bytes) -> tuple[Literal["claimed", "known", "busy"], Entry]:
         """See `Store.claim`."""

@@ -31,6 +31,8 @@ Note = tuple[str, tuple[Any, ...], bytes | None]
 MOST_JOBS = 512
 """Written in one transaction."""
 MOST_KEPT_BYTES = 64 << 20
+STOP_S = 5.0
+"""How much longer than a lock and a busy database may take the writer gets to end."""
 
 
 class Book(Protocol):
@@ -107,14 +109,16 @@ class Writer:
         self._thread = threading.Thread(target=self._clock.in_thread(self._run), name="bothost-journal", daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
-        """Write what waits, once, and end the thread. Blocks; not for the loop's thread."""
+    def stop(self) -> bool:
+        """Write what waits, once, and end the thread. Blocks; not for the loop's thread. False: it hangs at its disk."""
         self._stopping = True
         self._urgent = True
         self._wake.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join(STOP_S + 2 * self._timing.commit_s)
+            return not thread.is_alive()
+        return True
 
     @property
     def running(self) -> bool:

@@ -109,12 +109,13 @@ class PunctualStore(SqliteStore):
 class BareHost:
     """One process of bothost; made, used and stopped on its loop."""
 
-    def __init__(self, clock: Clock, folder: Path, transport: Transport) -> None:
+    def __init__(self, clock: Clock, folder: Path, transport: Transport, *, claims_first: bool = False) -> None:
+        """`claims_first`: one of several processes on this folder."""
         self.clock = clock
         self._loop = asyncio.get_running_loop()
         self.folder = folder
         self.service = Service(Registry())
-        self.store = PunctualStore(folder, clock, claims_first=False, timing=TIMING)
+        self.store = PunctualStore(folder, clock, claims_first=claims_first, timing=TIMING)
         self.store.wanted = self._look_at
         self.ground = Ground(clock, self.store, PyrusClient(clock, self.store, transport), Counts(), TIMING)
         self.core = build(self.ground, self.service.present)
@@ -123,9 +124,9 @@ class BareHost:
         self._stopped = False
 
     @classmethod
-    async def started(cls, clock: Clock, folder: Path, transport: Transport) -> Self:
+    async def started(cls, clock: Clock, folder: Path, transport: Transport, *, claims_first: bool = False) -> Self:
         """A host with an open journal and no bots."""
-        host = cls(clock, folder, transport)
+        host = cls(clock, folder, transport, claims_first=claims_first)
         await host.store.open()
         await host.core.start()
         return host

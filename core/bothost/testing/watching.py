@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from bothost.event import Context
     from bothost.plugin_api import Tick
     from bothost.pyrus.events import Envelope
-    from bothost.runner import Ran, Runner
+    from bothost.runner import Ending, Ran, Runner
 
 STANDARD = frozenset([*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"])
 
@@ -53,7 +53,7 @@ class WatchedRunner:
         """See `Runner.open`."""
         await self.real.open()
 
-    async def run(self, envelope: Envelope, context: Context, limit_s: float, ended: Callable[[], None]) -> Ran:
+    async def run(self, envelope: Envelope, context: Context, limit_s: float, ended: Ending) -> Ran:
         """See `Runner.run`."""
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
@@ -61,7 +61,7 @@ class WatchedRunner:
         self._keep(Run(context.id, context.attempt, context.rerun, ran))
         return ran
 
-    async def tick(self, timer: str, tick: Tick, limit_s: float, ended: Callable[[], None]) -> Ran:
+    async def tick(self, timer: str, tick: Tick, limit_s: float, ended: Ending) -> Ran:
         """See `Runner.tick`."""
         ran = await self.real.tick(timer, tick, limit_s, ended)
         self._keep(Run(f"timer:{timer}:{int(tick.due.timestamp())}", 1, tick.rerun, ran))

@@ -8,8 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bothost.testing import task
-from bothost.testing.fake_pyrus.faults import answer
+from bothost.testing import task, trouble
 from reminder import Days, Hours, Reminder, Zone
 from reminder.worktime import worked
 
@@ -78,7 +77,7 @@ def test_a_task_that_cannot_be_written_does_not_stop_the_round(bothost: Harness)
     bothost.clock.set("2026-01-09T08:00+00:00")
     first = waiting(bothost, "2026-01-05T09:00:00Z")
     second = waiting(bothost, "2026-01-05T09:00:00Z")
-    bothost.pyrus.fail("POST tasks/*/comments", answer(403, "access_denied_task"))
+    bothost.pyrus.fail("POST tasks/*/comments", trouble.answer(403, "access_denied_task"))
     bot.tick("remind")
     assert len(bothost.pyrus.comments(first)) + len(bothost.pyrus.comments(second)) == 1
 

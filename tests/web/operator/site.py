@@ -86,13 +86,17 @@ class Site:
     host: Host = field(init=False)
     cookie: str = ""
 
-    def start(self, *, waits: bool = True) -> Site:
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return self._loop
+
+    def start(self, *, waits: bool = True, patience_s: float = 20) -> Site:
         """Return when deliveries run; else as soon as the page is there."""
         self._waits = waits
         ready = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(ready,), daemon=True)
         self._thread.start()
-        assert ready.wait(20)
+        assert ready.wait(patience_s)
         return self
 
     def stop(self) -> None:

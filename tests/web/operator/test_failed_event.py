@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def test_the_hook_is_told_once_of_a_failed_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "failing_bot.py").write_text("def answer(event):\n    raise OSError('the share is away')\n")
+    (tmp_path / "failing_bot.py").write_text(
+        "def answer(event):\n    raise OSError('the share is away: ' + event.raw['access_token'][:30])\n"
+    )
     about = tmp_path / "failing_bot-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: failing-bot\nVersion: 1.0\n")

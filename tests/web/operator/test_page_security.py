@@ -38,7 +38,7 @@ LOCKED = [path for path in PATHS if path not in OPEN] + ["/nothing", "/bots/x/y"
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_without_login_there_is_nothing_but_the_login_page(page: Site, path: str, method: str) -> None:
     answer = page.ask(method, path, "token=x" if method == "POST" else None)
-    if method in ("GET", "HEAD") and path not in ("/metrics", "/live/rows"):
+    if method in ("GET", "HEAD") and path not in ("/metrics", "/live/rows", "/bots.json"):
         assert answer.status == 302
         assert answer.location.partition("?")[0] == "/login"
     else:
@@ -80,6 +80,8 @@ def test_a_login_gives_a_cookie_that_only_this_listener_gets_back(page: Site) ->
     assert cookie.startswith(f"bothost-{page.port}=")
     assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= {part.strip() for part in cookie.split(";")}
     assert "Secure" not in cookie
+    behind = page.ask("POST", "/login", urlencode({"token": TOKEN}), X_Forwarded_Proto="https")
+    assert "; Secure" in behind.headers["Set-Cookie"]
     assert TOKEN not in cookie
     assert page.ask("GET", "/", Cookie=cookie.partition(";")[0]).status == 200
 

@@ -24,6 +24,7 @@ _KEY = r"([^/]+)"
 
 TABLE = (
     (r"/", bots.Bots),
+    (r"/bots\.json", bots.BotsForScripts),
     (rf"/bots/{_NAME}", bots.OneBot),
     (rf"/bots/{_NAME}/pause", bots.Pause),
     (rf"/bots/{_NAME}/resume", bots.Resume),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,36 @@ class Bots(Handler):
     head = get
 
 
+class BotsForScripts(Handler):
+    """/bots.json: what `bothost bots` shows."""
+
+    by_script = True
+
+    async def get(self) -> None:
+        """How each bot stands."""
+        views = await self.operations.bots()
+        rows = [
+            {
+                "bot": view.name,
+                "state": view.now.state,
+                "reason": shown.text(self.desk.scrub(view.now.reason)),
+                "since": shown.iso(view.now.since) if view.now.since else None,
+                "plugin": view.bot.config.plugin,
+                "version": view.version,
+                "path": view.bot.config.path,
+                "secret": view.bot.config.fingerprint,
+                "waiting": view.now.waiting,
+                "running": view.now.running,
+                "paused_tasks": sorted(view.paused_tasks),
+            }
+            for view in views
+        ]
+        self.set_header("Content-Type", "application/json")
+        self.say(json.dumps(rows))
+
+    head = get
+
+
 class OneBot(Handler):
     """/bots/NAME"""
 
@@ -78,6 +109,7 @@ class OneBot(Handler):
             chart_durations=charts.durations(view.figures.minutes, now, self.language),
             host_keys=_host_keys(view),
             settings=_settings(view),
+            timers=getattr(view.bot.plugged, "timers", ()),
             problems=self.operations.reading.broken.get(name, ()),
             kept=self.operations.kept.get(name, ""),
             recent=recent,

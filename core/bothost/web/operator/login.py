@@ -34,10 +34,14 @@ class Login(Handler):
             path="/",
             httponly=True,
             samesite="Strict",
-            secure=self.desk.secure or self.request.protocol == "https",
+            secure=self._by_tls(),
             max_age=int(SESSION_S),
         )
         self.redirect(own_path(self.form("next")), status=303)
+
+    def _by_tls(self) -> bool:
+        """Whether the browser speaks TLS with us or with a proxy; whoever forges that header loses their own cookie only."""
+        return self.desk.secure or self.request.headers.get("X-Forwarded-Proto", "").lower() == "https"
 
 
 class Logout(Handler):

@@ -139,6 +139,7 @@ TEXTS: Mapping[str, str] = {
     "Its section in bots.ini": "Раздел в bots.ini",
     "The plugin's settings": "Настройки плагина",
     "It has none.": "Их нет.",
+    "Timers": "Таймеры",
     "Outcomes since the host started": "Исходы с запуска хоста",
     # test delivery
     "Test delivery": "Пробная доставка",

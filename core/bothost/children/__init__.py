@@ -1,0 +1,197 @@
+"""`run = process`: a bot's plugin in a child process of its own; `os._exit`, a segfault or a runaway is that bot's trouble only.
+
+The pools at hand do not do: ProcessPoolExecutor loses all calls with one death and cannot end a runaway, pebble runs one at
+a time. This one has concurrency inside the child, API calls back to the host, and the cause of a death (docs/decisions).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bothost.children.link import Child
+from bothost.errors import ConfigError, PluginError, Problem
+from bothost.runner import Failure, Ran
+from bothost.runner.local import CLOSE_S
+from bothost.wire import Hello, Ready, RunWire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bothost.api import Pyrus
+    from bothost.clock import Clock
+    from bothost.event import Context
+    from bothost.plugin_api import Tick
+    from bothost.pyrus.events import Envelope
+    from bothost.runner import Ending
+    from bothost.spawn import Spawner
+
+log = logging.getLogger("bothost.children")
+
+READY_S = 60.0
+DEATHS_AT_MOST = 3
+WITHIN_S = 3600.0
+"""This many deaths within this time, and the bot is quarantined."""
+BACKOFF_S = (0.2, 1.0, 5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Care:
+    """Who is told how a bot's children fare, and what their problems stand in."""
+
+    file: str
+    """bots.ini; a child has no business with it."""
+    died: Callable[[], None]
+    quarantine: Callable[[str], None]
+    """It died too often, and why."""
+    broken: Callable[[PluginError | ConfigError], None]
+    """Its plugin does not open in the child, although it could be loaded."""
+
+
+class ChildRunner:
+    """Runs one bot's plugin in a child, which starts at the first event and comes back after a death."""
+
+    def __init__(self, hello: Hello, spawner: Spawner, clock: Clock, care: Care, pyrus: Pyrus | None) -> None:
+        self._hello = hello
+        self._spawner = spawner
+        self._clock = clock
+        self._care = care
+        self._pyrus = pyrus
+        self._child: Child | None = None
+        self._starting: asyncio.Task[Child] | None = None
+        self._numbers = 0
+        self._deaths: deque[float] = deque(maxlen=DEATHS_AT_MOST)
+        self._closing = False
+        self.report = Ready()
+        """What the plugin said of itself when it was looked at: version, timers."""
+
+    async def open(self) -> None:
+        """Have a child load the plugin and report; it ends then. Raises PluginError or ConfigError as the host would."""
+        child = await self._brought_up(msgspec.structs.replace(self._hello, probe=True))
+        self.report = await child.ready
+        child.wire.close()
+        await child.process.ended
+
+    async def start(self) -> None:
+        """Have the child up before its first event. Raises PluginError or ConfigError where the plugin does not open."""
+        await self._up()
+
+    async def run(self, envelope: Envelope, context: Context, limit_s: float, ended: Ending) -> Ran:
+        """See `Runner.run`."""
+        self._numbers += 1
+        wanted = RunWire(
+            self._numbers, envelope.body, id=context.id, attempt=context.attempt, rerun=context.rerun,
+            deadline=context.deadline.timestamp(), limit_s=limit_s, user_id=context.user_id,
+            calls=context.pyrus is not None, trace=context.trace,
+        )  # fmt: skip
+        return await self._have_run(wanted, context.pyrus, ended)
+
+    async def tick(self, timer: str, tick: Tick, limit_s: float, ended: Ending) -> Ran:
+        """See `Runner.tick`."""
+        self._numbers += 1
+        due = tick.due.timestamp()
+        wanted = RunWire(self._numbers, timer=timer, due=due, rerun=tick.rerun, limit_s=limit_s, calls=False)
+        return await self._have_run(wanted, None, ended)
+
+    async def _have_run(self, wanted: RunWire, pyrus: Pyrus | None, ended: Ending) -> Ran:
+        try:
+            child = await self._up()
+        except (PluginError, ConfigError) as error:
+            ended()
+            return Ran(failure=Failure("raised", str(error)))
+        except BaseException:
+            ended()
+            raise
+        return await child.run(wanted, pyrus, ended)
+
+    async def _up(self) -> Child:
+        if self._child is not None and not self._child.killed_for:
+            return self._child
+        if self._starting is None:
+            self._starting = asyncio.get_running_loop().create_task(self._start())
+            self._starting.add_done_callback(self._started)
+        return await asyncio.shield(self._starting)
+
+    def _started(self, starting: asyncio.Task[Child]) -> None:
+        self._starting = None
+        if not starting.cancelled():
+            error = starting.exception()
+            if isinstance(error, PluginError | ConfigError) and not self._closing:
+                self._care.broken(error)
+
+    async def _start(self) -> Child:
+        if self._deaths:
+            await asyncio.sleep(BACKOFF_S[min(len(self._deaths), len(BACKOFF_S)) - 1])
+        child = await self._brought_up(self._hello)
+        self._child = child
+        child.process.ended.add_done_callback(partial(self._died, child))
+        return child
+
+    async def _brought_up(self, hello: Hello) -> Child:
+        """A child that has loaded (and, unless it is a probe, opened) the plugin. Raises PluginError and ConfigError."""
+        try:
+            child = await Child.start(self._spawner, hello, self._pyrus)
+        except OSError as error:
+            raise PluginError(f"[bot:{hello.bot}] no process can be started: {error}") from error
+        try:
+            async with asyncio.timeout(READY_S):
+                self._raise(await child.ready)
+        except TimeoutError:
+            child.end("it did not bring its plugin up in time")
+            raise PluginError(
+                f"[bot:{hello.bot}] its process did not bring the plugin up within {READY_S:.0f} s"
+            ) from None
+        except BaseException:
+            child.end("its plugin does not open")
+            raise
+        return child
+
+    def _raise(self, ready: Ready) -> None:
+        if ready.problems:
+            file = self._care.file
+            raise ConfigError(
+                tuple(Problem(text, file, line, section, key) for text, line, section, key in ready.problems)
+            )
+        if ready.error:
+            bot = self._hello.bot
+            raise PluginError(ready.error if ready.error.startswith("[bot:") else f"[bot:{bot}] {ready.error}")
+
+    def _died(self, child: Child, ended: asyncio.Future[str]) -> None:
+        if self._child is child:
+            self._child = None
+        if self._closing:
+            return
+        cause = child.killed_for or ended.result()
+        now = self._clock.monotonic()
+        self._deaths.append(now)
+        log.error("its process died: %s", cause, extra={"bot": child.bot})
+        self._care.died()
+        if len(self._deaths) == DEATHS_AT_MOST and now - self._deaths[0] <= WITHIN_S:
+            self._care.quarantine(f"its process died {DEATHS_AT_MOST} times within an hour; the last time {cause}")
+
+    async def close(self) -> None:
+        """End the child, after it has closed the plugin; it has ten seconds for that."""
+        self._closing = True
+        if self._starting is not None:
+            self._starting.cancel()
+        child = self._child
+        if child is None:
+            return
+        child.wire.close()
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_S):
+                    await asyncio.shield(child.process.ended)
+        finally:
+            child.end("the host closed it")
+
+    def held(self) -> tuple[str, ...]:
+        """See `Runner.held`; a child's threads end with it."""
+        return ()

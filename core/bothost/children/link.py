@@ -1,0 +1,213 @@
+"""One child process that is up: what runs in it, and the host's end of the wire to it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bothost.errors import CallError, CallUnsent, RateLimited
+from bothost.pyrus.calls import Request
+from bothost.runner import Failure, Ran
+from bothost.wire import Answer, CallWire, Cancel, Ended, Frame, Hello, Piece, Pull, RanWire, Ready, RunWire, Wire
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from bothost.api import Pyrus, Sender
+    from bothost.runner import Ending
+    from bothost.spawn import Process, Spawner
+
+log = logging.getLogger("bothost.children")
+
+GRACE_S = 2.0
+"""An async run past its time is cancelled; what has not ended after this ends with the child."""
+
+
+class Pending:
+    """A run that a child is at: what waits for its outcome, and until when its work must have ended."""
+
+    __slots__ = ("ended", "future", "pyrus", "timer")
+
+    def __init__(self, ended: Ending, pyrus: Pyrus | None, timer: asyncio.TimerHandle) -> None:
+        self.future: asyncio.Future[Ran] = asyncio.get_running_loop().create_future()
+        self.ended = ended
+        self.pyrus = pyrus
+        self.timer = timer
+
+    def settle(self, ran: Ran) -> None:
+        """Tell who waits, unless that was done."""
+        if not self.future.done():
+            self.future.set_result(ran)
+
+    def end(self) -> None:
+        """Its work has really ended."""
+        self.timer.cancel()
+        self.ended()
+
+
+class Child:
+    """A child process; its death fails every run that is in it."""
+
+    def __init__(self, bot: str, process: Process, wire: Wire, own_pyrus: Pyrus | None) -> None:
+        self.bot = bot
+        self.own_pyrus = own_pyrus
+        """For `self.pyrus` of the plugin: calls in no run's name."""
+        self.process = process
+        self.wire = wire
+        self.runs: dict[int, Pending] = {}
+        self.ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
+        self.calls: set[asyncio.Task[None]] = set()
+        self.streams: dict[int, asyncio.Queue[Pull | Piece]] = {}
+        self.killed_for = ""
+        """Why the host itself ended it."""
+
+    @classmethod
+    async def start(cls, spawner: Spawner, hello: Hello, own_pyrus: Pyrus | None) -> Child:
+        """Start one and tell it who it is."""
+        process = await spawner.start(hello.bot)
+        holder: list[Child] = []
+        loop = asyncio.get_running_loop()
+        process.sock.setblocking(False)
+        _, wire = await loop.create_connection(
+            lambda: Wire(lambda frame: holder[0].heard(frame), lambda: holder[0].lost()),  # noqa: PLW0108 - not there yet
+            sock=process.sock,
+        )
+        child = cls(hello.bot, process, wire, own_pyrus)
+        holder.append(child)
+        process.ended.add_done_callback(lambda _ended: child.lost())
+        wire.send(hello)
+        return child
+
+    async def run(self, wanted: RunWire, pyrus: Pyrus | None, ended: Ending) -> Ran:
+        """Have it run; what has not ended a while after its time ends with the child."""
+        if self.process.ended.done():
+            ended()
+            return Ran(failure=self._death())
+        timer = asyncio.get_running_loop().call_later(wanted.limit_s + GRACE_S, self._overran, wanted)
+        run = self.runs[wanted.number] = Pending(ended, pyrus, timer)
+        self.wire.send(wanted)
+        try:
+            return await asyncio.shield(run.future)
+        except asyncio.CancelledError:
+            self.wire.send(Cancel(wanted.number))
+            raise
+
+    def _overran(self, wanted: RunWire) -> None:
+        """Neither cancelled nor ended: the child goes, and with it all that runs there."""
+        text = f"[bot:{self.bot}] did not end within {wanted.limit_s:g} s; its process was ended"
+        self.runs[wanted.number].settle(Ran(failure=Failure("timeout", text)))
+        self.end("it was ended, for one of its runs did not end in time")
+
+    def heard(self, frame: Frame) -> None:
+        """A frame from the child."""
+        if isinstance(frame, RanWire):
+            self._ran(frame)
+        elif isinstance(frame, Ended):
+            run = self.runs.pop(frame.number, None)
+            if run is not None:
+                run.end()
+        elif isinstance(frame, CallWire):
+            task = asyncio.get_running_loop().create_task(self._call(frame))
+            self.calls.add(task)
+            task.add_done_callback(self._called)
+        elif isinstance(frame, Pull | Piece):
+            stream = self.streams.get(frame.number)
+            if stream is not None:  # else it crossed with the end of its call
+                stream.put_nowait(frame)
+        elif isinstance(frame, Ready) and not self.ready.done():
+            self.ready.set_result(frame)
+
+    def _ran(self, frame: RanWire) -> None:
+        run = self.runs.get(frame.number)
+        if run is None:
+            return
+        if not frame.why:
+            run.settle(Ran(frame.reply))
+            return
+        # what lives on although its time is up ends here, so that the event may run again
+        may_rerun = frame.may_rerun or frame.lives
+        run.settle(Ran(failure=Failure(frame.why, frame.text, frame.trace, may_rerun)))  # type: ignore[arg-type]
+        if frame.lives:
+            self.end("it was ended, for one of its runs did not end in time")
+
+    def _called(self, call: asyncio.Task[None]) -> None:
+        self.calls.discard(call)
+        if not call.cancelled() and (error := call.exception()) is not None:
+            # who asked would wait for ever
+            log.error("a fault of bothost in a child's call", exc_info=error, extra={"bot": self.bot})
+            self.end(f"it was ended, for bothost failed in one of its calls: {type(error).__name__}")
+
+    async def _call(self, frame: CallWire) -> None:
+        """Make an API call for the child: token, rate limit and fence are the host's."""
+        run = self.runs.get(frame.run)
+        self.streams[frame.number] = asyncio.Queue()
+        try:
+            pyrus = self.own_pyrus if not frame.run else run.pyrus if run is not None else None
+            if pyrus is None:
+                raise CallUnsent("the run is over, or its bot has no API access")
+            async for answer in self._answers(frame, pyrus.sender):
+                self.wire.send(answer)
+        except CallError as error:
+            retry_after_s = error.retry_after_s if isinstance(error, RateLimited) else 0.0
+            self.wire.send(
+                Answer(
+                    frame.number, error=type(error).__name__, text=str(error), status=error.status, code=error.code,
+                    retry_after_s=retry_after_s,
+                )
+            )  # fmt: skip
+        finally:
+            del self.streams[frame.number]
+
+    async def _answers(self, frame: CallWire, sender: Sender) -> AsyncIterator[Answer]:
+        number = frame.number
+        request = msgspec.convert(frame.request, Request)
+        if request.stream == "down":
+            async with aclosing(sender.stream(request)) as pieces:  # type: ignore[type-var]
+                async for piece in pieces:
+                    yield Answer(number, body=piece, more=True)
+                    await self.streams[number].get()
+            yield Answer(number)
+            return
+        response = await sender.send(request, (lambda: self._pulled(number)) if frame.sends else None)
+        yield Answer(number, status=response.status, headers=dict(response.headers), body=response.body)
+
+    async def _pulled(self, number: int) -> AsyncIterator[bytes]:
+        """The body that the child sends, anew for each try."""
+        anew = True
+        while True:
+            self.wire.send(Pull(number, anew=anew))
+            anew = False
+            piece = await self.streams[number].get()
+            if not isinstance(piece, Piece) or not piece.body:
+                return
+            yield piece.body
+
+    def lost(self) -> None:
+        """The wire has closed or the process has ended: every run in it has died."""
+        self.wire.close()
+        if not self.process.ended.done():
+            self.process.kill()
+            return
+        if not self.ready.done():
+            self.ready.set_result(Ready(error=f"its process died while it started: {self._cause()}"))
+        for call in self.calls:
+            call.cancel()
+        runs, self.runs = self.runs, {}
+        for run in runs.values():
+            run.settle(Ran(failure=self._death()))
+            run.end()
+
+    def _cause(self) -> str:
+        return self.killed_for or self.process.ended.result()
+
+    def _death(self) -> Failure:
+        return Failure("died", f"[bot:{self.bot}] its process died: {self._cause()}")
+
+    def end(self, why: str) -> None:
+        """End it now, and whatever runs in it."""
+        self.killed_for = self.killed_for or why
+        self.process.kill()

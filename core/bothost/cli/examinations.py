@@ -1,0 +1,251 @@
+"""What `doctor` tries, one function each: a finding that says ok or what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import shutil
+import ssl
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+
+from bothost.cli.delivering import host_target, open_connection
+from bothost.cli.token import page_url
+from bothost.cli.visiting import visiting
+from bothost.errors import BothostError, CallError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from bothost.cli.judging import Judged
+    from bothost.clock import Clock
+    from bothost.config import BotConfig, HostConfig, Reading
+    from bothost.pyrus_client import PyrusClient
+
+LEAST_FREE_BYTES = 1 << 30
+LEAST_FREE = 0.05
+LEAST_DAYS = 14
+MOST_SKEW_S = 30.0
+WAIT_S = 10.0
+TRIAL = "doctor"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report."""
+
+    check: str
+    state: Literal["ok", "warning", "problem"]
+    text: str
+
+
+def configuration(reading: Reading) -> Finding:
+    """bots.ini itself."""
+    problems = reading.all_problems()
+    if problems:
+        more = f" (and {len(problems) - 1} more: bothost check)" if len(problems) > 1 else ""
+        return Finding("configuration", "problem", f"{problems[0]}{more}")
+    if reading.warnings:
+        return Finding("configuration", "warning", "; ".join(str(warning) for warning in reading.warnings))
+    return Finding("configuration", "ok", f"{len(reading.bots)} bots")
+
+
+def plugin(bot: Judged) -> Finding:
+    """A bot's plugin and its settings."""
+    check = f"bot {bot.config.name}"
+    if bot.problems:
+        return Finding(check, "problem", f"{bot.state}: {bot.reason}")
+    if bot.warnings:
+        return Finding(check, "warning", "; ".join(warning.text for warning in bot.warnings))
+    version = bot.plugged.version if bot.plugged else ""
+    off = ", off" if bot.state == "off" else ""
+    return Finding(check, "ok", f"{bot.config.plugin} {version} at {bot.config.path}{off}")
+
+
+def listener(host: HostConfig) -> Finding:
+    """Whether the host answers where the configuration says."""
+    target = host_target(host)
+    place = str(target.unix_socket) if target.unix_socket else target.url
+    try:
+        with contextlib.closing(open_connection(target, WAIT_S)) as connection:
+            connection.request("GET", "/healthz")
+            status = connection.getresponse().status
+    except ConnectionRefusedError:
+        return Finding("listener", "warning", f"nothing listens at {place}: the host does not run (bothost serve)")
+    except (OSError, http.client.HTTPException) as error:
+        return Finding("listener", "problem", f"{place} does not answer: {error}")
+    if status != 200:
+        return Finding("listener", "problem", f"{place} answers {status} to /healthz: another program has the port")
+    return Finding("listener", "ok", f"answers at {place}")
+
+
+def page(host: HostConfig) -> Finding:
+    """Whether the host says that it is ready, on the operator's listener."""
+    url = page_url(host)
+    parts = urlsplit(url)
+    try:
+        with contextlib.closing(http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=WAIT_S)) as asked:
+            asked.request("GET", "/readyz")
+            status = asked.getresponse().status
+    except ConnectionRefusedError:
+        return Finding("page", "warning", f"nothing listens at {url}: the host does not run (bothost serve)")
+    except (OSError, http.client.HTTPException) as error:
+        return Finding("page", "problem", f"{url} does not answer: {error}")
+    if status == 200:
+        return Finding("page", "ok", f"the host is ready, its page is at {url}")
+    return Finding("page", "problem", f"the host is not ready: {url}readyz tells why")
+
+
+def disk(state: Path) -> Finding:
+    """Room for the journal."""
+    folder = next((one for one in (state, *state.parents) if one.exists()), state)
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError as error:
+        return Finding("disk", "problem", f"{folder}: {error.strerror}")
+    free = f"{usage.free / (1 << 30):.1f} GB free at {folder}"
+    if usage.free < LEAST_FREE_BYTES or usage.free < usage.total * LEAST_FREE:
+        return Finding("disk", "problem", f"only {free}: a full disk refuses late events; make room or lower keep")
+    return Finding("disk", "ok", free)
+
+
+async def journal(host: HostConfig, clock: Clock) -> tuple[Finding, Mapping[str, str]]:
+    """Write a fact and read it back; the finding, and the facts of the journal."""
+    began = clock.monotonic()
+    try:
+        async with visiting(host) as store:
+            await store.control(TRIAL, "tried")
+            facts = await store.controls()
+            await store.control(TRIAL, None)
+    except BothostError as error:
+        state: Literal["warning", "problem"] = "problem" if host.journal or host.state.exists() else "warning"
+        return Finding("journal", state, str(error)), {}
+    if facts.get(TRIAL) != "tried":
+        return Finding("journal", "problem", "what is written cannot be read back"), facts
+    took = (clock.monotonic() - began) * 1000
+    kind = "PostgreSQL" if host.journal else f"in {host.state}"
+    return Finding("journal", "ok", f"{kind}: written and read in {took:.0f} ms"), facts
+
+
+def without_login(config: BotConfig, facts: Mapping[str, str]) -> Finding:
+    """A bot whose section names no login."""
+    check = f"login of {config.name}"
+    learnt = facts.get(f"login:{config.name}")
+    if learnt:
+        return Finding(check, "ok", f"{learnt}, learnt from deliveries")
+    text = "not set and not learnt yet: a late reply of this bot does not outlive the process; set login = bot@…"
+    return Finding(check, "warning", text)
+
+
+class Alone:
+    """Stands in for the journal where the client asks it about leases and rate limits: nobody else is asked here."""
+
+    def alive(self) -> bool:
+        """Always: these calls claim nothing."""
+        return True
+
+    def lost(self) -> set[str]:
+        """Nothing was held."""
+        return set()
+
+    async def gate(self, name: str, want: int, rate_per_s: float, cap: float) -> float:
+        """Granted: one call a bot."""
+        del name, want, rate_per_s, cap
+        return 0.0
+
+    async def gate_reset(self, name: str, tokens: float) -> None:
+        """Kept by nobody."""
+
+
+async def logins(bots: Sequence[BotConfig], clock: Clock, dates: list[float]) -> list[Finding]:
+    """Log in as each bot and ask who it is; `dates` gets how far Pyrus's clock is from ours."""
+    if not bots:
+        return []
+    from bothost.pyrus_client import PyrusClient, TornadoTransport
+
+    client = PyrusClient(clock, Alone(), TornadoTransport())
+    try:
+        return [await _login(client, config, clock, dates) for config in bots]
+    finally:
+        await client.close()
+
+
+async def _login(client: PyrusClient, config: BotConfig, clock: Clock, dates: list[float]) -> Finding:
+    from bothost.building import caller_of
+    from bothost.pyrus import calls
+    from bothost.pyrus_client import Terms
+
+    check = f"login of {config.name}"
+    try:
+        response = await client.line(caller_of(config), Terms()).send(calls.profile())
+    except CallError as error:
+        return Finding(check, "problem", f"{config.login}: {error}")
+    _note_date(response.headers.get("date"), clock, dates)
+    return Finding(check, "ok", f"{config.login} logs in and asks who it is")
+
+
+def public(url: str, clock: Clock, dates: list[float]) -> list[Finding]:
+    """Ask the public address as Pyrus would, with its certificate's chain checked."""
+    parts = urlsplit(url)
+    try:
+        with contextlib.closing(_public_connection(parts.scheme, parts.hostname or "", parts.port)) as connection:
+            connection.request("GET", f"{parts.path}/healthz")
+            until = _certificate_end(connection)
+            response = connection.getresponse()
+            status = response.status
+            _note_date(response.headers.get("Date"), clock, dates)
+    except ssl.SSLCertVerificationError as error:
+        text = f"{url}: {error.verify_message}: Pyrus will not call it; does the proxy send the whole chain?"
+        return [Finding("public address", "problem", text)]
+    except (OSError, http.client.HTTPException) as error:
+        return [Finding("public address", "problem", f"{url} does not answer: {error}")]
+    findings = [_answered(url, status)]
+    if until is not None:
+        days = (until - clock.now()).total_seconds() / 86400
+        state: Literal["ok", "problem"] = "ok" if days >= LEAST_DAYS else "problem"
+        findings.append(
+            Finding("certificate", state, f"ends in {days:.0f} days" + ("" if state == "ok" else ": renew it"))
+        )
+    elif parts.scheme == "http":
+        findings.append(Finding("certificate", "warning", "the public address is http: Pyrus wants https"))
+    return findings
+
+
+def _public_connection(scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:
+    if scheme == "https":
+        return http.client.HTTPSConnection(host, port, timeout=WAIT_S, context=ssl.create_default_context())
+    return http.client.HTTPConnection(host, port, timeout=WAIT_S)
+
+
+def _answered(url: str, status: int) -> Finding:
+    if status == 200:
+        return Finding("public address", "ok", f"{url} reaches a host")
+    return Finding("public address", "problem", f"{url}/healthz answers {status}: does the proxy pass every path on?")
+
+
+def _certificate_end(connection: http.client.HTTPConnection) -> datetime | None:
+    if not isinstance(connection.sock, ssl.SSLSocket):
+        return None
+    end = (connection.sock.getpeercert() or {}).get("notAfter")
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(end)), UTC) if end else None
+
+
+def _note_date(header: str | None, clock: Clock, dates: list[float]) -> None:
+    with contextlib.suppress(TypeError, ValueError):
+        dates.append((parsedate_to_datetime(header or "") - clock.now()).total_seconds())
+
+
+def time_of_day(clock: Clock, dates: Sequence[float]) -> Finding:
+    """Our clock beside those of the servers that were asked."""
+    if not dates:
+        shown = clock.now().strftime("%Y-%m-%d %H:%M:%S UTC")
+        return Finding("clock", "ok", f"{shown}; nobody was asked for the time (no login, no public_url)")
+    skew = min(dates, key=abs)
+    if abs(skew) > MOST_SKEW_S:
+        way = "behind" if skew > 0 else "ahead"
+        return Finding("clock", "problem", f"{abs(skew):.0f} s {way} of the servers asked: start a time service")
+    return Finding("clock", "ok", "agrees with the servers asked")

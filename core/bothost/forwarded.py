@@ -1,0 +1,62 @@
+"""Log records of a child process: lines on its stderr that the host knows again, so that they survive any death.
+
+What a child prints goes the same way, as plain lines; the order of both is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+
+MARK = "\x1e"
+"""Before each record, as RFC 7464 has it: nothing that a plugin prints begins so by chance."""
+_PRINTED = logging.getLogger("bothost.child")
+_STANDARD = frozenset([*vars(logging.makeLogRecord({})), "message", "asctime"])
+
+
+class Forwarding(logging.Handler):
+    """Writes each record as one line to stderr, in one write."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.Handler`."""
+        try:
+            message = record.getMessage()
+        except Exception as error:  # noqa: BLE001 - a plugin's argument whose __str__ raises must not end its handler
+            message = f"a log line could not be shown: {type(error).__name__}"
+        fields = {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
+        told = [record.levelno, record.name, message, trace, fields]
+        sys.stderr.write(f"{MARK}{json.dumps(told, default=_shown)}\n")
+        sys.stderr.flush()
+
+
+def forward() -> None:
+    """Let every record of this process go to the host."""
+    root = logging.getLogger()
+    root.addHandler(Forwarding())
+    root.setLevel(logging.INFO)
+
+
+def relay(bot: str, line: str) -> None:
+    """In the host: log what a child wrote, a record by its level and logger, anything else as a line that it printed."""
+    if not line.startswith(MARK):
+        _PRINTED.info("%s", line, extra={"bot": bot})
+        return
+    try:
+        level, name, message, trace, fields = json.loads(line[len(MARK) :])
+        logger = logging.getLogger(name)
+        record = logger.makeRecord(name, level, "", 0, message, (), None, extra={**fields, "bot": bot})
+    except (ValueError, TypeError, KeyError):  # cut off by a death in the middle, or made up by a plugin
+        _PRINTED.info("%s", line[len(MARK) :], extra={"bot": bot})
+        return
+    record.exc_text = trace or None
+    if logger.isEnabledFor(level):
+        logger.handle(record)
+
+
+def _shown(value: object) -> str:
+    try:
+        return str(value)
+    except Exception as error:  # noqa: BLE001 - a plugin's own __str__
+        return f"<{type(error).__name__}>"

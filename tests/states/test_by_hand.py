@@ -1,0 +1,203 @@
+"""What an operator does by hand: retry, retry --again, cancel, with their refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from tests.states.conftest import Calls, Journal, handler_of
+
+from bothost import Event
+from bothost.errors import StoreError
+from bothost.testing import Harness, comment, task
+from bothost.testing.fake_pyrus.faults import answer, gateway
+
+
+def test_retry_of_a_failed_run_runs_it_again_and_posts(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    calls.script = [ValueError("no"), "by hand"]
+    bot = bothost.bot(handler_of(calls), ini={"on_error": "ignore"})
+    of = task()
+    bot.deliver(of)
+    row = journal.row()
+    journal.ask(journal.store.retry(row.id))
+    bothost.clock.advance("1m")
+    assert calls.runs == [(1, ""), (1, "manual")]
+    assert bothost.assert_one_comment().door == "api"
+    again = journal.row()
+    assert (again.id, again.state, again.door, again.runs) == (row.id, "answered", "api", 2)
+    assert bot.deliver(of, 2).json == {}
+
+
+def test_retry_of_a_failed_post_posts_the_stored_reply(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    calls.takes = 70
+    bot = bothost.bot(handler_of(calls))
+    bot.deliver(task())
+    bothost.pyrus.fail("POST tasks/*", answer(403, "access_denied"))
+    bothost.clock.advance("1m")
+    row = journal.row()
+    assert (row.state, row.tries) == ("failed", 1)
+    assert "403" in row.error
+    journal.ask(journal.store.retry(row.id))
+    bothost.clock.advance("1m")
+    assert len(calls.runs) == 1
+    bothost.assert_one_comment()
+    assert (journal.row().tries, journal.row().error) == (2, "")
+
+
+def test_an_answered_event_is_refused_without_again(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    bot = bothost.bot(handler_of(calls))
+    bot.deliver(task())
+    with pytest.raises(StoreError, match="--again"):
+        journal.ask(journal.store.retry(journal.row().id))
+
+
+def test_again_makes_a_new_entry_beside_the_event(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    calls.script = ["first", "again"]
+    bot = bothost.bot(handler_of(calls))
+    of = task()
+    first = bot.deliver(of)
+    key = journal.row().id
+    journal.ask(journal.store.retry(key, again=True))
+    bothost.clock.advance("1m")
+    assert calls.runs == [(1, ""), (1, "manual")]
+    assert calls.events == [key, f"{key}~2"]
+    assert [row.kind for row in journal.rows()] == ["hook", "manual"]
+    assert [wrote.text for wrote in bothost.pyrus.comments()] == ["first", "again"]
+    assert bot.deliver(of, 2).body == first.body, "Pyrus's event is still the first one"
+    bothost.restart()
+    assert bot.deliver(of, 2).body == first.body
+
+
+def test_again_of_an_event_without_comments_takes_a_number_of_its_own(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    bot = bothost.bot(handler_of(calls))
+    of = task(comments=[])
+    bot.deliver(of)
+    key = journal.row().id
+    journal.ask(journal.store.retry(key, again=True))
+    bothost.clock.advance("1m")
+    bot.deliver(of)
+    assert calls.events == [key, f"{key}~2", f"{key}~3"]
+    bothost.clock.advance("30m")
+    journal.ask(journal.store.retry(f"{key}~3", again=True))
+    bothost.clock.advance("30m")
+    bot.deliver(of)
+    assert calls.events[3:] == [f"{key}~4", f"{key}~5"]
+
+
+def test_what_pyrus_will_bring_again_is_refused(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    calls.says = ValueError("no")
+    bot = bothost.bot(handler_of(calls))
+    bot.deliver(task())
+    with pytest.raises(StoreError, match="Pyrus comes again at"):
+        journal.ask(journal.store.retry(journal.row().id))
+    bothost.clock.advance("5m")
+    journal.ask(journal.store.retry(journal.row().id))
+    bothost.clock.advance("1m")
+    assert [rerun for _, rerun in calls.runs] == ["", "manual"]
+
+
+def test_cancel_ends_what_is_parked(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    calls.takes = 100
+    bot = bothost.bot(handler_of(calls), ini={"concurrency": 1, "timeout": "5m"})
+    of = task()
+    bot.begin(task())
+    bot.begin(of)
+    bothost.clock.advance("51s")
+    parked = journal.row(task=of["id"])
+    assert parked.state == "ready"
+    journal.ask(journal.store.cancel(parked.id))
+    bothost.clock.advance("5m")
+    assert len(calls.runs) == 1
+    assert journal.row(task=of["id"]).state == "cancelled"
+    assert bot.deliver(of, 2).json == {}
+
+
+def test_later_events_do_not_wait_for_a_cancelled_one(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    bot = bothost.bot(handler_of(calls), ini={"timeout": "5m"})
+    of = task()
+    calls.script = [(60, ValueError("no"))]
+    bot.deliver(of)
+    bothost.clock.advance("11s")
+    parked = journal.row()
+    assert (parked.state, parked.rerun) == ("ready", "error")
+    journal.ask(journal.store.cancel(parked.id))
+    pending = bot.begin({**of, "comments": [*of["comments"], comment("two")]})
+    bothost.clock.advance("49s")
+    bothost.clock.advance("12s")
+    assert len(calls.runs) == 2
+    assert pending.answered
+
+
+@pytest.mark.parametrize("acknowledged", [False, True])
+def test_cancel_stops_an_async_run(bothost: Harness, calls: Calls, journal: Journal, acknowledged: bool) -> None:
+    calls.takes = 900
+    bot = bothost.bot(handler_of(calls), ini={"timeout": "20m", "answer_within": "55s"})
+    of = task()
+    pending = bot.begin(of)
+    bothost.clock.advance("60s" if acknowledged else "1s")
+    journal.ask(journal.store.cancel(journal.row().id))
+    bothost.clock.advance("11m")
+    assert calls.at_once == 0, "seen at the next beat"
+    assert journal.row().state == "cancelled"
+    if not acknowledged:
+        assert pending.answer().outcome in ("cancelled", "late")
+    assert bot.deliver(of, 2).json == {}
+    bothost.pyrus.assert_no_comment()
+
+
+def test_what_a_cancelled_thread_returns_is_dropped(bothost: Harness, journal: Journal) -> None:
+    ended = []
+
+    def handler(event: Event) -> str:
+        time.sleep(900)
+        ended.append(True)
+        return "too late"
+
+    bot = bothost.bot(handler, ini={"timeout": "20m"})
+    bot.deliver(task())
+    journal.ask(journal.store.cancel(journal.row().id))
+    bothost.clock.advance("16m")
+    assert ended == [True]
+    assert journal.row().state == "cancelled"
+    bothost.pyrus.assert_no_comment()
+
+
+def test_cancel_of_a_reply_on_its_way(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    calls.takes = 70
+    bot = bothost.bot(handler_of(calls))
+    bot.deliver(task())
+    bothost.pyrus.fail("POST tasks/*", gateway(503), times=1000)
+    bothost.clock.advance("1m")
+    journal.ask(journal.store.cancel(journal.row().id))
+    bothost.pyrus.heal()
+    bothost.clock.advance("10m")
+    bothost.pyrus.assert_no_comment()
+    assert journal.row().state == "cancelled"
+
+
+def test_nothing_is_left_to_cancel_of_what_has_ended(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    bot = bothost.bot(handler_of(calls))
+    bot.deliver(task())
+    with pytest.raises(StoreError, match="nothing to cancel"):
+        journal.ask(journal.store.cancel(journal.row().id))
+
+
+def test_event_tells_why_it_runs_again(bothost: Harness, journal: Journal) -> None:
+    seen: list[Any] = []
+
+    async def handler(event: Event) -> None:
+        seen.append((event.id, event.attempt, event.rerun, round(event.time_left)))
+        await asyncio.sleep(0)
+        raise ValueError("no")
+
+    bot = bothost.bot(handler, ini={"timeout": "2m"})
+    of = task()
+    bot.deliver(of)
+    bothost.clock.advance("61s")
+    bot.deliver(of, 2)
+    key = journal.row().id
+    assert seen == [(key, 1, "", 120), (key, 2, "error", 120)]

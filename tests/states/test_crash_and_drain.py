@@ -1,0 +1,314 @@
+"""After a crash only what was acknowledged goes on by itself; a stop parks, holds, and counts no death."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from tests.states.conftest import Calls, Journal, handler_of
+
+from bothost.server.draining import drain
+from bothost.testing import Harness, task
+from bothost.testing.fake_pyrus.faults import lose_answer, slow
+
+
+def test_an_unacknowledged_event_is_held_and_the_next_attempt_runs_it(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    calls.script = [(1000, None)]
+    bot = bothost.bot(handler_of(calls))
+    of = task()
+    bot.begin(of)
+    bothost.clock.advance("10s")
+    bothost.restart()
+    row = journal.row()
+    assert (row.state, row.door, row.rerun, row.deaths) == ("ready", "response", "crash", 1)
+    bothost.clock.advance("51s")
+    assert len(calls.runs) == 1
+    assert bot.deliver(of, 2).json == {"text": "done"}
+    assert calls.runs == [(1, ""), (2, "crash")]
+    assert journal.row().fence == 2
+
+
+def test_an_unacknowledged_event_that_stays_quiet_is_never_posted(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    calls.takes = 30
+    bot = bothost.bot(handler_of(calls))
+    bot.begin(task())
+    bothost.clock.advance("10s")
+    bothost.restart()
+    bothost.clock.advance("10m")
+    row = journal.row()
+    assert row.state == "failed"
+    assert row.error == "the host stopped before the outcome was recorded; Pyrus may have it"
+    bothost.pyrus.assert_no_comment()
+
+
+def test_an_acknowledged_event_runs_again_by_itself(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    calls.script = [(1000, None), "second"]
+    bot = bothost.bot(handler_of(calls), ini={"timeout": "20m"})
+    of = task()
+    bot.deliver(of)
+    bothost.restart()
+    bothost.clock.advance("1m")
+    assert calls.runs == [(1, ""), (1, "crash")]
+    assert bothost.assert_one_comment().text == "second"
+    assert bot.deliver(of, 2).json == {}
+    assert journal.row().deaths == 1
+
+
+def test_the_third_death_is_the_last(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    calls.takes = 1000
+    bot = bothost.bot(handler_of(calls), ini={"timeout": "20m"})
+    bot.deliver(task())
+    for _ in range(3):
+        bothost.restart()
+        bothost.clock.advance("1m")
+    row = journal.row()
+    assert (row.state, row.deaths, row.failed) == ("failed", 3, True)
+    assert len(calls.runs) == 3
+    bothost.clock.advance("1h")
+    assert len(calls.runs) == 3
+
+
+def test_a_held_event_is_not_run_at_its_last_attempt_after_two_deaths(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    calls.takes = 30
+    bot = bothost.bot(handler_of(calls))
+    of = task()
+    for attempt in (1, 2):
+        bot.begin(of, attempt)
+        bothost.clock.advance("5s")
+        bothost.restart()
+        bothost.clock.advance("56s")
+    last = bot.deliver(of, 3)
+    assert (last.status, last.outcome) == (500, "failed")
+    assert len(calls.runs) == 2
+    assert journal.row().state == "failed"
+    assert bot.deliver(of, 3).status == 500
+
+
+def test_after_a_death_those_that_were_in_flight_run_one_by_one(bothost: Harness, calls: Calls) -> None:
+    calls.takes = 1000
+    bot = bothost.bot(handler_of(calls), ini={"timeout": "30m"})
+    for _ in range(4):
+        bot.begin(task())
+    bothost.clock.advance("50s")
+    assert calls.most_at_once == 4
+    calls.takes = 5
+    bothost.restart()
+    calls.most_at_once = 0
+    bothost.clock.advance("5m")
+    assert len(calls.runs) == 8
+    assert calls.most_at_once == 1
+    assert len(bothost.pyrus.comments()) == 4
+
+
+def test_a_crash_between_answer_and_post_does_not_run_it_again(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    calls.takes = 70
+    bot = bothost.bot(handler_of(calls))
+    bot.deliver(task())
+    bothost.pyrus.fail("GET tasks/*", slow(100))
+    bothost.clock.advance("25s")
+    bothost.restart()
+    bothost.clock.advance("1m")
+    assert calls.runs == [(1, "")]
+    bothost.assert_one_comment()
+
+
+def test_a_crash_after_the_post_was_applied_finds_it(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    calls.takes = 70
+    bot = bothost.bot(handler_of(calls))
+    bot.deliver(task())
+    bothost.pyrus.fail("POST tasks/*", lose_answer())
+    bothost.clock.advance("21s")
+    bothost.assert_one_comment()
+    bothost.restart()
+    bothost.clock.advance("1m")
+    assert bothost.assert_one_comment().comment_id == journal.row().posted
+    assert calls.runs == [(1, "")]
+
+
+def test_parked_events_survive(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    calls.takes = 30
+    bot = bothost.bot(handler_of(calls), ini={"concurrency": 1})
+    pending = [bot.begin(task()) for _ in range(5)]
+    bothost.clock.advance("55s")
+    assert all(one.answered for one in pending)
+    calls.takes = 1
+    bothost.restart()
+    bothost.clock.advance("2m")
+    assert len({wrote.task_id for wrote in bothost.pyrus.comments()}) == len(bothost.pyrus.comments()) == 5
+    assert {row.state for row in journal.rows()} == {"answered"}
+
+
+def start_drain(bothost: Harness, seconds: float) -> asyncio.Task[None]:
+    """As the host does at SIGTERM."""
+    bench = bothost._bench
+    host = bench.host
+
+    async def begin() -> asyncio.Task[None]:
+        for bot in host.service:
+            bot.lane.resize(0)
+        return asyncio.get_running_loop().create_task(drain(host.core, seconds, asyncio.Event()))
+
+    return bench.turn(begin())
+
+
+def test_a_drain_lets_end_what_runs_and_parks_what_waits_and_arrives(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    calls.takes = 20
+    bot = bothost.bot(handler_of(calls), ini={"concurrency": 1})
+    running, waiting = bot.begin(task()), bot.begin(task())
+    bothost.clock.advance("5s")
+    draining = start_drain(bothost, 50)
+    assert waiting.answer().outcome == "parked"
+    arriving = bot.begin(task())
+    assert arriving.answer().outcome == "parked"
+    bothost.clock.advance("16s")
+    assert running.answer().json == {"text": "done"}
+    assert draining.done()
+    assert len(calls.runs) == 1
+    bothost.restart()
+    bothost.clock.advance("2m")
+    assert calls.runs == [(1, "")] * 3
+    assert len(bothost.pyrus.comments()) == 3
+    assert {row.deaths for row in journal.rows()} == {0}
+
+
+def test_with_late_retry_what_waits_and_arrives_comes_again(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    calls.takes = 20
+    bot = bothost.bot(handler_of(calls), ini={"concurrency": 1, "late": "retry"})
+    bot.begin(task())
+    waiting = bot.begin(task())
+    start_drain(bothost, 50)
+    assert (waiting.answer().status, bot.deliver(task()).status) == (503, 503)
+    assert len(journal.rows()) == 1
+
+
+def test_what_outlasts_the_drain_is_parked_and_told_so(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    calls.script = [(200, None), (1, "again")]
+    bot = bothost.bot(handler_of(calls))
+    of = task()
+    pending = bot.begin(of)
+    draining = start_drain(bothost, 10)
+    bothost.clock.advance("11s")
+    assert draining.done()
+    assert (pending.answer().status, pending.answer().outcome) == (200, "parked")
+    row = journal.row()
+    assert (row.state, row.door, row.rerun, row.deaths) == ("ready", "api", "drain", 0)
+    bothost.restart()
+    bothost.clock.advance("1m")
+    assert calls.runs == [(1, ""), (1, "drain")]
+    assert bothost.assert_one_comment().text == "again"
+
+
+def test_what_outlasts_the_drain_with_late_retry_is_held(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    calls.script = [(200, None), (1, "again")]
+    bot = bothost.bot(handler_of(calls), ini={"late": "retry"})
+    of = task()
+    pending = bot.begin(of)
+    start_drain(bothost, 10)
+    bothost.clock.advance("10s")
+    assert pending.answer().status == 503
+    row = journal.row()
+    assert (row.state, row.door, row.rerun, row.deaths) == ("ready", "response", "drain", 0)
+    bothost.restart()
+    bothost.clock.advance("50s")
+    assert bot.deliver(of, 2).json == {"text": "again"}
+    assert calls.runs == [(1, ""), (2, "drain")]
+
+
+def test_a_late_run_that_outlasts_the_drain_is_parked(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    calls.script = [(200, None), (1, "again")]
+    bot = bothost.bot(handler_of(calls))
+    bot.deliver(task())
+    start_drain(bothost, 10)
+    bothost.clock.advance("10s")
+    row = journal.row()
+    assert (row.state, row.door, row.rerun, row.deaths) == ("ready", "api", "drain", 0)
+    bothost.restart()
+    bothost.clock.advance("1m")
+    assert calls.runs == [(1, ""), (1, "drain")]
+    bothost.assert_one_comment()
+
+
+def test_a_reply_on_its_way_when_the_drain_ends_is_posted_once(bothost: Harness, calls: Calls) -> None:
+    calls.takes = 70
+    bot = bothost.bot(handler_of(calls))
+    bot.deliver(task())
+    bothost.pyrus.fail("POST tasks/*", slow(20))
+    bothost.clock.advance("21s")
+    start_drain(bothost, 5)
+    bothost.clock.advance("10s")
+    bothost.restart()
+    bothost.clock.advance("5m")
+    bothost.assert_one_comment()
+    assert len(calls.runs) == 1
+
+
+@pytest.mark.parametrize("keep", ["0", "7d"])
+def test_keep_zero_writes_no_body_of_what_is_answered_in_time(
+    bothost: Harness, calls: Calls, journal: Journal, keep: str
+) -> None:
+    bot = bothost.bot(handler_of(calls), ini={"keep": keep})
+    of = task()
+    bot.deliver(of)
+    calls.says = ValueError("no")
+    bot.deliver(task())
+    for row in journal.rows():
+        assert (journal.body(row.id) is None) == (keep == "0")
+    raw = b"".join(path.read_bytes() for path in journal.folder.rglob("*") if path.is_file())
+    assert (str(of["comments"][0]["text"]).encode() in raw and b'"access_token"' in raw) == (keep != "0")
+
+
+def test_with_keep_zero_a_late_event_is_stored_until_it_ends(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    calls.script = [(1000, None), "again"]
+    bot = bothost.bot(handler_of(calls), ini={"keep": "0", "timeout": "20m"})
+    bot.deliver(task())
+    key = journal.row().id
+    assert journal.body(key) is not None
+    bothost.restart()
+    bothost.clock.advance("1m")
+    assert calls.runs == [(1, ""), (1, "crash")]
+    bothost.assert_one_comment()
+    bothost.clock.advance("21m")
+    assert journal.body(key) is None
+
+
+TOKEN = "Xh3-a-token-as-long-as-those-of-pyrus-are_0123456789~"
+
+
+def test_no_token_is_in_the_journal(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    calls.script = [(70, "late"), (70, ValueError(f"what the author said was {TOKEN}")), (70, "again")]
+    bot = bothost.bot(handler_of(calls))
+
+    def deliver() -> None:
+        of: Any = task(comments=[f"the text names {TOKEN} too"])
+        bot.deliver(
+            {"event": "comment", "task_id": of["id"], "access_token": TOKEN, "user_id": bot.person["id"], "task": of}
+        )
+
+    deliver()
+    bothost.pyrus.fail("GET *", slow(5))
+    bothost.clock.advance("1m")
+    deliver()
+    bothost.clock.advance("1m")
+    bothost.restart()
+    bothost.clock.advance("5m")
+    issued = [token for account in bothost.pyrus.world.accounts.values() for token in account.tokens]
+    assert len(issued) > 1
+    assert len(calls.runs) == 3
+    files = [path for path in journal.folder.rglob("*") if path.is_file()]
+    assert any(path.name == "journal.db" for path in files)
+    for path in files:
+        content = path.read_bytes()
+        assert not [token for token in issued if token.encode() in content], path
+    assert TOKEN not in bot.log()
+    assert not [row.error for row in journal.rows() if TOKEN in row.error]

@@ -1,0 +1,245 @@
+"""Several processes on one journal: attempts that reach another one join, take over, or are answered by the entry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.states.conftest import Calls, Journal, Processes, handler_of
+
+from bothost.testing import Harness, comment, task
+
+
+def test_a_repeat_on_another_process_joins_the_run_and_gets_the_same_bytes(
+    bothost: Harness, calls: Calls, processes: Processes
+) -> None:
+    calls.takes = 70
+    of = task()
+    first = processes.at(0).begin(of)
+    bothost.clock.advance("30s")
+    first.hang_up()
+    bothost.clock.advance("31s")
+    second = processes.at(1).begin(of, 2)
+    bothost.clock.advance("10s")
+    assert second.answer().json == {"text": "done"}
+    assert processes.at(1).deliver(of, 3).body == second.answer().body
+    assert processes.at(0).deliver(of, 3).body == second.answer().body
+    assert calls.runs == [(1, "")]
+    bothost.assert_one_comment()
+
+
+def test_an_answered_event_is_known_to_all_processes(
+    bothost: Harness, calls: Calls, processes: Processes, journal: Journal
+) -> None:
+    of = task()
+    first = processes.at(0).deliver(of)
+    bothost.clock.advance("61s")
+    second = processes.at(1).deliver(of, 2)
+    assert (second.body, second.outcome) == (first.body, "repeat")
+    assert len(calls.runs) == 1
+    bothost.clock.advance("11m")
+    assert processes.at(1).deliver(of).outcome == "repeat"
+    assert processes.at(1).deliver(of).json == {}
+
+
+def test_what_one_process_acknowledges_the_other_posts(
+    bothost: Harness, calls: Calls, processes: Processes, journal: Journal
+) -> None:
+    """The attempt that joined on another process is acknowledged there; the one that runs learns of it by the journal."""
+    calls.takes = 120
+    of = task()
+    first = processes.at(0).begin(of)
+    bothost.clock.advance("30s")
+    first.hang_up()
+    bothost.clock.advance("31s")
+    second = processes.at(1).begin(of, 2)
+    bothost.clock.advance("50s")
+    assert second.answer().json == {}
+    assert journal.row().door == "api"
+    third = processes.at(0).begin(of, 3)
+    assert third.answered, "the process that runs it knows the door"
+    assert third.answer().json == {}
+    bothost.clock.advance("1m")
+    assert calls.runs == [(1, "")]
+    assert bothost.assert_one_comment().door == "api"
+
+
+def test_a_failure_is_told_to_all_that_wait_and_the_next_attempt_runs_anywhere(
+    bothost: Harness, calls: Calls, processes: Processes
+) -> None:
+    calls.script = [(20, ValueError("no")), "better"]
+    of = task()
+    first = processes.at(0).begin(of)
+    bothost.clock.advance("5s")
+    second = processes.at(1).begin(of)
+    bothost.clock.advance("16s")
+    assert (first.answer().status, second.answer().status) == (500, 500)
+    bothost.clock.advance("40s")
+    assert processes.at(1).deliver(of, 2).json == {"text": "better"}
+    assert [rerun for _, rerun in calls.runs] == ["", "error"]
+    bothost.assert_one_comment()
+
+
+def test_a_failed_event_gets_the_same_everywhere(bothost: Harness, calls: Calls) -> None:
+    calls.says = ValueError("no")
+    processes = Processes(bothost, handler_of(calls), {"error_text": "Sorry."})
+    of = task()
+    for attempt in (1, 2):
+        assert processes.at(attempt % 2).deliver(of, attempt).status == 500
+        bothost.clock.advance("61s")
+    last = processes.at(1).deliver(of, 3)
+    assert last.json == {"text": "Sorry."}
+    assert processes.at(0).deliver(of, 3).body == last.body
+    assert [attempt for attempt, _ in calls.runs] == [1, 2, 3]
+
+
+def test_a_delivery_that_joined_takes_over_when_the_owner_dies(
+    bothost: Harness, calls: Calls, processes: Processes, journal: Journal
+) -> None:
+    calls.script = [(300, None), "second"]
+    of = task()
+    processes.at(0).begin(of, hang_up=True)
+    bothost.clock.advance("61s")
+    second = processes.at(1).begin(of, 2)
+    bothost.clock.advance("2s")
+    processes.die(0)
+    bothost.clock.advance("31s")
+    assert second.answered
+    assert second.answer().json == {"text": "second"}
+    assert calls.runs == [(1, ""), (2, "crash")]
+    assert journal.row().deaths == 1
+
+
+def test_the_other_process_goes_on_with_what_a_dead_one_had_acknowledged(bothost: Harness, calls: Calls) -> None:
+    calls.script = [(300, None), "second"]
+    processes = Processes(bothost, handler_of(calls), {"timeout": "10m"})
+    of = task()
+    assert processes.at(0).deliver(of).outcome == "late"
+    processes.die(0)
+    bothost.clock.advance("1m")
+    assert calls.runs == [(1, ""), (1, "crash")]
+    assert bothost.assert_one_comment().text == "second"
+
+
+@pytest.mark.parametrize("where", [(0, 1), (1, 0)])
+def test_two_comments_close_together_run_in_order_over_two_processes(
+    bothost: Harness, calls: Calls, processes: Processes, where: tuple[int, int]
+) -> None:
+    calls.takes = 10
+    of = task()
+    first = processes.at(where[0]).begin(of)
+    second = processes.at(where[1]).begin({**of, "comments": [*of["comments"], comment("two")]})
+    assert len(calls.runs) == 1
+    bothost.clock.advance("30s")
+    assert [one.answer().json for one in (first, second)] == [{"text": "done"}] * 2
+    assert calls.most_at_once == 1
+    assert calls.events == sorted(calls.events)
+
+
+def test_a_held_event_whose_turn_is_taken_waits_without_being_counted_again(
+    bothost: Harness, calls: Calls, processes: Processes, journal: Journal
+) -> None:
+    calls.script = [ValueError("no"), (30, "other"), "better"]
+    of = task()
+    assert processes.at(0).deliver(of).status == 500
+    bothost.clock.advance("50s")
+    processes.at(0).begin({**of, "comments": [*of["comments"], comment("two")]})
+    bothost.clock.advance("11s")
+    second = processes.at(1).begin(of, None)
+    bothost.clock.advance("25s")
+    assert second.answer().json == {"text": "better"}
+    assert journal.rows()[0].seen == 2
+    assert [attempt for attempt, _ in calls.runs] == [1, 1, 2]
+
+
+def test_an_event_whose_turn_is_taken_elsewhere_is_parked_in_time(bothost: Harness, calls: Calls) -> None:
+    calls.takes = 60
+    processes = Processes(bothost, handler_of(calls), {"timeout": "10m"})
+    of = task()
+    processes.at(0).begin(of)
+    second = processes.at(1).begin({**of, "comments": [*of["comments"], comment("two")]})
+    bothost.clock.advance("51s")
+    assert second.answer().outcome == "parked"
+    bothost.clock.advance("3m")
+    assert len(calls.runs) == 2
+    assert calls.most_at_once == 1
+    assert len(bothost.pyrus.comments()) == 2
+
+
+def test_one_that_waits_for_a_turn_elsewhere_goes_on_when_its_sender_is_gone(bothost: Harness, calls: Calls) -> None:
+    calls.takes = 20
+    processes = Processes(bothost, handler_of(calls))
+    of = task()
+    more = {**of, "comments": [*of["comments"], comment("two")]}
+    processes.at(0).begin(of)
+    processes.at(1).begin(more, hang_up=True)
+    bothost.clock.advance("45s")
+    assert len(calls.runs) == 2
+    bothost.clock.advance("16s")
+    assert processes.at(1).deliver(more, 2).json == {"text": "done"}
+
+
+@pytest.mark.parametrize("attempt", [1, 3])
+def test_without_a_journal_only_the_last_attempt_runs(
+    bothost: Harness, calls: Calls, processes: Processes, journal: Journal, attempt: int
+) -> None:
+    of = task()
+    bot = processes.at(0)
+    journal.be(away=True)
+    answer = bot.deliver(of, attempt)
+    if attempt == 1:
+        assert (answer.status, calls.runs) == (503, [])
+        journal.be()
+        bothost.clock.advance("11s")
+        assert bot.deliver(of, 2).json == {"text": "done"}
+        assert calls.runs == [(2, "")]
+    else:
+        assert answer.json == {"text": "done"}
+        assert calls.runs == [(3, "maybe")]
+        assert bot.deliver(of, 3).body == answer.body
+        journal.be()
+        bothost.clock.advance("1m")
+        assert processes.at(1).deliver(of, 3).body == answer.body
+        assert (journal.row().state, journal.row().delivered) == ("answered", True)
+    bothost.assert_one_comment()
+
+
+def test_a_delivery_waits_for_the_journal(
+    bothost: Harness, calls: Calls, processes: Processes, journal: Journal
+) -> None:
+    journal.be(away=True)
+    pending = processes.at(0).begin(task())
+    bothost.clock.advance("30s")
+    assert not pending.answered
+    journal.be()
+    assert pending.answer().json == {"text": "done"}
+    assert calls.runs == [(1, "")]
+
+
+def test_an_outcome_is_written_again_until_it_lands(
+    bothost: Harness, calls: Calls, processes: Processes, journal: Journal
+) -> None:
+    calls.takes = 20
+    of = task()
+    pending = processes.at(0).begin(of)
+    journal.be(away=True)
+    bothost.clock.advance("40s")
+    assert not pending.answered, "nobody knows whether another process has acknowledged it"
+    journal.be()
+    assert pending.answer().json == {"text": "done"}
+    assert processes.at(1).deliver(of, 2).body == pending.answer().body
+    assert calls.runs == [(1, "")]
+
+
+def test_a_late_event_runs_once_though_both_processes_know_it(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    calls.takes = 40
+    processes = Processes(bothost, handler_of(calls), {"concurrency": 1})
+    tasks: list[Any] = [task() for _ in range(6)]
+    pending = [processes.at(number % 2).begin(of) for number, of in enumerate(tasks)]
+    bothost.clock.advance("51s")
+    assert all(one.answered for one in pending)
+    for number, of in enumerate(tasks):
+        processes.at(1 - number % 2).begin(of, 2)
+    bothost.clock.advance("10m")
+    assert len(calls.runs) == len(set(calls.events)) == 6
+    assert len({wrote.task_id for wrote in bothost.pyrus.comments()}) == len(bothost.pyrus.comments()) == 6

@@ -1,0 +1,27 @@
+"""Closing a journal while it is asked: questions are answered or refused, and the process lives."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from bothost.clock import SystemClock
+from bothost.errors import StoreAway
+from bothost.store import Entry
+from bothost.store.sqlite import SqliteStore
+
+
+def test_questions_under_way_are_answered_or_refused_when_the_journal_closes(tmp_path: Path) -> None:
+    async def scene(folder: Path, pause_s: float) -> list[object]:
+        store = SqliteStore(folder, SystemClock(), claims_first=False)
+        await store.open()
+        for number in range(300):
+            store.note(Entry(id=f"b:{number}:comment:{number}", bot=f"b{number % 50}", door="api", created=1.0))
+        asked = [asyncio.ensure_future(store.waiting()) for _ in range(40)]
+        await asyncio.sleep(pause_s)
+        await store.close()
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    for round_ in range(20):
+        results = asyncio.run(scene(tmp_path / str(round_), 0.001 * (round_ % 7)))
+        assert all(isinstance(result, dict | StoreAway) for result in results)

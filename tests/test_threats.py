@@ -1,0 +1,102 @@
+"""Threats of docs/security.md that belong to no one module."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.store.journals import Journal, make_entry
+
+from bothost.store import owners
+
+TREE = Path(__file__).parents[1]
+SECURITY = TREE / "docs" / "security.md"
+
+FORKS = """
+import asyncio, os, socket, sys
+from pathlib import Path
+from bothost.clock import SystemClock
+from bothost.sockets import bind_tcp
+from bothost.store import owners
+from bothost.store.sqlite import SqliteStore
+
+folder = Path(sys.argv[1])
+
+async def main():
+    (listening,) = bind_tcp("127.0.0.1", 0)
+    store = SqliteStore(folder, SystemClock(), claims_first=True)
+    await store.open()
+    (owner,) = os.listdir(folder / owners.FOLDER)
+    read, write = os.pipe()
+    if not os.fork():  # as a plugin may
+        held = [os.readlink(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}")]
+        print([name for name in held if name.startswith(str(folder))], os.readlink(f"/proc/self/fd/{listening.fileno()}"), flush=True)
+        os.write(write, b".")
+        os.read(read, 0)
+        import signal
+        signal.pause()
+    os.read(read, 1)
+    port = listening.getsockname()[1]
+    listening.close()
+    again = socket.create_server(("127.0.0.1", port), reuse_port=False)  # nobody else listens there
+    again.close()
+    print(owners.is_dead(folder, owner), flush=True)
+    os.kill(os.getpid(), 9)
+
+asyncio.run(main())
+"""
+
+
+def test_a_plugins_forked_child_holds_neither_the_journal_nor_the_port(tmp_path):
+    state = tmp_path / "state"
+    running = subprocess.Popen(
+        [sys.executable, "-c", FORKS, str(state)], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert running.stdout is not None
+    try:
+        assert running.stdout.readline() == "[] /dev/null\n"
+        # the host is alive, and known to be
+        assert running.stdout.readline() == "False\n"
+        running.wait(20)
+        # its child lives on and does not keep it alive
+        (owner,) = (state / owners.FOLDER).iterdir()
+        assert owners.is_dead(state, owner.name)
+    finally:
+        os.killpg(running.pid, signal.SIGKILL)
+        running.stdout.close()
+        running.wait(20)
+
+
+@pytest.mark.parametrize("size", [1, 3000], ids=["small", "large"])
+def test_what_was_deleted_from_the_journal_is_gone_from_its_files(tmp_path, size):
+    journal = Journal(tmp_path / "state")
+    person = "a sentence about a person, which nobody may read after keep. "
+
+    async def keep_and_forget(store) -> None:
+        old = time.time() - 3600
+        entry = make_entry(1, state="answered", answer=person.encode(), delivered=True, created=old)
+        await store.save(entry, person.encode() * size)
+        assert holds(person)
+        await store.retain({"refunds": 60.0})
+
+    def holds(text: str) -> bool:
+        return any(text.encode() in file.read_bytes() for file in journal.folder.rglob("*") if file.is_file())
+
+    journal.run(keep_and_forget)
+    assert not holds(person)
+
+
+def test_every_test_that_the_security_page_names_exists():
+    named = set(re.findall(r"`(test_\w+)`", SECURITY.read_text("utf-8")))
+    assert len(named) > 40
+    there = set()
+    for folder in ("tests", "plugins"):
+        for file in (TREE / folder).rglob("test_*.py"):
+            there.update(re.findall(r"^(?:async )?def (test_\w+)", file.read_text("utf-8"), re.MULTILINE))
+    assert named - there == set()
