@@ -5,7 +5,7 @@ PY ?= python3
 JOBS ?= 2
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 
-.PHONY: demo test test-full lint bench wheels sbom audit coverage mutants clean
+.PHONY: demo test test-full lint bench wheels sbom audit clean
 
 demo: .venv/.host
 	@.venv/bin/bothost demo $(ARGS)
@@ -40,14 +40,6 @@ sbom: .venv/.dev
 # known vulnerabilities of what an installation holds; asks the package index and its advisories
 audit: .venv/.dev
 	.ci/sbom --audit
-
-# branches of the parts that must have none untested; the report stands in .coverage-html
-coverage: .venv/.dev
-	.ci/coverage $(ARGS)
-
-# changes of the code that no test notices: signature, rules, settling, dispatch
-mutants: .venv/.dev
-	.ci/mutants $(ARGS)
 
 clean:
 	rm -rf .venv build dist core/*.egg-info plugins/*/*.egg-info plugins/*/build

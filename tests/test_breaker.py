@@ -67,3 +67,15 @@ def test_an_operators_resume_begins_the_count_anew(clock: VirtualClock) -> None:
     assert not breaker.holds("bot", 7)
     breaker.count(event(7, {"id": 5, "type": "bot"}))
     assert not breaker.holds("bot", 7)
+
+
+def test_a_pause_holds_until_it_was_read_once_and_is_gone_when_it_is_not_there_any_more(clock: VirtualClock) -> None:
+    breaker = Breaker(clock, lambda _fact, _reason: None)
+    for _ in range(TO_BOTS + 1):
+        breaker.count(event(7, {"id": 5, "type": "bot"}))
+    breaker.read({"login:bot": "bot@x"})  # its own fact is still on its way to the journal
+    assert breaker.holds("bot", 7)
+    breaker.read({"pause:bot:7": "looped"})
+    assert breaker.holds("bot", 7)
+    breaker.read({})
+    assert not breaker.holds("bot", 7)

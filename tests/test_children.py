@@ -39,6 +39,10 @@ class Careless(Plugin[Rules]):
         if not os.path.exists(self.settings.needs):
             raise RuntimeError("needs " + self.settings.needs)
 
+    def close(self):
+        time.sleep(0.2)
+        print("closed", self.settings.word)
+
     async def handle(self, event: Event):
         return await getattr(self, event.task["do"])(event)
 
@@ -219,6 +223,8 @@ def play(folder: Path, act: Callable[[Scene], Coroutine[object, object, None]], 
             made.spawner.close()
             for process in made.started:
                 await process.ended
+                while process.printing is not None and not process.printing.is_closing():
+                    await asyncio.sleep(0.01)  # what it printed last is still on its way
                 if process.printing is not None:
                     process.printing.close()
             await asyncio.sleep(0)
@@ -446,6 +452,15 @@ def test_the_environment_is_without_the_hosts_secrets(installed: Path, monkeypat
         assert await scene.says("environment") == "MINE_SECRET"
 
     play(installed, act)
+
+
+def test_at_the_end_it_closes_its_plugin_which_it_had_opened(installed: Path) -> None:
+    async def act(scene: Scene) -> None:
+        await scene.runner.open()
+        await scene.says("says")
+
+    scene = play(installed, act)
+    assert [line for line in scene.said if line.endswith("hello")] == ["opened hello", "closed hello"]
 
 
 def test_what_it_prints_goes_to_the_host(installed: Path) -> None:

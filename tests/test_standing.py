@@ -119,6 +119,73 @@ def test_a_dismissed_bot_is_tried_no_more(monkeypatch):
     asyncio.run(case())
 
 
+def test_a_bot_whose_place_another_has_taken_is_tried_no_more_and_says_nothing_of_it(monkeypatch):
+    monkeypatch.setattr(standing_module, "RETRY_S", (0.01,))
+    tried: list[Bot] = []
+
+    async def load(bot: Bot) -> tuple[Plugged, Runner]:
+        tried.append(bot)
+        if bot is old:
+            raise PluginError("never")
+        return await loads(greet)(bot)
+
+    old, new = bot(), bot()
+
+    async def case() -> None:
+        standing = Standing(load, CLOCK)
+        await standing.bring(old)
+        standing.stop_trying(old)
+        await standing.bring(new)
+        before = len(tried)
+        await asyncio.sleep(0.05)
+        assert len(tried) == before
+        assert (new.state.word, new.lane.limit) == ("active", 8)
+        await standing.dismiss(old)
+        assert new.state.word == "active"
+        await standing.dismiss(new)
+
+    asyncio.run(case())
+
+
+def test_a_bot_in_service_that_turns_out_not_to_work_is_tried_again_after_a_while(monkeypatch):
+    monkeypatch.setattr(standing_module, "RETRY_S", (0.05,))
+
+    async def case() -> None:
+        one = bot()
+        standing = Standing(loads(greet), CLOCK)
+        await standing.bring(one)
+        for _ in range(2):
+            standing.fell(one, PluginError("it does not open"))
+            assert (one.state.word, one.state.reason, one.lane.limit) == ("plugin error", "it does not open", 0)
+        async with asyncio.timeout(5):
+            while one.state.word != "active":
+                await asyncio.sleep(0.005)
+        await standing.dismiss(one)
+
+    asyncio.run(case())
+
+
+def test_a_quarantine_outlives_a_reload_unless_the_bot_leaves_its_process():
+    async def case() -> None:
+        one = bot(run="process")
+        standing = Standing(loads(greet), CLOCK)
+        await standing.bring(one)
+        standing.quarantine(one, "it died three times")
+        changed = bot(run="process")
+        standing.replace(changed)
+        assert (changed.state.word, changed.state.reason, changed.lane.limit) == (
+            "quarantined",
+            "it died three times",
+            0,
+        )
+        moved = bot(run="thread")
+        standing.replace(moved)
+        assert moved.state.word == "active"
+        await standing.dismiss(one)
+
+    asyncio.run(case())
+
+
 def test_a_paused_bot_keeps_its_events_waiting_until_it_is_resumed():
     async def case() -> None:
         one, other = bot(), bot("other")

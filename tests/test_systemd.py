@@ -49,15 +49,12 @@ print(json.dumps([
 
 
 def ask_child(env: dict[str, str], sockets: list[socket.socket]) -> str:
-    """Run the child with these sockets as descriptors 3, 4 …"""
-
-    def arrange() -> None:
-        for at, each in enumerate(sockets):
-            os.dup2(each.fileno(), 3 + at)
-
+    """Run the child with these sockets as descriptors 3, 4 …; by way of high ones, for any may stand on 3 or 4 already."""
+    high = " ".join(f"{103 + at}<&{each.fileno()}" for at, each in enumerate(sockets))
+    low = " ".join(f"{3 + at}<&{103 + at} {103 + at}<&-" for at in range(len(sockets)))
     run = subprocess.run(
-        [sys.executable, "-c", CHILD], env=os.environ | env, preexec_fn=arrange, pass_fds=range(3, 3 + len(sockets)),
-        capture_output=True, check=True, text=True,
+        ["bash", "-c", f'exec {high}; exec {low}; exec "$@"', "bash", sys.executable, "-c", CHILD],
+        env=os.environ | env, pass_fds=[each.fileno() for each in sockets], capture_output=True, check=True, text=True,
     )  # fmt: skip
     return run.stdout
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import importlib.util
 import os
 import re
@@ -12,6 +13,8 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+
+import pytest
 
 from bothost.clock import SystemClock
 from bothost.watchdog import THREAD_PREFIX, Blocked, Watchdog, bot_of_thread
@@ -121,15 +124,50 @@ def test_the_hosts_own_code_and_a_waiting_loop_are_blamed_on_nobody() -> None:
     assert watched(lambda: asyncio.sleep(0.6)) == []
 
 
-def test_one_place_is_reported_once_a_minute(tmp_path: Path) -> None:
+def test_one_place_is_named_once_a_minute_and_every_block_counted_in_full(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     careless = load(tmp_path)
 
     async def twice() -> None:
         for _ in range(2):
-            await careless.handler(careless.sleeps, 0.5)
+            await careless.handler(careless.sleeps, 0.8)
             await asyncio.sleep(0.15)
 
-    assert len(watched(twice)) == 1
+    reports = watched(twice)
+    assert len(reports) == 2
+    assert all(report.seconds >= 0.6 for report in reports)
+    assert [record.bot for record in caplog.records if "careless.py:5 in sleeps" in record.getMessage()] == ["slow"]
+
+
+def test_many_threads_that_compute_are_not_taken_for_one_that_keeps_the_lock(tmp_path: Path) -> None:
+    careless = load(tmp_path)
+
+    async def scene() -> None:
+        work = [asyncio.to_thread(careless.computes, 2.0) for _ in range(12)]
+        await asyncio.gather(*work)
+
+    assert [report for report in watched(scene) if report.holds] == []
+
+
+@pytest.mark.full
+def test_under_uvloop_the_handler_is_named_too(tmp_path: Path) -> None:
+    import uvloop
+
+    careless = load(tmp_path)
+    reports: list[Blocked] = []
+
+    async def scene() -> None:
+        watchdog = Watchdog(SystemClock(), reports.append, lambda _lag: None)
+        watchdog.start(asyncio.get_running_loop())
+        context = contextvars.copy_context()
+        context.run(BOT.set, "slow")
+        handler = careless.handler(careless.sleeps, 0.6)
+        await asyncio.get_running_loop().create_task(handler, name=f"{THREAD_PREFIX}slow", context=context)
+        watchdog.stop()
+
+    asyncio.Runner(loop_factory=uvloop.new_event_loop).run(scene())
+    assert [(report.bot, report.line) for report in reports] == [("slow", 5)]
 
 
 def test_a_stopped_process_is_blamed_on_nobody(tmp_path: Path) -> None:

@@ -35,6 +35,9 @@ class Count(Protocol):
     def run(self, bot: str, seconds: float, failed: bool) -> None:
         """One run of a handler or timer ended."""
 
+    def tick(self, bot: str, result: str) -> None:
+        """A tick of a timer: ran, failed, skipped."""
+
     def queue_wait(self, bot: str, seconds: float) -> None:
         """An event waited so long for turn and permit."""
 

@@ -27,9 +27,11 @@ class Breaker:
 
     def __init__(self, clock: Clock, pause: Callable[[str, str], None]) -> None:
         self._clock = clock
-        self._pause = pause
+        self.pause = pause
         """Told to write `pause:bot:task` and the reason into the journal."""
         self._counts: OrderedDict[tuple[str, int], tuple[deque[float], deque[float]]] = OrderedDict()
+        self._told: set[tuple[str, int]] = set()
+        """Tasks that were paused here, and have not been read from the journal yet."""
         self.paused: Mapping[tuple[str, int], str] = {}
         """Tasks that are paused, and why; every process reads them from the journal."""
 
@@ -63,9 +65,10 @@ class Breaker:
             bot, colon, task = rest.partition(":")
             if kind == "pause" and colon and task.lstrip("-").isdigit():
                 paused[bot, int(task)] = reason
-        for key in self.paused.keys() - paused.keys():
+        self._told -= paused.keys()
+        for key in self.paused.keys() - paused.keys() - self._told:
             self._counts.pop(key, None)
-        self.paused = paused
+        self.paused = {**{key: self.paused[key] for key in self._told}, **paused}
 
     def _trip(self, key: tuple[str, int], to_bots: int, to_any: int) -> None:
         bot, task = key
@@ -74,10 +77,11 @@ class Breaker:
         what = f"{to_bots} replies to bots" if to_bots > TO_BOTS else f"{to_any} replies"
         reason = f"{what} in task {task} within {WINDOW_S / 60:.0f} minutes: it talks to itself or another bot"
         self.paused = {**self.paused, key: reason}
+        self._told.add(key)
         log.error(
             "paused for task %d: %s; `bothost resume %s --task %d` goes on", task, reason, bot, task, extra={"bot": bot}
         )
-        self._pause(f"pause:{bot}:{task}", reason)
+        self.pause(f"pause:{bot}:{task}", reason)
 
 
 def by_a_bot(live: Live) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def begin(work: Coroutine[Any, Any, T], context: Context) -> asyncio.Task[T]:
+def begin(work: Coroutine[Any, Any, T], context: Context, name: str | None = None) -> asyncio.Task[T]:
     """A task for the work, whose first step, up to where it waits for something, has been made when this returns.
 
     To be called on the loop; inside the step `asyncio.current_task()` is the new task.
@@ -24,9 +24,9 @@ def begin(work: Coroutine[Any, Any, T], context: Context) -> asyncio.Task[T]:
     # `context` stands in this frame under this name: the watchdog reads from it whose code runs
     loop = asyncio.get_running_loop()
     if sys.version_info >= (3, 12):
-        return asyncio.Task(work, loop=loop, context=context, eager_start=True)
+        return asyncio.Task(work, loop=loop, name=name, context=context, eager_start=True)
     step = _Step(work)
-    task: asyncio.Task[T] = loop.create_task(step, context=context)
+    task: asyncio.Task[T] = loop.create_task(step, name=name, context=context)
     outer = asyncio.current_task(loop)
     if outer is not None:
         _leave_task(loop, outer)

@@ -28,7 +28,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+_UNSEEN = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class BothostError(Exception):
@@ -49,7 +52,8 @@ class Problem:
         place = f"{self.file}:{self.line}: " if self.line else f"{self.file}: " if self.file else ""
         where = f"[{self.section}] " if self.section else ""
         key = f"{self.key}: " if self.key else ""
-        return f"{place}{where}{key}{self.text}"
+        # names and paths from the file stand in the text: what cannot be seen is shown as its code
+        return _UNSEEN.sub(lambda one: f"\\u{ord(one[0]):04x}", f"{place}{where}{key}{self.text}")
 
 
 class ConfigError(BothostError):

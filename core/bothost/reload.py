@@ -196,7 +196,7 @@ class Reloader:
             self._standing.cannot(bot, "config error", self.problems[bot.name])
         elif not bot.config.enabled:
             self._standing.cannot(bot, "off", "enabled = no")
-        else:
+        elif not self._standing.keeps_out(bot):
             _ = self._standing.bring(bot)
 
     async def _retire(self, bot: Bot, *, removed: bool) -> None:

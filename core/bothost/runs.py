@@ -237,6 +237,8 @@ class Runs:
             live.calling = False
         if ran is not None:
             self._means.answers.count.run(bot.config.name, live.entry.ms / 1000, ran.failure is not None)
+            if live.entry.kind == "timer":
+                self._means.answers.count.tick(bot.config.name, "ran" if ran.failure is None else "failed")
         if live.commit is not None:
             # until it is known whether the event is acknowledged, nobody knows by which door the reply leaves
             await asyncio.wait([live.commit])

@@ -61,7 +61,8 @@ class Standing:
 
     def fell(self, bot: Bot, error: PluginError | ConfigError) -> None:
         """A bot in service turns out not to work: it is tried again as one that could not be brought into service."""
-        if bot not in self._openings:
+        if self._base[bot.name].word in ("active", "stuck"):
+            self.stop_trying(bot)
             self._cannot_yet(bot, error)
             self._begin(bot, self._open(bot, asyncio.get_running_loop().create_future(), after_s=RETRY_S[0]))
 
@@ -71,7 +72,16 @@ class Standing:
 
     def replace(self, bot: Bot) -> None:
         """A loaded bot takes the place of the one of its name."""
-        self._set(bot, "active")
+        if not self.keeps_out(bot):
+            self._set(bot, "active")
+
+    def keeps_out(self, bot: Bot) -> bool:
+        """Whether the bot stays quarantined, as its predecessor was: only an operator ends that."""
+        base = self._base.get(bot.name)
+        if base is None or base.word != "quarantined" or bot.config.run != "process":
+            return False
+        self._show(bot)
+        return True
 
     async def dismiss(self, bot: Bot) -> None:
         """Take a bot out of service; called after its last run."""

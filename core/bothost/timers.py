@@ -128,6 +128,7 @@ class Timers:
                 return None
             if await self._runs_still(bot, spec, entry.id):
                 entry.state, entry.error = "cancelled", "skipped: the tick before it still runs"
+                self._means.answers.count.tick(bot.name, "skipped")
                 log.warning("timer %s: %s", spec.name, entry.error, extra={"bot": bot.name})
             return entry if await self._means.store.save(entry, b"") else None
         except StoreAway as error:

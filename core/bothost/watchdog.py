@@ -7,19 +7,20 @@ just ended is undefined.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bothost import eager
 from bothost.frames import innermost_foreign
+from bothost.switching import Switching
 from bothost.whose import BOT
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
     from types import FrameType
 
@@ -33,14 +34,16 @@ LOOK_APART_S = 0.02
 HELD_S = 0.35
 """The watchdog's own 0.1 s took this long: something kept the interpreter's lock."""
 HELD_CPU_S = 0.1
-"""The thread that held it was at least so long on a CPU, however many others want the machine."""
+"""The thread that held it was at least so long on a CPU, however many others want the machine …"""
+HELD_SHARE = 0.6
+"""… and took most of what this process got: many threads that compute share it."""
 AGAIN_S = 60.0
 """One report per place and minute."""
 GREEDY_S = 10.0
 GREEDY_SHARE = 0.5
 """A bot whose threads take more than half a core for ten seconds belongs into a process of its own."""
 THREAD_PREFIX = "bothost-bot-"
-"""Pool threads are named `bothost-bot-NAME-n`."""
+"""Pool threads are named `bothost-bot-NAME-n`, the tasks of async handlers `bothost-bot-NAME`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +55,22 @@ class Blocked:
     line: int
     function: str
     seconds: float
+    holds: bool = False
+    """C code of it kept the interpreter's lock, in whatever thread."""
 
     def __str__(self) -> str:
-        return (
-            f"[bot:{self.bot}] blocks the event loop for {self.seconds * 1000:.0f} ms at {self.file}:{self.line} in "
-            f"{self.function}: make it async, a plain method, or `run = process`"
-        )
+        what, cure = "blocks the event loop", "make it async, a plain method, or `run = process`"
+        if self.holds:
+            what, cure = "kept the interpreter's lock, and so stopped every thread,", "say `run = process`"
+        place = f"{self.file}:{self.line} in {self.function}"
+        return f"[bot:{self.bot}] {what} for {self.seconds * 1000:.0f} ms at {place}: {cure}"
 
 
 class Watchdog:
-    """Watches one loop from a thread of its own; `start` and `stop` on the loop's thread."""
+    """Watches one loop from a thread of its own; `start` and `stop` on the loop's thread.
+
+    The log names a place once a minute; `report` is told of each block, with its whole length, when it has ended.
+    """
 
     def __init__(self, clock: Clock, report: Callable[[Blocked], None], lag: Callable[[float], None]) -> None:
         self._clock = clock
@@ -73,9 +82,13 @@ class Watchdog:
         self._loop_thread = 0
         self._answered = True
         self._asked = 0.0
+        self._blamed: Blocked | None = None
+        """Who was found to hold the loop that has not answered yet."""
         self._said: dict[tuple[str, str, str], float] = {}
         self._cpu: dict[int, float] = {}
         self._greedy: dict[str, tuple[float, float]] = {}
+        self._told: dict[str, float] = {}
+        self._switching = Switching()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to watch the loop that runs in this thread."""
@@ -87,10 +100,16 @@ class Watchdog:
     def stop(self) -> None:
         """Watch no more."""
         self._stop.set()
+        self._switching.restore()
 
     def _pong(self) -> None:
         self._answered = True
-        self._lag(self._clock.monotonic() - self._asked)
+        lag_s = self._clock.monotonic() - self._asked
+        self._lag(lag_s)
+        self._switching.answered(lag_s)
+        blamed, self._blamed = self._blamed, None
+        if blamed is not None:
+            self._report(replace(blamed, seconds=max(lag_s, blamed.seconds)))
 
     def _watch(self) -> None:
         clock = self._clock
@@ -113,9 +132,12 @@ class Watchdog:
     def _ask(self) -> bool:
         self._answered = False
         self._asked = self._clock.monotonic()
+        return self._loop_call(self._pong)
+
+    def _loop_call(self, callback: Callable[..., None], *arguments: object) -> bool:
+        assert self._loop is not None
         try:
-            assert self._loop is not None
-            self._loop.call_soon_threadsafe(self._pong)
+            self._loop.call_soon_threadsafe(callback, *arguments)
         except RuntimeError:  # the loop is closed
             return False
         return True
@@ -127,6 +149,7 @@ class Watchdog:
             return
         second = self._place(self._clock.monotonic())
         if second and (first.bot, first.file, first.function) == (second.bot, second.file, second.function):
+            self._blamed = second
             self._say(second)
 
     def _place(self, now: float) -> Blocked | None:
@@ -143,15 +166,21 @@ class Watchdog:
         self._cpu = after
         blocked = places.get(thread)
         # where no thread's clock ran, the process was stopped
-        if blocked is not None and grown[thread] >= HELD_CPU_S:
+        if blocked is not None and grown[thread] >= max(HELD_CPU_S, HELD_SHARE * sum(grown.values())):
+            blocked = replace(blocked, holds=True)
             self._say(blocked)
+            self._loop_call(self._report, blocked)
 
     def _place_of(self, ident: int, frame: FrameType, seconds: float) -> Blocked | None:
-        bot = bot_of(frame) if ident == self._loop_thread else bot_of_thread(ident)
+        bot = self._bot_on_loop(frame) if ident == self._loop_thread else bot_of_thread(ident)
         where = innermost_foreign(frame) if bot else None
         if where is None:
             return None
         return Blocked(bot, where.f_code.co_filename, where.f_lineno, where.f_code.co_qualname, seconds)
+
+    def _bot_on_loop(self, frame: FrameType) -> str:
+        assert self._loop is not None
+        return bot_of(frame) if isinstance(self._loop, asyncio.BaseEventLoop) else bot_of_task(self._loop)
 
     def _say(self, blocked: Blocked) -> None:
         now = self._clock.monotonic()
@@ -159,7 +188,6 @@ class Watchdog:
         if now - self._said.get(key, -AGAIN_S) >= AGAIN_S:
             self._said[key] = now
             log.warning("%s", blocked, extra={"bot": blocked.bot})
-            self._report(blocked)
 
     def _look_for_greed(self, now: float) -> None:
         used: dict[str, float] = {}
@@ -171,7 +199,8 @@ class Watchdog:
             if now - since < GREEDY_S:
                 continue
             self._greedy[bot] = (now, seconds)
-            if seconds - then > GREEDY_SHARE * (now - since):
+            if seconds - then > GREEDY_SHARE * (now - since) and now - self._told.get(bot, -AGAIN_S) >= AGAIN_S:
+                self._told[bot] = now
                 log.warning(
                     "[bot:%s] its threads use %.0f %% of a core: threads isolate waiting, not computing; say `run = process`",
                     bot, 100 * (seconds - then) / (now - since), extra={"bot": bot},
@@ -204,6 +233,20 @@ def bot_of(frame: FrameType | None) -> str:
             return context.get(BOT, "") if context is not None else ""
         frame = frame.f_back
     return ""
+
+
+def bot_of_task(loop: asyncio.AbstractEventLoop) -> str:
+    """The bot whose task a loop without Python frames (uvloop) runs at present.
+
+    Before Python 3.12 a task does not show its context; there only the handler's own task, by its name, is known.
+    """
+    task = asyncio.current_task(loop)
+    if task is None:
+        return ""
+    if sys.version_info >= (3, 12):
+        return task.get_context().get(BOT, "")
+    name = task.get_name()
+    return name.removeprefix(THREAD_PREFIX) if name.startswith(THREAD_PREFIX) else ""
 
 
 def bot_of_thread(ident: int, name: str = "") -> str:

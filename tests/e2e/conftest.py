@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.e2e.playing import Playing
 from tests.e2e.site import HostSite
 
 if TYPE_CHECKING:
@@ -23,3 +24,11 @@ def site(tmp_path) -> Iterator[Callable[..., HostSite]]:
     yield make
     for each in made:
         each.end()
+
+
+@pytest.fixture
+def playing() -> Iterator[Playing]:
+    """A fake Pyrus on a real socket."""
+    made = Playing()
+    yield made
+    made.end()

@@ -56,10 +56,11 @@ class HostSite:
         points = "\n".join(f"{name} = handlers:{name}" for name in names)
         (info / "entry_points.txt").write_text(f"[bothost.plugins]\n{points}\n")
         port = "" if "port = " in host else "port = 0\n"
-        sections = [f"[host]\noperator_port = 0\nlog = json\n{port}{host}"]
+        page = "" if "operator_port = " in host else "operator_port = 0\n"
+        sections = [f"[host]\n{page}log = json\n{port}{host}"]
         for line in bots.strip().splitlines():
             name, _, keys = line.strip().partition(":")
-            lines = [key.strip() for key in keys.split(";") if key.strip()]
+            lines = [key.strip() for key in keys.replace("{folder}", str(self.folder)).split(";") if key.strip()]
             if not any(key.startswith("secret") for key in lines):
                 lines.append(f"secret = {SECRET}")
             sections.append("\n".join([f"[bot:{name}]", *lines]))
@@ -117,16 +118,38 @@ class HostSite:
             threading.Event().wait(0.01)
         raise AssertionError(f"never said {part!r}: {self.log.read_text('utf-8')}")
 
-    def deliver(self, bot: str, task: int = 5, comment: int = 0, attempt: str = "1/3", timeout: float = 30) -> Response:
+    def deliver(
+        self, bot: str, task: int = 5, comment: int = 0, attempt: str = "1/3", timeout: float = 30, text: str = "hi"
+    ) -> Response:
         """One signed delivery on a connection of its own."""
-        body = delivery(task, comment)
+        body = delivery(task, comment, text)
+        return self.post(bot, body, {"X-Pyrus-Sig": sign(body, SECRET), "X-Pyrus-Retry": attempt}, timeout)
+
+    def post(self, bot: str, body: bytes, headers: dict[str, str], timeout: float = 30) -> Response:
+        """These bytes with these headers."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
-            connection.request("POST", f"/{bot}", body, {"X-Pyrus-Sig": sign(body, SECRET), "X-Pyrus-Retry": attempt})
+            connection.request("POST", f"/{bot}", body, headers)
             answer = connection.getresponse()
             return Response(answer.status, dict(answer.getheaders()), answer.read())
         finally:
             connection.close()
+
+    def command(self, *arguments: str, code: int = 0) -> Any:
+        """What `bothost … --json` prints about this host."""
+        command = [sys.executable, "-m", "bothost", *arguments, "--json", "--config", str(self.folder / "bots.ini")]
+        env = {**os.environ, "PYTHONPATH": str(self.folder)}
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == code, done.stdout + done.stderr
+        return json.loads(done.stdout)
+
+    def until(self, found: Any, seconds: float = 30.0) -> Any:
+        """What `found` gives once that is true."""
+        for _ in range(int(seconds / 0.05)):
+            if value := found():
+                return value
+            threading.Event().wait(0.05)
+        raise AssertionError(f"never came: {self.log.read_text('utf-8')}")
 
     def deliver_later(self, *arguments: Any, **keys: Any) -> Later:
         """A delivery in a thread of its own."""
@@ -183,9 +206,9 @@ class Later:
         return self._found
 
 
-def delivery(task: int, comment: int = 0) -> bytes:
+def delivery(task: int, comment: int = 0, text: str = "hi") -> bytes:
     """A small body; without a comment it is an event by its digest."""
-    comments = [{"id": comment, "text": "hi", "author": {"id": 7, "type": "user"}}] if comment else []
+    comments = [{"id": comment, "text": text, "author": {"id": 7, "type": "user"}}] if comment else []
     body = {"event": "comment", "access_token": "token-of-the-event", "task_id": task, "user_id": 99}
     body["task"] = {"id": task, "author": {"id": 7, "email": "a@example.com"}, "comments": comments}
     return json.dumps(body).encode()
@@ -200,3 +223,9 @@ def free_socket() -> socket.socket:
     held = socket.create_server(("127.0.0.1", 0), backlog=1024)
     held.setblocking(False)
     return held
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])

@@ -6,8 +6,11 @@ import http.client
 import os
 import re
 import signal
+import subprocess
 import threading
+import time
 
+import pytest
 from tests.e2e.site import SECRET, delivery
 
 from bothost.pyrus.signature import sign
@@ -168,6 +171,86 @@ def test_a_cut_off_or_vanished_file_is_kept_out_until_sighup(site):
     assert host.stop() == 0
 
 
+@pytest.mark.parametrize("editor", ["vim", "in place, in pieces"])
+def test_however_an_editor_saves_it_is_one_reload(site, editor):
+    host = site(PLUGINS, "one: plugin = Greeter; word = old\ntwo: plugin = Greeter; word = old").start()
+    new = ini(host).replace("word = old", "word = new")
+    path = host.folder / "bots.ini"
+    if editor == "vim":
+        (host.folder / ".bots.ini.swp").write_bytes(b"b0VIM")
+        path.rename(host.folder / "bots.ini~")
+        threading.Event().wait(1.2)  # a look falls into the moment in which there is no file
+        path.write_text(new)
+        path.chmod(0o600)
+        (host.folder / "bots.ini~").unlink()
+    else:
+        with path.open("w") as file:
+            for at in range(0, len(new), len(new) // 6 + 1):
+                file.write(new[at : at + len(new) // 6 + 1])
+                file.flush()
+                threading.Event().wait(0.4)
+    until_reloaded(host, 1)
+    assert [host.deliver(name, comment=1).text for name in ("one", "two")] == ["new", "new"]
+    assert reloads(host) == 1
+    assert [line["message"] for line in host.lines() if line["level"] == "error"] == []
+    assert host.stop() == 0
+
+
+def test_a_checkout_of_another_branch_is_a_reload_and_so_is_the_way_back(site):
+    host = site(PLUGINS, "one: plugin = Greeter; word = old")
+
+    def git(*arguments: str) -> None:
+        who = ["-c", "user.name=an operator", "-c", "user.email=operator@example.com"]
+        subprocess.run(["git", *who, *arguments], cwd=host.folder, check=True, capture_output=True)
+
+    git("init", "-q", "-b", "first")
+    git("add", "bots.ini")
+    git("commit", "-qm", "first")
+    git("checkout", "-q", "-b", "second")
+    rewrite(host, ini(host).replace("word = old", "word = new"))
+    git("commit", "-qam", "second")
+    git("checkout", "-q", "first")
+    host.start()
+    for times, (branch, word) in enumerate([("second", "new"), ("first", "old"), ("second", "new")], start=1):
+        git("checkout", "-q", branch)
+        until_reloaded(host, times)
+        assert host.deliver("one", comment=times).text == word
+    # a commit changes nothing that bots.ini holds
+    git("commit", "-q", "--allow-empty", "-m", "nothing")
+    threading.Event().wait(2.5)
+    assert reloads(host) == 3
+    assert host.stop() == 0
+
+
+def test_a_bot_in_a_process_of_its_own_is_swapped_too_and_its_old_process_ends_after_its_last_run(site):
+    host = site(PLUGINS, "one: plugin = Greeter; run = process; word = old; order = none; concurrency = 2").start()
+    running = host.deliver_later("one", task=77, comment=1)
+    host.wrote("began")
+    rewrite(host, ini(host).replace("word = old", "word = new"))
+    until_reloaded(host, 1)
+    assert host.deliver("one", comment=2).text == "new"
+    assert not (host.folder / "closed").exists()
+    (host.folder / "go").write_text("yes")
+    assert running.result().text == "old"
+    assert host.wrote("closed").split() == ["old"]
+    assert host.stop() == 0
+    assert host.wrote("closed").split() == ["old", "new"]
+
+
+def test_a_removed_bot_finishes_what_runs(site):
+    host = site(PLUGINS, "one: plugin = Greeter; word = last\ntwo: plugin = Greeter").start()
+    running = host.deliver_later("one", task=77, comment=1)
+    host.wrote("began")
+    text = ini(host)
+    rewrite(host, text[: text.index("[bot:one]")] + text[text.index("[bot:two]") :])
+    until_reloaded(host, 1)
+    assert host.deliver("one", comment=2).status == 404
+    (host.folder / "go").write_text("yes")
+    assert running.result().text == "last"
+    assert host.wrote("closed").split() == ["last"]
+    assert host.stop() == 0
+
+
 def test_under_load_a_reload_a_second_fails_no_delivery(site):
     host = site(PLUGINS, "one: plugin = Greeter; word = w0").start()
     stop = threading.Event()
@@ -186,16 +269,23 @@ def test_under_load_a_reload_a_second_fails_no_delivery(site):
             stop.wait(0.02)
         connection.close()
 
-    workers = [threading.Thread(target=load, args=(worker,)) for worker in range(1, 5)]
+    workers = [threading.Thread(target=load, args=(worker,)) for worker in range(1, 7)]
+    began = time.monotonic()
     for worker in workers:
         worker.start()
-    for round_ in range(1, 6):
+    for round_ in range(1, 9):
         rewrite(host, ini(host).replace(f"word = w{round_ - 1}", f"word = w{round_}"))
+        host.tell(signal.SIGHUP)
         until_reloaded(host, round_)
+        stop.wait(max(0.0, began + round_ - time.monotonic()))
     stop.set()
     for worker in workers:
         worker.join()
+    took_s = time.monotonic() - began
+    print(
+        f"{len(statuses)} deliveries, {len(statuses) / took_s:.0f} a second, {reloads(host) / took_s:.2f} reloads a second"
+    )
     assert len(statuses) > 300
     assert set(statuses) == {200}
-    assert host.deliver("one", comment=1).text == "w5"
+    assert host.deliver("one", comment=1).text == "w8"
     assert host.stop() == 0

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.e2e.site import HostSite
+from tests.e2e.site import SECRET, HostSite, delivery
+
+from bothost.pyrus.signature import sign
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -160,3 +162,86 @@ def test_a_flood_of_refusals_writes_a_few_lines(site):
     assert {line.get("outcome") for line in lines} >= {"refused-signature", "not-found"}
     assert len(lines) <= 6
     assert [line["count"] for line in lines if line.get("count")] == [299, 299]
+
+
+async def trickle(port: int, begin: bytes, end: float) -> float:
+    """Send a beginning, then a byte a second until the host hangs up or `end`; how long that took."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(begin)
+    try:
+        while loop.time() < end:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    if not await reader.read(1000):
+                        break
+            writer.write(b"x")
+            await writer.drain()
+    except ConnectionError:
+        pass
+    finally:
+        writer.transport.abort()
+    return loop.time() - began
+
+
+async def half_open(port: int, number: int) -> bytes:
+    """Deliver, close the sending side at once, and read whatever comes."""
+    body = delivery(number, number)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = f"POST /one HTTP/1.1\r\nHost: x\r\nX-Pyrus-Sig: {sign(body, SECRET)}\r\nContent-Length: {len(body)}\r\n\r\n"
+    writer.write(head.encode() + body)
+    writer.write_eof()
+    answer = await reader.read()
+    writer.transport.abort()
+    return answer
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("many_files")
+def test_senders_of_a_byte_a_second_and_half_open_clients_leave_other_deliveries_alone(site):
+    host = site(GREET, "one: plugin = greet", "header_timeout = 4s\nbody_timeout = 6s").start()
+    idle_ms = median_ms(host, 100, 1)
+    before = resident(host)
+    files = Path(f"/proc/{host.process.pid}/fd")
+    held = len(list(files.iterdir()))
+
+    async def case() -> tuple[list[float], list[float], float, int]:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + 20.0
+        head = b"POST /one HTTP/1.1\r\nHost: x\r\nX-Slow: "
+        body = b"POST /one HTTP/1.1\r\nHost: x\r\nX-Pyrus-Sig: 00\r\nContent-Length: 15000000\r\n\r\n"
+        heads = [asyncio.ensure_future(trickle(host.port, head, end)) for _ in range(500)]
+        bodies = [asyncio.ensure_future(trickle(host.port, body, end)) for _ in range(500)]
+        halves = [asyncio.ensure_future(half_open(host.port, 10_000 + number)) for number in range(200)]
+        await asyncio.sleep(1.0)
+        beside_ms = await loop.run_in_executor(None, median_ms, host, 200, 1000)
+        grown = resident(host) - before
+        await asyncio.gather(*halves)
+        return await asyncio.gather(*heads), await asyncio.gather(*bodies), beside_ms, grown
+
+    heads, bodies, beside_ms, grown = asyncio.run(case())
+    print(
+        f"a delivery: {idle_ms:.2f} ms alone, {beside_ms:.2f} ms beside 1000 slow senders, who held {grown / 1e6:.1f} MB; "
+        f"slow heads were closed after at most {max(heads):.1f} s, bodies after {max(bodies):.1f} s"
+    )
+    assert beside_ms < 5 * idle_ms
+    assert grown < 40_000_000
+    assert max(heads) < 4 + 3
+    assert max(bodies) < 6 + 3
+    host.until(lambda: len(list(files.iterdir())) <= held + 5)
+    assert host.deliver("one", task=7, comment=7).status == 200
+    assert host.stop() == 0
+
+
+def test_behind_a_proxy_the_trusted_ones_word_counts_for_who_was_refused_and_a_strangers_does_not(site):
+    for trusted, seen in (("127.0.0.1", "203.0.113.9"), ("192.0.2.1", "127.0.0.1")):
+        host = site(GREET, "one: plugin = greet", f"xheaders = yes\ntrusted_proxies = {trusted}").start()
+        headers = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https"}
+        assert host.post("one", b"{}", {**headers, "X-Pyrus-Sig": "00"}).status == 403
+        line = host.until(lambda host=host: [one for one in host.lines() if one.get("outcome") == "refused-signature"])[
+            0
+        ]
+        assert line["peer"] == seen
+        assert host.post("one", delivery(5, 5), {**headers, "X-Pyrus-Sig": sign(delivery(5, 5), SECRET)}).status == 200
+        assert host.stop() == 0

@@ -304,3 +304,11 @@ def test_a_call_without_an_answer_is_counted_as_status_0(bench: Any) -> None:
     with pytest.raises(CallUnclear):
         bench.clock.run(bench.line(late=True).send(calls.task(5)))
     assert [status for _, status in bench.calls] == [0]
+
+
+def test_what_an_accounts_limit_leaves_is_told_by_pyruss_own_word(bench: Any) -> None:
+    told: list[tuple[str, float]] = []
+    bench.client.on_limit = lambda account, left: told.append((account, left))
+    line = bench.line()
+    bench.clock.run(line.send(calls.task(5)))
+    assert told == [(line.account, bench.pyrus.limit - 1)]

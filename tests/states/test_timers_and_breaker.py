@@ -11,6 +11,7 @@ from tests.states.conftest import Calls, Journal, Processes, handler_of
 
 from bothost import Event, Plugin, Settings, every
 from bothost.testing import Harness, comment, me, person, task
+from bothost.testing.host import Counts
 
 
 class NoSettings(Settings):
@@ -143,3 +144,13 @@ def test_its_own_comments_count_where_they_are_delivered(bothost: Harness, calls
     bot = bothost.bot(handler_of(calls), ini={"own_comments": "deliver"})
     answers = [bot.deliver(body).outcome for body in bot_comments(task(), {**me(), "type": "user"}, 33)]
     assert answers == ["replied"] * 31 + ["parked"] * 2
+
+
+def test_ticks_are_counted_by_what_became_of_them(bothost: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[str] = []
+    plugin, _ran = ticker([0, -1, 130, 0])
+    monkeypatch.setattr(Counts, "tick", lambda _self, _bot, result: counted.append(result))
+    bothost.bot(plugin)
+    bothost.clock.advance("6m 30s")
+    assert counted[:2] == ["ran", "failed"]
+    assert "skipped" in counted

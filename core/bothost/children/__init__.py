@@ -7,7 +7,6 @@ a time. This one has concurrency inside the child, API calls back to the host, a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import deque
 from dataclasses import dataclass
@@ -76,8 +75,7 @@ class ChildRunner:
         """Have a child load the plugin and report; it ends then. Raises PluginError or ConfigError as the host would."""
         child = await self._brought_up(msgspec.structs.replace(self._hello, probe=True))
         self.report = await child.ready
-        child.wire.close()
-        await child.process.ended
+        await child.leave(CLOSE_S)
 
     async def start(self) -> None:
         """Have the child up before its first event. Raises PluginError or ConfigError where the plugin does not open."""
@@ -181,16 +179,8 @@ class ChildRunner:
         self._closing = True
         if self._starting is not None:
             self._starting.cancel()
-        child = self._child
-        if child is None:
-            return
-        child.wire.close()
-        try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_S):
-                    await asyncio.shield(child.process.ended)
-        finally:
-            child.end("the host closed it")
+        if self._child is not None:
+            await self._child.leave(CLOSE_S)
 
     def held(self) -> tuple[str, ...]:
         """See `Runner.held`; a child's threads end with it."""

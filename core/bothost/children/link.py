@@ -62,6 +62,7 @@ class Child:
         self.ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
         self.calls: set[asyncio.Task[None]] = set()
         self.streams: dict[int, asyncio.Queue[Pull | Piece]] = {}
+        self._leaving = False
         self.killed_for = ""
         """Why the host itself ended it."""
 
@@ -190,7 +191,8 @@ class Child:
         """The wire has closed or the process has ended: every run in it has died."""
         self.wire.close()
         if not self.process.ended.done():
-            self.process.kill()
+            if not self._leaving:
+                self.process.kill()
             return
         if not self.ready.done():
             self.ready.set_result(Ready(error=f"its process died while it started: {self._cause()}"))
@@ -206,6 +208,18 @@ class Child:
 
     def _death(self) -> Failure:
         return Failure("died", f"[bot:{self.bot}] its process died: {self._cause()}")
+
+    async def leave(self, within_s: float) -> None:
+        """Let it close the plugin and end; after so long it is ended."""
+        self._leaving = True
+        self.wire.close()
+        try:
+            async with asyncio.timeout(within_s):
+                await asyncio.shield(self.process.ended)
+        except TimeoutError:
+            log.warning("its close() did not end in time", extra={"bot": self.bot})
+        finally:
+            self.end("the host closed it")
 
     def end(self, why: str) -> None:
         """End it now, and whatever runs in it."""

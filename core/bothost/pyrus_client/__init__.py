@@ -73,6 +73,8 @@ class PyrusClient:
         self.transport = transport
         self.gates = Gates(clock, shared)
         self.on_call = on_call or (lambda _account, _status: None)
+        self.on_limit: Callable[[str, float], None] = lambda _account, _left: None
+        """Hears what each account's rate limit leaves, by Pyrus's own word."""
         self.hide: Callable[[str], None] = lambda _token: None
         """Told of each token that a login gave, which must stand in no log line."""
         self._permits: dict[str, asyncio.Semaphore] = {}
@@ -244,6 +246,8 @@ class Line:
     async def _judge(self, request: Request, response: Response, token: Token) -> None:
         self._client.on_call(self.account, response.status)
         rate = calls.rate(response.headers)
+        if rate is not None:
+            self._client.on_limit(self.account, rate.remaining)
         if rate is not None and response.status != 429:
             await self._client.gates.correct(self.account, rate)
         calls.check(request, response, token.value)

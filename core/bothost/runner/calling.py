@@ -62,7 +62,7 @@ async def on_loop(work: Work, begin: Callable[[], Any], limit_s: float) -> Outco
     """
     call = _TaskCall(work, begin)
     if call.outcome is not None:
-        work.ended()
+        work.ended(None)
         return call.outcome
     timer = call.loop.call_later(limit_s, call.expire)
     try:
@@ -122,7 +122,8 @@ class _TaskCall:
         self.late = False
         self.stood = ""
         self._work = work
-        self.task = eager.begin(self._await(begin), work.context)
+        # the watchdog knows by the name whose it is where the loop does not show its context
+        self.task = eager.begin(self._await(begin), work.context, f"bothost-bot-{work.bot}")
         if self.outcome is None:
             self.loop = asyncio.get_running_loop()
             self.waiter: asyncio.Future[None] = self.loop.create_future()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from bothost.errors import StoreAway
 from bothost.means import watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from bothost.bots import Service
     from bothost.building import Core
@@ -28,21 +29,43 @@ class Controls:
         self._core = core
         self._service = service
         self._learn_login = learn
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._lock = asyncio.Lock()
+        """A look must not fall between a fact's writing and our knowing of it: it would pass for one that was taken back."""
         self.facts: Mapping[str, str] = {}
-        """As last read."""
+        """As last read or written."""
 
     async def start(self, standing: Standing, reload: Callable[[], None]) -> None:
         """Read once, then each second."""
         await self._look(standing, reload, first=True)
-        self._task = asyncio.get_running_loop().create_task(self._go_on(standing, reload))
-        self._task.add_done_callback(watch)
+        self._spawn(self._go_on(standing, reload))
 
     async def stop(self) -> None:
         """Look no more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def tell(self, key: str, value: str) -> None:
+        """Let every process know a fact; tried until the journal takes it."""
+        self._spawn(self._write(key, value))
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(watch)
+
+    async def _write(self, key: str, value: str) -> None:
+        while True:
+            async with self._lock:
+                with contextlib.suppress(StoreAway):
+                    await self._core.means.store.control(key, value)
+                    self.facts = {**self.facts, key: value}
+                    self._core.means.breaker.read(self.facts)
+                    return
+            await asyncio.sleep(LOOK_S)
 
     async def _go_on(self, standing: Standing, reload: Callable[[], None]) -> None:
         while True:
@@ -51,11 +74,12 @@ class Controls:
             standing.look_for_stuck(self._service)
 
     async def _look(self, standing: Standing, reload: Callable[[], None], *, first: bool = False) -> None:
-        try:
-            facts = await self._core.means.store.controls()
-        except StoreAway:
-            return
-        before, self.facts = self.facts, facts
+        async with self._lock:
+            try:
+                facts = await self._core.means.store.controls()
+            except StoreAway:
+                return
+            before, self.facts = self.facts, facts
         if facts == before and not first:
             return
         self._learn(facts)

@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from bothost.bots import Bot, Registry, Service
-from bothost.building import write_behind
 from bothost.errors import ConfigError, StoreError
 from bothost.lanes import Lane
 from bothost.refusals import Refusals
@@ -81,6 +80,7 @@ class Host:
         self.standing = Standing(loader.load, ground.clock)
         loader.quarantine, loader.broken = self.quarantine, self.broken
         self.controls = Controls(core, service, ground.client.learn)
+        core.means.breaker.pause = self.controls.tell
         self.phase: Phase = "starting"
         self.refusals = Refusals(ground.clock)
         self._lobby = Lobby(core.means.answers, ground.clock.monotonic)
@@ -225,7 +225,7 @@ class Host:
         bot = self.service.find(name)
         if bot is not None and bot.runner is runner:
             self.standing.quarantine(bot, reason)
-            write_behind(self.ground, f"quarantine:{name}", reason)
+            self.controls.tell(f"quarantine:{name}", reason)
 
     def broken(self, name: str, runner: Runner, error: PluginError | ConfigError) -> None:
         """A bot's plugin does not open in its process: out of service until it does."""

@@ -40,6 +40,7 @@ def make_host(plan: Plan, clock: Clock, scrubber: Scrubber, writer: Logs | None 
     if isinstance(store, SqliteStore):
         store.measure(metrics.commit)
     client = PyrusClient(clock, store, TornadoTransport(), metrics.call)
+    client.on_limit = metrics.limit
     client.hide = scrubber.remember
     ground = Ground(
         clock=clock,

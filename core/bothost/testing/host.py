@@ -77,6 +77,9 @@ class Counts:
     def run(self, bot: str, seconds: float, failed: bool) -> None:
         """See `answers.Count`."""
 
+    def tick(self, bot: str, result: str) -> None:
+        """See `answers.Count`."""
+
     def queue_wait(self, bot: str, seconds: float) -> None:
         """See `answers.Count`."""
 

@@ -1,0 +1,99 @@
+"""Facts that processes tell each other by the journal; with a real journal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from bothost.bots import Bot, Registry, Service
+from bothost.breaker import Breaker
+from bothost.clock import SystemClock
+from bothost.config import BotConfig
+from bothost.lanes import Lane
+from bothost.server import controls as controls_module
+from bothost.server.controls import Controls
+from bothost.standing import Standing
+from bothost.store.sqlite import SqliteStore
+
+CLOCK = SystemClock()
+
+
+class SlowStore(SqliteStore):
+    """The embedded journal; a fact is there a while before whoever wrote it hears of that."""
+
+    async def control(self, key: str, value: str | None) -> None:
+        """See `Store.control`."""
+        await super().control(key, value)
+        await asyncio.sleep(0.05)
+
+
+class Scene:
+    """One bot in a process of its own, its standing, and the controls of this process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = SlowStore(folder, CLOCK, claims_first=False)
+        breaker = Breaker(CLOCK, lambda _fact, _reason: None)
+        core: Any = SimpleNamespace(means=SimpleNamespace(store=self.store, breaker=breaker))
+        self.bot = Bot(BotConfig(name="one", run="process", secrets=(b"a secret of some length",)), Lane(0))
+        self.opened = 0
+        self.standing = Standing(self._load, CLOCK)
+        self.controls = Controls(core, Service(Registry([self.bot])), lambda _name, _login: None)
+
+    async def _load(self, bot: Bot) -> Any:
+        self.opened += 1
+        return None, None
+
+
+def play(folder: Path, monkeypatch: Any, act: Callable[[Scene], Coroutine[Any, Any, None]]) -> None:
+    monkeypatch.setattr(controls_module, "LOOK_S", 0.01)
+
+    async def case() -> None:
+        scene = Scene(folder)
+        await scene.store.open()
+        await scene.controls.start(scene.standing, lambda: None)
+        await scene.standing.bring(scene.bot)
+        try:
+            async with asyncio.timeout(20):
+                await act(scene)
+        finally:
+            await scene.controls.stop()
+            await scene.standing.dismiss(scene.bot)
+            await scene.store.close()
+
+    asyncio.run(case())
+
+
+async def until(found: Callable[[], bool]) -> None:
+    while not found():
+        await asyncio.sleep(0.005)
+
+
+def quarantined(facts: Mapping[str, str]) -> bool:
+    return "quarantine:one" in facts
+
+
+def test_a_fact_of_our_own_is_not_taken_for_one_that_was_taken_back_while_it_is_written(tmp_path, monkeypatch) -> None:
+    async def act(scene: Scene) -> None:
+        scene.standing.quarantine(scene.bot, "it died")
+        scene.controls.tell("quarantine:one", "it died")
+        await until(lambda: quarantined(scene.controls.facts))
+        await asyncio.sleep(0.1)  # some looks
+        assert (scene.bot.state.word, scene.opened) == ("quarantined", 1)
+
+    play(tmp_path, monkeypatch, act)
+
+
+def test_one_that_an_operator_takes_back_at_once_is_noticed(tmp_path, monkeypatch) -> None:
+    async def act(scene: Scene) -> None:
+        scene.standing.quarantine(scene.bot, "it died")
+        scene.controls.tell("quarantine:one", "it died")
+        while not quarantined(await scene.store.controls()):
+            await asyncio.sleep(0.001)
+        await scene.store.control("quarantine:one", None)
+        await until(lambda: scene.bot.state.word == "active")
+        assert scene.opened == 2
+
+    play(tmp_path, monkeypatch, act)
