@@ -40,6 +40,24 @@ def begin(work: Coroutine[Any, Any, T], context: Context, name: str | None = Non
     return task
 
 
+def advance(work: Coroutine[Any, Any, T], context: Context) -> asyncio.Task[T] | None:
+    """As `begin`, but without a task, and None, where the first step is the last one.
+
+    For work of the host's own that asks for no task in its first step: there is no current one in it.
+    """
+    loop = asyncio.get_running_loop()
+    step = _Step(work)
+    outer = asyncio.current_task(loop)
+    if outer is not None:
+        _leave_task(loop, outer)
+    try:
+        context.run(step.make)
+    finally:
+        if outer is not None:
+            _enter_task(loop, outer)
+    return None if step.is_over else loop.create_task(step, context=context)
+
+
 class _Step(Coroutine[Any, Any, Any]):
     """A coroutine whose first step is made before its task's: the task then takes up what came of it, and goes on from there."""
 
@@ -51,6 +69,11 @@ class _Step(Coroutine[Any, Any, Any]):
         """What the work waits for; what it returned, where it has ended."""
         self._error: BaseException | None = None
         self._blocks = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the first step was the last one, and nothing was raised."""
+        return self._ended and self._error is None
 
     def make(self) -> None:
         """The first step."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -74,16 +73,25 @@ class Runs:
         if live.phase == "waiting" and not self._means.store.claims_first:
             self._claim(live, bot)
         self.running.add(live)
-        # a delivery that finds turn and permit free is often answered before its `receive` returns; one that another run
-        # lets in begins in the loop's next turn, for a long line must not become a deep stack
-        if live is self._beginning:
-            self._beginning = None
-            task = eager.begin(self._carry(live, bot), contextvars.copy_context())
-        else:
-            task = asyncio.get_running_loop().create_task(self._carry(live, bot))
-        if live in self.running:
-            live.task = task
-        task.add_done_callback(watch)
+        task = self._start(live, bot)
+        if task is not None:
+            task.add_done_callback(watch)
+            if live in self.running:
+                live.task = task
+
+    def _start(self, live: Live, bot: Bot) -> asyncio.Task[None] | None:
+        """A delivery that finds turn and permit free is often answered before its `receive` returns; one that another run
+        lets in begins in the loop's next turn, for a long line must not become a deep stack."""
+        work = self._carry(live, bot)
+        if live is not self._beginning:
+            return asyncio.get_running_loop().create_task(work)
+        self._beginning = None
+        context = contextvars.copy_context()
+        if (
+            self._means.store.claims_first or bot.config.run == "process"
+        ):  # they wait with time limits, which need a task
+            return eager.begin(work, context)
+        return eager.advance(work, context)
 
     def cut(self, live: Live, why: Literal["drain", "cancel", "lost"]) -> None:
         """End a run whose handler is at work: an async one is cancelled, a thread's result is dropped."""
@@ -226,8 +234,7 @@ class Runs:
         ran: Ran | None = None
         live.calling = True
         try:
-            async with self._alone if live.entry.deaths else nullcontext():
-                ran = await self._call(live, bot, place)
+            ran = await (self._call_alone if live.entry.deaths else self._call)(live, bot, place)
         except asyncio.CancelledError:
             if not live.cut:
                 raise
@@ -246,6 +253,10 @@ class Runs:
             await self._refused(live, bot, ran)
         else:
             await self._record(live, bot, ran)
+
+    async def _call_alone(self, live: Live, bot: Bot, place: Place) -> Ran:
+        async with self._alone:
+            return await self._call(live, bot, place)
 
     async def _call(self, live: Live, bot: Bot, place: Place) -> Ran:
         """Call the plugin. The permit comes back when the work has really ended."""

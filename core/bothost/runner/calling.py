@@ -6,8 +6,9 @@ import asyncio
 import inspect
 import logging
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 from bothost import eager
 from bothost.frames import is_known, place_of_thread
@@ -40,8 +41,7 @@ class Overdue(Protocol):
         """Where it stands now: `file:line in function`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(msgspec.Struct, frozen=True, eq=False):
     """What to call and for how long. `ended` is called once, on the loop, when the call has really ended, with what came of
     it where nobody waited for that any more; `time_up` when nobody waits any more although it lives; `overdue` holds it from
     then until its end."""
