@@ -1,1 +1,1 @@
-"""Measurements. `make bench` or `python -m bench` prints the table; docs/performance.md tells what the columns are."""
+"""Measurements. `make bench` or `python -m bench` writes docs/performance.md, which tells what its columns are."""

@@ -1,8 +1,9 @@
-"""Signed deliveries over kept connections, each a new event; run in a process of its own, off the host's core.
+"""Signed deliveries over kept connections, each a new event; run in a process of its own, off the server's core.
 
-    python -m bench.senders PORT PATH BODY CONNECTIONS COUNT SECRET
+    python -m bench.senders PORT BODY CONNECTIONS BOTS SCHEME
 
-Reads `go` lines from its standard input; after each it sends COUNT deliveries and prints a JSON line of what it saw.
+Reads lines `COUNT RATE` from its standard input; after each it sends COUNT deliveries, RATE a second (0: as fast as they are
+answered), and prints a JSON line of what it saw. At a rate, latency counts from the moment a delivery was due.
 """
 
 from __future__ import annotations
@@ -15,78 +16,100 @@ import json
 import re
 import sys
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.bodies import Bodies
+
+SECRET = "bench-secret-of-no-bot-anywhere"
 HEAD = (
     "POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json; charset=utf-8\r\n"
-    "User-Agent: Pyrus-Bot-4\r\nX-Pyrus-Retry: 1/3\r\nX-Pyrus-Sig: {signature}\r\nContent-Length: {length}\r\n\r\n"
+    "User-Agent: Pyrus-Bot-4\r\nX-Pyrus-Retry: 1/3\r\n{signature}Content-Length: {length}\r\n\r\n"
 )
 
 
-class Bodies:
-    """One body with ever new ids of task and newest comment."""
-
-    def __init__(self, body: bytes, secret: str) -> None:
-        decoded = json.loads(body)
-        task = decoded["task_id"]
-        newest = max((comment["id"] for comment in decoded["task"].get("comments", [])), default=0)
-        pattern = b'("(?:task_id|id)":\\s*)(%d|%d)\\b' % (task, newest)
-        self._parts = re.split(pattern, body)
-        self._old = (b"%d" % task, b"%d" % newest)
-        self._secret = secret.encode()
-        self._numbers = itertools.count(1 << 40)
-
-    def next(self) -> tuple[bytes, str]:
-        """A new event's body and its signature."""
-        number = next(self._numbers)
-        ids = {self._old[0]: b"%d" % number, self._old[1]: b"%d" % (number + (1 << 41))}
-        body = b"".join(ids.get(part, part) for part in self._parts)
-        return body, hmac.new(self._secret, body, hashlib.sha1).hexdigest().upper()
+def by_pyrus(body: bytes, secret: bytes) -> str:
+    """The signature as Pyrus sends it."""
+    return f"X-Pyrus-Sig: {hmac.new(secret, body, hashlib.sha1).hexdigest().upper()}\r\n"
 
 
-async def send(port: int, path: str, bodies: Bodies, counter: list[int], seen: list[tuple[int, float]]) -> None:
-    """Over one connection, until the counter is used up."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
-    while counter[0] > 0:
-        counter[0] -= 1
-        body, signature = bodies.next()
-        began = time.perf_counter()
-        head = HEAD.format(path=path, port=port, signature=signature, length=len(body)).encode()
-        writer.write(head + body)
-        answer = await reader.readuntil(b"\r\n\r\n")
-        length = re.search(rb"(?i)content-length: (\d+)", answer)
-        if length is not None and int(length[1]):
-            await reader.readexactly(int(length[1]))
-        seen.append((int(answer[9:12]), time.perf_counter() - began))
-    writer.close()
+def by_slack(body: bytes, secret: bytes) -> str:
+    """The signature as Slack sends it."""
+    now = int(time.time())
+    digest = hmac.new(secret, b"v0:%d:%s" % (now, body), hashlib.sha256).hexdigest()
+    return f"X-Slack-Signature: v0={digest}\r\nX-Slack-Request-Timestamp: {now}\r\n"
 
 
-async def burst(port: int, path: str, bodies: Bodies, connections: int, count: int) -> dict[str, object]:
-    """COUNT deliveries; statuses and latencies."""
-    seen: list[tuple[int, float]] = []
-    counter = [count]
-    began = time.perf_counter()
-    await asyncio.gather(*(send(port, path, bodies, counter, seen) for _ in range(connections)))
-    took = time.perf_counter() - began
-    latencies = sorted(seconds for _, seconds in seen)
-    statuses: dict[int, int] = {}
-    for status, _ in seen:
-        statuses[status] = statuses.get(status, 0) + 1
-    return {
-        "statuses": statuses,
-        "rate": len(seen) / took,
-        "p50_ms": latencies[len(latencies) // 2] * 1000,
-        "p99_ms": latencies[int(len(latencies) * 0.99)] * 1000,
-    }
+SCHEMES = {"pyrus": by_pyrus, "slack": by_slack}
+
+
+@dataclass
+class Burst:
+    """What is to be sent, and what was seen."""
+
+    port: int
+    bodies: Bodies
+    bots: itertools.cycle[int]
+    scheme: str
+    count: int
+    rate: float
+    began: float = 0.0
+    sent: int = 0
+    statuses: dict[int, int] = field(default_factory=dict)
+    spoken: int = 0
+    """Answers that hold the approval."""
+    seconds: list[float] = field(default_factory=list)
+
+    def request(self) -> bytes:
+        """The next delivery."""
+        body, bot = self.bodies.next(), next(self.bots)
+        signature = SCHEMES[self.scheme](body, f"{SECRET}-{bot}".encode())
+        return HEAD.format(path=f"/b{bot}", port=self.port, signature=signature, length=len(body)).encode() + body
+
+    async def send(self) -> None:
+        """Over one connection, until all are sent; where the server closes it, over a new one."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 20)
+        while self.sent < self.count:
+            due = self.began + self.sent / self.rate if self.rate else time.perf_counter()
+            self.sent += 1
+            request = self.request()
+            if (wait_s := due - time.perf_counter()) > 0:
+                await asyncio.sleep(wait_s)
+            elif not self.rate:
+                due = time.perf_counter()
+            writer.write(request)
+            answer = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"(?i)content-length: (\d+)", answer)
+            said = await reader.readexactly(int(length[1])) if length is not None else b""
+            self.seconds.append(time.perf_counter() - due)
+            self.statuses[int(answer[9:12])] = self.statuses.get(int(answer[9:12]), 0) + 1
+            self.spoken += b"approved" in said
+            if re.search(rb"(?i)connection: close", answer):
+                writer.close()
+                reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 20)
+        writer.close()
+
+    async def run(self, connections: int) -> dict[str, object]:
+        """Send all; what was seen."""
+        self.began = time.perf_counter()
+        await asyncio.gather(*(self.send() for _ in range(connections)))
+        ordered = sorted(self.seconds)
+        return {
+            "statuses": self.statuses,
+            "spoken": self.spoken,
+            "p50_ms": ordered[len(ordered) // 2] * 1000,
+            "p99_ms": ordered[int(len(ordered) * 0.99)] * 1000,
+        }
 
 
 def main() -> None:
     """See the module."""
-    port, path, file, connections, count, secret = sys.argv[1:]
-    bodies = Bodies(Path(file).read_bytes(), secret)
-    for _ in sys.stdin:
-        told = asyncio.run(burst(int(port), path, bodies, int(connections), int(count)))
-        print(json.dumps(told), flush=True)
+    port, file, connections, bots, scheme = sys.argv[1:]
+    bodies, cycle = Bodies(Path(file).read_bytes()), itertools.cycle(range(int(bots)))
+    for line in sys.stdin:
+        count, rate = line.split()
+        burst = Burst(int(port), bodies, cycle, scheme, int(count), float(rate))
+        print(json.dumps(asyncio.run(burst.run(int(connections)))), flush=True)
 
 
 if __name__ == "__main__":

@@ -29,11 +29,12 @@ def find_binaries() -> Path | None:
 class PostgresServer:
     """Listens on loopback at a port of its own and on a socket in its folder; PostgreSQL refuses root, so root hands it down."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, fsync: bool = False) -> None:
         binaries = find_binaries()
         if binaries is None:
             raise RuntimeError("PostgreSQL is needed for these tests: apt install postgresql")
         self._binaries = binaries
+        self._fsync = fsync
         self._user = "postgres" if os.geteuid() == 0 else None
         self.folder = Path(tempfile.mkdtemp(prefix="bothost-pg-", dir="/tmp"))
         if self._user:
@@ -53,7 +54,7 @@ class PostgresServer:
         self._process = subprocess.Popen(
             [
                 self._binaries / "postgres", "-D", str(self.folder / "data"), "-p", str(self.port), "-k", str(self.folder),
-                "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=80",
+                "-c", "listen_addresses=127.0.0.1", "-c", f"fsync={'on' if self._fsync else 'off'}", "-c", "max_connections=80",
                 "-c", "shared_buffers=32MB", "-c", "log_min_messages=panic",
             ],
             user=self._user, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

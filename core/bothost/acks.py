@@ -42,6 +42,11 @@ class Acks:
         """Let a delivery wait for the event until its `answer_within`."""
         waiter = Waiter(delivery)
         live.waiters.append(waiter)
+        self.limit(live, waiter)
+
+    def limit(self, live: Live, waiter: Waiter) -> None:
+        """From now on a delivery that waits is told when its `answer_within` is over."""
+        delivery = waiter.delivery
         left_s = delivery.received + delivery.bot.config.answer_within_s - self._means.clock.monotonic()
         waiter.timer = asyncio.get_running_loop().call_later(max(left_s, 0.0), self._time_is_up, live, waiter)
 

@@ -74,8 +74,9 @@ class Answers:
         level = logging.INFO if outcome.status < 500 else logging.WARNING
         extra = {"bot": bot, "task": task, "attempt": attempt, "outcome": word, "status": outcome.status}
         extra["ms"] = round(seconds * 1000, 1)
-        if delivery.trace:
-            extra["traceparent"] = delivery.trace
+        trace = delivery.trace
+        if trace:
+            extra["traceparent"] = trace
         self._tell(level, "delivery", extra)
         return written
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ class Breaker:
         self._clock = clock
         self.pause = pause
         """Told to write `pause:bot:task` and the reason into the journal."""
-        self._counts: OrderedDict[tuple[str, int], tuple[deque[float], deque[float]]] = OrderedDict()
+        self._counts: OrderedDict[tuple[str, int], list[tuple[float, bool]]] = OrderedDict()
+        """When, and whether the reply was to a bot."""
         self._told: set[tuple[str, int]] = set()
         """Tasks that were paused here, and have not been read from the journal yet."""
         self.paused: Mapping[tuple[str, int], str] = {}
@@ -44,18 +45,17 @@ class Breaker:
         entry = live.entry
         now = self._clock.monotonic()
         key = (entry.bot, entry.task)
-        to_any, to_bots = self._counts.setdefault(key, (deque(), deque()))
-        self._counts.move_to_end(key)
+        replies = self._counts.pop(key, None) or []
+        replies.append((now, by_a_bot(live)))
+        while replies[0][0] < now - WINDOW_S:
+            del replies[0]
+        self._counts[key] = replies
         if len(self._counts) > TASKS:
             self._counts.popitem(last=False)
-        to_any.append(now)
-        if by_a_bot(live):
-            to_bots.append(now)
-        for times in (to_any, to_bots):
-            while times and times[0] < now - WINDOW_S:
-                times.popleft()
-        if len(to_bots) > TO_BOTS or len(to_any) > TO_ANY:
-            self._trip(key, len(to_bots), len(to_any))
+        if len(replies) > TO_BOTS:
+            to_bots = sum(to_a_bot for _, to_a_bot in replies)
+            if to_bots > TO_BOTS or len(replies) > TO_ANY:
+                self._trip(key, to_bots, len(replies))
 
     def read(self, facts: Mapping[str, str]) -> None:
         """Take the paused tasks from the journal's facts (`pause:bot:task`)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from bothost.acks import Acks
@@ -24,13 +24,14 @@ from bothost.sieve import Sieve
 from bothost.timers import Timers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from bothost.bots import Bot, Registry
     from bothost.clock import Clock
     from bothost.config import BotConfig
     from bothost.ledger import Live
-    from bothost.pyrus_client import PyrusClient
+    from bothost.pyrus.calls import Request, Response
+    from bothost.pyrus_client import Line, PyrusClient
     from bothost.store import Entry, Store, Timing
 
 
@@ -102,16 +103,43 @@ def build(ground: Ground, registry: Callable[[], Registry], failed: Callable[[En
 
 def pyrus_of_run(ground: Ground, bot: Bot, live: Live) -> Pyrus:
     """`event.pyrus` of one run: the event's newest token, the bot's own login behind it."""
-    envelope = live.envelope
-    terms = Terms(
-        token=live.token,
-        api_url=envelope.api_url if envelope is not None else "",
-        user_id=bot.user_id,
-        deadline=ground.clock.now() + timedelta(seconds=bot.config.timeout_s),
-        trace=live.entry.trace,
-        key=live.entry.id,
-    )
-    return Pyrus(ground.client.line(caller_of(bot.config), terms), ground.clock)
+    return Pyrus(Way(ground, bot, live), ground.clock)
+
+
+class Way:
+    """One run's way to Pyrus, made when the first call is sent: most handlers send none."""
+
+    __slots__ = ("_api_url", "_bot", "_ground", "_line", "_live", "_since")
+
+    def __init__(self, ground: Ground, bot: Bot, live: Live) -> None:
+        self._ground = ground
+        self._bot = bot
+        self._live = live
+        self._api_url = live.envelope.api_url if live.envelope is not None else ""
+        self._since = ground.clock.epoch()
+        self._line: Line | None = None
+
+    async def send(self, request: Request, content: Callable[[], AsyncIterator[bytes]] | None = None) -> Response:
+        """See `api.Sender`."""
+        return await self._there().send(request, content)
+
+    def stream(self, request: Request) -> AsyncIterator[bytes]:
+        """See `api.Sender`."""
+        return self._there().stream(request)
+
+    def _there(self) -> Line:
+        if self._line is None:
+            bot, live = self._bot, self._live
+            terms = Terms(
+                token=live.token,
+                api_url=self._api_url,
+                user_id=bot.user_id,
+                deadline=datetime.fromtimestamp(self._since + bot.config.timeout_s, UTC),
+                trace=live.entry.trace,
+                key=live.entry.id,
+            )
+            self._line = self._ground.client.line(caller_of(bot.config), terms)
+        return self._line
 
 
 def pyrus_of_bot(ground: Ground, config: BotConfig) -> Pyrus:

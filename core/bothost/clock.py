@@ -27,6 +27,9 @@ class Clock(Protocol):
     def now(self) -> datetime:
         """The wall clock, aware, UTC: for what people read and for due times in the journal."""
 
+    def epoch(self) -> float:
+        """The same moment in seconds since 1970, as the journal has it: a tenth of the cost."""
+
     def monotonic(self) -> float:
         """Seconds that never go back: for durations within one process; equals `loop.time()` under the harness."""
 
@@ -56,6 +59,10 @@ class SystemClock:
     def now(self) -> datetime:
         """See `Clock.now`."""
         return datetime.now(UTC)
+
+    def epoch(self) -> float:
+        """See `Clock.epoch`."""
+        return time.time()
 
     def monotonic(self) -> float:
         """See `Clock.monotonic`."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 if TYPE_CHECKING:
     from bothost.bots import Bot
@@ -12,8 +13,7 @@ NOTHING = b"{}"
 """The body that says nothing: Pyrus writes no comment (protocol §4.1)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What a delivery is answered; `repeat` marks an answer that comes from the journal."""
 
     status: int

@@ -12,7 +12,7 @@ import msgspec
 from bothost.answers import ACKNOWLEDGED, BUSY, CANCELLED, REPEAT, UNAVAILABLE
 from bothost.delivery import NOTHING, Outcome
 from bothost.errors import BodyRefused, StoreAway
-from bothost.ledger import Live, split
+from bothost.ledger import Live, Waiter, split
 from bothost.means import limit_of, watch
 from bothost.pyrus.events import decode, event_key, waiting_step
 from bothost.rules import APART_S, DEATHS, REPEAT_S, read_attempt
@@ -182,8 +182,11 @@ class Dispatch:
         looping = means.breaker.holds(bot.name, envelope.task_id)
         if not (full or looping or self.draining or bot.state.broken):
             means.ledger.weigh(live, bot.lane, size)
-            self._acks.join(live, delivery)
+            waiter = Waiter(delivery)
+            live.waiters.append(waiter)
             self._runs.begin(live, bot)
+            if waiter in live.waiters:  # it is not answered yet
+                self._acks.limit(live, waiter)
         elif bot.config.late == "retry" or (bot.state.broken and not live.last):
             self._turn_away(live, delivery)
         else:

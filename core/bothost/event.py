@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from bothost.errors import NoLogin
 from bothost.pyrus.events import waiting_step
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from bothost.pyrus.task import Comment, Task
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(msgspec.Struct, frozen=True):
     """One run of an event: which bot, which attempt, until when; `user_id` the bot's id where body or journal tell it."""
 
     id: str
@@ -29,7 +29,7 @@ class Context:
     deadline: datetime
     clock: Clock
     user_id: int | None
-    pyrus: Pyrus | None = field(repr=False)
+    pyrus: Pyrus | None
     rehearsal: bool = False
     trace: str = ""
 

@@ -124,7 +124,7 @@ class Logs(logging.Handler):
         clean = {
             key: value if key in _OWN or type(value) in _PLAIN else self._field(value) for key, value in fields.items()
         }
-        self._lines.append(Line(self._clock.now().timestamp(), _LEVELS[level], DELIVERY, message, clean))
+        self._lines.append(Line(self._clock.epoch(), _LEVELS[level], DELIVERY, message, clean))
         if not self._some.is_set():
             self._some.set()
 

@@ -46,7 +46,7 @@ class Means:
 
     def now(self) -> float:
         """The wall clock in epoch seconds, as the journal has it."""
-        return self.clock.now().timestamp()
+        return self.clock.epoch()
 
 
 def limit_of(config: BotConfig) -> float:

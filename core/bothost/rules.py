@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Attempt:
 _FIRST = Attempt()
 
 
+@lru_cache(maxsize=64)
 def read_attempt(header: str) -> Attempt:
     """Read the header's value; whatever it holds, an attempt comes out."""
     if not header:

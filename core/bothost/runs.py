@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
-from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from bothost import eager
 from bothost.answers import ACKNOWLEDGED, UNAVAILABLE, UNRECORDED
 from bothost.claims import Claims, is_being_parked, is_suspect
 from bothost.delivery import NOTHING
@@ -50,6 +51,7 @@ class Runs:
         self._claims = Claims(means)
         self.running: dict[Live, None] = {}
         """In the order in which they began."""
+        self._beginning: Live | None = None
 
     @property
     def known(self) -> Callable[[Live], None]:
@@ -64,7 +66,9 @@ class Runs:
         """Stand in the bot's line; the run begins at once where turn and permit are free."""
         live.phase = "waiting"
         live.place = Place(live.entry.turn, partial(self.go, live))
+        self._beginning = live
         bot.lane.enter(live.place)
+        self._beginning = None
 
     def go(self, live: Live) -> None:
         """Turn and permit are there: start the run, or wait for the parking that is under way."""
@@ -77,8 +81,24 @@ class Runs:
         if live.phase == "waiting" and not (self._means.store.claims_first or is_suspect(live)):
             self._claims.in_memory(live, bot)
         self.running[live] = None
-        live.task = asyncio.get_running_loop().create_task(self._carry(live, bot))
-        live.task.add_done_callback(watch)
+        task = self._start(live, bot)
+        if task is not None:
+            task.add_done_callback(watch)
+            if live in self.running:
+                live.task = task
+
+    def _start(self, live: Live, bot: Bot) -> asyncio.Task[None] | None:
+        """A delivery that finds turn and permit free is often answered before its `receive` returns; one that another run
+        lets in begins in the loop's next turn, for a long line must not become a deep stack."""
+        work = self._carry(live, bot)
+        if live is not self._beginning:
+            return asyncio.get_running_loop().create_task(work)
+        self._beginning = None
+        context = contextvars.copy_context()
+        if self._means.store.claims_first or bot.config.run == "process":
+            # they wait with time limits, which need a task
+            return eager.begin(work, context)
+        return eager.advance(work, context)
 
     def cut(self, live: Live, why: Literal["drain", "cancel", "lost"]) -> None:
         """End a run whose handler is at work: an async one is cancelled, a thread's result is dropped."""
@@ -110,16 +130,22 @@ class Runs:
         place = live.place
         assert place is not None
         try:
-            # the claim comes after the wait, for it does not last for ever
-            async with self._alone if is_suspect(live) else nullcontext():
-                if await self._claims.holds(live, bot, place):
-                    await self._run(live, bot, place)
-                    place.free_turn()
+            if is_suspect(live):
+                # the claim comes after the wait, for it does not last for ever
+                async with self._alone:
+                    await self._claim_and_run(live, bot, place)
+            else:
+                await self._claim_and_run(live, bot, place)
         except BaseException:
             place.leave()
             raise
         finally:
             self.running.pop(live, None)
+
+    async def _claim_and_run(self, live: Live, bot: Bot, place: Place) -> None:
+        if await self._claims.holds(live, bot, place):
+            await self._run(live, bot, place)
+            place.free_turn()
 
     async def _run(self, live: Live, bot: Bot, place: Place) -> None:
         ran: Ran | None = None

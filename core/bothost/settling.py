@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -23,8 +22,7 @@ _KEPT = 20_000
 """How much of a reply that came too late is kept, in characters."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True):
     """The entry as it stands after the run, what the waiting deliveries get, and what the log says of a failure."""
 
     entry: Entry
@@ -32,8 +30,7 @@ class Settled:
     failure: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(msgspec.Struct, frozen=True):
     """When the run ended (epoch seconds), and how long an event stays unquiet after its last delivery."""
 
     now: float

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bothost import eager
 from bothost.frames import innermost_foreign
 from bothost.switching import Switching
 from bothost.whose import BOT
@@ -220,8 +221,13 @@ def cpu_by_thread() -> dict[int, float]:
 
 
 def bot_of(frame: FrameType | None) -> str:
-    """The bot in whose context the loop's present callback runs: from the innermost `Handle._run` on the stack."""
+    """The bot in whose context the loop's present callback runs: from the innermost `Handle._run`, or task that was begun
+    within it, on the stack."""
     while frame is not None:
+        if frame.f_code is eager.begin.__code__:
+            bot = frame.f_locals["context"].get(BOT, "")
+            if bot:
+                return str(bot)
         if frame.f_code.co_name == "_run" and frame.f_code.co_filename.endswith("asyncio/events.py"):
             context = getattr(frame.f_locals.get("self"), "_context", None)
             return context.get(BOT, "") if context is not None else ""

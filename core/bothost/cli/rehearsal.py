@@ -69,6 +69,10 @@ class EventClock(SystemClock):
         """See `Clock.now`."""
         return super().now() + self._shift
 
+    def epoch(self) -> float:
+        """See `Clock.epoch`."""
+        return self.now().timestamp()
+
     def put(self, epoch_s: float) -> None:
         """Begin at this moment."""
         self._shift = datetime.fromtimestamp(epoch_s, UTC) - super().now()

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
+from itertools import compress, repeat
+from operator import is_not
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import msgspec
@@ -192,8 +194,8 @@ def warnings(answer: Any) -> tuple[str, ...]:
 
 def _given(answer: Any) -> Mapping[str, Any]:
     if isinstance(answer, Reply):
-        values_of = zip(answer.__struct_fields__, msgspec.structs.astuple(answer), strict=True)
-        return {key: value for key, value in values_of if value is not None}
+        given = msgspec.structs.astuple(answer)
+        return dict(compress(zip(answer.__struct_fields__, given, strict=True), map(is_not, given, repeat(None))))
     if isinstance(answer, str):
         return {"text": answer}
     if not isinstance(answer, Mapping):

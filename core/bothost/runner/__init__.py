@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
+import msgspec
+
 if TYPE_CHECKING:
     from bothost.event import Context
     from bothost.plugin_api import Tick
@@ -26,8 +28,7 @@ class Failure:
     """What the plugin raised, where it was in this process: for the harness."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ran:
+class Ran(msgspec.Struct, frozen=True):
     """How one run ended: `reply` is the encoded comment (`b"{}"`: nothing to say), or there is a failure."""
 
     reply: bytes = b"{}"

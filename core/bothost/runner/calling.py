@@ -6,9 +6,11 @@ import asyncio
 import inspect
 import logging
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
+
+from bothost import eager
 from bothost.frames import is_known, place_of_thread
 
 if TYPE_CHECKING:
@@ -39,8 +41,7 @@ class Overdue(Protocol):
         """Where it stands now: `file:line in function`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(msgspec.Struct, frozen=True, eq=False):
     """What to call and for how long. `ended` is called once, on the loop, when the call has really ended, with what came of
     it where nobody waited for that any more; `time_up` when nobody waits any more although it lives; `overdue` holds it from
     then until its end."""
@@ -60,6 +61,9 @@ async def on_loop(work: Work, begin: Callable[[], Any], limit_s: float) -> Outco
     Raises TimeUp, and CancelledError: the handler is then cancelled.
     """
     call = _TaskCall(work, begin)
+    if call.outcome is not None:
+        work.ended(None)
+        return call.outcome
     timer = call.loop.call_later(limit_s, call.expire)
     try:
         await call.waiter
@@ -107,20 +111,36 @@ async def in_thread(work: Work, submit: Callable[[Callable[[], None]], None]) ->
 
 
 class _TaskCall:
-    """A call on the loop. `waiter` ends with the task, or when it has not ended a while after its cancellation."""
+    """A call on the loop, begun at once. `outcome` stands when it has ended; `waiter` ends with the task, or when that has
+    not ended a while after its cancellation."""
 
-    __slots__ = ("_work", "grace", "late", "loop", "stood", "task", "waiter")
+    __slots__ = ("_work", "grace", "late", "loop", "outcome", "stood", "task", "waiter")
 
     def __init__(self, work: Work, begin: Callable[[], Any]) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.waiter: asyncio.Future[None] = self.loop.create_future()
+        self.outcome: Outcome | None = None
         self.grace: asyncio.TimerHandle | None = None
         self.late = False
         self.stood = ""
         self._work = work
         # the watchdog knows by the name whose it is where the loop does not show its context
-        self.task = self.loop.create_task(_await(begin), name=f"bothost-bot-{work.bot}", context=work.context)
-        self.task.add_done_callback(self._done)
+        self.task = eager.begin(self._await(begin), work.context, f"bothost-bot-{work.bot}")
+        if self.outcome is None:
+            self.loop = asyncio.get_running_loop()
+            self.waiter: asyncio.Future[None] = self.loop.create_future()
+            self.task.add_done_callback(self._done)
+
+    async def _await(self, begin: Callable[[], Any]) -> Outcome:
+        outcome: Outcome
+        try:
+            answer = begin()
+            if inspect.iscoroutine(answer) or inspect.isawaitable(answer):
+                answer = await answer
+        except BaseException as error:  # noqa: BLE001 - a plugin's code: SystemExit in a task would end the host's loop
+            outcome = None, error
+        else:
+            outcome = answer, None
+        self.outcome = outcome
+        return outcome
 
     def _done(self, task: asyncio.Task[Outcome]) -> None:
         _end(self._work, self, None if task.cancelled() else task.result())
@@ -228,13 +248,3 @@ def _call(begin: Callable[[], Any]) -> Outcome:
         return begin(), None
     except BaseException as error:  # noqa: BLE001 - a plugin's code: not even SystemExit may end a thread of the host unseen
         return None, error
-
-
-async def _await(begin: Callable[[], Any]) -> Outcome:
-    try:
-        answer = begin()
-        if inspect.isawaitable(answer):
-            answer = await answer
-    except BaseException as error:  # noqa: BLE001 - a plugin's code: SystemExit in a task would end the host's loop
-        return None, error
-    return answer, None

@@ -31,8 +31,11 @@ Door = Literal["response", "api"]
 Kind = Literal["hook", "timer", "manual"]
 
 
-class Entry(msgspec.Struct, kw_only=True):
-    """One event (or tick, or manual rerun) as the journal holds it. Times are epoch seconds of the wall clock."""
+class Entry(msgspec.Struct, kw_only=True, gc=False):
+    """One event (or tick, or manual rerun) as the journal holds it. Times are epoch seconds of the wall clock.
+
+    Out of the garbage collector's sight, for it holds texts, numbers and bytes only, and memory is full of entries.
+    """
 
     id: str
     """The event key `bot:task:kind:comment` (or a digest), `key~n` for later events of one key, `timer:bot:name:epoch`."""

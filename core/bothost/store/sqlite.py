@@ -288,7 +288,7 @@ class SqliteStore:
         await self._ask(lambda c: rounds.gate_reset(c, name, tokens, self._clock.boot()))
 
     def _now(self) -> float:
-        return self._clock.now().timestamp()
+        return self._clock.epoch()
 
     def _moment(self) -> Moment:
         return Moment(self.owner, self._now(), self._clock.boot())

@@ -34,6 +34,10 @@ class VirtualClock:
         """See `Clock.now`; starts at 2026-01-05 09:00 UTC."""
         return self._begin + timedelta(seconds=round(self.loop.now - START, 6))
 
+    def epoch(self) -> float:
+        """See `Clock.epoch`."""
+        return self.now().timestamp()
+
     def monotonic(self) -> float:
         """See `Clock.monotonic`: the loop's time."""
         return self.loop.now

@@ -54,6 +54,8 @@ class Receiver(httputil.HTTPMessageDelegate):
     body: bytes
     signature_ok: int
     """Which of the bot's secrets signed it: 0 the present one, 1 the old one."""
+    attempt: str
+    trace: str
 
     def __init__(self, front: Front, lines: Lines, connection: HTTP1Connection) -> None:
         self.front = front
@@ -126,6 +128,8 @@ class Receiver(httputil.HTTPMessageDelegate):
         assert self.found is not None
         self.bot = self.found
         self.signature_ok = signature
+        self.attempt = routing.first(self.headers, "X-Pyrus-Retry")
+        self.trace = routing.first(self.headers, "Traceparent")
         chunks = self.chunks
         self.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         self.chunks = []
@@ -166,16 +170,6 @@ class Receiver(httputil.HTTPMessageDelegate):
     def received(self) -> float:
         """See `Delivery.received`."""
         return self.since
-
-    @property
-    def attempt(self) -> str:
-        """See `Delivery.attempt`."""
-        return routing.first(self.headers, "X-Pyrus-Retry")
-
-    @property
-    def trace(self) -> str:
-        """See `Delivery.trace`."""
-        return routing.first(self.headers, "Traceparent")
 
     @property
     def gone(self) -> bool:

@@ -1,0 +1,64 @@
+"""What one writes who starts from FastAPI: signature over the raw body, then typed models of the keys that are used."""
+
+import hashlib
+import hmac
+import os
+
+from fastapi import FastAPI, HTTPException, Request
+from pydantic import BaseModel, ConfigDict
+
+
+class Loose(BaseModel):
+    """Keeps what it does not name."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Person(Loose):
+    id: int
+    email: str | None = None
+
+
+class Comment(Loose):
+    id: int
+    text: str | None = None
+    author: Person
+
+
+class Field(Loose):
+    id: int
+    name: str | None = None
+
+
+class Task(Loose):
+    id: int
+    text: str | None = None
+    author: Person
+    comments: list[Comment] = []
+    fields: list[Field] = []
+
+
+class Delivery(Loose):
+    task_id: int
+    user_id: int | None = None
+    task: Task
+
+
+class Reply(BaseModel):
+    text: str
+    approval_choice: str
+
+
+app = FastAPI()
+SECRET = os.environ["BENCH_SECRET"].encode()
+
+
+@app.post("/b0")
+async def receive(request: Request) -> Reply:
+    """One delivery."""
+    body = await request.body()
+    digest = hmac.new(SECRET, body, hashlib.sha1).hexdigest()
+    if not hmac.compare_digest(digest, request.headers.get("x-pyrus-sig", "").lower()):
+        raise HTTPException(403)
+    author = Delivery.model_validate_json(body).task.author
+    return Reply(text=f"Hello, {author.email}. This task approved by bot.", approval_choice="approved")

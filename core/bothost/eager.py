@@ -1,0 +1,125 @@
+"""Begins a coroutine at once instead of in the loop's next turn: most handlers never wait for anything, and an answer that
+is there before the request's own callback ends costs Tornado neither a watch on the connection nor another turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from asyncio.tasks import _enter_task, _leave_task  # documented for who brings a task of his own ("Extending" asyncio)
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from contextvars import Context
+
+T = TypeVar("T")
+
+
+def begin(work: Coroutine[Any, Any, T], context: Context, name: str | None = None) -> asyncio.Task[T]:
+    """A task for the work, whose first step, up to where it waits for something, has been made when this returns.
+
+    To be called on the loop; inside the step `asyncio.current_task()` is the new task.
+    """
+    # `context` stands in this frame under this name: the watchdog reads from it whose code runs
+    loop = asyncio.get_running_loop()
+    if sys.version_info >= (3, 12):
+        return asyncio.Task(work, loop=loop, name=name, context=context, eager_start=True)
+    step = _Step(work)
+    task: asyncio.Task[T] = loop.create_task(step, name=name, context=context)
+    outer = asyncio.current_task(loop)
+    if outer is not None:
+        _leave_task(loop, outer)
+    _enter_task(loop, task)
+    try:
+        context.run(step.make)
+    finally:
+        _leave_task(loop, task)
+        if outer is not None:
+            _enter_task(loop, outer)
+    return task
+
+
+def advance(work: Coroutine[Any, Any, T], context: Context) -> asyncio.Task[T] | None:
+    """As `begin`, but without a task, and None, where the first step is the last one.
+
+    For work of the host's own that asks for no task in its first step: there is no current one in it.
+    """
+    loop = asyncio.get_running_loop()
+    step = _Step(work)
+    outer = asyncio.current_task(loop)
+    if outer is not None:
+        _leave_task(loop, outer)
+    try:
+        context.run(step.make)
+    finally:
+        if outer is not None:
+            _enter_task(loop, outer)
+    return None if step.is_over else loop.create_task(step, context=context)
+
+
+class _Step(Coroutine[Any, Any, Any]):
+    """A coroutine whose first step is made before its task's: the task then takes up what came of it, and goes on from there."""
+
+    def __init__(self, work: Coroutine[Any, Any, Any]) -> None:
+        self._work = work
+        self._taken_up = False
+        self._ended = False
+        self._value: Any = None
+        """What the work waits for; what it returned, where it has ended."""
+        self._error: BaseException | None = None
+        self._blocks = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the first step was the last one, and nothing was raised."""
+        return self._ended and self._error is None
+
+    def make(self) -> None:
+        """The first step."""
+        try:
+            self._value = waited = self._work.send(None)
+        except StopIteration as end:
+            self._ended, self._value = True, end.value
+        except BaseException as error:  # noqa: BLE001 - it is raised again where the task takes it up
+            self._ended, self._error = True, error
+        else:
+            # the mark of a future that is being awaited; until the task looks at it, others may await the same one
+            self._blocks = bool(getattr(waited, "_asyncio_future_blocking", False))
+            if self._blocks:
+                waited._asyncio_future_blocking = False
+
+    def send(self, value: Any, /) -> Any:
+        """See `Coroutine.send`."""
+        return self._work.send(value) if self._taken_up else self._take_up()
+
+    def throw(self, kind: Any, /, *more: Any) -> Any:
+        """See `Coroutine.throw`. A cancellation that came before the task took up the first step goes to what is waited for,
+        as `Task.cancel` would have sent it there."""
+        if not self._taken_up and (self._ended or (self._blocks and self._value.cancel())):
+            return self._take_up()
+        self._taken_up, self._value = True, None
+        return self._work.throw(kind, *more)
+
+    def _take_up(self) -> Any:
+        self._taken_up = True
+        value, self._value = self._value, None
+        if self._error is not None:
+            raise self._error
+        if self._ended:
+            raise StopIteration(value)
+        if self._blocks:
+            value._asyncio_future_blocking = True
+        return value
+
+    def close(self) -> None:
+        """See `Coroutine.close`."""
+        self._work.close()
+
+    def __await__(self) -> Any:
+        """Only tasks take it up."""
+        raise TypeError("the rest of a begun coroutine belongs to its task")
+
+    def __getattr__(self, name: str) -> Any:
+        """`cr_frame`, `cr_await` and the like: where it stands is where the work stands."""
+        return getattr(self._work, name)
