@@ -44,7 +44,7 @@ async def slow(event):
     return said
 async def late(event):
     said = begins(event)
-    await asyncio.sleep(1.4)
+    await asyncio.sleep(1.1)
     return said
 async def crowded(event):
     said = begins(event)
@@ -66,8 +66,10 @@ KINDS = {
 }  # fmt: skip
 PERSON = 99
 ROUTE = Route(times=(0.0, 2.0, 4.0))
-IN_FLIGHT_MOST = 60
-REST_S = 90.0
+MIX = ("quick", "slow", "late", "quick", "crowded", "threaded", "quick", "failing", "slow", "quick")
+IN_FLIGHT_MOST = 40
+REST_S = 300.0
+"""What was in flight at a death runs one by one: many deaths leave a long line."""
 
 
 @dataclass
@@ -98,7 +100,7 @@ class Siege:
         self.kills = 0
         self.wrong: list[str] = []
         self.sites = [self._site(number, processes) for number in range(hosts)]
-        self.hooks = [self._hooks(kind) for kind in KINDS]
+        self.hooks = {kind: self._hooks(kind) for kind in KINDS}
 
     def _site(self, number: int, processes: int) -> HostSite:
         folder = self.folder / f"host{number}"
@@ -111,7 +113,7 @@ class Siege:
         lines = f"port = {free_port()}\nprocesses = {processes}\n"
         return HostSite(folder, PLUGINS, bots, lines + (f"journal = {self.journal}\n" if self.journal else ""))
 
-    def _hooks(self, kind: str) -> tuple[str, Webhooks]:
+    def _hooks(self, kind: str) -> Webhooks:
         account = self.pyrus.world.account_of("bot@siege.example") or self.pyrus.add_bot(
             "bot@siege.example", SECRET, PERSON
         )
@@ -120,7 +122,7 @@ class Siege:
             site = self.rng.choice(self.sites)
             return await over_http(f"http://127.0.0.1:{site.port}/{kind}", self.client)(hook)
 
-        return kind, Webhooks(self.pyrus, account, SECRET, send, ROUTE)
+        return Webhooks(self.pyrus, account, SECRET, send, ROUTE)
 
     async def stand(self, kills: int) -> None:
         """Send events all the time, kill so often, let everything come to rest, and judge."""
@@ -145,16 +147,15 @@ class Siege:
         while not self._ends:
             if len(events) < IN_FLIGHT_MOST:
                 number += 1
-                kind, hooks = self.hooks[number % len(self.hooks)]
-                events.add(event := asyncio.create_task(self._event(kind, hooks, number)))
+                events.add(event := asyncio.create_task(self._event(MIX[number % len(MIX)], number)))
                 event.add_done_callback(events.discard)
             await asyncio.sleep(0.02)
         await asyncio.gather(*events)
 
-    async def _event(self, kind: str, hooks: Webhooks, task: int) -> None:
+    async def _event(self, kind: str, task: int) -> None:
         self.pyrus.add_task(id=task)
         self.pyrus.say(task, "please")
-        self.told[task] = Told(kind, await hooks.deliver(task))
+        self.told[task] = Told(kind, await self.hooks[kind].deliver(task))
 
     async def _kill(self, site: HostSite) -> None:
         """kill -9: a worker of several, or the host with all its processes."""

@@ -38,7 +38,7 @@ def besiege(folder: Path, journal: str = "", hosts: int = 1, processes: int = 1)
     # only what was in flight at three deaths is given up, and few can be that by chance
     assert len(siege.poisoned) <= KILLS / 10
     acknowledged = [told for told in siege.told.values() if told.promised]
-    assert len(acknowledged) > 3 * KILLS, siege.figures()
+    assert len(acknowledged) > 2 * KILLS, siege.figures()
 
 
 def test_one_host_on_the_embedded_journal(tmp_path: Path) -> None:
