@@ -31,7 +31,6 @@ BROAD = {
     "logs.py": "around a plugin: the `__str__` of what it logs",
     "plugins/__init__.py": "around a plugin's import and its class",
     "runner/calling.py": "around a plugin's handler",
-    "eager.py": "around the first step of a coroutine; raised again where its task takes it up",
     "runner/local.py": "around a mapping of a plugin's own, when the reply is read",
     "settings/reading.py": "around a plugin's own `parse`",
     "store/writer.py": "around one job of the background loop that writes for all",
