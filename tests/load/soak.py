@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.e2e.site import SECRET, HostSite
-from tests.load.load import BOT_ID, DELIVERIES_OF_AN_EVENT, PLUGINS, Load, Mix
+from tests.load.load import BOT_ID, DELIVERIES_OF_AN_EVENT, PLUGINS, Load, Mix, sections
 
 import bothost
 from bothost.clock import SystemClock
@@ -38,10 +38,9 @@ from bothost.testing.fake_pyrus.server import FakeServer
 
 PAGE = Path(__file__).parents[2] / "docs" / "testing.md"
 BEGIN, END = "<!-- written by make soak -->", "<!-- end of what make soak wrote -->"
-WARM_UP_MIN = 12
-"""Keys are in memory for ten minutes, and a round a minute lets them go."""
-JOURNAL_WARM_UP_MIN = 25
-"""Bodies are kept for five minutes and dropped every ten."""
+WARM_UP_MIN = 25
+"""Keys are in memory for ten minutes; bodies are kept for five and dropped every ten: memory and journal are at their
+fullest after the second of these rounds."""
 MOST_MB_PER_HOUR = 1.0
 MORE = """
 def threaded(event):
@@ -148,13 +147,12 @@ class Verdict:
 
 
 def judge(samples: list[Sample], wrong: list[str]) -> Verdict:
-    """Memory, files and threads after the warm-up; the journal in two halves after its own."""
+    """What it was after the warm-up; the journal in two halves."""
     last = samples[-1].minute
     warm = [each for each in samples if each.minute >= min(WARM_UP_MIN, last / 2)]
-    full = [each for each in samples if each.minute >= min(JOURNAL_WARM_UP_MIN, last / 2)]
     slope = statistics.linear_regression([each.minute / 60 for each in warm], [each.memory_mb for each in warm]).slope
-    middle = (full[0].minute + last) / 2
-    halves = [[each for each in full if each.minute <= middle], [each for each in full if each.minute > middle]]
+    middle = (warm[0].minute + last) / 2
+    halves = [[each for each in warm if each.minute <= middle], [each for each in warm if each.minute > middle]]
     return Verdict(
         slope_mb_h=round(slope, 2),
         files=(min(each.files for each in warm), max(each.files for each in warm)),
@@ -192,8 +190,7 @@ async def soaked(folder: Path, seconds: float, rate: float) -> Soak:
     pyrus.world.strict = False
     pyrus.add_bot("bot@load.example", SECRET, BOT_ID)
     server = FakeServer(pyrus)
-    keys = f"login = bot@load.example; api_url = {server.base_url}; answer_within = 2s; concurrency = 50; keep = 5m"
-    bots = "\n".join(f"b{at}: plugin = {kind}; {keys}" for at, kind in enumerate(KINDS))
+    bots = sections(KINDS, server.base_url, "concurrency = 50; keep = 5m")
     host = HostSite(folder, PLUGINS + MORE, bots)
     host.program = [str(Path(sys.executable).parent / "bothost")]
     events = int(rate * seconds / DELIVERIES_OF_AN_EVENT)
@@ -229,7 +226,7 @@ def page(soak: Soak, verdict: Verdict, options: argparse.Namespace) -> str:
         f"- Events: {outcomes}; {len(verdict.wrong)} wrong.",
         f"- Memory after minute {WARM_UP_MIN}: {verdict.slope_mb_h:+.2f} MB/h (least squares; at most {MOST_MB_PER_HOUR:g}).",
         f"- Open files {verdict.files[0]} to {verdict.files[1]}, threads {verdict.threads[0]} to {verdict.threads[1]}.",
-        f"- Journal at most {verdict.database_mb[0]} MB in the first half after minute {JOURNAL_WARM_UP_MIN}, "
+        f"- Journal at most {verdict.database_mb[0]} MB in the first half after minute {WARM_UP_MIN}, "
         f"{verdict.database_mb[1]} MB in the second; bodies beside it {verdict.bodies_mb[0]} and {verdict.bodies_mb[1]} MB.",
         f"- Verdict: {'; '.join(verdict.problems) or 'steady'}.",
     ]
