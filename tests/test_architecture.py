@@ -23,8 +23,10 @@ NOT_FOR_IMPORT = {"bothost.__main__"}
 """Modules that are programs: to import them is to run them."""
 
 BROAD = {
+    "eager.py": "hands what a call raised in its first step to the asyncio task that takes it up",
     "server/__init__.py": "around the whole host: what ended it is logged before the process leaves",
     "server/beats.py": "around a background job",
+    "eager.py": "keeps what a first step raised for the task that takes it up, which raises it",
     "failures.py": "around a plugin: the hook on_failure",
     "forwarded.py": "around a plugin: the `__str__` of what it logs in its own process",
     "logs.py": "around a plugin: the `__str__` of what it logs",

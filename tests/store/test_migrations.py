@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from typing import TYPE_CHECKING
 
+import asyncpg
 import pytest
-from tests.store.journals import BODY, make_entry
+from tests.store import released
+from tests.store.journals import Journal, until
 
-from bothost.errors import StoreError
+from bothost.errors import StoreAway, StoreError
+from bothost.store import Filter
+from bothost.store.database import LOCK, path_of
 from bothost.store.migrations import applied_table, missing, steps
 from bothost.store.rows import FIELDS
 
 if TYPE_CHECKING:
-    from tests.store.journals import Journal
+    from pathlib import Path
 
     from bothost.store import Store
+    from bothost.store.migrations import Dialect
 
 
 async def nothing(_: Store) -> None:
@@ -32,24 +38,120 @@ def test_a_new_journal_has_every_step_once(journal: Journal) -> None:
     assert names(journal) == [name for name, _ in steps("sqlite")] == [name for name, _ in steps("postgres")]
 
 
-def test_a_journal_of_the_first_version_keeps_its_deliveries(journal: Journal) -> None:
-    journal.run(nothing)
+STEPS = range(1, len(steps("sqlite")) + 1)
 
-    async def put(store: Store) -> None:
-        await store.save(make_entry(state="answered", delivered=True, answer=b"{}"), BODY)
 
-    journal.run(put)
-    first, _ = steps("sqlite")[0]
-    later = ("owner", "control", "gate")
-    journal.sql(*(f"drop table {{s}}{table}" for table in later), f"delete from {{s}}migration where name <> '{first}'")
-    assert names(journal) == [first]
+def older(journal: Journal, step: int) -> Journal:
+    """The journal as a release left it, whose newest step was this one."""
+    text = released.path_of(dialect_of(journal), step).read_text("utf-8")
+    if journal.shared:
+        asyncio.run(execute(journal.url, text))
+        return journal
+    journal.folder.mkdir(mode=0o700)
+    connection = sqlite3.connect(path_of(journal.folder))
+    connection.executescript(text)
+    connection.close()
+    (journal.folder / LOCK).touch(0o600)
+    return journal
 
-    async def look(store: Store) -> None:
-        assert await store.body(make_entry().id) == BODY
+
+async def execute(url: str, text: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute(text)
+    await connection.close()
+
+
+def dialect_of(journal: Journal) -> Dialect:
+    return "postgres" if journal.shared else "sqlite"
+
+
+def shape(journal: Journal) -> list[tuple[str, str]]:
+    """All tables and indexes, as they were made."""
+    if journal.shared:
+        columns = (
+            "select table_name || '.' || column_name, concat_ws(' ', data_type, is_nullable, collation_name) "
+            "from information_schema.columns where table_schema = 'bothost'"
+        )
+        return journal.sql(
+            f"{columns} union all select indexname, indexdef from pg_indexes where schemaname = 'bothost' order by 1"
+        )
+    return journal.sql("select name, sql from sqlite_schema where sql is not null order by name")
+
+
+def test_every_released_step_has_its_journal_and_is_never_changed() -> None:
+    dialects: tuple[Dialect, Dialect] = ("sqlite", "postgres")
+    for dialect in dialects:
+        for step in STEPS:
+            kept = released.path_of(dialect, step).read_text("utf-8")
+            assert kept.startswith(released.schema_of(dialect, step)), (
+                f"{dialect}: a journal in the field has step {step} as {released.FOLDER} keeps it; add a step instead"
+            )
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_journal_of_each_older_schema_becomes_todays_and_keeps_what_it_holds(
+    journal: Journal, step: int, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    older(journal, step)
+
+    async def read(store: Store) -> None:
+        for what, entry in released.entries().items():
+            assert await store.find(entry.id) == entry, what
+            assert await store.body(entry.id) == released.BODY, what
+        assert len(await store.list(Filter())) == len(released.entries())
         await store.control("pause:refunds", "x")
+        assert await store.gate("account", 1, 10.0, 10.0) == 0.0
 
-    journal.run(look)
+    journal.run(read)
+    url = request.getfixturevalue("postgres").new_database() if journal.shared else ""
+    fresh = Journal(tmp_path / "fresh", url)
+    fresh.run(nothing)
+    assert shape(journal) == shape(fresh)
+    assert names(journal) == names(fresh) == [name for name, _ in steps("sqlite")]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_what_was_under_way_in_an_older_journal_goes_on(journal: Journal, step: int) -> None:
+    older(journal, step)
+    was = released.entries()
+
+    async def go_on(store: Store) -> None:
+        (cut,) = [one.entry for one in await until(store.reap)]
+        assert (cut.id, cut.state, cut.rerun, cut.deaths) == (was["cut"].id, "ready", "crash", 1)
+        taken = {entry.id for entry in await store.due({"refunds": 8}, 8)}
+        assert {was["parked"].id, was["posting"].id, was["cut"].id} <= taken
+        word, known = await store.claim(was["answered"], b"{}")
+        assert (word, known.answer) == ("known", was["answered"].answer)
+        held = await store.take(was["held"].id, seen=2, seen_at=released.MADE_AT + 61)
+        assert held is not None
+        assert (held.state, held.fence) == ("running", was["held"].fence + 1)
+        again = await store.retry(was["failed"].id)
+        assert (again.state, again.rerun) == ("ready", "manual")
+
+    journal.run(go_on)
+
+
+def test_a_journal_whose_host_was_killed_before_its_first_step_is_made_whole(journal: Journal) -> None:
+    begun = applied_table(dialect_of(journal))
+    if journal.shared:
+        journal.sql("create schema bothost", begun)
+    else:
+        journal.folder.mkdir(mode=0o700)
+        journal.sql(begun)
+    journal.run(nothing)
     assert names(journal) == [name for name, _ in steps("sqlite")]
+
+
+def test_a_visitor_changes_no_schema_under_a_running_host(journal: Journal) -> None:
+    older(journal, 1)
+
+    async def visit() -> None:
+        with pytest.raises(StoreAway, match="older than this version; start the host first"):
+            async with journal.open(readonly=True):
+                raise AssertionError("opened")
+
+    asyncio.run(visit())
+    assert names(journal) == [steps("sqlite")[0][0]]
 
 
 def test_a_step_that_fails_leaves_nothing_of_itself(journal: Journal) -> None:
@@ -81,8 +183,11 @@ def test_many_open_a_new_journal_at_once(journal: Journal) -> None:
 def test_a_journal_of_a_newer_version_is_refused(journal: Journal) -> None:
     journal.run(nothing)
     journal.sql("insert into {s}migration (name, applied) values ('9999 from tomorrow', 'x')")
-    with pytest.raises(StoreError, match="newer bothost"):
-        journal.run(nothing)
+    for readonly in (False, True):
+        with pytest.raises(
+            StoreError, match=r"newer bothost .step '9999 from tomorrow'.; install that version or newer"
+        ):
+            asyncio.run(journal.make(readonly=readonly).open())
 
 
 def test_every_field_of_an_entry_has_its_column() -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from bothost.errors import StoreAway, StoreError
-from bothost.store.migrations import applied_table, missing
+from bothost.store.migrations import OLDER, applied_table, missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ class Database:
         return self._connection is not None
 
     def open(self, *, make: bool) -> None:
-        """Connect and migrate; `make` tells whether a missing journal is made. Raises StoreError, StoreAway."""
+        """Connect; `make` tells whether a missing journal is made and an older one migrated. Raises StoreError, StoreAway."""
         if sqlite3.sqlite_version_info < _OLDEST:
             raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old for the journal; 3.35 or newer is needed")
         if not make and not self.path.exists():
@@ -73,7 +73,7 @@ class Database:
                     self._lock = file
             with self._locked():
                 self._connection = self._connect()
-                self._migrate(self._connection)
+                self._migrate(self._connection, make=make)
         except (sqlite3.Error, OSError) as error:
             self.close()
             raise StoreAway(explain(error, self.path)) from error
@@ -141,11 +141,16 @@ class Database:
         connection.execute("pragma temp_store = memory")
         return connection
 
-    def _migrate(self, connection: sqlite3.Connection) -> None:
-        if not connection.execute("select 1 from sqlite_schema where name = 'migration'").fetchone():
+    def _migrate(self, connection: sqlite3.Connection, *, make: bool) -> None:
+        applied = []
+        if connection.execute("select 1 from sqlite_schema where name = 'migration'").fetchone():
+            applied = [name for (name,) in connection.execute("select name from migration")]
+        elif make:
             connection.execute(applied_table("sqlite"))
-        applied = [name for (name,) in connection.execute("select name from migration")]
-        for name, statements in missing("sqlite", applied):
+        steps = missing("sqlite", applied)
+        if steps and not make:
+            raise StoreAway(f"{self.path}: {OLDER}")
+        for name, statements in steps:
             connection.execute("begin immediate")
             try:
                 for statement in statements:

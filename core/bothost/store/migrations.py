@@ -1,4 +1,7 @@
-"""The journal's schema as named steps forward; the names of those that were applied are kept in the journal itself."""
+"""The journal's schema as named steps forward; the names of those that were applied are kept in the journal itself.
+
+A step that was released is frozen: tests/data/journals holds a journal as each step left it.
+"""
 
 from __future__ import annotations
 
@@ -48,6 +51,9 @@ create table {SCHEMA}delivery (
     until {REAL} not null, body {BYTES}, body_at text
 )
 """
+
+OLDER = "the journal is older than this version; start the host first, which brings it up to date"
+"""What a visitor says, who changes no schema under a running host."""
 
 
 def _indexes(dialect: Dialect) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import asyncpg
 
 from bothost.errors import StoreAway, StoreError
-from bothost.store.migrations import applied_table, missing
+from bothost.store.migrations import OLDER, applied_table, missing
 from bothost.store.pg_statements import CHANNEL, LOCK, SCHEMA
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class Pool:
         rows = await connection.fetch(f"select name from {SCHEMA}.migration")
         steps = missing("postgres", [row[0] for row in rows])
         if steps and not make:
-            raise StoreAway("PostgreSQL: the journal is older than this version; start the host first")
+            raise StoreAway(f"PostgreSQL: {OLDER}")
         for name, statements in steps:
             for statement in statements:
                 await connection.execute(statement)
