@@ -122,7 +122,7 @@ def machine() -> dict[str, str]:
     info = Path("/proc/cpuinfo").read_text()
     model = re.search(r"model name\s*: (.*)", info)
     return {
-        "cpu": f"{len(re.findall('^processor', info, re.M))} × {model[1] if model else platform.processor()}",
+        "cpu": f"{len(re.findall('^processor', info, re.MULTILINE))} × {model[1] if model else platform.processor()}",
         "kernel": platform.release(),
         "python": platform.python_version(),
         **{name: version(name) for name in ("bothost", "tornado", "msgspec")},
