@@ -5,7 +5,7 @@ PY ?= python3
 JOBS ?= 2
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 
-.PHONY: demo test test-full lint bench wheels sbom audit coverage soak fuzz mutants clean
+.PHONY: demo test test-full lint bench wheels sbom audit coverage soak clean
 
 demo: .venv/.host
 	@.venv/bin/bothost demo $(ARGS)
