@@ -45,8 +45,8 @@ def test_a_bot_is_paused_with_a_reason_and_resumed(browser: Browser) -> None:
     browser.press("Pause…")
     browser.find("#reason").send_keys("waits for the new key")
     browser.press("Pause")
-    assert browser.find("h1 .state").text == "paused"
-    assert "waits for the new key" in browser.find("main").text
+    browser.wait("h1 .state", "paused")
+    browser.wait("main", "waits for the new key")
     browser.press("Resume")
     browser.wait(".flash", "Resumed")
     browser.open("/bots/refunds")
