@@ -80,7 +80,7 @@ def test_without_a_script_everything_can_be_read_and_done(browser: Browser) -> N
         browser.open("/bots/refunds")
         browser.press("Pause…")
         browser.press("Pause")
-        assert browser.find("h1 .state").text == "paused"
+        browser.wait("h1 .state", "paused")
     finally:
         browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
