@@ -4,6 +4,7 @@
 PY ?= python3
 JOBS ?= 2
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
+SIDE_BY_SIDE := tests/kills tests/model tests/store tests/pyrus tests/testing
 
 .PHONY: demo test test-full lint bench wheels sbom audit coverage soak clean
 
@@ -15,10 +16,11 @@ test: .venv/.dev
 	.venv/bin/python -m pytest -q -m "not full" -n $(JOBS) --dist loadfile $(ARGS)
 
 # nothing is skipped: what is missing (PostgreSQL, Chromium) fails. -bb: bytes are never taken for text.
-# What is marked `full` measures times, so it has the machine to itself
+# What is marked `full` often measures times, so it has the machine to itself; the journal's tests do not
 test-full: .venv/.dev
 	NO_SKIPS=1 .venv/bin/python -bb -m pytest -q -m "not full" --tx '$(JOBS)*popen//python=.venv/bin/python -bb' --dist loadfile $(ARGS)
-	NO_SKIPS=1 .venv/bin/python -bb -m pytest -q -m full $(ARGS)
+	NO_SKIPS=1 .venv/bin/python -bb -m pytest -q -m full --tx '$(JOBS)*popen//python=.venv/bin/python -bb' --dist loadfile $(SIDE_BY_SIDE) $(ARGS)
+	NO_SKIPS=1 .venv/bin/python -bb -m pytest -q -m full $(SIDE_BY_SIDE:%=--ignore=%) $(ARGS)
 	.ci/wheels
 
 lint: .venv/.dev
