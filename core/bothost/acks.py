@@ -40,9 +40,13 @@ class Acks:
 
     def join(self, live: Live, delivery: Delivery) -> None:
         """Let a delivery wait for the event until its `answer_within`."""
+        self.limit(live, self.admit(live, delivery))
+
+    def admit(self, live: Live, delivery: Delivery) -> Waiter:
+        """As `join`, with no end of its patience yet."""
         waiter = Waiter(delivery)
         live.waiters.append(waiter)
-        self.limit(live, waiter)
+        return waiter
 
     def limit(self, live: Live, waiter: Waiter) -> None:
         """From now on a delivery that waits is told when its `answer_within` is over."""

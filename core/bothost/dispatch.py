@@ -12,7 +12,7 @@ import msgspec
 from bothost.answers import ACKNOWLEDGED, BUSY, CANCELLED, REPEAT, UNAVAILABLE
 from bothost.delivery import NOTHING, Outcome
 from bothost.errors import BodyRefused, StoreAway
-from bothost.ledger import Live, Waiter, split
+from bothost.ledger import Live, split
 from bothost.means import limit_of, watch
 from bothost.pyrus.events import decode, event_key, waiting_step
 from bothost.rules import APART_S, DEATHS, REPEAT_S, read_attempt
@@ -49,7 +49,7 @@ class Dispatch:
         self._sieve = sieve
         self._bounds = bounds or Bounds()
         self.draining = False
-        runs.known = acks.known = self._meet_again
+        runs.claims.known = acks.known = self._meet_again
         acks.take_over = self._take_over
 
     def receive(self, delivery: Delivery) -> None:
@@ -182,8 +182,7 @@ class Dispatch:
         looping = means.breaker.holds(bot.name, envelope.task_id)
         if not (full or looping or self.draining or bot.state.broken):
             means.ledger.weigh(live, bot.lane, size)
-            waiter = Waiter(delivery)
-            live.waiters.append(waiter)
+            waiter = self._acks.admit(live, delivery)
             self._runs.begin(live, bot)
             if waiter in live.waiters:  # it is not answered yet
                 self._acks.limit(live, waiter)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -47,7 +47,7 @@ class Late:
         self._runs = runs
         self._posts = posts
         self._registry = registry
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
         self._pumping: set[str] = set()
         self._stopping = False
 
@@ -84,7 +84,7 @@ class Late:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -248,11 +248,8 @@ class Late:
                 return False
             self._runs.cut(live, "lost")
         later = msgspec.structs.replace(row, state="ready", due=self._means.now() + AGAIN_S)
-        self._spawn(self._give_back(later))
+        self._spawn(save_surely(self._means, later))
         return False
-
-    async def _give_back(self, row: Entry) -> None:
-        await save_surely(self._means, row)
 
     async def _put_back(self, live: Live, seconds: float) -> None:
         """It cannot run now: its task is paused, its old run has not ended, or the host stops."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bothost.errors import StoreAway
 from bothost.pyrus.events import without_token
@@ -75,7 +75,7 @@ async def save_surely(means: Means, entry: Entry, body: bytes | None = None, doo
         pause_s = min(pause_s * 2, 2.0)
 
 
-def watch(task: asyncio.Task[None]) -> None:
+def watch(task: asyncio.Task[Any]) -> None:
     """Say so where a background step of our own failed: that is a fault of bothost and must not be silent."""
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("a fault of bothost in %s", task.get_coro(), exc_info=error)

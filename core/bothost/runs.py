@@ -24,7 +24,7 @@ from bothost.settling import Moment, settle, with_unsent
 from bothost.whose import BOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Coroutine
 
     from bothost.bots import Bot
     from bothost.ledger import Live
@@ -48,19 +48,10 @@ class Runs:
         self._posts = posts
         self._alone = asyncio.Lock()
         """Events that were in flight at a death run one by one, so that only the guilty one reaches three."""
-        self._claims = Claims(means)
+        self.claims = Claims(means)
         self.running: dict[Live, None] = {}
         """In the order in which they began."""
         self._beginning: Live | None = None
-
-    @property
-    def known(self) -> Callable[[Live], None]:
-        """Told of an event that turned out to be in the journal already."""
-        return self._claims.known
-
-    @known.setter
-    def known(self, told: Callable[[Live], None]) -> None:
-        self._claims.known = told
 
     def begin(self, live: Live, bot: Bot) -> None:
         """Stand in the bot's line; the run begins at once where turn and permit are free."""
@@ -79,7 +70,7 @@ class Runs:
             self._turn_back(live)
             return
         if live.phase == "waiting" and not (self._means.store.claims_first or is_suspect(live)):
-            self._claims.in_memory(live, bot)
+            self.claims.in_memory(live, bot)
         self.running[live] = None
         task = self._start(live, bot)
         if task is not None:
@@ -121,10 +112,7 @@ class Runs:
             self._behind(save_surely(self._means, live.entry))
 
     def _behind(self, work: Coroutine[object, object, object]) -> None:
-        async def waited() -> None:
-            await work
-
-        asyncio.get_running_loop().create_task(waited()).add_done_callback(watch)
+        asyncio.get_running_loop().create_task(work).add_done_callback(watch)
 
     async def _carry(self, live: Live, bot: Bot) -> None:
         place = live.place
@@ -143,7 +131,7 @@ class Runs:
             self.running.pop(live, None)
 
     async def _claim_and_run(self, live: Live, bot: Bot, place: Place) -> None:
-        if await self._claims.holds(live, bot, place):
+        if await self.claims.holds(live, bot, place):
             await self._run(live, bot, place)
             place.free_turn()
 
@@ -286,7 +274,7 @@ class Runs:
     async def _refused(self, live: Live, bot: Bot, ran: Ran | None) -> None:
         """The fence or another door refused the outcome: the row says what holds now."""
         means = self._means
-        row = await self._claims.row_of(live.entry.id)
+        row = await self.claims.row_of(live.entry.id)
         ours = row is not None and row.owner == means.store.owner and row.fence == live.entry.fence
         if row is not None and ours and row.door == "api" and live.entry.door == "response":
             row.ms = live.entry.ms
@@ -302,4 +290,4 @@ class Runs:
         live.rest()
         if row is not None:
             live.adopt(row)
-        self.known(live)
+        self.claims.known(live)
