@@ -68,17 +68,8 @@ class Acks:
             self._dismiss(live, waiter, UNRECORDED)
         elif waiter.delivery.bot.config.late == "retry" and not live.last:
             self._dismiss(live, waiter, BUSY)
-        elif live.settling:
-            # its outcome is on the way into the journal, and says by which door the reply leaves
-            later = self._means.timing.commit_s
-            waiter.timer = asyncio.get_running_loop().call_later(later, self._give_up, live, waiter)
         elif live.commit is None:
             self._commit(live, parking=live.phase == "waiting")
-
-    def _give_up(self, live: Live, waiter: Waiter) -> None:
-        waiter.timer = None
-        if waiter in live.waiters:
-            self._dismiss(live, waiter, UNRECORDED)
 
     def _dismiss(self, live: Live, waiter: Waiter, outcome: Outcome) -> None:
         live.waiters.remove(waiter)
