@@ -16,10 +16,11 @@ test: .venv/.dev
 	.venv/bin/python -m pytest -q -m "not full" -n $(JOBS) --dist loadfile $(ARGS)
 
 # nothing is skipped: what is missing (PostgreSQL, Chromium) fails. -bb: bytes are never taken for text.
-# What is marked `full` often measures times, so it has the machine to itself; the journal's tests do not
+# What is marked `full` often measures times, so it has the machine to itself; the journal's tests do not,
+# and mostly wait: four processes, who has nothing left takes from the others
 test-full: .venv/.dev
 	NO_SKIPS=1 .venv/bin/python -bb -m pytest -q -m "not full" --tx '$(JOBS)*popen//python=.venv/bin/python -bb' --dist loadfile $(ARGS)
-	NO_SKIPS=1 .venv/bin/python -bb -m pytest -q -m full --tx '$(JOBS)*popen//python=.venv/bin/python -bb' --dist loadfile $(SIDE_BY_SIDE) $(ARGS)
+	NO_SKIPS=1 .venv/bin/python -bb -m pytest -q -m full --tx '4*popen//python=.venv/bin/python -bb' --dist worksteal $(SIDE_BY_SIDE) $(ARGS)
 	NO_SKIPS=1 .venv/bin/python -bb -m pytest -q -m full $(SIDE_BY_SIDE:%=--ignore=%) $(ARGS)
 	.ci/wheels
 
