@@ -24,6 +24,8 @@ _OLDEST = (3, 35)
 """The first SQLite with RETURNING."""
 
 POLL_S = 0.0005
+MOST_LOG_BYTES = 16 << 20
+"""To which the write-ahead log is cut where it grew beyond, beside a long read or in a round of retention."""
 
 
 def path_of(folder: Path) -> Path:
@@ -139,6 +141,7 @@ class Database:
         connection.execute("pragma synchronous = full")
         connection.execute("pragma secure_delete = on")
         connection.execute("pragma temp_store = memory")
+        connection.execute(f"pragma journal_size_limit = {MOST_LOG_BYTES}")
         return connection
 
     def _migrate(self, connection: sqlite3.Connection, *, make: bool) -> None:
