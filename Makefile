@@ -5,7 +5,7 @@ PY ?= python3
 JOBS ?= 2
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 
-.PHONY: demo test test-full lint bench wheels sbom audit coverage clean
+.PHONY: demo test test-full lint bench wheels sbom audit coverage soak fuzz mutants clean
 
 demo: .venv/.host
 	@.venv/bin/bothost demo $(ARGS)
@@ -44,6 +44,10 @@ audit: .venv/.dev
 # branches of the parts that must have none untested
 coverage: .venv/.dev
 	.ci/coverage $(ARGS)
+
+# an hour of steady load, and what the host grows by; ARGS='--minutes 60 --page' writes it into docs/testing.md
+soak: .venv/.dev
+	.venv/bin/python -m tests.load.soak $(ARGS)
 
 clean:
 	rm -rf .venv build dist core/*.egg-info plugins/*/*.egg-info plugins/*/build

@@ -44,6 +44,7 @@ class HostSite:
         self.process: subprocess.Popen[bytes] | None = None
         self.port = 0
         self.prefix: list[str] = []
+        self.program = [sys.executable, "-m", "bothost"]
         self.write(plugins, bots, host)
 
     def write(self, plugins: str, bots: str, host: str = "") -> None:
@@ -81,7 +82,7 @@ class HostSite:
         self.log = self.folder / f"log-{next(_NUMBERS)}"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [*self.prefix, sys.executable, "-m", "bothost", "serve", "--config", str(self.folder / "bots.ini")],
+                [*self.prefix, *self.program, "serve", "--config", str(self.folder / "bots.ini")],
                 env={**os.environ, "PYTHONPATH": str(self.folder), "BOTHOST_LOOP": "asyncio", **(env or {})},
                 pass_fds=pass_fds,
                 stdout=log,

@@ -1,8 +1,10 @@
 """A load that is checked: `python -m tests.load.load --seconds 300` sends 300 deliveries a second to 100 bots and accounts for
-each event. A soak is the same for an hour at 50 a second: `--seconds 3600 --rate 50`.
+each event. The same for an hour, with the host's growth: soak.py.
 
 Eighty bots answer at once; ten take 0.2 to 0.9 s; five answer late, through a fake Pyrus; five fail, each event once or always.
-One delivery in ten is sent twice at the same moment; what is answered 500 or 503 comes again as the next attempt.
+What was not answered in time, of whichever bot, must be posted once.
+One delivery in ten is sent twice at the same moment; what is answered 500 or 503 comes again as the next attempt, and one
+event in twenty comes once more after its answer.
 """
 
 from __future__ import annotations
@@ -42,6 +44,26 @@ async def failing(event):
 KINDS = ("quick",) * 80 + ("slow",) * 10 + ("late",) * 5 + ("failing",) * 5
 BOT_ID = 99
 RETRY_AFTER_S = 1.0
+DELIVERIES_OF_AN_EVENT = 1.2
+"""With duplicates, retries and repeats."""
+REUSED_S = 10.0
+"""A connection that was idle for longer is not used again: the host closes it one day."""
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Which bots there are, in turn, and what is sent to them."""
+
+    kinds: tuple[str, ...] = KINDS
+    first: int = 1
+    """The first event's number; its comment's id is ten times that."""
+    text_bytes: dict[str, int] = field(default_factory=dict)
+    """How long a comment's text is, by kind of bot."""
+
+    def kind(self, number: int) -> tuple[int, str]:
+        """The bot of an event and its kind; neighbours go to different ones."""
+        bot = number * 7 % len(self.kinds)
+        return bot, self.kinds[bot]
 
 
 @dataclass
@@ -72,38 +94,36 @@ class Tally:
 class Load:
     """The sender's side, with the fake Pyrus that takes late replies."""
 
-    def __init__(self, host: HostSite, pyrus: FakePyrus) -> None:
+    def __init__(self, host: HostSite, pyrus: FakePyrus, mix: Mix | None = None) -> None:
         self.host = host
         self.pyrus = pyrus
+        self.mix = mix or Mix()
         self.tally = Tally()
-        self.idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self.idle: list[tuple[float, asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def run(self, seconds: float, rate: float) -> None:
         """Send at the rate, whatever the answers do; return when each event has its outcome."""
         began = time.monotonic()
         events: set[asyncio.Task[None]] = set()
         watching = asyncio.create_task(self.watch(began))
-        number = 0
-        # of 300 deliveries a second about one in eleven is a duplicate or a retry
+        number = self.mix.first
         while (now := time.monotonic() - began) < seconds:
-            while number < now * rate / 1.12:
-                number += 1
+            while number < self.mix.first + now * rate / DELIVERIES_OF_AN_EVENT:
                 event = asyncio.create_task(self.event(number))
                 events.add(event)
                 event.add_done_callback(events.discard)
+                number += 1
             await asyncio.sleep(0.005)
         await asyncio.gather(*events)
         await self.late_ones()
         watching.cancel()
-        for _reader, writer in self.idle:
+        for _since, _reader, writer in self.idle:
             writer.close()
 
     async def event(self, number: int) -> None:
         """One event through all its attempts."""
-        bot = number * 7 % 100
-        kind = KINDS[bot]
-        if kind == "late":
-            self.pyrus.add_task(id=number)
+        bot, kind = self.mix.kind(number)
+        self.pyrus.add_task(id=number)
         for attempt in (1, 2, 3):
             twice = number % 10 == 0
             began = time.monotonic()
@@ -116,16 +136,21 @@ class Load:
             if status == 200:
                 break
             await asyncio.sleep(RETRY_AFTER_S)
+        if number % 20 == 3 and status == 200:
+            again = await self.deliver(bot, number, attempt + 1)
+            if again != (status, body):
+                self.tally.wrong.append(f"{kind} {number}: {status} {body!r}, and then {again}")
         self.settle(kind, number, status, body)
 
     def settle(self, kind: str, number: int, status: int, body: bytes) -> None:
         """Compare the last answer with what this bot was to do."""
         right = json.dumps({"text": f"reply to {number}"}, separators=(",", ":")).encode()
-        if kind == "late" and (status, body) == (200, b"{}"):
-            self.tally.late.add(number)
-        elif kind == "failing" and number % 2 and status == 500:
+        fails = kind == "failing" and number % 2 == 1
+        if fails and status == 500:
             self.tally.outcomes["failed by its own fault"] += 1
-        elif (status, body) == (200, right) and not (kind == "failing" and number % 2) and kind != "late":
+        elif (status, body) == (200, b"{}") and not fails:
+            self.tally.late.add(number)
+        elif (status, body) == (200, right) and not fails and kind != "late":
             self.tally.outcomes["answered at once"] += 1
         else:
             self.tally.wrong.append(f"{kind} {number}: {status} {body!r}")
@@ -146,7 +171,17 @@ class Load:
     async def deliver(self, bot: int, number: int, attempt: int) -> tuple[int, bytes]:
         """One signed delivery on a kept connection."""
         self.tally.sent += 1
-        task = {"id": number, "comments": [{"id": number * 10, "text": "x" * 900, "author": {"id": 7, "type": "user"}}]}
+        kind = self.mix.kinds[bot]
+        task = {
+            "id": number,
+            "comments": [
+                {
+                    "id": number * 10,
+                    "text": "x" * self.mix.text_bytes.get(kind, 900),
+                    "author": {"id": 7, "type": "user"},
+                }
+            ],
+        }
         body = json.dumps({
             "event": "comment", "access_token": self.token, "task_id": number, "user_id": BOT_ID, "task": task,
         }).encode()  # fmt: skip
@@ -154,13 +189,21 @@ class Load:
             f"POST /b{bot} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\nX-Pyrus-Retry: {attempt}/3\r\n"
             f"X-Pyrus-Sig: {sign(body, SECRET)}\r\n\r\n"
         )
-        reader, writer = self.idle.pop() if self.idle else await asyncio.open_connection("127.0.0.1", self.host.port)
+        reader, writer = await self.connection()
         writer.write(head.encode() + body)
         told = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         size = int(told.lower().partition("content-length: ")[2].partition("\r\n")[0])
         answer = await reader.readexactly(size)
-        self.idle.append((reader, writer))
+        self.idle.append((time.monotonic(), reader, writer))
         return int(told.split()[1]), answer
+
+    async def connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """The one that was used last, or a new one."""
+        while self.idle and self.idle[0][0] < time.monotonic() - REUSED_S:
+            self.idle.pop(0)[2].close()
+        if self.idle:
+            return self.idle.pop()[1:]
+        return await asyncio.open_connection("127.0.0.1", self.host.port)
 
     async def watch(self, began: float) -> None:
         """Memory and open files of the host, each second."""
@@ -175,6 +218,15 @@ class Load:
     token = ""
 
 
+def sections(kinds: tuple[str, ...], api_url: str, keys: str) -> str:
+    """The bots, as `HostSite` takes them. What fails at once is never late, or the host would run it again by itself."""
+    login = f"login = bot@load.example; api_url = {api_url}"
+    return "\n".join(
+        f"b{at}: plugin = {kind}; {login}; answer_within = {'25s' if kind == 'failing' else '2s'}; {keys}"
+        for at, kind in enumerate(kinds)
+    )
+
+
 def measured(seconds: float, rate: float) -> tuple[Tally, dict[str, object]]:
     """Run it; the tally and its figures."""
 
@@ -183,8 +235,7 @@ def measured(seconds: float, rate: float) -> tuple[Tally, dict[str, object]]:
         pyrus.world.strict = False
         pyrus.add_bot("bot@load.example", SECRET, BOT_ID)
         server = FakeServer(pyrus)
-        keys = f"login = bot@load.example; api_url = {server.base_url}; answer_within = 2s; concurrency = 100"
-        bots = "\n".join(f"b{at}: plugin = {kind}; {keys}" for at, kind in enumerate(KINDS))
+        bots = sections(KINDS, server.base_url, "concurrency = 100")
         host = HostSite(folder, PLUGINS, bots)
         try:
             await asyncio.to_thread(host.start)

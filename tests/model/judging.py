@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from bothost.pyrus.events import decode, event_key
 from bothost.store.transitions import KILLED
 
 if TYPE_CHECKING:
-    from tests.model.world import Seen, World
+    from tests.model.seen import Seen
+    from tests.model.world import World
 
     from bothost.store import Entry
 
@@ -19,22 +21,15 @@ def judge(world: World) -> list[str]:
         name = wrote.text.partition(" ")[0]
         if name in world.seen:
             world.seen[name].comments.append(wrote.text)
+    texts_of_errors = Counter(wrote.task_id for wrote in world.pyrus.written if wrote.text == "Sorry.")
     keys = {event_key(seen.plan.bot.name, decode(seen.plan.body(1))): seen for seen in world.seen.values()}
-    rows: dict[str, Entry] = {}
-    sorry: dict[int, int] = {}
-    for row in world.rows:
-        seen = keys.get(row.id)
-        if seen is not None:
-            rows[seen.plan.name] = row
-    for wrote in world.pyrus.written:
-        if wrote.text == "Sorry.":
-            sorry[wrote.task_id] = sorry.get(wrote.task_id, 0) + 1
+    rows = {keys[row.id].plan.name: row for row in world.rows if row.id in keys}
     wrong = list(world.faults)
     for seen in world.seen.values():
         wrong += [
             f"{seen.plan.name} ({seen.plan.bot.name}): {text}" for text in faults_of(seen, rows.get(seen.plan.name))
         ]
-    for task, count in sorry.items():
+    for task, count in texts_of_errors.items():
         events = [
             seen for seen in world.seen.values() if seen.plan.task == task and seen.plan.bot.ini.get("error_text")
         ]

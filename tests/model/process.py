@@ -50,7 +50,8 @@ def own_tasks(loop: asyncio.AbstractEventLoop, work: Any, **keys: Any) -> asynci
 class ForgetfulStore(PunctualStore):
     """The embedded journal without its threads, so that a seed tells everything that happens.
 
-    Notes wait some virtual milliseconds before they are written, and are lost if the process dies before.
+    Notes wait some virtual milliseconds before they are written, and are lost if the process dies before. What takes long is
+    overtaken by what is asked later: the embedded journal's writer keeps the order, PostgreSQL need not.
     """
 
     def __init__(self, process: Process, folder: Path, *, claims_first: bool) -> None:

@@ -5,33 +5,29 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from tests.model.plans import BOTS, EventPlan, Odds, draw_events
 from tests.model.process import PROCESS, Process, own_tasks
+from tests.model.rough import RoughTransport
+from tests.model.seen import Line, Run, Seen
 
 from bothost.config import read
-from bothost.errors import CallUnclear, CallUnsent
 from bothost.plugins import Found, Ground, load
-from bothost.pyrus.calls import Response
 from bothost.server.draining import drain
 from bothost.sources import Sources
 from bothost.store import Filter
 from bothost.testing.clock import VirtualClock
 from bothost.testing.fake_pyrus import FakePyrus
-from bothost.testing.fake_pyrus.faults import answer, gateway, limited
-from bothost.testing.fake_pyrus.transport import FakeTransport
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bothost.bots import Bot
     from bothost.delivery import Outcome
-    from bothost.pyrus_client.transport import Sending
     from bothost.store import Entry
 
+PAGE = 1000
 PYRUS_WAITS_S = 60.0
 SECOND_AT_S = 61.0
 ACKNOWLEDGED = ("late", "parked", "acknowledged")
@@ -39,135 +35,8 @@ TROUBLE_ENDS_S = 600.0
 """After the last event: from then on nothing goes wrong any more, so that everything can come to its end."""
 
 
-@dataclass
-class Run:
-    """One call of the handler."""
-
-    life: Process
-    began: float
-    rerun: str
-    ended: float = 0.0
-    said: str = ""
-
-
-@dataclass
-class Seen:
-    """What Pyrus and the plugin have seen of an event."""
-
-    plan: EventPlan
-    runs: list[Run] = field(default_factory=list)
-    door_api: bool = False
-    """Pyrus has read a 200 that promises the reply by the API."""
-    replied: bool = False
-    """Pyrus has read a 200 with the handler's own answer, or with nothing to say."""
-    comments: list[str] = field(default_factory=list)
-
-
-class Line:
-    """One connection: a `Delivery` for the host. `read` gets what Pyrus reads, None where it reads nothing."""
-
-    signature_ok = 0
-    trace = ""
-
-    def __init__(self, world: World, bot: Bot, body: bytes, header: str, process: Process) -> None:
-        self.bot = bot
-        self.body = body
-        self.attempt = header
-        self.received = world.clock.monotonic()
-        self.process = process
-        self.gone = False
-        self.lost = False
-        self.read: asyncio.Future[Outcome | None] = world.clock.loop.create_future()
-
-    def respond(self, outcome: Outcome) -> bool:
-        if self.gone or self.process.dead:
-            return False
-        self.gone = True
-        if not self.read.done():
-            self.read.set_result(None if self.lost else outcome)
-        return True
-
-    def cut(self) -> None:
-        self.gone = True
-        if not self.read.done():
-            self.read.set_result(None)
-
-
 WATCHED = os.environ.get("BOTHOST_MODEL_WATCH", "")
 """The name of an event of which everything is to be printed."""
-
-
-class RoughTransport(FakeTransport):
-    """The way of one process to Pyrus: requests on their way arrive also when the process dies."""
-
-    def __init__(self, world: World, process: Process) -> None:
-        super().__init__(world.pyrus)
-        self._world = world
-        self._process = process
-
-    async def fetch(self, sending: Sending) -> Response:
-        world, process = self._world, self._process
-        process.breathe()
-        posts = sending.request.method == "POST" and "comments" in sending.url
-        world.maybe_kill(process, world.odds.crash_at_call)
-        if world.troubled and world.rng.random() < world.odds.api_trouble:
-            self._trouble(sending, posts=posts)
-        loop = asyncio.get_running_loop()
-        token = PROCESS.set(None)  # whatever is under way belongs to the world, not to the process
-        try:
-            under_way = loop.create_task(self._arrive(sending))
-        finally:
-            PROCESS.reset(token)
-        answer = await asyncio.shield(under_way)
-        process.breathe()
-        world.maybe_kill(process, world.odds.crash_at_call)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    async def _arrive(self, sending: Sending) -> Response | Exception:
-        await asyncio.sleep(self._world.rng.uniform(0, 0.5))
-        try:
-            return await super().fetch(sending)
-        except (CallUnclear, CallUnsent) as error:
-            return error
-
-    def _trouble(self, sending: Sending, *, posts: bool) -> None:
-        rng, pyrus = self._world.rng, self._world.pyrus
-        if rng.random() < 0.15:
-            pyrus.revoke(sending.headers.get("Authorization", "").removeprefix("Bearer "))
-            return
-        applied = posts and rng.random() < 0.5
-        fault = rng.choice(
-            [
-                gateway(502, applied=applied),
-                answer(500, "server_error", applied=applied),
-                limited(20),
-                self._lost(applied=applied),
-                self._unanswered(applied=applied),
-                self._refused(),
-            ]
-        )
-        pyrus._script.clear()
-        pyrus.fail(f"{sending.request.method} tasks/*", fault, times=1)
-
-    @staticmethod
-    def _lost(*, applied: bool) -> Any:
-        from bothost.testing.fake_pyrus.faults import Fault
-
-        return Fault(applied=applied, ending="lost")
-
-    @staticmethod
-    def _unanswered(*, applied: bool) -> Any:
-        from bothost.testing.fake_pyrus.faults import Fault
-
-        return Fault(applied=applied, ending="lost", delay_s=-40.0)
-
-    @staticmethod
-    def _refused() -> Any:
-        from bothost.testing.fake_pyrus.faults import refuse_connection
-
-        return refuse_connection()
 
 
 class World:
@@ -192,6 +61,8 @@ class World:
         """Events of which a process died before it had written what it noted: their claim, or how they ended."""
         self.recorded: set[str] = set()
         """Events whose handler returned, durably."""
+        self.rows: list[Entry] = []
+        """The journal, once everything has come to rest."""
         self.faults: list[str] = []
         self.words: Counter[str] = Counter()
 
@@ -469,21 +340,19 @@ class World:
             await asyncio.sleep(300)
             if None in self.processes:
                 continue
-            if not [row for row in await self._rows() if row.state in ("ready", "running")]:
+            self.rows = await self._read_journal()
+            if not any(row.state in ("ready", "running") for row in self.rows):
                 return
         self.faults.append("it does not come to rest")
 
-    async def _rows(self) -> list[Entry]:
+    async def _read_journal(self) -> list[Entry]:
         process = next(process for process in self.processes if process is not None)
         rows: list[Entry] = []
-        want = Filter(limit=1000)
-        while True:
-            page = await process.store.list(want)
+        page = await process.store.list(Filter(limit=PAGE))
+        while page:
             rows += page
-            if len(page) < 1000:
-                self.rows = rows
-                return rows
-            want = Filter(limit=1000, before=(page[-1].created, page[-1].id))
+            page = await process.store.list(Filter(limit=PAGE, before=(page[-1].created, page[-1].id)))
+        return rows
 
     def _check_lanes(self, process: Process) -> None:
         for bot in process.service:

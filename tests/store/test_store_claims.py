@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tests.store.journals import BODY, change, make_entry, parked
+import pytest
+from tests.store.journals import BEGAN, BODY, change, make_entry, parked
 
 if TYPE_CHECKING:
     from tests.store.journals import Journal
@@ -132,6 +133,28 @@ def test_a_write_for_another_door_changes_nothing(journal: Journal) -> None:
             assert (row.door, row.answer, row.seen) == ("api", b'{"text":"x"}', 2), "what others saw is not taken back"
 
     asyncio.run(both())
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        {"state": "answered", "answer": b"ours", "delivered": True},
+        {"state": "failed", "failed": True, "error": "boom"},
+        {"state": "ready", "rerun": "error", "error": "boom", "due": BEGAN + 240},
+        {"state": "running", "door": "api", "answer": b"ours"},
+    ],
+    ids=lambda then: str(then["state"]),
+)
+def test_a_write_that_was_given_up_and_lands_late_takes_nothing_back(journal: Journal, then: dict[str, Any]) -> None:
+    async def work(store: Store) -> None:
+        _, mine = await store.claim(make_entry(), BODY)
+        acknowledgement = change(mine, door="api", status=200)
+        assert await store.save(change(mine, **then))
+        assert not await store.save(acknowledgement, BODY)
+        row = await store.find(mine.id)
+        assert row == change(mine, **then)
+
+    journal.run(work)
 
 
 def test_only_what_runs_or_is_parked_can_be_acknowledged_for_another(journal: Journal) -> None:

@@ -167,6 +167,33 @@ def test_retention_goes_through_more_than_one_batch(journal: Journal) -> None:
     journal.run(work)
 
 
+def test_the_file_grows_by_what_is_kept_and_not_by_what_was(embedded: Journal) -> None:
+    body = b"b" * 1200
+
+    async def work(store: Store) -> None:
+        async def an_hour(number: int) -> int:
+            first, created = number * 600, time.time() - 2 * DAY + number
+            for bot in ("refunds", "other"):
+                rows = [
+                    make_entry(n, bot=bot, task=n, state="answered", answer=b"{}", delivered=True, created=created)
+                    for n in range(first, first + 600)
+                ]
+                await asyncio.gather(*(store.save(row, body) for row in rows))
+            await store.retain({"refunds": DAY, "other": DAY})
+            ((pages,),) = embedded.sql("pragma page_count")
+            return int(pages)
+
+        await an_hour(0)
+        before, _, _, after = [await an_hour(number) for number in range(1, 5)]
+        keys = 3 * 1200
+        assert (after - before) * 4096 < keys * 400, "what a key takes is a quarter of what came with its body"
+        ((rows,),) = embedded.sql("select count(*) from delivery")
+        assert rows == 6000
+        assert await store.find("other:2999:comment:2999") is not None
+
+    embedded.run(work)
+
+
 def test_a_failed_run_is_run_again_by_hand(journal: Journal) -> None:
     async def work(store: Store) -> None:
         failed = make_entry(

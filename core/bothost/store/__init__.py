@@ -135,7 +135,8 @@ class Store(Protocol):
     `claims_first` tells whether a claim must be durable before the run (several processes, or PostgreSQL). Where it is
     false (one process, embedded store) the caller keeps claims in memory and uses `note` to write behind.
     A write that checks the fence applies only where the row's fence (and owner, where the caller claimed it) is still the
-    entry's; else it changes nothing and says so with False.
+    entry's; else it changes nothing and says so with False. Nor does it where the row has gone on under the same fence: an
+    entry that has ended, or whose answer stands, is not made a running one without it by a write that was given up long ago.
     """
 
     claims_first: bool

@@ -29,6 +29,10 @@ _STATE = FIELDS.index("state")
 _LIMIT = FIELDS.index("limit_s")
 
 
+BOTS_AT_ONCE = 200
+"""Looked at in one transaction of `drop_content`."""
+
+
 class SqliteBook:
     """See `writer.Book`. `lease_end` and `cancelled` are read on the loop's thread."""
 
@@ -156,10 +160,17 @@ class SqliteBook:
 
     def drop_content(
         self, connection: sqlite3.Connection, bots: Sequence[str], keep: Mapping[str, float]
-    ) -> list[tuple[str, int, list[str]]]:
-        """A batch of each bot's bodies and answers that are too old: bot, rows, places to wipe."""
+    ) -> tuple[int, list[str], Sequence[str]]:
+        """A batch of bodies and answers that are too old: rows, places to wipe, and the bots that may have more of them."""
         now = self._moment().now
-        return [(bot, *rounds.drop_content(connection, bot, now, keep.get(bot, KEEP_S))) for bot in bots]
+        changed, places = 0, []
+        for at, bot in enumerate(bots[:BOTS_AT_ONCE]):
+            count, wiped = rounds.drop_content(connection, bot, now, keep.get(bot, KEEP_S))
+            changed += count
+            places += wiped
+            if changed >= rounds.BATCH:  # others wait for this transaction to end
+                return changed, places, bots[at:]
+        return changed, places, bots[BOTS_AT_ONCE:]
 
     def remove_unused(self, connection: sqlite3.Connection) -> int:
         """Remove the files of large bodies in which there are none any more."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bothost.store.migrations import HOLDS_TURN, KEPT, ON_ITS_WAY, PARKED, POSTING, QUIET, SUSPECT
-from bothost.store.rows import COLUMNS, FIELDS, FIXED_FIELDS
+from bothost.store.rows import COLUMNS, FIELDS, FIXED_FIELDS, FORWARD
 
 SCHEMA = "bothost"
 LOCK = 7_262_417_001
@@ -53,7 +53,7 @@ on conflict (id) do update set {_SET},
     until = case when excluded.fence = delivery.fence and (excluded.answer is null) = (delivery.answer is null)
             then delivery.until else excluded.until end,
     body = coalesce(delivery.body, excluded.body)
-where (delivery.fence < excluded.fence or (delivery.fence = excluded.fence and delivery.owner = excluded.owner))
+where (delivery.fence < excluded.fence or (delivery.fence = excluded.fence and delivery.owner = excluded.owner and {FORWARD}))
 and ({DOOR} is null or delivery.door = {DOOR})
 returning id
 """

@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = logging.getLogger("bothost.journal")
 
-BOTS_AT_ONCE = 200
-"""Looked at in one transaction of `retain`."""
-
 
 class SqliteStore:
     """See `Store`. `readonly`: a visitor beside a running host, which makes no files, owns nothing and claims nothing; the
@@ -203,24 +200,15 @@ class SqliteStore:
     async def retain(self, keep: Mapping[str, float]) -> int:
         """See `Store.retain`."""
         self._keep = dict(keep)
-        bots = await self._read(lambda c: [bot for (bot,) in c.execute(reads.BOTS_KEPT)])
+        bots: Sequence[str] = await self._read(lambda c: [bot for (bot,) in c.execute(reads.BOTS_KEPT)])
         changed = 0
-        for begin in range(0, len(bots), BOTS_AT_ONCE):
-            changed += await self._drop_content(bots[begin : begin + BOTS_AT_ONCE])
+        while bots:
+            count, wiped, bots = await self._ask(partial(self._book.drop_content, bots=bots, keep=self._keep))
+            await self._in_thread(partial(self._book.bodies.drop, [place_of(place) for place in wiped]))
+            changed += count
         while gone := await self._ask(lambda c: rounds.drop_keys(c, self._now())):
             changed += gone
         await self._ask(self._book.remove_unused)
-        return changed
-
-    async def _drop_content(self, bots: Sequence[str]) -> int:
-        """Drop what some bots no longer keep, one batch of each at a time."""
-        changed = 0
-        while bots:
-            done = await self._ask(partial(self._book.drop_content, bots=bots, keep=self._keep))
-            places = [place_of(place) for _, _, wiped in done for place in wiped]
-            await self._in_thread(partial(self._book.bodies.drop, places))
-            changed += sum(count for _, count, _ in done)
-            bots = [bot for bot, count, _ in done if count >= rounds.BATCH]
         return changed
 
     async def recent(self, since: float) -> Sequence[Entry]:

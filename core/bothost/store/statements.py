@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bothost.store.migrations import HOLDS_TURN, ON_ITS_WAY, PARKED, POSTING, QUIET, SUSPECT
-from bothost.store.rows import COLUMNS, FIELDS, FIXED_FIELDS, entries_of, entry_of, values_of
+from bothost.store.rows import COLUMNS, FIELDS, FIXED_FIELDS, FORWARD, entries_of, entry_of, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,7 +29,7 @@ _SET = ", ".join(
     for name in FIELDS
     if name not in FIXED_FIELDS and name != "cancel"
 )
-_IS_OURS = "(delivery.fence < excluded.fence or (delivery.fence = excluded.fence and delivery.owner = excluded.owner))"
+_IS_OURS = f"(delivery.fence < excluded.fence or (delivery.fence = excluded.fence and delivery.owner = excluded.owner and {FORWARD}))"
 WRITE = f"""
 insert into delivery ({_ALL}) values ({_MARKS})
 on conflict (id) do update set {_SET},
