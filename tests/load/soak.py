@@ -31,7 +31,8 @@ import bothost
 from bothost.clock import SystemClock
 from bothost.store import Entry
 from bothost.store.database import Database
-from bothost.store.statements import row_for, write_all
+from bothost.store.rows import values_of
+from bothost.store.statements import write_all
 from bothost.store.transitions import KEYS_S
 from bothost.testing.fake_pyrus import FakePyrus
 from bothost.testing.fake_pyrus.server import FakeServer
@@ -173,7 +174,8 @@ def fill(state: Path, events: int, seconds: float) -> None:
     for first in range(0, events, 5000):
         some = range(first, min(first + 5000, events))
         with database.transaction() as connection:
-            write_all(connection, [row_for(_entry(n, oldest + n * seconds / events), 0.0, None, None) for n in some])
+            entries = [_entry(n, oldest + n * seconds / events) for n in some]
+            write_all(connection, [(*values_of(entry), 0.0, None, None) for entry in entries])
     database.close()
 
 

@@ -7,8 +7,10 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 import msgspec
+import pytest
 from tests.store.journals import BODY, QUICK, answered, change, make_entry, parked, until
 
+from bothost.errors import StoreAway
 from bothost.store import Timing
 from bothost.store.database import path_of
 
@@ -288,3 +290,29 @@ def test_a_run_that_another_owner_took_is_lost(journal: Journal) -> None:
             await until(lambda: asyncio.sleep(0, store.lost() == set()))
 
     asyncio.run(scene())
+
+
+def test_an_entry_that_no_row_can_hold_costs_the_others_nothing(
+    embedded: Journal, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work(store: Store) -> None:
+        store.note(make_entry(1, task=1, state="answered"), BODY)
+        store.note(make_entry(2, task=2**64, state="answered"), BODY)
+        store.note(make_entry(3, task=3, state="answered", trace="\ud800"), BODY)
+        store.note(make_entry(4, task=4, state="answered", status=None), BODY)  # type: ignore[arg-type]
+        store.note(make_entry(5, task=5, state="answered"), BODY)
+        assert [await store.find(make_entry(n, task=n).id) is not None for n in (1, 3, 4, 5)] == [True, False, False, True]
+        assert store.alive()
+
+    run_behind(embedded, work)
+    dropped = [record for record in caplog.records if "cannot be written is dropped" in record.message]
+    assert len(dropped) == 3
+
+
+def test_an_operation_that_the_database_refuses_is_told_to_who_asked(embedded: Journal) -> None:
+    async def work(store: Store) -> None:
+        with pytest.raises(StoreAway, match="no such table"):
+            await store._ask(lambda c: c.execute("select * from nowhere"))  # type: ignore[attr-defined]
+        assert await store.save(parked(1), BODY)
+
+    run_behind(embedded, work)

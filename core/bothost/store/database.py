@@ -7,7 +7,7 @@ import os
 import select
 import sqlite3
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bothost.errors import StoreAway, StoreError
 from bothost.store.migrations import OLDER, applied_table, missing
@@ -185,8 +185,3 @@ def savepoint(connection: sqlite3.Connection) -> Iterator[None]:
             connection.execute("release part")
         raise
     connection.execute("release part")
-
-
-def rows_changed(cursor: Any) -> bool:
-    """Whether the statement changed anything."""
-    return bool(cursor.rowcount > 0)
