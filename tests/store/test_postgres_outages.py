@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -342,7 +343,7 @@ def test_a_turn_that_another_host_takes_at_this_moment_is_lost_to_it(shared: Jou
             ours = asyncio.ensure_future(
                 store.take(held.id, seen=2, seen_at=time.time()) if attempt == "take" else store.due({"refunds": 1}, 1)
             )
-            await until(lambda: waits_for_a_lock(connection))
+            await until(partial(waits_for_a_lock, connection))
             await transaction.commit()
             assert await ours in (None, [])
             await connection.execute("delete from bothost.delivery where owner = 'other'")
@@ -378,6 +379,7 @@ def test_after_an_outage_nobodys_lease_counts_as_lost_for_a_while(shared: Journa
             _, mine = await one.claim(make_entry(1, door="api"), BODY)
             await asyncio.to_thread(one._heart._stop.set)  # type: ignore[attr-defined]
             await asyncio.to_thread(one._heart._thread.join)  # type: ignore[attr-defined]
+            await asyncio.sleep(QUICK.lease_s)
             two._trouble()  # type: ignore[attr-defined]
             assert await two.reap() == [], "its lease is over, but the trouble may have been everybody's"
             two._trouble_until = 0.0  # type: ignore[attr-defined]

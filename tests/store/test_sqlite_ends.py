@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import shutil
 import sqlite3
@@ -106,9 +107,7 @@ def test_a_file_that_goes_bad_is_opened_anew_once_it_is_mended(
     assert "the journal is back" in caplog.text
 
 
-def test_an_owner_that_cannot_sign_off_leaves_all_the_same(
-    embedded: Journal, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_owner_that_cannot_sign_off_leaves_all_the_same(embedded: Journal, caplog: pytest.LogCaptureFixture) -> None:
     async def scene() -> None:
         store = embedded.make(IMPATIENT, claims_first=False)
         await store.open()
@@ -230,18 +229,16 @@ def test_a_disk_without_room_for_a_segment_is_told_and_leaves_no_file(
 
 def test_a_frozen_holder_of_the_lock_is_not_waited_for_for_ever(embedded: Journal) -> None:
     async def scene() -> None:
-        async with embedded.open(IMPATIENT) as store:
-            lock = os.open(embedded.folder / "journal.lock", os.O_RDWR)
-            import fcntl
-
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            with pytest.raises(StoreAway):
-                await store.save(parked(1), BODY)
-            closing = asyncio.create_task(store.close())
-            await asyncio.wait([closing])
-            os.close(lock)
-            await store.open()
-            assert await store.save(parked(1), BODY)
+        store = embedded.make(IMPATIENT)
+        await store.open()
+        lock = os.open(embedded.folder / "journal.lock", os.O_RDWR)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(StoreAway):
+            await store.save(parked(1), BODY)
+        await store.close()
+        os.close(lock)
+        async with embedded.open() as other:
+            assert await other.save(parked(1), BODY)
 
     asyncio.run(scene())
 

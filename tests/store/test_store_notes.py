@@ -301,7 +301,12 @@ def test_an_entry_that_no_row_can_hold_costs_the_others_nothing(
         store.note(make_entry(3, task=3, state="answered", trace="\ud800"), BODY)
         store.note(make_entry(4, task=4, state="answered", status=None), BODY)  # type: ignore[arg-type]
         store.note(make_entry(5, task=5, state="answered"), BODY)
-        assert [await store.find(make_entry(n, task=n).id) is not None for n in (1, 3, 4, 5)] == [True, False, False, True]
+        assert [await store.find(make_entry(n, task=n).id) is not None for n in (1, 3, 4, 5)] == [
+            True,
+            False,
+            False,
+            True,
+        ]
         assert store.alive()
 
     run_behind(embedded, work)
