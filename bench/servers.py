@@ -113,9 +113,7 @@ def peer(_folder: Path, *, command: str, scheme: str = "pyrus") -> Iterator[Serv
 
 
 SERVERS = {
-    "floor": Kind(
-        "bare Tornado, neither verifies nor decodes", partial(part, module="bench.floor", speaks=False)
-    ),
+    "floor": Kind("bare Tornado, neither verifies nor decodes", partial(part, module="bench.floor", speaks=False)),
     "listener": Kind("bothost's listener alone", partial(part, module="bench.listener", speaks=True)),
     "bothost": Kind("**bothost**", host),
     "bothost-keep-0": Kind("**bothost**, `keep = 0`", partial(host, keys="[bot]\nkeep = 0")),
