@@ -25,10 +25,6 @@ async def segfaults(event):
     ctypes.string_at(0)
 def spins(event):
     re.match("(a+)+b", "a" * 60)
-def computes(event):
-    end = time.monotonic() + 14
-    while time.monotonic() < end:
-        pass
 async def blocks(event):
     time.sleep(0.6)
     return "slept"
@@ -42,13 +38,12 @@ async def chatty(event):
 TROUBLED = """
 segfault: plugin = segfaults; run = process
 spinner: plugin = spins; run = process; timeout = 1s
-computer: plugin = computes
 blocker: plugin = blocks
 wrong: plugin = Strict; limit = many
 anna: plugin = chatty
 boris: plugin = chatty
 """
-GOOD = [f"good{number:02}" for number in range(93)]
+GOOD = [f"good{number:02}" for number in range(94)]
 
 
 class Traffic:
@@ -122,15 +117,12 @@ def test_among_a_hundred_bots_those_in_trouble_are_named_and_the_others_do_not_n
     for task in (1, 2, 3):
         assert host.deliver("segfault", task=task, comment=1).status == 500
     spinning = [host.deliver_later("spinner", task=task, comment=1) for task in (1, 2, 3)]
-    computing = host.deliver_later("computer", task=1, comment=1, timeout=60)
     assert host.deliver("wrong", task=1, comment=1).status == 503
     comments = talk(host)
     assert 60 <= comments <= 62
     assert host.said("quarantined", 30)["bot"] == "segfault"
     assert "SIGSEGV" in host.said("its process died")["message"]
     assert [one.result(40).status for one in spinning].count(500) >= 1
-    assert "97 %" in (told := host.said("of a core", 40)["message"]) or "run = process" in told
-    assert computing.result(60).status == 200
     beside = traffic.end()
     for task in (1, 2):  # it holds the loop, so this is told of and not measured
         assert host.deliver("blocker", task=task, comment=1).text == "slept"
@@ -143,7 +135,7 @@ def test_among_a_hundred_bots_those_in_trouble_are_named_and_the_others_do_not_n
     assert len(rows) == 100
     assert (state["segfault"]["state"], state["spinner"]["state"]) == ("quarantined", "quarantined")
     assert "SIGSEGV" in state["segfault"]["reason"]
-    assert "did not end within 1 s" in state["spinner"]["reason"]
+    assert "did not end in time" in state["spinner"]["reason"]
     assert state["wrong"]["state"] == "config error"
     assert "limit" in state["wrong"]["reason"]
     assert all(state[name]["state"] == "active" for name in GOOD)

@@ -63,7 +63,7 @@ def plugin(bot: Judged, standing: Mapping[str, Any] | None = None) -> Finding:
     check = f"bot {bot.config.name}"
     if standing is not None and standing["state"] not in SERVES:
         resume = f"; then bothost resume {bot.config.name}" if standing["state"] in _RESUMED else ""
-        state = "warning" if standing["state"] == "paused" else "problem"
+        state: Literal["warning", "problem"] = "warning" if standing["state"] == "paused" else "problem"
         return Finding(check, state, f"{standing['state']} since {standing['since']}: {standing['reason']}{resume}")
     if standing is not None and standing["paused_tasks"]:
         tasks = ", ".join(map(str, standing["paused_tasks"]))
