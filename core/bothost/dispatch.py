@@ -119,7 +119,11 @@ class Dispatch:
         """Where claims come first the journal is ahead of an event we are not at; of one that we run it knows the door. Where
         memory is the truth it knows only what an operator cancelled."""
         if not self._means.store.claims_first:
-            if live.phase == "idle" and row.state == "cancelled" and (row.id, row.fence) == (live.entry.id, live.entry.fence):
+            if (
+                live.phase == "idle"
+                and row.state == "cancelled"
+                and (row.id, row.fence) == (live.entry.id, live.entry.fence)
+            ):
                 live.adopt(row)
         elif live.phase == "idle":
             if row.fence >= live.entry.fence:
