@@ -1,51 +1,80 @@
 """Measure bothost beside its peers in one run, and write docs/performance.md with the chart.
 
-    python -m bench [--only floor,bothost,…] [--json FILE] [--count 2000] [--no-page]
+    python -m bench [--only floor,bothost,…] [--json FILE] [--count 800] [--rounds 9] [--no-page]
 
-The server under measurement and the senders have a core each. The first run makes `bench/.venv-peers` from the package index.
+All servers run on one core and the senders on another; they are measured in turns, for some ten minutes. The first run makes
+`bench/.venv-peers` from the package index.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from bench import bodies, report, servers
-from bench.measuring import Plan, measure
+from bench.bodies import SMALL
+from bench.measuring import Plan, Round, memory_mb, sending_to, verify_and_decode_us
 
 
 def main(argv: list[str]) -> int:
     """1 where a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=2000, help="deliveries of a round; a quarter of the largest")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=8.0, help="how long latency is measured at a fixed rate")
+    parser.add_argument("--count", type=int, default=800, help="deliveries of a round; fewer of larger bodies")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--seconds", type=float, default=4.0, help="how long latency is measured at a fixed rate")
     parser.add_argument("--only", default=",".join(servers.SERVERS), help="which servers, by name")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     parser.add_argument("--no-page", action="store_true", help="leave docs/performance.md as it is")
     chosen = parser.parse_args(argv)
-    names = chosen.only.split(",")
-    figures: report.Figures = {}
-    ready: dict[str, float] = {}
-    with tempfile.TemporaryDirectory(prefix="bothost-bench-") as folder:
-        for name in names:
-            figures[name] = {}
-            with servers.SERVERS[name].start(Path(folder)) as server:
-                for size in servers.SERVERS[name].sizes:
-                    plan = Plan.of(size, chosen.count, chosen.rounds, chosen.seconds)
-                    figures[name][size] = measure(server, bodies.compact(size, Path(folder)), plan)
-                    print(f"{name:18} {size:>7} {figures[name][size].cpu_us:8.0f} µs", file=sys.stderr, flush=True)
-            ready[name] = server.ready_s
-    result = report.Result(report.machine(), figures, ready)
+    result = run(chosen.only.split(","), Plan(chosen.count, chosen.rounds, chosen.seconds))
     if chosen.json:
         chosen.json.write_text(json.dumps(result.as_json(), indent=1))
     print(report.table(result))
-    if not chosen.no_page and set(names) == set(servers.SERVERS):
+    print(report.goals_table(result))
+    if not chosen.no_page and set(result.figures) == set(servers.SERVERS):
         report.write_page(result)
     return report.missed(result)
+
+
+def run(names: list[str], plan: Plan) -> report.Result:
+    """Start them all, and measure them in turns."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="bothost-bench-") as home, contextlib.ExitStack() as stack:
+        folder = Path(home)
+        texts = {size: bodies.compact(size, folder) for size in bodies.FIXTURES}
+        measured = {}
+        for name in names:
+            server = stack.enter_context(servers.SERVERS[name].start(folder))
+            measured[name] = stack.enter_context(sending_to(server))
+            say(f"{name} answers after {server.ready_s:.1f} s")
+        turns = Round(measured, {name: servers.SERVERS[name].sizes for name in names}, plan)
+        bounds = []
+        turns.cpu(texts, warm_up=True)
+        for number in range(plan.rounds):
+            turns.cpu(texts)
+            bounds.append(verify_and_decode_us(texts[SMALL]))
+            say(f"round {number + 1} of {plan.rounds}")
+        for _ in range(plan.parts):
+            turns.latency(texts)
+        return report.Result(
+            machine=report.machine(),
+            figures=turns.figures,
+            ready={name: one.server.ready_s for name, one in measured.items()},
+            memory={name: memory_mb(one.server.pid) for name, one in measured.items()},
+            verify_and_decode=bounds,
+            minutes=(time.monotonic() - began) / 60,
+            plan=plan,
+        )
+
+
+def say(line: str) -> None:
+    """Progress."""
+    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

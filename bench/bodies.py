@@ -15,19 +15,33 @@ FIXTURES = {
     "190 kB": "15_big_task_300_comments",
 }
 """The sizes are those of the files; sent without blanks, as Pyrus sends them, they are somewhat smaller."""
+SMALL = "1.5 kB"
 
 WIDE = 10**15
 """New ids are microseconds since 1970, which have sixteen digits."""
 
 
 def compact(size: str, folder: Path) -> Path:
-    """A file with the body as Pyrus sends it: without the blanks of the fixture."""
+    """A file with the body as Pyrus sends it: without the blanks of the fixture, and with numbers as people's `external_id`,
+    for one peer answers 500 to any other."""
     file = folder / f"{FIXTURES[size]}.json"
     decoded = json.loads((DATA / f"{FIXTURES[size]}.json").read_bytes())
     for comment in decoded["task"].get("comments", []):
         comment["id"] += WIDE  # as many digits as the newest one's, as Pyrus's ids have at any time
+    _number(decoded)
     file.write_bytes(json.dumps(decoded, ensure_ascii=False, separators=(",", ":")).encode())
     return file
+
+
+def _number(value: object) -> None:
+    if isinstance(value, dict):
+        if isinstance(value.get("external_id"), str):
+            value["external_id"] = re.sub("[^0-9]", "7", value["external_id"]) or "7"
+        for inner in value.values():
+            _number(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _number(inner)
 
 
 class Bodies:

@@ -1,9 +1,9 @@
 """Signed deliveries over kept connections, each a new event; run in a process of its own, off the server's core.
 
-    python -m bench.senders PORT BODY CONNECTIONS BOTS SCHEME
+    python -m bench.senders PORT CONNECTIONS BOTS SCHEME
 
-Reads lines `COUNT RATE` from its standard input; after each it sends COUNT deliveries, RATE a second (0: as fast as they are
-answered), and prints a JSON line of what it saw. At a rate, latency counts from the moment a delivery was due.
+Reads lines `BODY COUNT RATE` from its standard input; after each it sends COUNT deliveries of that file's body, RATE a second
+(0: as fast as they are answered), and prints a JSON line of what it saw. Latency counts from the moment a delivery was due.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Burst:
     statuses: dict[int, int] = field(default_factory=dict)
     spoken: int = 0
     """Answers that hold the approval."""
-    seconds: list[float] = field(default_factory=list)
+    latency_ms: list[float] = field(default_factory=list)
 
     def request(self) -> bytes:
         """The next delivery."""
@@ -70,18 +70,17 @@ class Burst:
         """Over one connection, until all are sent; where the server closes it, over a new one."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 20)
         while self.sent < self.count:
-            due = self.began + self.sent / self.rate if self.rate else time.perf_counter()
+            due = self.began + self.sent / self.rate if self.rate else 0.0
             self.sent += 1
             request = self.request()
             if (wait_s := due - time.perf_counter()) > 0:
                 await asyncio.sleep(wait_s)
-            elif not self.rate:
-                due = time.perf_counter()
             writer.write(request)
             answer = await reader.readuntil(b"\r\n\r\n")
             length = re.search(rb"(?i)content-length: (\d+)", answer)
             said = await reader.readexactly(int(length[1])) if length is not None else b""
-            self.seconds.append(time.perf_counter() - due)
+            if self.rate:
+                self.latency_ms.append(round((time.perf_counter() - due) * 1000, 3))
             self.statuses[int(answer[9:12])] = self.statuses.get(int(answer[9:12]), 0) + 1
             self.spoken += b"approved" in said
             if re.search(rb"(?i)connection: close", answer):
@@ -93,22 +92,19 @@ class Burst:
         """Send all; what was seen."""
         self.began = time.perf_counter()
         await asyncio.gather(*(self.send() for _ in range(connections)))
-        ordered = sorted(self.seconds)
-        return {
-            "statuses": self.statuses,
-            "spoken": self.spoken,
-            "p50_ms": ordered[len(ordered) // 2] * 1000,
-            "p99_ms": ordered[int(len(ordered) * 0.99)] * 1000,
-        }
+        return {"statuses": self.statuses, "spoken": self.spoken, "latency_ms": self.latency_ms}
 
 
 def main() -> None:
     """See the module."""
-    port, file, connections, bots, scheme = sys.argv[1:]
-    bodies, cycle = Bodies(Path(file).read_bytes()), itertools.cycle(range(int(bots)))
+    port, connections, bots, scheme = sys.argv[1:]
+    cycle = itertools.cycle(range(int(bots)))
+    bodies: dict[str, Bodies] = {}
     for line in sys.stdin:
-        count, rate = line.split()
-        burst = Burst(int(port), bodies, cycle, scheme, int(count), float(rate))
+        file, count, rate = line.split()
+        if file not in bodies:
+            bodies[file] = Bodies(Path(file).read_bytes())
+        burst = Burst(int(port), bodies[file], cycle, scheme, int(count), float(rate))
         print(json.dumps(asyncio.run(burst.run(int(connections)))), flush=True)
 
 

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.bodies import FIXTURES
+from bench.bodies import FIXTURES, SMALL
 from bench.cores import pinned
 from bench.journals import fill
 from bench.senders import SECRET
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 PEERS = ROOT / "bench" / ".venv-peers"
 REQUIREMENTS = ROOT / "bench" / "peers" / "requirements.txt"
-SMALL = ("1.5 kB",)
 
 
 @dataclass(slots=True)
@@ -71,10 +70,10 @@ def floor(_folder: Path) -> Iterator[Server]:
 def host(folder: Path, *, bots: int = 1, keys: str = "", entries: int = 0, beside: int = 0) -> Iterator[Server]:
     """bothost as it is installed, with so many bots of the plugin autoreply, and so many entries in its journal."""
     with tempfile.TemporaryDirectory(dir=folder) as home, (Path(home) / "log").open("w") as log:
-        port = free_port()
+        port, operator_port = free_port(), free_port()
         ini = Path(home) / "bots.ini"
         sections = "\n".join(f"[bot:b{n}]\nplugin = autoreply\nsecret = {SECRET}-{n}\n" for n in range(bots))
-        ini.write_text(f"[host]\nport = {port}\noperator_port = 0\nlog = json\n{keys}\n{sections}")
+        ini.write_text(f"[host]\nport = {port}\noperator_port = {operator_port}\nlog = json\n{keys}\n{sections}")
         ini.chmod(0o600)
         if entries:
             fill(Path(home) / "state", entries)
@@ -134,9 +133,9 @@ SERVERS = {
     "slack-bolt": Kind(
         "slack_bolt's Tornado adapter", partial(peer, command="python -m slack_app {port}", scheme="slack")
     ),
-    "bots-100": Kind("100 bots", partial(host, bots=100), SMALL),
-    "bots-10000": Kind("10,000 bots", partial(host, bots=10_000), SMALL),
-    "entries-1000000": Kind("1,000,000 entries in the journal", partial(host, entries=1_000_000), SMALL),
+    "bots-100": Kind("100 bots", partial(host, bots=100), (SMALL,)),
+    "bots-10000": Kind("10,000 bots", partial(host, bots=10_000), (SMALL,)),
+    "entries-1000000": Kind("1,000,000 entries in the journal", partial(host, entries=1_000_000), (SMALL,)),
 }
 GROWTH = ("bothost", "bots-100", "bots-10000", "entries-1000000")
 """What the table of growth compares."""

@@ -8,33 +8,53 @@ from pathlib import Path
 
 from bench import bodies, report, servers
 from bench.chart import bars
-from bench.measuring import Figure
+from bench.measuring import Figure, Plan, ratio
 
 MACHINE = {"cpu": "2 × a processor", "python": "3.11.7"}
 
 OTHERS = ("floor", "aiopyrus", "flask", "fastapi", "slack-bolt")
 
 
+PLAN = Plan(count=8, rounds=2, seconds=1.0)
+
+
+def figure(cpu_us: float) -> Figure:
+    """Two rounds, the second on a machine that is twice as slow."""
+    return Figure([cpu_us, 2 * cpu_us], [0.0, 0.0], [1.5] * 98 + [9.75] * 2)
+
+
 def result(ours: float) -> report.Result:
     figures = {
-        name: {size: Figure(100.0 if name in OTHERS else ours, 1.5, 9.75) for size in kind.sizes}
+        name: {size: figure(100.0 if name in OTHERS else ours) for size in kind.sizes}
         for name, kind in servers.SERVERS.items()
     }
-    return report.Result(MACHINE, figures, dict.fromkeys(servers.SERVERS, 0.5))
+    seconds, megabytes = dict.fromkeys(servers.SERVERS, 0.5), dict.fromkeys(servers.SERVERS, 40.0)
+    return report.Result(MACHINE, figures, seconds, megabytes, [10.0, 20.0], 1.0, PLAN)
 
 
 def test_the_table_has_a_line_for_each_server_and_ratios_to_the_floor() -> None:
     lines = report.table(result(120.0)).splitlines()
     assert len(lines) == 2 + len(servers.SERVERS) - len(report.GROWTH[1:])
     assert lines[2].startswith("| bare Tornado")
-    assert "| 120 | 1.20 | 1.5 / 9.8 |" in lines[3]
+    assert "| 180 | 1.20 | 1.5 / 9.8 |" in lines[3]
+
+
+def test_a_ratio_is_taken_within_each_round() -> None:
+    slow_at_the_end = Figure([10.0, 10.0, 40.0])
+    assert ratio(slow_at_the_end, Figure([5.0, 10.0, 40.0])) == 1.0
 
 
 def test_a_missed_goal_is_an_exit_code_and_stands_in_the_page() -> None:
-    assert report.missed(result(25.0)) == 0
-    assert "**missed**" not in report._goals(result(25.0))
+    assert report.missed(result(15.0)) == 0
+    assert "**missed**" not in report.goals_table(result(15.0))
     assert report.missed(result(200.0)) == 1
-    assert "**missed**" in report._goals(result(200.0))
+    assert "**missed**" in report.goals_table(result(200.0))
+
+
+def test_the_bound_is_the_floor_with_signature_and_decoding() -> None:
+    (bound,) = (goal for goal in report.goals(result(220.0)) if goal.what == "bothost / the bound, 1.5 kB")
+    assert bound.measured == 2.0
+    assert not bound.is_met
 
 
 def test_the_page_and_the_chart_name_machine_and_servers(tmp_path: Path) -> None:

@@ -465,6 +465,16 @@ def test_ten_thousand_bots_are_read_in_well_under_two_seconds(ini: Path) -> None
     assert time.process_time() - began < 2
 
 
+FIRST_KEYS = """answer_within api_url concurrency enabled error_choice error_text forms keep late login max_body memory
+old_secret on_error order own_comments path plugin run secret timeout"""
+
+
+def test_a_plugin_keeps_its_settings_whatever_keys_the_host_gets_later() -> None:
+    assert {key for key in config.HOST_BOT_KEYS if "." not in key} == set(FIRST_KEYS.split()), (
+        "plugins in the field may have a setting of this name; a new key has a point in it, which no setting has"
+    )
+
+
 KEYS = sorted(config.HOST_BOT_KEYS | config.HOST_KEYS)
 LINES = st.one_of(
     st.sampled_from(["[host]", "[bot]", "[bot:a]", "[bot:b]", "[x]", "[bot:"]),

@@ -17,7 +17,12 @@ async def authorize(**_known):
     return AuthorizeResult(enterprise_id="E1", team_id="T1", bot_token="xoxb-of-nobody", bot_id="B1", bot_user_id="U1")
 
 
-app = AsyncApp(signing_secret=os.environ["BENCH_SECRET"], authorize=authorize, process_before_response=True)
+app = AsyncApp(
+    signing_secret=os.environ["BENCH_SECRET"],
+    authorize=authorize,
+    process_before_response=True,
+    ignoring_self_events_enabled=False,
+)
 
 
 @app.middleware
