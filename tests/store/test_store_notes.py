@@ -7,7 +7,7 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 import msgspec
-from tests.store.journals import BODY, QUICK, answered, change, make_entry, parked, until
+from tests.store.journals import BEGAN, BODY, QUICK, answered, change, make_entry, parked, until
 
 from bothost.store import Timing
 from bothost.store.database import path_of
@@ -186,6 +186,22 @@ def test_a_note_does_not_take_an_operators_wish_back(embedded: Journal) -> None:
         assert not found.cancel, "the wish was about the run before"
 
     run_behind(embedded, work)
+
+
+def test_what_runs_again_although_an_operator_cancelled_it_is_asked_to_end(journal: Journal) -> None:
+    """Its owner had it in line, and had not heard of it yet."""
+
+    async def work(store: Store) -> None:
+        held = make_entry(state="ready", rerun="error", due=BEGAN + 240, fence=1, owner=store.owner)
+        await store.save(held, BODY)
+        assert (await store.cancel(held.id)).state == "cancelled"
+        assert await store.save(change(held, state="running", fence=2))
+        found = await store.find(held.id)
+        assert found is not None
+        assert (found.state, found.cancel) == ("running", True)
+        await until(lambda: asyncio.sleep(0, store.cancelled() == {held.id}))
+
+    journal.run(work)
 
 
 def test_what_cannot_be_written_costs_a_bounded_amount_of_memory(embedded: Journal) -> None:
