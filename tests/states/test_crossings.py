@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.states.conftest import Calls, Journal, Processes, handler_of
 
+from bothost import Event
 from bothost.bots import Registry
 from bothost.pyrus.signature import sign
 from bothost.testing import Harness, comment, me, task
@@ -96,21 +97,39 @@ def test_a_later_first_attempt_of_a_digest_that_still_runs_is_no_new_event(
     assert len(journal.rows()) == 1
 
 
-def test_an_attempt_at_what_was_cancelled_in_time_says_nothing(
-    bothost: Harness, calls: Calls, journal: Journal
+def test_an_attempt_at_what_was_cancelled_while_it_was_held_says_nothing(
+    bothost: Harness, calls: Calls, processes: Processes, journal: Journal
 ) -> None:
-    calls.takes = 50
-    bot = bothost.bot(handler_of(calls), ini={"late": "retry", "answer_within": "40s"})
+    calls.script = [ValueError("no")]
     of = task()
-    pending = bot.begin(of)
-    bothost.clock.advance("1s")
+    assert processes.at(0).deliver(of).status == 500
     journal.ask(journal.store.cancel(journal.row().id))
-    assert pending.answer().status == 503
-    bothost.clock.advance("11m")
-    row = journal.row()
-    if row.state == "cancelled":
-        assert row.door == "response"
-        assert bot.deliver(of, 2).outcome == "cancelled"
+    for attempt in (2, 3):
+        bothost.clock.advance("61s")
+        answer = processes.at(attempt % 2).deliver(of, attempt)
+        assert (answer.status, answer.json, answer.outcome) == (200, {}, "cancelled")
+    assert len(calls.runs) == 1
+
+
+def test_a_handler_that_waits_for_nothing_is_answered_before_anything_else_happens(bothost: Harness) -> None:
+    async def handler(event: Event) -> str:
+        return "at once"
+
+    bot = bothost.bot(handler)
+    body = bot.as_body(task())
+    host = bot.bench.host
+
+    async def start() -> bool:
+        wire = Wire()
+        wire.post(
+            host.front,
+            host.lines,
+            Head(bot.bot.config.path, {"X-Pyrus-Sig": sign(body, bot.bot.config.secrets[0])}),
+            body,
+        )
+        return wire.done.done()
+
+    assert bot.bench.turn(start())
 
 
 def test_what_a_repeat_changes_may_be_lost_with_the_journal(

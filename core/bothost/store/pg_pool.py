@@ -157,7 +157,7 @@ class Pool:
                 connection.add_termination_listener(lambda *_, closed=closed: closed.set())
                 await connection.add_listener(CHANNEL, lambda *_: self._hint.set())
                 await closed.wait()
-            except AWAY:
+            except AWAY:  # pragma: no cover - it went away between the connection and LISTEN: a window of a millisecond
                 await asyncio.sleep(1.0)
             finally:
                 connection.terminate()

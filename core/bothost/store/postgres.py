@@ -13,10 +13,20 @@ from bothost.store import Timing, owners, pg_rounds
 from bothost.store import pg_statements as sql
 from bothost.store.coalesce import Coalesced
 from bothost.store.held import Held
+from bothost.store.migrations import QUIET
 from bothost.store.pg_beat import Heart, Identity
 from bothost.store.pg_due import Due
 from bothost.store.pg_pool import Pool, away
-from bothost.store.rows import COLUMNS, INDEXED_STATES, condition_of, entries_of, entry_of, task_range, values_of
+from bothost.store.rows import (
+    COLUMNS,
+    INDEXED_STATES,
+    condition_of,
+    entries_of,
+    entry_of,
+    states_of,
+    task_range,
+    values_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -206,9 +216,8 @@ class PostgresStore:
         counts: dict[str, int] = {}
         for statement in (sql.WAITING, sql.POSTS_WAITING):
             for bot, count in await self._pool.fetch(statement):
-                if count:
-                    counts[bot] = counts.get(bot, 0) + count
-        return counts
+                counts[bot] = counts.get(bot, 0) + count
+        return {bot: count for bot, count in counts.items() if count}
 
     async def wait_hint(self, seconds: float) -> None:
         """See `Store.wait_hint`."""
@@ -248,8 +257,11 @@ class PostgresStore:
     async def list(self, want: Filter) -> Sequence[Entry]:
         """See `Store.list`."""
         where = condition_of(want, lambda number: f"${number}")
-        if want.states and INDEXED_STATES.issuperset(want.states):
+        states = states_of(want)
+        if states and INDEXED_STATES.issuperset(states):
             where.add("state <> 'answered'")  # tells the planner that the partial index holds all of them
+        elif want.phase == "undelivered":
+            where.add(QUIET["postgres"])
         asked = (
             f"select {COLUMNS} from {sql.TABLE} where {where} order by created desc, id desc limit {int(want.limit)}"
         )

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bothost.store import Entry
+from bothost.store.phases import CONDITIONS, STATES_OF
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from bothost.store import Filter
+    from bothost.store import Filter, State
 
 FIELDS = Entry.__struct_fields__
 """The entry's columns, in the order in which rows are read and written."""
@@ -89,6 +90,11 @@ class Condition:
         return " and ".join(self.parts) or "true"
 
 
+def states_of(want: Filter) -> tuple[State, ...]:
+    """The journal's states that are asked for; empty: all."""
+    return STATES_OF[want.phase] if want.phase is not None else want.states
+
+
 def condition_of(want: Filter, mark: Callable[[int], str]) -> Condition:
     """What the operator asks for as a condition; `mark` writes the n-th value's place (`?`, or `$n`)."""
     where = Condition(mark)
@@ -106,8 +112,10 @@ def condition_of(want: Filter, mark: Callable[[int], str]) -> Condition:
 def _add_equals(where: Condition, want: Filter) -> None:
     if want.bot is not None:
         where.add("bot = {}", want.bot)
-    if want.states:
-        where.add(f"state in ({', '.join(['{}'] * len(want.states))})", *want.states)
+    if states := states_of(want):
+        where.add(f"state in ({', '.join(['{}'] * len(states))})", *states)
+    if want.phase is not None and want.phase in CONDITIONS:
+        where.add(CONDITIONS[want.phase])
     if want.task is not None:
         where.add("task = {}", want.task)
     if want.kind is not None:

@@ -33,7 +33,7 @@ _IS_OURS = f"(delivery.fence < excluded.fence or (delivery.fence = excluded.fenc
 WRITE = f"""
 insert into delivery ({_ALL}) values ({_MARKS})
 on conflict (id) do update set {_SET},
-    cancel = iif(excluded.fence > delivery.fence, 0, delivery.cancel),
+    cancel = iif(excluded.fence > delivery.fence, delivery.state = 'cancelled', delivery.cancel),
     until = iif(excluded.fence = delivery.fence and (excluded.answer is null) = (delivery.answer is null),
                 delivery.until, excluded.until),
     body = iif(delivery.body_at is null, coalesce(delivery.body, excluded.body), null),
