@@ -259,6 +259,12 @@ def test_two_bots_with_one_secret_earn_a_warning(load: Load) -> None:
     assert KEY not in str(warning)
 
 
+def test_a_hundred_bots_with_one_secret_are_told_in_three_lines(load: Load) -> None:
+    read = load("\n".join(f"[bot:b{number}]\nplugin = x\nsecret = {KEY}" for number in range(100)))
+    assert len(read.warnings) == 3
+    assert "too, as it is of 96 more:" in str(read.warnings[0])
+
+
 def test_literal_secrets_that_others_can_read_earn_a_warning(load: Load, ini: Path) -> None:
     load(f"[bot:a]\nplugin = x\nsecret = {KEY}")
     ini.chmod(0o644)
