@@ -129,20 +129,20 @@ def test_counts_tell_open_and_failed_entries(journal: Journal) -> None:
     journal.run(work)
 
 
-async def fill(journal: Journal, state: str) -> None:
+async def fill(journal: Journal, state: str, many: int = MANY) -> None:
     """A journal of many entries, written behind the store's back."""
     now = time.time()
 
     def row(number: int) -> tuple[Any, ...]:
         bot = f"bot{number % BOTS}"
         entry = make_entry(
-            number, bot=bot, task=number // 3, turn=str(number // 3), state=state, door="api", due=now - MANY + number,
-            created=now - MANY + number, answer=None if state == "ready" else b"{}", delivered=state == "answered",
+            number, bot=bot, task=number // 3, turn=str(number // 3), state=state, door="api", due=now - many + number,
+            created=now - many + number, answer=None if state == "ready" else b"{}", delivered=state == "answered",
         )  # fmt: skip
         return (*values_of(entry), 0.0, BODY)
 
     columns = ", ".join([*FIELDS, "until", "body"])
-    rows = (row(number) for number in range(MANY))
+    rows = (row(number) for number in range(many))
     if journal.shared:
         import asyncpg
 
