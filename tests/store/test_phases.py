@@ -24,7 +24,6 @@ REPLY = b'{"text":"x"}'
         ({"state": "answered", "answer": REPLY, "delivered": True, "due": 1.0}, "answered"),
         ({"state": "answered", "answer": REPLY, "due": 1.0}, "undelivered"),
         ({"state": "answered", "answer": REPLY, "door": "api"}, "answered"),
-        ({"state": "answered", "answer": REPLY, "door": "api", "failed": True}, "failed"),
         ({"state": "failed", "failed": True}, "failed"),
         ({"state": "cancelled"}, "cancelled"),
     ],
