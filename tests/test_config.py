@@ -173,6 +173,12 @@ def test_no_repr_shows_a_secret(load: Load) -> None:
     assert read.bots["a"].fingerprint in repr(read)
 
 
+def test_each_secret_of_a_bot_has_a_fingerprint_of_its_own(load: Load) -> None:
+    bot = load(f"[bot:a]\nplugin = x\nsecret = {KEY}\nold_secret = {OTHER}").bots["a"]
+    assert len(set(bot.fingerprints)) == 2
+    assert bot.fingerprints[0] == bot.fingerprint
+
+
 def test_defaults_of_the_section_bot_hold_unless_a_bot_says_otherwise(load: Load) -> None:
     read = load(
         f"[bot]\nplugin = p\nconcurrency = 3\nerror_text = sorry\n[bot:a]\nsecret = {KEY}\n[bot:b]\nsecret = {OTHER}\nconcurrency = 5\nerror_text ="

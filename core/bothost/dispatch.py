@@ -352,7 +352,4 @@ class Dispatch:
     def _send_away(self, live: Live) -> None:
         self._means.answers.give_all(live, BUSY)
         self._means.ledger.unweigh(live)
-        place = live.place
-        live.rest()
-        if place is not None:
-            place.leave()
+        live.leave()

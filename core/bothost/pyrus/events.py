@@ -192,7 +192,7 @@ def _last(text: bytes, piece: bytes) -> int:
 def event_key(bot: str, envelope: Envelope) -> str:
     """What makes two deliveries the same event: bot, task, kind, and the highest comment id or else a digest."""
     kind = envelope.kind or "comment"
-    if len(kind) > _LONGEST_KIND:
+    if len(kind) > _LONGEST_KIND or "\0" in kind:  # PostgreSQL's texts hold none
         kind = hashlib.sha256(kind.encode()).hexdigest()
     last = envelope.comment_id if envelope.comment_id is not None else f"sha-{envelope.digest()}"
     return f"{bot}:{envelope.task_id}:{kind}:{last}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -27,8 +28,17 @@ COLUMNS = ", ".join(FIELDS)
 INDEXED_STATES = frozenset({"ready", "running", "failed", "cancelled"})
 """All but answered: few enough for an index of their own."""
 
-values_of = msgspec.structs.astuple
-"""The entry's values in the order of `FIELDS`: a snapshot, for callers go on changing their entry."""
+_UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
+
+
+def values_of(entry: Entry) -> tuple[Any, ...]:
+    """The entry's values in the order of `FIELDS`: a snapshot, for callers go on changing their entry.
+
+    Its error, which quotes whatever a plugin or Pyrus said, becomes what both databases can hold.
+    """
+    if entry.error and _UNSTORABLE.search(entry.error):
+        entry = msgspec.structs.replace(entry, error=_UNSTORABLE.sub("\ufffd", entry.error))
+    return msgspec.structs.astuple(entry)
 
 
 def entry_of(row: Sequence[Any]) -> Entry:

@@ -108,12 +108,6 @@ class Moment:
     boot: float
 
 
-def row_for(entry: Entry, boot: float, small: bytes | None, place: str | None) -> tuple[Any, ...]:
-    """All columns of a row for `WRITE`."""
-    until = boot + entry.limit_s if entry.state == "running" and entry.limit_s else 0.0
-    return (*values_of(entry), until, small, place)
-
-
 def write(connection: sqlite3.Connection, row: Sequence[Any], door: Door | None = None) -> bool:
     """Insert or update one row where the fence (and the door) allows. A turn that another holds is left out."""
     statement, values = (WRITE, row) if door is None else (WRITE_AT_DOOR, (*row, door))
