@@ -52,8 +52,16 @@ coverage: .venv/.dev
 soak: .venv/.dev
 	.venv/bin/python -m tests.load.soak $(ARGS)
 
+# small changes to the code that decides, each of which some test must notice; takes half an hour
+mutants: .venv/.dev
+	.ci/mutants $(ARGS)
+
+# ten minutes of each fuzzer
+fuzz: .venv/.dev
+	BOTHOST_FUZZ_SECONDS=600 .venv/bin/python -m pytest -q tests/fuzz -m full $(ARGS)
+
 clean:
-	rm -rf .venv build dist core/*.egg-info plugins/*/*.egg-info plugins/*/build
+	rm -rf .venv .mutants build dist core/*.egg-info plugins/*/*.egg-info plugins/*/build
 
 # the host goes first: the plugins depend on it
 .venv/.host: setup.py pyproject.toml $(PLUGINS)

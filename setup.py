@@ -47,6 +47,7 @@ setup(
             "hypothesis>=6.100",
             # guides tests/fuzz by coverage; has wheels for these only, elsewhere hypothesis draws the inputs
             'atheris>=3; platform_system == "Linux" and platform_machine == "x86_64" and python_version < "3.15"',
+            "mutmut>=3.8,<4",  # make mutants
             "ruff>=0.15",
             "mypy>=1.15",
             "import-linter>=2.3",

@@ -54,7 +54,7 @@ def run(names: list[str], plan: Plan) -> report.Result:
             say(f"{name} answers after {server.ready_s:.1f} s")
         turns = Round(measured, {name: servers.SERVERS[name].sizes for name in names}, plan)
         bounds = []
-        turns.cpu(texts, warm_up=True)
+        turns.warm_up(texts)
         for number in range(plan.rounds):
             turns.cpu(texts)
             bounds.append(verify_and_decode_us(texts[SMALL]))

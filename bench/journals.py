@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from bothost.clock import SystemClock
 from bothost.store import Entry
 from bothost.store.database import Database
-from bothost.store.statements import row_for, write_all
+from bothost.store.rows import values_of
+from bothost.store.statements import write_all
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +24,7 @@ def fill(folder: Path, entries: int) -> None:
     database.open(make=True)
     began = time.time() - 20 * 86_400
     for first in range(0, entries, BATCH):
-        rows = [row_for(_entry(n, began + n), 0.0, None, None) for n in range(first, min(first + BATCH, entries))]
+        rows = [(*values_of(_entry(n, began + n)), 0.0, None, None) for n in range(first, min(first + BATCH, entries))]
         with database.transaction() as connection:
             write_all(connection, rows)
     database.close()

@@ -93,7 +93,7 @@ class Measured:
         self._senders = senders
 
     def burst(self, body: Path, count: int, figure: Figure | None) -> None:
-        """So many deliveries as fast as they are answered."""
+        """So many deliveries as fast as they are answered; `figure` None: nobody counts."""
         server = self.server
         before, before_beside = cpu_s(server.pid), cpu_s(server.beside)
         self._send(body, count, 0)
@@ -139,11 +139,16 @@ class Round:
         self._order = random.Random(SEED)
         self._plan = plan
 
-    def cpu(self, bodies: Mapping[str, Path], *, warm_up: bool = False) -> None:
+    def warm_up(self, bodies: Mapping[str, Path]) -> None:
+        """At least one delivery for each bot: the first one teaches the host whose person the bot is."""
+        for name, size in self._pairs:
+            one = self._measured[name]
+            one.burst(bodies[size], max(self._plan.deliveries(size), one.server.bots), None)
+
+    def cpu(self, bodies: Mapping[str, Path]) -> None:
         """One round as fast as they answer."""
         for name, size in self._shuffled():
-            figure = None if warm_up else self.figures[name][size]
-            self._measured[name].burst(bodies[size], self._plan.deliveries(size), figure)
+            self._measured[name].burst(bodies[size], self._plan.deliveries(size), self.figures[name][size])
 
     def latency(self, bodies: Mapping[str, Path]) -> None:
         """One part at a fixed rate."""

@@ -59,11 +59,11 @@ class Kind:
 
 
 @contextlib.contextmanager
-def floor(_folder: Path) -> Iterator[Server]:
-    """The bare Tornado server."""
-    with _running([sys.executable, "-m", "bench.floor"], stdout=subprocess.PIPE) as process:
+def part(_folder: Path, *, module: str, speaks: bool) -> Iterator[Server]:
+    """The bare Tornado server, or our listener alone."""
+    with _running([sys.executable, "-m", module, f"{SECRET}-0"], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        yield Server(process.pid, int(process.stdout.readline()), speaks=False)
+        yield Server(process.pid, int(process.stdout.readline()), speaks=speaks)
 
 
 @contextlib.contextmanager
@@ -113,7 +113,8 @@ def peer(_folder: Path, *, command: str, scheme: str = "pyrus") -> Iterator[Serv
 
 
 SERVERS = {
-    "floor": Kind("bare Tornado, neither verifies nor decodes", floor),
+    "floor": Kind("bare Tornado, neither verifies nor decodes", partial(part, module="bench.floor", speaks=False)),
+    "listener": Kind("bothost's listener alone", partial(part, module="bench.listener", speaks=True)),
     "bothost": Kind("**bothost**", host),
     "bothost-keep-0": Kind("**bothost**, `keep = 0`", partial(host, keys="[bot]\nkeep = 0")),
     "bothost-processes": Kind("**bothost**, `processes = 2`", partial(host, keys="processes = 2")),

@@ -79,3 +79,42 @@ def test_a_pause_holds_until_it_was_read_once_and_is_gone_when_it_is_not_there_a
     assert breaker.holds("bot", 7)
     breaker.read({})
     assert not breaker.holds("bot", 7)
+
+
+def crew(clock: VirtualClock, count: int, told: list[str]) -> list[Breaker]:
+    """The breakers of one host's workers, each hearing what the others tell."""
+    breakers = [Breaker(clock, lambda fact, _reason: told.append(fact)) for _ in range(count)]
+    for breaker in breakers:
+        others = [other for other in breakers if other is not breaker]
+        breaker.tell = lambda bot, task, to_bots, others=others: [other.hear(bot, task, to_bots) for other in others]
+    return breakers
+
+
+def test_replies_of_all_workers_count_together(clock: VirtualClock) -> None:
+    told: list[str] = []
+    breakers = crew(clock, 4, told)
+    for turn in range(TO_BOTS):
+        breakers[turn % 4].count(event(7, {"id": 5, "type": "bot"}))
+    assert not any(breaker.holds("bot", 7) for breaker in breakers)
+    breakers[3].count(event(7, {"id": 5, "type": "bot"}))
+    assert breakers[3].holds("bot", 7)
+    assert told == ["pause:bot:7"]
+    # the others read it from the journal, and count anew when it is taken back
+    for breaker in breakers:
+        breaker.read({"pause:bot:7": "why"})
+        breaker.read({})
+        breaker.count(event(7, {"id": 5, "type": "bot"}))
+        assert not breaker.holds("bot", 7)
+
+
+def test_one_reply_in_a_task_is_told_to_nobody_before_there_is_another(clock: VirtualClock) -> None:
+    heard: list[tuple[int, list[bool]]] = []
+    breaker = Breaker(clock, lambda _fact, _reason: None)
+    breaker.tell = lambda _bot, task, to_bots: heard.append((task, list(to_bots)))
+    for task in range(100, 200):
+        breaker.count(event(task, {"id": 5, "type": "user"}))
+    assert heard == []
+    breaker.count(event(100, {"id": 5, "type": "bot"}))
+    breaker.hear("bot", 101, [True])
+    breaker.hear("bot", 101, [True])
+    assert heard == [(100, [False, True]), (101, [False])]

@@ -307,6 +307,17 @@ def test_three_deaths_within_an_hour_are_told(installed: Path) -> None:
     play(installed, act)
 
 
+def test_deaths_in_other_workers_count_too_and_whoever_sees_the_last_one_tells(installed: Path) -> None:
+    async def act(scene: Scene) -> None:
+        for _ in range(5):
+            scene.runner.died_elsewhere()
+        assert scene.quarantined == []
+        assert (await scene.run("exits")).failure is not None
+        assert "3 times within an hour; the last time it ended with exit code 3" in scene.quarantined[0]
+
+    play(installed, act)
+
+
 def test_an_exception_is_a_failure_with_the_plugins_line(installed: Path) -> None:
     async def act(scene: Scene) -> None:
         failure = (await scene.run("raises")).failure

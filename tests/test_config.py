@@ -173,6 +173,12 @@ def test_no_repr_shows_a_secret(load: Load) -> None:
     assert read.bots["a"].fingerprint in repr(read)
 
 
+def test_each_secret_of_a_bot_has_a_fingerprint_of_its_own(load: Load) -> None:
+    bot = load(f"[bot:a]\nplugin = x\nsecret = {KEY}\nold_secret = {OTHER}").bots["a"]
+    assert len(set(bot.fingerprints)) == 2
+    assert bot.fingerprints[0] == bot.fingerprint
+
+
 def test_defaults_of_the_section_bot_hold_unless_a_bot_says_otherwise(load: Load) -> None:
     read = load(
         f"[bot]\nplugin = p\nconcurrency = 3\nerror_text = sorry\n[bot:a]\nsecret = {KEY}\n[bot:b]\nsecret = {OTHER}\nconcurrency = 5\nerror_text ="
@@ -257,6 +263,12 @@ def test_two_bots_with_one_secret_earn_a_warning(load: Load) -> None:
     (warning,) = read.warnings
     assert "[bot:b] secret: is the secret of [bot:a] too" in str(warning)
     assert KEY not in str(warning)
+
+
+def test_a_hundred_bots_with_one_secret_are_told_in_three_lines(load: Load) -> None:
+    read = load("\n".join(f"[bot:b{number}]\nplugin = x\nsecret = {KEY}" for number in range(100)))
+    assert len(read.warnings) == 3
+    assert "too, as it is of 96 more:" in str(read.warnings[0])
 
 
 def test_literal_secrets_that_others_can_read_earn_a_warning(load: Load, ini: Path) -> None:
@@ -463,6 +475,16 @@ def test_ten_thousand_bots_are_read_in_well_under_two_seconds(ini: Path) -> None
     began = time.process_time()
     assert len(config.load(ini, {}).bots) == 10_000
     assert time.process_time() - began < 2
+
+
+FIRST_KEYS = """answer_within api_url concurrency enabled error_choice error_text forms keep late login max_body memory
+old_secret on_error order own_comments path plugin run secret timeout"""
+
+
+def test_a_plugin_keeps_its_settings_whatever_keys_the_host_gets_later() -> None:
+    assert {key for key in config.HOST_BOT_KEYS if "." not in key} == set(FIRST_KEYS.split()), (
+        "plugins in the field may have a setting of this name; a new key has a point in it, which no setting has"
+    )
 
 
 KEYS = sorted(config.HOST_BOT_KEYS | config.HOST_KEYS)

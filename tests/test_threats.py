@@ -100,3 +100,16 @@ def test_every_test_that_the_security_page_names_exists():
         for file in (TREE / folder).rglob("test_*.py"):
             there.update(re.findall(r"^(?:async )?def (test_\w+)", file.read_text("utf-8"), re.MULTILINE))
     assert named - there == set()
+
+
+def test_every_threat_of_the_security_page_names_a_test_or_says_that_it_is_not_stopped():
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in SECURITY.read_text("utf-8").splitlines()
+        if line.startswith("| ") and not line.startswith("| threat ")
+    ]
+    assert len(rows) > 40
+    bare = [
+        threat for threat, stops, *shown in rows if not re.search(r"`test_\w+`", "".join(shown)) and "**" not in stops
+    ]
+    assert bare == []

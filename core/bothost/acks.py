@@ -138,10 +138,7 @@ class Acks:
         self._means.ledger.unweigh(live)
         if bot is not None and not self._means.store.claims_first:
             bot.lane.stand_ahead(entry.turn, entry.id)
-        place = live.place
-        live.rest()
-        if place is not None:
-            place.leave()
+        live.leave()
 
     def _stays(self, live: Live, due: list[Waiter]) -> None:
         """The journal did not take it: those whose time is up come again, the event goes on as it was."""

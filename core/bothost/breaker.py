@@ -7,7 +7,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from bothost.clock import Clock
     from bothost.ledger import Live
@@ -29,8 +29,12 @@ class Breaker:
         self._clock = clock
         self.pause = pause
         """Told to write `pause:bot:task` and the reason into the journal."""
+        self.tell: Callable[[str, int, Sequence[bool]], None] | None = None
+        """Told of replies here, for the other processes of the host: bot, task, and of each whether it was to a bot."""
         self._counts: OrderedDict[tuple[str, int], list[tuple[float, bool]]] = OrderedDict()
         """When, and whether the reply was to a bot."""
+        self._untold: dict[tuple[str, int], bool] = {}
+        """Tasks with one reply here and none elsewhere, as most have: nobody need hear of it yet."""
         self._told: set[tuple[str, int]] = set()
         """Tasks that were paused here, and have not been read from the journal yet."""
         self.paused: Mapping[tuple[str, int], str] = {}
@@ -42,20 +46,41 @@ class Breaker:
 
     def count(self, live: Live) -> None:
         """A handler gave a non-empty reply to this event."""
-        entry = live.entry
-        now = self._clock.monotonic()
-        key = (entry.bot, entry.task)
-        replies = self._counts.pop(key, None) or []
-        replies.append((now, by_a_bot(live)))
-        while replies[0][0] < now - WINDOW_S:
-            del replies[0]
-        self._counts[key] = replies
-        if len(self._counts) > TASKS:
-            self._counts.popitem(last=False)
+        key, to_a_bot = (live.entry.bot, live.entry.task), by_a_bot(live)
+        replies = self._add(key, [to_a_bot])
+        if self.tell is not None:
+            if len(replies) == 1:
+                self._untold[key] = to_a_bot
+            else:
+                self._tell_own(key, to_a_bot)
         if len(replies) > TO_BOTS:
             to_bots = sum(to_a_bot for _, to_a_bot in replies)
             if to_bots > TO_BOTS or len(replies) > TO_ANY:
                 self._trip(key, to_bots, len(replies))
+
+    def hear(self, bot: str, task: int, to_bots: Sequence[bool]) -> None:
+        """Another process of the host gave replies in this task; whoever gives the one too many pauses it."""
+        self._add((bot, task), to_bots)
+        self._tell_own((bot, task))
+
+    def _tell_own(self, key: tuple[str, int], *newest: bool) -> None:
+        before = self._untold.pop(key, None)
+        own = newest if before is None else (before, *newest)
+        if own and self.tell is not None:
+            self.tell(*key, own)
+
+    def _add(self, key: tuple[str, int], to_bots: Iterable[bool]) -> list[tuple[float, bool]]:
+        """The task's replies within the window, with these as the newest."""
+        now = self._clock.monotonic()
+        replies = self._counts.pop(key, None) or []
+        replies.extend((now, to_a_bot) for to_a_bot in to_bots)
+        while replies[0][0] < now - WINDOW_S:
+            del replies[0]
+        self._counts[key] = replies
+        if len(self._counts) > TASKS:
+            forgotten, _ = self._counts.popitem(last=False)
+            self._untold.pop(forgotten, None)
+        return replies
 
     def read(self, facts: Mapping[str, str]) -> None:
         """Take the paused tasks from the journal's facts (`pause:bot:task`)."""

@@ -76,7 +76,11 @@ class Dispatch:
         """Whether the journal may know more of the event than we do: then it is asked before anything is decided."""
         if self._means.store.claims_first:
             return live is None or live.phase != "waiting"
-        return live is None and self._means.ledger.may_be_stored(delivery.bot.config.name, envelope.comment_id or 0)
+        if live is None:
+            return self._means.ledger.may_be_stored(delivery.bot.config.name, envelope.comment_id or 0)
+        # what is held may have been cancelled by an operator's process
+        entry = live.entry
+        return live.phase == "idle" and entry.state == "ready" and entry.door == "response" and entry.fence > 0
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         asyncio.get_running_loop().create_task(work).add_done_callback(watch)
@@ -112,10 +116,16 @@ class Dispatch:
         return row, number
 
     def _compare(self, live: Live, row: Entry) -> None:
-        """Where claims come first the journal is ahead of an event we are not at; of one that we run it knows the door."""
+        """Where claims come first the journal is ahead of an event we are not at; of one that we run it knows the door. Where
+        memory is the truth it knows only what an operator cancelled."""
         if not self._means.store.claims_first:
-            return
-        if live.phase == "idle":
+            if (
+                live.phase == "idle"
+                and row.state == "cancelled"
+                and (row.id, row.fence) == (live.entry.id, live.entry.fence)
+            ):
+                live.adopt(row)
+        elif live.phase == "idle":
             if row.fence >= live.entry.fence:
                 live.adopt(row)
         elif row.id == live.entry.id and row.fence == live.entry.fence and row.door == "api":
@@ -341,7 +351,4 @@ class Dispatch:
     def _send_away(self, live: Live) -> None:
         self._means.answers.give_all(live, BUSY)
         self._means.ledger.unweigh(live)
-        place = live.place
-        live.rest()
-        if place is not None:
-            place.leave()
+        live.leave()

@@ -26,7 +26,7 @@ def begin(work: Coroutine[Any, Any, T], context: Context, name: str | None = Non
     if sys.version_info >= (3, 12):
         return asyncio.Task(work, loop=loop, name=name, context=context, eager_start=True)
     step = _Step(work)
-    task: asyncio.Task[T] = loop.create_task(step, name=name, context=context)
+    task: asyncio.Task[T] = asyncio.Task(step, loop=loop, name=name, context=context)
     outer = asyncio.current_task(loop)
     if outer is not None:
         _leave_task(loop, outer)

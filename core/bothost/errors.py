@@ -22,6 +22,7 @@
     │   └── CallUnsent         refused connection, TLS failure: surely not applied
     ├── StoreError             the journal                              → operator
     │   ├── StoreAway          cannot be reached or written now
+    │   │   └── TurnTaken      another host's event has the turn
     │   └── Fenced             another owner holds the entry
     └── UsageError             a wrong command line                     → operator; exit code 2
 """
@@ -152,6 +153,10 @@ class StoreError(BothostError):
 
 class StoreAway(StoreError):
     """The journal cannot be reached or written at present; it is tried again."""
+
+
+class TurnTaken(StoreAway):
+    """Another host's event has just taken the turn that this write wanted."""
 
 
 class Fenced(StoreError):

@@ -134,6 +134,13 @@ class Live:
         self.unrecorded = False
         self.cut = ""
 
+    def leave(self) -> None:
+        """`rest`, and give turn and permit back."""
+        place = self.place
+        self.rest()
+        if place is not None:
+            place.leave()
+
 
 class Ledger:
     """The live entries of this process."""

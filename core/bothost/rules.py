@@ -38,7 +38,7 @@ class Attempt:
 
     def number(self, seen: int) -> int:
         """Which attempt this is, given how many deliveries of the event were seen before it."""
-        return max(self.marked, seen + 1, 1)
+        return max(self.marked, seen + 1)
 
     def is_last(self, seen: int) -> bool:
         """Whether Pyrus will not come again, given how many deliveries were seen before this one."""
@@ -68,7 +68,7 @@ class Verdict:
     """What a failed run leads to: the next state, what the waiting deliveries get, when it is due again."""
 
     state: Failing
-    status: int = 500
+    status: int
     speaks: bool = False
     """The error text is the answer."""
     due_in_s: float = 0.0

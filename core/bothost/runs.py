@@ -101,14 +101,11 @@ class Runs:
         """Its bot has left meanwhile: Pyrus comes again, and what is stored stays ready."""
         self._means.ledger.unweigh(live)
         self._means.answers.give_all(live, UNAVAILABLE)
-        place, entry = live.place, live.entry
         claimed = live.phase == "running"
-        live.rest()
-        if place is not None:
-            place.leave()
+        live.leave()
         if claimed:
             due = self._means.now() + NO_BOT_S
-            live.entry = msgspec.structs.replace(entry, state="ready", due=due)
+            live.entry = msgspec.structs.replace(live.entry, state="ready", due=due)
             self._behind(save_surely(self._means, live.entry))
 
     def _behind(self, work: Coroutine[object, object, object]) -> None:

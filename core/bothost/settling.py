@@ -59,9 +59,7 @@ def settle(live: Live, config: BotConfig, ran: Ran | None, moment: Moment) -> Se
 
 
 def error_reply(config: BotConfig) -> bytes:
-    """The comment that a bot's error text makes; nothing where it has none."""
-    if not config.error_text and not config.error_choice:
-        return NOTHING
+    """The comment that a bot's error text and choice make; it has one of them."""
     reply = {"text": config.error_text, "approval_choice": config.error_choice}
     return encode({key: value for key, value in reply.items() if value}, None)
 

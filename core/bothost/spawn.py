@@ -32,7 +32,9 @@ def cause_of(status: int) -> str:
         name = signal.Signals(-status).name
     except ValueError:
         name = f"signal {-status}"
-    return f"it was ended by {name}"
+    # nobody else here sends it: what bothost ends itself says why
+    hint = ", as the kernel does where memory is short" if status == -signal.SIGKILL else ""
+    return f"it was ended by {name}{hint}"
 
 
 class Process:

@@ -1,6 +1,7 @@
 """What a supervisor and its workers say to each other: sockets handed down, readiness, life signs, questions to siblings.
 
-One stream socket for each worker; frames of 4 bytes length and msgpack. The supervisor only passes questions and answers on.
+One stream socket for each worker; frames of 4 bytes length and msgpack. The supervisor only passes on what workers say to
+each other: questions, answers, and what they tell unasked.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Message(msgspec.Struct, omit_defaults=True):
     """One frame. A question goes to all siblings, an answer (in as many parts as it takes) to the one who asked."""
 
     kind: str
-    """ready, alive, ask, part, end, restarts, stopping."""
+    """ready, alive, ask, part, end, tell, restarts, stopping."""
     number: int = 0
     """Of the question."""
     sender: int = 0
@@ -121,6 +122,8 @@ class Siblings:
         self.worker = worker
         self.answers: dict[str, Answerer] = {}
         """What this process answers to which question, in parts."""
+        self.hears: dict[str, Callable[[bytes], None]] = {}
+        """What this process does with what siblings tell."""
         self.restarts: dict[str, int] = {}
         """How often the supervisor started each worker again."""
         self.stopping = False
@@ -140,6 +143,10 @@ class Siblings:
     def say(self, kind: str) -> None:
         """`ready` or `alive`."""
         self._send(Message(kind))
+
+    def tell(self, what: str, data: bytes) -> None:
+        """Let all siblings know; who is not there, or has no ear for it, misses it."""
+        self._send(Message("tell", what=what, data=data))
 
     async def ask(self, what: str) -> list[bytes]:
         """The parts of all siblings' answers, in whatever order; who does not answer in time is left out."""
@@ -193,6 +200,8 @@ class Siblings:
             answering = asyncio.get_running_loop().create_task(self._answer(message))
             self._answering.add(answering)
             answering.add_done_callback(self._answering.discard)
+        elif message.kind == "tell":
+            self.hears.get(message.what, _unheard)(message.data)
         elif message.kind == "restarts":
             self.restarts = message.counts
         elif message.kind == "stopping":
@@ -205,3 +214,7 @@ class Siblings:
             others.discard(message.sender)
             if not others:
                 done.set()
+
+
+def _unheard(_data: bytes) -> None:
+    """What a newer or older sibling tells."""

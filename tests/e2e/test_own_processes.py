@@ -95,6 +95,24 @@ def test_memory_beyond_its_bound_is_one_failed_run_and_the_process_lives(site):
     assert host.stop() == 0
 
 
+def test_one_that_the_kernel_kills_for_memory_is_one_failed_run_and_says_so(site):
+    host = site(PLUGINS, BOTS.replace("timeout = 2s", "timeout = 60s")).start()
+    first = pid_of(host, 1)
+    # the killer goes by this: the host is the last one it takes
+    score = int(Path(f"/proc/{first}/oom_score_adj").read_text())
+    assert score == 800 > int(Path(f"/proc/{host.process.pid}/oom_score_adj").read_text())
+    later = host.deliver_later("careless", task=2, comment=2, text="waits")
+    host.wrote("began-2")
+    os.kill(first, signal.SIGKILL)
+    assert later.result().status == 500
+    line = host.said("its process died: it was ended by SIGKILL, as the kernel does where memory is short")
+    assert line["bot"] == "careless"
+    assert host.deliver("other", task=3, comment=3).text == "hello"
+    assert host.deliver("careless", task=2, comment=2, text="waits", attempt="2/3").text == "again after crash"
+    assert pid_of(host, 4) != first
+    assert host.stop() == 0
+
+
 def test_what_runs_beside_an_accident_runs_again_as_after_a_crash(site):
     host = site(PLUGINS, BOTS.replace("timeout = 2s", "timeout = 60s; concurrency = 4")).start()
     beside = host.deliver_later("careless", task=2, comment=2, text="waits")

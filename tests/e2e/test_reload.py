@@ -139,6 +139,48 @@ def test_a_secret_in_a_file_is_read_again(site):
     assert host.stop() == 0
 
 
+KEYED = """
+import os
+class Keyed(Plugin):
+    class Settings(Settings):
+        key: Secret
+    async def handle(self, event):
+        if event.comment.text == "renew":
+            os.environ.update(BOT_SECRET="another secret of good length", API_KEY="second")
+        return self.settings.key.reveal()
+"""
+
+
+@pytest.mark.parametrize("run", ["auto", "process"])
+def test_a_secret_among_a_plugins_settings_is_read_again_when_its_file_changes(site, run):
+    host = site(
+        KEYED, f"one: plugin = Keyed; key = file:key; run = {run}\ntwo: plugin = Keyed; key = literal; run = {run}"
+    )
+    (host.folder / "key").write_text("first\n")
+    host.start()
+    assert host.deliver("one", comment=1).text == "first"
+    (host.folder / "key").write_text("second\n")
+    until_reloaded(host, 1)
+    assert host.deliver("one", comment=2).text == "second"
+    assert host.deliver("two", comment=3).text == "literal"
+    assert host.stop() == 0
+    assert "second" not in host.log.read_text()
+
+
+def test_env_is_read_again_at_sighup_for_the_bots_key_and_for_its_settings(site):
+    host = site(KEYED, "one: plugin = Keyed; secret = env:BOT_SECRET; key = env:API_KEY")
+    host.start({"BOT_SECRET": SECRET, "API_KEY": "first"})
+    # from outside nobody can change a process's environment: the plugin does
+    assert host.deliver("one", comment=1, text="renew").text == "first"
+    host.tell(signal.SIGHUP)
+    until_reloaded(host, 1)
+    assert host.deliver("one", comment=2).status == 403
+    body = delivery(5, 3)
+    answer = host.post("one", body, {"X-Pyrus-Sig": sign(body, "another secret of good length")})
+    assert (answer.status, answer.text) == (200, "second")
+    assert host.stop() == 0
+
+
 def test_a_config_maps_symlink_swap_is_one_reload_and_a_touched_file_none(site):
     host = site(PLUGINS, "one: plugin = Greeter; word = old")
     for name, word in (("v1", "old"), ("v2", "new")):

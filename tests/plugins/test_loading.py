@@ -139,6 +139,13 @@ class Taken(Settings):
 class TakesHostKeys(Plugin[Taken]): ...
 
 
+class Dotted(Settings, rename={"rate": "limits.rate"}):
+    rate: int = 5
+
+
+class TakesALaterKey(Plugin[Dotted]): ...
+
+
 def decorated() -> Any:
     @on(form=1)
     def greet(self: Any, event: Event) -> None: ...
@@ -161,6 +168,7 @@ def decorated() -> Any:
         (NoSuchSetting, "NoSuchSetting.check: @on(form=): there is no setting 'fomr' (did you mean 'form'?)"),
         (WrongKindOfSetting, "@on(form=): 'settings.kind' gives 'close', which is no number"),
         (TakesHostKeys, "its settings secret, timeout have names of the host's own keys"),
+        (TakesALaterKey, "its settings limits.rate hold a point, which later keys of the host's own have"),
         (lambda: None, "cannot be called: write def <lambda>(event)"),
         (decorated(), "@on, @cron and @every are for methods"),
     ],

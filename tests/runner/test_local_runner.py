@@ -457,7 +457,7 @@ def test_open_comes_first_close_last_and_timers_between(bench: Make) -> None:
     async def main() -> None:
         made = bench(Opens)
         await made.runner.open()
-        plugin = made.runner._plugged.instance
+        plugin = made.runner.plugged.instance
         assert plugin.opened_in == "bothost-bot-a-1"
         await made.run()
         assert (await made.tick("plain_timer")).failure is None

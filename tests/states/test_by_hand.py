@@ -132,6 +132,38 @@ def test_later_events_do_not_wait_for_a_cancelled_one(bothost: Harness, calls: C
     assert pending.answered
 
 
+def test_a_held_event_that_was_cancelled_is_not_run_by_its_next_attempt(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    calls.script = [ValueError("no")]
+    bot = bothost.bot(handler_of(calls))
+    of = task()
+    assert bot.deliver(of).status == 500
+    journal.ask(journal.store.cancel(journal.row().id))
+    bothost.clock.advance("61s")
+    again = bot.deliver(of, 2)
+    assert (again.status, again.json, again.outcome) == (200, {}, "cancelled")
+    assert len(calls.runs) == 1
+    assert journal.row().state == "cancelled"
+
+
+def test_a_held_event_that_is_cancelled_while_it_waits_in_line_ends_at_the_next_beat(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    calls.script = [ValueError("no"), (40, "another"), (900, "never")]
+    bot = bothost.bot(handler_of(calls), ini={"concurrency": 1, "timeout": "20m"})
+    of = task()
+    assert bot.deliver(of).status == 500
+    bothost.clock.advance("61s")
+    bot.begin(task())
+    bot.begin(of, 2)
+    journal.ask(journal.store.cancel(journal.row(task=of["id"]).id))
+    bothost.clock.advance("11m")
+    assert calls.at_once == 0
+    assert journal.row(task=of["id"]).state == "cancelled"
+    bothost.pyrus.assert_no_comment(of["id"])
+
+
 @pytest.mark.parametrize("acknowledged", [False, True])
 def test_cancel_stops_an_async_run(bothost: Harness, calls: Calls, journal: Journal, acknowledged: bool) -> None:
     calls.takes = 900

@@ -71,6 +71,24 @@ def test_what_waits_too_long_is_parked_and_runs_in_its_turn(bothost: Harness, ca
     assert len(bothost.pyrus.comments()) == 3
 
 
+def test_what_waits_and_cannot_be_parked_stays_in_line(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    calls.script = [(70, "first"), (1, "second")]
+    bot = bothost.bot(handler_of(calls), ini={"concurrency": 1})
+    of = task()
+    bot.begin(task())
+    waiting = bot.begin(of)
+    bothost.clock.advance("49s")
+    journal.be(away=True)
+    bothost.clock.advance("6s")
+    assert (waiting.answer().status, waiting.answer().outcome) == (503, "unrecorded")
+    journal.be()
+    bothost.clock.advance("6s")
+    again = bot.begin(of, 2)
+    bothost.clock.advance("10s")
+    assert again.answer().json == {"text": "second"}
+    assert calls.runs == [(1, ""), (2, "")]
+
+
 def test_parked_events_go_before_later_arrivals(bothost: Harness, calls: Calls) -> None:
     calls.script = [(60, None), (1, None)]
     bot = bothost.bot(handler_of(calls))

@@ -154,6 +154,20 @@ def test_a_visitor_changes_no_schema_under_a_running_host(journal: Journal) -> N
     assert names(journal) == [steps("sqlite")[0][0]]
 
 
+def test_a_visitor_leaves_a_journal_without_any_step_to_the_host(embedded: Journal) -> None:
+    embedded.folder.mkdir(mode=0o700)
+    embedded.sql("pragma user_version = 1")
+    (embedded.folder / "journal.lock").touch()
+
+    async def visit() -> None:
+        with pytest.raises(StoreAway, match="start the host first"):
+            async with embedded.open(readonly=True):
+                raise AssertionError("opened")
+
+    asyncio.run(visit())
+    assert embedded.sql("select name from sqlite_schema") == []
+
+
 def test_a_step_that_fails_leaves_nothing_of_itself(journal: Journal) -> None:
     journal.run(nothing)
     every = [name for name, _ in steps("sqlite")]

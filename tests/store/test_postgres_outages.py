@@ -7,14 +7,19 @@ import os
 import signal
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import asyncpg
 import msgspec
 import pytest
 from tests.store.journals import BODY, QUICK, Journal, answered, change, make_entry, parked, until
 
 from bothost.errors import StoreAway, StoreError
+from bothost.store import pg_due, pg_rounds
+from bothost.store import pg_statements as sql
+from bothost.store.rows import values_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -207,5 +212,186 @@ def test_two_hosts_at_one_turn_do_not_hurt_each_other(shared: Journal, tmp_path:
                 assert len(claimed) == 1
                 assert sorted(word for word, _ in words) == ["busy"] * 3 + ["claimed"]
                 assert await claimed[0][0].save(answered(claimed[0][1]))
+
+    asyncio.run(scene())
+
+
+def test_a_note_is_written_when_the_server_is_back_and_keeps_its_body(
+    shared: Journal, postgres: PostgresServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work(store: Store) -> None:
+        with outage(postgres):
+            store.note(parked(1, task=1), BODY)
+            store.note(parked(2, task=2), BODY)
+            store.note(parked(1, task=1, rerun="error"))
+            await until(lambda: asyncio.sleep(0, "a note is written again later" in caplog.text))
+        await until(lambda: store.find(parked(2, task=2).id))
+        row = await until(lambda: store.find(parked(1, task=1).id))
+        assert row.rerun == "error"
+        assert await store.body(row.id) == BODY
+
+    shared.run(work, msgspec.structs.replace(QUICK, commit_s=0.4))
+
+
+def test_a_newer_note_follows_one_that_is_on_its_way(shared: Journal) -> None:
+    async def work(store: Store) -> None:
+        store.note(parked(1), BODY)
+        await asyncio.sleep(0)
+        store.note(parked(1, rerun="error"))
+
+        async def newest() -> bool:
+            row = await store.find(parked(1).id)
+            return row is not None and row.rerun == "error"
+
+        await until(newest)
+        store.note(parked(1, rerun="drain"))
+
+    shared.run(work)
+    assert shared.sql("select rerun from {s}delivery") == [("drain",)], "what is noted is written at the end"
+
+
+def test_an_owner_that_cannot_sign_off_leaves_all_the_same(
+    shared: Journal, postgres: PostgresServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scene() -> None:
+        store = shared.make(msgspec.structs.replace(QUICK, commit_s=0.5))
+        await store.open()
+        await until(lambda: asyncio.sleep(0, store._heart._connection is not None))  # type: ignore[attr-defined]
+        heart = store._heart  # type: ignore[attr-defined]
+        beating = heart._connection
+        heart._timing = msgspec.structs.replace(heart._timing, beat_s=60.0)  # it does not find out by itself
+        last = heart.lease_end
+        await until(lambda: asyncio.sleep(0, heart.lease_end > last))
+        postgres.stop()
+        try:
+            await store.close()
+        finally:
+            postgres.start()
+        assert beating.is_closed()
+
+    asyncio.run(scene())
+    assert "could not sign off" in caplog.text
+
+
+def test_work_that_hangs_does_not_keep_the_process(shared: Journal) -> None:
+    async def scene() -> None:
+        store = shared.make(msgspec.structs.replace(QUICK, commit_s=0.5))
+        await store.open()
+        inside = asyncio.Event()
+
+        async def hang() -> None:
+            async with store._pool.connection():  # type: ignore[attr-defined]
+                inside.set()
+                await asyncio.sleep(60)
+
+        hanging = asyncio.create_task(hang())
+        await inside.wait()
+        began = time.monotonic()
+        await store.close()
+        assert time.monotonic() - began < 5
+        hanging.cancel()
+        await asyncio.gather(hanging, return_exceptions=True)
+        await store.close()
+
+    asyncio.run(scene())
+
+
+def test_a_hint_that_cannot_be_sent_is_no_failure(shared: Journal, postgres: PostgresServer) -> None:
+    async def work(store: Store) -> None:
+        with outage(postgres):
+            await store._pool.hint()  # type: ignore[attr-defined]
+
+    shared.run(work, msgspec.structs.replace(QUICK, commit_s=0.4))
+
+
+def test_a_folder_that_cannot_be_made_is_told_and_nothing_stays_open(shared: Journal, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+
+    async def scene() -> None:
+        store = shared.make(folder=tmp_path / "file" / "state")
+        with pytest.raises(StoreAway):
+            await store.open()
+        with pytest.raises(StoreAway, match="not open"):
+            await store.find("x")
+
+    asyncio.run(scene())
+
+
+def test_an_entry_whose_turn_another_host_has_is_written_without_it(shared: Journal) -> None:
+    async def work(store: Store) -> None:
+        _, first = await store.claim(make_entry(1), BODY)
+        second = make_entry(2, state="running", fence=1, owner=store.owner)
+        assert await store.save(second, BODY)
+        row = await store.find(second.id)
+        assert row is not None
+        assert (row.turn, row.state) == (None, "running")
+        assert (await store.find(first.id)) == first
+
+    shared.run(work)
+
+
+@pytest.mark.parametrize("tries", [1, pg_due.TRIES])
+def test_a_turn_that_another_host_takes_at_this_moment_is_lost_to_it(
+    shared: Journal, monkeypatch: pytest.MonkeyPatch, tries: int
+) -> None:
+    """Its transaction has begun before ours and is committed while ours waits for it."""
+    monkeypatch.setattr(pg_due, "TRIES", tries)
+
+    async def work(store: Store) -> None:
+        _, mine = await store.claim(make_entry(1), BODY)
+        held = change(mine, state="ready", rerun="error", due=time.time() + 60)
+        assert await store.save(held)
+        await store.save(parked(2), BODY)
+        for attempt in ("take", "due"):
+            rival = make_entry(10, id=f"refunds:7:comment:1{attempt}", state="running", fence=1, owner="other")
+            connection = await asyncpg.connect(shared.url)
+            transaction = connection.transaction()
+            await transaction.start()
+            await connection.execute(sql.WRITE, *values_of(rival), BODY, None)
+            ours = asyncio.ensure_future(
+                store.take(held.id, seen=2, seen_at=time.time()) if attempt == "take" else store.due({"refunds": 1}, 1)
+            )
+            await until(partial(waits_for_a_lock, connection))
+            await transaction.commit()
+            assert await ours in (None, [])
+            await connection.execute("delete from bothost.delivery where owner = 'other'")
+            await connection.close()
+            if attempt == "take":
+                assert await store.save(change(held, state="failed"))
+        assert store._trouble_until < store._clock.boot() + QUICK.lease_s / 2  # type: ignore[attr-defined]
+
+    shared.run(work)
+
+
+async def waits_for_a_lock(connection: asyncpg.Connection) -> bool:
+    asked = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+    return bool(await connection.fetchval(asked))
+
+
+def test_an_owner_that_has_beaten_meanwhile_keeps_what_it_runs(shared: Journal, tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with shared.open() as one, shared.open(folder=tmp_path / "other") as two:
+            _, mine = await one.claim(make_entry(1), BODY)
+            at = two._round()  # type: ignore[attr-defined]
+            pool = two._pool  # type: ignore[attr-defined]
+            assert await pg_rounds._free_all_of(pool, one.owner, at, dead=False) == []
+            assert await one.find(mine.id) == mine
+
+    asyncio.run(scene())
+
+
+def test_after_an_outage_nobodys_lease_counts_as_lost_for_a_while(shared: Journal, tmp_path: Path) -> None:
+    async def scene() -> None:
+        timing = msgspec.structs.replace(QUICK, lease_s=30.0, beat_s=10.0)
+        async with shared.open() as one, shared.open(timing, folder=tmp_path / "other") as two:
+            _, mine = await one.claim(make_entry(1, door="api"), BODY)
+            await asyncio.to_thread(one._heart._stop.set)  # type: ignore[attr-defined]
+            await asyncio.to_thread(one._heart._thread.join)  # type: ignore[attr-defined]
+            await asyncio.sleep(QUICK.lease_s)
+            two._trouble()  # type: ignore[attr-defined]
+            assert await two.reap() == [], "its lease is over, but the trouble may have been everybody's"
+            two._trouble_until = 0.0  # type: ignore[attr-defined]
+            (reaped,) = await two.reap()
+            assert (reaped.entry.id, reaped.dead) == (mine.id, False)
 
     asyncio.run(scene())

@@ -233,3 +233,15 @@ def test_a_timers_tick_is_put_and_run_once_by_all_schedulers(journal: Journal) -
         assert sorted(key for keys in ran for key in keys) == sorted(tick(number).id for number in range(ticks))
 
     asyncio.run(all_three())
+
+
+@pytest.mark.parametrize("said", ["a\x00b", "half a character: \ud83d", "\x07\u202e"])
+def test_an_error_is_stored_whatever_characters_it_quotes(journal: Journal, said: str) -> None:
+    async def work(store: Store) -> None:
+        _, mine = await store.claim(make_entry(1), BODY)
+        assert await store.save(change(mine, state="failed", error=said))
+        row = await store.find(mine.id)
+        assert row is not None
+        assert row.error == said.replace("\x00", "\ufffd").replace("\ud83d", "\ufffd")
+
+    journal.run(work)

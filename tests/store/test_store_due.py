@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from tests.store.journals import BODY, answered, change, make_entry, parked
+from tests.store.journals import BEGAN, BODY, answered, change, make_entry, parked
 
 if TYPE_CHECKING:
     from tests.store.journals import Journal
@@ -167,5 +167,31 @@ def test_waiting_counts_what_is_due_by_bot(journal: Journal) -> None:
         await store.save(parked(3, task=9, due=time.time() + 60), BODY)
         await store.save(parked(4, bot="other"), BODY)
         assert await store.waiting() == {"refunds": 2, "other": 1}
+
+    journal.run(work)
+
+
+def test_where_nothing_is_due_nobody_gets_anything(journal: Journal) -> None:
+    async def work(store: Store) -> None:
+        assert await store.due({"refunds": 3, "other": 3}, 5) == []
+        await store.save(parked(1, bot="other"), BODY)
+        (row,) = await store.due({"refunds": 3, "other": 3}, 5)
+        assert row.bot == "other"
+        assert await store.due({"refunds": 3, "other": 3}, 5) == []
+
+    journal.run(work)
+
+
+def test_two_bots_with_busy_tasks_both_get_at_what_stands_behind(journal: Journal) -> None:
+    async def work(store: Store) -> None:
+        for bot in ("refunds", "other"):
+            _, busy = await store.claim(make_entry(1, bot=bot, door="api"), BODY)
+            assert busy.state == "running"
+            await asyncio.gather(
+                *(store.save(parked(number, bot=bot, due=BEGAN - 100), BODY) for number in range(2, 120))
+            )
+            await store.save(parked(500, bot=bot, task=8), BODY)
+        rows = await store.due({"refunds": 1, "other": 1}, 2)
+        assert sorted((row.bot, row.task) for row in rows) == [("other", 8), ("refunds", 8)]
 
     journal.run(work)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 from tests.store.journals import BODY, make_entry
 
-from bothost.store import Entry, Filter
+from bothost.store import Door, Entry, Filter, State
+from bothost.store.phases import Phase, phase
 from bothost.store.rows import FIELDS, values_of
 
 if TYPE_CHECKING:
@@ -75,6 +76,31 @@ def test_every_filter_shows_what_it_says_newest_first(journal: Journal) -> None:
     journal.run(work)
 
 
+def test_what_stands_so_is_found_as_the_state_table_calls_it(journal: Journal) -> None:
+    changes: list[dict[str, Any]] = [
+        {"state": state, "door": door, "answer": answer, "delivered": delivered, "due": due}
+        for state in get_args(State) for door in get_args(Door) for answer in (None, b"{}", b'{"text":"x"}')
+        for delivered in (False, True) for due in (0.0, time.time() + 900)
+    ]  # fmt: skip
+
+    async def work(store: Store) -> None:
+        for number, change in enumerate(changes):
+            await store.save(make_entry(number, task=number, turn=None, bot=f"bot{number % 2}", **change), BODY)
+        everything = await store.list(Filter(limit=1000))
+        assert len(everything) == len(changes)
+        for word in get_args(Phase):
+            wanted = [entry.id for entry in everything if phase(entry) == word]
+            assert wanted
+            assert [entry.id for entry in await store.list(Filter(phase=word, limit=1000))] == wanted
+            of_one = [entry.id for entry in everything if phase(entry) == word and entry.bot == "bot1"]
+            assert [entry.id for entry in await store.list(Filter(phase=word, bot="bot1", limit=1000))] == of_one
+            one = next(entry for entry in everything if entry.id == wanted[0])
+            found = await store.list(Filter(phase=word, bot=one.bot, task=one.task))
+            assert [entry.id for entry in found] == wanted[:1]
+
+    journal.run(work)
+
+
 def test_pages_follow_each_other_without_gap_or_repeat(journal: Journal) -> None:
     async def work(store: Store) -> None:
         for entry in some():
@@ -103,20 +129,20 @@ def test_counts_tell_open_and_failed_entries(journal: Journal) -> None:
     journal.run(work)
 
 
-async def fill(journal: Journal, state: str) -> None:
+async def fill(journal: Journal, state: str, many: int = MANY) -> None:
     """A journal of many entries, written behind the store's back."""
     now = time.time()
 
     def row(number: int) -> tuple[Any, ...]:
         bot = f"bot{number % BOTS}"
         entry = make_entry(
-            number, bot=bot, task=number // 3, turn=str(number // 3), state=state, door="api", due=now - MANY + number,
-            created=now - MANY + number, answer=None if state == "ready" else b"{}", delivered=state == "answered",
+            number, bot=bot, task=number // 3, turn=str(number // 3), state=state, door="api", due=now - many + number,
+            created=now - many + number, answer=None if state == "ready" else b"{}", delivered=state == "answered",
         )  # fmt: skip
         return (*values_of(entry), 0.0, BODY)
 
     columns = ", ".join([*FIELDS, "until", "body"])
-    rows = (row(number) for number in range(MANY))
+    rows = (row(number) for number in range(many))
     if journal.shared:
         import asyncpg
 
@@ -145,6 +171,7 @@ def test_lists_are_quick_beside_a_hundred_thousand_entries(journal: Journal) -> 
         wants = [
             Filter(), Filter(bot="bot7"), Filter(states=("failed",)), Filter(states=("ready", "running"), bot="bot7"),
             Filter(task=1234), Filter(task=1234, bot="bot102"), Filter(kind="timer"), Filter(bot="bot7", kind="timer"),
+            *(Filter(phase=word) for word in get_args(Phase)), Filter(phase="failed", bot="bot7", task=1234),
             Filter(until=now - MANY / 2), Filter(before=(now - MANY / 2, "x"), bot="bot9"), Filter(bot="nobody"),
         ]  # fmt: skip
         took = {}
@@ -160,6 +187,18 @@ def test_lists_are_quick_beside_a_hundred_thousand_entries(journal: Journal) -> 
         assert await store.waiting() == {}
         took["waiting"] = time.perf_counter() - began
         assert max(took.values()) < 0.15, took
+
+    journal.run(work)
+
+
+@pytest.mark.full
+def test_the_few_that_are_held_or_posted_are_found_quickly_among_a_hundred_thousand_parked(journal: Journal) -> None:
+    async def work(store: Store) -> None:
+        await fill(journal, "ready")
+        for word in get_args(Phase):
+            began = time.perf_counter()
+            assert len(await store.list(Filter(phase=word))) == (50 if word == "parked" else 0)
+            assert time.perf_counter() - began < 0.3, word
 
     journal.run(work)
 

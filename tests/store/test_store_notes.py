@@ -7,8 +7,10 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 import msgspec
-from tests.store.journals import BODY, QUICK, answered, change, make_entry, parked, until
+import pytest
+from tests.store.journals import BEGAN, BODY, QUICK, answered, change, make_entry, parked, until
 
+from bothost.errors import StoreAway
 from bothost.store import Timing
 from bothost.store.database import path_of
 
@@ -188,16 +190,33 @@ def test_a_note_does_not_take_an_operators_wish_back(embedded: Journal) -> None:
     run_behind(embedded, work)
 
 
+def test_what_runs_again_although_an_operator_cancelled_it_is_asked_to_end(journal: Journal) -> None:
+    """Its owner had it in line, and had not heard of it yet."""
+
+    async def work(store: Store) -> None:
+        held = make_entry(state="ready", rerun="error", due=BEGAN + 240, fence=1, owner=store.owner)
+        await store.save(held, BODY)
+        assert (await store.cancel(held.id)).state == "cancelled"
+        assert await store.save(change(held, state="running", fence=2))
+        found = await store.find(held.id)
+        assert found is not None
+        assert (found.state, found.cancel) == ("running", True)
+        await until(lambda: asyncio.sleep(0, store.cancelled() == {held.id}))
+
+    journal.run(work)
+
+
 def test_what_cannot_be_written_costs_a_bounded_amount_of_memory(embedded: Journal) -> None:
     megabyte = b"m" * (1 << 20)
 
     async def work(store: Store) -> None:
         other = sqlite3.connect(path_of(embedded.folder), isolation_level=None)
         other.execute("begin exclusive")
+        store.note(make_entry(1000, task=1000, state="running", fence=1, owner=store.owner))
         for number in range(90):
             store.note(make_entry(number, task=number, state="running", fence=1, owner=store.owner), megabyte)
         writer = store._writer  # type: ignore[attr-defined]
-        await until(lambda: asyncio.sleep(0, len(writer._kept) == 90))
+        await until(lambda: asyncio.sleep(0, len(writer._kept) == 91))
         other.execute("rollback")
         other.close()
 
@@ -209,6 +228,18 @@ def test_what_cannot_be_written_costs_a_bounded_amount_of_memory(embedded: Journ
         assert kept == [None] * 26 + [megabyte] * 64, "every entry is there; the oldest gave up their bodies"
 
     run_behind(embedded, work, msgspec.structs.replace(QUICK, commit_s=0.3))
+
+
+def test_how_long_a_transaction_took_is_told(embedded: Journal) -> None:
+    took: list[float] = []
+
+    async def work(store: Store) -> None:
+        store.measure(took.append)  # type: ignore[attr-defined]
+        assert await store.save(parked(1), BODY)
+
+    run_behind(embedded, work)
+    assert took
+    assert all(0 < seconds < 5 for seconds in took)
 
 
 def test_what_is_noted_is_written_at_the_end(embedded: Journal) -> None:
@@ -288,3 +319,34 @@ def test_a_run_that_another_owner_took_is_lost(journal: Journal) -> None:
             await until(lambda: asyncio.sleep(0, store.lost() == set()))
 
     asyncio.run(scene())
+
+
+def test_an_entry_that_no_row_can_hold_costs_the_others_nothing(
+    embedded: Journal, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work(store: Store) -> None:
+        store.note(make_entry(1, task=1, state="answered"), BODY)
+        store.note(make_entry(2, task=2**64, state="answered"), BODY)
+        store.note(make_entry(3, task=3, state="answered", trace="\ud800"), BODY)
+        store.note(make_entry(4, task=4, state="answered", status=None), BODY)  # type: ignore[arg-type]
+        store.note(make_entry(5, task=5, state="answered"), BODY)
+        assert [await store.find(make_entry(n, task=n).id) is not None for n in (1, 3, 4, 5)] == [
+            True,
+            False,
+            False,
+            True,
+        ]
+        assert store.alive()
+
+    run_behind(embedded, work)
+    dropped = [record for record in caplog.records if "cannot be written is dropped" in record.message]
+    assert len(dropped) == 3
+
+
+def test_an_operation_that_the_database_refuses_is_told_to_who_asked(embedded: Journal) -> None:
+    async def work(store: Store) -> None:
+        with pytest.raises(StoreAway, match="no such table"):
+            await store._ask(lambda c: c.execute("select * from nowhere"))  # type: ignore[attr-defined]
+        assert await store.save(parked(1), BODY)
+
+    run_behind(embedded, work)

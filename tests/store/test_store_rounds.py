@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.store.journals import BODY, DAY, change, make_entry, parked
 
-from bothost.errors import StoreError
+from bothost.errors import StoreAway, StoreError
 
 if TYPE_CHECKING:
     from tests.store.journals import Journal
@@ -325,11 +325,11 @@ def test_a_visitor_reads_and_steers_but_owns_nothing(journal: Journal) -> None:
 def test_a_gate_gives_no_more_than_its_rate_to_all_together(journal: Journal) -> None:
     async def both() -> None:
         async with journal.open() as one, journal.open() as two:
-            assert await one.gate("pyrus", 10, 1000.0, 10.0) == 0.0
-            wait_s = await two.gate("pyrus", 10, 1000.0, 10.0)
-            assert 0.0 < wait_s <= 0.01
+            assert await one.gate("pyrus", 10, 20.0, 10.0) == 0.0
+            wait_s = await two.gate("pyrus", 10, 20.0, 10.0)
+            assert 0.0 < wait_s <= 0.5
             await asyncio.sleep(wait_s + 0.001)
-            assert await two.gate("pyrus", 10, 1000.0, 10.0) == 0.0
+            assert await two.gate("pyrus", 10, 20.0, 10.0) == 0.0
             await one.gate_reset("pyrus", 0.0)
             assert await two.gate("pyrus", 1, 0.1, 10.0) > 5.0
             await one.gate_reset("pyrus", 3.0)
@@ -360,3 +360,58 @@ def _all() -> Any:
     from bothost.store import Filter
 
     return Filter(limit=1000)
+
+
+def test_what_was_to_be_cancelled_is_cancelled_when_its_owner_is_gone(journal: Journal) -> None:
+    async def work(store: Store) -> None:
+        _, mine = await store.claim(make_entry(1, limit_s=0.2, door="api"), BODY)
+        await store.cancel(mine.id)
+        (reaped,) = await reap_when_lease_is_over(store)
+        assert (reaped.entry.state, reaped.entry.error) == ("cancelled", "cancelled by the operator")
+
+    journal.run(work)
+
+
+def test_retry_of_what_is_parked_makes_it_due_at_once(journal: Journal) -> None:
+    async def work(store: Store) -> None:
+        later = parked(1, due=time.time() + 3600, rerun="error", runs=1)
+        await store.save(later, BODY)
+        assert await store.due({"refunds": 1}, 1) == []
+        await store.retry(later.id)
+        (row,) = await store.due({"refunds": 1}, 1)
+        assert (row.id, row.rerun, row.runs) == (later.id, "error", 1), "nothing else of it is changed"
+
+    journal.run(work)
+
+
+def test_again_of_what_failed_is_a_plain_retry(journal: Journal) -> None:
+    async def work(store: Store) -> None:
+        failed = make_entry(1, state="failed", door="api", failed=True, error="boom")
+        await store.save(failed, BODY)
+        ready = await store.retry(failed.id, again=True)
+        assert (ready.id, ready.state, ready.rerun) == (failed.id, "ready", "manual")
+
+    journal.run(work)
+
+
+def test_a_gates_tokens_are_what_pyrus_says_they_are(journal: Journal) -> None:
+    async def work(store: Store) -> None:
+        assert await store.gate("account", 1, 1.0, 100.0) == 0.0
+        await store.gate_reset("account", 0.0)
+        assert 3.0 < await store.gate("account", 5, 1.0, 100.0) <= 5.0
+        await store.gate_reset("account", 5.0)
+        assert await store.gate("account", 5, 1.0, 100.0) == 0.0
+
+    journal.run(work)
+
+
+def test_a_journal_that_was_never_opened_is_away(journal: Journal) -> None:
+    async def scene() -> None:
+        store = journal.make()
+        with pytest.raises(StoreAway):
+            await store.reap()
+        with pytest.raises(StoreAway):
+            await store.save(parked(1), BODY)
+        await store.close()
+
+    asyncio.run(scene())

@@ -1,6 +1,7 @@
 """What the web answers before dispatch is asked, and what it hands to dispatch; on real sockets."""
 
 import asyncio
+import gzip
 import json
 
 import pytest
@@ -270,3 +271,76 @@ async def test_what_is_no_http_is_answered_400_and_closed(serve, request_bytes):
     assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
     assert site.edge.deliveries == []
     assert site.listener.lines.unverified == 0
+
+
+HIDDEN = post(BODY)
+SMUGGLES = {
+    "both": f"Content-Length: {len(HIDDEN) + 5}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "both, the other way": "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n",
+    "lengths": f"Content-Length: 0\r\nContent-Length: {len(HIDDEN)}\r\n\r\n",
+    "length with a sign": "Content-Length: +0\r\n\r\n",
+    "hex": "Content-Length: 0x0\r\n\r\n",
+    "coding twice": "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+    "coding with a tab": "Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
+    "name with a blank": "Transfer-Encoding : chunked\r\nContent-Length: 0\r\n\r\n",
+    "name after a blank": "X: y\r\n Content-Length: 5\r\nContent-Length: x\r\n\r\n",
+    "bare CR": "X: y\rContent-Length: 5\r\n\r\n",
+    "NUL": "X: \0\r\nContent-Length: 0\r\n\r\n",
+}
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", ["/autoreply", "/absent"])
+@pytest.mark.parametrize("framing", list(SMUGGLES.values()), ids=list(SMUGGLES))
+async def test_a_request_whose_end_can_be_read_in_two_ways_gets_one_400_and_smuggles_nothing(serve, path, framing):
+    site = serve()
+    reader, _ = await site.raw(f"POST {path} HTTP/1.1\r\nHost: x\r\n{framing}".encode("latin-1") + HIDDEN)
+    said = await reader.read()
+    assert said == b"HTTP/1.1 400 Bad Request\r\n\r\n"
+    assert site.edge.deliveries == []
+    assert site.listener.lines.unverified == 0
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("size", ["-1", "+4", "0x4", " 4", "4 ", "4;" + "x" * 80, "f" * 40, ""])
+async def test_a_chunk_that_lies_about_its_size_is_400_and_nothing_behind_it_counts(serve, size):
+    site = serve()
+    head = b"POST /autoreply HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    reader, _ = await site.raw(head + size.encode() + b"\r\nabcd\r\n0\r\n\r\n" + HIDDEN)
+    said = await reader.read()
+    assert said.count(b"HTTP/1.1 ") <= 1
+    assert said in (b"", b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    assert site.edge.deliveries == []
+    assert site.listener.lines.unverified == 0
+
+
+@pytest.mark.gen_test
+async def test_a_compressed_body_is_taken_as_the_bytes_that_came(serve):
+    site = serve()
+    packed = gzip.compress(b"0" * 1_000_000)
+    assert (await site.ask(post(packed, "Content-Encoding: gzip")))[0] == 200
+    assert site.edge.deliveries[0].body == packed
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "target",
+    ["//autoreply", "/./autoreply", "/x/../autoreply", "/autoreply;x", "/autoreply//", "/%2fautoreply", "/autoreply%00",
+     "/AUTOREPLY", "http://x/autoreply", "http://autoreply/", "autoreply", "*", "/autoreply\\", "/autoreply/%2e%2e/autoreply"],
+)  # fmt: skip
+async def test_no_trick_with_a_path_reaches_a_bot(serve, target):
+    site = serve()
+    status, _headers, _body = await site.ask(post(BODY, path=target))
+    assert status in (400, 404)
+    assert site.edge.deliveries == []
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", ["/login", "/bots", "/metrics", "/readyz", "/static/page.css", "/healthz/../bots"])
+async def test_the_public_port_knows_nothing_of_the_operators_page(serve, path):
+    site = serve()
+    for host in ("127.0.0.1", "localhost:8081"):
+        request = (
+            f"GET {path} HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-Host: localhost:8081\r\nCookie: bothost-8081=x\r\n\r\n"
+        )
+        assert (await site.ask(request.encode()))[0] == 404

@@ -67,6 +67,7 @@ class ChildRunner:
         self._starting: asyncio.Task[Child] | None = None
         self._numbers = 0
         self._deaths: deque[float] = deque(maxlen=DEATHS_AT_MOST)
+        self._elsewhere: deque[float] = deque(maxlen=DEATHS_AT_MOST)
         self._closing = False
         self.report = Ready()
         """What the plugin said of itself when it was looked at: version, timers."""
@@ -171,8 +172,12 @@ class ChildRunner:
         self._deaths.append(now)
         log.error("its process died: %s", cause, extra={"bot": child.bot})
         self._care.died()
-        if len(self._deaths) == DEATHS_AT_MOST and now - self._deaths[0] <= WITHIN_S:
+        if sum(now - death <= WITHIN_S for death in (*self._deaths, *self._elsewhere)) >= DEATHS_AT_MOST:
             self._care.quarantine(f"its process died {DEATHS_AT_MOST} times within an hour; the last time {cause}")
+
+    def died_elsewhere(self) -> None:
+        """The bot's child of another worker has died: whoever sees the last death of too many says so."""
+        self._elsewhere.append(self._clock.monotonic())
 
     async def close(self) -> None:
         """End the child, after it has closed the plugin; it has ten seconds for that."""

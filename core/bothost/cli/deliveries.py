@@ -15,16 +15,13 @@ from bothost.cli.visiting import visit
 from bothost.clock import SystemClock
 from bothost.errors import BothostError, UsageError
 from bothost.store import Entry, Filter
-from bothost.store.phases import STATES_OF, Phase, phase
+from bothost.store.phases import Phase, phase
 from bothost.units import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bothost.store import Store
-
-PAGE = 500
-MOST_PAGES = 400
 
 
 @click.group(invoke_without_command=True, epilog="Example: bothost deliveries list --state failed --since 24h")
@@ -50,24 +47,27 @@ def deliveries(context: click.Context, config: str, as_json: bool) -> int | None
 @json_option
 def list_(config: str, as_json: bool, limit: int, state: Phase | None, **narrow: Any) -> int:
     """List events, newest first: when, which bot and task, how it stands, how long it ran, why it failed."""
-    want = _filter(state, **narrow)
-    entries = visit(config, lambda store: _listed(store, want, state, limit))
+    want = _filter(state, limit, **narrow)
+    entries = visit(config, lambda store: store.list(want))
     if as_json:
         show_json([row(entry) for entry in entries])
     elif entries:
         show_table(["created", "bot", "task", "state", "ms", "id", "error"], [_line(entry) for entry in entries])
     else:
-        say("no deliveries" + (" like that" if want != Filter() or state else " yet: bothost send BOT makes one"))
+        say("no deliveries" + (" like that" if want != Filter(limit=limit) else " yet: bothost send BOT makes one"))
     return OK
 
 
-def _filter(state: Phase | None, bot: str | None, task: int | None, since: str | None, until: str | None) -> Filter:
+def _filter(
+    state: Phase | None, limit: int, bot: str | None, task: int | None, since: str | None, until: str | None
+) -> Filter:
     return Filter(
         bot=bot,
         task=task,
         since=_moment("--since", since),
         until=_moment("--until", until),
-        states=STATES_OF[state] if state else (),
+        phase=state,
+        limit=limit,
     )
 
 
@@ -78,24 +78,6 @@ def _moment(option: str, age: str | None) -> float | None:
         return SystemClock().now().timestamp() - seconds(age)
     except ValueError as error:
         raise UsageError(f"{option}: {error}") from None
-
-
-async def _listed(store: Store, want: Filter, state: Phase | None, limit: int) -> list[Entry]:
-    found: list[Entry] = []
-    before = None
-    for _ in range(MOST_PAGES):
-        page = await store.list(_page(want, before, PAGE if state else limit))
-        found += [entry for entry in page if state is None or phase(entry) == state]
-        if len(found) >= limit or not page or state is None:
-            break
-        before = (page[-1].created, page[-1].id)
-    return found[:limit]
-
-
-def _page(want: Filter, before: tuple[float, str] | None, limit: int) -> Filter:
-    import msgspec
-
-    return msgspec.structs.replace(want, before=before, limit=limit)
 
 
 @deliveries.command("show", epilog="Example: bothost deliveries show autoreply:5600:comment:12208")

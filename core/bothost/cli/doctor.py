@@ -11,6 +11,7 @@ import click
 
 from bothost.cli import OK, PROBLEM
 from bothost.cli import examinations as examine
+from bothost.cli.asking import asked_of_host
 from bothost.cli.choosing import host_of, read_existing
 from bothost.cli.judging import judge
 from bothost.cli.output import config_option, json_option, say, show_json
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from bothost.clock import Clock
     from bothost.config import HostConfig, Reading
 
+MANY = 10
+"""More bots than this that are well share a line."""
 MARKS = {"ok": "ok  ", "warning": "warn", "problem": "BAD "}
 
 
@@ -49,15 +52,33 @@ def doctor(config: str, as_json: bool) -> int:
         rows = [{"check": one.check, "state": one.state, "text": one.text} for one in findings]
         show_json({"ok": good, "checks": rows})
     else:
-        width = max(len(one.check) for one in findings)
-        for one in findings:
-            say(f"{MARKS[one.state]}  {one.check:<{width}}  {one.text}")
+        _show(findings)
     return OK if good else PROBLEM
+
+
+def _show(findings: list[Finding]) -> None:
+    """A line each; where there are many bots, one for all that are well and one for all that lack the same: a hundred lines
+    would hide the one that matters."""
+    fine = [one for one in findings if one.state == "ok" and one.check.startswith("bot ")]
+    if len(fine) > MANY:
+        findings = [one for one in findings if one not in fine]
+        findings.insert(1, examine.Finding(f"{len(fine)} other bots", "ok", "plugin and settings are well"))
+    alike: dict[tuple[str, str], list[Finding]] = {}
+    for one in findings:
+        alike.setdefault((one.state, one.text), []).append(one)
+    lines = [
+        (those[0], those[0].check + (f" +{len(those) - 1} more" if len(those) > 1 else "")) for those in alike.values()
+    ]
+    width = max(len(check) for _, check in lines)
+    for one, check in lines:
+        say(f"{MARKS[one.state]}  {check:<{width}}  {one.text}")
 
 
 async def _findings(patient: Patient) -> list[Finding]:
     host, clock = patient.host, patient.clock
-    findings = [examine.configuration(patient.reading), *(examine.plugin(bot) for bot in patient.bots)]
+    standing = {row["bot"]: row for row in await asyncio.to_thread(asked_of_host, host) or ()}
+    findings = [examine.configuration(patient.reading)]
+    findings += [examine.plugin(bot, standing.get(bot.config.name)) for bot in patient.bots]
     findings.append(await asyncio.to_thread(examine.listener, host))
     if host.operator_port:
         findings.append(await asyncio.to_thread(examine.page, host))

@@ -9,7 +9,7 @@ import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from bothost.cli.delivering import host_target, open_connection
@@ -31,6 +31,7 @@ LEAST_FREE = 0.05
 LEAST_DAYS = 14
 MOST_SKEW_S = 30.0
 WAIT_S = 10.0
+SERVES = ("active", "starting", "off")
 TRIAL = "doctor"
 
 
@@ -54,9 +55,19 @@ def configuration(reading: Reading) -> Finding:
     return Finding("configuration", "ok", f"{len(reading.bots)} bots")
 
 
-def plugin(bot: Judged) -> Finding:
-    """A bot's plugin and its settings."""
+_RESUMED = ("paused", "quarantined")
+
+
+def plugin(bot: Judged, standing: Mapping[str, Any] | None = None) -> Finding:
+    """A bot's plugin and its settings, and how it stands in the running host, where there is one."""
     check = f"bot {bot.config.name}"
+    if standing is not None and standing["state"] not in SERVES:
+        resume = f"; then bothost resume {bot.config.name}" if standing["state"] in _RESUMED else ""
+        state: Literal["warning", "problem"] = "warning" if standing["state"] == "paused" else "problem"
+        return Finding(check, state, f"{standing['state']} since {standing['since']}: {standing['reason']}{resume}")
+    if standing is not None and standing["paused_tasks"]:
+        tasks = ", ".join(map(str, standing["paused_tasks"]))
+        return Finding(check, "warning", f"paused in task {tasks}: bothost resume {bot.config.name} --task ID")
     if bot.problems:
         return Finding(check, "problem", f"{bot.state}: {bot.reason}")
     if bot.warnings:

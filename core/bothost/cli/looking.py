@@ -80,8 +80,17 @@ def bots(config: str, as_json: bool) -> int:
         say(f"{config} has no bot: add a section [bot:NAME] with plugin and secret (`bothost plugins` lists plugins)")
     else:
         columns = ["bot", "state", "plugin", "version", "path", "secret"]
-        show_table([*columns, "reason"] if any(row["reason"] for row in rows) else columns, rows)
+        told = [_told(row) for row in rows]
+        show_table([*columns, "since", "reason"] if any(row["reason"] for row in told) else columns, told)
     return PROBLEM if reading.problems or any(row["state"] not in FINE for row in rows) else OK
+
+
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    """A row for a person: what is wrong with the bot, be it in some of its tasks only, and since when."""
+    tasks = row.get("paused_tasks") or ()
+    paused = f"paused in task {', '.join(map(str, tasks))}: bothost resume {row['bot']} --task ID" if tasks else ""
+    reason = "; ".join(filter(None, (row["reason"], paused)))
+    return {**row, "reason": reason, "since": (row.get("since") or "") if row["reason"] else ""}
 
 
 def _bot_row(bot: Judged, found: Found | None) -> dict[str, Any]:

@@ -39,6 +39,8 @@ __all__ = [
 HOST_KEYS = frozenset([*_host.keys(Path()), *SECRET_KEYS])
 """Every key of [host]."""
 
+_SHARING_SHOWN = 3
+"""At so many bots that share one secret it is said; a hundred lines would hide what else is wrong."""
 _LARGEST_INI = 64 << 20
 _ROUTED_ANSWER_WITHIN_S = 25.0  # routers of platforms that give PORT cut at 30 s
 
@@ -156,13 +158,16 @@ def _paths(every: list[tuple[Values, BotConfig]]) -> None:
 
 
 def _same_secrets(every: list[tuple[Values, BotConfig]]) -> None:
-    first: dict[bytes, str] = {}
+    sharing: dict[bytes, list[tuple[Values, BotConfig]]] = {}
     for values, bot in every:
         for secret in bot.secrets:
-            known = first.setdefault(secret, bot.name)
-            if known != bot.name:
-                text = f"is the secret of [bot:{known}] too: a delivery to one can be replayed to the other"
-                values.warn(text, "secret")
+            sharing.setdefault(secret, []).append((values, bot))
+    for (_, first), *others in sharing.values():
+        rest = len(others) - _SHARING_SHOWN
+        for values, _ in others[:_SHARING_SHOWN]:
+            more = f", as it is of {rest} more" if rest > 0 else ""
+            text = f"is the secret of [bot:{first.name}] too{more}: a delivery to one can be replayed to the other"
+            values.warn(text, "secret")
 
 
 def _literals(document: Document) -> bool:

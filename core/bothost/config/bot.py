@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from bothost.config.host import is_loopback, positive
 from bothost.config.section import Key, Values, refusal, unknown
 from bothost.config.values import BotConfig
-from bothost.sources import Unset
+from bothost.sources import Unresolved, Unset
 from bothost.units import choice, nearest, number, seconds, shown, size, truth, words
 
 if TYPE_CHECKING:
@@ -124,7 +125,10 @@ KEYS: dict[str, Key] = {
 """The grammar of a bot's section but for its secrets."""
 
 HOST_BOT_KEYS = frozenset([*KEYS, "secret", "old_secret"])
-"""Every key of a bot's section that is the host's own; all others are its plugin's settings."""
+"""Every key of a bot's section that is the host's own; all others are its plugin's settings.
+
+A key that comes after 0.1 has a point in its name, which no setting has: so an installed plugin keeps every setting it declares.
+"""
 
 _LOWER = {key.lower(): key for key in HOST_BOT_KEYS}
 
@@ -148,6 +152,7 @@ def read_bot(values: Values, defaults: dict[str, Any], sources: Sources, *, demo
     if not BOT_NAME.fullmatch(name):
         values.wrong(f"{shown(name)} is no bot's name: a-z, 0-9, _ and -, up to 64, the first a letter or digit")
     settings: dict[str, str] = {}
+    resolved = hashlib.sha256()
     for item in values.section.items.values():
         rule = KEYS.get(item.key)
         if rule is not None:
@@ -156,6 +161,7 @@ def read_bot(values: Values, defaults: dict[str, Any], sources: Sources, *, demo
             values.take(item, rule)
         elif item.key not in HOST_BOT_KEYS:
             _setting(item, values, settings, sources)
+            _follow(item.text, resolved, sources)
     found: dict[str, Any] = {"path": f"/{name}", **defaults, **values.found}
     if found.get("run") == "process":
         found.setdefault("concurrency", 1)  # past its time a child ends as a whole, with all that runs in it
@@ -166,6 +172,7 @@ def read_bot(values: Values, defaults: dict[str, Any], sources: Sources, *, demo
         name=name,
         secrets=_secrets(values, sources, demo=demo),
         settings=settings,
+        settings_digest=resolved.hexdigest(),
         lines={item.key: item.line for item in values.section.items.values()},
         line=values.section.line,
         file=values.file,
@@ -189,6 +196,16 @@ def _setting(item: Item, values: Values, settings: dict[str, str], sources: Sour
         return
     settings[item.key] = item.text
     sources.notice(item.text)
+
+
+def _follow(text: str, resolved: hashlib._Hash, sources: Sources) -> None:
+    """What env: and file: lead to now: a setting that is a secret is read when the plugin is loaded, and loaded anew if it has
+    changed."""
+    if text.startswith(("env:", "file:")):
+        try:
+            resolved.update(text.encode() + b"\0" + hashlib.sha256(sources.resolve(text)).digest())
+        except Unresolved:
+            resolved.update(text.encode() + b"\0")
 
 
 def _rules(values: Values) -> None:

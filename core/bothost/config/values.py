@@ -86,6 +86,8 @@ class BotConfig:
     """Address space of the bot's child; 0: no limit."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """The plugin's own keys as raw texts; env: and file: are not resolved here."""
+    settings_digest: str = ""
+    """Of what env: and file: in the settings lead to."""
     lines: Mapping[str, int] = field(default_factory=dict)
     """Where each key of the section stands."""
     line: int = 0

@@ -172,7 +172,13 @@ def _settings(cls: type[Settings] | None, config: BotConfig, sources: Sources, w
     if cls is None:
         no_settings(config.settings, place, HOST_BOT_KEYS)
         return None
-    taken = sorted(HOST_BOT_KEYS.intersection(keys(cls)))
+    names = keys(cls)
+    dotted = [name for name in names if "." in name]
+    if dotted:
+        raise PluginError(
+            f"{who}: its settings {', '.join(dotted)} hold a point, which later keys of the host's own have"
+        )
+    taken = sorted(HOST_BOT_KEYS.intersection(names))
     if taken:
         raise PluginError(
             f"{who}: its settings {', '.join(taken)} have names of the host's own keys, which a bot's section gives to the host"

@@ -35,6 +35,7 @@ class Envelope:
         "api_url",
         "body",
         "bot_settings",
+        "comment_id",
         "files_url",
         "kind",
         "task",
@@ -60,12 +61,9 @@ class Envelope:
         self._text = text
         self._raw: ReadOnlyDict | None = None
         self._comments = _comments(task)
-        _KNOWN_ID.__set__(task, (self.task_id,))
-
-    @property
-    def comment_id(self) -> int | None:
+        self.comment_id = self._comments.comment_id
         """The highest comment id; None where there is none, or the last comment shows none."""
-        return self._comments.comment_id
+        _KNOWN_ID.__set__(task, (self.task_id,))
 
     @property
     def newest(self) -> Comment | None:
@@ -146,6 +144,8 @@ def _text(value: object) -> str:
 
 def _task_id(sent: object, in_task: object) -> int:
     """`task_id`, else `task.id`; digits in a string only where neither is a number."""
+    if type(sent) is int and (number := whole(sent)) is not None:
+        return number
     for value in sorted((sent, in_task), key=lambda value: type(value) is not int):
         if (number := whole(value)) is not None:
             return number
@@ -192,7 +192,7 @@ def _last(text: bytes, piece: bytes) -> int:
 def event_key(bot: str, envelope: Envelope) -> str:
     """What makes two deliveries the same event: bot, task, kind, and the highest comment id or else a digest."""
     kind = envelope.kind or "comment"
-    if len(kind) > _LONGEST_KIND:
+    if len(kind) > _LONGEST_KIND or "\0" in kind:  # PostgreSQL's texts hold none
         kind = hashlib.sha256(kind.encode()).hexdigest()
     last = envelope.comment_id if envelope.comment_id is not None else f"sha-{envelope.digest()}"
     return f"{bot}:{envelope.task_id}:{kind}:{last}"
@@ -203,15 +203,18 @@ def waiting_step(envelope: Envelope, user_id: int | None) -> int:
     it is asked at none. `current_step` alone does not say: bodies were seen whose current step is another."""
     if user_id is None:
         return 0
-    waiting = [
-        step
-        for step, approvals in enumerate(envelope.task.approvals, 1)
-        if any(_CHOICE.__get__(entry) == "waiting" and entry.person.id == user_id for entry in approvals)
-    ]
+    waiting = []
+    for step, approvals in enumerate(envelope.task.approvals, 1):
+        for entry in approvals:
+            if _CHOICE.__get__(entry) == "waiting" and entry.person.id == user_id:
+                waiting.append(step)
+                break
+    if not waiting:
+        return 0
     current = envelope.task.current_step
     if current is not None and current in waiting:
         return current
-    return waiting[0] if waiting else 0
+    return waiting[0]
 
 
 def is_own(envelope: Envelope, user_id: int | None) -> bool:

@@ -77,7 +77,11 @@ class Reply(_Said, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defa
     reply_note_id: int | None = None
 
     def __post_init__(self) -> None:
-        _together(_converted(_given(self), None, resolving=False))
+        if _is_short(self):
+            if self.text is not None:
+                values.text(self.text, "text")
+        else:
+            _together(_converted(_given(self), None, resolving=False))
 
     @classmethod
     def approve(cls, text: str | None = None, **keys: Any) -> Self:
@@ -90,6 +94,7 @@ class Reply(_Said, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defa
         return cls(text, approval_choice="rejected", **keys)
 
 
+_CHOICES = ("approved", "rejected", "revoked", "acknowledged")
 _people = values.listed(values.person, "persons")
 _numbers = values.listed(values.whole, "ids")
 
@@ -97,7 +102,7 @@ _KEYS: dict[str, "Convert"] = {
     "text": values.text,
     "formatted_text": values.text,
     "subject": values.text,
-    "approval_choice": values.one_of("approved", "rejected", "revoked", "acknowledged"),
+    "approval_choice": values.one_of(*_CHOICES),
     "approval_steps": values.listed(values.whole, "steps"),
     "action": values.one_of("finished", "reopened"),
     "reassign_to": values.person,
@@ -152,12 +157,33 @@ def encode(answer: Any, task: "Task | None" = None) -> bytes:
     """
     if answer is None:
         return NOTHING
+    if type(answer) is Reply and _is_short(answer):
+        return _encoded_short(answer)
     request = _converted(_given(answer), task, resolving=True)
     _together(request)
     for key in ("text", "formatted_text"):
         if key in request and _is_blank(request[key]):
             del request[key]
     return _encoder.encode(request) if any(_says(key, value) for key, value in request.items()) else NOTHING
+
+
+def _is_short(reply: Reply) -> bool:
+    """Whether it has a text and a choice at most, as most replies have: then no other key needs a look."""
+    text, choice = reply.text, reply.approval_choice
+    if not ((text is None or type(text) is str) and (choice is None or (type(choice) is str and choice in _CHOICES))):
+        return False
+    # by identity, for a value of the plugin's own may not like to be compared
+    given = sum(map(is_not, msgspec.structs.astuple(reply), repeat(None)))
+    return given == (text is not None) + (choice is not None)
+
+
+def _encoded_short(reply: Reply) -> bytes:
+    request = {}
+    if reply.text is not None and reply.text.strip():
+        request["text"] = reply.text
+    if reply.approval_choice is not None:
+        request["approval_choice"] = str(reply.approval_choice)
+    return _encoder.encode(request) if request else NOTHING
 
 
 def encode_comment(answer: Any, task: "Task | None" = None) -> bytes:

@@ -13,6 +13,7 @@ from bothost.pyrus.raw_json import untyped, untyped_by
 MASK = "***"
 """What stands in a stored body where the token stood."""
 
+_MASK = MASK.encode()
 _FRESH = ("access_token", "api_url", "files_url", "bot_settings")
 _SHORTEST_TOKEN = 24
 """A shorter text could stand elsewhere by chance; Pyrus's tokens are longer, and none of its keys is as long."""
@@ -42,10 +43,12 @@ def without_token(body: bytes, token: str) -> bytes:
     if not token or token == MASK:
         return body
     literal = msgspec.json.encode(token)[1:-1]
-    if literal in body and (
-        len(literal) >= _SHORTEST_TOKEN or body.count(literal) == body.count(b'"%b"' % literal) == 1
-    ):
-        return body.replace(literal, MASK.encode())
+    if len(literal) >= _SHORTEST_TOKEN:
+        masked = body.replace(literal, _MASK)
+        if len(masked) != len(body):
+            return masked
+    elif body.count(literal) == body.count(b'"%b"' % literal) == 1:
+        return body.replace(literal, _MASK)
     value = untyped_by(_as_written, body)
     if isinstance(value, dict):
         for box in _boxes(value):

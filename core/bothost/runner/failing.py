@@ -45,7 +45,7 @@ def trace_of(error: BaseException, scrub: Callable[[str], str]) -> str:
     """The traceback from the plugin's first frame on, scrubbed; of a very long one its end."""
     whole = traceback.TracebackException.from_exception(error, limit=-100, compact=True)
     _trim(whole)
-    text = scrub("".join(whole.format()))
+    text = visible(scrub("".join(whole.format())), lines=True)
     return text if len(text) <= _LONGEST_TRACE else "…" + text[-_LONGEST_TRACE:]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -36,28 +36,69 @@ LIVES = "; it cannot be stopped and runs on"
 Submit = Callable[[Callable[[], None]], None]
 
 
-def _nothing(returned: bytes = b"") -> None:
-    del returned
+def _nothing(_outcome: Outcome | None) -> None:
+    """Nobody waits for the end."""
 
 
-class Kept:
-    """Passes on that a call has ended; what one past its time has returned, encoded as a reply would be."""
+class HandlerCall:
+    """One call for an event: what its work is told, and what is made of its outcome."""
 
-    __slots__ = ("_encode", "_ended")
+    __slots__ = ("_context", "_ended", "_envelope", "_runner", "event", "handler")
 
-    def __init__(self, ended: Ending, encode: Callable[[Any], bytes] | None = None) -> None:
+    def __init__(self, runner: LocalRunner, envelope: Envelope, context: Context, ended: Ending) -> None:
+        self._runner = runner
+        self._envelope = envelope
+        self._context = context
         self._ended = ended
-        self._encode = encode
+        self.event = Event(envelope, context)
+        self.handler = runner.plugged.handler_for(self.event)
+
+    @property
+    def what(self) -> str:
+        """Bot and handler, for people."""
+        return f"[bot:{self._context.bot}] {self.handler.name}"
+
+    def begin(self) -> Any:
+        """Call the handler."""
+        return self.handler.call(self.event)
 
     def ended(self, outcome: Outcome | None) -> None:
-        """See `Work.ended`."""
+        """See `Work.ended`: what a call past its time has returned goes on, encoded as a reply would be."""
         reply = NOTHING
-        if outcome is not None and outcome[1] is None and self._encode is not None:
-            reply = self._encode(outcome[0])
+        if outcome is not None and outcome[1] is None:
+            reply = self.encoded(outcome[0]).reply
         if reply == NOTHING:
             self._ended()
         else:
             self._ended(reply)
+
+    def time_up(self) -> None:
+        """See `Work.time_up`: no call to Pyrus may be made any more."""
+        if self._context.pyrus is not None:
+            self._context.pyrus.give_up("the time of this run is over")
+
+    def failed(self, error: BaseException) -> Ran:
+        """What an exception of the handler means."""
+        return Ran(failure=failure_of(error, self.what, self._scrub))
+
+    def encoded(self, answer: Any) -> Ran:
+        """The handler's answer as a reply."""
+        try:
+            reply = replies.encode(answer, self._envelope.task)
+            warnings = replies.warnings(answer)
+        except ReplyError as error:
+            text = self._scrub(f"{self.what} returned a reply that cannot be used: {error}")
+            return Ran(failure=Failure("unusable", text, may_rerun=False))
+        except Exception as error:  # noqa: BLE001 - a mapping of the plugin's own may raise anything when it is read
+            text = f"{self.what} returned a reply that cannot be read: {type(error).__name__}"
+            return Ran(failure=Failure("unusable", text, may_rerun=False))
+        if warnings:
+            self._runner.warn(self.what, warnings, self._envelope.task_id)
+        return Ran(reply)
+
+    def _scrub(self, text: str) -> str:
+        token = self._envelope.token
+        return self._runner.scrub(text.replace(token, "***") if token else text)
 
 
 class LocalRunner:
@@ -66,11 +107,11 @@ class LocalRunner:
     def __init__(
         self, plugged: Plugged, config: BotConfig, clock: Clock, scrub: Callable[[str], str] = lambda text: text
     ) -> None:
-        self._plugged = plugged
+        self.plugged = plugged
         self._bot = config.name
         self._on_loop_only = config.run == "loop"
         self._clock = clock
-        self._scrub = scrub
+        self.scrub = scrub
         self._pool = Pool(config.name, config.concurrency)
         self._overdue: set[Overdue] = set()
         self._warned: set[str] = set()
@@ -78,8 +119,8 @@ class LocalRunner:
 
     async def open(self) -> None:
         """See `Runner.open`; a plugin has a minute for it."""
-        if self._plugged.opening is not None:
-            failure = await self._beside(self._plugged.opening, OPEN_S, self._pool.submit)
+        if self.plugged.opening is not None:
+            failure = await self._beside(self.plugged.opening, OPEN_S, self._pool.submit)
             if failure is not None:
                 error = PluginError(failure.text)
                 error.add_note(failure.trace)
@@ -88,95 +129,70 @@ class LocalRunner:
 
     async def close(self) -> None:
         """See `Runner.close`; what it raises is logged."""
-        if not self._opened or self._plugged.closing is None:
+        if not self._opened or self.plugged.closing is None:
             self._pool.close()
             return
         self._opened = False
-        failure = await self._beside(self._plugged.closing, CLOSE_S, self._pool.close)
+        failure = await self._beside(self.plugged.closing, CLOSE_S, self._pool.close)
         self._pool.close()
         if failure is not None:
             log.error("%s", failure.text, extra={"bot": self._bot})
 
     async def run(self, envelope: Envelope, context: Context, limit_s: float, ended: Ending) -> Ran:
         """See `Runner.run`."""
-        event = Event(envelope, context)
-        handler = self._plugged.handler_for(event)
-        pyrus = context.pyrus
-        time_up = partial(pyrus.give_up, "the time of this run is over") if pyrus is not None else _nothing
-        what = f"[bot:{self._bot}] {handler.name}"
-        scrub = self._scrub_of(envelope.token)
-        kept = Kept(ended, lambda answer: self._encoded(answer, event, what, scrub).reply)
+        call = HandlerCall(self, envelope, context, ended)
         try:
-            work = self._work(partial(handler.call, event), limit_s, kept, time_up)
-            answer, error = await self._carry(work, handler)
+            work = self._work(call.begin, limit_s, call.ended, call.time_up)
+            answer, error = await self._carry(work, call.handler)
         except TimeUp as late:
-            return Ran(failure=_late(late, what, limit_s))
-        if error is not None:
-            return Ran(failure=failure_of(error, what, scrub))
-        return self._encoded(answer, event, what, scrub)
+            return Ran(failure=_late(late, call.what, limit_s))
+        return call.encoded(answer) if error is None else call.failed(error)
 
     async def tick(self, timer: str, tick: Tick, limit_s: float, ended: Ending) -> Ran:
         """See `Runner.tick`. What a timer returns is dropped."""
-        spec = self._plugged.timer(timer)
+        spec = self.plugged.timer(timer)
         what = f"[bot:{self._bot}] timer {timer}"
         if spec is None:
             ended()
             return Ran(failure=Failure("raised", f"{what}: the plugin has no such timer any more", may_rerun=False))
         call = spec.handler.call
-        work = self._work(partial(call, tick) if spec.takes_tick else call, limit_s, Kept(ended))
+        work = self._work(partial(call, tick) if spec.takes_tick else call, limit_s, lambda _outcome: ended())
         try:
             _, error = await self._carry(work, spec.handler)
         except TimeUp as late:
             return Ran(failure=_late(late, what, limit_s))
-        return Ran(failure=failure_of(error, what, self._scrub) if error is not None else None)
+        return Ran(failure=failure_of(error, what, self.scrub) if error is not None else None)
 
     def held(self) -> tuple[str, ...]:
         """See `Runner.held`."""
         return tuple(call.place() for call in self._overdue)
 
-    def _scrub_of(self, token: str) -> Callable[[str], str]:
-        if not token:
-            return self._scrub
-        return lambda text: self._scrub(text.replace(token, "***"))
-
-    def _encoded(self, answer: Any, event: Event, what: str, scrub: Callable[[str], str]) -> Ran:
-        try:
-            reply = replies.encode(answer, event.task)
-            warnings = replies.warnings(answer)
-        except ReplyError as error:
-            return Ran(
-                failure=Failure(
-                    "unusable", scrub(f"{what} returned a reply that cannot be used: {error}"), may_rerun=False
-                )
-            )
-        except Exception as error:  # noqa: BLE001 - a mapping of the plugin's own may raise anything when it is read
-            text = f"{what} returned a reply that cannot be read: {type(error).__name__}"
-            return Ran(failure=Failure("unusable", text, may_rerun=False))
+    def warn(self, what: str, warnings: Sequence[str], task: int) -> None:
+        """Say what is odd in a reply that is sent all the same, each oddity once."""
         for warning in warnings:
             if warning not in self._warned:
                 self._warned.add(warning)
-                log.warning("%s: %s", what, warning, extra={"bot": self._bot, "task": event.task_id})
-        return Ran(reply)
+                log.warning("%s: %s", what, warning, extra={"bot": self._bot, "task": task})
 
     async def _beside(self, handler: Handler, limit_s: float, submit: Submit) -> Failure | None:
         """`open` or `close`: as a handler, but for the permit."""
-        what = f"[bot:{self._bot}] plugin {self._plugged.name!r}: {handler.name}"
+        what = f"[bot:{self._bot}] plugin {self.plugged.name!r}: {handler.name}"
         try:
-            _, error = await self._carry(self._work(handler.call, limit_s, Kept(_nothing)), handler, submit)
+            _, error = await self._carry(self._work(handler.call, limit_s, _nothing), handler, submit)
         except TimeUp as late:
             return _late(late, what, limit_s)
-        return failure_of(error, what, self._scrub) if error is not None else None
+        return failure_of(error, what, self.scrub) if error is not None else None
 
     def _work(
         self,
         begin: Callable[[], Any],
         limit_s: float,
-        kept: Kept,
-        time_up: Callable[[], None] = _nothing,
+        ended: Callable[[Outcome | None], None],
+        time_up: Callable[[], None] = lambda: None,
     ) -> Work:
         context = contextvars.copy_context()
         context.run(BOT.set, self._bot)
-        return Work(self._bot, begin, context, limit_s, kept.ended, time_up, self._overdue)
+        return Work(self._bot, begin, context, limit_s, ended, time_up, self._overdue)
 
     async def _carry(self, work: Work, handler: Handler, submit: Submit | None = None) -> Outcome:
         """Call the plugin. Raises TimeUp, and CancelledError."""

@@ -20,6 +20,7 @@ from bothost.server.beats import Beat
 from bothost.server.controls import Controls
 from bothost.server.draining import drain
 from bothost.server.lobby import Lobby
+from bothost.server.together import count_together
 from bothost.standing import Standing
 from bothost.web.listener import Listener
 from bothost.web.refusing import Refusing
@@ -78,6 +79,7 @@ class Host:
         self.core = core
         self.service = service
         self.standing = Standing(loader.load, ground.clock)
+        self._loader = loader
         loader.quarantine, loader.broken = self.quarantine, self.broken
         self.controls = Controls(core, service, ground.client.learn)
         core.means.breaker.pause = self.controls.tell
@@ -114,6 +116,7 @@ class Host:
             self._beats.append(Beat(plan.notifier.watchdog_s / 3, lambda: plan.notifier.say("WATCHDOG=1")))
         if plan.worker is not None:
             self.siblings = Siblings(plan.worker, orphaned)
+            count_together(self.siblings, self.core.means.breaker, self._loader, self.service)
             await self.siblings.connect()
             self._beats.append(Beat(ALIVE_S, partial(self.siblings.say, "alive")))
         if self.page is not None:

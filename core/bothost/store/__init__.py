@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bothost.clock import Clock
+    from bothost.store.phases import Phase
 
 State = Literal["ready", "running", "answered", "failed", "cancelled"]
 Door = Literal["response", "api"]
@@ -94,6 +95,8 @@ class Filter(msgspec.Struct, kw_only=True, frozen=True):
 
     bot: str | None = None
     states: tuple[State, ...] = ()
+    phase: Phase | None = None
+    """Instead of `states`: how it stands, in the words of the state table."""
     task: int | None = None
     kind: Kind | None = None
     since: float | None = None

@@ -29,6 +29,10 @@ _STATE = FIELDS.index("state")
 _LIMIT = FIELDS.index("limit_s")
 
 
+UNWRITABLE = (
+    sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError, OverflowError, UnicodeError,
+)  # fmt: skip
+"""Raised for what one entry holds; anything else means that the journal is sick."""
 BOTS_AT_ONCE = 200
 """Looked at in one transaction of `drop_content`."""
 
@@ -87,18 +91,14 @@ class SqliteBook:
             try:
                 with savepoint(connection):
                     statements.write_all(connection, rows)
-            except sqlite3.OperationalError:
-                raise
-            except sqlite3.Error:
+            except UNWRITABLE:
                 self._write_singly(connection, rows)
 
     def _write_singly(self, connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         for row in rows:
             try:
                 statements.write(connection, row)
-            except sqlite3.OperationalError:
-                raise
-            except sqlite3.Error as error:
+            except UNWRITABLE as error:
                 log.error("an entry that cannot be written is dropped: %s: %s", row[0], error)
 
     def _row_of(self, connection: sqlite3.Connection, note: Note, boot: float) -> tuple[Any, ...]:

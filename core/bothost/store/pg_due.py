@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import asyncpg
-
-from bothost.errors import StoreAway
+from bothost.errors import TurnTaken
 from bothost.store import pg_statements as sql
 from bothost.store.coalesce import Coalesced
 from bothost.store.rows import entries_of
@@ -72,21 +71,14 @@ class Due:
         hungry = [bot for bot in rooms if claimed[bot] < rooms[bot]]
         many = await self._pool.fetch(sql.HAS_MANY, hungry) if hungry else []
         for (bot,) in many:
-            if len(rows) < limit:
-                # One busy task must not hide the others behind its waiting entries: look at the heads of all turns.
-                rows += await self._try(sql.TURNS, [bot], [rooms[bot] - claimed[bot]], limit - len(rows))
+            # One busy task must not hide the others behind its waiting entries: look at the heads of all turns.
+            rows += await self._try(sql.TURNS, [bot], [rooms[bot] - claimed[bot]], limit - len(rows))
         return rows
 
     async def _try(self, statement: str, *values: object) -> list[Entry]:
-        for left in reversed(range(TRIES)):
-            try:
+        for _ in range(TRIES):
+            with suppress(TurnTaken):
                 rows = await self._pool.fetch(statement, self._owner, self._now(), *values)
-            except StoreAway as error:
-                if not isinstance(error.__cause__, asyncpg.UniqueViolationError):
-                    raise
-                if not left:
-                    return []
-            else:
                 return entries_of(tuple(row) for row in rows)
         return []
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
-from bothost.errors import StoreAway, StoreError
+from bothost.errors import StoreAway, StoreError, TurnTaken
 from bothost.store.migrations import OLDER, applied_table, missing
 from bothost.store.pg_statements import CHANNEL, LOCK, SCHEMA
 
@@ -45,6 +45,8 @@ def away() -> Iterator[None]:
     """What the database raises becomes StoreAway; the text never holds the URL, for that holds a password."""
     try:
         yield
+    except asyncpg.UniqueViolationError as error:
+        raise TurnTaken(f"PostgreSQL: {error}") from error
     except AWAY as error:
         raise StoreAway(f"PostgreSQL: {str(error) or type(error).__name__}") from error
 
@@ -108,6 +110,8 @@ class Pool:
             with away(), self._clock.real_io():
                 async with self._pool.acquire(timeout=self._limit_s) as connection:
                     yield connection
+        except TurnTaken:
+            raise
         except StoreAway:
             self._failed()
             raise
@@ -153,7 +157,7 @@ class Pool:
                 connection.add_termination_listener(lambda *_, closed=closed: closed.set())
                 await connection.add_listener(CHANNEL, lambda *_: self._hint.set())
                 await closed.wait()
-            except AWAY:
+            except AWAY:  # pragma: no cover - it went away between the connection and LISTEN: a window of a millisecond
                 await asyncio.sleep(1.0)
             finally:
                 connection.terminate()

@@ -49,7 +49,7 @@ _SET = ", ".join(
 WRITE = f"""
 insert into {TABLE} as delivery ({COLUMNS}, until, body) values ({_VALUES}, {_UNTIL}, {BODY})
 on conflict (id) do update set {_SET},
-    cancel = delivery.cancel and excluded.fence = delivery.fence,
+    cancel = case when excluded.fence > delivery.fence then delivery.state = 'cancelled' else delivery.cancel end,
     until = case when excluded.fence = delivery.fence and (excluded.answer is null) = (delivery.answer is null)
             then delivery.until else excluded.until end,
     body = coalesce(delivery.body, excluded.body)

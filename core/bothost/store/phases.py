@@ -18,10 +18,19 @@ STATES_OF: Mapping[Phase, tuple[State, ...]] = {
     "posting": ("ready", "running"),
     "answered": ("answered",),
     "undelivered": ("answered",),
-    "failed": ("failed", "answered"),
+    "failed": ("failed",),
     "cancelled": ("cancelled",),
 }
-"""In which of the journal's states entries of a phase are found."""
+"""In which of the journal's states entries of a phase are found …"""
+CONDITIONS: Mapping[Phase, str] = {
+    "running": "answer is null",
+    "held": "door = 'response' and answer is null",
+    "parked": "door = 'api' and answer is null",
+    "posting": "answer is not null",
+    "answered": "not (door = 'response' and not delivered and due > 0)",
+    "undelivered": "door = 'response' and not delivered and due > 0",
+}
+"""… and what tells it from the others of these states, in SQL: the same that `phase` says of an entry."""
 
 
 def phase(entry: Entry) -> Phase:
@@ -33,7 +42,5 @@ def phase(entry: Entry) -> Phase:
             return "running"
         return "parked" if entry.door == "api" else "held"
     if entry.state == "answered":
-        if entry.failed:
-            return "failed"
-        return "undelivered" if entry.door == "response" and not entry.delivered and entry.due else "answered"
+        return "undelivered" if entry.door == "response" and not entry.delivered and entry.due > 0 else "answered"
     return "failed" if entry.state == "failed" else "cancelled"

@@ -6,18 +6,27 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Literal
 
-import asyncpg
 import msgspec
 
-from bothost.errors import StoreAway
+from bothost.errors import StoreAway, TurnTaken
 from bothost.store import Timing, owners, pg_rounds
 from bothost.store import pg_statements as sql
 from bothost.store.coalesce import Coalesced
 from bothost.store.held import Held
+from bothost.store.migrations import QUIET
 from bothost.store.pg_beat import Heart, Identity
 from bothost.store.pg_due import Due
 from bothost.store.pg_pool import Pool, away
-from bothost.store.rows import COLUMNS, INDEXED_STATES, condition_of, entries_of, entry_of, task_range, values_of
+from bothost.store.rows import (
+    COLUMNS,
+    INDEXED_STATES,
+    condition_of,
+    entries_of,
+    entry_of,
+    states_of,
+    task_range,
+    values_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -118,10 +127,8 @@ class PostgresStore:
         try:
             async with self._pool.connection() as connection:
                 row = await connection.fetchrow(sql.TAKE, self.owner, self._now(), key, seen, seen_at)
-        except StoreAway as error:
-            if isinstance(error.__cause__, asyncpg.UniqueViolationError):
-                return None
-            raise
+        except TurnTaken:
+            return None
         return self._held.add(entry_of(tuple(row))) if row else None
 
     def note(self, entry: Entry, body: bytes | None = None) -> None:
@@ -159,9 +166,7 @@ class PostgresStore:
         try:
             rows = await self._fetch_many(sql.WRITE, arguments)
             written = {row[0] for row in rows}
-        except StoreAway as error:
-            if not isinstance(error.__cause__, asyncpg.UniqueViolationError):
-                raise
+        except TurnTaken:
             written = {key for item in items if (key := await self._write_singly(item)) is not None}
         if any(entry.state == "ready" and entry.door == "api" and entry.id in written for entry, _, _ in items):
             await self._pool.hint()
@@ -170,16 +175,12 @@ class PostgresStore:
     async def _write_singly(self, item: Write) -> str | None:
         """Write one; where another host's entry has its turn, without the turn."""
         entry, body, door = item
-        for turn in (entry.turn, None):
-            mine = msgspec.structs.replace(entry, turn=turn)
-            try:
-                rows = await self._fetch_many(sql.WRITE, [(*values_of(mine), body, door)])
-            except StoreAway as error:
-                if isinstance(error.__cause__, asyncpg.UniqueViolationError):
-                    continue
-                raise
-            return rows[0][0] if rows else None
-        return None
+        try:
+            rows = await self._fetch_many(sql.WRITE, [(*values_of(entry), body, door)])
+        except TurnTaken:
+            entry = msgspec.structs.replace(entry, turn=None)
+            rows = await self._fetch_many(sql.WRITE, [(*values_of(entry), body, door)])
+        return rows[0][0] if rows else None
 
     async def _fetch_many(self, statement: str, arguments: list[tuple[Any, ...]]) -> list[Any]:
         async with self._pool.connection() as connection:
@@ -215,9 +216,8 @@ class PostgresStore:
         counts: dict[str, int] = {}
         for statement in (sql.WAITING, sql.POSTS_WAITING):
             for bot, count in await self._pool.fetch(statement):
-                if count:
-                    counts[bot] = counts.get(bot, 0) + count
-        return counts
+                counts[bot] = counts.get(bot, 0) + count
+        return {bot: count for bot, count in counts.items() if count}
 
     async def wait_hint(self, seconds: float) -> None:
         """See `Store.wait_hint`."""
@@ -257,8 +257,11 @@ class PostgresStore:
     async def list(self, want: Filter) -> Sequence[Entry]:
         """See `Store.list`."""
         where = condition_of(want, lambda number: f"${number}")
-        if want.states and INDEXED_STATES.issuperset(want.states):
+        states = states_of(want)
+        if states and INDEXED_STATES.issuperset(states):
             where.add("state <> 'answered'")  # tells the planner that the partial index holds all of them
+        elif want.phase == "undelivered":
+            where.add(QUIET["postgres"])
         asked = (
             f"select {COLUMNS} from {sql.TABLE} where {where} order by created desc, id desc limit {int(want.limit)}"
         )

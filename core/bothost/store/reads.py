@@ -6,14 +6,12 @@ import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from bothost.store.database import connect_to_read
-from bothost.store.migrations import KEPT, PARKED, POSTING
-from bothost.store.rows import COLUMNS, INDEXED_STATES, condition_of, entries_of, task_range
+from bothost.store.migrations import KEPT, PARKED, POSTING, QUIET
+from bothost.store.rows import COLUMNS, INDEXED_STATES, condition_of, entries_of, states_of, task_range
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
     from typing import TypeVar
 
@@ -158,21 +156,26 @@ def last_step(connection: sqlite3.Connection, bot: str, task: int) -> int | None
 
 def listed(connection: sqlite3.Connection, want: Filter) -> list[Entry]:
     """Newest first, what the operator asks for."""
-    if want.states and INDEXED_STATES.issuperset(want.states) and not (want.task and want.bot):
-        return _listed_by_state(connection, want)
+    states = states_of(want)
+    if states and INDEXED_STATES.issuperset(states) and not (want.task and want.bot):
+        return _listed_by_state(connection, want, states)
     if want.task and want.bot is None:
         return _listed_by_task(connection, want, want.task)
     where = condition_of(want, lambda _n: "?")
     ranged = (want.task and want.bot is not None) or want.kind == "timer"
     index = "" if ranged else " indexed by d_bot" if want.bot is not None else " indexed by d_created"
+    if want.phase == "undelivered" and not ranged:
+        index = " indexed by d_quiet"
+        where.add(QUIET["sqlite"])
     return _select(connection, f"{_SELECT}{index} where {where}", where.values, want.limit)
 
 
-def _listed_by_state(connection: sqlite3.Connection, want: Filter) -> list[Entry]:
+def _listed_by_state(connection: sqlite3.Connection, want: Filter, states: Iterable[State]) -> list[Entry]:
     parts: list[str] = []
     values: list[Any] = []
-    for state in dict.fromkeys(want.states):
-        where = condition_of(_of_state(want, state), lambda _n: "?")
+    for state in dict.fromkeys(states):
+        where = condition_of(want, lambda _n: "?")
+        where.add("state = {}", state)
         # `<> 'answered'` tells the planner that the partial index holds all of them.
         part = (
             f"{_SELECT} indexed by d_open where state <> 'answered' and {where} order by created desc, id desc limit ?"
@@ -180,10 +183,6 @@ def _listed_by_state(connection: sqlite3.Connection, want: Filter) -> list[Entry
         parts.append(f"select * from ({part})")
         values += [*where.values, want.limit]
     return _select(connection, " union all ".join(parts), values, want.limit)
-
-
-def _of_state(want: Filter, state: State) -> Filter:
-    return msgspec.structs.replace(want, states=(state,))
 
 
 def _listed_by_task(connection: sqlite3.Connection, want: Filter, task: int) -> list[Entry]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from bothost.store import Entry
+from bothost.store.phases import CONDITIONS, STATES_OF
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from bothost.store import Filter
+    from bothost.store import Filter, State
 
 FIELDS = Entry.__struct_fields__
 """The entry's columns, in the order in which rows are read and written."""
@@ -26,8 +28,17 @@ COLUMNS = ", ".join(FIELDS)
 INDEXED_STATES = frozenset({"ready", "running", "failed", "cancelled"})
 """All but answered: few enough for an index of their own."""
 
-values_of = msgspec.structs.astuple
-"""The entry's values in the order of `FIELDS`: a snapshot, for callers go on changing their entry."""
+_UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
+
+
+def values_of(entry: Entry) -> tuple[Any, ...]:
+    """The entry's values in the order of `FIELDS`: a snapshot, for callers go on changing their entry.
+
+    Its error, which quotes whatever a plugin or Pyrus said, becomes what both databases can hold.
+    """
+    if entry.error and _UNSTORABLE.search(entry.error):
+        entry = msgspec.structs.replace(entry, error=_UNSTORABLE.sub("\ufffd", entry.error))
+    return msgspec.structs.astuple(entry)
 
 
 def entry_of(row: Sequence[Any]) -> Entry:
@@ -79,6 +90,11 @@ class Condition:
         return " and ".join(self.parts) or "true"
 
 
+def states_of(want: Filter) -> tuple[State, ...]:
+    """The journal's states that are asked for; empty: all."""
+    return STATES_OF[want.phase] if want.phase is not None else want.states
+
+
 def condition_of(want: Filter, mark: Callable[[int], str]) -> Condition:
     """What the operator asks for as a condition; `mark` writes the n-th value's place (`?`, or `$n`)."""
     where = Condition(mark)
@@ -96,8 +112,10 @@ def condition_of(want: Filter, mark: Callable[[int], str]) -> Condition:
 def _add_equals(where: Condition, want: Filter) -> None:
     if want.bot is not None:
         where.add("bot = {}", want.bot)
-    if want.states:
-        where.add(f"state in ({', '.join(['{}'] * len(want.states))})", *want.states)
+    if states := states_of(want):
+        where.add(f"state in ({', '.join(['{}'] * len(states))})", *states)
+    if want.phase is not None and want.phase in CONDITIONS:
+        where.add(CONDITIONS[want.phase])
     if want.task is not None:
         where.add("task = {}", want.task)
     if want.kind is not None:

@@ -33,7 +33,7 @@ _IS_OURS = f"(delivery.fence < excluded.fence or (delivery.fence = excluded.fenc
 WRITE = f"""
 insert into delivery ({_ALL}) values ({_MARKS})
 on conflict (id) do update set {_SET},
-    cancel = iif(excluded.fence > delivery.fence, 0, delivery.cancel),
+    cancel = iif(excluded.fence > delivery.fence, delivery.state = 'cancelled', delivery.cancel),
     until = iif(excluded.fence = delivery.fence and (excluded.answer is null) = (delivery.answer is null),
                 delivery.until, excluded.until),
     body = iif(delivery.body_at is null, coalesce(delivery.body, excluded.body), null),
@@ -106,12 +106,6 @@ class Moment:
     owner: str
     now: float
     boot: float
-
-
-def row_for(entry: Entry, boot: float, small: bytes | None, place: str | None) -> tuple[Any, ...]:
-    """All columns of a row for `WRITE`."""
-    until = boot + entry.limit_s if entry.state == "running" and entry.limit_s else 0.0
-    return (*values_of(entry), until, small, place)
 
 
 def write(connection: sqlite3.Connection, row: Sequence[Any], door: Door | None = None) -> bool:

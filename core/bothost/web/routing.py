@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import TYPE_CHECKING
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
     from bothost.bots import Bot
 
+_COMMA = re.compile(r",[ \t]*")
+_DIGITS = re.compile(r"[0-9]+")
+BEYOND = 1 << 62
+"""A length beyond all measure."""
 HEALTHZ = "/healthz"
 NOT_FOUND = Outcome(404, NOTHING, "not-found")
 METHOD = Outcome(405, NOTHING, "method")
@@ -54,12 +59,20 @@ def refusal(bot: Bot | None, head: RequestStartLine, headers: HTTPHeaders) -> Ou
     return None
 
 
+def malformed(headers: HTTPHeaders) -> bool:
+    """Whether the body's framing is one that Tornado answers with 400, after the head was looked at here."""
+    lengths = _COMMA.split(headers.get("Content-Length", "0"))
+    if "Transfer-Encoding" in headers:
+        return "Content-Length" in headers or headers["Transfer-Encoding"].lower() != "chunked"
+    return len(set(lengths)) > 1 or not _DIGITS.fullmatch(lengths[0])
+
+
 def announced(headers: HTTPHeaders) -> int:
     """What Content-Length announces; 0 where it is absent or wrong (a wrong one is Tornado's to refuse)."""
     text = first(headers, "Content-Length")
     if not text.isdecimal():
         return 0
-    return int(text) if len(text) < 19 else 1 << 62
+    return int(text) if len(text) < 19 else BEYOND
 
 
 def first(headers: HTTPHeaders, name: str) -> str:

@@ -82,9 +82,11 @@ class Receiver(httputil.HTTPMessageDelegate):
         self.found = found
         refusal = routing.refusal(found, self.head, headers)
         if refusal is not None or found is None or found.verifier is None:
+            if routing.malformed(headers):
+                return  # Tornado answers; with one of ours before, a proxy would take the second for its next request's
             self._end(refusal or routing.NOT_FOUND)
-            if "Expect" in headers:
-                # it gets the answer instead of `100 Continue`, and sends no body
+            if "Expect" in headers or routing.announced(headers) >= routing.BEYOND:
+                # it gets the answer instead of `100 Continue`, and sends no body; or none that could be read
                 self.connection.finish()
             return
         self.collecting = True

@@ -1,0 +1,49 @@
+"""bothost's listener alone: it routes, collects and verifies, and answers the approval at once; nothing is decoded or run.
+
+    python -m bench.listener SECRET
+
+Prints its port when it listens. What bothost costs beyond this is decoding, the pipeline, the plugin and the journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING
+
+from tornado.netutil import bind_sockets
+
+from bothost.bots import Bot, Registry, Service
+from bothost.clock import SystemClock
+from bothost.config.values import BotConfig
+from bothost.delivery import Outcome
+from bothost.lanes import Lane
+from bothost.server import ground
+from bothost.web.limits import Limits
+from bothost.web.listener import Listener
+from bothost.web.webhook import Front
+
+if TYPE_CHECKING:
+    from bothost.delivery import Delivery
+
+ANSWER = Outcome(200, b'{"text": "This task approved by bot.", "approval_choice": "approved"}', "replied")
+
+
+def answer(delivery: Delivery) -> None:
+    """The same to every verified delivery."""
+    delivery.respond(ANSWER)
+
+
+async def serve(secret: bytes) -> None:
+    """Until it is killed."""
+    config = BotConfig(name="b0", plugin="", path="/b0", secrets=(secret,))
+    service = Service(Registry([Bot(config, Lane(1))]))
+    listener = Listener(Front(service, answer, lambda *_refused: None, SystemClock()), Limits())
+    sockets = bind_sockets(0, "127.0.0.1", backlog=1024)
+    listener.add_sockets(sockets)
+    print(sockets[0].getsockname()[1], flush=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.Runner(loop_factory=ground.loop_factory()).run(serve(sys.argv[1].encode()))

@@ -1,0 +1,55 @@
+"""What the workers of one host count together: replies for the loop breaker, and deaths of a bot's processes.
+
+Each keeps all counts and tells its own; nothing of it is kept on disk, and a worker that starts again begins at none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bothost.children import ChildRunner
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bothost.bots import Service
+    from bothost.breaker import Breaker
+    from bothost.server.loading import Loader
+    from bothost.worker import Siblings
+
+
+class Replies(msgspec.Struct, array_like=True):
+    """Non-empty replies in one task, of each whether it was to a bot."""
+
+    bot: str
+    task: int
+    to_bots: list[bool]
+
+
+_DECODER = msgspec.msgpack.Decoder(Replies)
+
+
+def count_together(siblings: Siblings, breaker: Breaker, loader: Loader, service: Service) -> None:
+    """From now on tell the siblings what is counted here, and count what they tell."""
+    died_here = loader.died
+
+    def replied(bot: str, task: int, to_bots: Sequence[bool]) -> None:
+        siblings.tell("replies", msgspec.msgpack.encode(Replies(bot, task, list(to_bots))))
+
+    def hear_replies(data: bytes) -> None:
+        told = _DECODER.decode(data)
+        breaker.hear(told.bot, told.task, told.to_bots)
+
+    def died(name: str) -> None:
+        died_here(name)
+        siblings.tell("death", name.encode())
+
+    def hear_death(data: bytes) -> None:
+        bot = service.find(data.decode())
+        if bot is not None and isinstance(bot.runner, ChildRunner):
+            bot.runner.died_elsewhere()
+
+    breaker.tell, loader.died = replied, died
+    siblings.hears.update(replies=hear_replies, death=hear_death)

@@ -1,0 +1,272 @@
+"""The embedded journal where opening, closing or the file itself goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import shutil
+import sqlite3
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from tests.store.journals import BODY, DAY, QUICK, answered, make_entry, parked, until
+
+from bothost.errors import StoreAway, StoreError
+from bothost.store import bodies, rounds, writer
+from bothost.store.bodies import Bodies, Place
+from bothost.store.database import Database, path_of
+from bothost.store.owners import boot_id, place_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.store.journals import Journal
+
+    from bothost.store import Store
+
+IMPATIENT = msgspec.structs.replace(QUICK, commit_s=0.1)
+
+
+@contextmanager
+def locked(journal: Journal) -> Iterator[None]:
+    """Somebody else holds the whole database."""
+    other = sqlite3.connect(path_of(journal.folder), isolation_level=None)
+    other.execute("begin exclusive")
+    try:
+        yield
+    finally:
+        other.execute("rollback")
+        other.close()
+
+
+def test_a_second_host_on_a_folder_is_told_so_and_leaves_the_first_alone(embedded: Journal) -> None:
+    async def scene() -> None:
+        async with embedded.open(claims_first=False) as first:
+            second = embedded.make(claims_first=False)
+            with pytest.raises(StoreAway, match="another host works on"):
+                await second.open()
+            assert await first.save(parked(1), BODY)
+        await second.open()
+        assert await second.body(parked(1).id) == BODY
+        await second.close()
+
+    asyncio.run(scene())
+
+
+def test_a_journal_that_is_no_database_is_away(embedded: Journal) -> None:
+    embedded.folder.mkdir(mode=0o700)
+    path_of(embedded.folder).write_bytes(b"this is a text and no database" * 200)
+
+    async def scene() -> None:
+        with pytest.raises(StoreAway, match="not a database"):
+            await embedded.make().open()
+
+    asyncio.run(scene())
+    assert path_of(embedded.folder).read_bytes().startswith(b"this is a text"), "nothing of it was touched"
+
+
+def test_a_file_that_goes_bad_is_opened_anew_once_it_is_mended(
+    embedded: Journal, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = path_of(embedded.folder)
+
+    async def scene() -> None:
+        async with embedded.open(IMPATIENT) as store:
+            await store.save(parked(1), BODY)
+            embedded.sql("insert into control values ('x', 'y')")
+            embedded.sql("pragma wal_checkpoint(truncate)")
+            shutil.copy(path, tmp_path / "good")
+            with path.open("r+b") as file:
+                file.write(b"\xff" * 100)
+            await until(lambda: away(store))
+            with path.open("r+b") as file:
+                file.write((tmp_path / "good").read_bytes()[:100])
+
+            async def saved() -> bool:
+                try:
+                    return await store.save(parked(2, task=8), BODY)
+                except StoreAway:
+                    return False
+
+            await until(saved)
+            assert await store.body(parked(1).id) == BODY
+
+    async def away(store: Store) -> bool:
+        try:
+            await store.reap()
+        except StoreAway:
+            return True
+        return False
+
+    asyncio.run(scene())
+    assert "the journal is back" in caplog.text
+
+
+def test_an_owner_that_cannot_sign_off_leaves_all_the_same(embedded: Journal, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene() -> None:
+        store = embedded.make(IMPATIENT, claims_first=False)
+        await store.open()
+        with locked(embedded):
+            store.note(make_entry(1, state="answered"), BODY)
+            await store.close()
+        async with embedded.open() as other:
+            assert await other.find(make_entry(1).id) is None
+            assert await other.reap() == []
+
+    asyncio.run(scene())
+    assert "1 entries could not be written before the end" in caplog.text
+    assert "could not sign off" in caplog.text
+
+
+def test_a_disk_that_hangs_does_not_keep_the_process(
+    embedded: Journal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(writer, "STOP_S", 0.0)
+    back = threading.Event()
+
+    async def scene() -> Store:
+        store = embedded.make(IMPATIENT)
+        await store.open()
+        with pytest.raises(StoreAway, match="no answer within"):
+            await store._ask(lambda _connection: back.wait(20))  # type: ignore[attr-defined]
+        await store.close()
+        return store
+
+    asyncio.run(scene())
+    back.set()
+    assert "the journal's disk does not answer; left as it is" in caplog.text
+
+
+def test_who_asked_on_a_loop_that_has_ended_is_not_waited_for(embedded: Journal) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slowly(_connection: sqlite3.Connection) -> None:
+        begun.set()
+        go_on.wait(20)
+
+    async def first() -> Store:
+        store = embedded.make(msgspec.structs.replace(QUICK, commit_s=20.0))
+        await store.open()
+        asking = asyncio.create_task(store._ask(slowly))  # type: ignore[attr-defined]
+        await asyncio.to_thread(begun.wait, 20)
+        asking.cancel()
+        return store
+
+    async def second(store: Store) -> None:
+        assert await store.save(parked(1), BODY), "the thread that writes has gone on"
+        await store.close()
+
+    store = asyncio.run(first())
+    go_on.set()
+    asyncio.run(second(store))
+
+
+def test_a_write_that_fails_takes_its_large_body_back(embedded: Journal) -> None:
+    async def scene() -> None:
+        async with embedded.open() as store:
+            await store.save(parked(1, task=1), b"a" * 9000)
+            with pytest.raises(StoreAway):
+                await store._ask(lambda c: spoil(c, store))  # type: ignore[attr-defined]
+            await store.save(parked(2, task=2), b"b" * 9000)
+            places = embedded.sql("select body_at from delivery order by task")
+            assert [place.split(":")[-2] for (place,) in places] == ["0", "9000"]
+            assert await store.body(parked(2, task=2).id) == b"b" * 9000
+
+    def spoil(connection: sqlite3.Connection, store: Any) -> None:
+        store._book.bodies.append(b"x" * 9000)
+        connection.execute("select * from nowhere")
+
+    asyncio.run(scene())
+
+
+def test_bodies_whose_file_is_gone_are_none(embedded: Journal) -> None:
+    async def scene() -> None:
+        async with embedded.open() as store:
+            done = answered(make_entry(1, created=make_entry(1).created - 8 * DAY))
+            await store.save(done, b"z" * 9000)
+            for file in (embedded.folder / "bodies").iterdir():
+                file.unlink()
+            assert await store.body(done.id) is None
+            assert await store.retain({}) == 1, "what is gone need not be wiped"
+
+    asyncio.run(scene())
+
+
+def test_a_segment_without_bodies_is_not_left_behind(embedded: Journal) -> None:
+    embedded.folder.mkdir(mode=0o700)
+    made = Bodies(embedded.folder, "host:1:abc")
+    mark = made.mark()
+    made.append(b"z" * 9000)
+    made.rewind(mark)
+    assert made.names() == ["host:1:abc.000000"], "another segment than at the mark: nothing to go back to"
+    mark = made.mark()
+    made.append(b"y" * 9000)
+    made.rewind(mark)
+    made.close()
+    assert (embedded.folder / "bodies" / "host:1:abc.000000").stat().st_size == 9000
+    empty = Bodies(embedded.folder, "host:2:abc")
+    empty.append(b"")
+    empty.close()
+    assert made.names() == ["host:1:abc.000000"]
+    empty.drop([Place("host:2:abc.000000", 0, 10)])
+
+
+def test_a_disk_without_room_for_a_segment_is_told_and_leaves_no_file(
+    embedded: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "SEGMENT_BYTES", 1 << 60)
+    embedded.folder.mkdir(mode=0o700)
+    made = Bodies(embedded.folder, "host:1:abc")
+    with pytest.raises(OSError, match=r"space|large|Invalid"):
+        made.append(b"z" * 9000)
+    assert made.names() == []
+
+
+def test_a_frozen_holder_of_the_lock_is_not_waited_for_for_ever(embedded: Journal) -> None:
+    async def scene() -> None:
+        store = embedded.make(IMPATIENT)
+        await store.open()
+        lock = os.open(embedded.folder / "journal.lock", os.O_RDWR)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(StoreAway):
+            await store.save(parked(1), BODY)
+        await store.close()
+        os.close(lock)
+        async with embedded.open() as other:
+            assert await other.save(parked(1), BODY)
+
+    asyncio.run(scene())
+
+
+def test_an_older_sqlite_is_refused(embedded: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 0))
+    database = Database(embedded.folder, embedded.clock, 1.0)
+    with pytest.raises(StoreError, match=r"too old for the journal; 3\.35"):
+        database.open(make=True)
+    database.close()
+
+
+def test_what_was_claimed_meanwhile_is_not_given_back(embedded: Journal) -> None:
+    async def work(store: Store) -> None:
+        _, mine = await store.claim(make_entry(1), BODY)
+        await store._ask(  # type: ignore[attr-defined]
+            lambda c: rounds.give_back(c, store.owner, {mine.id: mine.fence - 1, "gone": 1}, (0.0, QUICK))
+        )
+        assert await store.find(mine.id) == mine
+
+    embedded.run(work)
+
+
+def test_a_machine_without_a_boot_id_and_a_folder_that_is_gone_have_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bothost.store import owners
+
+    assert place_id(tmp_path / "none") == f"{boot_id()}:none"
+    monkeypatch.setattr(owners, "_BOOT_ID", tmp_path / "none")
+    assert boot_id() == "unknown"
