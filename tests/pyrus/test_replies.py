@@ -310,3 +310,30 @@ def test_a_datetime_beyond_what_utc_can_express_is_named() -> None:
 def test_half_of_a_character_in_a_key_is_named() -> None:
     with pytest.raises(ReplyError, match="the reply's key: the text holds half of a character"):
         encode({"\ud800": 1})
+
+
+@given(
+    st.none() | st.text(max_size=20),
+    st.none() | st.sampled_from(["approved", "rejected", "revoked", "acknowledged"]),
+)
+def test_a_reply_of_text_and_choice_alone_is_written_as_any_other(text: str | None, choice: Any) -> None:
+    keys = {key: value for key, value in (("text", text), ("approval_choice", choice)) if value is not None}
+    assert encode(Reply(text=text, approval_choice=choice)) == encode(keys)
+    assert encode(Reply(text=text, approval_choice=choice, skip_satisfaction=True)) == (
+        encode({**keys, "skip_satisfaction": True})
+    )
+
+
+class Incomparable(dict[str, Any]):
+    """As a table of numbers: a comparison has no single answer."""
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("the truth value is ambiguous")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_a_reply_holds_values_that_cannot_be_compared() -> None:
+    assert encode(Reply("Paid", channel=Incomparable(type="email", to="a@b.c"))) == (
+        b'{"text":"Paid","channel":{"type":"email","to":"a@b.c"}}'
+    )
