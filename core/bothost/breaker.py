@@ -7,7 +7,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from bothost.clock import Clock
     from bothost.ledger import Live
@@ -47,7 +47,8 @@ class Breaker:
     def count(self, live: Live) -> None:
         """A handler gave a non-empty reply to this event."""
         key, to_a_bot = (live.entry.bot, live.entry.task), by_a_bot(live)
-        replies = self._add(key, [to_a_bot])
+        replies = self._within(key)
+        replies.append((self._clock.monotonic(), to_a_bot))
         if self.tell is not None:
             if len(replies) == 1:
                 self._untold[key] = to_a_bot
@@ -60,7 +61,8 @@ class Breaker:
 
     def hear(self, bot: str, task: int, to_bots: Sequence[bool]) -> None:
         """Another process of the host gave replies in this task; whoever gives the one too many pauses it."""
-        self._add((bot, task), to_bots)
+        now = self._clock.monotonic()
+        self._within((bot, task)).extend((now, to_a_bot) for to_a_bot in to_bots)
         self._tell_own((bot, task))
 
     def _tell_own(self, key: tuple[str, int], *newest: bool) -> None:
@@ -69,17 +71,20 @@ class Breaker:
         if own and self.tell is not None:
             self.tell(*key, own)
 
-    def _add(self, key: tuple[str, int], to_bots: Iterable[bool]) -> list[tuple[float, bool]]:
-        """The task's replies within the window, with these as the newest."""
-        now = self._clock.monotonic()
-        replies = self._counts.pop(key, None) or []
-        replies.extend((now, to_a_bot) for to_a_bot in to_bots)
-        while replies[0][0] < now - WINDOW_S:
+    def _within(self, key: tuple[str, int]) -> list[tuple[float, bool]]:
+        """The task's replies within the window, to be added to; it is the newest task from now on."""
+        counts = self._counts
+        replies = counts.get(key)
+        if replies is None:
+            replies = counts[key] = []
+            if len(counts) > TASKS:
+                forgotten, _ = counts.popitem(last=False)
+                self._untold.pop(forgotten, None)
+            return replies
+        counts.move_to_end(key)
+        since = self._clock.monotonic() - WINDOW_S
+        while replies and replies[0][0] < since:
             del replies[0]
-        self._counts[key] = replies
-        if len(self._counts) > TASKS:
-            forgotten, _ = self._counts.popitem(last=False)
-            self._untold.pop(forgotten, None)
         return replies
 
     def read(self, facts: Mapping[str, str]) -> None:

@@ -30,6 +30,7 @@ class Envelope:
 
     __slots__ = (
         "_comments",
+        "_newest",
         "_raw",
         "_text",
         "api_url",
@@ -60,6 +61,7 @@ class Envelope:
         self.task: Task = task
         self._text = text
         self._raw: ReadOnlyDict | None = None
+        self._newest: Comment | None = None
         self._comments = _comments(task)
         self.comment_id = self._comments.comment_id
         """The highest comment id; None where there is none, or the last comment shows none."""
@@ -68,8 +70,10 @@ class Envelope:
     @property
     def newest(self) -> Comment | None:
         """The comment with the highest id; the last where the ids do not tell; None where there is no comment."""
-        place = self._comments.place
-        return None if place < 0 else self.task.comments[place]
+        newest = self._newest
+        if newest is None and (place := self._comments.place) >= 0:
+            newest = self._newest = self.task.comments[place]
+        return newest
 
     @property
     def raw(self) -> ReadOnlyDict:

@@ -48,6 +48,9 @@ class Listener(HTTPServer):
         """Take a connection, or close the one that has waited longest where there are too many."""
         self.lines.accepted(stream)
         if not stream.closed():
+            # each answer is one write; Tornado would switch Nagle's algorithm off and on around it, two calls of the system
+            stream.set_nodelay(True)
+            stream.set_nodelay = _stays  # type: ignore[assignment]
             super().handle_stream(stream, address)
 
     def start_request(self, _server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
@@ -91,6 +94,10 @@ class Listener(HTTPServer):
                 len(lines.open),
             )
             self._told, self._tell_at = lines.evicted, lines.clock.monotonic() + 60.0
+
+
+def _stays(_value: bool) -> None:
+    """A connection's Nagle algorithm stays off."""
 
 
 def tls_context(certfile: str, keyfile: str) -> ssl.SSLContext:
