@@ -4,7 +4,7 @@
 PY ?= python3
 JOBS ?= 2
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
-SIDE_BY_SIDE := tests/kills tests/model tests/store tests/pyrus tests/testing
+SIDE_BY_SIDE := tests/kills tests/model tests/store tests/pyrus tests/testing tests/fuzz tests/deploy tests/load/test_backlog.py
 
 .PHONY: demo test test-full lint bench wheels sbom audit coverage soak clean
 
@@ -16,8 +16,8 @@ test: .venv/.dev
 	.venv/bin/python -m pytest -q -m "not full" -n $(JOBS) --dist loadfile $(ARGS)
 
 # nothing is skipped: what is missing (PostgreSQL, Chromium) fails. -bb: bytes are never taken for text.
-# What is marked `full` often measures times, so it has the machine to itself; the journal's tests do not,
-# and mostly wait: four processes, who has nothing left takes from the others
+# What is marked `full` often measures times, so it has the machine to itself; what is SIDE_BY_SIDE does not,
+# and mostly waits: four processes, who has nothing left takes from the others
 test-full: .venv/.dev
 	NO_SKIPS=1 .venv/bin/python -bb -m pytest -q -m "not full" --tx '$(JOBS)*popen//python=.venv/bin/python -bb' --dist loadfile $(ARGS)
 	NO_SKIPS=1 .venv/bin/python -bb -m pytest -q -m full --tx '4*popen//python=.venv/bin/python -bb' --dist worksteal $(SIDE_BY_SIDE) $(ARGS)
