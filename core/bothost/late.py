@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.late")
 
 FORGET_S = 60.0
+REMEMBER_S = 180.0
+"""How long memory knows an event after its last delivery or change. Pyrus's attempts are a minute apart; who comes later is
+answered from the journal, which has been written to just before anything is forgotten."""
 RETAIN_S = 600.0
 POSTS_AT_ONCE = 100
 LATER_S = 10.0
@@ -108,7 +111,7 @@ class Late:
                 now = means.clock.monotonic()
                 if now >= forget_at:
                     forget_at = now + FORGET_S
-                    means.ledger.forget(now - REPEAT_S)
+                    means.ledger.forget(now - REMEMBER_S)
                     await self._check_lines()
                 if now >= retain_at:
                     retain_at = now + RETAIN_S

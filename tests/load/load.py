@@ -23,6 +23,7 @@ from tests.e2e.site import SECRET, HostSite
 
 from bothost.clock import SystemClock
 from bothost.pyrus.signature import sign
+from bothost.rules import APART_S
 from bothost.testing.fake_pyrus import FakePyrus
 from bothost.testing.fake_pyrus.server import FakeServer
 
@@ -42,7 +43,8 @@ async def failing(event):
     return f"reply to {event.task_id}"
 """
 KINDS = ("quick",) * 80 + ("slow",) * 10 + ("late",) * 5 + ("failing",) * 5
-BOT_ID = 99
+FIRST_BOT_ID = 100
+"""Each bot is a person of its own, with a rate limit of its own."""
 RETRY_AFTER_S = 1.0
 DELIVERIES_OF_AN_EVENT = 1.2
 """With duplicates, retries and repeats."""
@@ -128,9 +130,11 @@ class Load:
             twice = number % 10 == 0
             began = time.monotonic()
             answers = await asyncio.gather(*(self.deliver(bot, number, attempt) for _ in range(1 + twice)))
+            took_s = time.monotonic() - began
             if kind == "quick":
-                self.tally.quick_s.append(time.monotonic() - began)
-            if len(set(answers)) > 1:
+                self.tally.quick_s.append(took_s)
+            # a sender that stood still for a second in between has sent two attempts, and the second one succeeds
+            if len(set(answers)) > 1 and not (kind == "failing" and took_s > APART_S):
                 self.tally.wrong.append(f"{kind} {number}: one event got {answers}")
             status, body = answers[0]
             if status == 200:
@@ -183,7 +187,7 @@ class Load:
             ],
         }
         body = json.dumps({
-            "event": "comment", "access_token": self.token, "task_id": number, "user_id": BOT_ID, "task": task,
+            "event": "comment", "access_token": self.token, "task_id": number, "user_id": FIRST_BOT_ID + bot, "task": task,
         }).encode()  # fmt: skip
         head = (
             f"POST /b{bot} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\nX-Pyrus-Retry: {attempt}/3\r\n"
@@ -218,11 +222,21 @@ class Load:
     token = ""
 
 
+def login_of(bot: int) -> str:
+    """The bot's own."""
+    return f"bot{bot}@load.example"
+
+
+def add_bots(pyrus: FakePyrus, kinds: tuple[str, ...]) -> None:
+    """Let the fake Pyrus know them."""
+    for at in range(len(kinds)):
+        pyrus.add_bot(login_of(at), SECRET, FIRST_BOT_ID + at)
+
+
 def sections(kinds: tuple[str, ...], api_url: str, keys: str) -> str:
     """The bots, as `HostSite` takes them. What fails at once is never late, or the host would run it again by itself."""
-    login = f"login = bot@load.example; api_url = {api_url}"
     return "\n".join(
-        f"b{at}: plugin = {kind}; {login}; answer_within = {'25s' if kind == 'failing' else '2s'}; {keys}"
+        f"b{at}: plugin = {kind}; login = {login_of(at)}; api_url = {api_url}; answer_within = {'25s' if kind == 'failing' else '2s'}; {keys}"
         for at, kind in enumerate(kinds)
     )
 
@@ -233,7 +247,7 @@ def measured(seconds: float, rate: float) -> tuple[Tally, dict[str, object]]:
     async def work(folder: Path) -> Load:
         pyrus = FakePyrus(SystemClock())
         pyrus.world.strict = False
-        pyrus.add_bot("bot@load.example", SECRET, BOT_ID)
+        add_bots(pyrus, KINDS)
         server = FakeServer(pyrus)
         bots = sections(KINDS, server.base_url, "concurrency = 100")
         host = HostSite(folder, PLUGINS, bots)

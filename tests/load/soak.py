@@ -24,8 +24,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.e2e.site import SECRET, HostSite
-from tests.load.load import BOT_ID, DELIVERIES_OF_AN_EVENT, PLUGINS, Load, Mix, sections
+from tests.e2e.site import HostSite
+from tests.load.load import DELIVERIES_OF_AN_EVENT, PLUGINS, Load, Mix, add_bots, sections
 
 import bothost
 from bothost.clock import SystemClock
@@ -40,7 +40,7 @@ from bothost.testing.fake_pyrus.server import FakeServer
 PAGE = Path(__file__).parents[2] / "docs" / "testing.md"
 BEGIN, END = "<!-- written by make soak -->", "<!-- end of what make soak wrote -->"
 WARM_UP_MIN = 25
-"""Keys are in memory for ten minutes; bodies are kept for five and dropped every ten: memory and journal are at their
+"""Keys are in memory for three minutes; bodies are kept for five and dropped every ten: memory and journal are at their
 fullest after the second of these rounds."""
 MOST_MB_PER_HOUR = 1.0
 MORE = """
@@ -191,7 +191,7 @@ async def soaked(folder: Path, seconds: float, rate: float) -> Soak:
     """Run it."""
     pyrus = FakePyrus(SystemClock())
     pyrus.world.strict = False
-    pyrus.add_bot("bot@load.example", SECRET, BOT_ID)
+    add_bots(pyrus, KINDS)
     server = FakeServer(pyrus)
     bots = sections(KINDS, server.base_url, "concurrency = 50; keep = 5m")
     host = HostSite(folder, PLUGINS + MORE, bots)

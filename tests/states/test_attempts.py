@@ -142,11 +142,21 @@ def test_a_known_key_is_found_in_the_journal_when_memory_has_let_it_go(bothost: 
     bot = bothost.bot(handler_of(calls))
     old = body_with_comments(bot, "old")
     bot.deliver(old)
-    bothost.clock.advance("30m")
+    bothost.clock.advance("5m")
     assert len(bothost._bench.host.core.means.ledger) == 0
     bot.deliver(body_with_comments(bot, "new"))
     assert bot.deliver(old, attempt=2).json == {"text": "done"}
     assert len(calls.runs) == 2
+
+
+def test_while_the_journal_is_away_memory_lets_nothing_go(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    bot = bothost.bot(handler_of(calls))
+    body = body_with_comments(bot, "one")
+    first = bot.deliver(body)
+    journal.be(away=True)
+    bothost.clock.advance("1h")
+    assert bot.deliver(body, attempt=2).body == first.body
+    assert len(calls.runs) == 1
 
 
 def test_an_event_without_comments_is_known_by_its_digest(bothost: Harness, calls: Calls, journal: Journal) -> None:
