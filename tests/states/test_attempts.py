@@ -26,9 +26,10 @@ def test_a_repeat_of_an_answered_event_gets_the_same_bytes(
     bothost.clock.advance("61s")
     again = bot.deliver(variant(body), attempt=2)
     assert (again.status, again.body, again.headers["X-Bothost"]) == (200, first.body, "repeat")
+    assert f"task={body['task_id']} attempt=2 outcome=repeat status=200" in again.log
     assert calls.runs == [(1, "")]
     row = journal.row()
-    assert (row.state, row.door, row.seen, row.runs) == ("answered", "response", 2, 1)
+    assert (row.state, row.door, row.status, row.seen, row.runs) == ("answered", "response", 200, 2, 1)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

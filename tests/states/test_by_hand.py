@@ -164,6 +164,21 @@ def test_a_held_event_that_is_cancelled_while_it_waits_in_line_ends_at_the_next_
     bothost.pyrus.assert_no_comment(of["id"])
 
 
+def test_those_who_wait_for_a_run_that_is_cancelled_are_told_nothing(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    calls.takes = 900
+    bot = bothost.bot(handler_of(calls), ini={"timeout": "20m"})
+    bothost.clock.advance("9m 50s")
+    pending = bot.begin(task())
+    journal.ask(journal.store.cancel(journal.row().id))
+    bothost.clock.advance("45s")
+    assert pending.answered
+    assert (pending.answer().status, pending.answer().json, pending.answer().outcome) == (200, {}, "cancelled")
+    row = journal.row()
+    assert (row.state, row.status, row.error) == ("cancelled", 200, "cancelled by the operator")
+
+
 @pytest.mark.parametrize("acknowledged", [False, True])
 def test_cancel_stops_an_async_run(bothost: Harness, calls: Calls, journal: Journal, acknowledged: bool) -> None:
     calls.takes = 900
