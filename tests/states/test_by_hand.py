@@ -88,6 +88,34 @@ def test_again_of_an_event_without_comments_takes_a_number_of_its_own(
     assert calls.events[3:] == [f"{key}~4", f"{key}~5"]
 
 
+def test_after_again_a_forgotten_event_is_still_the_first_one(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    calls.script = ["first", "again"]
+    bot = bothost.bot(handler_of(calls))
+    of = task()
+    first = bot.deliver(of)
+    journal.ask(journal.store.retry(journal.row().id, again=True))
+    bothost.clock.advance("30m")
+    assert len(bothost._bench.host.core.means.ledger) == 0
+    assert bot.deliver(of, 2).body == first.body
+    assert len(calls.runs) == 2
+
+
+def test_after_again_a_forgotten_digest_is_that_of_its_newest_event(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    calls.script = ["one", "two", "by hand"]
+    bot = bothost.bot(handler_of(calls))
+    of = task(comments=[])
+    bot.deliver(of)
+    second = bot.deliver(of)
+    key = journal.rows()[1].id
+    journal.ask(journal.store.retry(key, again=True))
+    bothost.clock.advance("30m")
+    assert [wrote.text for wrote in bothost.pyrus.comments()] == ["one", "two", "by hand"]
+    assert bot.deliver(of, 2).body == second.body
+    assert len(calls.runs) == 3
+
+
 def test_what_pyrus_will_bring_again_is_refused(bothost: Harness, calls: Calls, journal: Journal) -> None:
     calls.says = ValueError("no")
     bot = bothost.bot(handler_of(calls))

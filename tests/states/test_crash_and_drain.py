@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -36,7 +37,8 @@ def test_an_unacknowledged_event_that_stays_quiet_is_never_posted(
 ) -> None:
     calls.takes = 30
     bot = bothost.bot(handler_of(calls))
-    bot.begin(task())
+    of = task()
+    bot.begin(of)
     bothost.clock.advance("10s")
     bothost.restart()
     bothost.clock.advance("10m")
@@ -44,6 +46,7 @@ def test_an_unacknowledged_event_that_stays_quiet_is_never_posted(
     assert row.state == "failed"
     assert row.error == "the host stopped before the outcome was recorded; Pyrus may have it"
     bothost.pyrus.assert_no_comment()
+    assert bot.deliver(of, 2).status == 500
 
 
 def test_an_acknowledged_event_runs_again_by_itself(bothost: Harness, calls: Calls, journal: Journal) -> None:
@@ -84,12 +87,16 @@ def test_a_held_event_is_not_run_at_its_last_attempt_after_two_deaths(
         bothost.clock.advance("5s")
         bothost.restart()
         bothost.clock.advance("56s")
+    told: list[Any] = []
+    dispatch = bothost._bench.host.core.dispatch
+    dispatch._means = replace(dispatch._means, failed=told.append)
     last = bot.deliver(of, 3)
     assert (last.status, last.outcome) == (500, "failed")
     assert len(calls.runs) == 2
     why = "not run again: the host died 2 times while it ran"
     row = journal.row()
     assert (row.state, row.failed, row.status, row.error) == ("failed", True, 500, why)
+    assert [entry.id for entry in told] == [row.id]
     assert f"ERROR bothost.delivery: {why} bot=bot task={of['id']}" in last.log.splitlines()
     assert bot.deliver(of, 3).status == 500
 

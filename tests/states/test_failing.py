@@ -60,6 +60,7 @@ def test_after_three_attempts_it_has_failed(
     bothost.clock.advance("1m")
     again = bot.deliver(of, 3)
     assert (again.status, again.json, again.outcome) == (status, said, "failed"), "what the last one got"
+    assert again.headers["X-Bothost"] == "repeat"
     assert len(calls.runs) == 3
 
 
