@@ -31,8 +31,17 @@ class Sender:
 
 def live_of(*, listens: bool = False, last: bool = False, stored: bool = False, cut: Any = "", **entry: Any) -> Live:
     """An event whose run has just ended: its last delivery came at 1900, it had one run before."""
-    row: dict[str, Any] = {"state": "running", "seen": 1, "seen_at": 1900.0, "runs": 1, "error": "of the run before", **entry}
-    live = Live("one:5:comment:7", Entry(id="one:5:comment:7", bot="one", task=5, comment=7, fence=2, owner="us", **row))
+    row: dict[str, Any] = {
+        "state": "running",
+        "seen": 1,
+        "seen_at": 1900.0,
+        "runs": 1,
+        "error": "of the run before",
+        **entry,
+    }
+    live = Live(
+        "one:5:comment:7", Entry(id="one:5:comment:7", bot="one", task=5, comment=7, fence=2, owner="us", **row)
+    )
     live.last, live.stored, live.cut = last, stored, cut
     live.waiters = [Waiter(Sender(gone=True))]  # type: ignore[arg-type]
     if listens:
@@ -145,7 +154,15 @@ def test_the_last_failure_is_answered_by_the_error_text_where_there_is_one(
 
 
 def test_the_error_text_of_an_acknowledged_failure_is_posted() -> None:
-    row = {**RAN, "runs": 3, "failed": True, "due": 2000.0, "status": 200, "error": TOLD, "answer": b'{"text":"Sorry."}'}
+    row = {
+        **RAN,
+        "runs": 3,
+        "failed": True,
+        "due": 2000.0,
+        "status": 200,
+        "error": TOLD,
+        "answer": b'{"text":"Sorry."}',
+    }
     outcome = Outcome(200, b'{"text":"Sorry."}', "posting")
     assert settled(live_of(door="api", runs=2), Ran(failure=RAISED), error_text="Sorry.") == (row, outcome, TOLD)
 

@@ -126,6 +126,16 @@ def test_a_later_first_attempt_of_a_comment_is_not_run(bothost: Harness, calls: 
     assert len(bothost.pyrus.comments()) == 1
 
 
+def test_ten_minutes_are_not_yet_later(bothost: Harness, calls: Calls) -> None:
+    bot = bothost.bot(handler_of(calls))
+    body = body_with_comments(bot, "one")
+    first = bot.deliver(body)
+    bothost.clock.advance("10m")
+    assert bot.deliver(body, attempt=1).body == first.body
+    bothost.clock.advance("10m 1s")
+    assert bot.deliver(body, attempt=1).json == {}
+
+
 def test_the_key_is_still_known_after_a_restart(bothost: Harness, calls: Calls) -> None:
     bot = bothost.bot(handler_of(calls))
     body = body_with_comments(bot, "one")

@@ -9,7 +9,7 @@ import pytest
 from tests.states.conftest import Calls, Journal, Processes, handler_of
 
 from bothost import Event
-from bothost.bots import Registry
+from bothost.bots import BotState, Registry
 from bothost.pyrus.signature import sign
 from bothost.testing import Harness, comment, me, task
 from bothost.testing.wire import Head, Wire
@@ -95,6 +95,33 @@ def test_a_later_first_attempt_of_a_digest_that_still_runs_is_no_new_event(
     assert bot.deliver(of, 1).outcome == "acknowledged"
     assert len(calls.runs) == 1
     assert len(journal.rows()) == 1
+
+
+def test_a_later_first_attempt_of_a_digest_that_another_process_runs_is_no_new_event(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    calls.takes = 900
+    processes = Processes(bothost, handler_of(calls), {"timeout": "20m"})
+    of = task(comments=[])
+    assert processes.at(0).deliver(of).outcome == "late"
+    bothost.clock.advance("11m")
+    assert processes.at(1).deliver(of, 1).outcome == "acknowledged"
+    assert len(journal.rows()) == len(calls.runs) == 1
+
+
+def test_a_later_first_attempt_of_a_digest_that_is_parked_is_no_new_event(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    bot = bothost.bot(handler_of(calls))
+    bot.bot.state = BotState("paused", "for a test")
+    of = task(comments=[])
+    assert bot.deliver(of, 3).outcome == "parked"
+    bothost.clock.advance("11m")
+    assert bot.deliver(of, 1).outcome == "acknowledged"
+    assert len(journal.rows()) == 1
+    bot.bot.state = BotState("active")
+    bothost.clock.advance("1m")
+    assert len(calls.runs) == 1
 
 
 def test_an_attempt_at_what_was_cancelled_while_it_was_held_says_nothing(
