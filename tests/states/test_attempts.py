@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.states.conftest import VARIANTS, Calls, Journal, handler_of
 
+from bothost.pyrus.signature import sign
 from bothost.testing import Harness, comment, task
 
 
@@ -84,6 +86,29 @@ def test_deliveries_within_a_second_count_as_one(bothost: Harness, calls: Calls,
     assert bot.deliver(body, attempt=None).status == 500
     assert journal.row().seen == 2
     assert [attempt for attempt, _ in calls.runs] == [1, 1, 2]
+
+
+def test_deliveries_a_second_apart_are_two(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    bot = bothost.bot(handler_of(calls))
+    body = body_with_comments(bot, "one")
+    bot.deliver(body, attempt=None)
+    bothost.clock.advance("1s")
+    bot.deliver(body, attempt=None)
+    assert journal.row().seen == 2
+
+
+def test_the_token_of_each_delivery_is_hidden_and_its_trace_is_kept(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    bot = bothost.bot(handler_of(calls))
+    hidden: list[str] = []
+    dispatch = bothost._bench.host.core.dispatch
+    dispatch._means = replace(dispatch._means, hide=hidden.append)
+    body = bot.as_body(task())
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    bot.send(body, {"X-Pyrus-Sig": sign(body, bot.bot.config.secrets[0]), "traceparent": trace}).answer()
+    assert hidden == [bot.token]
+    assert journal.row().trace == trace
 
 
 def test_the_third_delivery_is_the_last_also_without_a_number(bothost: Harness, calls: Calls, journal: Journal) -> None:
@@ -206,6 +231,11 @@ def test_bodies_that_are_no_event_are_refused_and_kept_nowhere(
 ) -> None:
     bot = bothost.bot(handler_of(calls))
     for body in (b"", b"[]", b"{", b'{"task": {}}'):
-        assert bot.deliver(body).status == 400
+        answer = bot.deliver(body)
+        assert (answer.status, answer.json, answer.outcome) == (400, {}, "malformed")
+        why, line = answer.log.splitlines()
+        assert why.startswith("INFO bothost.delivery: ")
+        assert why.endswith(" bot=bot")
+        assert "task=0 attempt=1 outcome=malformed status=400" in line
     assert journal.rows() == []
     assert calls.runs == []

@@ -190,6 +190,7 @@ def test_a_broken_bot_answers_503_while_attempts_are_left_and_parks_the_last(
         bothost.clock.advance("61s")
     last = bot.deliver(of, 3)
     assert (last.status, last.outcome) == (200, "parked")
+    assert journal.row().limit_s == 0, "memory is the truth, and keeps it without an end"
     assert calls.runs == []
     bothost.clock.advance("10m")
     assert calls.runs == []
