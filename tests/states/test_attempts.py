@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from tests.states.conftest import VARIANTS, Calls, Journal, handler_of
 
+from bothost.errors import BodyRefused
+from bothost.pyrus.events import decode
 from bothost.pyrus.signature import sign
 from bothost.testing import Harness, comment, task
 
@@ -233,9 +235,10 @@ def test_bodies_that_are_no_event_are_refused_and_kept_nowhere(
     for body in (b"", b"[]", b"{", b'{"task": {}}'):
         answer = bot.deliver(body)
         assert (answer.status, answer.json, answer.outcome) == (400, {}, "malformed")
+        with pytest.raises(BodyRefused) as refused:
+            decode(body)
         why, line = answer.log.splitlines()
-        assert why.startswith("INFO bothost.delivery: ")
-        assert why.endswith(" bot=bot")
+        assert why == f"INFO bothost.delivery: {refused.value} bot=bot"
         assert "task=0 attempt=1 outcome=malformed status=400" in line
     assert journal.rows() == []
     assert calls.runs == []

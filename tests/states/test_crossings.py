@@ -279,3 +279,12 @@ def test_a_kind_of_event_that_no_text_can_hold_is_known_by_its_hash(
     assert bot.deliver(body).json == {"text": "done"}
     assert bot.deliver(body, 2).outcome == "repeat"
     assert "\x00" not in journal.row().id
+
+
+def test_whoever_claims_what_was_parked_keeps_it_for_its_timeout_and_a_minute(
+    processes: Processes, journal: Journal
+) -> None:
+    bot = processes.at(0)
+    bot.bot.state = BotState("paused", "for a test")
+    assert bot.deliver(task(), 3).outcome == "parked"
+    assert journal.row().limit_s == 960

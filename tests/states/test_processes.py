@@ -166,9 +166,7 @@ def test_a_held_event_whose_turn_is_taken_waits_without_being_counted_again(
     assert [attempt for attempt, _ in calls.runs] == [1, 1, 2]
 
 
-def test_an_event_whose_turn_is_taken_elsewhere_is_parked_in_time(
-    bothost: Harness, calls: Calls, journal: Journal
-) -> None:
+def test_an_event_whose_turn_is_taken_elsewhere_is_parked_in_time(bothost: Harness, calls: Calls) -> None:
     calls.takes = 60
     processes = Processes(bothost, handler_of(calls), {"timeout": "10m"})
     of = task()
@@ -176,7 +174,6 @@ def test_an_event_whose_turn_is_taken_elsewhere_is_parked_in_time(
     second = processes.at(1).begin({**of, "comments": [*of["comments"], comment("two")]})
     bothost.clock.advance("51s")
     assert second.answer().outcome == "parked"
-    assert journal.rows()[1].limit_s == 660, "whoever claims it keeps it for its timeout and a minute"
     bothost.clock.advance("3m")
     assert len(calls.runs) == 2
     assert calls.most_at_once == 1
