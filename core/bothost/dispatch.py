@@ -282,7 +282,7 @@ class Dispatch:
         outcome = Outcome(200, entry.answer or NOTHING, "repeat", repeat=True)
         written = self._means.answers.give(delivery, outcome, entry.task, live.attempt)
         due = entry.seen_at + self._means.timing.quiet_s
-        live.entry = msgspec.structs.replace(entry, delivered=entry.delivered or written, status=200, due=due)
+        live.entry = msgspec.structs.replace(entry, delivered=entry.delivered or written, due=due)
         if not self._means.store.claims_first or live.entry.delivered != entry.delivered:
             self._note(live)
 

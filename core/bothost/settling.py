@@ -61,7 +61,7 @@ def settle(live: Live, config: BotConfig, ran: Ran | None, moment: Moment) -> Se
 def error_reply(config: BotConfig) -> bytes:
     """The comment that a bot's error text and choice make; it has one of them."""
     reply = {"text": config.error_text, "approval_choice": config.error_choice}
-    return encode({key: value for key, value in reply.items() if value}, None)
+    return encode({key: value for key, value in reply.items() if value})
 
 
 def policy_of(config: BotConfig) -> ErrorPolicy:
@@ -108,7 +108,7 @@ def _by_verdict(entry: Entry, verdict: Verdict, config: BotConfig, moment: Momen
     else:
         entry.state, entry.failed = "failed", True
         entry.answer = body if verdict.speaks else None
-    return entry, Outcome(verdict.status, body, "failed" if verdict.state == "failed" else verdict.state)
+    return entry, Outcome(verdict.status, body, verdict.state)
 
 
 def _cut(live: Live, config: BotConfig, moment: Moment) -> Settled:

@@ -24,17 +24,19 @@ class MoodyStore(PunctualStore):
     """The real journal behind a disk that can be gone, or slow; what is noted meanwhile waits, as in the writer."""
 
     def _moods(self) -> dict[str, Any]:
-        return vars(self).setdefault("moods", {"away": False, "slow_s": 0.0, "held": []})
+        return vars(self).setdefault("moods", {"away": False, "full": False, "slow_s": 0.0, "held": []})
 
     def note(self, entry: Entry, body: bytes | None = None) -> None:
         moods = self._moods()
-        if moods["away"]:
+        if moods["away"] or moods["full"]:
             moods["held"].append((Entry(**{name: getattr(entry, name) for name in Entry.__struct_fields__}), body))
         else:
             super().note(entry, body)
 
     async def _ask(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
         await self._mood()
+        if self._moods()["full"]:
+            raise StoreAway("the disk is full")
         return await super()._ask(work)
 
     async def _read(self, question: Callable[[sqlite3.Connection], Any]) -> Any:
@@ -46,7 +48,7 @@ class MoodyStore(PunctualStore):
         if moods["slow_s"]:
             await asyncio.sleep(moods["slow_s"])
         if moods["away"]:
-            raise StoreAway("the disk is full")
+            raise StoreAway("the disk is gone")
 
 
 @dataclass
@@ -79,14 +81,14 @@ class Journal:
     def body(self, key: str) -> bytes | None:
         return self.ask(self.store.body(key))
 
-    def be(self, *, away: bool = False, slow_s: float = 0.0) -> None:
-        """Let the disk be gone or slow; without arguments it is well again."""
+    def be(self, *, away: bool = False, full: bool = False, slow_s: float = 0.0) -> None:
+        """Let the disk be gone, full (it can be read) or slow; without arguments it is well again."""
         store = self.store
         store.__class__ = MoodyStore
         moods = store._moods()
-        moods |= {"away": away, "slow_s": slow_s}
+        moods |= {"away": away, "full": full, "slow_s": slow_s}
         held = moods["held"]
-        if not away:
+        if not (away or full):
             while held:
                 entry, body = held.pop(0)
                 PunctualStore.note(store, entry, body)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.states.conftest import VARIANTS, Calls, Journal, handler_of
 
+from bothost.errors import BodyRefused
+from bothost.pyrus.events import decode
+from bothost.pyrus.signature import sign
 from bothost.testing import Harness, comment, task
 
 
@@ -26,9 +30,10 @@ def test_a_repeat_of_an_answered_event_gets_the_same_bytes(
     bothost.clock.advance("61s")
     again = bot.deliver(variant(body), attempt=2)
     assert (again.status, again.body, again.headers["X-Bothost"]) == (200, first.body, "repeat")
+    assert f"task={body['task_id']} attempt=2 outcome=repeat status=200" in again.log
     assert calls.runs == [(1, "")]
     row = journal.row()
-    assert (row.state, row.door, row.seen, row.runs) == ("answered", "response", 2, 1)
+    assert (row.state, row.door, row.status, row.seen, row.runs) == ("answered", "response", 200, 2, 1)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -85,6 +90,29 @@ def test_deliveries_within_a_second_count_as_one(bothost: Harness, calls: Calls,
     assert [attempt for attempt, _ in calls.runs] == [1, 1, 2]
 
 
+def test_deliveries_a_second_apart_are_two(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    bot = bothost.bot(handler_of(calls))
+    body = body_with_comments(bot, "one")
+    bot.deliver(body, attempt=None)
+    bothost.clock.advance("1s")
+    bot.deliver(body, attempt=None)
+    assert journal.row().seen == 2
+
+
+def test_the_token_of_each_delivery_is_hidden_and_its_trace_is_kept(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    bot = bothost.bot(handler_of(calls))
+    hidden: list[str] = []
+    dispatch = bothost._bench.host.core.dispatch
+    dispatch._means = replace(dispatch._means, hide=hidden.append)
+    body = bot.as_body(task())
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    bot.send(body, {"X-Pyrus-Sig": sign(body, bot.bot.config.secrets[0]), "traceparent": trace}).answer()
+    assert hidden == [bot.token]
+    assert journal.row().trace == trace
+
+
 def test_the_third_delivery_is_the_last_also_without_a_number(bothost: Harness, calls: Calls, journal: Journal) -> None:
     calls.says = ValueError("no")
     bot = bothost.bot(handler_of(calls), ini={"error_text": "Sorry."})
@@ -123,6 +151,16 @@ def test_a_later_first_attempt_of_a_comment_is_not_run(bothost: Harness, calls: 
     assert len(journal.rows()) == 1
     assert bot.deliver(body, attempt=2).json == {"text": "done"}, "an attempt above 1 is a repeat at any time"
     assert len(bothost.pyrus.comments()) == 1
+
+
+def test_ten_minutes_are_not_yet_later(bothost: Harness, calls: Calls) -> None:
+    bot = bothost.bot(handler_of(calls))
+    body = body_with_comments(bot, "one")
+    first = bot.deliver(body)
+    bothost.clock.advance("10m")
+    assert bot.deliver(body, attempt=1).body == first.body
+    bothost.clock.advance("10m 1s")
+    assert bot.deliver(body, attempt=1).json == {}
 
 
 def test_the_key_is_still_known_after_a_restart(bothost: Harness, calls: Calls) -> None:
@@ -205,6 +243,12 @@ def test_bodies_that_are_no_event_are_refused_and_kept_nowhere(
 ) -> None:
     bot = bothost.bot(handler_of(calls))
     for body in (b"", b"[]", b"{", b'{"task": {}}'):
-        assert bot.deliver(body).status == 400
+        answer = bot.deliver(body)
+        assert (answer.status, answer.json, answer.outcome) == (400, {}, "malformed")
+        with pytest.raises(BodyRefused) as refused:
+            decode(body)
+        why, line = answer.log.splitlines()
+        assert why == f"INFO bothost.delivery: {refused.value} bot=bot"
+        assert "task=0 attempt=1 outcome=malformed status=400" in line
     assert journal.rows() == []
     assert calls.runs == []

@@ -88,6 +88,34 @@ def test_again_of_an_event_without_comments_takes_a_number_of_its_own(
     assert calls.events[3:] == [f"{key}~4", f"{key}~5"]
 
 
+def test_after_again_a_forgotten_event_is_still_the_first_one(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    calls.script = ["first", "again"]
+    bot = bothost.bot(handler_of(calls))
+    of = task()
+    first = bot.deliver(of)
+    journal.ask(journal.store.retry(journal.row().id, again=True))
+    bothost.clock.advance("30m")
+    assert len(bothost._bench.host.core.means.ledger) == 0
+    assert bot.deliver(of, 2).body == first.body
+    assert len(calls.runs) == 2
+
+
+def test_after_again_a_forgotten_digest_is_that_of_its_newest_event(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    calls.script = ["one", "two", "by hand"]
+    bot = bothost.bot(handler_of(calls))
+    of = task(comments=[])
+    bot.deliver(of)
+    second = bot.deliver(of)
+    key = journal.rows()[1].id
+    journal.ask(journal.store.retry(key, again=True))
+    bothost.clock.advance("30m")
+    assert [wrote.text for wrote in bothost.pyrus.comments()] == ["one", "two", "by hand"]
+    assert bot.deliver(of, 2).body == second.body
+    assert len(calls.runs) == 3
+
+
 def test_what_pyrus_will_bring_again_is_refused(bothost: Harness, calls: Calls, journal: Journal) -> None:
     calls.says = ValueError("no")
     bot = bothost.bot(handler_of(calls))
@@ -162,6 +190,21 @@ def test_a_held_event_that_is_cancelled_while_it_waits_in_line_ends_at_the_next_
     assert calls.at_once == 0
     assert journal.row(task=of["id"]).state == "cancelled"
     bothost.pyrus.assert_no_comment(of["id"])
+
+
+def test_those_who_wait_for_a_run_that_is_cancelled_are_told_nothing(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    calls.takes = 900
+    bot = bothost.bot(handler_of(calls), ini={"timeout": "20m"})
+    bothost.clock.advance("9m 50s")
+    pending = bot.begin(task())
+    journal.ask(journal.store.cancel(journal.row().id))
+    bothost.clock.advance("45s")
+    assert pending.answered
+    assert (pending.answer().status, pending.answer().json, pending.answer().outcome) == (200, {}, "cancelled")
+    row = journal.row()
+    assert (row.state, row.status, row.error) == ("cancelled", 200, "cancelled by the operator")
 
 
 @pytest.mark.parametrize("acknowledged", [False, True])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -36,7 +37,8 @@ def test_an_unacknowledged_event_that_stays_quiet_is_never_posted(
 ) -> None:
     calls.takes = 30
     bot = bothost.bot(handler_of(calls))
-    bot.begin(task())
+    of = task()
+    bot.begin(of)
     bothost.clock.advance("10s")
     bothost.restart()
     bothost.clock.advance("10m")
@@ -44,6 +46,7 @@ def test_an_unacknowledged_event_that_stays_quiet_is_never_posted(
     assert row.state == "failed"
     assert row.error == "the host stopped before the outcome was recorded; Pyrus may have it"
     bothost.pyrus.assert_no_comment()
+    assert bot.deliver(of, 2).status == 500
 
 
 def test_an_acknowledged_event_runs_again_by_itself(bothost: Harness, calls: Calls, journal: Journal) -> None:
@@ -84,11 +87,30 @@ def test_a_held_event_is_not_run_at_its_last_attempt_after_two_deaths(
         bothost.clock.advance("5s")
         bothost.restart()
         bothost.clock.advance("56s")
+    told: list[Any] = []
+    dispatch = bothost._bench.host.core.dispatch
+    dispatch._means = replace(dispatch._means, failed=told.append)
     last = bot.deliver(of, 3)
     assert (last.status, last.outcome) == (500, "failed")
     assert len(calls.runs) == 2
-    assert journal.row().state == "failed"
+    why = "not run again: the host died 2 times while it ran"
+    row = journal.row()
+    assert (row.state, row.failed, row.status, row.error) == ("failed", True, 500, why)
+    assert [entry.id for entry in told] == [row.id]
+    assert f"ERROR bothost.delivery: {why} bot=bot task={of['id']}" in last.log.splitlines()
     assert bot.deliver(of, 3).status == 500
+
+
+def test_a_held_event_is_run_at_its_last_attempt_after_one_death(bothost: Harness, calls: Calls) -> None:
+    calls.script = [(30, None)]
+    bot = bothost.bot(handler_of(calls))
+    of = task()
+    bot.begin(of)
+    bothost.clock.advance("5s")
+    bothost.restart()
+    bothost.clock.advance("56s")
+    assert bot.deliver(of, 3).json == {"text": "done"}
+    assert calls.runs == [(1, ""), (3, "crash")]
 
 
 def test_after_a_death_those_that_were_in_flight_run_one_by_one(bothost: Harness, calls: Calls) -> None:
@@ -168,6 +190,8 @@ def test_a_drain_lets_end_what_runs_and_parks_what_waits_and_arrives(
     running, waiting = bot.begin(task()), bot.begin(task())
     bothost.clock.advance("5s")
     draining = start_drain(bothost, 50)
+    bothost.clock.advance("0.1s")
+    assert waiting.answered, "at once"
     assert waiting.answer().outcome == "parked"
     arriving = bot.begin(task())
     assert arriving.answer().outcome == "parked"
@@ -188,8 +212,25 @@ def test_with_late_retry_what_waits_and_arrives_comes_again(bothost: Harness, ca
     bot.begin(task())
     waiting = bot.begin(task())
     start_drain(bothost, 50)
+    bothost.clock.advance("0.1s")
+    assert waiting.answered, "at once"
     assert (waiting.answer().status, bot.deliver(task()).status) == (503, 503)
+    assert bot.bot.lane.waiting_bytes == 0
     assert len(journal.rows()) == 1
+
+
+def test_what_arrives_after_the_drain_is_parked_too(bothost: Harness, calls: Calls) -> None:
+    """The host listens until it leaves, and nobody looks at what waits any more."""
+    bot = bothost.bot(handler_of(calls))
+    draining = start_drain(bothost, 50)
+    bothost.clock.advance("1s")
+    assert draining.done()
+    arriving = bot.begin(task())
+    assert arriving.answered
+    assert arriving.answer().outcome == "parked"
+    bothost.restart()
+    bothost.clock.advance("1m")
+    assert calls.runs == [(1, "")]
 
 
 def test_what_outlasts_the_drain_is_parked_and_told_so(bothost: Harness, calls: Calls, journal: Journal) -> None:
@@ -216,7 +257,7 @@ def test_what_outlasts_the_drain_with_late_retry_is_held(bothost: Harness, calls
     pending = bot.begin(of)
     start_drain(bothost, 10)
     bothost.clock.advance("10s")
-    assert pending.answer().status == 503
+    assert (pending.answer().status, pending.answer().outcome) == (503, "held")
     row = journal.row()
     assert (row.state, row.door, row.rerun, row.deaths) == ("ready", "response", "drain", 0)
     bothost.restart()
@@ -225,17 +266,21 @@ def test_what_outlasts_the_drain_with_late_retry_is_held(bothost: Harness, calls
     assert calls.runs == [(1, ""), (2, "drain")]
 
 
-def test_a_late_run_that_outlasts_the_drain_is_parked(bothost: Harness, calls: Calls, journal: Journal) -> None:
+@pytest.mark.parametrize("late", ["post", "retry"])
+def test_a_late_run_that_outlasts_the_drain_is_parked(
+    bothost: Harness, calls: Calls, journal: Journal, late: str
+) -> None:
+    """Its deliveries were acknowledged, the last one with `late = retry` too: nobody comes again."""
     calls.script = [(200, None), (1, "again")]
-    bot = bothost.bot(handler_of(calls))
-    bot.deliver(task())
+    bot = bothost.bot(handler_of(calls), ini={"late": late})
+    assert bot.deliver(task(), 3).outcome == "late"
     start_drain(bothost, 10)
     bothost.clock.advance("10s")
     row = journal.row()
     assert (row.state, row.door, row.rerun, row.deaths) == ("ready", "api", "drain", 0)
     bothost.restart()
     bothost.clock.advance("1m")
-    assert calls.runs == [(1, ""), (1, "drain")]
+    assert [rerun for _, rerun in calls.runs] == ["maybe", "drain"]
     bothost.assert_one_comment()
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.states.conftest import Calls, Journal, Processes, handler_of
 
 from bothost import Event
-from bothost.bots import Registry
+from bothost.bots import BotState, Registry
 from bothost.pyrus.signature import sign
 from bothost.testing import Harness, comment, me, task
 from bothost.testing.wire import Head, Wire
@@ -97,6 +97,33 @@ def test_a_later_first_attempt_of_a_digest_that_still_runs_is_no_new_event(
     assert len(journal.rows()) == 1
 
 
+def test_a_later_first_attempt_of_a_digest_that_another_process_runs_is_no_new_event(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    calls.takes = 900
+    processes = Processes(bothost, handler_of(calls), {"timeout": "20m"})
+    of = task(comments=[])
+    assert processes.at(0).deliver(of).outcome == "late"
+    bothost.clock.advance("11m")
+    assert processes.at(1).deliver(of, 1).outcome == "acknowledged"
+    assert len(journal.rows()) == len(calls.runs) == 1
+
+
+def test_a_later_first_attempt_of_a_digest_that_is_parked_is_no_new_event(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    bot = bothost.bot(handler_of(calls))
+    bot.bot.state = BotState("paused", "for a test")
+    of = task(comments=[])
+    assert bot.deliver(of, 3).outcome == "parked"
+    bothost.clock.advance("11m")
+    assert bot.deliver(of, 1).outcome == "acknowledged"
+    assert len(journal.rows()) == 1
+    bot.bot.state = BotState("active")
+    bothost.clock.advance("1m")
+    assert len(calls.runs) == 1
+
+
 def test_an_attempt_at_what_was_cancelled_while_it_was_held_says_nothing(
     bothost: Harness, calls: Calls, processes: Processes, journal: Journal
 ) -> None:
@@ -144,10 +171,31 @@ def test_what_a_repeat_changes_may_be_lost_with_the_journal(
     journal.be(away=True)
     again = processes.at(0).deliver(of, 2)
     assert again.json == {"text": "done"}
-    assert "what a repeat changed in" in processes.bot.log()
     journal.be()
-    assert not journal.row().delivered
+    row = journal.row()
+    told = f"WARNING bothost.delivery: what a repeat changed in {row.id} could not be written bot=bot"
+    assert told in processes.bot.log().splitlines()
+    assert not row.delivered
     bothost.assert_one_comment()
+
+
+def test_an_attempt_goes_by_memory_where_the_journal_lags_behind(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    """The disk is full: the journal still has the run, and not yet that it failed."""
+    calls.script = [(10, ValueError("no")), "better"]
+    bot = bothost.bot(handler_of(calls))
+    of = task()
+    first = bot.begin(of)
+    journal.be(full=True)
+    assert first.answer().outcome == "held"
+    assert journal.row().state == "running"
+    bothost.clock.advance("20s")
+    second = bot.begin(of, 2)
+    assert second.answered
+    assert second.answer().json == {"text": "better"}
+    journal.be()
+    assert (journal.row().state, journal.row().runs) == ("answered", 2)
 
 
 def test_what_ran_without_the_journal_is_ahead_of_it(
@@ -231,3 +279,12 @@ def test_a_kind_of_event_that_no_text_can_hold_is_known_by_its_hash(
     assert bot.deliver(body).json == {"text": "done"}
     assert bot.deliver(body, 2).outcome == "repeat"
     assert "\x00" not in journal.row().id
+
+
+def test_whoever_claims_what_was_parked_keeps_it_for_its_timeout_and_a_minute(
+    processes: Processes, journal: Journal
+) -> None:
+    bot = processes.at(0)
+    bot.bot.state = BotState("paused", "for a test")
+    assert bot.deliver(task(), 3).outcome == "parked"
+    assert journal.row().limit_s == 960

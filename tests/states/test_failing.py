@@ -24,7 +24,8 @@ def test_a_failure_is_held_for_the_next_attempt_which_may_succeed(
     calls.script = [BAD, "better"]
     bot = bothost.bot(handler_of(calls))
     of = task()
-    assert bot.deliver(of).status == 500
+    first = bot.deliver(of)
+    assert (first.status, first.outcome) == (500, "held")
     row = journal.row()
     assert (row.state, row.door, row.rerun, row.runs) == ("ready", "response", "error", 1)
     assert "ValueError" in row.error
@@ -59,6 +60,7 @@ def test_after_three_attempts_it_has_failed(
     bothost.clock.advance("1m")
     again = bot.deliver(of, 3)
     assert (again.status, again.json, again.outcome) == (status, said, "failed"), "what the last one got"
+    assert again.headers["X-Bothost"] == "repeat"
     assert len(calls.runs) == 3
 
 
@@ -243,6 +245,7 @@ def test_a_thread_past_its_time_is_never_sent_nor_run_again_beside_itself(
     assert bot.deliver(of, 2).status == 500
     bothost.clock.advance("10s")
     assert stubborn.refused == ["the time of this run is over"]
+    assert journal.rows()[0].error.endswith('it returned after its time, and this was never sent: {"text":"too late"}')
     assert other.answer().json == {"text": "second"}
     assert [wrote.text for wrote in bothost.pyrus.comments()] == ["second"]
 

@@ -190,6 +190,7 @@ def test_a_broken_bot_answers_503_while_attempts_are_left_and_parks_the_last(
         bothost.clock.advance("61s")
     last = bot.deliver(of, 3)
     assert (last.status, last.outcome) == (200, "parked")
+    assert journal.row().limit_s == 0, "memory is the truth, and keeps it without an end"
     assert calls.runs == []
     bothost.clock.advance("10m")
     assert calls.runs == []
@@ -210,6 +211,27 @@ def test_a_broken_bot_answers_503_also_to_the_last_where_it_cannot_be_parked(
     for attempt in (1, 2, 3):
         assert bot.deliver(of, attempt).status == 503
         bothost.clock.advance("61s")
+
+
+@pytest.mark.parametrize("late", ["post", "retry"])
+def test_a_held_event_that_is_turned_away_stays_held_for_four_minutes_more(
+    bothost: Harness, calls: Calls, journal: Journal, late: str
+) -> None:
+    calls.script = [ValueError("no"), "better"]
+    bot = bothost.bot(handler_of(calls), ini={"late": late})
+    of = task()
+    assert bot.deliver(of).outcome == "held"
+    bothost.clock.advance("200s")
+    bot.bot.state = BotState("paused", "for a test")
+    away = bot.deliver(of, 2)
+    assert (away.status, away.outcome) == (503, "unavailable")
+    assert f"task={of['id']} attempt=2 outcome=unavailable status=503" in away.log
+    row = journal.row()
+    assert (row.state, row.status, row.seen, row.due) == ("ready", 503, 2, row.seen_at + 240)
+    bothost.clock.advance("200s")
+    assert journal.row().state == "ready"
+    bot.bot.state = BotState("active")
+    assert bot.deliver(of, 3).json == {"text": "better"}
 
 
 def test_a_broken_bot_that_is_back_runs_the_next_attempt(bothost: Harness, calls: Calls) -> None:

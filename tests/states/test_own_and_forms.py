@@ -20,8 +20,10 @@ def asked_at(*steps: int, of: int = 3) -> list[list[dict[str, Any]]]:
 
 def test_the_bots_own_comment_is_skipped(bothost: Harness, calls: Calls, journal: Journal) -> None:
     bot = bothost.bot(handler_of(calls))
-    answer = bot.deliver(task(comments=["hello", comment("my own", author=me())]))
+    of = task(comments=["hello", comment("my own", author=me())])
+    answer = bot.deliver(of)
     assert (answer.status, answer.json, answer.outcome) == (200, {}, "own")
+    assert f"task={of['id']} attempt=1 outcome=own status=200" in answer.log
     assert calls.runs == []
     assert journal.rows() == []
 

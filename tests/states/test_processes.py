@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from tests.states.conftest import Calls, Journal, Processes, handler_of
 
+from bothost import GiveUp
+from bothost.store.sqlite import SqliteStore
 from bothost.testing import Harness, comment, task
 
 
@@ -255,3 +257,141 @@ def test_a_late_event_runs_once_though_both_processes_know_it(bothost: Harness, 
     bothost.clock.advance("10m")
     assert len(calls.runs) == len(set(calls.events)) == 6
     assert len({wrote.task_id for wrote in bothost.pyrus.comments()}) == len(bothost.pyrus.comments()) == 6
+
+
+def test_a_second_attempt_at_the_process_that_runs_it_is_not_acknowledged_before_its_time(
+    bothost: Harness, calls: Calls, processes: Processes, journal: Journal
+) -> None:
+    calls.takes = 70
+    of = task()
+    processes.at(0).begin(of, hang_up=True)
+    bothost.clock.advance("61s")
+    second = processes.at(0).begin(of, 2)
+    assert not second.answered
+    bothost.clock.advance("10s")
+    assert second.answer().json == {"text": "done"}
+    assert (journal.row().door, journal.row().delivered) == ("response", True)
+
+
+def test_two_attempts_at_a_process_that_does_not_run_it_wait_together(
+    bothost: Harness, calls: Calls, processes: Processes
+) -> None:
+    calls.takes = 70
+    of = task()
+    processes.at(0).begin(of, hang_up=True)
+    bothost.clock.advance("61s")
+    second = processes.at(1).begin(of, 2)
+    bothost.clock.advance("2s")
+    third = processes.at(1).begin(of, 3)
+    assert not third.answered
+    bothost.clock.advance("10s")
+    assert second.answer().json == third.answer().json == {"text": "done"}
+    assert calls.runs == [(1, "")]
+
+
+@pytest.mark.parametrize("runs", [False, True])
+def test_what_an_operator_lets_run_again_is_known_at_once_to_the_process_that_failed_it(
+    bothost: Harness, calls: Calls, journal: Journal, runs: bool
+) -> None:
+    """Its door is the API from then on: no attempt gets the error text again."""
+    calls.script = [GiveUp("no")]
+    processes = Processes(bothost, handler_of(calls), {"on_error": "reply", "error_text": "Sorry."})
+    of = task()
+    assert processes.at(0).deliver(of).json == {"text": "Sorry."}
+    journal.ask(journal.store.retry(journal.row().id))
+    if runs:
+        journal.ask(processes.hosts[1].look())
+    assert journal.row().fence == (2 if runs else 1)
+    second = processes.at(0).deliver(of, 2)
+    assert (second.status, second.json, second.outcome) == (200, {}, "acknowledged")
+    bothost.clock.advance("1m")
+    assert [wrote.text for wrote in bothost.pyrus.comments()] == ["Sorry.", "done"]
+
+
+def test_a_repeat_that_takes_an_answer_nobody_heard_makes_it_delivered(
+    bothost: Harness, calls: Calls, processes: Processes, journal: Journal
+) -> None:
+    calls.takes = 20
+    of = task()
+    processes.at(0).begin(of, hang_up=True)
+    bothost.clock.advance("30s")
+    assert not journal.row().delivered
+    bothost.clock.advance("31s")
+    assert processes.at(1).deliver(of, 2).json == {"text": "done"}
+    assert journal.row().delivered
+    bothost.assert_one_comment()
+
+
+def test_what_an_operator_lets_run_while_its_last_attempt_is_refused_runs(
+    bothost: Harness, calls: Calls, processes: Processes, journal: Journal
+) -> None:
+    """Between the attempt's look at the journal and its write the door has become the API."""
+    calls.script = [(30, None)]
+    of = task()
+    processes.at(0).begin(of, hang_up=True)
+    processes.die(0)
+    bothost.clock.advance("31s")
+    row = journal.row()
+    row.deaths = 2
+    journal.ask(journal.store.save(row))
+    bothost.clock.advance(row.due - bothost.clock.now.timestamp() - 1.5)
+    journal.be(slow_s=1.0)
+    last = processes.at(1).begin(of, 3)
+    bothost.clock.advance("1.2s")
+    assert last.answer().status == 500
+    bothost.clock.advance("0.4s")
+    operator = SqliteStore(journal.folder, processes.bench.time, claims_first=True, readonly=True)
+    journal.ask(operator.open())
+    journal.ask(operator.retry(row.id))
+    journal.ask(operator.close())
+    bothost.clock.advance("1m")
+    assert bothost.assert_one_comment().door == "api"
+
+
+def test_who_is_gone_when_another_process_ends_the_event_has_not_heard_the_answer(
+    bothost: Harness, calls: Calls, processes: Processes, journal: Journal
+) -> None:
+    calls.takes = 20
+    of = task()
+    processes.at(0).begin(of, hang_up=True)
+    gone = processes.at(1).begin(of)
+    bothost.clock.advance("10s")
+    gone.hang_up()
+    bothost.clock.advance("15s")
+    assert f"task={of['id']} attempt=1 outcome=gone status=503" in processes.at(1).log()
+    assert (journal.row().state, journal.row().delivered) == ("answered", False)
+    bothost.clock.advance("40s")
+    assert processes.at(1).deliver(of, 2).json == {"text": "done"}
+    bothost.assert_one_comment()
+
+
+def test_a_delivery_whose_permit_comes_after_another_process_has_failed_the_event_runs_it_again(
+    bothost: Harness, calls: Calls
+) -> None:
+    calls.script = [(20, "busy"), (1, ValueError("no")), "better"]
+    processes = Processes(bothost, handler_of(calls), {"concurrency": 1})
+    of = task()
+    processes.at(1).begin(task())
+    waiting = processes.at(1).begin(of)
+    assert processes.at(0).deliver(of).outcome == "held"
+    bothost.clock.advance("20s")
+    assert waiting.answer().json == {"text": "better"}
+    assert [rerun for _, rerun in calls.runs] == ["", "", "error"]
+
+
+def test_with_keep_zero_what_was_taken_over_is_stored_once_it_is_acknowledged(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    calls.script = [(900, None), (900, None)]
+    processes = Processes(bothost, handler_of(calls), {"keep": "0", "timeout": "20m"})
+    of = task()
+    processes.at(0).begin(of, hang_up=True)
+    bothost.clock.advance("61s")
+    second = processes.at(1).begin(of, 2)
+    bothost.clock.advance("2s")
+    processes.die(0)
+    bothost.clock.advance("40s")
+    assert len(calls.runs) == 2
+    assert journal.body(journal.row().id) is None
+    assert second.answer().outcome == "late"
+    assert journal.body(journal.row().id)
