@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 
 
 class MoodyStore(PunctualStore):
-    """The real journal behind a disk that can be gone, or slow; what is noted meanwhile waits, as in the writer."""
+    """The real journal behind a disk that can be gone, slow, or so slow that what it writes lands when nobody listens any
+    more (`unheard`); what is noted while it is gone waits, as in the writer."""
 
     def _moods(self) -> dict[str, Any]:
-        return vars(self).setdefault("moods", {"away": False, "full": False, "slow_s": 0.0, "held": []})
+        return vars(self).setdefault(
+            "moods", {"away": False, "full": False, "slow_s": 0.0, "unheard": False, "held": []}
+        )
 
     def note(self, entry: Entry, body: bytes | None = None) -> None:
         moods = self._moods()
@@ -37,7 +40,10 @@ class MoodyStore(PunctualStore):
         await self._mood()
         if self._moods()["full"]:
             raise StoreAway("the disk is full")
-        return await super()._ask(work)
+        result = await super()._ask(work)
+        if self._moods()["unheard"]:
+            raise StoreAway("no answer within 5 s")
+        return result
 
     async def _read(self, question: Callable[[sqlite3.Connection], Any]) -> Any:
         await self._mood()
@@ -81,12 +87,12 @@ class Journal:
     def body(self, key: str) -> bytes | None:
         return self.ask(self.store.body(key))
 
-    def be(self, *, away: bool = False, full: bool = False, slow_s: float = 0.0) -> None:
-        """Let the disk be gone, full (it can be read) or slow; without arguments it is well again."""
+    def be(self, *, away: bool = False, full: bool = False, slow_s: float = 0.0, unheard: bool = False) -> None:
+        """Let the disk be gone, full (it can be read), slow, or unheard; without arguments it is well again."""
         store = self.store
         store.__class__ = MoodyStore
         moods = store._moods()
-        moods |= {"away": away, "full": full, "slow_s": slow_s}
+        moods |= {"away": away, "full": full, "slow_s": slow_s, "unheard": unheard}
         held = moods["held"]
         if not (away or full):
             while held:

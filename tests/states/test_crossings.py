@@ -216,6 +216,26 @@ def test_what_ran_without_the_journal_is_ahead_of_it(
     assert len(calls.runs) == 2
 
 
+def test_what_falls_due_before_its_owner_has_heard_of_its_own_record_runs_a_second_later(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    """The record of a failed late run lands, and its answer does not come until the event is due again and claimed."""
+    calls.script = [(30, ValueError("no")), "better"]
+    bot = bothost.bot(handler_of(calls), ini={"answer_within": "25s"})
+    of = task()
+    assert bot.deliver(of).outcome == "late"
+    journal.be(unheard=True)
+    bothost.clock.advance("66s")
+    journal.be()
+    assert (journal.row().state, journal.row().fence) == ("ready", 1)
+    bothost.clock.set(bothost.clock.now())
+    assert (journal.row().state, journal.row().fence) == ("ready", 2)
+    bothost.clock.advance("10s")
+    assert calls.runs == [(1, ""), (1, "error")]
+    assert bothost.assert_one_comment().text == "better"
+    assert journal.row().state == "answered"
+
+
 def test_a_delivery_that_waits_for_another_process_is_sent_away_when_its_bot_leaves(
     bothost: Harness, calls: Calls, processes: Processes
 ) -> None:

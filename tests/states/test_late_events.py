@@ -316,6 +316,18 @@ def test_a_lost_answer_to_a_post_is_found_by_the_look(bothost: Harness, calls: C
     assert journal.row().error == "", "what went wrong on the way is over"
 
 
+def test_a_lost_answer_is_found_also_where_the_task_was_known_before(bothost: Harness, calls: Calls) -> None:
+    """What the bot writes is newer than the comment that was delivered, however high that one's id is."""
+    bot = bothost.bot(handler_of(calls))
+    of = task()
+    bot.deliver(of)
+    calls.takes = 70
+    bot.deliver({**of, "comments": [*of["comments"], comment("two", id=99_000_000)]})
+    bothost.pyrus.fail("POST tasks/*", lose_answer())
+    bothost.clock.advance("5m")
+    assert [wrote.door for wrote in bothost.pyrus.comments()] == ["response", "api"]
+
+
 def test_an_unclear_post_is_tried_again_for_a_day(bothost: Harness, calls: Calls, journal: Journal) -> None:
     calls.takes = 70
     bot = bothost.bot(handler_of(calls))

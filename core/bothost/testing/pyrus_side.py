@@ -108,5 +108,7 @@ class PyrusSide:
         if known is None:
             self.pyrus.add_task({**told, "comments": comments})
             return
+        for comment in comments:
+            self.pyrus.world.saw("comment", comment.get("id"))
         ids = {comment.get("id") for comment in known["comments"]}
         known["comments"] += [comment for comment in comments if comment.get("id") not in ids]
