@@ -97,6 +97,18 @@ def test_a_command_that_fails_says_what_it_said(tmp_path: Path, caplog: pytest.L
     assert "exit code 1: no route to the mail server" in caplog.text
 
 
+@pytest.mark.parametrize("setting", ["pagr", "/absent/hook --now", '""'])
+def test_a_hook_that_is_nowhere_is_told_at_the_start(setting: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert hook_of(setting, SystemClock()) is not None
+    assert "[host] on_failure: " in caplog.text
+    assert "no entry point of group bothost.on_failure and no command that can be run" in caplog.text
+
+
+def test_a_command_that_can_be_run_is_not_complained_of(caplog: pytest.LogCaptureFixture) -> None:
+    hook_of(f"{sys.executable} -c pass", SystemClock())
+    assert caplog.text == ""
+
+
 def test_without_a_hook_nothing_is_kept() -> None:
     told_by("", *[FAILED] * 5)
 

@@ -64,8 +64,8 @@ class Answers:
         self.count = count
         self._tell = tell or _log
 
-    def give(self, delivery: Delivery, outcome: Outcome, task: int, attempt: int) -> bool:
-        """Answer one delivery; False where its connection was gone."""
+    def give(self, delivery: Delivery, outcome: Outcome, task: int, attempt: int, why: str = "") -> bool:
+        """Answer one delivery; False where its connection was gone. `why` it is refused, for the log."""
         written = delivery.respond(outcome)
         bot = delivery.bot.config.name
         seconds = self._clock.monotonic() - delivery.received
@@ -74,6 +74,8 @@ class Answers:
         level = logging.INFO if outcome.status < 500 else logging.WARNING
         extra = {"bot": bot, "task": task, "attempt": attempt, "outcome": word, "status": outcome.status}
         extra["ms"] = round(seconds * 1000, 1)
+        if why:
+            extra["why"] = why
         trace = delivery.trace
         if trace:
             extra["traceparent"] = trace

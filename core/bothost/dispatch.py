@@ -57,8 +57,7 @@ class Dispatch:
         try:
             envelope = decode(delivery.body)
         except BodyRefused as error:
-            log.info("%s", error, extra={"bot": delivery.bot.config.name})
-            self._means.answers.give(delivery, Outcome(400, NOTHING, "malformed"), 0, 1)
+            self._means.answers.give(delivery, Outcome(400, NOTHING, "malformed"), 0, 1, str(error))
             return
         key = event_key(delivery.bot.config.name, envelope)
         self._sieve.learn(delivery.bot, envelope)

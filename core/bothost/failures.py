@@ -7,6 +7,7 @@ import inspect
 import json
 import logging
 import shlex
+import shutil
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -36,6 +37,11 @@ class Command:
 
     def __init__(self, line: str) -> None:
         self._words = shlex.split(line)
+
+    @property
+    def program(self) -> str:
+        """What is run, without its arguments."""
+        return self._words[0]
 
     async def tell(self, failure: dict[str, Any]) -> None:
         """See `Hook.tell`; an exit code other than 0 is a failure of the hook."""
@@ -83,10 +89,14 @@ def hook_of(setting: str, clock: Clock) -> Hook | None:
 
             for point in entry_points(group=GROUP, name=setting):
                 return Function(point.load(), clock)
-        return Command(setting)
+        command = Command(setting)
     except Exception as error:  # noqa: BLE001 - around a plugin's import: the host serves without its hook
         log.error("[host] on_failure = %s cannot be used: %r", setting, error)
         return None
+    if shutil.which(command.program) is None:
+        # told at the start, not at the first failure; it may yet be installed, so it is tried then all the same
+        log.error("[host] on_failure: %s is no entry point of group %s and no command that can be run", setting, GROUP)
+    return command
 
 
 def described(entry: Entry) -> dict[str, Any]:

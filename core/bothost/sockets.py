@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import stat
 import weakref
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BACKLOG = 1024
+_BESIDE = re.compile(r"\.(.+)\.\d+")
+"""Under what name `bind_unix` binds: the kernel goes on telling it after the rename."""
 _ours: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 """What this process listens on. A plugin's forked child must not: it would accept connections that nobody serves, and keep
 the port taken after the host has ended."""
@@ -105,6 +108,13 @@ def bind_unix(path: Path) -> UnixSocket:
     finally:
         os.umask(before)
     return UnixSocket(_kept_from_children(made), path, (found.st_dev, found.st_ino))
+
+
+def settled(name: str) -> str:
+    """Where a unix socket of this name stands: for one of `bind_unix`, here or in the supervisor, what it was renamed to."""
+    folder, _, file = name.rpartition("/")
+    match = _BESIDE.fullmatch(file)
+    return f"{folder}/{match[1]}" if match else name
 
 
 def adopt(descriptor: int) -> socket.socket:

@@ -78,7 +78,7 @@ def test_bots_shows_state_plugin_version_path_and_fingerprint(run: Run, tmp_path
     assert rows["c"]["version"]
     assert rows["c"]["path"] == "/c"
     assert len(rows["c"]["secret"]) == 8
-    assert "shorter than 16" in rows["b"]["reason"]
+    assert rows["b"]["reason"].startswith("secret: is shorter than 16")
     table = run("bots").stdout
     assert rows["c"]["secret"] in table
     assert SECRET not in table

@@ -25,9 +25,10 @@ def test_a_state_folder_that_others_may_write_is_refused(tmp_path, mode):
         state_folder(tmp_path)
 
 
-def test_a_state_folder_that_others_may_read_is_taken(tmp_path):
+def test_a_state_folder_that_others_may_read_becomes_the_owners_alone(tmp_path):
     tmp_path.chmod(0o755)
     state_folder(tmp_path)
+    assert tmp_path.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_file_in_place_of_the_state_folder_is_an_error(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import ssl
 import stat
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from tests.web.edge import post, read_answer
 
 from bothost.errors import ConfigError
+from bothost.server.listening import shown
 from bothost.sockets import bind_tcp, bind_unix
 from bothost.web.limits import Limits
 from bothost.web.listener import tls_context
@@ -116,6 +118,16 @@ async def test_a_unix_socket_is_0660_and_replaced_without_a_gap(serve, tmp_path)
     second.unlink()
     assert os.listdir(tmp_path) == []
     writer.close()
+
+
+def test_a_unix_socket_is_shown_by_the_name_that_it_was_renamed_to(tmp_path):
+    made = bind_unix(tmp_path / "bothost.sock")
+    assert shown([made.socket]) == [f"unix:{tmp_path / 'bothost.sock'}"]
+    made.socket.close()
+    passed = socket.socket(socket.AF_UNIX)
+    passed.bind(str(tmp_path / ".hidden"))
+    assert shown([passed]) == [f"unix:{tmp_path / '.hidden'}"]
+    passed.close()
 
 
 def test_a_unix_socket_takes_the_place_of_no_file(tmp_path):

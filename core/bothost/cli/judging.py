@@ -31,8 +31,8 @@ class Judged:
 
     @property
     def reason(self) -> str:
-        """What is wrong, in one line."""
-        return "; ".join(problem.text for problem in self.problems)
+        """What is wrong, in one line, each with the key it is about."""
+        return "; ".join(f"{one.key}: {one.text}" if one.key else one.text for one in self.problems)
 
 
 def judge(reading: Reading, folder: Path) -> list[Judged]:

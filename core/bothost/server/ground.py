@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import stat
@@ -61,7 +62,8 @@ def connections(configured: int | None, files: int) -> int:
 
 
 def state_folder(path: Path) -> None:
-    """Make the state folder, for the owner alone. Raises ConfigError where it cannot be, or others may write into it."""
+    """Make the state folder, and make it the owner's alone. Raises ConfigError where it cannot be made, or others may write
+    into it: what lies there already may then be theirs."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         mode = path.stat().st_mode
@@ -69,6 +71,9 @@ def state_folder(path: Path) -> None:
         raise _wrong(f"the folder {path} cannot be made: {error.strerror}") from error
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise _wrong(f"others may write into {path}, which holds the journal and tokens: chmod 700 {path}")
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        with contextlib.suppress(PermissionError):  # not ours to change; its files are 0600 in any case
+            path.chmod(stat.S_IRWXU)
     if not os.access(path, os.W_OK | os.X_OK):
         raise _wrong(f"this user may not write into {path}: it belongs to uid {path.stat().st_uid}")
 

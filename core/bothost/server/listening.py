@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bothost.errors import ConfigError, Problem
 from bothost.server.ground import connections
-from bothost.sockets import UnixSocket, bind_tcp, bind_unix
+from bothost.sockets import UnixSocket, bind_tcp, bind_unix, settled
 from bothost.web.limits import Limits
 from bothost.web.listener import tls_context
 from bothost.web.routing import Proxies
@@ -92,6 +93,6 @@ def shown(sockets: list[socket.socket], *, secure: bool = False) -> list[str]:
 def _shown(one: socket.socket, scheme: str) -> str:
     name = one.getsockname()
     if isinstance(name, (str, bytes)):
-        return f"unix:{name if isinstance(name, str) else name.decode(errors='replace')}"
+        return f"unix:{settled(os.fsdecode(name))}"
     host = f"[{name[0]}]" if ":" in name[0] else name[0]
     return f"{scheme}://{host}:{name[1]}"
