@@ -193,6 +193,12 @@ def test_the_code_of_the_guides_runs(block: Block) -> None:
     exec(compile(source, block.id, "exec"), {"__name__": "guide"})
 
 
+@pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.id)
+def test_no_setting_in_a_guide_has_the_name_of_a_key_of_the_hosts(block: Block) -> None:
+    for body in re.findall(r"^class \w+\(Settings\):\n((?: {4}.*\n|\n)*)", block.text, re.MULTILINE):
+        assert not HOST_BOT_KEYS.intersection(re.findall(r"^ {4}(\w+):", body, re.MULTILINE))
+
+
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.name)
 def test_the_packages_of_a_guide_pass_their_tests(guide: Path, tmp_path: Path) -> None:
     files = [(file_of(block), block.text) for block in blocks("python") if block.guide == guide]

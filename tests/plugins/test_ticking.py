@@ -65,7 +65,7 @@ def test_timers_are_read_with_their_settings(plug: Callable[..., Plugged]) -> No
         (every("0s"), "0 s is too short"),
         (every("200ms"), "0.2 s is too short"),
         (every("settings.perod"), "there is no setting 'perod' (did you mean 'period'?)"),
-        (every("settings.clock"), "@every:"),
+        (every("settings.clock"), "is no duration: write one such as 15m"),
         (cron("settings.period"), "is no cron expression"),
     ],
 )  # fmt: skip

@@ -221,6 +221,15 @@ def test_texts_that_are_times_already_stand_as_written() -> None:
     assert sent(keys) == keys
 
 
+def test_a_file_by_its_id_alone_is_sent_with_a_warning_for_pyrus_passes_it_over() -> None:
+    files = [{"id": 5}, {"guid": "0b1d", "id": 5}, {"attachment_id": 9}, {"url": "u", "id": 5}]
+    for answer in (Reply(attachments=files), {"attachments": files}):
+        assert sent(answer) == {"attachments": files}
+        (warning,) = warnings(answer)
+        assert "attachments[0]" in warning
+        assert "guid" in warning
+
+
 def test_a_dict_keeps_its_unofficial_keys_and_each_earns_a_warning() -> None:
     answer = {"txt": "hi", "text": "ho", "x": None, "deep": {"list": [1, 2.5, True]}}
     assert sent(answer) == answer

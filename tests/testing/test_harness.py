@@ -17,7 +17,7 @@ import pytest
 
 import bothost.testing
 from bothost import Event, GiveUp, Plugin, Reply, Settings, cron, every, on
-from bothost.errors import ConfigError, PluginError
+from bothost.errors import ConfigError, PluginError, ReplyError
 from bothost.testing import Harness, comment, me, person, task
 
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
@@ -191,6 +191,18 @@ def test_bytes_and_bodies_are_delivered_as_they_are(bothost: Harness) -> None:
     assert bodies[1][1:] == ("close", "x", 12)
 
 
+def test_what_is_no_text_in_a_delivery_is_known_to_the_fake_pyrus_as_the_host_reads_it(bothost: Harness) -> None:
+    async def handler(event: Event) -> str:
+        known = await event.pyrus.task(event.task_id)
+        return f"{known.text} {known.comments[0].text}"
+
+    comments = b'[{"id": 1, "text": "\xff"}, {"id": 2, "text": "new"}]'
+    answer = bothost.bot(handler).deliver(
+        b'{"task_id": 5, "task": {"text": "a\\ud800", "comments": ' + comments + b"}}"
+    )
+    assert answer.json == {"text": "a\ufffd \ufffd"}
+
+
 def test_what_is_not_signed_by_the_bot_is_refused(bothost: Harness) -> None:
     bot = bothost.bot(greet)
     answer = bot.send(b"{}", {"X-Pyrus-Sig": "00"}).answer()
@@ -219,6 +231,32 @@ def test_settings_are_python_values_or_texts_and_all_errors_come_at_once(bothost
     with pytest.raises(ConfigError) as caught:
         bothost.bot(Keeper, name="other", period="soon", names="a", unknown=1)
     assert len(caught.value.problems) == 3
+
+
+class Route:
+    """A type of a plugin's own."""
+
+    @classmethod
+    def parse(cls, text: str) -> Route:
+        raise ValueError(f"{text} is not for this test")
+
+
+class Routes(Settings):
+    first: Route
+    places: list[str]
+    words: dict[str, str]
+
+
+class Router(Plugin[Routes]):
+    def handle(self, event: Event) -> None: ...
+
+
+def test_python_values_reach_the_plugin_as_they_are_where_bots_ini_could_not_say_them(bothost: Harness) -> None:
+    route = Route()
+    bot = bothost.bot(Router, first=route, places=["Kazan, Bauman 1"], words={"a": " b "})
+    assert bot.plugin.settings == Routes(first=route, places=["Kazan, Bauman 1"], words={"a": " b "})
+    with pytest.raises(ConfigError, match="places"):
+        bothost.bot(Router, name="other", first=route, places=[1], words={})
 
 
 def test_keys_of_the_section_are_checked_as_in_bots_ini(bothost: Harness) -> None:
@@ -265,9 +303,17 @@ def test_a_handlers_own_thread_and_queue_take_real_time_and_no_virtual_one(botho
     assert bothost.clock.now == START
 
 
+@pytest.mark.parametrize("by", ["61", "1 hour", "x", "-5s", "", -1, float("nan"), float("inf"), timedelta(seconds=-1)])
+def test_the_clock_refuses_what_is_no_duration_instead_of_standing_still(bothost: Harness, by: Any) -> None:
+    with pytest.raises(ValueError, match=r"duration|by some seconds"):
+        bothost.clock.advance(by)
+    assert bothost.clock.now == START
+
+
 def test_a_reply_that_cannot_be_used_fails_the_run(bothost: Harness) -> None:
     answer = bothost.bot(lambda event: {"approval_choice": "perhaps"}).deliver(task())
     assert answer.status == 500
+    assert isinstance(answer.error, ReplyError)
     with pytest.raises(AssertionError, match="approval_choice"):
         _ = answer.reply
 

@@ -61,9 +61,11 @@ def timers(
 
 
 def _period(given: Any, where: str) -> float:
+    if not isinstance(given, str | timedelta):
+        raise PluginError(f"{where}: {given!r} is no duration: write one such as 15m")
     try:
         period_s = given.total_seconds() if isinstance(given, timedelta) else seconds(given)
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise PluginError(f"{where}: {error}") from None
     if period_s < SHORTEST_S:
         raise PluginError(f"{where}: {period_s:g} s is too short: a timer ticks at most once a second")

@@ -1,6 +1,6 @@
 """What a handler returns, as the comment request that Pyrus takes for it (protocol §4)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from itertools import compress, repeat
 from operator import is_not
@@ -208,14 +208,28 @@ def needs_task(answer: Any) -> bool:
 
 
 def warnings(answer: Any) -> tuple[str, ...]:
-    """One line for each key of a dict that is none of Pyrus's; such keys are sent as they are."""
+    """One line for each key of a dict that is none of Pyrus's, and for each file that Pyrus would pass over; both are sent
+    as they are."""
+    if isinstance(answer, Reply):
+        return tuple(_passed_over(answer.attachments))
     if not isinstance(answer, Mapping):
         return ()
-    return tuple(
+    unknown = (
         f"the reply's key {key!r} is none of Pyrus's{nearest(key, OFFICIAL)}; it is sent as it is"
         for key in answer
         if isinstance(key, str) and key not in OFFICIAL
     )
+    return (*unknown, *_passed_over(answer.get("attachments")))
+
+
+def _passed_over(attachments: Any) -> Iterator[str]:
+    """Of `{id}` Pyrus takes no notice, nor says so (protocol §7.45)."""
+    for number, one in enumerate(attachments if isinstance(attachments, list | tuple) else ()):
+        if isinstance(one, Mapping) and "id" in one and not {"guid", "attachment_id", "url"}.intersection(one):
+            yield (
+                f"the reply's attachments[{number}] has an id only, which Pyrus passes over: "
+                "give an Upload, a File of the task, {'guid': …} or {'attachment_id': …}"
+            )
 
 
 def _given(answer: Any) -> Mapping[str, Any]:

@@ -88,10 +88,10 @@ class HandlerCall:
             warnings = replies.warnings(answer)
         except ReplyError as error:
             text = self._scrub(f"{self.what} returned a reply that cannot be used: {error}")
-            return Ran(failure=Failure("unusable", text, may_rerun=False))
+            return Ran(failure=Failure("unusable", text, may_rerun=False, error=error))
         except Exception as error:  # noqa: BLE001 - a mapping of the plugin's own may raise anything when it is read
             text = f"{self.what} returned a reply that cannot be read: {type(error).__name__}"
-            return Ran(failure=Failure("unusable", text, may_rerun=False))
+            return Ran(failure=Failure("unusable", text, may_rerun=False, error=error))
         if warnings:
             self._runner.warn(self.what, warnings, self._envelope.task_id)
         return Ran(reply)

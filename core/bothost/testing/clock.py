@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 import sys
 import threading
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from bothost.testing.loop import START, VirtualLoop
+from bothost.units import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -84,7 +84,10 @@ class VirtualClock:
         return self.loop.run(work, limit_s=limit_s)
 
     def advance(self, by: str | float | timedelta) -> None:
-        """Move the clock by seconds or `"61s"`, `"15m"`, `"2h"`, `"1d"`, running all that is due on the way."""
+        """Move the clock by seconds or `"61s"`, `"15m"`, `"2h"`, `"1d"`, running all that is due on the way.
+
+        Raises ValueError for what is no duration, or none that ends.
+        """
         self.loop.advance(_seconds(by))
 
     def set(self, moment: str | datetime) -> None:
@@ -97,13 +100,7 @@ class VirtualClock:
         self.loop.settle()
 
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
 def _seconds(by: str | float | timedelta) -> float:
     if isinstance(by, timedelta):
         return by.total_seconds()
-    if isinstance(by, str):
-        parts = re.findall(r"([0-9.]+)(ms|[smhd])", by)
-        return sum(float(number) * _UNITS[unit] for number, unit in parts)
-    return float(by)
+    return seconds(by) if isinstance(by, str) else float(by)

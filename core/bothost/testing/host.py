@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
@@ -26,7 +26,7 @@ from bothost.runner.local import LocalRunner
 from bothost.sources import Sources
 from bothost.store import Timing
 from bothost.store.sqlite import SqliteStore
-from bothost.testing.ini_values import section
+from bothost.testing.ini_values import has_text, section
 from bothost.testing.watching import WatchedRunner
 from bothost.web.limits import Limits, Lines
 from bothost.web.webhook import Front
@@ -189,7 +189,9 @@ class BareHost:
         problems = reading.all_problems()
         if problems:
             raise ConfigError(problems)
-        return reading.bots[given.name]
+        config = reading.bots[given.name]
+        kept = {key: value for key, value in given.settings.items() if key in config.settings and not has_text(value)}
+        return replace(config, settings={**config.settings, **kept})
 
     def _refused(self, bot: Bot | None, peer: str, word: str, status: int) -> None:
         log.info("refused: %s from %s", word, peer, extra={"bot": bot.name if bot else "", "status": status})

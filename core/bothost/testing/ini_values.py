@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import date, time, timedelta
+from decimal import Decimal
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from bothost.settings import Secret
@@ -21,6 +23,12 @@ def as_ini(value: Any) -> str:
     return next((text(value) for kind, text in _TEXTS if isinstance(value, kind)), str(value))
 
 
+def has_text(value: Any) -> bool:
+    """Whether the text says all of the value; of an item with a comma, or of an object of the plugin's own, it would not."""
+    return value is None or isinstance(value, _WHOLE)
+
+
+_WHOLE = (str, int, float, Decimal, timedelta, date, time, Enum, Path, Secret)
 _TEXTS: tuple[tuple[type, Callable[[Any], str]], ...] = (
     (type(None), lambda _value: ""),
     (bool, lambda value: "yes" if value else "no"),

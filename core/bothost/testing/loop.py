@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import math
 import selectors
 import threading
 import time
@@ -78,8 +79,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def advance(self, seconds: float) -> None:
         """Move the clock, running all that is due on the way, then `settle`."""
         self.refuse_nesting()
-        if seconds < 0:
-            raise ValueError(f"the clock cannot go back ({seconds} s)")
+        if not 0 <= seconds < math.inf:
+            raise ValueError(f"the clock goes on by some seconds, not by {seconds}")
         self._turn(self.now + seconds)
 
     def settle(self) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bothost.delivery import NOTHING
 from bothost.errors import BodyRefused
 from bothost.pyrus.events import decode, event_key
+from bothost.pyrus.raw_json import untyped
 from bothost.testing.fake_pyrus import Account, Refusal, Wrote
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class PyrusSide:
             envelope = decode(body)
         except BodyRefused:
             return None
-        said = json.loads(body)
+        said = untyped(body)
         account = self._account(sender, envelope.user_id)
         if envelope.token:
             account.tokens.setdefault(envelope.token, "")
