@@ -211,7 +211,7 @@ def warnings(answer: Any) -> tuple[str, ...]:
     """One line for each key of a dict that is none of Pyrus's, and for each file that Pyrus would pass over; both are sent
     as they are."""
     if isinstance(answer, Reply):
-        return tuple(_passed_over(answer.attachments))
+        return () if answer.attachments is None else tuple(_passed_over(answer.attachments))
     if not isinstance(answer, Mapping):
         return ()
     unknown = (
