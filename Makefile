@@ -19,7 +19,7 @@ test: .venv/.dev
 # What is marked `full` often measures times, so it has the machine to itself; what is SIDE_BY_SIDE does not,
 # and mostly waits: four processes, who has nothing left takes from the others
 test-full: .venv/.dev
-	NO_SKIPS=1 .venv/bin/python -bb -m pytest -q -m "not full" --tx '$(JOBS)*popen//python=.venv/bin/python -bb' --dist loadfile $(ARGS)
+	NO_SKIPS=1 .venv/bin/python -bb -m pytest -q -m "not full" --tx '3*popen//python=.venv/bin/python -bb' --dist loadfile $(ARGS)
 	NO_SKIPS=1 .venv/bin/python -bb -m pytest -q -m full --tx '4*popen//python=.venv/bin/python -bb' --dist worksteal $(SIDE_BY_SIDE) $(ARGS)
 	NO_SKIPS=1 .venv/bin/python -bb -m pytest -q -m full $(SIDE_BY_SIDE:%=--ignore=%) $(ARGS)
 	.ci/wheels
