@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import itertools
 import os
@@ -70,8 +71,21 @@ class PostgresServer:
         """Stop at once, as a crash does: connections break, nothing is flushed."""
         if self._process is not None:
             self._process.send_signal(signal.SIGQUIT)
-            self._process.wait(30)
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:  # a postmaster that is asked while it forks may hear nothing
+                self._kill()
             self._process = None
+
+    def _kill(self) -> None:
+        """End the postmaster and what it has begun: those left would keep the next one from starting."""
+        pid = self.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
+        for each in (pid, *map(int, children)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each, signal.SIGKILL)
+        assert self._process is not None
+        self._process.wait(10)
 
     def close(self) -> None:
         """Stop and remove everything."""
