@@ -11,7 +11,7 @@ import pytest
 
 from bothost.errors import StoreAway
 from bothost.store import Entry, Filter
-from bothost.testing import Harness
+from bothost.testing import Harness, task
 from bothost.testing.host import BareHost, PunctualStore
 
 if TYPE_CHECKING:
@@ -192,6 +192,13 @@ class Processes:
         self.bench.host = self.hosts[number]
         self.bot.bot, self.bot.runner = self.served[number]
         return self.bot
+
+    def abandoned(self, after: str) -> dict[str, Any]:
+        """A task whose first attempt the first process has begun, and whose sender has hung up so long ago."""
+        of = task()
+        self.at(0).begin(of, hang_up=True)
+        self.bothost.clock.advance(after)
+        return of
 
     def die(self, number: int) -> None:
         """It ends without a word about what it ran."""

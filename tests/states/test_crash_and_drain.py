@@ -14,15 +14,21 @@ from bothost.testing import Harness, task
 from bothost.testing.fake_pyrus.faults import lose_answer, slow
 
 
-def test_an_unacknowledged_event_is_held_and_the_next_attempt_runs_it(
-    bothost: Harness, calls: Calls, journal: Journal
-) -> None:
-    calls.script = [(1000, None)]
+def held(bothost: Harness, calls: Calls) -> tuple[Any, dict[str, Any]]:
+    """A bot and a task whose first attempt ran for ten seconds when the host died."""
     bot = bothost.bot(handler_of(calls))
     of = task()
     bot.begin(of)
     bothost.clock.advance("10s")
     bothost.restart()
+    return bot, of
+
+
+def test_an_unacknowledged_event_is_held_and_the_next_attempt_runs_it(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    calls.script = [(1000, None)]
+    bot, of = held(bothost, calls)
     row = journal.row()
     assert (row.state, row.door, row.rerun, row.deaths) == ("ready", "response", "crash", 1)
     bothost.clock.advance("51s")
@@ -36,11 +42,7 @@ def test_an_unacknowledged_event_that_stays_quiet_is_never_posted(
     bothost: Harness, calls: Calls, journal: Journal
 ) -> None:
     calls.takes = 30
-    bot = bothost.bot(handler_of(calls))
-    of = task()
-    bot.begin(of)
-    bothost.clock.advance("10s")
-    bothost.restart()
+    bot, of = held(bothost, calls)
     bothost.clock.advance("10m")
     row = journal.row()
     assert row.state == "failed"
@@ -103,12 +105,8 @@ def test_a_held_event_is_not_run_at_its_last_attempt_after_two_deaths(
 
 def test_a_held_event_is_run_at_its_last_attempt_after_one_death(bothost: Harness, calls: Calls) -> None:
     calls.script = [(30, None)]
-    bot = bothost.bot(handler_of(calls))
-    of = task()
-    bot.begin(of)
-    bothost.clock.advance("5s")
-    bothost.restart()
-    bothost.clock.advance("56s")
+    bot, of = held(bothost, calls)
+    bothost.clock.advance("51s")
     assert bot.deliver(of, 3).json == {"text": "done"}
     assert calls.runs == [(1, ""), (3, "crash")]
 

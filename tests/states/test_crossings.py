@@ -163,9 +163,7 @@ def test_what_a_repeat_changes_may_be_lost_with_the_journal(
     bothost: Harness, calls: Calls, processes: Processes, journal: Journal
 ) -> None:
     calls.takes = 20
-    of = task()
-    processes.at(0).begin(of, hang_up=True)
-    bothost.clock.advance("30s")
+    of = processes.abandoned("30s")
     assert (journal.row().state, journal.row().delivered) == ("answered", False)
     bothost.clock.advance("31s")
     journal.be(away=True)
@@ -240,9 +238,7 @@ def test_a_delivery_that_waits_for_another_process_is_sent_away_when_its_bot_lea
     bothost: Harness, calls: Calls, processes: Processes
 ) -> None:
     calls.takes = 300
-    of = task()
-    processes.at(0).begin(of, hang_up=True)
-    bothost.clock.advance("30s")
+    of = processes.abandoned("30s")
     second = processes.at(1).begin(of, 2)
     bothost.clock.advance("2s")
     leave(processes, 1)

@@ -69,9 +69,7 @@ def test_what_one_process_acknowledges_the_other_posts(
 def test_with_keep_zero_the_one_that_acknowledges_brings_the_body(bothost: Harness, calls: Calls) -> None:
     calls.script = [(900, None), "again"]
     processes = Processes(bothost, handler_of(calls), {"keep": "0", "timeout": "20m"})
-    of = task()
-    processes.at(0).begin(of, hang_up=True)
-    bothost.clock.advance("61s")
+    of = processes.abandoned("61s")
     assert processes.at(1).deliver(of, 2).outcome == "late"
     processes.die(0)
     bothost.clock.advance("2m")
@@ -111,9 +109,7 @@ def test_a_delivery_that_joined_takes_over_when_the_owner_dies(
     bothost: Harness, calls: Calls, processes: Processes, journal: Journal
 ) -> None:
     calls.script = [(300, None), "second"]
-    of = task()
-    processes.at(0).begin(of, hang_up=True)
-    bothost.clock.advance("61s")
+    of = processes.abandoned("61s")
     second = processes.at(1).begin(of, 2)
     bothost.clock.advance("2s")
     processes.die(0)
@@ -263,9 +259,7 @@ def test_a_second_attempt_at_the_process_that_runs_it_is_not_acknowledged_before
     bothost: Harness, calls: Calls, processes: Processes, journal: Journal
 ) -> None:
     calls.takes = 70
-    of = task()
-    processes.at(0).begin(of, hang_up=True)
-    bothost.clock.advance("61s")
+    of = processes.abandoned("61s")
     second = processes.at(0).begin(of, 2)
     assert not second.answered
     bothost.clock.advance("10s")
@@ -277,9 +271,7 @@ def test_two_attempts_at_a_process_that_does_not_run_it_wait_together(
     bothost: Harness, calls: Calls, processes: Processes
 ) -> None:
     calls.takes = 70
-    of = task()
-    processes.at(0).begin(of, hang_up=True)
-    bothost.clock.advance("61s")
+    of = processes.abandoned("61s")
     second = processes.at(1).begin(of, 2)
     bothost.clock.advance("2s")
     third = processes.at(1).begin(of, 3)
@@ -312,9 +304,7 @@ def test_a_repeat_that_takes_an_answer_nobody_heard_makes_it_delivered(
     bothost: Harness, calls: Calls, processes: Processes, journal: Journal
 ) -> None:
     calls.takes = 20
-    of = task()
-    processes.at(0).begin(of, hang_up=True)
-    bothost.clock.advance("30s")
+    of = processes.abandoned("30s")
     assert not journal.row().delivered
     bothost.clock.advance("31s")
     assert processes.at(1).deliver(of, 2).json == {"text": "done"}
@@ -384,9 +374,7 @@ def test_with_keep_zero_what_was_taken_over_is_stored_once_it_is_acknowledged(
 ) -> None:
     calls.script = [(900, None), (900, None)]
     processes = Processes(bothost, handler_of(calls), {"keep": "0", "timeout": "20m"})
-    of = task()
-    processes.at(0).begin(of, hang_up=True)
-    bothost.clock.advance("61s")
+    of = processes.abandoned("61s")
     second = processes.at(1).begin(of, 2)
     bothost.clock.advance("2s")
     processes.die(0)

@@ -12,6 +12,7 @@ import asyncpg
 import msgspec
 
 from bothost.clock import SystemClock
+from bothost.errors import StoreAway
 from bothost.store import Entry, Store, Timing, open_store
 from bothost.store.database import path_of
 
@@ -111,6 +112,14 @@ def answered(entry: Entry, **changes: Any) -> Entry:
 def change(entry: Entry, **changes: Any) -> Entry:
     """A changed copy."""
     return msgspec.structs.replace(entry, **changes)
+
+
+async def lands(store: Store, entry: Entry) -> bool:
+    """Save it; False where the journal is away."""
+    try:
+        return await store.save(entry, BODY)
+    except StoreAway:
+        return False
 
 
 async def until(found: Callable[[], Awaitable[Any]], within_s: float = 10.0) -> Any:

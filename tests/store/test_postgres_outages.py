@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 import msgspec
 import pytest
-from tests.store.journals import BODY, QUICK, Journal, answered, change, make_entry, parked, until
+from tests.store.journals import BODY, QUICK, Journal, answered, change, lands, make_entry, parked, until
 
 from bothost.errors import StoreAway, StoreError
 from bothost.store import pg_due, pg_rounds
@@ -138,13 +138,7 @@ def test_a_server_that_hangs_is_away_in_time(shared: Journal, postgres: Postgres
             for pid in frozen:
                 os.kill(pid, signal.SIGCONT)
 
-        async def healed() -> bool:
-            try:
-                return await store.save(parked(2, task=8), BODY)
-            except StoreAway:
-                return False
-
-        await until(healed)
+        await until(lambda: lands(store, parked(2, task=8)))
 
     shared.run(work, timing)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from tests.store.journals import BODY, DAY, QUICK, answered, make_entry, parked, until
+from tests.store.journals import BODY, DAY, QUICK, answered, lands, make_entry, parked, until
 
 from bothost.errors import StoreAway, StoreError
 from bothost.store import bodies, rounds, writer
@@ -87,13 +87,7 @@ def test_a_file_that_goes_bad_is_opened_anew_once_it_is_mended(
             with path.open("r+b") as file:
                 file.write((tmp_path / "good").read_bytes()[:100])
 
-            async def saved() -> bool:
-                try:
-                    return await store.save(parked(2, task=8), BODY)
-                except StoreAway:
-                    return False
-
-            await until(saved)
+            await until(lambda: lands(store, parked(2, task=8)))
             assert await store.body(parked(1).id) == BODY
 
     async def away(store: Store) -> bool:

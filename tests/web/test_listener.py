@@ -72,6 +72,15 @@ async def test_a_new_certificate_serves_new_connections_and_open_ones_go_on(serv
     await writer.wait_closed()
 
 
+@pytest.mark.gen_test
+async def test_the_next_answer_of_a_connection_waits_for_no_acknowledgement(serve):
+    site = serve()
+    reader, _ = await site.raw(post(BODY))
+    assert (await read_answer(reader))[0] == 200
+    (stream,) = site.listener.lines.open
+    assert stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_a_key_that_does_not_fit_is_an_error_that_names_both_files(certificates):
     with pytest.raises(ConfigError, match=r"one\.crt with key .*two\.key"):
         tls_context(str(certificates / "one.crt"), str(certificates / "two.key"))

@@ -180,9 +180,8 @@ def savepoint(connection: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if (
-            connection.in_transaction
-        ):  # pragma: no branch - a full disk may have ended it all, as in a child of test_sqlite_faults
+        # a full disk may have ended it all, as in a child of test_sqlite_faults
+        if connection.in_transaction:  # pragma: no branch
             connection.execute("rollback to part")
             connection.execute("release part")
         raise

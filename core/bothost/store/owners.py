@@ -119,9 +119,8 @@ def let_go_in_children(folder: Path) -> None:
     _hooked.add(folder.resolve())
 
 
-def _let_go() -> (
-    None
-):  # pragma: no cover - in forked children, of which test_a_forked_child_keeps_nothing_of_the_journal asks
+# runs in forked children only, of which test_a_forked_child_keeps_nothing_of_the_journal asks
+def _let_go() -> None:  # pragma: no cover
     null = os.open(os.devnull, os.O_RDWR)
     for name in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ():
         try:
