@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.store.journals import BODY, DAY, change, make_entry, parked
+from tests.store.journals import BODY, DAY, change, make_entry, parked, until
 
 from bothost.errors import StoreAway, StoreError
 
@@ -29,6 +29,25 @@ async def reap_when_lease_is_over(store: Store) -> Any:
             return found
         await asyncio.sleep(0.02)
     raise AssertionError("nothing was reaped")
+
+
+def test_who_stood_still_itself_takes_nothing_over_until_others_could_renew_their_leases(embedded: Journal) -> None:
+    async def scene() -> None:
+        async with embedded.open() as one, embedded.open() as two:
+            _, mine = await one.claim(make_entry(1, door="api"), BODY)
+            await cut_off(one)
+            await until(lambda: asyncio.sleep(0, not one.alive()))
+            book = two._book  # type: ignore[attr-defined]
+
+            def reap_after_a_stall(connection: Any) -> Any:
+                book.lease_end = 0.0
+                return book.reap(connection)
+
+            assert await two._ask(reap_after_a_stall) == []  # type: ignore[attr-defined]
+            (reaped,) = await reap_when_lease_is_over(two)
+            assert (reaped.entry.id, reaped.dead) == (mine.id, False)
+
+    asyncio.run(scene())
 
 
 def test_a_run_longer_than_its_limit_is_no_longer_kept(journal: Journal) -> None:
