@@ -11,13 +11,14 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from bothost.clock import SystemClock
-from bothost.watchdog import THREAD_PREFIX, Blocked, Watchdog, bot_of_thread
+from bothost.watchdog import THREAD_PREFIX, Blocked, Watchdog, bot_of_thread, cpu_by_thread
 from bothost.whose import BOT
 
 PLUGIN = """
@@ -204,3 +205,30 @@ def test_a_stopped_process_is_blamed_on_nobody(tmp_path: Path) -> None:
 def test_pool_threads_tell_their_bot() -> None:
     assert bot_of_thread(1, f"{THREAD_PREFIX}my-bot-3") == "my-bot"
     assert bot_of_thread(1, "MainThread") == ""
+
+
+def test_cpu_times_are_read_without_giving_the_interpreters_lock_away() -> None:
+    # who gives it away may have it back only when the next C code that keeps it has ended
+    usual_s = sys.getswitchinterval()
+    turns, over = 0, False
+
+    def compute() -> None:
+        nonlocal turns
+        while not over:
+            turns += 1
+
+    thread = threading.Thread(target=compute)
+    thread.start()
+    try:
+        sys.setswitchinterval(1.0)
+        before = turns
+        read = cpu_by_thread()
+        assert turns == before
+    finally:
+        sys.setswitchinterval(usual_s)
+    used_s = read[thread.ident or 0]
+    while cpu_by_thread()[thread.ident or 0] <= used_s:
+        pass
+    over = True
+    thread.join()
+    assert thread.ident not in cpu_by_thread()

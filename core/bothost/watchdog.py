@@ -1,8 +1,9 @@
 """Who blocks the loop: a thread that asks the loop every 0.1 s and, unanswered, looks where it stands.
 
 Frames of running threads are read with `sys._current_frames` only. `faulthandler.dump_traceback_later` reads them without
-the interpreter's lock and crashed it in trials; CPU time comes from /proc, for `pthread_getcpuclockid` of a thread that has
-just ended is undefined.
+the interpreter's lock and crashed it in trials. A thread's CPU clock is named by its number at the kernel: of a thread that
+has just ended `pthread_getcpuclockid` is undefined, and reading /proc gives the interpreter's lock away forty times, so that
+the watchdog still read when the next block began.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import asyncio
 import logging
 import sys
 import threading
+import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bothost import eager
@@ -42,6 +44,8 @@ AGAIN_S = 60.0
 GREEDY_S = 10.0
 GREEDY_SHARE = 0.5
 """A bot whose threads take more than half a core for ten seconds belongs into a process of its own."""
+CPU_OF_THREAD = 0b110
+"""The low bits of a clock's number by which Linux knows a thread's CPU clock (include/linux/posix-timers.h)."""
 THREAD_PREFIX = "bothost-bot-"
 """Pool threads are named `bothost-bot-NAME-n`, the tasks of async handlers `bothost-bot-NAME`."""
 
@@ -208,15 +212,13 @@ class Watchdog:
 
 
 def cpu_by_thread() -> dict[int, float]:
-    """CPU seconds of each living Python thread by its ident; empty where there is no /proc."""
-    used = {}
-    for thread in threading.enumerate():
-        try:
-            text = Path(f"/proc/self/task/{thread.native_id}/schedstat").read_text("ascii")
-        except OSError:
-            continue
-        if thread.ident is not None:
-            used[thread.ident] = int(text.split()[0]) / 1e9
+    """CPU seconds of each living Python thread by its ident; empty where the kernel is not Linux."""
+    used: dict[int, float] = {}
+    if sys.platform == "linux":
+        for thread in threading.enumerate():
+            if thread.ident is not None and thread.native_id is not None:
+                with suppress(OSError):  # it has just ended
+                    used[thread.ident] = time.clock_gettime(~thread.native_id << 3 | CPU_OF_THREAD)
     return used
 
 

@@ -72,10 +72,13 @@ def test_c_code_that_keeps_the_interpreters_lock_is_named_afterwards(site, plugi
     host = site(PLUGINS, f"slow: plugin = {plugin}\nother: plugin = greet").start()
     text = str(pattern_length(1.5))
     assert host.deliver("other", task=1).text == "hello"
-    for task in (2, 3, 4):
+    # whoever gets the lock next runs next: mostly the watchdog, now and then the handler, and is gone
+    for task in range(2, 22):
         assert host.deliver("slow", task=task, comment=task, text=text).text == "matched"
-    line = host.said("the interpreter's lock", 3.0) if plugin == "backtracker" else host.said(f"in {plugin}", 3.0)
-    print(line["message"])
+        if any("the interpreter's lock" in line["message"] for line in host.lines()):
+            break
+    line = host.said("the interpreter's lock", 3.0)
+    print(f"named at the {task - 1}. time: {line['message']}")
     assert line["bot"] == "slow"
     at = int(re.search(r"handlers\.py:(\d+)", line["message"])[1])
     assert at in (line_of(mark), line_of(mark) + 1)
