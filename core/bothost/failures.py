@@ -80,23 +80,33 @@ class Function:
 
 
 def hook_of(setting: str, clock: Clock) -> Hook | None:
-    """The hook that [host] on_failure names: an entry point of the group, else a command; None without one that works."""
+    """The hook that [host] on_failure names, None without one that works; its trouble is logged at the start, not at the
+    first failure."""
+    hook, trouble = find_hook(setting, clock)
+    if trouble:
+        log.error("[host] on_failure: %s", trouble)
+    return hook
+
+
+def find_hook(setting: str, clock: Clock) -> tuple[Hook | None, str]:
+    """An entry point of the group, else a command; and what is wrong with it, or "".
+
+    A command that cannot be run at present is a hook all the same: it may yet be installed.
+    """
     if not setting:
-        return None
+        return None, ""
     try:
         if len(setting.split()) == 1:
             from importlib_metadata import entry_points
 
             for point in entry_points(group=GROUP, name=setting):
-                return Function(point.load(), clock)
+                return Function(point.load(), clock), ""
         command = Command(setting)
     except Exception as error:  # noqa: BLE001 - around a plugin's import: the host serves without its hook
-        log.error("[host] on_failure = %s cannot be used: %r", setting, error)
-        return None
+        return None, f"{setting} cannot be used: {error!r}"
     if shutil.which(command.program) is None:
-        # told at the start, not at the first failure; it may yet be installed, so it is tried then all the same
-        log.error("[host] on_failure: %s is no entry point of group %s and no command that can be run", setting, GROUP)
-    return command
+        return command, f"{setting} is no entry point of group {GROUP} and no command that can be run"
+    return command, ""
 
 
 def described(entry: Entry) -> dict[str, Any]:

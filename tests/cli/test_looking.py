@@ -62,6 +62,17 @@ def test_check_under_json_gives_each_problem_its_place(run: Run, tmp_path: Path)
     }
 
 
+def test_check_and_doctor_warn_of_a_hook_for_failures_that_is_nowhere(run: Run, tmp_path: Path) -> None:
+    write(tmp_path, f"[host]\non_failure = pagr --now\n[bot:a]\nplugin = autoreply\nsecret = {SECRET}\n")
+    done = run("check")
+    assert done.returncode == 0
+    said = "[host] on_failure: pagr --now is no entry point of group bothost.on_failure and no command that can be run"
+    assert done.stderr.splitlines() == [f"warning: bots.ini: {said}"]
+    assert "1 bot, all well, 1 warning" in done.stdout
+    checks = json.loads(run("doctor", "--json").stdout)["checks"]
+    assert next(each for each in checks if each["check"] == "configuration")["state"] == "warning"
+
+
 def test_check_writes_nothing(run: Run, tmp_path: Path) -> None:
     write(tmp_path, f"[bot:a]\nplugin = autoreply\nsecret = {SECRET}\n")
     for command in ("check", "bots", "plugins"):

@@ -68,6 +68,8 @@ class Sample:
     minute: float
     deliveries: int
     memory_mb: float
+    own_mb: float
+    """Of it what no file stands behind: code and mapped files the kernel takes and brings back as it likes."""
     files: int
     threads: int
     database_mb: float
@@ -109,10 +111,12 @@ class Soak(Load):
             (keys,) = journal.execute("select count(*) from delivery").fetchone()
             # what an index answers: a long read would keep the write-ahead log from being emptied
             (bodies,) = journal.execute("select count(*) from delivery where body_at is not null").fetchone()
+        status = dict(line.split(":\t", 1) for line in (proc / "status").read_text().splitlines())
         return Sample(
             minute=round(minute, 2),
             deliveries=self.tally.sent,
             memory_mb=round(int((proc / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6, 2),
+            own_mb=round(int(status["RssAnon"].split()[0]) * 1024 / 1e6, 2),
             files=len(list((proc / "fd").iterdir())),
             threads=len(list((proc / "task").iterdir())),
             database_mb=round(sum(each.stat().st_size for each in state.glob("journal.db*")) / 1e6, 2),

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+from tests.store.journals import Journal
+
 from bothost.clock import SystemClock
 from bothost.errors import StoreAway
 from bothost.store import Entry
@@ -25,3 +28,15 @@ def test_questions_under_way_are_answered_or_refused_when_the_journal_closes(tmp
     for round_ in range(20):
         results = asyncio.run(scene(tmp_path / str(round_), 0.001 * (round_ % 7)))
         assert all(isinstance(result, dict | StoreAway) for result in results)
+
+
+def test_who_asks_a_closed_journal_is_told_that_it_is_not_open(journal: Journal) -> None:
+    async def scene() -> None:
+        store = journal.make()
+        await store.open()
+        await store.close()
+        for question in (store.find("x"), store.waiting(), store.controls(), store.cancel("x")):
+            with pytest.raises(StoreAway, match="not open"):
+                await question
+
+    asyncio.run(scene())

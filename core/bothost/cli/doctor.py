@@ -13,7 +13,7 @@ from bothost.cli import OK, PROBLEM
 from bothost.cli import examinations as examine
 from bothost.cli.asking import asked_of_host
 from bothost.cli.choosing import host_of, read_existing
-from bothost.cli.judging import judge
+from bothost.cli.judging import host_warnings, judge
 from bothost.cli.output import config_option, json_option, say, show_json
 from bothost.clock import SystemClock
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bothost.cli.judging import Judged
     from bothost.clock import Clock
     from bothost.config import HostConfig, Reading
+    from bothost.errors import Problem
 
 MANY = 10
 """More bots than this that are well share a line."""
@@ -35,6 +36,8 @@ class Patient:
     reading: Reading
     host: HostConfig
     bots: list[Judged]
+    warnings: tuple[Problem, ...]
+    """Of the configuration."""
     clock: Clock
 
 
@@ -45,7 +48,7 @@ def doctor(config: str, as_json: bool) -> int:
     """Examine configuration, plugins, ports, journal, disk, clock, API logins, public address and its certificate."""
     reading = read_existing(config)
     bots = judge(reading, Path(config).absolute().parent)
-    patient = Patient(reading, host_of(reading), bots, SystemClock())
+    patient = Patient(reading, host_of(reading), bots, host_warnings(reading, config), SystemClock())
     findings = asyncio.run(_findings(patient))
     good = all(finding.state != "problem" for finding in findings)
     if as_json:
@@ -77,7 +80,7 @@ def _show(findings: list[Finding]) -> None:
 async def _findings(patient: Patient) -> list[Finding]:
     host, clock = patient.host, patient.clock
     standing = {row["bot"]: row for row in await asyncio.to_thread(asked_of_host, host) or ()}
-    findings = [examine.configuration(patient.reading)]
+    findings = [examine.configuration(patient.reading, patient.warnings)]
     findings += [examine.plugin(bot, standing.get(bot.config.name)) for bot in patient.bots]
     findings.append(await asyncio.to_thread(examine.listener, host))
     if host.operator_port:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bothost.cli.judging import Judged
     from bothost.clock import Clock
     from bothost.config import BotConfig, HostConfig, Reading
+    from bothost.errors import Problem
     from bothost.pyrus_client import PyrusClient
 
 LEAST_FREE_BYTES = 1 << 30
@@ -44,14 +45,14 @@ class Finding:
     text: str
 
 
-def configuration(reading: Reading) -> Finding:
-    """bots.ini itself."""
+def configuration(reading: Reading, warnings: Sequence[Problem]) -> Finding:
+    """bots.ini itself, and what is to be warned of in it."""
     problems = reading.all_problems()
     if problems:
         more = f" (and {len(problems) - 1} more: bothost check)" if len(problems) > 1 else ""
         return Finding("configuration", "problem", f"{problems[0]}{more}")
-    if reading.warnings:
-        return Finding("configuration", "warning", "; ".join(str(warning) for warning in reading.warnings))
+    if warnings:
+        return Finding("configuration", "warning", "; ".join(str(warning) for warning in warnings))
     return Finding("configuration", "ok", f"{len(reading.bots)} bots")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bothost.clock import SystemClock
 from bothost.errors import ConfigError, PluginError, Problem
+from bothost.failures import find_hook
 from bothost.plugins import Ground, find, load
 from bothost.sources import Sources
 
@@ -43,6 +44,13 @@ def judge(reading: Reading, folder: Path) -> list[Judged]:
         _misconfigured(config, _judge(config, found, reading, folder), reading) for config in reading.stubs.values()
     ]
     return sorted(bots, key=lambda bot: bot.config.name)
+
+
+def host_warnings(reading: Reading, config: str) -> tuple[Problem, ...]:
+    """What the configuration's reader warns of, and a hook for failures that is not there. Imports the hook."""
+    trouble = find_hook(reading.host.on_failure, SystemClock())[1] if reading.host else ""
+    hook = (Problem(trouble, config, section="host", key="on_failure"),) if trouble else ()
+    return (*reading.warnings, *hook)
 
 
 def _judge(config: BotConfig, found: Mapping[str, Found], reading: Reading, folder: Path) -> Judged:

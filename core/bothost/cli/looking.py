@@ -10,7 +10,7 @@ import click
 from bothost.cli import OK, PROBLEM
 from bothost.cli.asking import asked_of_host
 from bothost.cli.choosing import read_existing
-from bothost.cli.judging import Judged, judge
+from bothost.cli.judging import Judged, host_warnings, judge
 from bothost.cli.output import config_option, json_option, problem_row, say, show_json, show_table, warn
 from bothost.plugins import Found, find, trouble
 
@@ -29,7 +29,7 @@ def check(config: str, as_json: bool) -> int:
     reading = read_existing(config)
     judged = judge(reading, _folder(config))
     problems = _sorted([*reading.problems, *(problem for bot in judged for problem in bot.problems)])
-    warnings = _sorted([*reading.warnings, *(warning for bot in judged for warning in bot.warnings)])
+    warnings = _sorted([*host_warnings(reading, config), *(warning for bot in judged for warning in bot.warnings)])
     if as_json:
         rows = {"problems": [problem_row(one) for one in problems], "warnings": [problem_row(one) for one in warnings]}
         show_json({"ok": not problems, "bots": len(judged), **rows})

@@ -52,6 +52,7 @@ class SqliteStore:
         self._writer = Writer(self._database, self._book, clock, self._timing)
         self._readers = Readers(path_of(folder), busy_s)
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="bothost-journal-read")
+        self._closed = False
         self._keep: Mapping[str, float] = {}
 
     def measure(self, told: Callable[[float], None]) -> None:
@@ -79,6 +80,7 @@ class SqliteStore:
     async def close(self) -> None:
         """See `Store.close`."""
         await self._in_thread(self._close)
+        self._closed = True
         self._threads.shutdown(wait=False)
 
     def _close(self) -> None:
@@ -306,6 +308,8 @@ class SqliteStore:
         return await self._in_thread(lambda: self._readers.ask(question))
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
+        if self._closed:
+            raise StoreAway("the journal is not open")
         try:
             with self._clock.real_io():
                 return await asyncio.get_running_loop().run_in_executor(self._threads, work)
