@@ -41,8 +41,8 @@ Written by `make bench` ({when}, {minutes:.0f} minutes); no figure here was type
 {machine}
 
 `make bench` starts all servers on one core and the senders on another. The servers take turns, in another order in each of
-{rounds} rounds of {counts} deliveries (of the three sizes), so that what else the machine does hits them alike; each turn begins with an eighth
-more that nobody counts, for a kernel may take back the code of who has waited. Over {connections}
+{rounds} rounds of {counts} deliveries (of the three sizes), so that what else the machine does hits them alike; each
+turn begins with an eighth more that nobody counts, for a kernel may take back the code of who has waited. Over {connections}
 kept connections come the same bodies: 1.5, 22 and 190 kB as files, sent without blanks, as Pyrus sends them; each is a new event
 with a signature of its own and is answered with the approval of the help page's sample. People's `external_id` are numbers, for
 aiopyrus answers 500 to any other.

@@ -224,11 +224,11 @@ def test_cpu_times_are_read_without_giving_the_interpreters_lock_away() -> None:
         before = turns
         read = cpu_by_thread()
         assert turns == before
+        sys.setswitchinterval(usual_s)
+        while cpu_by_thread()[thread.ident or 0] <= read[thread.ident or 0]:
+            pass
     finally:
         sys.setswitchinterval(usual_s)
-    used_s = read[thread.ident or 0]
-    while cpu_by_thread()[thread.ident or 0] <= used_s:
-        pass
-    over = True
-    thread.join()
+        over = True
+        thread.join()
     assert thread.ident not in cpu_by_thread()
