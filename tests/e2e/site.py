@@ -56,9 +56,9 @@ class HostSite:
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: handlers\nVersion: 1.0\n")
         points = "\n".join(f"{name} = handlers:{name}" for name in names)
         (info / "entry_points.txt").write_text(f"[bothost.plugins]\n{points}\n")
-        port = "" if "port = " in host else "port = 0\n"
-        page = "" if "operator_port = " in host else "operator_port = 0\n"
-        sections = [f"[host]\n{page}log = json\n{port}{host}"]
+        given = {line.partition("=")[0].strip() for line in host.splitlines()}
+        free = "".join(f"{key} = 0\n" for key in ("port", "operator_port") if key not in given)
+        sections = [f"[host]\nlog = json\n{free}{host}"]
         for line in bots.strip().splitlines():
             name, _, keys = line.strip().partition(":")
             lines = [key.strip() for key in keys.replace("{folder}", str(self.folder)).split(";") if key.strip()]
