@@ -35,6 +35,7 @@ BROAD = {
     "settings/reading.py": "around a plugin's own `parse`",
     "store/writer.py": "around one job of the background loop that writes for all",
     "store/coalesce.py": "around one round trip of the background loop; those who wait are told",
+    "watchdog.py": "around the watchdog's background loop, which must outlive a fault in one look",
     "testing/loop.py": "hands what a handler's thread raised to the one who waits for it",
 }
 """Files that may catch every Exception: around a plugin, or around a loop that must go on."""

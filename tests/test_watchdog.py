@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import importlib.util
 import os
 import re
@@ -18,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from bothost.clock import SystemClock
-from bothost.watchdog import THREAD_PREFIX, Blocked, Watchdog, bot_of_thread, cpu_by_thread
+from bothost.frames import stack_of
+from bothost.watchdog import THREAD_PREFIX, Blocked, Watchdog, bots_by_thread, cpu_by_thread
 from bothost.whose import BOT
 
 PLUGIN = """
@@ -57,12 +59,12 @@ def load(folder: Path):
     return module
 
 
-def watched(make) -> list[Blocked]:
+def watched(make, clock: SystemClock | None = None) -> list[Blocked]:
     """Run a coroutine as the bot `slow` under a watchdog; what was reported."""
     reports: list[Blocked] = []
 
     async def scene() -> None:
-        watchdog = Watchdog(SystemClock(), reports.append, lambda _lag: None)
+        watchdog = Watchdog(clock or SystemClock(), reports.append, lambda _lag: None)
         watchdog.start(asyncio.get_running_loop())
 
         async def as_bot() -> None:
@@ -123,6 +125,41 @@ def test_c_code_that_keeps_the_interpreters_lock_is_named_afterwards(tmp_path: P
 
 def test_the_hosts_own_code_and_a_waiting_loop_are_blamed_on_nobody() -> None:
     assert watched(lambda: asyncio.sleep(0.6)) == []
+
+
+def test_who_called_the_loop_is_not_blamed_for_what_blocks_it() -> None:
+    async def of_the_hosts_own() -> None:
+        # no code of a plugin on the stack, but the bot's context; this test stands around the loop, as the command line does
+        asyncio.get_running_loop().call_soon(time.sleep, 0.6)
+        await asyncio.sleep(0.1)
+
+    assert watched(of_the_hosts_own) == []
+
+
+class Slipping(SystemClock):
+    """Fails the watchdog's thread, so many times."""
+
+    slips = 2
+
+    def monotonic(self) -> float:
+        if self.slips and threading.current_thread().name == "bothost-watchdog":
+            self.slips -= 1
+            raise OverflowError("the clock slipped")
+        return time.monotonic()
+
+
+def test_a_fault_in_a_look_is_logged_and_the_watchdog_looks_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    careless = load(tmp_path)
+
+    async def later() -> None:
+        await asyncio.sleep(0.5)
+        await careless.handler(careless.sleeps, 0.6)
+
+    assert [report.function for report in watched(later, Slipping())] == ["sleeps"]
+    faults = [record for record in caplog.records if "a fault of bothost in the watchdog" in record.getMessage()]
+    assert len(faults) == 2
 
 
 def test_one_place_is_named_once_a_minute_and_every_block_counted_in_full(
@@ -203,8 +240,53 @@ def test_a_stopped_process_is_blamed_on_nobody(tmp_path: Path) -> None:
 
 
 def test_pool_threads_tell_their_bot() -> None:
-    assert bot_of_thread(1, f"{THREAD_PREFIX}my-bot-3") == "my-bot"
-    assert bot_of_thread(1, "MainThread") == ""
+    over = threading.Event()
+    threads = [threading.Thread(target=over.wait, name=name) for name in (f"{THREAD_PREFIX}my-bot-3", "another")]
+    for thread in threads:
+        thread.start()
+    try:
+        assert bots_by_thread() == {threads[0].ident: "my-bot"}
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_frames_of_another_thread_are_read_without_a_pass_of_the_garbage_collector() -> None:
+    # what a pass finalizes would let that thread run on, while its frames are being read
+    over, inside = threading.Event(), threading.Event()
+    passes: list[str] = []
+
+    def deep(levels: int) -> None:
+        if levels:
+            deep(levels - 1)
+        else:
+            inside.set()
+            over.wait()
+
+    def noted(phase: str, _info: object) -> None:
+        frame = sys._getframe(1)
+        passes.append(f"{phase} in {frame.f_code.co_name}")
+
+    thread = threading.Thread(target=deep, args=(400,))
+    thread.start()
+    usual = gc.get_threshold()
+    try:
+        inside.wait()
+        gc.callbacks.append(noted)
+        gc.set_threshold(1)
+        stack = stack_of(thread.ident or 0)
+    finally:
+        gc.set_threshold(*usual)
+        gc.callbacks.remove(noted)
+        over.set()
+        thread.join()
+    names = [frame.f_code.co_name for frame in stack]
+    assert names.count("deep") == 401
+    assert names[-1] == "_bootstrap"
+    assert passes.count("start in stack_of") < 20, "each of 401 frames is made an object, which would be a pass each"
+    assert gc.isenabled()
+    assert stack_of(1) == []
 
 
 def test_cpu_times_are_read_without_giving_the_interpreters_lock_away() -> None:

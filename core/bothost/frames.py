@@ -1,17 +1,40 @@
-"""Whose code a frame runs: bothost's own, a library's, or a plugin's."""
+"""Whose code a frame runs: bothost's own, a library's, or a plugin's; and the frames of running threads."""
 
 from __future__ import annotations
 
+import gc
 import sys
 import sysconfig
-from functools import cache
+from functools import cache, partial
+from itertools import accumulate, chain, repeat, starmap, takewhile
+from operator import is_not, methodcaller
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
     from types import FrameType, TracebackType
 
 _OURS = f"{Path(__file__).parent}/"
+
+
+def stack_of(ident: int) -> list[FrameType]:
+    """The frames of a running thread, innermost first; empty where it runs no Python.
+
+    To walk along `f_back` of a thread that goes on meanwhile is not safe: under load the walk met another object in place of
+    a frame, so it read freed memory. Here the whole walk is one call of C, in which the interpreter's lock stays here, and no
+    pass of the garbage collector comes between, whose finalizers would give it away. Frames that have been read once are
+    objects of their own, and safe to keep.
+    """
+    innermost = map(methodcaller("get", ident), starmap(sys._current_frames, [()]))
+    along = accumulate(chain(innermost, repeat("f_back")), getattr)
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return cast("list[FrameType]", list(takewhile(partial(is_not, None), along)))
+    finally:
+        if collects:
+            gc.enable()
 
 
 @cache
@@ -22,22 +45,17 @@ def is_known(file: str) -> bool:
     return file.startswith(f"{sysconfig.get_paths()['stdlib']}/") and "-packages/" not in file
 
 
-def innermost_foreign(frame: FrameType | None) -> FrameType | None:
-    """The innermost frame of a plugin, or of a library that it calls; None where all are known."""
-    while frame is not None and is_known(frame.f_code.co_filename):
-        frame = frame.f_back
-    return frame
-
-
-def place_of(frame: FrameType | None) -> str:
-    """`file:line in function` of the innermost frame of a plugin; "" where there is none."""
-    found = innermost_foreign(frame)
-    return f"{found.f_code.co_filename}:{found.f_lineno} in {found.f_code.co_qualname}" if found is not None else ""
+def innermost_foreign(stack: Iterable[FrameType], outside: Collection[FrameType] = ()) -> FrameType | None:
+    """The innermost frame of a plugin, or of a library that it calls; None where all are known up to those `outside`, which
+    stood there before any plugin was called."""
+    frame = next((frame for frame in stack if not is_known(frame.f_code.co_filename)), None)
+    return None if frame in outside else frame
 
 
 def place_of_thread(ident: int) -> str:
-    """Where a thread stands now, as `place_of`."""
-    return place_of(sys._current_frames().get(ident))
+    """Where a plugin's code stands in a thread now, as `file:line in function`; "" where there is none of it."""
+    found = innermost_foreign(stack_of(ident))
+    return f"{found.f_code.co_filename}:{found.f_lineno} in {found.f_code.co_qualname}" if found is not None else ""
 
 
 def innermost_of(trace: TracebackType | None) -> str:

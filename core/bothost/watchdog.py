@@ -1,7 +1,7 @@
 """Who blocks the loop: a thread that asks the loop every 0.1 s and, unanswered, looks where it stands.
 
-Frames of running threads are read with `sys._current_frames` only. `faulthandler.dump_traceback_later` reads them without
-the interpreter's lock and crashed it in trials. A thread's CPU clock is named by its number at the kernel: of a thread that
+Frames of running threads are read by `frames.stack_of` only. `faulthandler.dump_traceback_later` reads them without the
+interpreter's lock and crashed it in trials. A thread's CPU clock is named by its number at the kernel: of a thread that
 has just ended `pthread_getcpuclockid` is undefined, and reading /proc gives the interpreter's lock away forty times, so that
 the watchdog still read when the next block began.
 """
@@ -18,12 +18,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bothost import eager
-from bothost.frames import innermost_foreign
+from bothost.frames import innermost_foreign, is_known, stack_of
 from bothost.switching import Switching
 from bothost.whose import BOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import FrameType
 
     from bothost.clock import Clock
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.watchdog")
 
 ASK_S = 0.1
+SAMPLE_S = 0.5
 BLOCKED_S = 0.25
 LOOK_APART_S = 0.02
 HELD_S = 0.35
@@ -84,12 +85,15 @@ class Watchdog:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread = 0
+        self._outside: tuple[FrameType, ...] = ()
+        """Frames that stand around the loop: of the command line, of a test. What blocks the loop stands within it."""
         self._answered = True
         self._asked = 0.0
         self._blamed: Blocked | None = None
         """Who was found to hold the loop that has not answered yet."""
         self._said: dict[tuple[str, str, str], float] = {}
         self._cpu: dict[int, float] = {}
+        self._sample_at = 0.0
         self._greedy: dict[str, tuple[float, float]] = {}
         self._told: dict[str, float] = {}
         self._switching = Switching()
@@ -98,6 +102,8 @@ class Watchdog:
         """Begin to watch the loop that runs in this thread."""
         self._loop = loop
         self._loop_thread = threading.get_ident()
+        stack = stack_of(self._loop_thread)
+        self._outside = tuple(frame for frame in stack if not is_known(frame.f_code.co_filename))
         self._thread = threading.Thread(target=self._watch, name="bothost-watchdog", daemon=True)
         self._thread.start()
 
@@ -116,22 +122,32 @@ class Watchdog:
             self._report(replace(blamed, seconds=max(lag_s, blamed.seconds)))
 
     def _watch(self) -> None:
-        clock = self._clock
-        sample_at = 0.0
         while True:
-            before = clock.monotonic()
-            if before >= sample_at:
-                self._cpu, sample_at = cpu_by_thread(), before + 0.5
-                self._look_for_greed(before)
-            if self._answered and not self._ask():
-                return
-            if clock.wait(self._stop, ASK_S):
-                return
-            now = clock.monotonic()
-            if now - before > HELD_S:
-                self._somebody_held_the_lock(now - before)
-            elif not self._answered and now - self._asked >= BLOCKED_S:
-                self._look(now)
+            try:
+                if not self._round():
+                    return
+            except Exception:  # a fault in one look must not end all looking
+                log.exception("a fault of bothost in the watchdog")
+                if self._clock.wait(self._stop, ASK_S):
+                    return
+
+    def _round(self) -> bool:
+        """One question to the loop, and a look where it is not answered; False at the end."""
+        clock = self._clock
+        before = clock.monotonic()
+        if before >= self._sample_at:
+            self._cpu, self._sample_at = cpu_by_thread(), before + SAMPLE_S
+            self._look_for_greed(before)
+        if self._answered and not self._ask():
+            return False
+        if clock.wait(self._stop, ASK_S):
+            return False
+        now = clock.monotonic()
+        if now - before > HELD_S:
+            self._somebody_held_the_lock(now - before)
+        elif not self._answered and now - self._asked >= BLOCKED_S:
+            self._look(now)
+        return True
 
     def _ask(self) -> bool:
         self._answered = False
@@ -157,13 +173,14 @@ class Watchdog:
             self._say(second)
 
     def _place(self, now: float) -> Blocked | None:
-        frame = sys._current_frames().get(self._loop_thread)
-        return self._place_of(self._loop_thread, frame, now - self._asked) if frame is not None else None
+        stack = stack_of(self._loop_thread)
+        return self._place_of(self._bot_on_loop(stack), stack, now - self._asked)
 
     def _somebody_held_the_lock(self, seconds: float) -> None:
         """C code kept the interpreter's lock: the thread whose CPU clock ran meanwhile is the one."""
         # where they stand is read first: reading CPU times lets the threads go on
-        places = {ident: self._place_of(ident, frame, seconds) for ident, frame in sys._current_frames().items()}
+        places = {self._loop_thread: self._place(self._asked + seconds)}
+        places |= {ident: self._place_of(bot, stack_of(ident), seconds) for ident, bot in bots_by_thread().items()}
         after = cpu_by_thread()
         grown = {thread: used - self._cpu.get(thread, 0.0) for thread, used in after.items()}
         thread = max(grown, key=lambda one: grown[one], default=0)
@@ -175,16 +192,15 @@ class Watchdog:
             self._say(blocked)
             self._loop_call(self._report, blocked)
 
-    def _place_of(self, ident: int, frame: FrameType, seconds: float) -> Blocked | None:
-        bot = self._bot_on_loop(frame) if ident == self._loop_thread else bot_of_thread(ident)
-        where = innermost_foreign(frame) if bot else None
+    def _place_of(self, bot: str, stack: Iterable[FrameType], seconds: float) -> Blocked | None:
+        where = innermost_foreign(stack, self._outside) if bot else None
         if where is None:
             return None
         return Blocked(bot, where.f_code.co_filename, where.f_lineno, where.f_code.co_qualname, seconds)
 
-    def _bot_on_loop(self, frame: FrameType) -> str:
+    def _bot_on_loop(self, stack: Iterable[FrameType]) -> str:
         assert self._loop is not None
-        return bot_of(frame) if isinstance(self._loop, asyncio.BaseEventLoop) else bot_of_task(self._loop)
+        return bot_of(stack) if isinstance(self._loop, asyncio.BaseEventLoop) else bot_of_task(self._loop)
 
     def _say(self, blocked: Blocked) -> None:
         now = self._clock.monotonic()
@@ -195,9 +211,8 @@ class Watchdog:
 
     def _look_for_greed(self, now: float) -> None:
         used: dict[str, float] = {}
-        for thread in threading.enumerate():
-            if thread.ident is not None and (bot := bot_of_thread(thread.ident, thread.name)):
-                used[bot] = used.get(bot, 0.0) + self._cpu.get(thread.ident, 0.0)
+        for ident, bot in bots_by_thread().items():
+            used[bot] = used.get(bot, 0.0) + self._cpu.get(ident, 0.0)
         for bot, seconds in used.items():
             since, then = self._greedy.setdefault(bot, (now, seconds))
             if now - since < GREEDY_S:
@@ -222,10 +237,10 @@ def cpu_by_thread() -> dict[int, float]:
     return used
 
 
-def bot_of(frame: FrameType | None) -> str:
+def bot_of(stack: Iterable[FrameType]) -> str:
     """The bot in whose context the loop's present callback runs: from the innermost `Handle._run`, or task that was begun
     within it, on the stack."""
-    while frame is not None:
+    for frame in stack:
         if frame.f_code is eager.begin.__code__:
             bot = frame.f_locals["context"].get(BOT, "")
             if bot:
@@ -233,7 +248,6 @@ def bot_of(frame: FrameType | None) -> str:
         if frame.f_code.co_name == "_run" and frame.f_code.co_filename.endswith("asyncio/events.py"):
             context = getattr(frame.f_locals.get("self"), "_context", None)
             return context.get(BOT, "") if context is not None else ""
-        frame = frame.f_back
     return ""
 
 
@@ -251,8 +265,7 @@ def bot_of_task(loop: asyncio.AbstractEventLoop) -> str:
     return name.removeprefix(THREAD_PREFIX) if name.startswith(THREAD_PREFIX) else ""
 
 
-def bot_of_thread(ident: int, name: str = "") -> str:
-    """The bot whose pool a thread belongs to; empty for any other thread."""
-    if not name:
-        name = next((thread.name for thread in threading.enumerate() if thread.ident == ident), "")
-    return name.removeprefix(THREAD_PREFIX).rpartition("-")[0] if name.startswith(THREAD_PREFIX) else ""
+def bots_by_thread() -> dict[int, str]:
+    """The bot whose pool a thread belongs to, by the thread's ident; other threads are missing."""
+    named = [(thread.ident, thread.name) for thread in threading.enumerate() if thread.name.startswith(THREAD_PREFIX)]
+    return {ident: name.removeprefix(THREAD_PREFIX).rpartition("-")[0] for ident, name in named if ident is not None}

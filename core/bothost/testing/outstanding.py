@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import sysconfig
 import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from bothost.frames import stack_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,5 +137,5 @@ def is_library(filename: str) -> bool:
 
 def thread_whereabouts(hold: Hold) -> str:
     """Where the work of a hold stands now."""
-    frame = sys._current_frames().get(hold.thread) if hold.thread is not None else None
-    return whereabouts(frame, hold.place)
+    stack = stack_of(hold.thread) if hold.thread is not None else []
+    return whereabouts(stack[0] if stack else None, hold.place)
