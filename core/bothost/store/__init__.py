@@ -1,6 +1,6 @@
 """The journal: the durable record of events, one table and one state machine, two stores behind one Protocol.
 
-delivery-states in docs/design.md says what each state means. How the states of that page stand in an `Entry`:
+"What happens to an event" in docs/design.md says what each state means. How its states are stored in an `Entry`:
 
 =================  =========  ==========  ========================================================================
 state of the page  `state`    `door`      what tells it
