@@ -10,11 +10,18 @@ VERSION = re.search(r'^__version__ = "([^"]+)"', (HERE / "core/bothost/__init__.
     1
 ]
 
+
+def for_the_package_index(readme: str) -> str:
+    """The README as a package index can show it: links into the repository lead nowhere there, so they become plain text."""
+    without_pictures = re.sub(r"^!\[[^\]]*\]\((?!https?:)[^)]*\)\n+", "", readme, flags=re.MULTILINE)
+    return re.sub(r"\[([^\]]*)\]\((?!https?:)[^)]*\)", r"\1", without_pictures)
+
+
 setup(
     name="bothost",
     version=VERSION,
     description="Hosts many Pyrus bots in one Tornado process: every event runs once and its answer arrives",
-    long_description=(HERE / "README.md").read_text("utf-8"),
+    long_description=for_the_package_index((HERE / "README.md").read_text("utf-8")),
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.11",

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import NamedTuple
 
@@ -163,6 +164,19 @@ def test_links_between_the_documents_lead_somewhere() -> None:
             f"{guide.name}: {name}" for name in targets if "://" not in name and not (guide.parent / name).exists()
         ]
     assert not wrong
+
+
+def test_the_index_names_every_document() -> None:
+    index = (ROOT / "docs" / "README.md").read_text("utf-8")
+    named = {(ROOT / "docs" / target).resolve() for target in re.findall(r"\]\(([^)#\s]+)", index)}
+    pages = {*(ROOT / "docs").rglob("*.md"), *(ROOT / "plugins").glob("*/README.md"), *ROOT.glob("*.md")}
+    assert pages - named == {ROOT / "docs" / "README.md"}
+
+
+def test_a_package_index_gets_a_readme_without_links_that_lead_nowhere_there() -> None:
+    page = distribution("bothost").metadata.get_payload()
+    assert "make demo" in page
+    assert not [name for name in re.findall(r"\]\(([^)\s]+)", page) if "://" not in name]
 
 
 @pytest.mark.parametrize("block", blocks("ini"), ids=lambda block: block.id)
