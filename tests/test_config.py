@@ -195,7 +195,7 @@ def test_every_error_is_told_at_once_with_file_line_section_and_key(load: Load) 
     ) == [
         "2: [host] prot: no such key (did you mean 'port'?)",
         "5: [bot:a] secret: is shorter than 16 characters: copy the whole key from the bot's page in Pyrus",
-        "6: [bot:a] timeout: '5' is no duration: it needs a unit, as in 5s",
+        "6: [bot:a] timeout: '5' is not a duration: it needs a unit, as in 5s",
         "7: [bot:b] names no plugin: write plugin = and an entry point's name (`bothost plugins` lists them)",
         "7: [bot:b] has no secret: write secret = env:NAME, file:PATH or the bot's key from Pyrus",
         "8: [bot:b] run: 'tread' is none of auto, loop, thread, process (did you mean 'thread'?)",
@@ -305,7 +305,7 @@ def test_addresses_go_environment_before_file_before_default(load: Load) -> None
     )
     assert load("", {"BOTHOST_ADDRESS": "::1"}).host.address == "::1"
     assert load("", {"PORT": ""}).host.port == 8080
-    with pytest.raises(ConfigError, match="the environment's PORT: 'abc' is no whole number"):
+    with pytest.raises(ConfigError, match="the environment's PORT: 'abc' is not a whole number"):
         load("", {"PORT": "abc"})
 
 
@@ -329,7 +329,7 @@ def test_a_path_that_another_bot_has_is_refused(load: Load, path: str) -> None:
 
 @pytest.mark.parametrize("name", ["A", "", "-a", "a b", "a.b", "ж", "a" * 65, "a:b", " a"])
 def test_a_name_that_cannot_stand_in_keys_files_and_urls_is_refused(load: Load, name: str) -> None:
-    assert "no bot's name" in errors(load, f"[bot:{name}]\nplugin = x\nsecret = {KEY}\npath = /a")[0]
+    assert "not a bot's name" in errors(load, f"[bot:{name}]\nplugin = x\nsecret = {KEY}\npath = /a")[0]
 
 
 @pytest.mark.parametrize(

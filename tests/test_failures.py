@@ -101,7 +101,7 @@ def test_a_command_that_fails_says_what_it_said(tmp_path: Path, caplog: pytest.L
 def test_a_hook_that_is_nowhere_is_told_at_the_start(setting: str, caplog: pytest.LogCaptureFixture) -> None:
     assert hook_of(setting, SystemClock()) is not None
     assert "[host] on_failure: " in caplog.text
-    assert "no entry point of group bothost.on_failure and no command that can be run" in caplog.text
+    assert "neither an entry point of group bothost.on_failure nor a command that can be run" in caplog.text
 
 
 def test_a_command_that_can_be_run_is_not_complained_of(caplog: pytest.LogCaptureFixture) -> None:

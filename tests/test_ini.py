@@ -54,9 +54,9 @@ def test_a_cyrillic_key_is_a_key_in_either_unicode_form() -> None:
 
 
 def test_twice_is_an_error_that_names_both_lines() -> None:
-    assert wrongs("[s]\na = 1\nb = 2\na = 3\n") == ["bots.ini:4: [s] a: the key stands twice: first in line 2"]
+    assert wrongs("[s]\na = 1\nb = 2\na = 3\n") == ["bots.ini:4: [s] a: the key is given twice: first in line 2"]
     assert wrongs("[s]\na = 1\n[t]\n[s]\nb\n") == [
-        "bots.ini:4: [s] the section stands twice: first in line 1",
+        "bots.ini:4: [s] the section is given twice: first in line 1",
         "bots.ini:5: [s] cannot be understood: expected key = value, [section] or a remark after ; or #",
     ]
 
@@ -109,5 +109,5 @@ def test_what_is_written_is_read(items: dict[str, str]) -> None:
 
 def test_a_section_with_a_control_character_in_its_name_is_wrong_and_not_printed() -> None:
     document = parse(b"[bot:a\x1b[31m]\nplugin = x\n", "bots.ini")
-    assert "holds a control character" in str(document.problems[0])
+    assert "holds an invisible control character" in str(document.problems[0])
     assert "\x1b" not in "".join(map(str, document.problems))

@@ -126,7 +126,7 @@ def test_a_dead_worker_comes_back_and_the_others_go_on(crew):
     site.told()
     before = site.pids()
     os.kill(before[1], signal.SIGKILL)
-    site.wait_for("worker 1 ended: SIGKILL; again in 0.2 s")
+    site.wait_for("worker 1 ended: SIGKILL; started again in 0.2 s")
     assert int(site.ask().split()[1]) == before[0]
     while len(after := site.pids()) < 2:
         pass

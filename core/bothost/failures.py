@@ -105,7 +105,7 @@ def find_hook(setting: str, clock: Clock) -> tuple[Hook | None, str]:
     except Exception as error:  # noqa: BLE001 - around a plugin's import: the host serves without its hook
         return None, f"{setting} cannot be used: {error!r}"
     if shutil.which(command.program) is None:
-        return command, f"{setting} is no entry point of group {GROUP} and no command that can be run"
+        return command, f"{setting} is neither an entry point of group {GROUP} nor a command that can be run"
     return command, ""
 
 

@@ -101,7 +101,7 @@ def _several(key: str, value: Any) -> tuple[Any, ...]:
         if isinstance(one, bool) or not isinstance(one, str | int) or (key == "kind" and not isinstance(one, str)):
             raise TypeError(f"@on({key}=): {one!r} is none; give a {'text' if key == 'kind' else 'number'}, or several")
         if key != "kind" and isinstance(one, str) and not one.startswith("settings."):
-            raise TypeError(f'@on({key}=): {one!r} is no number; a setting is written "settings.NAME"')
+            raise TypeError(f'@on({key}=): {one!r} is not a number; a setting is written "settings.NAME"')
     if not values:
         raise TypeError(f"@on({key}=): an empty list would never match")
     return values

@@ -118,7 +118,7 @@ class Reloader:
             return False
         what = "has vanished" if not new.found else f"lost {self.reading.sections - new.sections} sections"
         self.problems[""] = f"bots.ini {what}: kept out"
-        log.error("bots.ini %s: the old configuration stays; SIGHUP takes the new one if that is meant", what)
+        log.error("bots.ini %s: the old configuration stays in use; send SIGHUP if the new one is intended", what)
         self.count += 1
         self.failed += 1
         return True
@@ -129,7 +129,7 @@ class Reloader:
         names = [one.name for one in fields(new) if getattr(old, one.name) != getattr(new, one.name)]
         wanted = [name.removesuffix("_s") for name in names if name not in LIVE]
         if wanted:
-            log.warning("[host] %s: takes a restart", ", ".join(wanted))
+            log.warning("[host] %s: the change needs a restart", ", ".join(wanted))
 
     async def _swap(self, new: Reading) -> None:
         """Build what has changed, then put a whole new registry into service."""
@@ -165,7 +165,7 @@ class Reloader:
             bot.old_secret_at = old.old_secret_at
             if len(old.config.secrets) > len(config.secrets):
                 last = f"last used {old.old_secret_at:%Y-%m-%d %H:%M:%S} UTC" if old.old_secret_at else "never used"
-                log.info("old_secret is taken out of service: %s", last, extra={"bot": config.name})
+                log.info("old_secret is no longer accepted: %s", last, extra={"bot": config.name})
         if old is None or old.runner is None or not config.enabled:
             return bot
         try:
@@ -218,5 +218,5 @@ def _on_free_paths(bots: list[Bot], problems: dict[str, str]) -> list[Bot]:
         if other == bot.name:
             kept.append(bot)
         else:
-            log.error("its old version goes, for [bot:%s] has its path now", other, extra={"bot": bot.name})
+            log.error("taken out of service: [bot:%s] has its path now", other, extra={"bot": bot.name})
     return kept

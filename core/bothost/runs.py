@@ -280,7 +280,7 @@ class Runs:
             await self._record(live, bot, ran)
             return
         log.warning(
-            "the outcome of %s was dropped: fence %d of %s stands against %d of %s",
+            "the outcome of %s was dropped, another owner has the event: fence %d of %s here, %d of %s in the journal",
             live.entry.id, live.entry.fence, means.store.owner, row.fence if row else 0, row.owner if row else "nobody",
             extra={"bot": bot.config.name},
         )  # fmt: skip

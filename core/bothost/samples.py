@@ -89,7 +89,7 @@ def change(body: dict[str, Any], assignment: str) -> None:
     path, equals, text = assignment.partition("=")
     steps = path.strip().split(".")
     if not equals or not all(steps):
-        raise UsageError(f"--set {assignment!r} is no assignment: write --set task.text=Hello")
+        raise UsageError(f"--set {assignment!r} is not an assignment: write --set task.text=Hello")
     try:
         value = json.loads(text)
     except ValueError:

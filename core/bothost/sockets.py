@@ -87,10 +87,10 @@ def bind_unix(path: Path) -> UnixSocket:
     """Listen at `path`, mode 0660 from its first moment; a socket that stands there is replaced without a gap.
 
     Sets the process's umask for a moment: to be called before threads make files. Raises OSError, also where something
-    that is no socket stands at `path`.
+    that is not a socket stands at `path`.
     """
     if path.exists() and not stat.S_ISSOCK(path.stat().st_mode):
-        raise FileExistsError(f"{path} exists and is no socket")
+        raise FileExistsError(f"{path} exists and is not a socket")
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     beside.unlink(missing_ok=True)
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

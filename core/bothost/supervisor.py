@@ -222,10 +222,10 @@ class Supervisor:
             self._fell(place, peaceful=code == 0)
             pause_s = place.due - self._clock.monotonic()
             if code == 0:
-                log.info("worker %d has stopped; again in %.1f s", place.number, pause_s)
+                log.info("worker %d has stopped; started again in %.1f s", place.number, pause_s)
             else:
                 cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-                log.error("worker %d ended: %s; again in %.1f s", place.number, cause, pause_s)
+                log.error("worker %d ended: %s; started again in %.1f s", place.number, cause, pause_s)
 
     def _fell(self, place: Place, *, peaceful: bool = False) -> None:
         now = self._clock.monotonic()

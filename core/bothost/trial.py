@@ -65,7 +65,7 @@ def editable(bot: Bot, clock: Clock) -> str:
 
 
 async def send(bot: Bot, text: str, receive: Callable[[Delivery], None], clock: Clock) -> Sent:
-    """Give the task and its newest comment fresh ids, sign, deliver, wait. Raises BodyRefused where it is no JSON object."""
+    """Give the task and its newest comment fresh ids, sign, deliver, wait. Raises BodyRefused where it is not a JSON object."""
     body = _fresh(text, _fresh_id(clock))
     encoded = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
     if bot.verifier is None:
@@ -90,7 +90,7 @@ def _fresh(text: str, fresh_id: int) -> dict[str, Any]:
     try:
         body = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BodyRefused(f"this is no JSON: {error}") from None
+        raise BodyRefused(f"this is not JSON: {error}") from None
     if not isinstance(body, dict):
         raise BodyRefused("a delivery is a JSON object: { … }")
     return with_fresh_ids(body, fresh_id)

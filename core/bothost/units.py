@@ -24,7 +24,7 @@ def seconds(text: str) -> float:
     if text == "0":
         return 0.0
     if not _DURATION.fullmatch(text):
-        raise ValueError(f"{shown(text)} is no duration{_duration_hint(text)}")
+        raise ValueError(f"{shown(text)} is not a duration{_duration_hint(text)}")
     total = sum(float(number) * _DURATIONS[unit] for number, unit in _DURATION_PART.findall(text))
     if total > _LONGEST_S:
         raise ValueError(f"{shown(text)} is longer than a hundred years")
@@ -43,7 +43,7 @@ def size(text: str) -> int:
     """`16M`, `64k`, `1G` or a plain number of bytes; k is 1024."""
     match = _SIZE.fullmatch(text)
     if match is None:
-        raise ValueError(f"{shown(text)} is no size: write 64k, 16M, 1G or a number of bytes")
+        raise ValueError(f"{shown(text)} is not a size: write 64k, 16M, 1G or a number of bytes")
     return int(float(match[1]) * _SIZES[match[2].lower()])
 
 
@@ -58,7 +58,7 @@ def truth(text: str) -> bool:
 def number(text: str, low: int, high: int) -> int:
     """A whole number from `low` to `high`."""
     if not _NUMBER.fullmatch(text):
-        raise ValueError(f"{shown(text)} is no whole number: write one from {low} to {high}")
+        raise ValueError(f"{shown(text)} is not a whole number: write one from {low} to {high}")
     value = int(text)
     if not low <= value <= high:
         raise ValueError(f"{value} is out of range: write a number from {low} to {high}")

@@ -43,7 +43,7 @@ def test_a_host_that_does_not_run_yet_is_no_problem(run: Run, tmp_path: Path) ->
     assert found["configuration"][0] == "ok"
     assert found["bot one"][0] == "ok"
     assert found["listener"][0] == found["page"][0] == "warning"
-    assert "the host does not run" in found["listener"][1]
+    assert "the host is not running" in found["listener"][1]
     assert found["journal"][0] == "warning"
     assert "does not outlive the process" in found["login of one"][1]
     assert [path.name for path in tmp_path.iterdir()] == ["bots.ini"]

@@ -66,7 +66,7 @@ def test_check_and_doctor_warn_of_a_hook_for_failures_that_is_nowhere(run: Run, 
     write(tmp_path, f"[host]\non_failure = pagr --now\n[bot:a]\nplugin = autoreply\nsecret = {SECRET}\n")
     done = run("check")
     assert done.returncode == 0
-    said = "[host] on_failure: pagr --now is no entry point of group bothost.on_failure and no command that can be run"
+    said = "[host] on_failure: pagr --now is neither an entry point of group bothost.on_failure nor a command that can be run"
     assert done.stderr.splitlines() == [f"warning: bots.ini: {said}"]
     assert "1 bot, all well, 1 warning" in done.stdout
     checks = json.loads(run("doctor", "--json").stdout)["checks"]

@@ -32,17 +32,17 @@ def test_a_good_name_gives_all_others() -> None:
 @pytest.mark.parametrize(
     ("name", "why", "better"),
     [
-        ("FreshBot", "no name", "fresh-bot"),
-        ("fresh bot", "no name", "fresh-bot"),
-        ("2fast", "no name", "bot-2fast"),
-        ("класс", "no name", "my-bot"),
+        ("FreshBot", "not a name", "fresh-bot"),
+        ("fresh bot", "not a name", "fresh-bot"),
+        ("2fast", "not a name", "bot-2fast"),
+        ("класс", "not a name", "my-bot"),
         ("class", "word of Python's own", "class-bot"),
         ("match", "word of Python's own", "match-bot"),
         ("json", "module that Python", "json-bot"),
         ("bothost", "module that Python", "bothost-bot"),
-        ("../evil", "no name", "evil"),
-        ("a--b", "no name", "a-b"),
-        ("x" * 70, "no name", "x" * 56),
+        ("../evil", "not a name", "evil"),
+        ("a--b", "not a name", "a-b"),
+        ("x" * 70, "not a name", "x" * 56),
     ],
 )
 def test_a_bad_name_is_refused_with_a_better_one(name: str, why: str, better: str) -> None:

@@ -99,7 +99,7 @@ class HostSite:
         self.prefix = []
 
     def lines(self) -> list[dict[str, Any]]:
-        """The log so far; what is no JSON (a traceback) stands as a message."""
+        """The log so far; what is not JSON (a traceback) stands as a message."""
         found = []
         for line in self.log.read_text("utf-8").splitlines():
             try:

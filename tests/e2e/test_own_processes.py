@@ -135,7 +135,7 @@ def test_after_three_deaths_it_is_quarantined_until_an_operator_resumes_it(site)
     assert host.deliver("careless", task=5, comment=5, text="says", attempt="3/3").status == 200
     assert host.deliver("other", task=5, comment=5).text == "hello"
     assert host.command("resume", "careless")["state"] == "resumed"
-    host.said("out of quarantine")
+    host.said("no longer quarantined")
     host.until(lambda: host.deliver("careless", task=6, comment=6, text="says", attempt="2/3").status == 200)
     assert host.wrote("began-5") == "maybe"
     assert host.stop() == 0

@@ -123,7 +123,7 @@ def test_a_secret_is_changed_without_a_refused_delivery(site):
     text = re.sub(r"old_secret = .*\n", "", ini(host))
     rewrite(host, text)
     until_reloaded(host, 2)
-    assert "last used" in host.said("old_secret is taken out of service")["message"]
+    assert "last used" in host.said("old_secret is no longer accepted")["message"]
     assert host.deliver("one", comment=2).status == 403
     assert host.stop() == 0
 

@@ -156,7 +156,7 @@ def decorated() -> Any:
 @pytest.mark.parametrize(
     ("target", "part"),
     [
-        (NoPlugin, "is the class NoPlugin, which is no subclass of bothost.Plugin"),
+        (NoPlugin, "is the class NoPlugin, which is not a subclass of bothost.Plugin"),
         (Plugin, "is the class Plugin"),
         (5, "is 5; the entry point must name a function or a subclass of bothost.Plugin"),
         (None, "is None;"),
@@ -166,7 +166,7 @@ def decorated() -> Any:
         (WrongHandle, "WrongHandle.handle cannot be called: write def handle(self, event)"),
         (WrongOpen, "WrongOpen.open cannot be called: write def open(self)"),
         (NoSuchSetting, "NoSuchSetting.check: @on(form=): there is no setting 'fomr' (did you mean 'form'?)"),
-        (WrongKindOfSetting, "@on(form=): 'settings.kind' gives 'close', which is no number"),
+        (WrongKindOfSetting, "@on(form=): 'settings.kind' gives 'close', which is not a number"),
         (TakesHostKeys, "its settings secret, timeout have names of the host's own keys"),
         (TakesALaterKey, "its settings limits.rate hold a point, which later keys of the host's own have"),
         (lambda: None, "cannot be called: write def <lambda>(event)"),
@@ -223,7 +223,7 @@ def test_settings_are_filled_and_read_by_the_decorators(plug: Callable[..., Plug
 
 
 def test_wrong_settings_are_errors_of_the_section(plug: Callable[..., Plugged]) -> None:
-    with pytest.raises(ConfigError, match=r"bots.ini:3: \[bot:a\] form: 'x' is no whole number"):
+    with pytest.raises(ConfigError, match=r"bots.ini:3: \[bot:a\] form: 'x' is not a whole number"):
         plug(Sample, form="x")
 
 

@@ -55,18 +55,18 @@ def test_timers_are_read_with_their_settings(plug: Callable[..., Plugged]) -> No
 @pytest.mark.parametrize(
     ("decorator", "part"),
     [
-        (cron("5 8 * *"), "Timed.tick: @cron: '5 8 * *' is no cron expression"),
-        (cron("61 8 * * *"), "'61 8 * * *' is no cron expression"),
+        (cron("5 8 * *"), "Timed.tick: @cron: '5 8 * *' is not a cron expression"),
+        (cron("61 8 * * *"), "'61 8 * * *' is not a cron expression"),
         (cron("0 0 31 2 *"), "'0 0 31 2 *'"),
-        (cron("5 8 * * *", tz="Europe/Moskow"), "@cron(tz=): 'Europe/Moskow' is no time zone (did you mean 'Europe/Moscow'?)"),
-        (cron("5 8 * * *", tz="../etc"), "'../etc' is no time zone"),
-        (cron("5 8 * * *", tz=""), "'' is no time zone"),
-        (every("15"), "@every: '15' is no duration: it needs a unit, as in 15s"),
+        (cron("5 8 * * *", tz="Europe/Moskow"), "@cron(tz=): 'Europe/Moskow' is not a time zone (did you mean 'Europe/Moscow'?)"),
+        (cron("5 8 * * *", tz="../etc"), "'../etc' is not a time zone"),
+        (cron("5 8 * * *", tz=""), "'' is not a time zone"),
+        (every("15"), "@every: '15' is not a duration: it needs a unit, as in 15s"),
         (every("0s"), "0 s is too short"),
         (every("200ms"), "0.2 s is too short"),
         (every("settings.perod"), "there is no setting 'perod' (did you mean 'period'?)"),
-        (every("settings.clock"), "is no duration: write one such as 15m"),
-        (cron("settings.period"), "is no cron expression"),
+        (every("settings.clock"), "is not a duration: write one such as 15m"),
+        (cron("settings.period"), "is not a cron expression"),
     ],
 )  # fmt: skip
 def test_a_timer_that_cannot_tick_is_an_error(plug: Callable[..., Plugged], decorator: Any, part: str) -> None:

@@ -126,7 +126,7 @@ def test_what_a_field_was_read_as_can_be_written_back(written: Callable[[Any], A
         ({"City": 1.5}, "an id or a list of ids"),
         ({"Files": 5}, "an Upload"),
         ({"Rows": [{"Cell": "b"}]}, "a list of rows as Pyrus has them"),
-        ({"Rows": {1: 2}}, "no text"),
+        ({"Rows": {1: 2}}, "not a text"),
         ({"Future": b"x"}, "what JSON can carry"),
     ],
 )  # fmt: skip

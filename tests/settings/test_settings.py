@@ -28,7 +28,7 @@ class Colour:
         if text == "crash":
             raise KeyError(text)
         if text not in ("red", "blue"):
-            raise ValueError(f"{text} is no colour: write red or blue")
+            raise ValueError(f"{text} is not a colour: write red or blue")
         return cls(text)
 
 
@@ -77,18 +77,18 @@ def test_a_text_becomes_the_declared_type(hint: Any, text: str, value: object) -
 @pytest.mark.parametrize(
     ("hint", "text", "part"),
     [
-        (int, "1.5", "'1.5' is no whole number"), (int, "", "'' is no whole number"), (int, "٣", "no whole number"),
-        (float, "0,5", "'0,5' is no number: write a point, not a comma"), (float, "nan", "'nan' is no number"),
-        (float, "1e999", "too large"), (Decimal, "Infinity", "is no number"), (bool, "maybe", "'maybe' is neither yes nor no"),
-        (timedelta, "15", "'15' is no duration: it needs a unit, as in 15s"), (time, "9:30", "'9:30' is no time: write 09:30"),
-        (time, "25:00", "'25:00' is no time"), (date, "31.01.2026", "'31.01.2026' is no date: write 2026-01-31"),
-        (date, "2026-02-30", "no date"), (Speed, "fats", "'fats' is none of fast, 2 (did you mean 'fast'?)"),
-        (Literal["yes", "no"], "yess", "'yess' is none of yes, no (did you mean 'yes'?)"), (list[int], "1, x", "'x' is no whole number"),
-        (tuple[str, int], "a", "has 1 items: write 2"), (dict[str, int], "a", "'a' is no `key = value`"),
-        (dict[str, int], "a=1\na=2", "'a' stands there twice"), (dict[str, int], "a=x", "a: 'x' is no whole number"),
+        (int, "1.5", "'1.5' is not a whole number"), (int, "", "'' is not a whole number"), (int, "٣", "not a whole number"),
+        (float, "0,5", "'0,5' is not a number: write a point, not a comma"), (float, "nan", "'nan' is not a number"),
+        (float, "1e999", "too large"), (Decimal, "Infinity", "is not a number"), (bool, "maybe", "'maybe' is neither yes nor no"),
+        (timedelta, "15", "'15' is not a duration: it needs a unit, as in 15s"), (time, "9:30", "'9:30' is not a time: write 09:30"),
+        (time, "25:00", "'25:00' is not a time"), (date, "31.01.2026", "'31.01.2026' is not a date: write 2026-01-31"),
+        (date, "2026-02-30", "not a date"), (Speed, "fats", "'fats' is none of fast, 2 (did you mean 'fast'?)"),
+        (Literal["yes", "no"], "yess", "'yess' is none of yes, no (did you mean 'yes'?)"), (list[int], "1, x", "'x' is not a whole number"),
+        (tuple[str, int], "a", "has 1 items: write 2"), (dict[str, int], "a", "'a' is not of the form `key = value`"),
+        (dict[str, int], "a=1\na=2", "'a' is given twice"), (dict[str, int], "a=x", "a: 'x' is not a whole number"),
         (Path, "", "names no file"), (Secret, "", "is empty"), (Secret, "env:BLANK", "is empty"),
         (Secret, "env:KEI", "the environment has no variable KEI (did you mean 'KEY'?)"), (Secret, "file:none", "cannot read"),
-        (Colour, "green", "green is no colour: write red or blue"), (Colour, "crash", "'crash' cannot be read: KeyError"),
+        (Colour, "green", "green is not a colour: write red or blue"), (Colour, "crash", "'crash' cannot be read: KeyError"),
         (Annotated[int, msgspec.Meta(ge=1, le=10)], "11", "11 must be at most 10"),
         (Annotated[int, msgspec.Meta(ge=1)], "0", "0 must be at least 1"),
         (Annotated[str, msgspec.Meta(min_length=3)], "ab", "must have at least 3 characters"),
@@ -126,7 +126,7 @@ def test_all_errors_of_a_section_are_reported_at_once() -> None:
         )
     assert str(raised.value).splitlines() == [
         "bots.ini:8: [bot:a] limti: no such key, and no setting of the plugin 'approvals' (did you mean 'limit'?)",
-        "bots.ini:7: [bot:a] limit: 'x' is no number",
+        "bots.ini:7: [bot:a] limit: 'x' is not a number",
         "bots.ini:5: [bot:a] timout: no such key, and no setting of the plugin 'approvals' (did you mean 'timeout'?)",
         "bots.ini:5: [bot:a] api_key: the environment has no variable NONE",
         "bots.ini:5: [bot:a] chief: is missing: the plugin 'approvals' needs this setting",

@@ -218,7 +218,7 @@ def test_a_note_is_written_when_the_server_is_back_and_keeps_its_body(
             store.note(parked(1, task=1), BODY)
             store.note(parked(2, task=2), BODY)
             store.note(parked(1, task=1, rerun="error"))
-            await until(lambda: asyncio.sleep(0, "a note is written again later" in caplog.text))
+            await until(lambda: asyncio.sleep(0, "a note, which is written again later" in caplog.text))
         await until(lambda: store.find(parked(2, task=2).id))
         row = await until(lambda: store.find(parked(1, task=1).id))
         assert row.rerun == "error"

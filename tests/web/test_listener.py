@@ -141,7 +141,7 @@ def test_a_unix_socket_is_shown_by_the_name_that_it_was_renamed_to(tmp_path):
 
 def test_a_unix_socket_takes_the_place_of_no_file(tmp_path):
     (tmp_path / "precious").write_text("keep me")
-    with pytest.raises(FileExistsError, match="no socket"):
+    with pytest.raises(FileExistsError, match="not a socket"):
         bind_unix(tmp_path / "precious")
     assert (tmp_path / "precious").read_text() == "keep me"
 

@@ -26,19 +26,21 @@ class Place(NamedTuple):
 
 
 TABLE: Mapping[str, Place] = {
-    "demo": Place("serving", "demo", "The host with the bots of bots.ini, and one signed delivery to each."),
-    "serve": Place("serving", "serve", "The host."),
-    "check": Place("looking", "check", "Everything that is wrong in bots.ini and in its plugins' settings."),
-    "bots": Place("looking", "bots", "The bots with their state, plugin, path and secret's fingerprint."),
-    "plugins": Place("looking", "plugins", "The plugins that are installed."),
+    "demo": Place("serving", "demo", "Start the host with the bots of bots.ini, and send each a signed delivery."),
+    "serve": Place("serving", "serve", "Start the host."),
+    "check": Place("looking", "check", "List everything that is wrong in bots.ini and in its plugins' settings."),
+    "bots": Place("looking", "bots", "Show the bots: state, plugin, path, secret's fingerprint."),
+    "plugins": Place("looking", "plugins", "Show the plugins that are installed."),
     "send": Place("sending", "send", "Sign a delivery and send it to a bot."),
-    "deliveries": Place("deliveries", "deliveries", "Events in the journal: list, show, retry, cancel, export."),
-    "rehearse": Place("rehearse", "rehearse", "Would the plugin that is installed now give the same replies?"),
+    "deliveries": Place(
+        "deliveries", "deliveries", "Work with events in the journal: list, show, retry, cancel, export."
+    ),
+    "rehearse": Place("rehearse", "rehearse", "Tell whether the installed plugin would give the same replies again."),
     "pause": Place("pausing", "pause", "Stop running a bot's events."),
-    "resume": Place("pausing", "resume", "Go on with them."),
-    "token": Place("token", "token", "The token that opens the operator's page."),
-    "doctor": Place("doctor", "doctor", "Everything a host needs, tried from outside."),
-    "new": Place("new", "new", "A package with a bot of your own, whose tests pass at once."),
+    "resume": Place("pausing", "resume", "End a pause or a quarantine."),
+    "token": Place("token", "token", "Show the token that opens the operator's page."),
+    "doctor": Place("doctor", "doctor", "Examine everything that a host needs, and say what to do."),
+    "new": Place("new", "new", "Make a package with a bot of your own, whose tests pass at once."),
 }
 
 
@@ -103,4 +105,4 @@ def run(argv: list[str]) -> int:
 
 
 def _hint(error: click.UsageError) -> str:
-    return f"`{error.ctx.command_path} --help` tells how it is meant" if error.ctx else ""
+    return f"`{error.ctx.command_path} --help` shows how to use it" if error.ctx else ""

@@ -42,7 +42,7 @@ class Exits:
     def refuse(self, what: str) -> Left:
         """Note an attempt; the error to raise."""
         self.tried.append(what)
-        return Left(f"a rehearsal leaves nothing: {what} was refused")
+        return Left(f"a rehearsal must not leave its process: {what} was refused")
 
     def _hook(self, event: str, _arguments: tuple[Any, ...]) -> None:
         if event in LEAVING:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def deliveries(context: click.Context, config: str, as_json: bool) -> int | None:
-    """Look at events in the journal and take them in hand. Without a command: list the newest."""
+    """Look at events in the journal and act on them. Without a command: list the newest."""
     if context.invoked_subcommand is not None:
         return None
     code: int = context.invoke(list_, config=config, as_json=as_json)
@@ -37,16 +37,16 @@ def deliveries(context: click.Context, config: str, as_json: bool) -> int | None
 
 
 @deliveries.command("list", epilog="Example: bothost deliveries list --bot autoreply --state failed --since 24h --json")
-@click.option("--bot", help="Only this bot's.")
-@click.option("--state", type=click.Choice(get_args(Phase)), help="Only those that stand so.")
-@click.option("--task", type=int, help="Only this task's.")
-@click.option("--since", metavar="AGE", help="Only those younger than 30m, 24h, 7d.")
-@click.option("--until", metavar="AGE", help="Only those older than this.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many.")
+@click.option("--bot", help="Only events of this bot.")
+@click.option("--state", type=click.Choice(get_args(Phase)), help="Only events in this state.")
+@click.option("--task", type=int, help="Only events of this task.")
+@click.option("--since", metavar="AGE", help="Only events younger than this: 30m, 24h, 7d.")
+@click.option("--until", metavar="AGE", help="Only events older than this.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Show at most this many.")
 @config_option
 @json_option
 def list_(config: str, as_json: bool, limit: int, state: Phase | None, **narrow: Any) -> int:
-    """List events, newest first: when, which bot and task, how it stands, how long it ran, why it failed."""
+    """List events, newest first. Each line tells when, bot, task, state, how long it ran and why it failed."""
     want = _filter(state, limit, **narrow)
     entries = visit(config, lambda store: store.list(want))
     if as_json:
@@ -85,7 +85,7 @@ def _moment(option: str, age: str | None) -> float | None:
 @config_option
 @json_option
 def show(id: str, config: str, as_json: bool) -> int:
-    """Show one event: request (token masked), reply, attempts, runs, error with its traceback."""
+    """Show one event: request, reply, attempts, runs, traceback. The token is masked."""
     entry, body = visit(config, lambda store: _found(store, id))
     told = row(entry) | {
         "runs": entry.runs,
@@ -110,7 +110,7 @@ def show(id: str, config: str, as_json: bool) -> int:
             say(f"\n{key}:")
             say(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2))
     if body is None:
-        say("\nrequest: no longer kept (keep in bots.ini)")
+        say("\nrequest: no longer kept (see `keep` in bots.ini)")
     return OK
 
 
@@ -123,11 +123,11 @@ async def _found(store: Store, key: str) -> tuple[Entry, bytes | None]:
 
 @deliveries.command("retry", epilog="Example: bothost deliveries retry autoreply:5600:comment:12208")
 @click.argument("id")
-@click.option("--again", is_flag=True, help="Also where it was answered: run it once more, as a new entry.")
+@click.option("--again", is_flag=True, help="Run an answered event once more, as a new entry.")
 @config_option
 @json_option
 def retry(id: str, again: bool, config: str, as_json: bool) -> int:
-    """Run a failed event again, or post again the reply that could not be posted; its comment comes through the API."""
+    """Run a failed event again, or post its reply again. The comment comes through the API."""
     return _taken_in_hand(config, lambda store: store.retry(id, again=again), as_json=as_json)
 
 
@@ -136,7 +136,7 @@ def retry(id: str, again: bool, config: str, as_json: bool) -> int:
 @config_option
 @json_option
 def cancel(id: str, config: str, as_json: bool) -> int:
-    """End an event that waits, runs or is about to be posted; a thread cannot be stopped, but its result is dropped."""
+    """End an event that waits, runs or is about to be posted. A thread cannot be stopped; its result is dropped."""
     return _taken_in_hand(config, lambda store: store.cancel(id), as_json=as_json)
 
 
@@ -153,16 +153,16 @@ def _taken_in_hand(config: str, work: Callable[[Store], Any], *, as_json: bool) 
 @deliveries.command("export", epilog="Example: bothost deliveries export autoreply:5600:comment:12208 --test")
 @click.argument("id")
 @click.option("--test", is_flag=True, help="Write NAME.json and test_NAME.py, and run the test at once.")
-@click.option("--texts", is_flag=True, help="Replace free texts too.")
-@click.option("--name", help="What the files are called; from the id unless given.")
+@click.option("--texts", is_flag=True, help="Mask free texts too.")
+@click.option("--name", help="Name of the files; made from the id unless given.")
 @config_option
 @json_option
 def export(id: str, config: str, as_json: bool, **given: Any) -> int:
-    """Print an event's request with everything masked that names people; --test makes a test of it for its plugin."""
+    """Print an event's request with everything masked that names people. --test makes a test of it for its plugin."""
     wanted = Export(**given)
     entry, body = visit(config, lambda store: _found(store, id))
     if body is None:
-        raise BothostError(f"{id} cannot be exported: its body is no longer kept (keep in bots.ini)")
+        raise BothostError(f"{id} cannot be exported: its body is no longer kept (see `keep` in bots.ini)")
     return wanted.make(entry, body, config, as_json=as_json)
 
 

@@ -79,7 +79,7 @@ def parse_target(url: str) -> Target:
         url = f"http://{url}"
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"--url {url!r} is no address: write https://HOST/PATH")
+        raise UsageError(f"--url {url!r} is not an address: write https://HOST/PATH")
     return Target(url)
 
 

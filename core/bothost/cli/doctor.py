@@ -65,7 +65,7 @@ def _show(findings: list[Finding]) -> None:
     fine = [one for one in findings if one.state == "ok" and one.check.startswith("bot ")]
     if len(fine) > MANY:
         findings = [one for one in findings if one not in fine]
-        findings.insert(1, examine.Finding(f"{len(fine)} other bots", "ok", "plugin and settings are well"))
+        findings.insert(1, examine.Finding(f"{len(fine)} other bots", "ok", "plugin and settings are fine"))
     alike: dict[tuple[str, str], list[Finding]] = {}
     for one in findings:
         alike.setdefault((one.state, one.text), []).append(one)

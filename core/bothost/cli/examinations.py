@@ -87,7 +87,7 @@ def listener(host: HostConfig) -> Finding:
             connection.request("GET", "/healthz")
             status = connection.getresponse().status
     except ConnectionRefusedError:
-        return Finding("listener", "warning", f"nothing listens at {place}: the host does not run (bothost serve)")
+        return Finding("listener", "warning", f"nothing listens at {place}: the host is not running (bothost serve)")
     except (OSError, http.client.HTTPException) as error:
         return Finding("listener", "problem", f"{place} does not answer: {error}")
     if status != 200:
@@ -104,12 +104,12 @@ def page(host: HostConfig) -> Finding:
             asked.request("GET", "/readyz")
             status = asked.getresponse().status
     except ConnectionRefusedError:
-        return Finding("page", "warning", f"nothing listens at {url}: the host does not run (bothost serve)")
+        return Finding("page", "warning", f"nothing listens at {url}: the host is not running (bothost serve)")
     except (OSError, http.client.HTTPException) as error:
         return Finding("page", "problem", f"{url} does not answer: {error}")
     if status == 200:
         return Finding("page", "ok", f"the host is ready, its page is at {url}")
-    return Finding("page", "problem", f"the host is not ready: {url}readyz tells why")
+    return Finding("page", "problem", f"the host is not ready: {url}readyz says why")
 
 
 def disk(state: Path) -> Finding:

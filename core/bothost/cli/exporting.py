@@ -73,7 +73,7 @@ class Export:
     def _name(self, entry: Entry) -> str:
         name = self.name or re.sub(r"\W+", "_", f"{entry.bot}_{entry.task}_{entry.id.rpartition(':')[2]}"[:80])
         if not re.fullmatch(r"[a-z0-9_]+", name, re.ASCII):
-            raise UsageError(f"--name {name!r} is no name for a test: small letters, digits and _")
+            raise UsageError(f"--name {name!r} is not a name for a test: small letters, digits and _")
         return name
 
 

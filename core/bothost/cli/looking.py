@@ -1,4 +1,4 @@
-"""`check`, `bots`, `plugins`: what is configured and installed, and what is wrong with it."""
+"""`check`, `bots`, `plugins`: what is configured and installed, and what is wrong."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _bot_row(bot: Judged, found: Found | None) -> dict[str, Any]:
 @click.command(epilog="Example: bothost plugins")
 @json_option
 def plugins(as_json: bool) -> int:
-    """List the installed plugins: name, distribution, version, what the entry point names, and what is wrong with it."""
+    """List the installed plugins: name, distribution, version, what the entry point names, and what is wrong."""
     rows = [_plugin_row(found) for found in find().values()]
     if as_json:
         show_json(rows)

@@ -22,12 +22,12 @@ task_option = click.option("--task", type=int, help="Only this task of the bot."
 
 @click.command(epilog="Example: bothost pause autoreply --reason 'new release at 15:00'")
 @click.argument("bot")
-@click.option("--reason", default="", help="Shown wherever the bot's state is shown.")
+@click.option("--reason", default="", help="Why; shown with the bot's state.")
 @task_option
 @config_option
 @json_option
 def pause(bot: str, reason: str, task: int | None, config: str, as_json: bool) -> int:
-    """Stop running a bot's events: it answers 503 while Pyrus will come again, and keeps the rest for `resume`."""
+    """Stop running a bot's events. It answers 503 while Pyrus will try again, and keeps the others for `resume`."""
     _known(bot, config)
     why = reason or f"by {_user()} on the command line"
 
@@ -45,7 +45,7 @@ def pause(bot: str, reason: str, task: int | None, config: str, as_json: bool) -
 @config_option
 @json_option
 def resume(bot: str, task: int | None, config: str, as_json: bool) -> int:
-    """Undo a pause or a quarantine, of the bot or of one task that the loop breaker stopped; what was kept runs."""
+    """End a pause or a quarantine of the bot, or of one task that the loop breaker stopped. What was kept now runs."""
     _known(bot, config)
     facts = [_fact("pause", bot, task)] + ([f"quarantine:{bot}"] if task is None else [])
 

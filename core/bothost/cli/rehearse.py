@@ -58,14 +58,16 @@ class Compared:
 
 @click.command(epilog="Example: bothost rehearse autoreply --since 24h")
 @click.argument("bot")
-@click.option("--since", default="24h", show_default=True, metavar="AGE", help="Events younger than 30m, 24h, 7d.")
 @click.option(
-    "--limit", type=click.IntRange(1, 100_000), default=1000, show_default=True, help="At most so many, newest."
+    "--since", default="24h", show_default=True, metavar="AGE", help="Events younger than this: 30m, 24h, 7d."
+)
+@click.option(
+    "--limit", type=click.IntRange(1, 100_000), default=1000, show_default=True, help="At most this many, the newest."
 )
 @config_option
 @json_option
 def rehearse(bot: str, since: str, limit: int, config: str, as_json: bool) -> int:
-    """Run stored events through the installed plugin, without network and with nothing posted, and compare the replies.
+    """Run stored events through the installed plugin, without network and without posting, and compare the replies.
 
     Exit code 1 where a reply differs from the one that was given, or the handler fails.
     """
@@ -181,7 +183,7 @@ def tell(compared: Sequence[Compared], lost: int, *, alone: bool) -> None:
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
     say(f"{len(compared)} rehearsed{': ' + told if told else ''} ({wall(alone=alone)})")
     if lost:
-        say(f"{lost} more could not be: their bodies are no longer kept (keep in bots.ini)")
+        say(f"{lost} more could not be rehearsed: their bodies are no longer kept (see `keep` in bots.ini)")
 
 
 def wall(*, alone: bool) -> str:

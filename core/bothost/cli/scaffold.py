@@ -84,9 +84,7 @@ def files(of: Names, *, secret: str, version: str, recorded: Recorded | None = N
 def _objection(name: str, taken: Callable[[str], bool]) -> str:
     package = name.replace("-", "_")
     if not NAME.fullmatch(name) or len(name) > LONGEST:
-        return (
-            "is no name for a package and a section of bots.ini (small letters, digits, single hyphens, a letter first)"
-        )
+        return "is not a name for a package and a section of bots.ini (small letters, digits, single hyphens, a letter first)"
     if keyword.iskeyword(package) or keyword.issoftkeyword(package):
         return "is a word of Python's own"
     if package in RESERVED or package in sys.stdlib_module_names:

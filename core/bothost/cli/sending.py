@@ -69,20 +69,20 @@ class Addressee:
     metavar="PLACE=VALUE",
     help="Change the body: task.text=Hello, task.comments.0.text=…",
 )
-@click.option("--attempt", default="1/3", show_default=True, metavar="N/M", help="What X-Pyrus-Retry says.")
+@click.option("--attempt", default="1/3", show_default=True, metavar="N/M", help="The value of X-Pyrus-Retry.")
 @click.option(
     "--times",
     default=1,
     show_default=True,
     type=click.IntRange(1, MOST_TIMES),
-    help="Send it so often, one after another.",
+    help="Send it this many times, one after another.",
 )
 @click.option("--fresh", is_flag=True, help="Give the task and its newest comment new ids: a new event.")
-@click.option("--url", help="Send it there instead of where bots.ini's host listens.")
+@click.option("--url", help="Send it to this address instead of the host of bots.ini.")
 @click.option(
     "--secret",
     metavar="env:NAME",
-    help="Sign with this (env:NAME, file:PATH) instead of the bot's secret.",
+    help="Sign with this secret (env:NAME, file:PATH) instead of the bot's.",
 )
 @config_option
 @json_option
@@ -165,9 +165,9 @@ def _decoded(content: bytes, file: str) -> dict[str, Any]:
     try:
         body = json.loads(content)
     except ValueError as error:
-        raise UsageError(f"{file} is no JSON, so --set and --fresh cannot change it: {error}") from None
+        raise UsageError(f"{file} is not JSON, so --set and --fresh cannot change it: {error}") from None
     if not isinstance(body, dict):
-        raise UsageError(f"{file} is no JSON object, so --set and --fresh cannot change it")
+        raise UsageError(f"{file} is not a JSON object, so --set and --fresh cannot change it")
     return body
 
 
@@ -201,13 +201,13 @@ def _show(answer: Answer, first_time: str) -> None:
 
 
 _MEANINGS = {
-    400: "the body is no delivery: a JSON object with a task_id",
-    403: "the signature is not this bot's: another secret?",
+    400: "the body is not a delivery: it must be a JSON object with a task_id",
+    403: "the signature is not this bot's: was it made with another secret?",
     404: "no bot has this path, or it is off",
-    405: "a bot takes POST only",
+    405: "a bot accepts only POST",
     413: "the body is larger than max_body",
     500: "the handler failed: see the host's log",
-    503: "the bot cannot take it now: bothost bots tells why",
+    503: "the bot cannot take it now: `bothost bots` says why",
 }
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example: bothost token --new")
-@click.option("--new", is_flag=True, help="Replace it; sessions of the page end.")
+@click.option("--new", is_flag=True, help="Replace it; this ends all sessions of the page.")
 @config_option
 @json_option
 def token(new: bool, config: str, as_json: bool) -> int:

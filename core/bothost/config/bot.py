@@ -55,9 +55,9 @@ def read_api_url(text: str) -> str:
         parts = urlsplit(text)
         port = parts.port
     except ValueError as error:
-        raise ValueError(f"{shown(text)} is no URL: {error}") from None
+        raise ValueError(f"{shown(text)} is not a URL: {error}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        raise ValueError(f"{shown(text)} is no API address: write https://HOST/api/v4/")
+        raise ValueError(f"{shown(text)} is not an API address: write https://HOST/api/v4/")
     if "@" in parts.netloc or parts.query or parts.fragment or re.search(r"[\s\\]", text):
         raise ValueError("must be plain https://HOST/api/v4/, without user, ?, # or blanks")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
@@ -68,7 +68,7 @@ def read_api_url(text: str) -> str:
 def read_login(text: str) -> str:
     """The bot's e-mail in Pyrus."""
     if not re.fullmatch(r"[^\s@]+@[^\s@]+", text):
-        raise ValueError(f"{shown(text)} is no login: write the bot's e-mail, bot@…")
+        raise ValueError(f"{shown(text)} is not a login: write the bot's e-mail, bot@…")
     return text
 
 
@@ -95,7 +95,7 @@ def _memory(text: str) -> int:
 
 def _plugin(text: str) -> str:
     if re.search(r"\s", text):
-        raise ValueError(f"{shown(text)} is no plugin: write the entry point's name, one word")
+        raise ValueError(f"{shown(text)} is not a plugin: write the entry point's name, one word")
     return text
 
 
@@ -150,7 +150,7 @@ def read_bot(values: Values, defaults: dict[str, Any], sources: Sources, *, demo
     """One bot's section. Its value is a stub where `values` has problems afterwards."""
     name = values.section.name.removeprefix("bot:")
     if not BOT_NAME.fullmatch(name):
-        values.wrong(f"{shown(name)} is no bot's name: a-z, 0-9, _ and -, up to 64, the first a letter or digit")
+        values.wrong(f"{shown(name)} is not a bot's name: a-z, 0-9, _ and -, up to 64, the first a letter or digit")
     settings: dict[str, str] = {}
     resolved = hashlib.sha256()
     for item in values.section.items.values():

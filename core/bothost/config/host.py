@@ -28,7 +28,7 @@ def positive(text: str) -> float:
     """A duration that is not nothing."""
     value = seconds(text)
     if value <= 0:
-        raise ValueError("must be longer than nothing: write 50s, 15m or 7d")
+        raise ValueError("must be more than zero: write 50s, 15m or 7d")
     return value
 
 
@@ -51,7 +51,7 @@ def read_address(text: str) -> str:
         pass
     if re.fullmatch(r"[0-9.]+", text) or not _NAME.fullmatch(text):
         raise ValueError(
-            f"{shown(text)} is no address: write 127.0.0.1, 0.0.0.0, :: or a host name; the port has its own key"
+            f"{shown(text)} is not an address: write 127.0.0.1, 0.0.0.0, :: or a host name; the port has its own key"
         )
     return text
 
@@ -68,7 +68,7 @@ def read_hosts(text: str) -> tuple[str, ...]:
     """Names under which the page may be asked for, each with or without a port, in lower case."""
     for word in words(text):
         if not _HOST_PORT.fullmatch(word):
-            raise ValueError(f"{shown(word)} is no host name: write ops.example.com or ops.example.com:8443")
+            raise ValueError(f"{shown(word)} is not a host name: write ops.example.com or ops.example.com:8443")
     return tuple(word.lower() for word in words(text))
 
 
@@ -82,7 +82,7 @@ def read_public_url(text: str) -> str:
         or parts.fragment
         or "@" in parts.netloc
     ):
-        raise ValueError(f"{shown(text)} is no public URL: write https://bots.example.com")
+        raise ValueError(f"{shown(text)} is not a public URL: write https://bots.example.com")
     return text.rstrip("/")
 
 
@@ -177,7 +177,7 @@ def _dsn(dsn: Hidden | None, values: Values) -> str:
     if text and not text.startswith(("postgresql://", "postgres://")):
         scheme = text.partition("://")[0] if "://" in text else ""
         near = nearest(scheme, ("postgresql",)) if scheme else ""
-        values.wrong(f"is no PostgreSQL address{near}: write postgresql://USER@HOST/DATABASE, or nothing", "journal")
+        values.wrong(f"is not a PostgreSQL address{near}: write postgresql://USER@HOST/DATABASE, or nothing", "journal")
     return text
 
 
@@ -232,13 +232,13 @@ def _listeners(values: Values) -> None:
     found = values.found
     socket = found.get("unix_socket")
     if socket and len(bytes(socket)) > _LONGEST_SOCKET_PATH:
-        text = f"the whole path is longer than {_LONGEST_SOCKET_PATH} bytes, which no socket's may be"
+        text = f"the whole path is longer than {_LONGEST_SOCKET_PATH} bytes, the most that a socket's may have"
         values.wrong(text, "unix_socket")
     port, operator_port = found.get("port", 8080), found.get("operator_port", 8081)
     same = found.get("address", "127.0.0.1") == found.get("operator_address", "127.0.0.1")
     if port == operator_port != 0 and same and not socket:
         key = "operator_port" if "operator_port" in values.section.items else "port"
-        values.wrong(f"{port} would be the public listener's and the page's: they need two", key)
+        values.wrong(f"the public listener and the page cannot both have port {port}: give them two", key)
 
 
 def _tokens(values: Values) -> None:

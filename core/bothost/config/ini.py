@@ -96,7 +96,7 @@ class _Reader:
 
     def _continue(self, line: str, number: int) -> None:
         if self.item is None:
-            self._wrong("begins with a blank, which continues a value, but no value stands before it", number)
+            self._wrong("begins with a blank, which continues a value, but there is no value above it", number)
             return
         self.more.append(self._seen(line.strip(_BLANKS), number))
 
@@ -111,7 +111,7 @@ class _Reader:
         if line[-1] != "]" or len(line) < 3 or not name or _UNSEEN.search(name):
             self.section = None
             problem = (
-                "the section's name holds a control character, which nobody can see"
+                "the section's name holds an invisible control character"
                 if _UNSEEN.search(line)
                 else "the section's name must stand alone between [ and ]; a remark needs a line of its own"
             )
@@ -123,7 +123,9 @@ class _Reader:
             self.document.sections[name] = self.section
         else:
             self.section.problems = known.problems
-            known.problems.append(self._problem(f"the section stands twice: first in line {known.line}", number, name))
+            known.problems.append(
+                self._problem(f"the section is given twice: first in line {known.line}", number, name)
+            )
 
     def _assign(self, line: str, number: int) -> None:
         key, equals, value = line.partition("=")
@@ -137,13 +139,13 @@ class _Reader:
         if not key.isascii():
             key = unicodedata.normalize("NFKC", key)  # as Python does with the names of a plugin's settings
         if not _WORD.fullmatch(key):
-            self._wrong(f"{shown(key)} is no key: a key is one word of letters, digits and _", number)
+            self._wrong(f"{shown(key)} is not a key: a key is one word of letters, digits and _", number)
             return
         if self.section is None:
             where = (
                 "a section whose name is wrong" if self.document.sections or self.document.problems else "no section"
             )
-            self._wrong(f"{shown(key)} stands in {where}: [host], [bot] or [bot:NAME] comes first", number)
+            self._wrong(f"{shown(key)} is in {where}: put it below [host], [bot] or [bot:NAME]", number)
             return
         self._add(self.section, Item(key, self._seen(value.strip(_BLANKS), number), number))
 
@@ -151,12 +153,12 @@ class _Reader:
         self.item = item
         known = section.items.setdefault(item.key, item)
         if known is not item:
-            text = f"the key stands twice: first in line {known.line}"
+            text = f"the key is given twice: first in line {known.line}"
             section.problems.append(self._problem(text, item.line, section.name, item.key))
 
     def _seen(self, value: str, number: int) -> str:
         if _UNSEEN.search(value):
-            self._wrong("holds a control character, which nobody can see", number)
+            self._wrong("holds an invisible control character", number)
         return value
 
     def _wrong(self, text: str, number: int) -> None:

@@ -114,7 +114,7 @@ def _what(error: BaseException) -> str:
 
 def _checked_class(target: Any, who: str) -> type[Plugin[Any]]:
     if not issubclass(target, Plugin) or target is Plugin:
-        raise PluginError(f"{who} is the class {target.__qualname__}, which is no subclass of bothost.Plugin")
+        raise PluginError(f"{who} is the class {target.__qualname__}, which is not a subclass of bothost.Plugin")
     if target.__init__ is not object.__init__:
         raise PluginError(f"{who}: {target.__qualname__} has a constructor (__init__); a plugin starts in `open`")
     if missing := getattr(target, "__abstractmethods__", None):

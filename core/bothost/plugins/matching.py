@@ -80,7 +80,7 @@ def _resolved(given: tuple[Any, ...] | None, settings: object, where: str, kind:
         for value in several:
             if not isinstance(value, kind) or isinstance(value, bool):
                 raise PluginError(
-                    f"{where}: {one!r} gives {value!r}, which is no {'number' if kind is int else 'text'}"
+                    f"{where}: {one!r} gives {value!r}, which is not a {'number' if kind is int else 'text'}"
                 )
             values.add(value)
     return frozenset(values)

@@ -62,7 +62,7 @@ def timers(
 
 def _period(given: Any, where: str) -> float:
     if not isinstance(given, str | timedelta):
-        raise PluginError(f"{where}: {given!r} is no duration: write one such as 15m")
+        raise PluginError(f"{where}: {given!r} is not a duration: write one such as 15m")
     try:
         period_s = given.total_seconds() if isinstance(given, timedelta) else seconds(given)
     except ValueError as error:
@@ -89,17 +89,17 @@ def _zone(tz: Any, where: str) -> ZoneInfo:
         return ZoneInfo(tz)
     except (KeyError, ValueError, TypeError, OSError):
         near = nearest(tz, available_timezones()) if isinstance(tz, str) else ""
-        raise PluginError(f"{where}: {tz!r} is no time zone{near}: write one such as Europe/Moscow") from None
+        raise PluginError(f"{where}: {tz!r} is not a time zone{near}: write one such as Europe/Moscow") from None
 
 
 def _check_cron(when: Any, zone: ZoneInfo, where: str) -> None:
     if not isinstance(when, str):
-        raise PluginError(f"{where}: {when!r} is no cron expression: write one such as 5 8 * * *")
+        raise PluginError(f"{where}: {when!r} is not a cron expression: write one such as 5 8 * * *")
     try:
         next(CronSim(when, _SOME_DAY.astimezone(zone)))
     except CronSimError as error:
         raise PluginError(
-            f"{where}: {shown(when)} is no cron expression ({error}): write one such as 5 8 * * *"
+            f"{where}: {shown(when)} is not a cron expression ({error}): write one such as 5 8 * * *"
         ) from None
     except StopIteration:
         raise PluginError(f"{where}: {shown(when)} never comes") from None

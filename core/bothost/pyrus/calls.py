@@ -153,7 +153,7 @@ def plain(method: Literal["GET", "POST"], path: str, query: Mapping[str, object]
     relative = path.removeprefix("/")
     if not PATH.fullmatch(relative) or ":" in relative.split("/", 1)[0]:
         raise ValueError(
-            f"{path!r} is no path below Pyrus's base URL; it looks like 'tasks/5' (filters go into keywords)"
+            f"{path!r} is not a path below Pyrus's base URL; it looks like 'tasks/5' (filters go into keywords)"
         )
     return Request(method, relative, as_query(query), body, reads=method == "GET", limit_s=LIST_LIMIT_S)
 

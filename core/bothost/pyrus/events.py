@@ -139,7 +139,7 @@ def _refused(error: Exception) -> BodyRefused:
         return BodyRefused("the body is not UTF-8")
     if isinstance(error, RecursionError):
         return BodyRefused("the body is nested too deep")
-    return BodyRefused(f"the body is no JSON object: {error}")
+    return BodyRefused(f"the body is not a JSON object: {error}")
 
 
 def _text(value: object) -> str:

@@ -32,7 +32,7 @@ _LONGEST_NUMBER = 4000
 
 def mended(body: bytes) -> bytes:
     """The same JSON with lone surrogates as U+FFFD and numbers nobody can hold as null: a second try for what the decoder
-    refused. What is no JSON stays none."""
+    refused. What is not JSON stays none."""
     text = _ESCAPE.sub(lambda found: b"\\ufffd" if found[1] else found[0], body)
     return _NUMBER.sub(_held, text)
 

@@ -242,7 +242,7 @@ def _given(answer: Any) -> Mapping[str, Any]:
         raise ReplyError(f"a handler returns a Reply, a dict, a text or None, not {_named(answer)}")
     for key in answer:
         if not isinstance(key, str):
-            raise ReplyError(f"the reply's key {key!r} is no text; keys are those of Pyrus's comment request")
+            raise ReplyError(f"the reply's key {key!r} is not a text; keys are those of Pyrus's comment request")
         values.text(key, "the reply's key")
     return {key: value for key, value in answer.items() if value is not None or key not in OFFICIAL}
 

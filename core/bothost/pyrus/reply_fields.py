@@ -37,7 +37,7 @@ def check(updates: Any, place: str) -> None:
         return
     for key, value in updates.items():
         if isinstance(key, bool) or not isinstance(key, str | int):
-            raise ReplyError(f"{place}: {key!r} is no field; give a name, a code or an id")
+            raise ReplyError(f"{place}: {key!r} is not a field; give a name, a code or an id")
         plain(value, f"{place}[{key!r}]")
 
 

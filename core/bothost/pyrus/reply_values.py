@@ -61,7 +61,7 @@ def _object(value: Mapping[Any, Any], place: str, depth: int) -> dict[str, Any]:
     _not_too_deep(place, depth)
     for key in value:
         if not isinstance(key, str):
-            raise ReplyError(f"{place}: the key {key!r} is no text; JSON has only texts as keys")
+            raise ReplyError(f"{place}: the key {key!r} is not a text; JSON has only texts as keys")
     return {_text(str(key), place): plain(item, f"{place}.{key}", depth + 1) for key, item in value.items()}
 
 
@@ -256,7 +256,7 @@ def by_step(value: Any, place: str) -> list[Any]:
     if isinstance(value, Mapping):
         for step in value:
             if isinstance(step, bool) or not isinstance(step, int) or not 1 <= step <= 1000:
-                raise ReplyError(f"{place}: {step!r} is no step; give {right}")
+                raise ReplyError(f"{place}: {step!r} is not a step; give {right}")
         people = listed(person, "persons")
         return [people(value.get(step, ()), f"{place}[{step}]") for step in range(1, max(value, default=0) + 1)]
     if not isinstance(value, _LISTS):

@@ -79,7 +79,7 @@ class FormLink:
 
 def as_type(value: object, kind: type[T]) -> T | None:
     """The value if it is of this type, else None. A number comes as the number type asked for where nothing is lost (as
-    a float always), a datetime as its date; a bool is no number."""
+    a float always), a datetime as its date; a bool is not a number."""
     found: Any = value
     if isinstance(value, bool):
         return found if kind is bool else None

@@ -120,7 +120,7 @@ async def _serve(plan: Plan, when_serving: WhenServing | None, scrubber: Scrubbe
 async def _start(host: Host, stop: asyncio.Event, when_serving: WhenServing | None) -> int:
     plan = host.plan
     if os.geteuid() == 0:
-        log.warning("runs as root: so do the plugins")
+        log.warning("plugins run as root, because the host does: give it a user of its own")
     await host.start(stop.set)
     serving = Serving(
         tuple(listening.shown(plan.sockets.public, secure=plan.host.certfile is not None)),

@@ -98,7 +98,7 @@ class Controls:
         for name in before.keys() - now.keys():
             bot = self._service.find(name)
             if bot is not None and bot.state.word == "quarantined":
-                log.warning("out of quarantine", extra={"bot": name})
+                log.warning("no longer quarantined", extra={"bot": name})
                 _ = standing.bring(bot)
 
     def _learn(self, facts: Mapping[str, str]) -> None:

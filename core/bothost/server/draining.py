@@ -30,7 +30,7 @@ async def drain(core: Core, drain_s: float, hurry: asyncio.Event) -> None:
     )
     hurried.cancel()
     if core.runs.running:
-        log.warning("%d runs are cut at the end of the drain", len(core.runs.running))
+        log.warning("%d runs have not ended within `drain` and are cut off", len(core.runs.running))
     for live in tuple(core.runs.running):
         core.runs.cut(live, "drain")
     # a journal that does not take it in time is no reason to stay

@@ -77,7 +77,7 @@ class _Reader:
 
     def _list(self, value: object, kind: type, args: tuple[Any, ...]) -> Any:
         if not isinstance(value, str) and not isinstance(value, Sequence | set | frozenset):
-            raise ValueError(f"{_said(value)} is no list")
+            raise ValueError(f"{_said(value)} is not a list")
         single = args[0] if args else str
         items = _items(value, as_text=_is_text(single)) if isinstance(value, str) else list(value)
         if kind is tuple and args and args[-1] is not Ellipsis:
@@ -90,7 +90,7 @@ class _Reader:
         key_hint, hint = args or (str, str)
         pairs = _pairs(value) if isinstance(value, str) else value
         if not isinstance(pairs, Mapping):
-            raise ValueError(f"{_said(value)} is no dict")
+            raise ValueError(f"{_said(value)} is not a dict")
         found = {}
         for key, item in pairs.items():
             try:
@@ -118,7 +118,7 @@ class _Reader:
         if isinstance(value, Hidden):
             return value if isinstance(value, Secret) else Secret(value.reveal())
         if not isinstance(value, str):
-            raise ValueError("is no text: write env:NAME, file:PATH or the secret itself")
+            raise ValueError("is not a text: write env:NAME, file:PATH or the secret itself")
         try:
             text = self.sources.resolve(value).decode()
         except UnicodeDecodeError:
@@ -129,7 +129,7 @@ class _Reader:
 
     def _path(self, value: object) -> Path:
         if not isinstance(value, str | Path):
-            raise ValueError(f"{_said(value)} is no path")
+            raise ValueError(f"{_said(value)} is not a path")
         if not str(value).strip() or "\0" in str(value) or "\n" in str(value):
             raise ValueError("names no file: write a path, relative to bots.ini")
         return self.sources.folder / value
@@ -182,9 +182,9 @@ def _pairs(text: str) -> dict[str, str]:
             continue
         key, equals, value = (part.strip() for part in line.partition("="))
         if not equals or not key:
-            raise ValueError(f"{shown(line.strip())} is no `key = value`: write one on each line")
+            raise ValueError(f"{shown(line.strip())} is not of the form `key = value`: write one on each line")
         if key in pairs:
-            raise ValueError(f"{shown(key)} stands there twice")
+            raise ValueError(f"{shown(key)} is given twice")
         pairs[key] = value
     return pairs
 
@@ -204,7 +204,7 @@ def _digits(text: str) -> str:
 
 def _whole(text: str) -> int:
     if not re.fullmatch(r"[+-]?[0-9]{1,100}", _digits(text), re.ASCII):
-        raise ValueError(f"{shown(text)} is no whole number")
+        raise ValueError(f"{shown(text)} is not a whole number")
     return int(_digits(text))
 
 
@@ -215,7 +215,7 @@ def _decimal(text: str) -> Decimal:
         value = None
     if value is None or not value.is_finite():
         point = ": write a point, not a comma" if re.fullmatch(r"[+-]?[0-9 ]+,[0-9]+", text, re.ASCII) else ""
-        raise ValueError(f"{shown(text)} is no number{point}")
+        raise ValueError(f"{shown(text)} is not a number{point}")
     return value
 
 
@@ -236,7 +236,7 @@ def _time(text: str) -> time:
             return time.fromisoformat(text)
     except ValueError:
         pass
-    raise ValueError(f"{shown(text)} is no time: write 09:30")
+    raise ValueError(f"{shown(text)} is not a time: write 09:30")
 
 
 def _date(text: str) -> date:
@@ -245,7 +245,7 @@ def _date(text: str) -> date:
             return date.fromisoformat(text)
     except ValueError:
         pass
-    raise ValueError(f"{shown(text)} is no date: write 2026-01-31")
+    raise ValueError(f"{shown(text)} is not a date: write 2026-01-31")
 
 
 _TEXTS: dict[Any, Callable[[str], Any]] = {
@@ -261,13 +261,13 @@ _TEXTS: dict[Any, Callable[[str], Any]] = {
 
 
 def _python(value: object, kind: Any) -> Any:
-    """A value that is no text: from a test, where settings are given as Python has them."""
+    """A value that is not a text: from a test, where settings are given as Python has them."""
     if isinstance(value, bool) and kind is not bool:
-        raise ValueError(f"{value} is no {_name(kind)}")
+        raise ValueError(f"{value} is not of type {_name(kind)}")
     if kind is Decimal and isinstance(value, int | float):
         return _decimal(str(value))
     if kind is float and isinstance(value, int):
         return float(value)
     if isinstance(value, kind):
         return value
-    raise ValueError(f"{_said(value)} is no {_name(kind)}")
+    raise ValueError(f"{_said(value)} is not of type {_name(kind)}")

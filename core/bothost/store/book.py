@@ -75,7 +75,7 @@ class SqliteBook:
                 with database.transaction() as connection:
                     connection.execute("delete from owner where id = ?", (self._owner,))
             except (sqlite3.Error, OSError) as error:
-                log.warning("the journal's owner could not sign off: %s", error)
+                log.warning("could not sign off from the journal, so others wait for its lease to end: %s", error)
         self.bodies.close()
         self._lock.give_back()
         self.lease_end = 0.0

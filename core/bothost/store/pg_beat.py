@@ -102,7 +102,10 @@ class Heart:
                     await self._connection.execute(FORGET_OWNER, self._identity.owner)
                     await self._connection.close()
         except AWAY as error:
-            log.warning("the journal's owner could not sign off: PostgreSQL: %s", str(error) or type(error).__name__)
+            log.warning(
+                "could not sign off from the journal, so others wait for its lease to end: PostgreSQL: %s",
+                str(error) or type(error).__name__,
+            )
             self._drop()
 
     def _drop(self) -> None:

@@ -147,7 +147,7 @@ class PostgresStore:
             try:
                 await self._writes.ask((entry, body, None))
             except StoreAway as error:
-                log.warning("a note is written again later: %s", error)
+                log.warning("the journal did not take a note, which is written again later: %s", error)
                 await asyncio.sleep(self._timing.retry_beat_s)
                 continue
             if self._notes.get(key) == (entry, body):

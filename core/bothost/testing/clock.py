@@ -86,7 +86,7 @@ class VirtualClock:
     def advance(self, by: str | float | timedelta) -> None:
         """Move the clock by seconds or `"61s"`, `"15m"`, `"2h"`, `"1d"`, running all that is due on the way.
 
-        Raises ValueError for what is no duration, or none that ends.
+        Raises ValueError for what is not a duration, or none that ends.
         """
         self.loop.advance(_seconds(by))
 

@@ -88,8 +88,8 @@ class Listener(HTTPServer):
         lines.sweep()
         if lines.evicted > self._told and lines.clock.monotonic() >= self._tell_at:
             log.warning(
-                "%d waiting connections were closed to make room, for %d are open: raise max_connections, or somebody "
-                "opens them without asking anything",
+                "%d waiting connections were closed to make room, because %d are open: raise max_connections, or find out "
+                "who opens connections without sending requests",
                 lines.evicted - self._told,
                 len(lines.open),
             )

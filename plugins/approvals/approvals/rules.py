@@ -43,7 +43,7 @@ class Condition:
     value: str = ""
 
     def judge(self, task: Task) -> Verdict:
-        """Look at a task. A comparison with an empty field, or with something that is no number, does not hold."""
+        """Look at a task. A comparison with an empty field, or with something that is not a number, does not hold."""
         value = task.value(self.field)
         if self.op in ("empty", "not empty"):
             empty = is_empty(value)
@@ -145,7 +145,7 @@ def parse_condition(text: str, line: str) -> Condition:
     compared = _COMPARED.fullmatch(text)
     if compared is None:
         raise ValueError(
-            f"{line!r}: {text!r} is no condition; write FIELD = VALUE (or != < <= > >= contains in), "
+            f"{line!r}: {text!r} is not a condition; write FIELD = VALUE (or != < <= > >= contains in), "
             "or FIELD is empty, is not empty, is checked, is not checked"
         )
     return Condition(unquoted(compared["field"]), compared["op"].strip(), unquoted(compared["value"]))

@@ -130,7 +130,7 @@ def test_dates_compare_as_dates(bothost: Harness) -> None:
         ("aprove when A = 1", "does not begin with one of"),
         ("ask when A = 1", "needs a person"),
         ("approve chief@corp.ru", "expected `when`"),
-        ("approve when A", "is no condition"),
+        ("approve when A", "is not a condition"),
     ],
 )
 def test_a_wrong_rule_says_what_would_be_right(text: str, said: str) -> None:

@@ -33,7 +33,7 @@ class Address:
         """Raises ValueError, which says what would be right."""
         parts = urlsplit(text)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("is no address; write https://service.example.com/path")
+            raise ValueError("is not an address; write https://service.example.com/path")
         if parts.username is not None:
             raise ValueError("must not hold a name or a password; the service knows bothost by `key`")
         if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "::1", "localhost"):
@@ -87,16 +87,16 @@ class Relay(Plugin[Target]):
         return answer.status, body
 
     def _reply(self, body: bytes) -> dict[str, Any] | None:
-        """What the service says as a reply. What is no JSON object is no comment either: Pyrus ignores it too."""
+        """What the service says as a reply. What is not a JSON object is no comment either: Pyrus ignores it too."""
         if not body.strip():
             return None
         try:
             reply = json.loads(body)
         except ValueError:
-            self.log.warning("%s answered something that is no JSON: nothing is written", self.settings.url)
+            self.log.warning("%s answered something that is not JSON: nothing is written", self.settings.url)
             return None
         if isinstance(reply, dict):
             return reply
         if reply is not None:
-            self.log.warning("%s answered JSON that is no object: nothing is written", self.settings.url)
+            self.log.warning("%s answered JSON that is not an object: nothing is written", self.settings.url)
         return None

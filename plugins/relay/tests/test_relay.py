@@ -121,7 +121,7 @@ def test_a_service_that_is_not_there_is_tried_again(bothost: Harness, service: S
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("service.example.com", "is no address"),
+        ("service.example.com", "is not an address"),
         ("http://service.example.com/", "must be https"),
         ("https://name:word@service.example.com/", "must not hold a name"),
     ],

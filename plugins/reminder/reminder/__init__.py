@@ -25,7 +25,7 @@ class Zone(str):
         try:
             ZoneInfo(text)
         except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError("is no time zone; write Europe/Moscow, Asia/Almaty, UTC …") from error
+            raise ValueError("is not a time zone; write Europe/Moscow, Asia/Almaty, UTC …") from error
         return cls(text)
 
 

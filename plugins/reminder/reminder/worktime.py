@@ -50,7 +50,7 @@ class Hours:
         """Raises ValueError."""
         match = re.fullmatch(r"\s*(\d{1,2}:\d{2})\s*-\s*(\d{1,2}:\d{2})\s*", text)
         if match is None:
-            raise ValueError("is no span of hours; write 09:00-18:00")
+            raise ValueError("is not a span of hours; write 09:00-18:00")
         begin, end = (time.fromisoformat(part.zfill(5)) for part in match.groups())
         if begin >= end:
             raise ValueError("must begin before it ends; write 09:00-18:00")
@@ -60,7 +60,9 @@ class Hours:
 def _day(name: str) -> int:
     short = name.strip().capitalize()[:3]
     if short not in DAYS:
-        raise ValueError(f"{name!r} is no day of the week; write some of {', '.join(DAYS)}, or a span such as Mon-Fri")
+        raise ValueError(
+            f"{name!r} is not a day of the week; write some of {', '.join(DAYS)}, or a span such as Mon-Fri"
+        )
     return DAYS.index(short)
 
 

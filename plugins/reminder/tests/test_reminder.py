@@ -103,10 +103,10 @@ def test_working_time_counts_days_and_hours_only() -> None:
 @pytest.mark.parametrize(
     ("parse", "text", "said"),
     [
-        (Days.parse, "Mon-Fry", "is no day"),
-        (Hours.parse, "9 to 5", "is no span"),
+        (Days.parse, "Mon-Fry", "is not a day"),
+        (Hours.parse, "9 to 5", "is not a span"),
         (Hours.parse, "18:00-09:00", "must begin before"),
-        (Zone.parse, "Moscow", "is no time zone"),
+        (Zone.parse, "Moscow", "is not a time zone"),
     ],
 )
 def test_wrong_settings_say_what_would_be_right(parse: Any, text: str, said: str) -> None:

@@ -57,7 +57,7 @@ def seeds() -> list[bytes]:
 
 
 def _refuse(name: str) -> None:
-    raise AssertionError(f"{name} is no JSON")
+    raise AssertionError(f"{name} is not JSON")
 
 
 def _answer(draw: Draw) -> Any:

@@ -63,7 +63,7 @@ def test_one_bot_shows_its_section_and_its_deliveries(page: Site) -> None:
 def test_a_broken_bot_says_which_lines_are_wrong(page: Site) -> None:
     text = page.get("/bots/wrong").text
     assert re.search(
-        r"<b>line 20</b>\s*<code>timeout</code>\s*&#x27;5&#x27; is no duration|<code>timeout</code> &#39;5&#39; is no duration",
+        r"<b>line 20</b>\s*<code>timeout</code>\s*&#x27;5&#x27; is not a duration|<code>timeout</code> &#39;5&#39; is not a duration",
         text,
     )
 
