@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from bothost.store.book import SqliteBook
     from bothost.store.statements import Moment
 
-BATCH = 500
+BATCH = 100
+"""Rows in one transaction of a round: others wait for its end, and what it touches stays in memory until then."""
 
 _RUNNING_OF = (
     f"select {COLUMNS} from delivery indexed by d_running where state = 'running' and owner <> '' and owner = ?"
