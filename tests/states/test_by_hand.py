@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from tests.states.conftest import Calls, Journal, handler_of
 
-from bothost import Event
+from bothost import Event, GiveUp
+from bothost.bots import BotState
 from bothost.errors import StoreError
 from bothost.testing import Harness, comment, task
 from bothost.testing.fake_pyrus.faults import answer, gateway
@@ -114,6 +115,34 @@ def test_after_again_a_forgotten_digest_is_that_of_its_newest_event(
     assert [wrote.text for wrote in bothost.pyrus.comments()] == ["one", "two", "by hand"]
     assert bot.deliver(of, 2).body == second.body
     assert len(calls.runs) == 3
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+@pytest.mark.parametrize(("said", "state"), [(ValueError("no"), "ready"), (GiveUp("no"), "failed")])
+def test_an_attempt_at_what_is_to_run_again_by_hand_says_nothing(
+    bothost: Harness, calls: Calls, journal: Journal, said: Exception, state: str, claimed: bool
+) -> None:
+    """Its door is the API: it neither runs for that attempt nor gets what the last one got."""
+    calls.script = [said, (30, "by hand")]
+    bot = bothost.bot(handler_of(calls), ini={"late": "retry"})
+    of = task()
+    assert bot.deliver(of).status == 500
+    bot.bot.state = BotState("paused", "for a test")
+    for attempt in (2, 3):
+        bothost.clock.advance("61s")
+        assert bot.deliver(of, attempt).outcome == ("unavailable" if state == "ready" else "failed")
+    row = journal.row()
+    assert (row.state, row.door, row.seen) == (state, "response", 3)
+    journal.ask(journal.store.retry(row.id))
+    if claimed:
+        bot.bot.state = BotState("active")
+        bothost.clock.advance("10s")
+    fourth = bot.deliver(of, 3)
+    bot.bot.state = BotState("active")
+    assert (fourth.status, fourth.json, fourth.outcome) == (200, {}, "acknowledged")
+    bothost.clock.advance("1m")
+    assert [rerun for _, rerun in calls.runs] == ["", "manual"]
+    assert bothost.assert_one_comment().door == "api"
 
 
 def test_what_pyrus_will_bring_again_is_refused(bothost: Harness, calls: Calls, journal: Journal) -> None:

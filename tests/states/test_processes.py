@@ -8,6 +8,7 @@ import pytest
 from tests.states.conftest import Calls, Journal, Processes, handler_of
 
 from bothost import GiveUp
+from bothost.bots import BotState
 from bothost.store.sqlite import SqliteStore
 from bothost.testing import Harness, comment, task
 
@@ -279,6 +280,23 @@ def test_two_attempts_at_a_process_that_does_not_run_it_wait_together(
     bothost.clock.advance("10s")
     assert second.answer().json == third.answer().json == {"text": "done"}
     assert calls.runs == [(1, "")]
+
+
+def test_a_held_event_that_another_process_turns_away_stays_held_for_four_minutes_more(
+    bothost: Harness, calls: Calls, processes: Processes, journal: Journal
+) -> None:
+    calls.script = [ValueError("no"), "better"]
+    of = task()
+    assert processes.at(0).deliver(of).outcome == "held"
+    bothost.clock.advance("200s")
+    processes.at(1).bot.state = BotState("paused", "for a test")
+    assert processes.at(1).deliver(of, None).outcome == "unavailable"
+    row = journal.row()
+    assert (row.state, row.status, row.seen, row.due) == ("ready", 503, 2, row.seen_at + 240)
+    bothost.clock.advance("200s")
+    assert journal.row().state == "ready"
+    assert processes.at(0).deliver(of, None).json == {"text": "better"}
+    assert [attempt for attempt, _ in calls.runs] == [1, 3]
 
 
 @pytest.mark.parametrize("runs", [False, True])
