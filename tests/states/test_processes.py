@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from tests.states.conftest import Calls, Journal, Processes, handler_of
 
-from bothost import GiveUp
+from bothost import Event, GiveUp
 from bothost.bots import BotState
 from bothost.store.sqlite import SqliteStore
 from bothost.testing import Harness, comment, task
@@ -401,3 +402,22 @@ def test_with_keep_zero_what_was_taken_over_is_stored_once_it_is_acknowledged(
     assert journal.body(journal.row().id) is None
     assert second.answer().outcome == "late"
     assert journal.body(journal.row().id)
+
+
+def test_a_comment_that_a_handler_wrote_on_another_process_is_not_taken_for_a_reply(
+    bothost: Harness, calls: Calls
+) -> None:
+    async def handler(event: Event) -> str | None:
+        calls.runs.append((event.attempt, event.rerun))
+        if len(calls.runs) == 1:
+            await asyncio.sleep(70)
+            return "done"
+        await event.pyrus.comment(event.task_id, "done")
+        return None
+
+    processes = Processes(bothost, handler, {"order": "none"})
+    of = task()
+    assert processes.at(0).deliver(of).outcome == "late"
+    assert processes.at(1).deliver({**of, "comments": [*of["comments"], comment("two")]}).json == {}
+    bothost.clock.advance("1m")
+    assert [(wrote.text, wrote.door) for wrote in bothost.pyrus.comments()] == [("done", "api")] * 2
