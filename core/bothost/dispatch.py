@@ -79,7 +79,9 @@ class Dispatch:
             return self._means.ledger.may_be_stored(delivery.bot.config.name, envelope.comment_id or 0)
         # what is held or has failed may be in an operator's hand
         entry = live.entry
-        return live.phase == "idle" and entry.door == "response" and entry.state in ("ready", "failed") and entry.fence > 0
+        return (
+            live.phase == "idle" and entry.door == "response" and entry.state in ("ready", "failed") and entry.fence > 0
+        )
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         asyncio.get_running_loop().create_task(work).add_done_callback(watch)

@@ -7,11 +7,13 @@ import time
 from typing import Any
 
 import pytest
-from tests.states.conftest import Calls, Journal, handler_of
+from tests.states.conftest import Calls, Journal, Processes, handler_of
 
 from bothost import Event, GiveUp
 from bothost.bots import BotState
 from bothost.errors import StoreError
+from bothost.store.phases import phase
+from bothost.store.transitions import cancelled
 from bothost.testing import Harness, comment, task
 from bothost.testing.fake_pyrus.faults import answer, gateway
 
@@ -305,3 +307,68 @@ def test_event_tells_why_it_runs_again(bothost: Harness, journal: Journal) -> No
     bot.deliver(of, 2)
     key = journal.row().id
     assert seen == [(key, 1, "", 120), (key, 2, "error", 120)]
+
+
+def test_what_stands_in_line_is_listed_and_ends_when_it_is_cancelled(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    calls.takes = 30
+    bot = bothost.bot(handler_of(calls), ini={"concurrency": 1})
+    late = bothost._bench.host.core.late
+    bot.begin(task())
+    assert late.waiting() == []
+    of = task()
+    pending = bot.begin(of)
+    (waits,) = late.waiting()
+    assert (waits.task, waits.fence, phase(waits)) == (of["id"], 0, "waiting")
+    late.cancel(waits.id)
+    bothost.clock.advance("1s")
+    assert (pending.answer().json, pending.answer().outcome) == ({}, "cancelled")
+    bothost.clock.advance("1m")
+    assert len(calls.runs) == 1
+    row = journal.row(task=of["id"])
+    assert (row.state, row.error) == ("cancelled", "cancelled by the operator")
+    assert bot.deliver(of, 2).outcome == "cancelled"
+    assert (bot.bot.lane.held, bot.bot.lane.waiting, bot.bot.lane.waiting_bytes) == (0, 0, 0)
+
+
+def test_what_is_cancelled_while_it_is_being_parked_stays_cancelled(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    calls.takes = 60
+    bot = bothost.bot(handler_of(calls), ini={"concurrency": 1})
+    bot.begin(task())
+    of = task()
+    pending = bot.begin(of)
+    journal.be(slow_s=1.0)
+    bothost.clock.advance("50.5s")
+    (waits,) = bothost._bench.host.core.late.waiting()
+    bothost._bench.host.core.late.cancel(waits.id)
+    bothost.clock.advance("5s")
+    assert pending.answer().outcome == "cancelled"
+    journal.be()
+    bothost.clock.advance("2m")
+    assert journal.row(task=of["id"]).state == "cancelled"
+    assert len(calls.runs) == 1
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_what_is_cancelled_while_it_is_being_claimed_does_not_run(
+    bothost: Harness, calls: Calls, processes: Processes, journal: Journal, recorded: bool
+) -> None:
+    of = task()
+    journal.be(slow_s=1.0)
+    pending = processes.at(0).begin(of)
+    bothost.clock.advance("2.5s")
+    late = processes.hosts[0].core.late
+    (waits,) = late.waiting()
+    if recorded:
+        journal.ask(processes.hosts[1].store.save(cancelled(waits, waits.created)))
+    late.cancel(waits.id)
+    assert pending.answer().outcome == "cancelled"
+    bothost.clock.advance("5s")
+    journal.be()
+    assert calls.runs == []
+    assert (journal.row().state, journal.row().fence) == ("cancelled", 0 if recorded else 1)
+    assert processes.at(1).deliver(of, 2).outcome == "cancelled"
+    assert processes.at(0).deliver(of, 2).outcome == "cancelled"

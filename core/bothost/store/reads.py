@@ -157,7 +157,8 @@ def last_step(connection: sqlite3.Connection, bot: str, task: int) -> int | None
 def written(connection: sqlite3.Connection, bot: str, task: int) -> set[int]:
     """The comments on a task that the bot's handlers wrote themselves."""
     return {
-        comment for (comment,) in connection.execute("select comment from written where bot = ? and task = ?", (bot, task))
+        comment
+        for (comment,) in connection.execute("select comment from written where bot = ? and task = ?", (bot, task))
     }
 
 
