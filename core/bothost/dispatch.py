@@ -159,7 +159,6 @@ class Dispatch:
         )
         live = Live(key, entry)
         means.ledger.add(live)
-        self._sieve.ran(delivery.bot, envelope.task_id, step)
         self._count(live, delivery, envelope)
         self._admit(live, delivery, envelope)
 
@@ -188,14 +187,17 @@ class Dispatch:
             or means.ledger.waiting_bytes + size > self._bounds.host_bytes
         )
         looping = means.breaker.holds(bot.name, envelope.task_id)
-        if not (full or looping or self.draining or bot.state.broken):
+        runs = not (full or looping or self.draining or bot.state.broken)
+        if not runs and (bot.config.late == "retry" or (bot.state.broken and not live.last)):
+            self._turn_away(live, delivery)
+            return
+        self._sieve.ran(bot, envelope.task_id, live.entry.step)
+        if runs:
             means.ledger.weigh(live, bot.lane, size)
             waiter = self._acks.admit(live, delivery)
             self._runs.begin(live, bot)
             if waiter in live.waiters:  # it is not answered yet
                 self._acks.limit(live, waiter)
-        elif bot.config.late == "retry" or (bot.state.broken and not live.last):
-            self._turn_away(live, delivery)
         else:
             live.phase = "waiting"
             self._acks.join(live, delivery)
@@ -287,7 +289,7 @@ class Dispatch:
         written = self._means.answers.give(delivery, outcome, entry.task, live.attempt)
         due = entry.seen_at + self._means.timing.quiet_s
         live.entry = msgspec.structs.replace(entry, delivered=entry.delivered or written, due=due)
-        if not self._means.store.claims_first or live.entry.delivered != entry.delivered:
+        if not (self._means.store.claims_first and entry.delivered):
             self._note(live)
 
     def _repeat(self, live: Live, delivery: Delivery, outcome: Outcome) -> None:

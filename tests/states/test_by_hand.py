@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -151,9 +152,14 @@ def test_what_pyrus_will_bring_again_is_refused(bothost: Harness, calls: Calls, 
     calls.says = ValueError("no")
     bot = bothost.bot(handler_of(calls))
     bot.deliver(task())
-    with pytest.raises(StoreError, match="Pyrus comes again at"):
+    comes = datetime.fromtimestamp(bothost.clock.now.timestamp() + 61).strftime("%H:%M")
+    with pytest.raises(StoreError, match=f"Pyrus comes again at {comes}"):
         journal.ask(journal.store.retry(journal.row().id))
-    bothost.clock.advance("5m")
+    bothost.clock.advance("70s")
+    comes = datetime.fromtimestamp(bothost.clock.now.timestamp() + 52).strftime("%H:%M")
+    with pytest.raises(StoreError, match=f"Pyrus comes again at {comes}"):
+        journal.ask(journal.store.retry(journal.row().id))
+    bothost.clock.advance("4m")
     journal.ask(journal.store.retry(journal.row().id))
     bothost.clock.advance("1m")
     assert [rerun for _, rerun in calls.runs] == ["", "manual"]

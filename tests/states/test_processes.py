@@ -357,6 +357,21 @@ def test_what_an_operator_lets_run_while_its_last_attempt_is_refused_runs(
     assert bothost.assert_one_comment().door == "api"
 
 
+def test_an_answer_nobody_heard_is_quiet_four_minutes_after_its_last_attempt(
+    bothost: Harness, calls: Calls, processes: Processes, journal: Journal
+) -> None:
+    calls.takes = 20
+    of = processes.abandoned("61s")
+    processes.at(1).begin(of, 2, hang_up=True)
+    bothost.clock.advance("1s")
+    row = journal.row()
+    assert (row.state, row.delivered, row.seen, row.due) == ("answered", False, 2, row.seen_at + 240)
+    bothost.clock.advance("200s")
+    assert processes.at(0).deliver(of, 3).json == {"text": "done"}
+    assert (journal.row().seen, journal.row().delivered) == (3, True)
+    bothost.assert_one_comment()
+
+
 def test_who_is_gone_when_another_process_ends_the_event_has_not_heard_the_answer(
     bothost: Harness, calls: Calls, processes: Processes, journal: Journal
 ) -> None:

@@ -240,7 +240,7 @@ class Store(Protocol):
 
     async def control(self, key: str, value: str | None) -> None:
         """Set (None: remove) a fact that all processes read: `pause:bot`, `pause:bot:task`, `quarantine:bot`, `login:bot`,
-        `user:bot`, `generation`."""
+        `user:bot`, `ticked:bot:timer`, `generation`."""
 
     async def controls(self) -> Mapping[str, str]:
         """All of these facts."""
