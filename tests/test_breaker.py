@@ -32,9 +32,9 @@ def test_thirty_replies_to_bots_are_borne_and_the_next_pauses_the_task(clock: Vi
     told: list[tuple[str, str]] = []
     breaker = Breaker(clock, lambda fact, reason: told.append((fact, reason)))
     for _ in range(TO_BOTS):
-        breaker.count(event(7, {"id": 5, "type": "bot"}))
+        breaker.count(event(7, {"id": 5, "type": "bot"}), 9)
     assert not breaker.holds("bot", 7)
-    breaker.count(event(7, {"id": 9, "type": "user"}))
+    breaker.count(event(7, {"id": 9, "type": "user"}), 9)
     assert breaker.holds("bot", 7)
     assert not breaker.holds("bot", 8)
     assert [fact for fact, _ in told] == ["pause:bot:7"]
@@ -43,19 +43,19 @@ def test_thirty_replies_to_bots_are_borne_and_the_next_pauses_the_task(clock: Vi
 def test_replies_to_people_are_borne_longer(clock: VirtualClock) -> None:
     breaker = Breaker(clock, lambda _fact, _reason: None)
     for _ in range(TO_ANY):
-        breaker.count(event(7, {"id": 5, "type": "user"}))
+        breaker.count(event(7, {"id": 5, "type": "user"}), 9)
     assert not breaker.holds("bot", 7)
-    breaker.count(event(7, {"id": 5, "type": "user"}))
+    breaker.count(event(7, {"id": 5, "type": "user"}), 9)
     assert breaker.holds("bot", 7)
 
 
 def test_replies_longer_ago_than_the_window_do_not_count(clock: VirtualClock) -> None:
     breaker = Breaker(clock, lambda _fact, _reason: None)
     for _ in range(TO_BOTS):
-        breaker.count(event(7, {"id": 5, "type": "bot"}))
+        breaker.count(event(7, {"id": 5, "type": "bot"}), 9)
     clock.advance(WINDOW_S + 1)
     for _ in range(TO_BOTS):
-        breaker.count(event(7, {"id": 5, "type": "bot"}))
+        breaker.count(event(7, {"id": 5, "type": "bot"}), 9)
     assert not breaker.holds("bot", 7)
 
 
@@ -65,14 +65,14 @@ def test_an_operators_resume_begins_the_count_anew(clock: VirtualClock) -> None:
     assert breaker.holds("bot", 7)
     breaker.read({})
     assert not breaker.holds("bot", 7)
-    breaker.count(event(7, {"id": 5, "type": "bot"}))
+    breaker.count(event(7, {"id": 5, "type": "bot"}), 9)
     assert not breaker.holds("bot", 7)
 
 
 def test_a_pause_holds_until_it_was_read_once_and_is_gone_when_it_is_not_there_any_more(clock: VirtualClock) -> None:
     breaker = Breaker(clock, lambda _fact, _reason: None)
     for _ in range(TO_BOTS + 1):
-        breaker.count(event(7, {"id": 5, "type": "bot"}))
+        breaker.count(event(7, {"id": 5, "type": "bot"}), 9)
     breaker.read({"login:bot": "bot@x"})  # its own fact is still on its way to the journal
     assert breaker.holds("bot", 7)
     breaker.read({"pause:bot:7": "looped"})
@@ -94,16 +94,16 @@ def test_replies_of_all_workers_count_together(clock: VirtualClock) -> None:
     told: list[str] = []
     breakers = crew(clock, 4, told)
     for turn in range(TO_BOTS):
-        breakers[turn % 4].count(event(7, {"id": 5, "type": "bot"}))
+        breakers[turn % 4].count(event(7, {"id": 5, "type": "bot"}), 9)
     assert not any(breaker.holds("bot", 7) for breaker in breakers)
-    breakers[3].count(event(7, {"id": 5, "type": "bot"}))
+    breakers[3].count(event(7, {"id": 5, "type": "bot"}), 9)
     assert breakers[3].holds("bot", 7)
     assert told == ["pause:bot:7"]
     # the others read it from the journal, and count anew when it is taken back
     for breaker in breakers:
         breaker.read({"pause:bot:7": "why"})
         breaker.read({})
-        breaker.count(event(7, {"id": 5, "type": "bot"}))
+        breaker.count(event(7, {"id": 5, "type": "bot"}), 9)
         assert not breaker.holds("bot", 7)
 
 
@@ -112,9 +112,9 @@ def test_one_reply_in_a_task_is_told_to_nobody_before_there_is_another(clock: Vi
     breaker = Breaker(clock, lambda _fact, _reason: None)
     breaker.tell = lambda _bot, task, to_bots: heard.append((task, list(to_bots)))
     for task in range(100, 200):
-        breaker.count(event(task, {"id": 5, "type": "user"}))
+        breaker.count(event(task, {"id": 5, "type": "user"}), 9)
     assert heard == []
-    breaker.count(event(100, {"id": 5, "type": "bot"}))
+    breaker.count(event(100, {"id": 5, "type": "bot"}), 9)
     breaker.hear("bot", 101, [True])
     breaker.hear("bot", 101, [True])
     assert heard == [(100, [False, True]), (101, [False])]

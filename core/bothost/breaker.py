@@ -6,6 +6,8 @@ import logging
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from bothost.pyrus.events import is_own
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -44,9 +46,9 @@ class Breaker:
         """Whether events of this task are parked until an operator resumes it."""
         return bool(self.paused) and (bot, task) in self.paused
 
-    def count(self, live: Live) -> None:
-        """A handler gave a non-empty reply to this event."""
-        key, to_a_bot = (live.entry.bot, live.entry.task), by_a_bot(live)
+    def count(self, live: Live, user_id: int | None) -> None:
+        """A bot, whose person id this is, gives a non-empty reply to this event; an error text is one."""
+        key, to_a_bot = (live.entry.bot, live.entry.task), by_a_bot(live, user_id)
         replies = self._within(key)
         replies.append((self._clock.monotonic(), to_a_bot))
         if self.tell is not None:
@@ -114,10 +116,9 @@ class Breaker:
         self.pause(f"pause:{bot}:{task}", reason)
 
 
-def by_a_bot(live: Live) -> bool:
+def by_a_bot(live: Live, user_id: int | None) -> bool:
     """Whether the newest comment of the event is by the bot itself or by a person of type `bot`."""
     newest = live.envelope.newest if live.envelope is not None else None
     if newest is None or live.envelope is None:
         return False
-    author = newest.author
-    return author.type == "bot" or (author.id is not None and author.id == live.envelope.user_id)
+    return newest.author.type == "bot" or is_own(live.envelope, user_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ from bothost.sieve import Sieve
 from bothost.timers import Timers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from bothost.bots import Bot, Registry
     from bothost.clock import Clock
@@ -95,6 +96,7 @@ def build(ground: Ground, registry: Callable[[], Registry], failed: Callable[[En
         bot = find_bot(name)
         return bot.user_id if bot is not None else None
 
+    ground.client.keep = lambda bot, task, comment: spawn(keep_written(ground, (bot, task, comment)))
     posts = Posts(means, Poster(ground.client, ground.store, ground.clock, user_of))
     runs = Runs(means, posts)
     dispatch = Dispatch(means, runs, Acks(means), Sieve(ground.clock, lambda key, value: learn(ground, key, value)))
@@ -162,7 +164,24 @@ def learn(ground: Ground, key: str, value: str) -> None:
 
 def write_behind(ground: Ground, key: str, value: str) -> None:
     """Write a fact to the journal without waiting for it."""
-    asyncio.get_running_loop().create_task(keep(ground.store, key, value)).add_done_callback(watch)
+    spawn(keep(ground.store, key, value))
+
+
+def spawn(work: Coroutine[object, object, None]) -> None:
+    """Do it beside everything else."""
+    asyncio.get_running_loop().create_task(work).add_done_callback(watch)
+
+
+async def keep_written(ground: Ground, comment: tuple[str, int, int]) -> None:
+    """Write that a handler wrote this comment (bot, task, id) itself; tried until the journal takes it, for nothing teaches
+    it again."""
+    pause_s = ground.timing.retry_beat_s
+    while True:
+        with contextlib.suppress(StoreAway):
+            await ground.store.wrote(*comment)
+            return
+        await ground.store.wait_hint(pause_s)
+        pause_s = min(pause_s * 2, 60.0)
 
 
 async def keep(store: Store, key: str, value: str) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from bothost.errors import StoreAway
-from bothost.means import limit_of, stored_body
+from bothost.means import limit_of, save_surely, stored_body
+from bothost.store.transitions import CANCELLED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,6 +83,9 @@ class Claims:
         except StoreAway:
             return await self._claim_without_store(live, place)
         if word == "claimed" and row is not None:
+            if live.place is not place:
+                await self._let_go(live, row, place)
+                return False
             live.adopt(row)
             self._started(live)
             return True
@@ -88,6 +94,12 @@ class Claims:
             return False
         self._somebody_elses(live, row, place)
         return False
+
+    async def _let_go(self, live: Live, row: Entry, place: Place) -> None:
+        """An operator cancelled it while its claim was under way."""
+        place.leave()
+        live.entry = msgspec.structs.replace(row, state="cancelled", error=CANCELLED, updated=self._means.now())
+        await save_surely(self._means, live.entry)
 
     def _somebody_elses(self, live: Live, row: Entry | None, place: Place) -> None:
         place.leave()

@@ -77,9 +77,11 @@ class Dispatch:
             return live is None or live.phase != "waiting"
         if live is None:
             return self._means.ledger.may_be_stored(delivery.bot.config.name, envelope.comment_id or 0)
-        # what is held may have been cancelled by an operator's process
+        # what is held or has failed may be in an operator's hand
         entry = live.entry
-        return live.phase == "idle" and entry.state == "ready" and entry.door == "response" and entry.fence > 0
+        return (
+            live.phase == "idle" and entry.door == "response" and entry.state in ("ready", "failed") and entry.fence > 0
+        )
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         asyncio.get_running_loop().create_task(work).add_done_callback(watch)
@@ -116,13 +118,10 @@ class Dispatch:
 
     def _compare(self, live: Live, row: Entry) -> None:
         """Where claims come first the journal is ahead of an event we are not at; of one that we run it knows the door. Where
-        memory is the truth it knows only what an operator cancelled."""
+        memory is the truth it knows only what an operator cancelled or lets run again."""
         if not self._means.store.claims_first:
-            if (
-                live.phase == "idle"
-                and row.state == "cancelled"
-                and (row.id, row.fence) == (live.entry.id, live.entry.fence)
-            ):
+            by_hand = row.state == "cancelled" or (row.door == "api" and live.entry.door == "response")
+            if live.phase == "idle" and by_hand and row.id == live.entry.id and row.fence >= live.entry.fence:
                 live.adopt(row)
         elif live.phase == "idle":
             if row.fence >= live.entry.fence:
@@ -160,7 +159,6 @@ class Dispatch:
         )
         live = Live(key, entry)
         means.ledger.add(live)
-        self._sieve.ran(delivery.bot, envelope.task_id, step)
         self._count(live, delivery, envelope)
         self._admit(live, delivery, envelope)
 
@@ -189,29 +187,36 @@ class Dispatch:
             or means.ledger.waiting_bytes + size > self._bounds.host_bytes
         )
         looping = means.breaker.holds(bot.name, envelope.task_id)
-        if not (full or looping or self.draining or bot.state.broken):
+        runs = not (full or looping or self.draining or bot.state.broken)
+        if not runs and (bot.config.late == "retry" or (bot.state.broken and not live.last)):
+            self._turn_away(live, delivery)
+            return
+        self._sieve.ran(bot, envelope.task_id, live.entry.step)
+        if runs:
             means.ledger.weigh(live, bot.lane, size)
             waiter = self._acks.admit(live, delivery)
             self._runs.begin(live, bot)
             if waiter in live.waiters:  # it is not answered yet
                 self._acks.limit(live, waiter)
-        elif bot.config.late == "retry" or (bot.state.broken and not live.last):
-            self._turn_away(live, delivery)
         else:
             live.phase = "waiting"
             self._acks.join(live, delivery)
             self._acks.park(live)
 
     def _turn_away(self, live: Live, delivery: Delivery) -> None:
-        """503: Pyrus comes again. Nothing is kept of a new event but the count of its deliveries."""
+        """503: Pyrus comes again."""
         live.rest()
+        self._held_on(live)
+        outcome = UNAVAILABLE if delivery.bot.state.broken else BUSY
+        self._means.answers.give(delivery, outcome, live.entry.task, live.attempt)
+
+    def _held_on(self, live: Live) -> None:
+        """Nothing is kept of a new event that is turned away but the count of its deliveries; a held one is quiet later."""
         entry = live.entry
         entry.status = 503
-        if entry.fence and not self._means.store.claims_first:
+        if entry.fence:
             entry.due = entry.seen_at + self._means.timing.quiet_s
-            self._means.store.note(entry)
-        outcome = UNAVAILABLE if delivery.bot.state.broken else BUSY
-        self._means.answers.give(delivery, outcome, entry.task, live.attempt)
+            self._note(live)
 
     def _count(self, live: Live, delivery: Delivery, envelope: Envelope) -> None:
         """Which attempt this is; deliveries within a second of each other count as one."""
@@ -259,6 +264,8 @@ class Dispatch:
         elif entry.state == "failed":
             body = entry.answer if entry.status == 200 and entry.answer else NOTHING
             self._repeat(live, delivery, Outcome(entry.status or 500, body, "failed", repeat=True))
+            # the journal must know that Pyrus has no attempts left; it may be in an operator's hand by now
+            self._spawn(self._save_quietly(entry))
         else:
             self._repeat(live, delivery, CANCELLED)
 
@@ -282,14 +289,14 @@ class Dispatch:
         written = self._means.answers.give(delivery, outcome, entry.task, live.attempt)
         due = entry.seen_at + self._means.timing.quiet_s
         live.entry = msgspec.structs.replace(entry, delivered=entry.delivered or written, due=due)
-        if not self._means.store.claims_first or live.entry.delivered != entry.delivered:
+        if not (self._means.store.claims_first and entry.delivered):
             self._note(live)
 
     def _repeat(self, live: Live, delivery: Delivery, outcome: Outcome) -> None:
         self._means.answers.give(delivery, outcome, live.entry.task, live.attempt)
 
     def _note(self, live: Live) -> None:
-        """Write what a repeat changed, behind."""
+        """Write what a delivery changed, behind."""
         store = self._means.store
         if not store.claims_first:
             store.note(live.entry)
@@ -300,7 +307,7 @@ class Dispatch:
         try:
             await self._means.store.save(entry, door="response")
         except StoreAway:
-            log.warning("what a repeat changed in %s could not be written", entry.id, extra={"bot": entry.bot})
+            log.warning("what a delivery changed in %s could not be written", entry.id, extra={"bot": entry.bot})
 
     def _is_later_first(self, live: Live, marked: int) -> bool:
         """A first attempt that is no repeat: later than ten minutes, or marked 1 when a digest's event has its answer."""
@@ -351,3 +358,4 @@ class Dispatch:
         self._means.answers.give_all(live, BUSY)
         self._means.ledger.unweigh(live)
         live.leave()
+        self._held_on(live)

@@ -15,6 +15,7 @@ from bothost.ledger import base_of
 from bothost.means import save_surely, watch
 from bothost.pyrus.events import decode
 from bothost.rules import REPEAT_S
+from bothost.store.transitions import cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -124,7 +125,7 @@ class Late:
         """One look at the journal, now: operators' wishes, dead owners, quiet events, what is due."""
         store = self._means.store
         for key in store.cancelled():
-            self._cancel(key)
+            self.cancel(key)
         for key in store.lost():
             self._lose(key)
         for reaped in await store.reap():
@@ -299,13 +300,20 @@ class Late:
             return
         await self._posts.post(self._means.ledger.claimed(row, self._means.clock.monotonic()), bot)
 
+    def waiting(self) -> list[Entry]:
+        """The events that stand in line here and have never been claimed: the journal knows nothing of them."""
+        if not self._means.ledger.waiting_bytes:
+            return []
+        lives = (live for live in self._means.ledger if live.phase == "waiting" and not live.entry.fence)
+        return [msgspec.structs.replace(live.entry) for live in lives]
+
     def _lose(self, key: str) -> None:
         """This host was cut off for longer than its lease, and another one has the event now."""
         live = self._live_of(key)
         if live is not None and live.phase == "running":
             self._runs.cut(live, "lost")
 
-    def _cancel(self, key: str) -> None:
+    def cancel(self, key: str) -> None:
         """An operator's wish about an entry that this process holds."""
         live = self._live_of(key)
         if live is None:
@@ -318,7 +326,7 @@ class Late:
             self._means.answers.give_all(live, CANCELLED)
             self._means.ledger.unweigh(live)
             place = live.place
-            live.entry = msgspec.structs.replace(live.entry, state="cancelled", updated=self._means.now())
+            live.entry = cancelled(live.entry, self._means.now())
             live.rest()
             if place is not None:
                 place.leave()

@@ -12,6 +12,8 @@ import msgspec
 from bothost.errors import StoreAway
 from bothost.metrics import BotFigures, BotNow, Metrics, Snapshot, together
 from bothost.metrics.families import STATES, BotGauge, Host
+from bothost.store.lines import beside
+from bothost.store.transitions import cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -55,6 +57,10 @@ class Sight:
     receive: Callable[[Delivery], None]
     journal_bytes: Callable[[], int | None]
     """Size of the embedded journal on disk; called in a thread. None: it is elsewhere."""
+    waiting: Callable[[], Awaitable[Sequence[Entry]]]
+    """What stands in line in the memory of all processes, and nowhere else."""
+    cancel: Callable[[str], None]
+    """Have every process end this entry, where it is at it."""
     kept: Callable[[], Mapping[str, str]] = dict
     """Bots whose newest section is not in service, and why; the empty name: the file or [host]."""
 
@@ -165,21 +171,35 @@ class Operations:
         return [snapshot for snapshot in await self._sight.gather() if snapshot.process]
 
     async def deliveries(self, want: Filter) -> Sequence[Entry]:
-        """Entries of the journal, newest first."""
-        return await self._store.list(want)
+        """Entries of the journal, and of what stands in line in this host's memory; newest first."""
+        waiting = await self._sight.waiting()
+        return beside(waiting, await self._store.list(want), want)
+
+    async def waiting(self) -> Sequence[Entry]:
+        """What stands in line in this host's memory."""
+        return await self._sight.waiting()
 
     async def delivery(self, key: str) -> tuple[Entry, bytes | None] | None:
         """One entry and its body (None where it is not kept)."""
-        entry = await self._store.find(key)
+        waits = await self._in_line(key)
+        entry = await self._store.find(key) or waits
         return None if entry is None else (entry, await self._store.body(key))
+
+    async def _in_line(self, key: str) -> Entry | None:
+        return next((entry for entry in await self._sight.waiting() if entry.id == key), None)
 
     async def retry(self, key: str, *, again: bool = False) -> Entry:
         """Run (or post) a failed event again; `again`: an answered one, as a new entry."""
         return await self._store.retry(key, again=again)
 
     async def cancel(self, key: str) -> Entry:
-        """End what waits, is parked or runs."""
-        return await self._store.cancel(key)
+        """End what waits, is parked or runs. The journal hears of it first: who claims it meanwhile learns it there."""
+        waits = await self._in_line(key)
+        entry = cancelled(waits, self.clock.now().timestamp()) if waits is not None else None
+        if entry is None or not await self._store.save(entry):
+            entry = await self._store.cancel(key)
+        self._sight.cancel(key)
+        return entry
 
     async def pause(self, bot: str, reason: str) -> None:
         """Let a bot's events wait: 503 while attempts are left, parked at the last one."""

@@ -160,10 +160,15 @@ class Poster:
             return 0
         others = await self._store.list(Filter(bot=errand.entry.bot, task=errand.entry.task, limit=OTHERS))
         others = [other for other in others if other.id != errand.entry.id]
-        taken = {other.posted for other in others} | self._client.written(errand.entry.bot, errand.entry.task)
+        taken = {other.posted for other in others} | await self._written(errand.entry)
         thread = [comment for comment in thread if comment["id"] not in taken]
         unclaimed(thread, [other for other in others if same_by_response(errand.reply, other)], skew)
         return max((comment["id"] for comment in thread if newer(comment, errand.entry.comment, since)), default=0)
+
+    async def _written(self, entry: Entry) -> set[int]:
+        """The comments on the task that handlers wrote themselves; this process may know more than the journal yet."""
+        kept = await self._store.written(entry.bot, entry.task)
+        return kept | self._client.written(entry.bot, entry.task)
 
 
 def unclaimed(thread: list[dict[str, Any]], answered: Sequence[Entry], skew: float) -> None:

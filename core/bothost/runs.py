@@ -226,8 +226,8 @@ class Runs:
             await self._refused(live, bot, ran)
             return
         live.entry = entry
-        if ran is not None and ran.failure is None and ran.reply != NOTHING:
-            means.breaker.count(live)
+        if entry.answer not in (None, NOTHING):
+            means.breaker.count(live, bot.user_id)
         await self._tell(live, bot, settled)
 
     async def _acknowledged_cut(self, live: Live, settled: Settled, body: bytes | None) -> bool:

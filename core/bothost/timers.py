@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -58,6 +59,8 @@ class Timers:
         self._registry = registry
         self._next: dict[tuple[str, str], tuple[str, datetime]] = {}
         """By bot and timer: when it ticks, as its plugin says, and the next tick by that."""
+        self._ticked: set[str] = set()
+        """Facts `ticked:bot:timer` that the journal holds: keys of ticks are forgotten after two days, a timer may be rarer."""
         self._looked = means.clock.now()
         self._task: asyncio.Task[None] | None = None
 
@@ -91,7 +94,10 @@ class Timers:
         went_back = now < self._looked
         self._looked = now
         due_in_s = LOOK_S
-        for bot, spec in self._specs():
+        specs = self._specs()
+        if any((bot.name, spec.name) not in self._next for bot, spec in specs):
+            await self._remember()
+        for bot, spec in specs:
             key, when = (bot.name, spec.name), f"{spec.kind} {spec.when} {spec.tz}"
             known = self._next.get(key)
             if known is None:
@@ -130,12 +136,15 @@ class Timers:
                 entry.state, entry.error = "cancelled", "skipped: the tick before it still runs"
                 self._means.answers.count.tick(bot.name, "skipped")
                 log.warning("timer %s: %s", spec.name, entry.error, extra={"bot": bot.name})
-            return entry if await self._means.store.save(entry, b"") else None
+            if not await self._means.store.save(entry, b""):
+                return None
+            await self._keep_in_mind(bot, spec)
         except StoreAway as error:
             log.warning(
                 "timer %s: tick of %s lost, the journal is away: %s", spec.name, tick, error, extra={"bot": bot.name}
             )
             return None
+        return entry
 
     async def _runs_still(self, bot: Bot, spec: TimerSpec, this: str) -> bool:
         want = Filter(bot=bot.name, kind="timer", states=("ready", "running"), limit=1000)
@@ -146,12 +155,21 @@ class Timers:
     async def _make_up(self, bot: Bot, spec: TimerSpec) -> None:
         """Of the ticks missed while no host was up only the newest, and only where the timer had run before."""
         tick = newest(spec, self._means.clock.now())
-        if tick is None:
-            return
-        try:
-            rows = await self._means.store.list(Filter(bot=bot.name, kind="timer", limit=1000))
-        except StoreAway:
-            return
-        prefix = f"timer:{bot.name}:{spec.name}:"
-        if any(row.id.startswith(prefix) for row in rows):
+        if tick is not None and _fact(bot, spec) in self._ticked:
             await self.put(bot, spec, tick)
+
+    async def _remember(self) -> None:
+        """Read which timers had run before."""
+        with suppress(StoreAway):
+            self._ticked.update(fact for fact in await self._means.store.controls() if fact.startswith("ticked:"))
+
+    async def _keep_in_mind(self, bot: Bot, spec: TimerSpec) -> None:
+        fact = _fact(bot, spec)
+        if fact not in self._ticked:
+            with suppress(StoreAway):
+                await self._means.store.control(fact, "yes")
+                self._ticked.add(fact)
+
+
+def _fact(bot: Bot, spec: TimerSpec) -> str:
+    return f"ticked:{bot.name}:{spec.name}"

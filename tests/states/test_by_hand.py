@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import datetime
 from typing import Any
 
 import pytest
-from tests.states.conftest import Calls, Journal, handler_of
+from tests.states.conftest import Calls, Journal, Processes, handler_of
 
-from bothost import Event
+from bothost import Event, GiveUp
+from bothost.bots import BotState
 from bothost.errors import StoreError
+from bothost.store.phases import phase
+from bothost.store.transitions import cancelled
 from bothost.testing import Harness, comment, task
 from bothost.testing.fake_pyrus.faults import answer, gateway
 
@@ -116,13 +120,46 @@ def test_after_again_a_forgotten_digest_is_that_of_its_newest_event(
     assert len(calls.runs) == 3
 
 
+@pytest.mark.parametrize("claimed", [False, True])
+@pytest.mark.parametrize(("said", "state"), [(ValueError("no"), "ready"), (GiveUp("no"), "failed")])
+def test_an_attempt_at_what_is_to_run_again_by_hand_says_nothing(
+    bothost: Harness, calls: Calls, journal: Journal, said: Exception, state: str, claimed: bool
+) -> None:
+    """Its door is the API: it neither runs for that attempt nor gets what the last one got."""
+    calls.script = [said, (30, "by hand")]
+    bot = bothost.bot(handler_of(calls), ini={"late": "retry"})
+    of = task()
+    assert bot.deliver(of).status == 500
+    bot.bot.state = BotState("paused", "for a test")
+    for attempt in (2, 3):
+        bothost.clock.advance("61s")
+        assert bot.deliver(of, attempt).outcome == ("unavailable" if state == "ready" else "failed")
+    row = journal.row()
+    assert (row.state, row.door, row.seen) == (state, "response", 3)
+    journal.ask(journal.store.retry(row.id))
+    if claimed:
+        bot.bot.state = BotState("active")
+        bothost.clock.advance("10s")
+    fourth = bot.deliver(of, 3)
+    bot.bot.state = BotState("active")
+    assert (fourth.status, fourth.json, fourth.outcome) == (200, {}, "acknowledged")
+    bothost.clock.advance("1m")
+    assert [rerun for _, rerun in calls.runs] == ["", "manual"]
+    assert bothost.assert_one_comment().door == "api"
+
+
 def test_what_pyrus_will_bring_again_is_refused(bothost: Harness, calls: Calls, journal: Journal) -> None:
     calls.says = ValueError("no")
     bot = bothost.bot(handler_of(calls))
     bot.deliver(task())
-    with pytest.raises(StoreError, match="Pyrus comes again at"):
+    comes = datetime.fromtimestamp(bothost.clock.now.timestamp() + 61).strftime("%H:%M")
+    with pytest.raises(StoreError, match=f"Pyrus comes again at {comes}"):
         journal.ask(journal.store.retry(journal.row().id))
-    bothost.clock.advance("5m")
+    bothost.clock.advance("70s")
+    comes = datetime.fromtimestamp(bothost.clock.now.timestamp() + 52).strftime("%H:%M")
+    with pytest.raises(StoreError, match=f"Pyrus comes again at {comes}"):
+        journal.ask(journal.store.retry(journal.row().id))
+    bothost.clock.advance("4m")
     journal.ask(journal.store.retry(journal.row().id))
     bothost.clock.advance("1m")
     assert [rerun for _, rerun in calls.runs] == ["", "manual"]
@@ -276,3 +313,68 @@ def test_event_tells_why_it_runs_again(bothost: Harness, journal: Journal) -> No
     bot.deliver(of, 2)
     key = journal.row().id
     assert seen == [(key, 1, "", 120), (key, 2, "error", 120)]
+
+
+def test_what_stands_in_line_is_listed_and_ends_when_it_is_cancelled(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    calls.takes = 30
+    bot = bothost.bot(handler_of(calls), ini={"concurrency": 1})
+    late = bothost._bench.host.core.late
+    bot.begin(task())
+    assert late.waiting() == []
+    of = task()
+    pending = bot.begin(of)
+    (waits,) = late.waiting()
+    assert (waits.task, waits.fence, phase(waits)) == (of["id"], 0, "waiting")
+    late.cancel(waits.id)
+    bothost.clock.advance("1s")
+    assert (pending.answer().json, pending.answer().outcome) == ({}, "cancelled")
+    bothost.clock.advance("1m")
+    assert len(calls.runs) == 1
+    row = journal.row(task=of["id"])
+    assert (row.state, row.error) == ("cancelled", "cancelled by the operator")
+    assert bot.deliver(of, 2).outcome == "cancelled"
+    assert (bot.bot.lane.held, bot.bot.lane.waiting, bot.bot.lane.waiting_bytes) == (0, 0, 0)
+
+
+def test_what_is_cancelled_while_it_is_being_parked_stays_cancelled(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    calls.takes = 60
+    bot = bothost.bot(handler_of(calls), ini={"concurrency": 1})
+    bot.begin(task())
+    of = task()
+    pending = bot.begin(of)
+    journal.be(slow_s=1.0)
+    bothost.clock.advance("50.5s")
+    (waits,) = bothost._bench.host.core.late.waiting()
+    bothost._bench.host.core.late.cancel(waits.id)
+    bothost.clock.advance("5s")
+    assert pending.answer().outcome == "cancelled"
+    journal.be()
+    bothost.clock.advance("2m")
+    assert journal.row(task=of["id"]).state == "cancelled"
+    assert len(calls.runs) == 1
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_what_is_cancelled_while_it_is_being_claimed_does_not_run(
+    bothost: Harness, calls: Calls, processes: Processes, journal: Journal, recorded: bool
+) -> None:
+    of = task()
+    journal.be(slow_s=1.0)
+    pending = processes.at(0).begin(of)
+    bothost.clock.advance("2.5s")
+    late = processes.hosts[0].core.late
+    (waits,) = late.waiting()
+    if recorded:
+        journal.ask(processes.hosts[1].store.save(cancelled(waits, waits.created)))
+    late.cancel(waits.id)
+    assert pending.answer().outcome == "cancelled"
+    bothost.clock.advance("5s")
+    journal.be()
+    assert calls.runs == []
+    assert (journal.row().state, journal.row().fence) == ("cancelled", 0 if recorded else 1)
+    assert processes.at(1).deliver(of, 2).outcome == "cancelled"
+    assert processes.at(0).deliver(of, 2).outcome == "cancelled"

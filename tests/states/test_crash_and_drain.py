@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.states.conftest import Calls, Journal, handler_of
 
+from bothost import Event
 from bothost.server.draining import drain
 from bothost.testing import Harness, task
 from bothost.testing.fake_pyrus.faults import lose_answer, slow
@@ -355,3 +356,37 @@ def test_no_token_is_in_the_journal(bothost: Harness, calls: Calls, journal: Jou
         assert not [token for token in issued if token.encode() in content], path
     assert TOKEN not in bot.log()
     assert not [row.error for row in journal.rows() if TOKEN in row.error]
+
+
+def test_a_comment_that_the_handler_wrote_itself_before_a_crash_is_not_taken_for_its_reply(
+    bothost: Harness, calls: Calls
+) -> None:
+    async def handler(event: Event) -> str:
+        if not event.rerun:
+            await event.pyrus.comment(event.task_id, "done")
+        calls.runs.append((event.attempt, event.rerun))
+        await asyncio.sleep(70)
+        return "done"
+
+    bot = bothost.bot(handler)
+    assert bot.deliver(task()).outcome == "late"
+    bothost.restart()
+    bothost.clock.advance("3m")
+    assert [rerun for _, rerun in calls.runs] == ["", "crash"]
+    assert [(wrote.text, wrote.door) for wrote in bothost.pyrus.comments()] == [("done", "api")] * 2
+
+
+def test_what_a_handler_wrote_while_the_journal_was_away_is_written_when_it_is_back(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    async def handler(event: Event) -> None:
+        await event.pyrus.comment(event.task_id, "done")
+
+    bot = bothost.bot(handler)
+    of = task()
+    journal.be(away=True)
+    assert bot.deliver(of).json == {}
+    journal.be()
+    assert journal.ask(journal.store.written("bot", of["id"])) == set()
+    bothost.clock.advance("5s")
+    assert journal.ask(journal.store.written("bot", of["id"])) == {bothost.assert_one_comment(of).comment_id}

@@ -171,7 +171,7 @@ def test_what_a_repeat_changes_may_be_lost_with_the_journal(
     assert again.json == {"text": "done"}
     journal.be()
     row = journal.row()
-    told = f"WARNING bothost.delivery: what a repeat changed in {row.id} could not be written bot=bot"
+    told = f"WARNING bothost.delivery: what a delivery changed in {row.id} could not be written bot=bot"
     assert told in processes.bot.log().splitlines()
     assert not row.delivered
     bothost.assert_one_comment()

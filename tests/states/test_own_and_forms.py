@@ -8,6 +8,7 @@ import pytest
 from tests.states.conftest import Calls, Journal, handler_of
 
 from bothost import Event, Reply
+from bothost.bots import BotState
 from bothost.testing import Harness, comment, me, task
 
 
@@ -150,3 +151,15 @@ def test_a_warning_is_not_kept_back_by_an_info_line(bothost: Harness, calls: Cal
     bot.deliver(task(400))
     bot.deliver(task(400, step=1))
     assert any(line.startswith("WARNING") and "form 400" in line for line in bot.log().splitlines())
+
+
+def test_an_event_that_was_turned_away_is_none_that_the_bot_ran(bothost: Harness, calls: Calls) -> None:
+    bot = bothost.bot(handler_of(calls))
+    bot.bot.state = BotState("paused", "for a test")
+    of = task(321, approvals=asked_at(2), current_step=2)
+    for attempt in (1, 2):
+        assert bot.deliver(of, attempt).outcome == "unavailable"
+    bot.bot.state = BotState("active")
+    own = {**of, "comments": [*of["comments"], comment("I approved step 1", author=me())]}
+    assert bot.deliver(own).outcome == "replied", "no event of step 2 has run"
+    assert bot.deliver({**own, "comments": [*own["comments"], comment("again", author=me())]}).outcome == "own"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from tests.states.conftest import Calls, Journal, Processes, handler_of
 
-from bothost import GiveUp
+from bothost import Event, GiveUp
+from bothost.bots import BotState
 from bothost.store.sqlite import SqliteStore
 from bothost.testing import Harness, comment, task
 
@@ -281,6 +283,23 @@ def test_two_attempts_at_a_process_that_does_not_run_it_wait_together(
     assert calls.runs == [(1, "")]
 
 
+def test_a_held_event_that_another_process_turns_away_stays_held_for_four_minutes_more(
+    bothost: Harness, calls: Calls, processes: Processes, journal: Journal
+) -> None:
+    calls.script = [ValueError("no"), "better"]
+    of = task()
+    assert processes.at(0).deliver(of).outcome == "held"
+    bothost.clock.advance("200s")
+    processes.at(1).bot.state = BotState("paused", "for a test")
+    assert processes.at(1).deliver(of, None).outcome == "unavailable"
+    row = journal.row()
+    assert (row.state, row.status, row.seen, row.due) == ("ready", 503, 2, row.seen_at + 240)
+    bothost.clock.advance("200s")
+    assert journal.row().state == "ready"
+    assert processes.at(0).deliver(of, None).json == {"text": "better"}
+    assert [attempt for attempt, _ in calls.runs] == [1, 3]
+
+
 @pytest.mark.parametrize("runs", [False, True])
 def test_what_an_operator_lets_run_again_is_known_at_once_to_the_process_that_failed_it(
     bothost: Harness, calls: Calls, journal: Journal, runs: bool
@@ -338,6 +357,21 @@ def test_what_an_operator_lets_run_while_its_last_attempt_is_refused_runs(
     assert bothost.assert_one_comment().door == "api"
 
 
+def test_an_answer_nobody_heard_is_quiet_four_minutes_after_its_last_attempt(
+    bothost: Harness, calls: Calls, processes: Processes, journal: Journal
+) -> None:
+    calls.takes = 20
+    of = processes.abandoned("61s")
+    processes.at(1).begin(of, 2, hang_up=True)
+    bothost.clock.advance("1s")
+    row = journal.row()
+    assert (row.state, row.delivered, row.seen, row.due) == ("answered", False, 2, row.seen_at + 240)
+    bothost.clock.advance("200s")
+    assert processes.at(0).deliver(of, 3).json == {"text": "done"}
+    assert (journal.row().seen, journal.row().delivered) == (3, True)
+    bothost.assert_one_comment()
+
+
 def test_who_is_gone_when_another_process_ends_the_event_has_not_heard_the_answer(
     bothost: Harness, calls: Calls, processes: Processes, journal: Journal
 ) -> None:
@@ -383,3 +417,22 @@ def test_with_keep_zero_what_was_taken_over_is_stored_once_it_is_acknowledged(
     assert journal.body(journal.row().id) is None
     assert second.answer().outcome == "late"
     assert journal.body(journal.row().id)
+
+
+def test_a_comment_that_a_handler_wrote_on_another_process_is_not_taken_for_a_reply(
+    bothost: Harness, calls: Calls
+) -> None:
+    async def handler(event: Event) -> str | None:
+        calls.runs.append((event.attempt, event.rerun))
+        if len(calls.runs) == 1:
+            await asyncio.sleep(70)
+            return "done"
+        await event.pyrus.comment(event.task_id, "done")
+        return None
+
+    processes = Processes(bothost, handler, {"order": "none"})
+    of = task()
+    assert processes.at(0).deliver(of).outcome == "late"
+    assert processes.at(1).deliver({**of, "comments": [*of["comments"], comment("two")]}).json == {}
+    bothost.clock.advance("1m")
+    assert [(wrote.text, wrote.door) for wrote in bothost.pyrus.comments()] == [("done", "api")] * 2

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.states.conftest import Calls, Journal, Processes, handler_of
 
-from bothost import Event, Plugin, Settings, every
+from bothost import Event, Plugin, Settings, cron, every
 from bothost.testing import Harness, comment, me, person, task
 from bothost.testing.host import Counts
 
@@ -85,6 +85,34 @@ def test_of_missed_ticks_only_the_newest_runs_at_start(bothost: Harness, away_m:
     assert [due.hour * 60 + due.minute - 542 for due, _ in ran[before:]] == made_up
 
 
+def test_a_rare_timer_is_made_up_for_though_the_key_of_its_last_tick_is_forgotten(
+    bothost: Harness, journal: Journal
+) -> None:
+    ran: list[Any] = []
+
+    class Rare(Plugin[NoSettings]):
+        def handle(self, event: Event) -> None: ...
+
+        @cron("30 9 * * 1")
+        async def weekly(self, tick: Any) -> None:
+            ran.append(tick.due)
+
+    bothost.bot(Rare)
+    bothost.clock.advance("31m")
+    assert len(ran) == 1
+    bothost.clock.set(bothost.clock.now + timedelta(days=6))
+    bothost.clock.advance("11m")
+    assert journal.rows() == []
+    host = bothost._bench.host
+    bothost._bench.turn(host.stop())
+    bothost.clock._clock.set(ran[0] + timedelta(days=7, minutes=5))
+    bothost._bench.host = bothost._bench.turn(type(host).started(host.clock, host.folder, bothost.pyrus.transport()))
+    bot = bothost._bots["bot"]
+    bot.bot, bot.runner = bothost._bench.turn(bothost._bench.host.add(*bot.origin))
+    bothost.clock.advance("1s")
+    assert ran == [ran[0], ran[0] + timedelta(days=7)]
+
+
 def test_a_timer_that_had_never_run_makes_nothing_up(bothost: Harness) -> None:
     plugin, ran = ticker([0])
     bothost.clock.advance("30s")
@@ -141,6 +169,14 @@ def test_silence_and_the_window_do_not_count(bothost: Harness, calls: Calls) -> 
     for _ in range(4):
         assert {bot.deliver(body).outcome for body in bot_comments(of, other, 20)} == {"replied"}
         bothost.clock.advance("11m")
+
+
+def test_error_texts_count_as_replies(bothost: Harness, calls: Calls) -> None:
+    calls.says = ValueError("no")
+    bot = bothost.bot(handler_of(calls), ini={"on_error": "reply", "error_text": "Sorry."})
+    other = person("Other bot", "bot@other", type="bot", id=77)
+    answers = [bot.deliver(body).json for body in bot_comments(task(), other, 33)]
+    assert answers == [{"text": "Sorry."}] * 31 + [{}] * 2
 
 
 def test_its_own_comments_count_where_they_are_delivered(bothost: Harness, calls: Calls) -> None:

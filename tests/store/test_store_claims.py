@@ -157,6 +157,18 @@ def test_a_write_that_was_given_up_and_lands_late_takes_nothing_back(journal: Jo
     journal.run(work)
 
 
+def test_what_ended_while_it_was_held_is_not_held_again_by_a_write_that_comes_too_late(journal: Journal) -> None:
+    async def work(store: Store) -> None:
+        held = make_entry(state="ready", fence=1, due=BEGAN + 240)
+        assert await store.save(held, BODY)
+        assert await store.save(change(held, seen=2, due=BEGAN + 300), door="response")
+        cancelled = await store.cancel(held.id)
+        assert not await store.save(change(held, seen=3, due=BEGAN + 360), door="response")
+        assert await store.find(held.id) == cancelled
+
+    journal.run(work)
+
+
 def test_only_what_runs_or_is_parked_can_be_acknowledged_for_another(journal: Journal) -> None:
     async def work(store: Store) -> None:
         assert await store.acknowledge("refunds:7:comment:404", seen=1, seen_at=0.0) is None

@@ -434,3 +434,20 @@ def test_a_journal_that_was_never_opened_is_away(journal: Journal) -> None:
         await store.close()
 
     asyncio.run(scene())
+
+
+def test_what_handlers_wrote_is_kept_by_task_and_forgotten_with_the_keys(journal: Journal) -> None:
+    async def work(store: Store) -> None:
+        for task, comment in ((7, 70), (7, 70), (7, 71), (8, 80)):
+            await store.wrote("refunds", task, comment)
+        await store.wrote("other", 7, 72)
+        assert await store.written("refunds", 7) == {70, 71}
+        assert await store.written("refunds", 9) == set()
+
+    async def forget(store: Store) -> None:
+        assert await store.retain({}) == 1
+        assert await store.written("refunds", 7) == {71}
+
+    journal.run(work)
+    journal.sql(f"update {{s}}written set at = at - {30 * DAY + 60} where comment = 70")
+    journal.run(forget)

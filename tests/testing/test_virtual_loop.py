@@ -54,6 +54,33 @@ def test_a_long_wait_takes_its_virtual_time_and_no_real_one(clock: VirtualClock)
     assert time.perf_counter() - began < 1
 
 
+def test_who_waits_for_what_is_left_of_his_time_comes_to_its_end(clock: VirtualClock) -> None:
+    """2282.8 s and 0.3 s after the clock's 1000 make 3283.1000000000004: a clock that stops at 3283.1 never gets there."""
+    waits = 0
+
+    async def asks_the_clock() -> None:
+        nonlocal waits
+        end = clock.monotonic() + 0.3
+        while clock.monotonic() < end and waits < 100:
+            waits += 1
+            await asyncio.sleep(end - clock.monotonic())
+
+    def asks_in_a_thread() -> None:
+        nonlocal waits
+        end, never = clock.boot() + 0.3, threading.Event()
+        while clock.boot() < end and waits < 100:
+            waits += 1
+            clock.wait(never, end - clock.boot())
+
+    async def both() -> None:
+        await asyncio.gather(asks_the_clock(), asyncio.to_thread(asks_in_a_thread))
+
+    clock.advance(2282.8)
+    clock.run(both())
+    assert waits < 10
+    assert clock.monotonic() == pytest.approx(3283.1)
+
+
 def test_run_moves_the_clock_no_further_than_its_work_needs(clock: VirtualClock) -> None:
     seen: list[float] = []
 

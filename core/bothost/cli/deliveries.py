@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_args
@@ -9,17 +10,20 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from bothost.cli import OK
+from bothost.cli.asking import cancelled_at_host, waiting_at_host
+from bothost.cli.choosing import host_of, read_existing
 from bothost.cli.exporting import Export
 from bothost.cli.output import config_option, json_option, say, show_json, show_table
 from bothost.cli.visiting import visit
 from bothost.clock import SystemClock
 from bothost.errors import BothostError, UsageError
 from bothost.store import Entry, Filter
+from bothost.store.lines import beside
 from bothost.store.phases import Phase, phase
 from bothost.units import seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from bothost.store import Store
 
@@ -48,7 +52,8 @@ def deliveries(context: click.Context, config: str, as_json: bool) -> int | None
 def list_(config: str, as_json: bool, limit: int, state: Phase | None, **narrow: Any) -> int:
     """List events, newest first. Each line tells when, bot, task, state, how long it ran and why it failed."""
     want = _filter(state, limit, **narrow)
-    entries = visit(config, lambda store: store.list(want))
+    waiting = _waiting(config)
+    entries = beside(waiting, visit(config, lambda store: store.list(want)), want)
     if as_json:
         show_json([row(entry) for entry in entries])
     elif entries:
@@ -56,6 +61,11 @@ def list_(config: str, as_json: bool, limit: int, state: Phase | None, **narrow:
     else:
         say("no deliveries" + (" like that" if want != Filter(limit=limit) else " yet: bothost send BOT makes one"))
     return OK
+
+
+def _waiting(config: str) -> list[Entry]:
+    """What stands in line in the running host's memory, which no journal knows."""
+    return waiting_at_host(host_of(read_existing(config)))
 
 
 def _filter(
@@ -86,7 +96,8 @@ def _moment(option: str, age: str | None) -> float | None:
 @json_option
 def show(id: str, config: str, as_json: bool) -> int:
     """Show one event: request, reply, attempts, runs, traceback. The token is masked."""
-    entry, body = visit(config, lambda store: _found(store, id))
+    waiting = _waiting(config)
+    entry, body = visit(config, lambda store: _found(store, id, waiting))
     told = row(entry) | {
         "runs": entry.runs,
         "attempts": entry.seen,
@@ -110,12 +121,13 @@ def show(id: str, config: str, as_json: bool) -> int:
             say(f"\n{key}:")
             say(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2))
     if body is None:
-        say("\nrequest: no longer kept (see `keep` in bots.ini)")
+        gone = "not stored yet" if told["state"] == "waiting" else "no longer kept (see `keep` in bots.ini)"
+        say(f"\nrequest: {gone}")
     return OK
 
 
-async def _found(store: Store, key: str) -> tuple[Entry, bytes | None]:
-    entry = await store.find(key)
+async def _found(store: Store, key: str, waiting: Iterable[Entry] = ()) -> tuple[Entry, bytes | None]:
+    entry = await store.find(key) or next((entry for entry in waiting if entry.id == key), None)
     if entry is None:
         raise BothostError(f"there is no delivery {key}: bothost deliveries list shows their ids")
     return entry, await store.body(key)
@@ -137,7 +149,15 @@ def retry(id: str, again: bool, config: str, as_json: bool) -> int:
 @json_option
 def cancel(id: str, config: str, as_json: bool) -> int:
     """End an event that waits, runs or is about to be posted. A thread cannot be stopped; its result is dropped."""
-    return _taken_in_hand(config, lambda store: store.cancel(id), as_json=as_json)
+    host = host_of(read_existing(config))
+
+    async def work(store: Store) -> Entry:
+        # a running host ends at once what waits or runs there; the journal alone would tell it at its next beat
+        taken = await asyncio.to_thread(cancelled_at_host, host, id)
+        entry = await store.find(id) if taken else None
+        return entry or await store.cancel(id)
+
+    return _taken_in_hand(config, work, as_json=as_json)
 
 
 def _taken_in_hand(config: str, work: Callable[[Store], Any], *, as_json: bool) -> int:

@@ -75,6 +75,8 @@ class PyrusClient:
         self.on_call = on_call or (lambda _account, _status: None)
         self.on_limit: Callable[[str, float], None] = lambda _account, _left: None
         """Hears what each account's rate limit leaves, by Pyrus's own word."""
+        self.keep: Callable[[str, int, int], None] = lambda _bot, _task, _comment: None
+        """Told of each comment that a handler wrote itself, to be kept for other processes and later ones."""
         self.hide: Callable[[str], None] = lambda _token: None
         """Told of each token that a login gave, which must stand in no log line."""
         self._permits: dict[str, asyncio.Semaphore] = {}
@@ -113,6 +115,7 @@ class PyrusClient:
         """Keep the id of a comment that a handler wrote itself: no late reply may take it for its own."""
         ids = self._written.setdefault((bot, task_id), set())
         ids.add(comment_id)
+        self.keep(bot, task_id, comment_id)
         self._written.move_to_end((bot, task_id))
         while len(self._written) > REMEMBERED_TASKS:
             self._written.popitem(last=False)

@@ -19,6 +19,7 @@ from bothost.metrics.exposition import Exposition
 from bothost.operations import Operations, PluginView, Sight, report
 from bothost.server import listening
 from bothost.server.beats import Beat
+from bothost.server.lines import Lines
 from bothost.web import operator
 from bothost.web.operator.hosts import Names
 from bothost.web.operator.sessions import Sessions
@@ -66,6 +67,7 @@ class Page:
     def start(self) -> None:
         """Answer the siblings, and listen where this process has the operator's sockets."""
         host = self._host
+        lines = Lines(host.core.late, host.siblings)
         if host.siblings is not None:
             host.siblings.answers[QUESTION] = self._answer
         if not host.plan.sockets.operator:
@@ -76,7 +78,7 @@ class Page:
         self._beats.append(Beat(_TOKEN_S, self._look_at_token))
         tls = None if is_loopback(config.operator_address) else listening.tls(config)
         self._server = operator.serve(
-            self._desk(self._sessions, secure=tls is not None), host.plan.sockets.operator, tls
+            self._desk(self._sessions, lines, secure=tls is not None), host.plan.sockets.operator, tls
         )
 
     async def stop(self) -> None:
@@ -88,7 +90,7 @@ class Page:
             self._server.stop()
             await self._server.close_all_connections()
 
-    def _desk(self, sessions: Sessions, *, secure: bool) -> operator.Desk:
+    def _desk(self, sessions: Sessions, lines: Lines, *, secure: bool) -> operator.Desk:
         host = self._host
         config = host.plan.host
         sight = Sight(
@@ -99,6 +101,8 @@ class Page:
             plugins=_installed,
             receive=host.receive,
             journal_bytes=partial(_journal_bytes, config),
+            waiting=lines.waiting,
+            cancel=lines.cancel,
             kept=lambda: host.reloader.problems,
         )
         operations = Operations(sight, host.ground.store, host.ground.clock, __version__)

@@ -213,7 +213,8 @@ class Store(Protocol):
         than max(keep, 1 d) → failed: expired. The moved entries."""
 
     async def retain(self, keep: Mapping[str, float]) -> int:
-        """Drop bodies and answers older than each bot's `keep` (seconds), keys after 30 days, timer keys after 2; rows changed."""
+        """Drop bodies and answers older than each bot's `keep` (seconds), keys and what
+        handlers wrote after 30 days, timer keys after 2; rows changed."""
 
     async def recent(self, since: float) -> Sequence[Entry]:
         """All entries last delivered or updated since then, of those that came within the hour before it, and all that are
@@ -225,6 +226,12 @@ class Store(Protocol):
     async def last_step(self, bot: str, task: int) -> int | None:
         """The step of the newest event that the bot ran for this task; None where it ran none."""
 
+    async def wrote(self, bot: str, task: int, comment: int) -> None:
+        """Keep the id of a comment that the bot's handlers wrote themselves, for as long as keys are kept."""
+
+    async def written(self, bot: str, task: int) -> set[int]:
+        """These ids, for one task."""
+
     async def list(self, want: Filter) -> Sequence[Entry]:
         """Entries for the operator, on a connection of its own; quick with 100,000."""
 
@@ -233,7 +240,7 @@ class Store(Protocol):
 
     async def control(self, key: str, value: str | None) -> None:
         """Set (None: remove) a fact that all processes read: `pause:bot`, `pause:bot:task`, `quarantine:bot`, `login:bot`,
-        `user:bot`, `generation`."""
+        `user:bot`, `ticked:bot:timer`, `generation`."""
 
     async def controls(self) -> Mapping[str, str]:
         """All of these facts."""

@@ -90,6 +90,11 @@ def _in_schema(dialect: Dialect, indexes: tuple[str, ...]) -> tuple[str, ...]:
 
 _OWNER = "create table {SCHEMA}owner (id text primary key not null, boot text not null, lease {REAL} not null)"
 _CONTROL = "create table {SCHEMA}control (name text primary key not null, value text not null)"
+_WRITTEN = """
+create table {SCHEMA}written (
+    bot {KEY} not null, task {BIG} not null, comment {BIG} not null, at {REAL} not null, primary key (bot, task, comment)
+)
+"""
 _GATE = "create table {SCHEMA}gate (name text primary key not null, tokens {REAL} not null, at {REAL} not null)"
 
 
@@ -103,6 +108,10 @@ def steps(dialect: Dialect) -> tuple[tuple[str, tuple[str, ...]], ...]:
         ("0001 deliveries", (delivery, *_indexes(dialect))),
         ("0002 owners, controls and gates", (_OWNER.format(**words), _CONTROL.format(**words), _GATE.format(**words))),
         ("0003 indexes of owners, suspects and lines", _quicker_indexes(dialect)),
+        (
+            "0004 comments of handlers",
+            (_WRITTEN.format(**words), "create index w_at on {SCHEMA}written (at)".format(**words)),
+        ),
     )
 
 

@@ -123,7 +123,8 @@ async def retain(pool: Pool, keep: Mapping[str, float]) -> int:
         keep_s = keep.get(bot, KEEP_S)
         changed += await _repeat(pool, sql.DROP_BODIES, bot, keep_s)
         changed += await _repeat(pool, sql.DROP_ANSWERS, bot, max(keep_s, ANSWERS_S))
-    changed += await _repeat(pool, sql.DROP_KEYS, KEYS_S)
+    for statement in (sql.DROP_KEYS, sql.DROP_WRITTEN):
+        changed += await _repeat(pool, statement, KEYS_S)
     return changed + await _repeat(pool, sql.DROP_TICKS, TIMER_KEYS_S)
 
 

@@ -252,6 +252,12 @@ delete from {TABLE} where id in (
     select id from {TABLE} where id >= 'timer:' and id < 'timer;'
     and created < {NOW} - $1 and state not in ('ready', 'running') limit $2)
 """
+WROTE = f"insert into {SCHEMA}.written (bot, task, comment, at) values ($1, $2, $3, {NOW}) on conflict do nothing"
+WRITTEN = f"select comment from {SCHEMA}.written where bot = $1 and task = $2"
+DROP_WRITTEN = f"""
+delete from {SCHEMA}.written where (bot, task, comment) in (
+    select bot, task, comment from {SCHEMA}.written where at < {NOW} - $1 limit $2)
+"""
 GATE = f"select tokens, at, {NOW} from {SCHEMA}.gate where name = $1 for update"
 MAKE_GATE = f"insert into {SCHEMA}.gate (name, tokens, at) values ($1, $2, {NOW}) on conflict do nothing"
 SET_GATE = f"""

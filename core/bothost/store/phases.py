@@ -1,4 +1,4 @@
-"""How an entry stands, in the words of the state table: held, parked, posting, undelivered beside the journal's own."""
+"""How an entry stands, in the words of the state table: waiting, held, parked, posting, undelivered beside the journal's own."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ if TYPE_CHECKING:
 
     from bothost.store import Entry, State
 
-Phase = Literal["running", "held", "parked", "posting", "answered", "undelivered", "failed", "cancelled"]
+Phase = Literal["waiting", "running", "held", "parked", "posting", "answered", "undelivered", "failed", "cancelled"]
 
 STATES_OF: Mapping[Phase, tuple[State, ...]] = {
+    "waiting": ("ready",),
     "running": ("running",),
     "held": ("ready",),
     "parked": ("ready",),
@@ -24,7 +25,8 @@ STATES_OF: Mapping[Phase, tuple[State, ...]] = {
 """In which of the journal's states entries of a phase are found …"""
 CONDITIONS: Mapping[Phase, str] = {
     "running": "answer is null",
-    "held": "door = 'response' and answer is null",
+    "waiting": "door = 'response' and answer is null and fence = 0",
+    "held": "door = 'response' and answer is null and fence > 0",
     "parked": "door = 'api' and answer is null",
     "posting": "answer is not null",
     "answered": "not (door = 'response' and not delivered and due > 0)",
@@ -40,7 +42,8 @@ def phase(entry: Entry) -> Phase:
             return "posting"
         if entry.state == "running":
             return "running"
-        return "parked" if entry.door == "api" else "held"
+        # what was never claimed stands in line in some host's memory; the journal does not have it
+        return "parked" if entry.door == "api" else "held" if entry.fence else "waiting"
     if entry.state == "answered":
         return "undelivered" if entry.door == "response" and not entry.delivered and entry.due > 0 else "answered"
     return "failed" if entry.state == "failed" else "cancelled"

@@ -254,6 +254,14 @@ class PostgresStore:
         rows = await self._pool.fetch(sql.LAST_STEP, *task_range(bot, task))
         return rows[0][0] if rows else None
 
+    async def wrote(self, bot: str, task: int, comment: int) -> None:
+        """See `Store.wrote`."""
+        await self._pool.fetch(sql.WROTE, bot, task, comment)
+
+    async def written(self, bot: str, task: int) -> set[int]:
+        """See `Store.written`."""
+        return {row[0] for row in await self._pool.fetch(sql.WRITTEN, bot, task)}
+
     async def list(self, want: Filter) -> Sequence[Entry]:
         """See `Store.list`."""
         where = condition_of(want, lambda number: f"${number}")

@@ -154,6 +154,14 @@ def last_step(connection: sqlite3.Connection, bot: str, task: int) -> int | None
     return int(row[0]) if row else None
 
 
+def written(connection: sqlite3.Connection, bot: str, task: int) -> set[int]:
+    """The comments on a task that the bot's handlers wrote themselves."""
+    return {
+        comment
+        for (comment,) in connection.execute("select comment from written where bot = ? and task = ?", (bot, task))
+    }
+
+
 def listed(connection: sqlite3.Connection, want: Filter) -> list[Entry]:
     """Newest first, what the operator asks for."""
     states = states_of(want)

@@ -138,7 +138,8 @@ def drop_content(connection: sqlite3.Connection, bot: str, now: float, keep_s: f
 
 
 def drop_keys(connection: sqlite3.Connection, now: float) -> int:
-    """Delete ended entries whose key is too old, at most a batch of each kind; their bodies went before."""
+    """Delete ended entries whose key is too old, at most a batch of each kind; their bodies went before. And what handlers
+    wrote so long ago."""
     ended = "state not in ('ready', 'running')"
     old = connection.execute(
         f"delete from delivery where id in (select id from delivery indexed by d_created "
@@ -150,7 +151,15 @@ def drop_keys(connection: sqlite3.Connection, now: float) -> int:
         f"and created < ? and {ended} limit ?)",
         (now - TIMER_KEYS_S, BATCH),
     ).rowcount
-    return old + ticks
+    written = connection.execute(
+        "delete from written where rowid in (select rowid from written where at < ? limit ?)", (now - KEYS_S, BATCH)
+    ).rowcount
+    return old + ticks + written
+
+
+def wrote(connection: sqlite3.Connection, comment: tuple[str, int, int], now: float) -> None:
+    """Keep a comment (bot, task, id) that a handler wrote."""
+    connection.execute("insert or ignore into written (bot, task, comment, at) values (?, ?, ?, ?)", (*comment, now))
 
 
 def used_segments(connection: sqlite3.Connection, segments: Iterable[str]) -> set[str]:

@@ -19,9 +19,9 @@ FIELDS = Entry.__struct_fields__
 """The entry's columns, in the order in which rows are read and written."""
 FIXED_FIELDS = frozenset({"id", "bot", "kind", "task", "comment", "created"})
 """What is never changed once the row is there."""
-FORWARD = """(excluded.state <> 'running'
+FORWARD = """(excluded.state not in ('ready', 'running') or (excluded.state = 'ready' and delivery.state in ('ready', 'running'))
     or (delivery.state = 'running' and (delivery.answer is null or excluded.answer is not null)))"""
-"""Within one claim an entry only goes on: a write that was given up and lands late neither wakes it nor takes its answer."""
+"""Within one claim an entry only goes on: a write that comes too late neither wakes it nor takes its answer."""
 _BOOLS = ("cancel", "delivered", "failed")
 _NAME = FIELDS.index("id")
 COLUMNS = ", ".join(FIELDS)

@@ -225,6 +225,14 @@ class SqliteStore:
         """See `Store.last_step`."""
         return await self._read(lambda c: reads.last_step(c, bot, task))
 
+    async def wrote(self, bot: str, task: int, comment: int) -> None:
+        """See `Store.wrote`."""
+        await self._ask(lambda c: rounds.wrote(c, (bot, task, comment), self._now()))
+
+    async def written(self, bot: str, task: int) -> set[int]:
+        """See `Store.written`."""
+        return await self._read(lambda c: reads.written(c, bot, task))
+
     async def list(self, want: Filter) -> Sequence[Entry]:
         """See `Store.list`."""
         return await self._read(lambda c: reads.listed(c, want))

@@ -98,7 +98,7 @@ def _refuse_before_pyrus(entry: Entry, now: float, timing: Timing) -> None:
     answered = 200 <= entry.status < 300
     if entry.kind != "hook" or entry.door == "api" or answered or entry.state == "cancelled":
         return
-    comes = entry.seen_at + ATTEMPT_EACH_S
+    comes = now + ATTEMPT_EACH_S - (now - entry.seen_at) % ATTEMPT_EACH_S
     if entry.seen < ATTEMPTS and now < entry.seen_at + timing.quiet_s:
         at = datetime.fromtimestamp(comes, UTC).astimezone().strftime("%H:%M")
         raise StoreError(f"{entry.id} was not acknowledged: Pyrus comes again at {at}")

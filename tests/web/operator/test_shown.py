@@ -16,7 +16,8 @@ from bothost.web.operator.texts import ENGLISH, RUSSIAN_LANGUAGE
 @pytest.mark.parametrize(
     ("changes", "phase"),
     [
-        ({"state": "ready"}, "held"),
+        ({"state": "ready", "fence": 1}, "held"),
+        ({"state": "ready"}, "waiting"),
         ({"state": "ready", "door": "api"}, "parked"),
         ({"state": "ready", "door": "api", "answer": b"{}"}, "posting"),
         ({"state": "running", "door": "api", "answer": b"{}"}, "posting"),

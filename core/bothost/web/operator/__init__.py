@@ -30,6 +30,7 @@ TABLE = (
     (rf"/bots/{_NAME}/resume", bots.Resume),
     (rf"/bots/{_NAME}/test", bots.Test),
     (r"/deliveries", deliveries.Deliveries),
+    (r"/waiting\.json", deliveries.WaitingForScripts),
     (rf"/deliveries/{_KEY}", deliveries.OneDelivery),
     (rf"/deliveries/{_KEY}/(retry|again)", deliveries.Retry),
     (rf"/deliveries/{_KEY}/cancel", deliveries.Cancel),

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
+import msgspec
 from tornado.web import HTTPError
 
 from bothost.store import Filter
@@ -73,6 +74,19 @@ class Deliveries(Handler):
     def _link(self, **changes: str) -> str:
         chosen = {name: self.query(name) for name in ("bot", "state", "task", "since")} | changes
         return "/deliveries?" + urlencode({name: value for name, value in chosen.items() if value})
+
+
+class WaitingForScripts(Handler):
+    """/waiting.json: what `bothost deliveries list` shows beside the journal."""
+
+    by_script = True
+
+    async def get(self) -> None:
+        """The entries that stand in line in this host's memory."""
+        self.set_header("Content-Type", "application/json")
+        self.say(msgspec.json.encode(await self.operations.waiting()))
+
+    head = get
 
 
 class OneDelivery(Handler):
@@ -191,7 +205,7 @@ def _may(entry: Entry) -> dict[str, bool]:
     return {
         "retry": phase == "failed",
         "again": phase in ("answered", "undelivered") and entry.kind != "timer",
-        "cancel": phase in ("parked", "posting", "running") or (phase == "held" and entry.door == "api"),
+        "cancel": phase in ("waiting", "held", "parked", "posting", "running"),
     }
 
 

@@ -29,6 +29,7 @@ STATE_TONES = {
     "starting": "live",
     "posting": "live",
     "paused": "warn",
+    "waiting": "warn",
     "held": "warn",
     "parked": "warn",
     "undelivered": "warn",
@@ -48,11 +49,11 @@ def tone(state: str) -> str:
 
 
 def phase(entry: Entry) -> str:
-    """How an entry stands, in the words of delivery-states: held, parked, posting, undelivered beside the journal's own."""
+    """How an entry stands, in the words of delivery-states: waiting, held, parked, posting, undelivered beside the journal's own."""
     if entry.state == "ready":
         if entry.answer is not None:
             return "posting"
-        return "parked" if entry.door == "api" else "held"
+        return "parked" if entry.door == "api" else "held" if entry.fence else "waiting"
     if entry.state == "running" and entry.answer is not None:
         return "posting"
     if entry.failed and entry.state == "answered":

@@ -1,0 +1,49 @@
+"""What stands in line in the processes of a host, for the one that serves the operator, and an operator's wish to end it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bothost.store import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from bothost.late import Late
+    from bothost.worker import Siblings
+
+_QUESTION = "waiting"
+_WISH = "cancel"
+_PART = 500
+_DECODER = msgspec.msgpack.Decoder(list[Entry])
+
+
+class Lines:
+    """The lines of this process and of its siblings, if it has any."""
+
+    def __init__(self, late: Late, siblings: Siblings | None) -> None:
+        self._late = late
+        self._siblings = siblings
+        if siblings is not None:
+            siblings.answers[_QUESTION] = self._answer
+            siblings.hears[_WISH] = lambda key: late.cancel(key.decode())
+
+    async def waiting(self) -> list[Entry]:
+        """See `Sight.waiting`."""
+        entries = self._late.waiting()
+        for part in await self._siblings.ask(_QUESTION) if self._siblings is not None else ():
+            entries += _DECODER.decode(part)
+        return entries
+
+    def cancel(self, key: str) -> None:
+        """See `Sight.cancel`."""
+        self._late.cancel(key)
+        if self._siblings is not None:
+            self._siblings.tell(_WISH, key.encode())
+
+    async def _answer(self) -> AsyncIterator[bytes]:
+        entries = self._late.waiting()
+        for first in range(0, len(entries), _PART):
+            yield msgspec.msgpack.encode(entries[first : first + _PART])
