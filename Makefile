@@ -6,7 +6,7 @@ JOBS ?= 2
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 SIDE_BY_SIDE := tests/kills tests/model tests/store tests/pyrus tests/testing tests/fuzz tests/deploy tests/load/test_backlog.py
 
-.PHONY: demo test test-full lint bench wheels sbom audit coverage soak clean
+.PHONY: demo test test-full lint bench wheels sbom audit coverage soak image clean
 
 demo: .venv/.host
 	@.venv/bin/bothost demo $(ARGS)
@@ -56,12 +56,16 @@ soak: .venv/.dev
 mutants: .venv/.dev
 	.ci/mutants $(ARGS)
 
+# the container image, built with buildah and run, as root; ARGS=--stand-in where no registry can be reached
+image:
+	.ci/image $(ARGS)
+
 # ten minutes of each fuzzer
 fuzz: .venv/.dev
 	BOTHOST_FUZZ_SECONDS=600 .venv/bin/python -m pytest -q tests/fuzz -m full $(ARGS)
 
 clean:
-	rm -rf .venv .mutants build dist core/*.egg-info plugins/*/*.egg-info plugins/*/build
+	rm -rf .venv .mutants .image build dist core/*.egg-info plugins/*/*.egg-info plugins/*/build
 
 # the host goes first: the plugins depend on it
 .venv/.host: setup.py pyproject.toml $(PLUGINS)

@@ -101,7 +101,8 @@ def test_the_compose_file_gives_the_container_what_the_host_needs(tmp_path):
     for name in service["secrets"]:
         tmp_path.joinpath(name).write_text(SECRET)
     file = tmp_path / "bots.ini"
-    file.write_text(ini.replace("[bot:autoreply]", "[bot:autoreply]\nplugin = autoreply"))
+    file.write_text(ini)
     loaded = config.load(file, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert loaded.bots["autoreply"].plugin == "autoreply"
     assert loaded.bots["autoreply"].secrets == (SECRET.encode(),)
     assert str(loaded.host.state) in str(service["volumes"])

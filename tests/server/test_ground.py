@@ -6,6 +6,8 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +31,22 @@ def test_a_state_folder_that_others_may_read_becomes_the_owners_alone(tmp_path):
     tmp_path.chmod(0o755)
     state_folder(tmp_path)
     assert tmp_path.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_state_folder_that_this_user_may_not_write_is_refused_and_names_both_users():
+    # outside tmp_path, whose parents only their owner may pass
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o500)
+        code = (
+            "import os, pathlib, sys; from bothost.errors import ConfigError; from bothost.server.ground import state_folder\n"
+            "if os.geteuid() == 0: os.setuid(65534)\n"
+            "try: state_folder(pathlib.Path(sys.argv[1]))\n"
+            "except ConfigError as error: print(os.geteuid(), error)"
+        )
+        run = subprocess.run([sys.executable, "-c", code, name], capture_output=True, check=True, text=True)
+        uid, _, told = run.stdout.strip().partition(" ")
+        assert told == f"[host] state: uid {uid} may not write into {name}, which belongs to uid {folder.stat().st_uid}"
 
 
 def test_a_file_in_place_of_the_state_folder_is_an_error(tmp_path):

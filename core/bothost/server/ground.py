@@ -75,7 +75,7 @@ def state_folder(path: Path) -> None:
         with contextlib.suppress(PermissionError):  # not ours to change; its files are 0600 in any case
             path.chmod(stat.S_IRWXU)
     if not os.access(path, os.W_OK | os.X_OK):
-        raise _wrong(f"this user may not write into {path}: it belongs to uid {path.stat().st_uid}")
+        raise _wrong(f"uid {os.geteuid()} may not write into {path}, which belongs to uid {path.stat().st_uid}")
 
 
 def _wrong(text: str) -> ConfigError:
