@@ -53,7 +53,7 @@ THREAD_PREFIX = "bothost-bot-"
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """A bot's code that stopped the loop: where it stands, and for how long by now."""
+    """A bot's code that stopped the loop: where it stands ("" where it has gone on already), and for how long by now."""
 
     bot: str
     file: str
@@ -67,7 +67,7 @@ class Blocked:
         what, cure = "blocks the event loop", "make it async, a plain method, or `run = process`"
         if self.holds:
             what, cure = "kept the interpreter's lock, and so stopped every thread,", "say `run = process`"
-        place = f"{self.file}:{self.line} in {self.function}"
+        place = f"{self.file}:{self.line} in {self.function}" if self.file else "a place that it has left since"
         return f"[bot:{self.bot}] {what} for {self.seconds * 1000:.0f} ms at {place}: {cure}"
 
 
@@ -185,7 +185,7 @@ class Watchdog:
         grown = {thread: used - self._cpu.get(thread, 0.0) for thread, used in after.items()}
         thread = max(grown, key=lambda one: grown[one], default=0)
         self._cpu = after
-        blocked = places.get(thread)
+        blocked = places.get(thread) or _gone_on(thread, seconds)
         # where no thread's clock ran, the process was stopped
         if blocked is not None and grown[thread] >= max(HELD_CPU_S, HELD_SHARE * sum(grown.values())):
             blocked = replace(blocked, holds=True)
@@ -224,6 +224,12 @@ class Watchdog:
                     "[bot:%s] its threads use %.0f %% of a core: threads isolate waiting, not computing; say `run = process`",
                     bot, 100 * (seconds - then) / (now - since), extra={"bot": bot},
                 )  # fmt: skip
+
+
+def _gone_on(ident: int, seconds: float) -> Blocked | None:
+    """A bot's thread that got the lock back before the watchdog did, and is through: the bot at least is known."""
+    bot = bot_of_thread(ident)
+    return Blocked(bot, "", 0, "", seconds) if bot else None
 
 
 def cpu_by_thread() -> dict[int, float]:

@@ -332,3 +332,19 @@ def test_under_load_a_reload_a_second_fails_no_delivery(site):
     assert set(statuses) == {200}
     assert host.deliver("one", comment=1).text == "w8"
     assert host.stop() == 0
+
+
+def test_what_of_the_host_takes_a_restart_is_said_and_what_holds_at_once_is_not(site):
+    bots = "one: plugin = Greeter"
+    host = site(PLUGINS, bots).start()
+    (host.folder / "c.pem").write_text("a certificate and its key")
+    changed = [
+        "state = elsewhere", "processes = 2", "certfile = c.pem", "keyfile = c.pem", "unix_socket = x.sock",
+        "operator_token = a token of the operator's", "public_url = https://bots.example",
+    ]  # fmt: skip
+    host.write(PLUGINS, bots, "\n".join(changed))
+    said = host.said("takes a restart")["message"]
+    assert set(re.findall(r"\w+", said.removeprefix("[host] ").partition(":")[0])) == {
+        "state", "processes", "certfile", "keyfile", "unix_socket"
+    }  # fmt: skip
+    assert host.deliver("one").text == "hello"
