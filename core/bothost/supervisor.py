@@ -130,6 +130,8 @@ class Place:
     due: float = 0.0
     kept: dict[str, list[bytes]] = field(default_factory=dict)
     """What its process had us keep for the next one."""
+    changed: bool = False
+    """It is to reload when it has started; before that the signal would end it."""
     keeping: dict[str, list[bytes]] = field(default_factory=dict)
     """The same, not complete yet."""
 
@@ -209,7 +211,7 @@ class Supervisor:
             theirs.close()
         ours.setblocking(False)
         place.line, place.frames, place.outgoing, place.ready = ours, Frames(), bytearray(), False
-        place.keeping = {}
+        place.keeping, place.changed = {}, False
         place.began = place.heard = self._clock.monotonic()
         self._selector.register(ours, selectors.EVENT_READ, place)
         self._hand_down(place)
@@ -258,7 +260,17 @@ class Supervisor:
                     for place in self._places:
                         if place.line is not None:
                             self._tell(place, Message("stopping", to=place.number))
-                self._send(signal.Signals(number))
+                if number == signal.SIGHUP:
+                    self._have_reloaded()
+                else:
+                    self._send(signal.Signals(number))
+
+    def _have_reloaded(self) -> None:
+        for place in self._places:
+            if place.ready and place.process is not None:
+                place.process.send_signal(signal.SIGHUP)
+            else:
+                place.changed = True
 
     def _send(self, number: signal.Signals) -> bool:
         """Pass a signal on to every worker; whether there was one."""
@@ -308,6 +320,8 @@ class Supervisor:
     def _take(self, sender: Place, message: Message) -> None:
         if message.kind == "ready":
             sender.ready = True
+            if sender.changed and sender.process is not None:
+                sender.process.send_signal(signal.SIGHUP)
             self._tell_restarts()
         elif message.kind == "keep":
             sender.keeping.setdefault(message.what, []).append(message.data)
