@@ -180,12 +180,14 @@ class Watchdog:
         """C code kept the interpreter's lock: the thread whose CPU clock ran meanwhile is the one."""
         # where they stand is read first: reading CPU times lets the threads go on
         places = {self._loop_thread: self._place(self._asked + seconds)}
-        places |= {ident: self._place_of(bot, stack_of(ident), seconds) for ident, bot in bots_by_thread().items()}
+        for ident, bot in bots_by_thread().items():
+            # who got the lock back first may be through by now; its bot is known all the same
+            places[ident] = self._place_of(bot, stack_of(ident), seconds) or Blocked(bot, "", 0, "", seconds)
         after = cpu_by_thread()
         grown = {thread: used - self._cpu.get(thread, 0.0) for thread, used in after.items()}
         thread = max(grown, key=lambda one: grown[one], default=0)
         self._cpu = after
-        blocked = places.get(thread) or _gone_on(thread, seconds)
+        blocked = places.get(thread)
         # where no thread's clock ran, the process was stopped
         if blocked is not None and grown[thread] >= max(HELD_CPU_S, HELD_SHARE * sum(grown.values())):
             blocked = replace(blocked, holds=True)
@@ -224,12 +226,6 @@ class Watchdog:
                     "[bot:%s] its threads use %.0f %% of a core: threads isolate waiting, not computing; say `run = process`",
                     bot, 100 * (seconds - then) / (now - since), extra={"bot": bot},
                 )  # fmt: skip
-
-
-def _gone_on(ident: int, seconds: float) -> Blocked | None:
-    """A bot's thread that got the lock back before the watchdog did, and is through: the bot at least is known."""
-    bot = bot_of_thread(ident)
-    return Blocked(bot, "", 0, "", seconds) if bot else None
 
 
 def cpu_by_thread() -> dict[int, float]:
