@@ -344,7 +344,7 @@ def test_what_of_the_host_takes_a_restart_is_said_and_what_holds_at_once_is_not(
         "operator_token = a token of the operator's", "public_url = https://bots.example",
     ]  # fmt: skip
     host.write(PLUGINS, bots, "\n".join(changed))
-    said = host.said("takes a restart")["message"]
+    said = host.said("the change needs a restart")["message"]
     assert set(re.findall(r"\w+", said.removeprefix("[host] ").partition(":")[0])) == {
         "state", "processes", "certfile", "keyfile", "unix_socket"
     }  # fmt: skip
