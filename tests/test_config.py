@@ -369,6 +369,15 @@ def test_an_operator_token_whose_variable_is_unset_is_made_later(load: Load) -> 
     assert load("[host]\noperator_token = env:BOTHOST_OPERATOR_TOKEN").host.operator_token is None
 
 
+def test_the_operator_token_comes_from_its_variable_where_no_line_says_otherwise(load: Load) -> None:
+    env = {"BOTHOST_OPERATOR_TOKEN": KEY}
+    host = load("[host]", env=env).host
+    assert host.operator_token is not None
+    assert host.operator_token.matches(KEY)
+    assert load(f"[host]\noperator_token = {KEY[::-1]}", env=env).host.operator_token.matches(KEY[::-1])
+    assert load("[host]\noperator_token =", env=env).host.operator_token is None
+
+
 def test_a_short_operator_token_on_loopback_is_a_warning(load: Load) -> None:
     assert "shorter than 16" in str(load("[host]\noperator_token = short").warnings[0])
 

@@ -14,6 +14,7 @@ import sys
 import textwrap
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,44 @@ def test_c_code_that_keeps_the_interpreters_lock_is_named_afterwards(tmp_path: P
 
     reports = watched(scene)
     assert ("slow", "backtracks") in [(report.bot, report.function) for report in reports]
+
+
+def test_a_thread_that_kept_the_lock_and_is_through_before_the_watchdog_looks_still_has_its_bot_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    begun, through = threading.Event(), threading.Event()
+    reports: list[Blocked] = []
+
+    class Last(SystemClock):
+        """The watchdog is the last of those who wait for the interpreter's lock."""
+
+        def wait(self, event: threading.Event, seconds: float) -> bool:
+            stopped = super().wait(event, seconds)
+            if begun.is_set():
+                through.wait()
+            return stopped
+
+    def keeps_the_lock() -> None:
+        begun.set()
+        while time.thread_time() < 0.6:
+            sum(range(20_000_000))
+
+    async def scene() -> None:
+        watchdog = Watchdog(Last(), reports.append, lambda _lag: None)
+        watchdog.start(asyncio.get_running_loop())
+        with ThreadPoolExecutor(1, f"{THREAD_PREFIX}slow-1") as pool:
+            await asyncio.get_running_loop().run_in_executor(pool, keeps_the_lock)
+            through.set()
+            for _ in range(300):
+                if reports:
+                    break
+                await asyncio.sleep(0.01)
+        watchdog.stop()
+
+    asyncio.run(scene())
+    assert [(report.bot, report.file, report.holds) for report in reports] == [("slow", "", True)]
+    assert "[bot:slow] kept the interpreter's lock" in caplog.text
+    assert "at a place that it has left since" in caplog.text
 
 
 def test_the_hosts_own_code_and_a_waiting_loop_are_blamed_on_nobody() -> None:

@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from bothost.clock import Clock
     from bothost.store import Entry
@@ -35,8 +35,9 @@ class Hook(Protocol):
 class Command:
     """Runs a command without a shell; the failure is JSON on its standard input."""
 
-    def __init__(self, line: str) -> None:
+    def __init__(self, line: str, environment: Callable[[], Mapping[str, str]] | None) -> None:
         self._words = shlex.split(line)
+        self._environment = environment
 
     @property
     def program(self) -> str:
@@ -50,6 +51,7 @@ class Command:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
+            env=self._environment() if self._environment is not None else None,
         )
         try:
             _, told = await process.communicate(json.dumps(failure, ensure_ascii=False).encode())
@@ -79,16 +81,18 @@ class Function:
             await answer
 
 
-def hook_of(setting: str, clock: Clock) -> Hook | None:
+def hook_of(setting: str, clock: Clock, environment: Callable[[], Mapping[str, str]] | None = None) -> Hook | None:
     """The hook that [host] on_failure names, None without one that works; its trouble is logged at the start, not at the
-    first failure."""
-    hook, trouble = find_hook(setting, clock)
+    first failure. `environment`: what a command gets, asked each time; None: this process's."""
+    hook, trouble = find_hook(setting, clock, environment)
     if trouble:
         log.error("[host] on_failure: %s", trouble)
     return hook
 
 
-def find_hook(setting: str, clock: Clock) -> tuple[Hook | None, str]:
+def find_hook(
+    setting: str, clock: Clock, environment: Callable[[], Mapping[str, str]] | None = None
+) -> tuple[Hook | None, str]:
     """An entry point of the group, else a command; and what is wrong with it, or "".
 
     A command that cannot be run at present is a hook all the same: it may yet be installed.
@@ -101,7 +105,7 @@ def find_hook(setting: str, clock: Clock) -> tuple[Hook | None, str]:
 
             for point in entry_points(group=GROUP, name=setting):
                 return Function(point.load(), clock), ""
-        command = Command(setting)
+        command = Command(setting, environment)
     except Exception as error:  # noqa: BLE001 - around a plugin's import: the host serves without its hook
         return None, f"{setting} cannot be used: {error!r}"
     if shutil.which(command.program) is None:

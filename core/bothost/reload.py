@@ -24,8 +24,8 @@ log = logging.getLogger("bothost.reload")
 LOOK_S = 1.0
 LAST_RUN_S = 0.2
 """How often a replaced bot is looked at, whether its last run has ended."""
-LIVE = frozenset({"certfile", "keyfile", "path", "port_from_env"})
-"""Keys of [host] whose change takes no restart, for their files are read again; the others do, and that is said."""
+LIVE = frozenset({"operator_token", "operator_read_token", "public_url", "path", "port_from_env"})
+"""What of [host] holds from its reload on; the rest takes a restart, and that is said."""
 
 
 class Source(Protocol):

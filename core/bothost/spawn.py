@@ -107,6 +107,10 @@ class Spawner:
             self._retired.append(self._zygote)
             self._zygote = None
 
+    def environment(self) -> dict[str, str]:
+        """What a process that the host starts gets."""
+        return cut_environment(os.environ, self._hidden)
+
     async def start(self, bot: str) -> Process:
         """Start a child for a bot. Raises OSError where no process can be made."""
         self._end_retired()
@@ -114,7 +118,7 @@ class Spawner:
             return await self._exec(bot)
         if self._zygote is None or not self._zygote.lives:
             self._zygote = Zygote()
-            await self._zygote.open(cut_environment(os.environ, self._hidden))
+            await self._zygote.open(self.environment())
         ends = Ends()
         try:
             process = await self._zygote.fork(ends.ours, [ends.theirs.fileno(), ends.child_out])
@@ -142,7 +146,7 @@ class Spawner:
         try:
             started = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=ends.child_out, stderr=ends.child_out,
-                pass_fds=(descriptor,), env=cut_environment(os.environ, self._hidden), close_fds=True,
+                pass_fds=(descriptor,), env=self.environment(), close_fds=True,
             )  # fmt: skip
         except OSError:
             ends.drop()

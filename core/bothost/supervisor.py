@@ -128,6 +128,12 @@ class Place:
     """Those in a row, for the pause."""
     restarts: int = 0
     due: float = 0.0
+    kept: dict[str, list[bytes]] = field(default_factory=dict)
+    """What its process had us keep for the next one."""
+    changed: bool = False
+    """It is to reload when it has started; before that the signal would end it."""
+    keeping: dict[str, list[bytes]] = field(default_factory=dict)
+    """The same, not complete yet."""
 
 
 class Supervisor:
@@ -205,8 +211,10 @@ class Supervisor:
             theirs.close()
         ours.setblocking(False)
         place.line, place.frames, place.outgoing, place.ready = ours, Frames(), bytearray(), False
+        place.keeping, place.changed = {}, False
         place.began = place.heard = self._clock.monotonic()
         self._selector.register(ours, selectors.EVENT_READ, place)
+        self._hand_down(place)
         log.info("worker %d started, pid %d", place.number, place.process.pid)
         self._tell_restarts()
 
@@ -252,7 +260,17 @@ class Supervisor:
                     for place in self._places:
                         if place.line is not None:
                             self._tell(place, Message("stopping", to=place.number))
-                self._send(signal.Signals(number))
+                if number == signal.SIGHUP:
+                    self._have_reloaded()
+                else:
+                    self._send(signal.Signals(number))
+
+    def _have_reloaded(self) -> None:
+        for place in self._places:
+            if place.ready and place.process is not None:
+                place.process.send_signal(signal.SIGHUP)
+            else:
+                place.changed = True
 
     def _send(self, number: signal.Signals) -> bool:
         """Pass a signal on to every worker; whether there was one."""
@@ -285,12 +303,10 @@ class Supervisor:
             self._pass_on(place, message)
 
     def _pass_on(self, sender: Place, message: Message) -> None:
-        """`ready` and `alive` are ours; what is addressed goes to that worker, what is not to all others."""
+        """What is ours is taken; what is addressed goes to that worker, what is not to all others."""
         message.sender = sender.number
-        if message.kind == "ready":
-            sender.ready = True
-            self._tell_restarts()
-        if message.kind in ("ready", "alive"):
+        if message.kind in ("ready", "alive", "keep", "kept"):
+            self._take(sender, message)
             return
         others = [place for place in self._places if place is not sender and place.line is not None and place.ready]
         for place in others:
@@ -300,6 +316,24 @@ class Supervisor:
             # who is not there answers nothing, and nobody waits for it
             for number in {place.number for place in self._places} - {place.number for place in (sender, *others)}:
                 self._tell(sender, Message("end", message.number, sender=number, to=sender.number))
+
+    def _take(self, sender: Place, message: Message) -> None:
+        if message.kind == "ready":
+            sender.ready = True
+            if sender.changed and sender.process is not None:
+                sender.process.send_signal(signal.SIGHUP)
+            self._tell_restarts()
+        elif message.kind == "keep":
+            sender.keeping.setdefault(message.what, []).append(message.data)
+        elif message.kind == "kept":
+            sender.kept, sender.keeping = {**sender.kept, **sender.keeping}, {}
+
+    def _hand_down(self, place: Place) -> None:
+        """A process gets what the one before it had us keep."""
+        for what, parts in place.kept.items():
+            for part in parts:
+                self._tell(place, Message("keep", what=what, data=part))
+        self._tell(place, Message("kept"))
 
     def _tell_restarts(self) -> None:
         """Worker 0 shows them."""

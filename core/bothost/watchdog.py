@@ -53,7 +53,7 @@ THREAD_PREFIX = "bothost-bot-"
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """A bot's code that stopped the loop: where it stands, and for how long by now."""
+    """A bot's code that stopped the loop: where it stands ("" where it has gone on already), and for how long by now."""
 
     bot: str
     file: str
@@ -67,7 +67,7 @@ class Blocked:
         what, cure = "blocks the event loop", "make it async, a plain method, or `run = process`"
         if self.holds:
             what, cure = "kept the interpreter's lock, and so stopped every thread,", "say `run = process`"
-        place = f"{self.file}:{self.line} in {self.function}"
+        place = f"{self.file}:{self.line} in {self.function}" if self.file else "a place that it has left since"
         return f"[bot:{self.bot}] {what} for {self.seconds * 1000:.0f} ms at {place}: {cure}"
 
 
@@ -180,7 +180,9 @@ class Watchdog:
         """C code kept the interpreter's lock: the thread whose CPU clock ran meanwhile is the one."""
         # where they stand is read first: reading CPU times lets the threads go on
         places = {self._loop_thread: self._place(self._asked + seconds)}
-        places |= {ident: self._place_of(bot, stack_of(ident), seconds) for ident, bot in bots_by_thread().items()}
+        for ident, bot in bots_by_thread().items():
+            # who got the lock back first may be through by now; its bot is known all the same
+            places[ident] = self._place_of(bot, stack_of(ident), seconds) or Blocked(bot, "", 0, "", seconds)
         after = cpu_by_thread()
         grown = {thread: used - self._cpu.get(thread, 0.0) for thread, used in after.items()}
         thread = max(grown, key=lambda one: grown[one], default=0)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,7 @@ class Message(msgspec.Struct, omit_defaults=True):
     """One frame. A question goes to all siblings, an answer (in as many parts as it takes) to the one who asked."""
 
     kind: str
-    """ready, alive, ask, part, end, tell, restarts, stopping."""
+    """ready, alive, ask, part, end, tell, restarts, stopping, keep, kept."""
     number: int = 0
     """Of the question."""
     sender: int = 0
@@ -128,10 +128,13 @@ class Siblings:
         """How often the supervisor started each worker again."""
         self.stopping = False
         """The whole host stops, and not this worker alone."""
+        self.inherited: dict[str, list[bytes]] = {}
+        """What the process before this one, of the same number, had kept; whole when `complete` is set."""
+        self.complete = asyncio.Event()
         self._gone = gone
         self._answering: set[asyncio.Task[None]] = set()
         self._asked = 0
-        self._collecting: dict[int, tuple[list[bytes], set[int], asyncio.Event]] = {}
+        self._collecting: dict[int, tuple[dict[int, list[bytes]], set[int], asyncio.Event]] = {}
         self._writer: asyncio.StreamWriter | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -148,21 +151,28 @@ class Siblings:
         """Let all siblings know; who is not there, or has no ear for it, misses it."""
         self._send(Message("tell", what=what, data=data))
 
-    async def ask(self, what: str) -> list[bytes]:
-        """The parts of all siblings' answers, in whatever order; who does not answer in time is left out."""
+    def keep(self, kept: Mapping[str, Iterable[bytes]]) -> None:
+        """Have the supervisor keep this, all at once, for the process that has this one's number when this one is no more."""
+        for what, parts in kept.items():
+            for part in parts:
+                self._send(Message("keep", what=what, data=part))
+        self._send(Message("kept"))
+
+    async def ask(self, what: str) -> dict[int, list[bytes]]:
+        """Each sibling's answer in parts, by its number: of one that is not there no part; who is late is left out."""
         if self.worker.of == 1 or self._writer is None:
-            return []
+            return {}
         self._asked += 1
         number, done = self._asked, asyncio.Event()
-        parts: list[bytes] = []
-        others = {other for other in range(self.worker.of) if other != self.worker.number}
-        self._collecting[number] = (parts, others, done)
+        answers: dict[int, list[bytes]] = {other: [] for other in range(self.worker.of) if other != self.worker.number}
+        late = set(answers)
+        self._collecting[number] = (answers, late, done)
         self._send(Message("ask", number, what=what))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ANSWER_S):
                 await done.wait()
         del self._collecting[number]
-        return parts
+        return {sibling: parts for sibling, parts in answers.items() if sibling not in late}
 
     def close(self) -> None:
         """Hang up."""
@@ -206,14 +216,24 @@ class Siblings:
             self.restarts = message.counts
         elif message.kind == "stopping":
             self.stopping = True
-        elif message.number in self._collecting:
-            parts, others, done = self._collecting[message.number]
-            if message.kind == "part":
-                parts.append(message.data)
-                return
-            others.discard(message.sender)
-            if not others:
-                done.set()
+        elif message.kind == "keep":
+            self.inherited.setdefault(message.what, []).append(message.data)
+        elif message.kind == "kept":
+            self.complete.set()
+        else:
+            self._collect(message)
+
+    def _collect(self, message: Message) -> None:
+        """A part of a sibling's answer, or its end."""
+        if message.number not in self._collecting:
+            return
+        answers, late, done = self._collecting[message.number]
+        if message.kind == "part":
+            answers[message.sender].append(message.data)
+            return
+        late.discard(message.sender)
+        if not late:
+            done.set()
 
 
 def _unheard(_data: bytes) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
 import pytest
-from tests.e2e.site import HostSite
+from tests.e2e.site import SECRET, HostSite
 
 PLUGINS = """
 import asyncio, ctypes, os, pathlib, re, time
@@ -197,3 +198,16 @@ def test_a_death_is_seen_at_once(site):
     print(f"os._exit in a handler: answered 500 after {took_ms:.1f} ms")
     assert took_ms < 1000
     assert host.stop() == 0
+
+
+def test_a_failure_hook_gets_no_variable_that_bots_ini_names(site, tmp_path):
+    program = f"import os, pathlib; pathlib.Path('{tmp_path}/hooked').write_text(' '.join(os.environ))"
+    host = site(
+        "async def fails(event):\n    raise ValueError('no')\n",
+        "one: plugin = fails; secret = env:THE_KEY; on_error = ignore",
+        f'on_failure = {sys.executable} -c "{program}"',
+    ).start({"THE_KEY": SECRET, "MAIL_TO": "ops@example.com"})
+    assert host.deliver("one").body == b"{}"
+    names = host.wrote("hooked").split()
+    assert "MAIL_TO" in names
+    assert "THE_KEY" not in names

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from tests.e2e.site import SECRET, delivery
@@ -331,4 +332,45 @@ def test_under_load_a_reload_a_second_fails_no_delivery(site):
     assert len(statuses) > 300
     assert set(statuses) == {200}
     assert host.deliver("one", comment=1).text == "w8"
+    assert host.stop() == 0
+
+
+def test_what_of_the_host_takes_a_restart_is_said_and_what_holds_at_once_is_not(site):
+    bots = "one: plugin = Greeter"
+    host = site(PLUGINS, bots).start()
+    (host.folder / "c.pem").write_text("a certificate and its key")
+    changed = [
+        "state = elsewhere", "processes = 2", "certfile = c.pem", "keyfile = c.pem", "unix_socket = x.sock",
+        "operator_token = a token of the operator's", "public_url = https://bots.example",
+    ]  # fmt: skip
+    host.write(PLUGINS, bots, "\n".join(changed))
+    said = host.said("the change needs a restart")["message"]
+    assert set(re.findall(r"\w+", said.removeprefix("[host] ").partition(":")[0])) == {
+        "state", "processes", "certfile", "keyfile", "unix_socket"
+    }  # fmt: skip
+    assert host.deliver("one").text == "hello"
+
+
+def test_a_reload_that_is_asked_for_before_there_is_anything_to_reload_ends_nothing(site):
+    host = site(PLUGINS, "one: plugin = Greeter")
+    host.launch()
+    status = Path(f"/proc/{host.process.pid}/status")
+    host.until(lambda: int(re.search(r"SigIgn:\s+(\w+)", status.read_text())[1], 16) & 1)
+    host.tell(signal.SIGHUP)
+    host.port = int(host.said("serves ")["message"].rpartition(":")[2])
+    assert host.deliver("one").text == "hello"
+    host.tell(signal.SIGHUP)
+    until_reloaded(host, 1)
+    assert host.stop() == 0
+
+
+def test_workers_that_start_reload_when_they_have(site):
+    host = site(PLUGINS, "one: plugin = Greeter", "processes = 2")
+    host.launch()
+    host.said("worker 1 started")
+    host.tell(signal.SIGHUP)
+    until_reloaded(host, 2)
+    assert not [line for line in host.lines() if "ended:" in line["message"]]
+    host.port = int(host.said("serves ")["message"].rpartition(":")[2])
+    assert host.deliver("one").text == "hello"
     assert host.stop() == 0

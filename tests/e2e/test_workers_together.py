@@ -5,9 +5,13 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
+import os
+import signal
+import urllib.request
 
 import pytest
-from tests.e2e.site import SECRET, HostSite, Response, delivery
+from prometheus_client.parser import text_string_to_metric_families
+from tests.e2e.site import SECRET, HostSite, Response, delivery, free_port
 
 from bothost.pyrus.signature import sign
 
@@ -85,3 +89,79 @@ def test_thirty_replies_to_bots_over_all_workers_pause_the_task_in_each(two):
     assert host.said("paused for task 7")["bot"] == "chatty"
     assert [line.deliver("chatty", 7, next(NUMBERS), kind="bot").body for line in lines] == [b"{}", b"{}"]
     assert [line.status("chatty") for line in lines] == [200, 200]
+
+
+TOKEN = "a token of the operator's, for tests"
+
+
+class Scraped:
+    """A host with two workers whose counts are read as Prometheus reads them."""
+
+    def __init__(self, site) -> None:
+        self.page = free_port()
+        self.sent = 0
+        options = f"processes = 2\nport = 0\noperator_port = {self.page}\noperator_token = {TOKEN}"
+        self.host: HostSite = site(PLUGINS, BOTS, options)
+        self.host.launch()
+        self.host.said("all 2 workers serve")
+        self.host.port = int(self.host.said("serves ")["message"].rpartition(":")[2])
+
+    def counts(self) -> dict[tuple[str, ...], float]:
+        """Every sample of a scrape, which is up to 5 s old; nothing while there is no worker 0."""
+        asked = urllib.request.Request(
+            f"http://127.0.0.1:{self.page}/metrics", headers={"Authorization": f"Bearer {TOKEN}"}
+        )
+        try:
+            with urllib.request.urlopen(asked, timeout=10) as answer:
+                text = answer.read().decode()
+        except OSError:
+            return {}
+        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+        return {(sample.name, *sample.labels.values()): sample.value for sample in samples}
+
+    def replied(self) -> float:
+        return self.counts().get(("bothost_deliveries_total", "chatty", "replied"), 0)
+
+    def deliver(self, times: int = 20) -> set[str]:
+        """Deliveries on connections of their own, until all of them are counted; the workers that took them."""
+        pids = {self.host.deliver("chatty", next(NUMBERS), 1).text for _ in range(times)}
+        self.sent += times
+        self.host.until(lambda: self.replied() == self.sent)
+        return pids
+
+    def pid(self, worker: int) -> int:
+        """Of the newest process with this number."""
+        said = [line["message"] for line in self.host.lines() if f"worker {worker} started" in line["message"]]
+        return int(said[-1].rpartition(" ")[2])
+
+    def restarts(self, worker: int) -> float:
+        return self.counts().get(("bothost_process_restarts_total", str(worker)), 0)
+
+
+@pytest.mark.full
+def test_no_count_falls_when_workers_die_whichever_serves_the_page(site):
+    scraped = Scraped(site)
+    for worker in (1, 0, 0):
+        scraped.host.until(lambda: len(scraped.deliver()) == 2)
+        died = scraped.restarts(worker)
+        os.kill(scraped.pid(worker), signal.SIGKILL)
+        scraped.host.until(lambda worker=worker, died=died: scraped.restarts(worker) == died + 1)
+        assert scraped.replied() == scraped.sent
+    scraped.deliver()
+    assert scraped.counts()["bothost_responses_total", "200"] == scraped.sent
+    assert scraped.host.stop() == 0
+
+
+@pytest.mark.full
+def test_a_worker_that_is_late_counts_with_what_it_said_last(site):
+    scraped = Scraped(site)
+    scraped.host.until(lambda: len(scraped.deliver()) == 2)
+    frozen = scraped.pid(1)
+    os.kill(frozen, signal.SIGSTOP)
+    try:
+        lag = scraped.counts()["bothost_loop_lag_seconds_count", "0"]
+        scraped.host.until(lambda: scraped.counts()["bothost_loop_lag_seconds_count", "0"] > lag)
+        assert scraped.replied() == scraped.sent
+    finally:
+        os.kill(frozen, signal.SIGCONT)
+    assert scraped.host.stop() == 0

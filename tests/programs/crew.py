@@ -14,5 +14,6 @@ public = socket.socket(fileno=int(sys.argv[2]))
 operator = socket.create_server(("127.0.0.1", 0))
 worker = os.path.join(os.path.dirname(__file__), "crew_worker.py")
 command = [sys.executable, worker, *sys.argv[3:]]
-crew = Crew(int(sys.argv[1]), command, {"public": [public], "operator": [operator]}, 0.1, patience_s=0.3)
+patience_s = 0.3 if "deaf" in sys.argv else 10.0
+crew = Crew(int(sys.argv[1]), command, {"public": [public], "operator": [operator]}, 0.1, patience_s)
 sys.exit(Supervisor(crew, SystemClock(), Notifier.take(os.environ)).run())

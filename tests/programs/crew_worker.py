@@ -33,7 +33,7 @@ async def main() -> None:
         open_now.add(writer)
         asked = await reader.readline()
         if asked == b"siblings\n":
-            parts = await siblings.ask("who")
+            parts = [part for answer in (await siblings.ask("who")).values() for part in answer]
             told = sorted(part.decode() for part in parts if len(part) < 100)
             writer.write(f"{told} {len(parts)} {siblings.restarts}".encode())
         elif asked == b"env\n":

@@ -242,6 +242,11 @@ async def test_a_late_outcome_is_written_to_the_waiting_connection(serve):
     assert (await read_answer(reader))[0] == 503
 
 
+UNREADABLE = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
+)
+
+
 @pytest.mark.gen_test
 async def test_a_swapped_registry_serves_the_next_request(serve):
     site = serve()
@@ -268,9 +273,20 @@ async def test_a_swapped_registry_serves_the_next_request(serve):
 async def test_what_is_no_http_is_answered_400_and_closed(serve, request_bytes):
     site = serve()
     reader, _ = await site.raw(request_bytes)
-    assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+    assert await reader.read() == UNREADABLE
+    assert [(peer, word, status) for _, peer, word, status in site.edge.refusals] == [("127.0.0.1", "unreadable", 400)]
     assert site.edge.deliveries == []
     assert site.listener.lines.unverified == 0
+
+
+@pytest.mark.gen_test
+async def test_what_has_been_refused_by_its_head_gets_no_second_answer_for_its_framing(serve):
+    site = serve()
+    reader, _ = await site.raw(b"POST /absent HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+    said = await reader.read()
+    assert said.startswith(b"HTTP/1.1 404 ")
+    assert said.count(b"HTTP/1.1 ") == 1
+    assert site.edge.statuses == [("not-found", 404)]
 
 
 HIDDEN = post(BODY)
@@ -296,7 +312,7 @@ async def test_a_request_whose_end_can_be_read_in_two_ways_gets_one_400_and_smug
     site = serve()
     reader, _ = await site.raw(f"POST {path} HTTP/1.1\r\nHost: x\r\n{framing}".encode("latin-1") + HIDDEN)
     said = await reader.read()
-    assert said == b"HTTP/1.1 400 Bad Request\r\n\r\n"
+    assert said == UNREADABLE
     assert site.edge.deliveries == []
     assert site.listener.lines.unverified == 0
 
@@ -309,7 +325,7 @@ async def test_a_chunk_that_lies_about_its_size_is_400_and_nothing_behind_it_cou
     reader, _ = await site.raw(head + size.encode() + b"\r\nabcd\r\n0\r\n\r\n" + HIDDEN)
     said = await reader.read()
     assert said.count(b"HTTP/1.1 ") <= 1
-    assert said in (b"", b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    assert said in (b"", UNREADABLE)
     assert site.edge.deliveries == []
     assert site.listener.lines.unverified == 0
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 def serve(config: str, as_json: bool) -> int:
     """Host the bots of bots.ini until SIGTERM. Wrong sections answer 503 and say why; the others serve."""
     del as_json  # only its errors are printed, and these by `run`
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is somebody to reload: it would end the host
     from bothost.supervisor import serve as serve_host
 
     return serve_host(read(config))

@@ -58,7 +58,9 @@ def current(host: HostConfig) -> str:
 
 def _replaced(host: HostConfig) -> str:
     if host.operator_token is not None:
-        raise BothostError("operator_token is set in bots.ini: change it there, and the host takes it at its reload")
+        raise BothostError(
+            "operator_token is set by bots.ini or the environment: change it there, and the host takes it at its reload or start"
+        )
     become_owner(host.state)
     made = secrets.token_urlsafe(32)
     try:

@@ -8,6 +8,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from bothost.config.ini import Item
 from bothost.config.section import Key, Values, unknown
 from bothost.config.values import HostConfig
 from bothost.sources import SHORTEST_SECRET, Hidden, Unset
@@ -129,6 +130,8 @@ def keys(folder: Path) -> dict[str, Key]:
     }
 
 
+DEFAULT_TOKEN = "env:BOTHOST_OPERATOR_TOKEN"  # noqa: S105 - where it is looked for
+
 SECRET_KEYS = ("journal", "operator_token", "operator_read_token")
 """Resolved as secrets are, and shown by nothing."""
 
@@ -157,8 +160,9 @@ def read_host(
 
 
 def _secrets(values: Values, sources: Sources) -> None:
+    unsaid = {"operator_token": Item("operator_token", DEFAULT_TOKEN, values.section.line)}
     for name in ("operator_token", "operator_read_token"):
-        if item := values.section.items.get(name):
+        if item := values.section.items.get(name) or unsaid.get(name):
             try:
                 values.found[name] = values.hidden(item, sources)
             except Unset:

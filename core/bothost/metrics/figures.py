@@ -7,12 +7,14 @@ loop waiting for 80 ms.
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
+
+K = TypeVar("K")
 
 HANDLER_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 120.0, 300.0, 900.0)
 QUEUE_S = (0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 10.0, 25.0, 50.0, 300.0)
@@ -175,6 +177,20 @@ class Snapshot(msgspec.Struct):
     log_dropped: int = 0
     running: int = 0
 
+    def outlive(self, other: Snapshot) -> None:
+        """Count what a process counted that is no more; how it stood, and its newest run times, go with it."""
+        for name, figures in other.bots.items():
+            mine = self.bots.setdefault(name, BotFigures())
+            mine.add(figures)
+            mine.recent.clear()
+        for account, counts in other.calls.items():
+            add_counts(self.calls.setdefault(account, {}), counts)
+        add_counts(self.statuses, other.statuses)
+        add_counts(self.reloads, other.reloads)
+        self.response.add(other.response)
+        self.commit.add(other.commit)
+        self.log_dropped += other.log_dropped
+
     def pieces(self, bots: int = 500) -> Iterator[Snapshot]:
         """The same figures in parts: a process that decodes ten thousand bots at once would keep its loop waiting."""
         names = list({**self.now, **self.bots})
@@ -188,7 +204,7 @@ class Snapshot(msgspec.Struct):
             )
 
 
-def add_counts(mine: dict[str, int], theirs: dict[str, int]) -> None:
+def add_counts(mine: dict[K, int], theirs: Mapping[K, int]) -> None:
     """Add counts key by key."""
     for key, count in theirs.items():
         mine[key] = mine.get(key, 0) + count

@@ -102,8 +102,9 @@ async def _serve(plan: Plan, when_serving: WhenServing | None, scrubber: Scrubbe
     host = make_host(plan, SystemClock(), scrubber, writer)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _told_to_stop, stop, hurry)
-    loop.add_signal_handler(signal.SIGHUP, host.reload)
-    starting = asyncio.ensure_future(_start(host, stop, when_serving))
+    changed = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, changed.set)
+    starting = asyncio.ensure_future(_start(host, stop, changed, when_serving))
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
@@ -117,11 +118,14 @@ async def _serve(plan: Plan, when_serving: WhenServing | None, scrubber: Scrubbe
     return code
 
 
-async def _start(host: Host, stop: asyncio.Event, when_serving: WhenServing | None) -> int:
+async def _start(host: Host, stop: asyncio.Event, changed: asyncio.Event, when_serving: WhenServing | None) -> int:
     plan = host.plan
     if os.geteuid() == 0:
         log.warning("plugins run as root, because the host does: give it a user of its own")
     await host.start(stop.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, host.reload)
+    if changed.is_set():
+        host.reload()
     serving = Serving(
         tuple(listening.shown(plan.sockets.public, secure=plan.host.certfile is not None)),
         tuple(listening.shown(plan.sockets.operator)),

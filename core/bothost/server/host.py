@@ -148,12 +148,11 @@ class Host:
         return self.reloader.reading
 
     def _take_fresh(self, reading: Reading) -> None:
-        """What else a reload renews: secrets to hide, certificates for new connections."""
+        """What else a reload renews: secrets to hide, and for new connections what stands in the certificate's files now
+        (other files take a restart)."""
         self.hide(reading)
-        if self.plan.host.certfile is None:
-            return
         try:
-            context = listening.tls(reading.host or self.plan.host)
+            context = listening.tls(self.plan.host)
         except (OSError, ConfigError) as error:
             log.error("the old certificate stays: %s", error)
             return

@@ -33,8 +33,10 @@ class Lines:
     async def waiting(self) -> list[Entry]:
         """See `Sight.waiting`."""
         entries = self._late.waiting()
-        for part in await self._siblings.ask(_QUESTION) if self._siblings is not None else ():
-            entries += _DECODER.decode(part)
+        told = await self._siblings.ask(_QUESTION) if self._siblings is not None else {}
+        for parts in told.values():
+            for part in parts:
+                entries += _DECODER.decode(part)
         return entries
 
     def cancel(self, key: str) -> None:

@@ -60,7 +60,7 @@ def make_host(plan: Plan, clock: Clock, scrubber: Scrubber, writer: Logs | None 
     )
     loader = Loader(ground, shelf)
     loader.died = metrics.child_restart
-    failures = Failures(hook_of(plan.host.on_failure, clock))
+    failures = Failures(hook_of(plan.host.on_failure, clock, shelf.spawner.environment))
     host = Host(plan, ground, build(ground, service.present, failures.tell), service, loader)
     host.spawner = shelf.spawner
     host.failures = failures

@@ -14,11 +14,11 @@ import msgspec
 
 from bothost import __version__, operator_token, plugins
 from bothost.config import is_loopback
-from bothost.metrics import Snapshot
 from bothost.metrics.exposition import Exposition
 from bothost.operations import Operations, PluginView, Sight, report
 from bothost.server import listening
 from bothost.server.beats import Beat
+from bothost.server.counted import QUESTION, Counted
 from bothost.server.lines import Lines
 from bothost.web import operator
 from bothost.web.operator.hosts import Names
@@ -32,14 +32,13 @@ if TYPE_CHECKING:
     from tornado.httpserver import HTTPServer
 
     from bothost.config import HostConfig
-    from bothost.metrics import Metrics
+    from bothost.metrics import Metrics, Snapshot
     from bothost.scrub import Scrubber
     from bothost.server.host import Host
     from bothost.sources import Hidden
 
 log = logging.getLogger("bothost.page")
 
-QUESTION = "report"
 _TOKEN_S = 2.0
 
 
@@ -93,10 +92,11 @@ class Page:
     def _desk(self, sessions: Sessions, lines: Lines, *, secure: bool) -> operator.Desk:
         host = self._host
         config = host.plan.host
+        gather = self._alone if host.siblings is None else Counted(host.siblings, self._report).gather
         sight = Sight(
             bots=lambda: tuple(host.service),
             reading=lambda: host.reading,
-            gather=self._gather,
+            gather=gather,
             phase=lambda: host.phase,
             plugins=_installed,
             receive=host.receive,
@@ -128,20 +128,13 @@ class Page:
         snapshot.reloads = {"done": reloader.count - reloader.failed, "refused": reloader.failed}
         return snapshot
 
+    async def _alone(self) -> Sequence[Snapshot]:
+        return [await self._report()]
+
     async def _answer(self) -> AsyncIterator[bytes]:
         for piece in (await self._report()).pieces():
             yield msgspec.msgpack.encode(piece)
             await asyncio.sleep(0)
-
-    async def _gather(self) -> Sequence[Snapshot]:
-        snapshots = [await self._report()]
-        siblings = self._host.siblings
-        if siblings is not None:
-            snapshots[0].restarts = dict(siblings.restarts)
-            for part in await siblings.ask(QUESTION):
-                snapshots.append(_DECODER.decode(part))
-                await asyncio.sleep(0)  # a part is 500 bots; between two the loop serves others
-        return snapshots
 
     def _token(self) -> Hidden:
         """The configured token, else the made one; a new one is printed only where a person reads."""
@@ -171,9 +164,6 @@ class Page:
 
     def _config(self) -> HostConfig:
         return self._host.reading.host or self._host.plan.host
-
-
-_DECODER = msgspec.msgpack.Decoder(Snapshot)
 
 
 def _installed() -> Sequence[PluginView]:

@@ -6,22 +6,28 @@ import asyncio
 import contextlib
 import logging
 import ssl
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from tornado.httpserver import HTTPServer
 
 from bothost.errors import ConfigError, Problem
 from bothost.web.limits import Limits, Lines
-from bothost.web.routing import BEYOND
+from bothost.web.routing import BEYOND, UNREADABLE
 from bothost.web.sparing import spare_the_log
-from bothost.web.webhook import Front, Receiver
+from bothost.web.webhook import Front, Receiver, whole_answer
 
 if TYPE_CHECKING:
+    from asyncio import Future
+
     from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
     from tornado.httputil import HTTPConnection, HTTPMessageDelegate
     from tornado.iostream import IOStream
 
 log = logging.getLogger("bothost.refused")
+
+BARE_400 = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+"""What Tornado writes by itself, before it ends the connection, where a request's head or framing cannot be read."""
 
 MAX_HEAD_BYTES = 8192
 """As servers in front have it. Each read looks for the head's end anew: byte by byte 8 kB cost half a second, 16 kB two."""
@@ -51,6 +57,7 @@ class Listener(HTTPServer):
             # each answer is one write; Tornado would switch Nagle's algorithm off and on around it, two calls of the system
             stream.set_nodelay(True)
             stream.set_nodelay = _stays  # type: ignore[assignment]
+            stream.write = partial(self._write, stream, address)  # type: ignore[method-assign]
             super().handle_stream(stream, address)
 
     def start_request(self, _server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
@@ -62,7 +69,9 @@ class Listener(HTTPServer):
     def on_close(self, server_conn: object) -> None:
         """A connection has ended."""
         super().on_close(server_conn)
-        self.lines.closed(cast("HTTP1ServerConnection", server_conn).stream)
+        stream = cast("HTTP1ServerConnection", server_conn).stream
+        del stream.write  # which knows the stream: the two would wait for the garbage collector
+        self.lines.closed(stream)
 
     def use_tls(self, context: ssl.SSLContext) -> None:
         """Serve new connections by another certificate; those that are open go on."""
@@ -81,6 +90,23 @@ class Listener(HTTPServer):
                 await self.lines.empty.wait()
         self._sweeper.cancel()
         await self.close_all_connections()
+
+    def _write(self, stream: IOStream, address: tuple[Any, ...], data: bytes) -> Future[None]:
+        if data == BARE_400:
+            data = self._unreadable(stream, address)
+        return type(stream).write(stream, data)
+
+    def _unreadable(self, stream: IOStream, address: tuple[Any, ...]) -> bytes:
+        """The answer to what is no HTTP: one that is told and counted, as every refusal is; nothing where the request has
+        been answered by its head."""
+        receiver = self.lines.bodies.get(stream)
+        if receiver is not None and receiver.answered:
+            return b""
+        found, peer = None, str(address[0]) if isinstance(address, tuple) else "unix"
+        if receiver is not None:
+            found, peer = receiver.found, receiver.peer
+        self.front.refuse(found, peer, UNREADABLE.word, UNREADABLE.status)
+        return whole_answer(UNREADABLE, b"Connection: close\r\n")
 
     def _sweep(self) -> None:
         self._sweeper = asyncio.get_running_loop().call_later(self.lines.limits.sweep_s, self._sweep)

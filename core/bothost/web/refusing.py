@@ -15,6 +15,7 @@ _TEXTS = {
     "not-found": "no bot has this path",
     "method": "only POST is taken here",
     "bad-request": "a request without exactly one Host",
+    "unreadable": "this is not HTTP, or its end can be read in two ways",
     "refused-signature": "the signature is missing or wrong: bots.ini and Pyrus hold different secrets, or this is not Pyrus",
     "slow": "the body did not arrive in `body_timeout`",
     "shed": "too many unverified bodies at once: the largest was given up",

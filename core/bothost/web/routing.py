@@ -25,6 +25,7 @@ HEALTHZ = "/healthz"
 NOT_FOUND = Outcome(404, NOTHING, "not-found")
 METHOD = Outcome(405, NOTHING, "method")
 BAD_REQUEST = Outcome(400, NOTHING, "bad-request")
+UNREADABLE = Outcome(400, NOTHING, "unreadable")
 SIGNATURE = Outcome(403, NOTHING, "refused-signature")
 TOO_LARGE = Outcome(413, NOTHING, "too-large")
 SLOW = Outcome(408, NOTHING, "slow")

@@ -56,6 +56,8 @@ class Receiver(httputil.HTTPMessageDelegate):
     """Which of the bot's secrets signed it: 0 the present one, 1 the old one."""
     attempt: str
     trace: str
+    answered = False
+    """Refused already, while its body may still come."""
 
     def __init__(self, front: Front, lines: Lines, connection: HTTP1Connection) -> None:
         self.front = front
@@ -192,6 +194,7 @@ class Receiver(httputil.HTTPMessageDelegate):
         """Answer now, whatever of the body is still to come; its rest is dropped, for a sender that is cut off while it
         writes never reads why. The request is finished where the body ends."""
         self.collecting = False
+        self.answered = True
         self.chunks = []
         self.lines.unverified -= self.held
         self.held = 0
@@ -228,6 +231,12 @@ class Receiver(httputil.HTTPMessageDelegate):
     def _release(self) -> None:
         self.lines.has_body(self.connection.stream, self.held)
         self.held = 0
+
+
+def whole_answer(outcome: Outcome, lines: bytes) -> bytes:
+    """An answer where there is no request to go by."""
+    head = _STATUS_LINES[outcome.status] + lines
+    return b"%sContent-Length: %d\r\n\r\n%s" % (head, len(outcome.body), outcome.body)
 
 
 def _status_line(status: int) -> bytes:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import socket
 import time
 from urllib.parse import quote, urlencode
 
 import pytest
 from tests.web.operator.site import OTHER_SECRET, READ_TOKEN, SECRET, TOKEN, Site
 
-from bothost.web.operator import TABLE
+from bothost.web.operator import MOST_CONNECTIONS, TABLE
 
 KEY = quote("autoreply:7:comment:7", safe="")
 PLACES = {"bots": "/bots/autoreply", "deliveries": f"/deliveries/{KEY}"}
@@ -239,3 +240,13 @@ def test_a_made_token_stands_in_the_state_folder_and_a_new_one_ends_sessions(
         assert site.ask("GET", "/", Authorization=f"Bearer {made.reveal()}").status == 302
     finally:
         site.stop()
+
+
+def test_connections_that_ask_nothing_keep_nobody_from_the_page_and_take_few_files(page: Site) -> None:
+    held = [socket.create_connection(("127.0.0.1", page.port), timeout=10) for _ in range(MOST_CONNECTIONS + 20)]
+    assert page.ask("GET", "/login").status == 200
+    assert [one.recv(1) for one in held[:20]] == [b""] * 20
+    held[-1].sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert held[-1].recv(100).startswith(b"HTTP/1.1 200 ")
+    for one in held:
+        one.close()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from tornado.httpserver import HTTPServer
 from tornado.web import Application
@@ -17,8 +18,13 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable
 
+    from tornado.http1connection import HTTP1ServerConnection
+    from tornado.iostream import IOStream
+
 __all__ = ["Desk", "application", "serve"]
 
+MOST_CONNECTIONS = 64
+"""Of some browsers and a scraper; each is a file less for what the public listener leaves to the host itself."""
 _NAME = r"([a-z0-9][a-z0-9_-]{0,63})"
 _KEY = r"([^/]+)"
 
@@ -64,9 +70,30 @@ def application(desk: Desk) -> Application:
     )
 
 
+class Listener(HTTPServer):
+    """At its bound of connections the oldest goes, not the newcomer: nobody keeps the operator out, or takes all files."""
+
+    def initialize(self, *args: Any, **kwargs: Any) -> None:
+        """As the base class does."""
+        super().initialize(*args, **kwargs)
+        self._open: OrderedDict[IOStream, None] = OrderedDict()
+
+    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+        """Take a connection."""
+        self._open[stream] = None
+        if len(self._open) > MOST_CONNECTIONS:
+            self._open.popitem(last=False)[0].close()
+        super().handle_stream(stream, address)
+
+    def on_close(self, server_conn: object) -> None:
+        """A connection has ended."""
+        super().on_close(server_conn)
+        self._open.pop(cast("HTTP1ServerConnection", server_conn).stream, None)
+
+
 def serve(desk: Desk, sockets: Iterable[socket.socket], tls: ssl.SSLContext | None = None) -> HTTPServer:
     """Listen. The result's `stop` and `close_all_connections` end it."""
-    server = HTTPServer(
+    server = Listener(
         application(desk),
         ssl_options=tls,
         max_header_size=32 << 10,

@@ -1,0 +1,107 @@
+"""What all processes of a host have counted, those too that are no more: no count falls because a process dies or is late.
+
+Prometheus takes a count that falls for one that began anew, and adds all of it once more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bothost.metrics import Snapshot
+from bothost.worker import ANSWER_S
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from bothost.worker import Siblings
+
+QUESTION = "report"
+_GONE, _OWN = "gone", "own"
+_ENCODE = msgspec.msgpack.Encoder().encode
+_DECODE = msgspec.msgpack.Decoder(Snapshot).decode
+
+
+class Counted:
+    """Worker 0's knowledge of all workers. `own` reports for this process; used on the loop."""
+
+    def __init__(self, siblings: Siblings, own: Callable[[], Awaitable[Snapshot]]) -> None:
+        self._siblings = siblings
+        self._own = own
+        self._last: dict[int, list[Snapshot]] = {}
+        """Each sibling's last report, in its pieces."""
+        self._gone = Snapshot(process="")
+        """What processes counted that are no more."""
+        self._going: asyncio.Task[Sequence[Snapshot]] | None = None
+
+    async def gather(self) -> Sequence[Snapshot]:
+        """This process's report first; who asks while others wait for one gets theirs."""
+        if self._going is None:
+            self._going = asyncio.get_running_loop().create_task(self._gather())
+            self._going.add_done_callback(self._over)
+        return await asyncio.shield(self._going)
+
+    def _over(self, _done: object) -> None:
+        self._going = None
+
+    async def _gather(self) -> Sequence[Snapshot]:
+        siblings = self._siblings
+        await self._inherit()
+        own = await self._own()
+        own.restarts = dict(siblings.restarts)
+        for number, parts in (await siblings.ask(QUESTION)).items():
+            await self._hear(number, parts)
+        kept = {_GONE: await _encoded(self._gone), _OWN: await _encoded(own)}
+        siblings.keep(kept)
+        # what is shown is what is kept, and not the living figures: else the next worker 0 would begin with less
+        shown = [*await _decoded(kept[_OWN]), *await _decoded(kept[_GONE])]
+        return [*shown, *(piece for pieces in self._last.values() for piece in pieces)]
+
+    async def _inherit(self) -> None:
+        """The worker 0 before this one kept its own counts and those of the gone with the supervisor."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_S):
+                await self._siblings.complete.wait()
+        left, self._siblings.inherited = self._siblings.inherited, {}
+        for piece in await _decoded([*left.get(_GONE, ()), *left.get(_OWN, ())]):
+            await self._bury(piece)
+
+    async def _hear(self, number: int, parts: Sequence[bytes]) -> None:
+        """A sibling's report; without a part there is nobody at present, and the last one counts on."""
+        before = self._last.get(number, [])
+        if not parts:
+            self._last[number] = [_stilled(piece) for piece in before]
+            return
+        pieces = await _decoded(parts)
+        if before and before[0].started != pieces[0].started:
+            for piece in before:
+                await self._bury(piece)
+        self._last[number] = pieces
+
+    async def _bury(self, piece: Snapshot) -> None:
+        self._gone.outlive(piece)
+        await asyncio.sleep(0)
+
+
+def _stilled(piece: Snapshot) -> Snapshot:
+    """The counts of a process that is no more, without how it stood."""
+    return msgspec.structs.replace(piece, now={}, limits={}, running=0, lag_worst=0.0)
+
+
+async def _encoded(snapshot: Snapshot) -> list[bytes]:
+    parts = []
+    for piece in snapshot.pieces():
+        parts.append(_ENCODE(piece))
+        await asyncio.sleep(0)  # a piece is 500 bots; between two the loop serves others
+    return parts
+
+
+async def _decoded(parts: Sequence[bytes]) -> list[Snapshot]:
+    pieces = []
+    for part in parts:
+        pieces.append(_DECODE(part))
+        await asyncio.sleep(0)
+    return pieces
