@@ -265,8 +265,9 @@ class Runs:
 
     def _complain(self, live: Live, failure: str) -> None:
         entry = live.entry
+        what, _, trace = failure.partition("\n")
         extra = {"bot": entry.bot, "task": entry.task, "outcome": entry.state, "attempt": live.attempt}
-        log.error("%s", failure, extra=extra)
+        log.error("%s", what, extra={**extra, "traceback": trace})
 
     async def _refused(self, live: Live, bot: Bot, ran: Ran | None) -> None:
         """The fence or another door refused the outcome: the row says what holds now."""
