@@ -70,6 +70,23 @@ def test_a_broken_bot_says_which_lines_are_wrong(page: Site) -> None:
     )
 
 
+def test_all_that_is_wrong_with_a_plugins_settings_is_told(tmp_path_factory: pytest.TempPathFactory) -> None:
+    ini = f"[host]\noperator_token = {TOKEN}\ndrain = 1s\n[bot:rulez]\nplugin = approvals\nsecret = {'x' * 20}\nruls = x\nlimit = 5\n"
+    site = Site(tmp_path_factory.mktemp("settings"), ini).start()
+    try:
+        text = site.get("/bots/rulez").text
+        (row,) = json.loads(site.get("/bots.json").text)
+        for part in (
+            "[bot:rulez] ruls: no such key",
+            "[bot:rulez] limit: no such key",
+            "[bot:rulez] rules: is missing",
+        ):
+            assert part in text
+            assert part in row["reason"]
+    finally:
+        site.stop()
+
+
 def test_settings_of_a_plugin_that_is_not_loaded_have_names_and_no_values(page: Site) -> None:
     assert "<dt>api_key</dt><dd>…</dd>" in page.get("/bots/lost").text
 

@@ -145,8 +145,13 @@ def key_parts(key: str) -> tuple[str, str]:
 
 
 def line(text: str, bot: str) -> str:
-    """A text of the host's about a bot in one line, without the bot's name, which stands beside it."""
-    return visible("; ".join(one.removeprefix(f"[bot:{bot}] ") for one in text.splitlines()))
+    """A text of the host's about a bot in one line."""
+    return "; ".join(lines(text, bot))
+
+
+def lines(text: str, bot: str) -> list[str]:
+    """Each line of such a text without the bot's name, which stands beside it: several errors stand in several."""
+    return [visible(one.removeprefix(f"[bot:{bot}] ")) for one in text.splitlines()]
 
 
 def first_line(error: str, bot: str) -> str:
