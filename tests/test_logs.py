@@ -103,6 +103,19 @@ def test_no_secret_is_in_message_extras_or_traceback(sink: Sink) -> None:
     assert "RuntimeError: refused •••" in sink.text
 
 
+def test_a_traceback_that_comes_as_text_is_one_field_of_its_own(sink: Sink) -> None:
+    LOG.error("answer raised", extra={"bot": "refunds", "traceback": "Traceback:\n  x\nKeyError: \x1b"})
+    (line,) = sink.lines
+    assert (line["message"], line["trace"]) == ("answer raised", "Traceback:\n  x\nKeyError: \\x1b")
+    assert "traceback" not in line
+
+
+@pretty
+def test_a_traceback_that_comes_as_text_stands_behind_bars_on_a_terminal(sink: Sink) -> None:
+    LOG.error("answer raised", extra={"bot": "refunds", "traceback": "Traceback:\n  x"})
+    assert sink.text.endswith("refunds  answer raised\n    | Traceback:\n    |   x\n")
+
+
 @pytest.mark.parametrize("sink", ["json", "pretty"], indirect=True)
 def test_text_from_outside_can_neither_colour_nor_forge_a_line(sink: Sink) -> None:
     try:

@@ -98,6 +98,41 @@ def test_a_plugin_that_fails_to_open_says_why_and_since_when_and_is_tried_again(
     assert said[-1] == "in service again, at try 4"
 
 
+def test_what_a_reload_tries_again_in_vain_is_told_once_and_stands_since_the_first_time(caplog):
+    async def case() -> None:
+        trouble: list[Exception] = [PluginError("no such plugin")]
+
+        async def load(one: Bot) -> tuple[Plugged, Runner]:
+            if trouble:
+                raise trouble[0]
+            return await loads(greet)(one)
+
+        standing = Standing(load, CLOCK)
+        first = bot()
+        await standing.bring(first)
+        since = first.state.since
+        again = bot()
+        await standing.bring(again)
+        assert (again.state.word, again.state.reason, again.state.since) == ("plugin error", "no such plugin", since)
+        assert [record.message for record in caplog.records] == ["no such plugin; tried again in 5 s"]
+        trouble[0] = PluginError("another reason")
+        await standing.bring(bot())
+        trouble.clear()
+        mended = bot()
+        await standing.bring(mended)
+        assert mended.state.word == "active"
+        told = [
+            "no such plugin; tried again in 5 s",
+            "another reason; tried again in 5 s",
+            "in service again, at try 1",
+        ]
+        assert [record.message for record in caplog.records] == told
+        for one in (first, again, mended):
+            await standing.dismiss(one)
+
+    asyncio.run(case())
+
+
 def test_a_dismissed_bot_is_tried_no_more(monkeypatch):
     monkeypatch.setattr(standing_module, "RETRY_S", (0.01,))
     tries = 0

@@ -137,7 +137,8 @@ class Late:
                 self._means.failed(reaped.entry)
         for entry in await store.quiet():
             if self._learn(entry) and entry.state == "failed":
-                log.error("%s: %s", entry.id, entry.error, extra={"bot": entry.bot, "task": entry.task})
+                what = entry.error.partition("\n")[0]
+                log.error("%s: %s", entry.id, what, extra={"bot": entry.bot, "task": entry.task})
                 self._means.failed(entry)
         await self._begin_due()
 

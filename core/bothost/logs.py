@@ -1,6 +1,7 @@
 """Log lines leave through a bounded queue and a thread of their own: a reader that stalls stops nobody.
 
-Modules log by `logging.getLogger("bothost.…")` with `extra={"bot": …, "task": …}`; each extra becomes a field of the line.
+Modules log by `logging.getLogger("bothost.…")` with `extra={"bot": …, "task": …}`; each extra becomes a field of the line, and
+`traceback`, one as text, stands where that of an exception would.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 QUEUE_LINES = 10_000
 _BATCH_S = 0.05
-_STANDARD = frozenset([*vars(logging.makeLogRecord({})), "message", "asctime"])
+_STANDARD = frozenset([*vars(logging.makeLogRecord({})), "message", "asctime", "traceback"])
 _PLAIN = frozenset([int, float, bool, type(None)])
 _OWN = frozenset(["bot", "outcome"])
 """Fields of a delivery's line whose texts are the host's own."""
@@ -129,9 +130,9 @@ class Logs(logging.Handler):
             self._some.set()
 
     def _line(self, record: logging.LogRecord) -> Line:
-        extras = islice(vars(record).items(), len(_STANDARD) - 2, None)  # a record gets its own attributes first
+        extras = islice(vars(record).items(), len(_STANDARD) - 3, None)  # a record gets its own attributes first
         fields = {key: self._field(value) for key, value in extras if key not in _STANDARD}
-        trace = record.exc_text or ""
+        trace = record.exc_text or str(getattr(record, "traceback", ""))
         if record.exc_info and record.exc_info[1] is not None:
             trace = "".join(traceback.format_exception(record.exc_info[1]))
         return Line(

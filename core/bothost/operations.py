@@ -88,6 +88,15 @@ class BotView:
         return self.now.state not in ("active", "starting", "off")
 
     @property
+    def refused(self) -> int:
+        """Deliveries since the host started whose signature was none of this bot's."""
+        return self.figures.outcomes.get("refused-signature", 0)
+
+    def wants_a_look(self, now: float) -> bool:
+        """Whether it serves, and something is wrong with it all the same."""
+        return bool(self.refused or self.figures.blocked_s or self.figures.last_hour(now)[1])
+
+    @property
     def version(self) -> str:
         """Of the plugin in service; "" where it is not loaded."""
         return self.bot.plugged.version if self.bot.plugged is not None else ""
@@ -155,12 +164,13 @@ class Operations:
         return next((bot for bot in self._sight.bots() if bot.config.name == name), None)
 
     async def bots(self) -> list[BotView]:
-        """Every bot, those in trouble first, then by name."""
+        """Every bot: those in trouble first, then those whose runs fail, whose deliveries are signed otherwise or that block
+        the loop, then the others, each by name."""
         snapshots = await self._sight.gather()
         entries, facts = await self._journal()
         bots = tuple(self._sight.bots())
         with self.clock.real_io():
-            return await asyncio.to_thread(_views, bots, snapshots, entries, facts)
+            return await asyncio.to_thread(_views, bots, snapshots, entries, facts, self.clock.now().timestamp())
 
     async def bot(self, name: str) -> BotView | None:
         """One bot."""
@@ -206,8 +216,12 @@ class Operations:
         await self._store.control(f"pause:{bot}", reason)
 
     async def resume(self, bot: str, task: int | None = None) -> None:
-        """Take back a pause, of the bot or of one of its tasks."""
-        await self._store.control(f"pause:{bot}" if task is None else f"pause:{bot}:{task}", None)
+        """Take back a pause, of the bot or of one of its tasks; of the bot its quarantine too."""
+        facts = [f"pause:{bot}:{task}"] if task is not None else [f"pause:{bot}", f"quarantine:{bot}"]
+        there = await self._store.controls()
+        for fact in facts:
+            if fact in there:
+                await self._store.control(fact, None)
 
     async def reload(self) -> None:
         """Have every process read bots.ini again."""
@@ -273,6 +287,7 @@ def _views(
     snapshots: Sequence[Snapshot],
     entries: Mapping[str, Mapping[str, int]],
     facts: Mapping[str, str] | None,
+    at: float,
 ) -> list[BotView]:
     figures = together(snapshots)
     views = [
@@ -285,11 +300,11 @@ def _views(
         )
         for bot in bots
     ]
-    return sorted(views, key=lambda view: (not view.broken, view.name))
+    return sorted(views, key=lambda view: (not view.broken, not view.wants_a_look(at), view.name))
 
 
 def _stands(bot: Bot, snapshots: Sequence[Snapshot], facts: Mapping[str, str] | None) -> BotNow:
-    """How the bot stands over all processes; a pause or its end that they have not read yet counts already."""
+    """How the bot stands over all processes; a pause, or what an operator has undone, counts before they have read it."""
     name = bot.config.name
     nows = [snapshot.now[name] for snapshot in snapshots if name in snapshot.now]
     now = _worst(nows) if nows else BotNow(bot.state.word, bot.state.reason, bot.state.since)
@@ -300,6 +315,8 @@ def _stands(bot: Bot, snapshots: Sequence[Snapshot], facts: Mapping[str, str] | 
         return msgspec.structs.replace(now, state="paused", reason=reason, since=0.0)
     if reason is None and now.state == "paused":
         return msgspec.structs.replace(now, state="active", reason="", since=0.0)
+    if now.state == "quarantined" and f"quarantine:{name}" not in facts:
+        return msgspec.structs.replace(now, state="starting", reason="", since=0.0)
     return now
 
 

@@ -108,7 +108,7 @@ class Posts:
         live.rest()
         if saved and entry.state == "failed" and not entry.failed:
             self._means.failed(entry)
-        if saved and entry.state != "ready":
+        if saved and (entry.state != "ready" or entry.tries == 1):
             self._say(entry)
 
     def _say(self, entry: Entry) -> None:
@@ -116,6 +116,8 @@ class Posts:
         extra = {"bot": entry.bot, "task": entry.task, "outcome": "posted" if done else entry.state}
         if done:
             log.info("late reply posted as comment %d", entry.posted, extra=extra)
+        elif entry.state == "ready":
+            log.warning("late reply not posted yet, tried again: %s", entry.error.partition("\n")[0], extra=extra)
         else:
             log.error("late reply: %s", entry.error.partition("\n")[0], extra=extra)
 

@@ -204,6 +204,7 @@ class Reloader:
         while bot.busy:  # noqa: ASYNC110 - rare, and a run's end has no event of its own
             await asyncio.sleep(LAST_RUN_S)
         if removed:
+            self._standing.forget(bot.name)
             log.info("removed from bots.ini: closed", extra={"bot": bot.name})
         await self._standing.dismiss(bot)
         self.retiring.discard(bot)

@@ -21,6 +21,7 @@ from bothost.lanes import Place
 from bothost.means import save_surely, stored_body, watch
 from bothost.plugin_api import Tick
 from bothost.settling import Moment, settle, with_unsent
+from bothost.store.phases import phase
 from bothost.whose import BOT
 
 if TYPE_CHECKING:
@@ -265,8 +266,9 @@ class Runs:
 
     def _complain(self, live: Live, failure: str) -> None:
         entry = live.entry
-        extra = {"bot": entry.bot, "task": entry.task, "outcome": entry.state, "attempt": live.attempt}
-        log.error("%s", failure, extra=extra)
+        what, _, trace = failure.partition("\n")
+        extra = {"bot": entry.bot, "task": entry.task, "outcome": phase(entry), "attempt": live.attempt}
+        log.error("%s", what, extra={**extra, "traceback": trace})
 
     async def _refused(self, live: Live, bot: Bot, ran: Ran | None) -> None:
         """The fence or another door refused the outcome: the row says what holds now."""

@@ -35,6 +35,8 @@ class Standing:
         self._clock = clock
         self._base: dict[str, BotState] = {}
         """How each bot would stand if nobody had paused it."""
+        self._lost: dict[str, BotState] = {}
+        """How bots stand that could not be brought into service: what a reload tries again is not told anew."""
         self._paused: dict[str, BotState] = {}
         self._openings: dict[Bot, asyncio.Task[None]] = {}
         self._halted = False
@@ -95,7 +97,12 @@ class Standing:
     def cannot(self, bot: Bot, word: Word, reason: str) -> None:
         """The bot does not serve: a wrong section, a quarantined child, `enabled = no`."""
         self.stop_trying(bot)
+        self.forget(bot.name)
         self._set(bot, word, reason)
+
+    def forget(self, name: str) -> None:
+        """What kept a bot out of service, for it is none any more, or is kept out by something else."""
+        self._lost.pop(name, None)
 
     def pause(self, bots: Iterable[Bot], reasons: Mapping[str, str]) -> None:
         """Pause exactly the bots that `reasons` names."""
@@ -165,15 +172,20 @@ class Standing:
         self._set(bot, "active")
         if before_it is not None:
             await before_it.close()
-        if tries:
+        if self._lost.pop(bot.name, None) is not None:
             log.warning("in service again, at try %d", tries + 1, extra={"bot": bot.name})
         return True
 
     def _cannot_yet(self, bot: Bot, error: PluginError | ConfigError) -> None:
-        before = self._base[bot.name].reason
+        before = self._lost.get(bot.name)
         self._set(bot, "plugin error" if isinstance(error, PluginError) else "config error", str(error))
-        if str(error) != before:
-            log.error("%s; tried again in %.0f s", error, RETRY_S[0], extra={"bot": bot.name})
+        now = self._base[bot.name]
+        if before is not None and (before.word, before.reason) == (now.word, now.reason):
+            self._base[bot.name] = before
+            self._show(bot)
+            return
+        self._lost[bot.name] = now
+        log.error("%s; tried again in %.0f s", error, RETRY_S[0], extra={"bot": bot.name})
 
     def _state(self, word: Word, reason: str) -> BotState:
         return BotState(word, reason, self._clock.now().timestamp())

@@ -124,6 +124,52 @@ def test_a_delivery_that_is_not_there_is_exit_code_1(run: Run, beside: Beside) -
     beside(scene)
 
 
+def test_a_mistyped_id_bot_or_state_is_answered_with_the_near_one(run: Run, beside: Beside) -> None:
+    async def scene(store: Store) -> None:
+        await store.save(entry(5), body(5))
+        for verb in ("show", "retry", "cancel", "export"):
+            done = run("deliveries", verb, "one:5:coment:6")
+            assert done.returncode == 1
+            assert "there is no delivery one:5:coment:6 (did you mean 'one:5:comment:6'?)" in done.stderr
+        assert "bothost deliveries list --task 5 shows a task's" in run("deliveries", "show", "#5").stderr
+        wrong = run("deliveries", "list", "--bot", "onee")
+        assert (wrong.returncode, "did you mean 'one'?" in wrong.stderr) == (2, True)
+        assert run("deliveries", "list", "--bot", "two").returncode == 0, "a bot without deliveries is no mistake"
+        wrong = run("deliveries", "list", "--state", "fail")
+        assert (wrong.returncode, "did you mean 'failed'?" in wrong.stderr) == (2, True)
+
+    beside(scene)
+
+
+def test_an_id_can_be_copied_from_a_narrow_terminal_and_the_error_stands_below(run: Run, beside: Beside) -> None:
+    key = "one:123456789012345:comment:123456789012346"
+    error = "[bot:one] answer raised KeyError: 'the rates of a currency that nobody has heard of' (rates.py:5)"
+
+    async def scene(store: Store) -> None:
+        await store.save(entry(6, **{**FAILED, "id": key, "task": 123456789012345, "error": error}), body(6))
+        narrow = run("deliveries", COLUMNS="60").stdout
+        assert key in narrow
+        told = [line.strip() for line in narrow.splitlines() if line.startswith("    ")]
+        assert " ".join(told) == error.removeprefix("[bot:one] ")
+        assert max(map(len, told)) < 60
+        (wide,) = [line for line in run("deliveries", COLUMNS="250").stdout.splitlines() if key in line]
+        assert wide.endswith("(rates.py:5)")
+
+    beside(scene)
+
+
+def test_a_posted_reply_shows_its_comment_and_the_last_status(run: Run, beside: Beside) -> None:
+    async def scene(store: Store) -> None:
+        await store.save(entry(5, door="api", posted=77, tries=2, status=200), body(5))
+        told = json.loads(run("deliveries", "show", "one:5:comment:6", "--json").stdout)
+        assert (told["comment"], told["tries"], told["status"], told["due"], told["deaths"]) == (77, 2, 200, None, 0)
+        text = run("deliveries", "show", "one:5:comment:6").stdout
+        assert "comment         77\n" in text
+        assert "deaths" not in text
+
+    beside(scene)
+
+
 def test_a_failed_run_is_retried_and_an_answered_one_needs_again(run: Run, beside: Beside) -> None:
     async def scene(store: Store) -> None:
         await store.save(entry(5), body(5))

@@ -119,19 +119,42 @@ def test_each_bot_with_a_login_logs_in_and_a_wrong_key_is_a_problem(run: Run, tm
     asyncio.run(scene())
 
 
-def test_a_public_address_with_a_certificate_nobody_trusts_is_a_problem(run: Run, tmp_path: Path) -> None:
+def behind_tls(folder: Path) -> tuple[HTTPServer, int]:
+    """A server that knows no path, with a certificate of its own making; its port."""
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
     subprocess.run(
-        [*command, "-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem"], check=True, capture_output=True
+        [*command, "-keyout", folder / "key.pem", "-out", folder / "cert.pem"], check=True, capture_output=True
     )
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    sockets = bind_sockets(0, "127.0.0.1")
+    server = HTTPServer(_not_found, ssl_options=context)
+    server.add_sockets(sockets)
+    return server, sockets[0].getsockname()[1]
 
+
+def test_a_page_beyond_loopback_is_asked_by_tls_where_the_host_has_a_certificate(run: Run, tmp_path: Path) -> None:
     async def scene() -> None:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
-        sockets = bind_sockets(0, "127.0.0.1")
-        server = HTTPServer(_not_found, ssl_options=context)
-        server.add_sockets(sockets)
-        write(tmp_path, host=f"public_url = https://localhost:{sockets[0].getsockname()[1]}")
+        server, port = behind_tls(tmp_path)
+        keys = "operator_address = 0.0.0.0\noperator_token = a-token-of-sixteen-or-more\ncertfile = cert.pem\nkeyfile = key.pem"
+        write(tmp_path, host=keys)
+        ini = tmp_path / "bots.ini"
+        ini.write_text(ini.read_text().replace("operator_port = 2", f"operator_port = {port}"))
+        found = await asyncio.to_thread(findings, run)
+        assert found["page"] == ("problem", f"the host is not ready: https://127.0.0.1:{port}/readyz says why")
+        assert (
+            json.loads((await asyncio.to_thread(run, "token", "--json")).stdout)["url"] == f"https://127.0.0.1:{port}/"
+        )
+        server.stop()
+        await server.close_all_connections()
+
+    asyncio.run(scene())
+
+
+def test_a_public_address_with_a_certificate_nobody_trusts_is_a_problem(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        server, port = behind_tls(tmp_path)
+        write(tmp_path, host=f"public_url = https://localhost:{port}")
         found = await asyncio.to_thread(findings, run)
         assert found["public address"][0] == "problem"
         assert "Pyrus will not call it" in found["public address"][1]

@@ -95,6 +95,20 @@ def test_bots_shows_state_plugin_version_path_and_fingerprint(run: Run, tmp_path
     assert SECRET not in table
 
 
+def test_of_many_bots_those_in_trouble_come_first_and_the_last_line_counts_them(run: Run, tmp_path: Path) -> None:
+    sections = [f"[bot:b{n}]\nplugin = autoreply\nsecret = a-secret-of-sixteen-{n}\n" for n in range(30)]
+    write(
+        tmp_path,
+        "".join(sections).replace(
+            "plugin = autoreply\nsecret = a-secret-of-sixteen-17", "plugin = x\nsecret = a-secret-of-sixteen-17"
+        ),
+    )
+    lines = run("bots").stdout.splitlines()
+    assert lines[3].split()[0] == "b17"
+    assert lines[-1] == "bots.ini: 30 bots: 29 ok, 1 plugin error"
+    assert "and 10 more" in run("send", "nobody").stderr
+
+
 def test_a_file_without_bots_says_what_to_add(run: Run, tmp_path: Path) -> None:
     write(tmp_path, "[host]\n")
     done = run("bots")

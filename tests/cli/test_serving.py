@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -17,6 +18,9 @@ from urllib.request import urlopen
 
 import pytest
 from tests.cli.conftest import Run
+
+from bothost.clock import SystemClock
+from bothost.store import open_store
 
 ROOT = Path(__file__).parent.parent.parent
 HELLO = {"text": "Hello, test@pyrus.com. This task approved by bot.", "approval_choice": "approved"}
@@ -169,6 +173,56 @@ def test_bots_shows_what_the_running_host_says(serving: Serving, run: Run) -> No
             break
     assert rows["mine"]["reason"] == "lunch"
     assert "a-secret-of" not in run("bots").stdout
+
+
+def test_beside_a_host_without_a_page_bots_says_what_its_journal_says(
+    bothost_command: str, run: Run, tmp_path: Path
+) -> None:
+    port = free_port()
+    sections = "".join(
+        f"[bot:{name}]\nplugin = autoreply\nsecret = a-secret-of-sixteen-or-more-{name}\nrun = {how}\n"
+        for name, how in (("mine", "auto"), ("rests", "auto"), ("died", "process"))
+    )
+    ini = tmp_path / "bots.ini"
+    ini.write_text(
+        f"[host]\nport = {port}\noperator_port = 0\n{sections}[bot:lost]\nplugin = nowhere\nsecret = {'x' * 20}\n"
+    )
+    ini.chmod(0o600)
+
+    def states() -> list[tuple[str, str]]:
+        return [(row["bot"], row["state"]) for row in json.loads(run("bots", "--json").stdout)]
+
+    assert states() == [("lost", "plugin error"), ("died", "ok"), ("mine", "ok"), ("rests", "ok")]
+    serving = Serving(bothost_command, tmp_path, run, port)
+    try:
+        run("pause", "rests", "--reason", "lunch")
+        run("pause", "mine", "--task", "7")
+        asyncio.run(quarantine(tmp_path / "state", "died"))
+        assert states() == [("died", "quarantined"), ("lost", "plugin error"), ("rests", "paused"), ("mine", "active")]
+        table = run("bots").stdout
+        assert "lunch; bothost resume rests" in table
+        assert "bothost resume mine --task ID" in table
+    finally:
+        serving.stop()
+        serving._log.close()
+
+
+async def quarantine(state: Path, bot: str) -> None:
+    """As a host notes it whose bot's process died three times."""
+    store = open_store("", state, SystemClock(), claims_first=False, readonly=True)
+    await store.open()
+    await store.control(f"quarantine:{bot}", "its process died 3 times within an hour")
+    await store.close()
+
+
+def test_the_log_names_the_page_and_a_bot_of_which_deliveries_are_signed_otherwise(serving: Serving, run: Run) -> None:
+    assert serving.send("mine").returncode == 0
+    serving.send("mine", "--secret", "another-secret-of-sixteen")
+    assert "the operator's page is at http://127.0.0.1:" in serving.log()
+    assert "wrong signature of 1 delivery: is its secret the one in Pyrus?" in run("bots").stdout
+    rows = {row["check"]: row for row in json.loads(run("doctor", "--json").stdout)["checks"]}
+    assert rows["bot mine"]["state"] == "warning"
+    assert "wrong signature of 1 delivery" in rows["bot mine"]["text"]
 
 
 def test_sigterm_ends_it_with_exit_code_0_and_leaves_a_journal_to_look_at(serving: Serving, run: Run) -> None:

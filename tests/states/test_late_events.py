@@ -351,6 +351,20 @@ def test_an_unclear_post_is_tried_again_for_a_day(bothost: Harness, calls: Calls
     assert journal.row().tries == row.tries + 1
 
 
+def test_a_late_reply_that_cannot_be_posted_yet_is_said_once_and_then_that_it_is_posted(
+    bothost: Harness, calls: Calls
+) -> None:
+    calls.takes = 70
+    bot = bothost.bot(handler_of(calls))
+    bot.deliver(task())
+    bothost.pyrus.fail("POST tasks/*", gateway(503), times=3)
+    bothost.clock.advance("10m")
+    bothost.assert_one_comment()
+    said = bot.log()
+    assert said.count("late reply not posted yet, tried again: POST tasks/") == 1
+    assert said.index("not posted yet") < said.index("late reply posted as comment")
+
+
 def test_posts_of_one_task_go_in_the_order_of_its_events(bothost: Harness, calls: Calls) -> None:
     calls.script = [(70, "first"), (10, "second")]
     bot = bothost.bot(handler_of(calls), ini={"order": "none"})

@@ -10,6 +10,7 @@ import pytest
 from tests.store.journals import BODY, DAY, change, make_entry, parked, until
 
 from bothost.errors import StoreAway, StoreError
+from bothost.store import Timing, transitions
 
 if TYPE_CHECKING:
     from tests.store.journals import Journal
@@ -78,19 +79,26 @@ def test_the_limit_begins_anew_with_the_posting(journal: Journal) -> None:
 def test_a_held_event_fails_when_pyrus_does_not_come_back(journal: Journal) -> None:
     async def work(store: Store) -> None:
         past = time.time() - 1
-        for number, rerun, error in ((1, "crash", ""), (2, "error", "boom"), (3, "drain", "")):
+        died = "its process died: it ended with exit code 3"
+        for number, rerun, error in ((1, "crash", ""), (2, "error", "boom"), (3, "drain", ""), (4, "crash", died)):
             _, mine = await store.claim(make_entry(number, task=number), BODY)
             assert await store.save(change(mine, state="ready", rerun=rerun, error=error, due=past))
-        _, other = await store.claim(make_entry(4, task=4), BODY)
+        _, other = await store.claim(make_entry(5, task=5), BODY)
         assert await store.save(change(other, state="ready", rerun="error", due=time.time() + 60))
         moved = sorted(await store.quiet(), key=lambda entry: entry.comment)
-        assert [(entry.comment, entry.state) for entry in moved] == [(1, "failed"), (2, "failed"), (3, "failed")]
+        assert [(entry.comment, entry.state) for entry in moved] == [(number, "failed") for number in range(1, 5)]
         stopped = "the host stopped before the outcome was recorded; Pyrus may have it"
-        assert [entry.error for entry in moved] == [stopped, "boom", stopped]
+        assert [entry.error for entry in moved] == [stopped, "boom", stopped, died]
         assert [await store.find(entry.id) for entry in moved] == moved
         assert await store.quiet() == []
 
     journal.run(work)
+
+
+def test_an_earlier_runs_error_is_not_told_of_a_run_whose_host_died() -> None:
+    running = change(make_entry(1), state="running", rerun="error", error="boom")
+    held = transitions.reaped(running, dead=True, now=5.0, timing=Timing())
+    assert transitions.quieted(held, 500.0).error == transitions.STOPPED
 
 
 def test_an_answer_that_reached_nobody_is_posted_when_it_is_quiet(journal: Journal) -> None:

@@ -1,20 +1,27 @@
-"""What a running host says of itself, asked at the operator's listener with the operator's token."""
+"""What a running host says of itself, asked at the operator's listener with the operator's token; else in the journal."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import msgspec
 
+from bothost.cli.delivering import Target, host_target, open_connection
+from bothost.cli.output import counted
 from bothost.cli.token import page_url
+from bothost.cli.visiting import visiting
+from bothost.errors import BothostError
 from bothost.operator_token import stored
 from bothost.store import Entry
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bothost.config import HostConfig
 
 WAIT_S = 5.0
@@ -49,17 +56,53 @@ def _json_at(host: HostConfig, path: str) -> Any:
 
 
 def _answer(host: HostConfig, method: str, path: str) -> tuple[int, bytes] | None:
-    parts = urlsplit(page_url(host))
-    if not parts.hostname:
+    url = page_url(host)
+    if not url:
         return None
     try:
         token = host.operator_token or stored(host.state)
         if token is None:
             return None
-        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=WAIT_S)
-        with contextlib.closing(connection):
+        with contextlib.closing(open_connection(Target(url, own=True), WAIT_S)) as connection:
             connection.request(method, path, headers={"Authorization": f"Bearer {token.reveal()}"})
             response = connection.getresponse()
             return response.status, response.read()
     except (OSError, http.client.HTTPException):
         return None
+
+
+def wrong_with(row: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a bot besides its state's reason, each with what to do."""
+    bot = row["bot"]
+    told = [f"bothost resume {bot}"] if row["state"] in ("paused", "quarantined") else []
+    if row["kept"]:
+        told.append(f"serves as it was, for its new section cannot be: {row['kept']}")
+    if tasks := row["paused_tasks"]:
+        told.append(f"paused in task {', '.join(map(str, tasks))}: bothost resume {bot} --task ID")
+    if failed := row["failed_runs_last_hour"]:
+        told.append(f"{counted(failed, 'run')} failed within the hour: bothost deliveries list --bot {bot}")
+    if wrong := row["wrong_signatures"]:
+        told.append(f"wrong signature of {counted(wrong, 'delivery', 'deliveries')}: is its secret the one in Pyrus?")
+    if blocked := row["blocked_s"]:
+        told.append(f"blocked the event loop for {blocked:.1f} s: the log names file and line")
+    return told
+
+
+def facts_beside(host: HostConfig) -> Mapping[str, str] | None:
+    """What the journal of a running host says of its bots (`pause:NAME` …), where its page says nothing; None where no host
+    answers at the public address."""
+    try:
+        with contextlib.closing(open_connection(host_target(host), WAIT_S)) as connection:
+            connection.request("GET", "/healthz")
+            if connection.getresponse().status != 200:
+                return None
+    except (OSError, http.client.HTTPException):
+        return None
+    with contextlib.suppress(BothostError):
+        return asyncio.run(_facts(host))
+    return {}
+
+
+async def _facts(host: HostConfig) -> Mapping[str, str]:
+    async with visiting(host) as store:
+        return await store.controls()

@@ -11,9 +11,13 @@ from bothost.sources import Sources, Unresolved
 from bothost.units import nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from bothost.config import BotConfig, HostConfig, Reading
+    from bothost.errors import Problem
+
+MOST_NAMES = 20
 
 
 def read_existing(path: str) -> Reading:
@@ -24,10 +28,15 @@ def read_existing(path: str) -> Reading:
     return reading
 
 
+def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """By the lines of the file."""
+    return tuple(sorted(problems, key=lambda problem: problem.line))
+
+
 def host_of(reading: Reading) -> HostConfig:
     """[host]. Raises ConfigError where it is wrong."""
     if reading.host is None:
-        raise ConfigError(reading.problems)
+        raise ConfigError(in_order(reading.problems))
     return reading.host
 
 
@@ -36,14 +45,21 @@ def bot_named(name: str, reading: Reading) -> BotConfig:
     if name in reading.bots:
         return reading.bots[name]
     if name in reading.broken:
-        raise ConfigError(reading.broken[name])
+        raise ConfigError(in_order(reading.broken[name]))
     raise no_such_bot(name, reading)
+
+
+def check_there(name: str, reading: Reading) -> None:
+    """That bots.ini has a bot of this name, be its section right or wrong. Raises UsageError."""
+    if name not in reading.bots and name not in reading.broken:
+        raise no_such_bot(name, reading)
 
 
 def no_such_bot(name: str, reading: Reading) -> UsageError:
     """The error for a name that bots.ini does not have."""
     names = sorted({*reading.bots, *reading.broken})
-    there = f"there are {', '.join(names[:20])}" if names else "it has no [bot:NAME] at all"
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    there = f"there are {', '.join(names[:MOST_NAMES])}{more}" if names else "it has no [bot:NAME] at all"
     return UsageError(f"no bot {name!r} in the configuration{nearest(name, names)}: {there}")
 
 

@@ -11,7 +11,7 @@ import click
 
 from bothost.cli import OK
 from bothost.cli.asking import cancelled_at_host, waiting_at_host
-from bothost.cli.choosing import host_of, read_existing
+from bothost.cli.choosing import check_there, host_of, read_existing
 from bothost.cli.exporting import Export
 from bothost.cli.output import config_option, json_option, say, show_json, show_table
 from bothost.cli.visiting import visit
@@ -20,12 +20,29 @@ from bothost.errors import BothostError, UsageError
 from bothost.store import Entry, Filter
 from bothost.store.lines import beside
 from bothost.store.phases import Phase, phase
-from bothost.units import seconds
+from bothost.units import nearest, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from bothost.store import Store
+
+
+SHOWN = (
+    "id", "bot", "kind", "task", "state", "created", "updated", "attempts", "status", "runs", "ms", "rerun", "deaths", "door",
+    "due", "tries", "comment", "plugin_version",
+)  # fmt: skip
+"""What `show` tells a person of an event, where there is something to tell."""
+NEAR = 200
+"""Among so many of the newest events one with a near id is looked for."""
+
+
+class PhaseOf(click.Choice[str]):
+    """A state, with the near one where there is no such."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """As click says it, and what was perhaps meant."""
+        return f"{super().get_invalid_choice_message(value, ctx)}{nearest(str(value), self.choices)}"
 
 
 @click.group(invoke_without_command=True, epilog="Example: bothost deliveries list --state failed --since 24h")
@@ -42,7 +59,7 @@ def deliveries(context: click.Context, config: str, as_json: bool) -> int | None
 
 @deliveries.command("list", epilog="Example: bothost deliveries list --bot autoreply --state failed --since 24h --json")
 @click.option("--bot", help="Only events of this bot.")
-@click.option("--state", type=click.Choice(get_args(Phase)), help="Only events in this state.")
+@click.option("--state", type=PhaseOf(get_args(Phase)), help="Only events in this state.")
 @click.option("--task", type=int, help="Only events of this task.")
 @click.option("--since", metavar="AGE", help="Only events younger than this: 30m, 24h, 7d.")
 @click.option("--until", metavar="AGE", help="Only events older than this.")
@@ -54,10 +71,12 @@ def list_(config: str, as_json: bool, limit: int, state: Phase | None, **narrow:
     want = _filter(state, limit, **narrow)
     waiting = _waiting(config)
     entries = beside(waiting, visit(config, lambda store: store.list(want)), want)
+    if not entries and want.bot:  # a bot that was removed may have events still
+        check_there(want.bot, read_existing(config))
     if as_json:
         show_json([row(entry) for entry in entries])
     elif entries:
-        show_table(["created", "bot", "task", "state", "ms", "id", "error"], [_line(entry) for entry in entries])
+        show_table(["created", "bot", "task", "state", "ms", "id"], [_line(entry) for entry in entries], "error")
     else:
         say("no deliveries" + (" like that" if want != Filter(limit=limit) else " yet: bothost send BOT makes one"))
     return OK
@@ -101,20 +120,25 @@ def show(id: str, config: str, as_json: bool) -> int:
     told = row(entry) | {
         "runs": entry.runs,
         "attempts": entry.seen,
+        "status": entry.status or None,
         "rerun": entry.rerun,
+        "deaths": entry.deaths,
         "door": entry.door,
+        "due": _iso(entry.due) if entry.due and entry.state == "ready" else None,
+        "tries": entry.tries,
+        "comment": entry.posted or None,
         "owner": entry.owner,
         "plugin_version": entry.version,
-        "comment": entry.posted or None,
+        "traceparent": entry.trace,
         "reply": _json_of(entry.answer),
         "request": _json_of(body),
     }
     if as_json:
         show_json(told)
         return OK
-    for key in ("id", "bot", "task", "state", "created", "updated", "attempts", "runs", "rerun", "door", "ms"):
-        say(f"{key:15} {told[key] if told[key] is not None else ''}".rstrip())
-    say(f"{'plugin version':15} {entry.version}")
+    for key in SHOWN:
+        if told[key] not in (None, "", 0):
+            say(f"{key.replace('_', ' '):15} {told[key]}")
     for key in ("error", "reply", "request"):
         value = told[key]
         if value not in (None, ""):
@@ -129,8 +153,20 @@ def show(id: str, config: str, as_json: bool) -> int:
 async def _found(store: Store, key: str, waiting: Iterable[Entry] = ()) -> tuple[Entry, bytes | None]:
     entry = await store.find(key) or next((entry for entry in waiting if entry.id == key), None)
     if entry is None:
-        raise BothostError(f"there is no delivery {key}: bothost deliveries list shows their ids")
+        raise await _none(store, key)
     return entry, await store.body(key)
+
+
+async def _none(store: Store, key: str) -> BothostError:
+    """The error for an id that the journal does not have."""
+    if key.lstrip("#").isdecimal():
+        return BothostError(
+            f"{key} is no delivery's id: bothost deliveries list --task {key.lstrip('#')} shows a task's"
+        )
+    bot = key.partition(":")[0]
+    newest = await store.list(Filter(bot=bot, limit=NEAR)) or await store.list(Filter(limit=NEAR))
+    near = nearest(key, [entry.id for entry in newest])
+    return BothostError(f"there is no delivery {key}{near}: bothost deliveries list shows their ids")
 
 
 @deliveries.command("retry", epilog="Example: bothost deliveries retry autoreply:5600:comment:12208")
@@ -140,7 +176,11 @@ async def _found(store: Store, key: str, waiting: Iterable[Entry] = ()) -> tuple
 @json_option
 def retry(id: str, again: bool, config: str, as_json: bool) -> int:
     """Run a failed event again, or post its reply again. The comment comes through the API."""
-    return _taken_in_hand(config, lambda store: store.retry(id, again=again), as_json=as_json)
+
+    async def work(store: Store) -> Entry:
+        return await store.retry(await _known(store, id), again=again)
+
+    return _taken_in_hand(config, work, as_json=as_json)
 
 
 @deliveries.command("cancel", epilog="Example: bothost deliveries cancel autoreply:5600:comment:12208")
@@ -155,13 +195,19 @@ def cancel(id: str, config: str, as_json: bool) -> int:
         # a running host ends at once what waits or runs there; the journal alone would tell it at its next beat
         taken = await asyncio.to_thread(cancelled_at_host, host, id)
         entry = await store.find(id) if taken else None
-        return entry or await store.cancel(id)
+        return entry or await store.cancel(await _known(store, id))
 
     return _taken_in_hand(config, work, as_json=as_json)
 
 
-def _taken_in_hand(config: str, work: Callable[[Store], Any], *, as_json: bool) -> int:
-    entry: Entry = visit(config, work)
+async def _known(store: Store, key: str) -> str:
+    if await store.find(key) is None:
+        raise await _none(store, key)
+    return key
+
+
+def _taken_in_hand(config: str, work: Callable[[Store], Awaitable[Entry]], *, as_json: bool) -> int:
+    entry = visit(config, work)
     if as_json:
         show_json(row(entry))
     else:
@@ -208,7 +254,8 @@ def _iso(at: float) -> str:
 def _line(entry: Entry) -> dict[str, Any]:
     told = row(entry)
     when = datetime.fromtimestamp(entry.created, UTC).astimezone()
-    return told | {"created": when.strftime("%m-%d %H:%M:%S"), "error": entry.error.partition("\n")[0]}
+    error = entry.error.partition("\n")[0].removeprefix(f"[bot:{entry.bot}] ")
+    return told | {"created": when.strftime("%m-%d %H:%M:%S"), "error": error}
 
 
 def _json_of(content: bytes | None) -> Any:

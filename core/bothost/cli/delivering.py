@@ -36,6 +36,8 @@ class Target:
 
     url: str
     unix_socket: Path | None = None
+    own: bool = False
+    """This machine's own host: its certificate names another address than the one it is asked at."""
 
     def at(self, path: str) -> Target:
         """The same host with a bot's path, where the URL names none."""
@@ -66,11 +68,11 @@ class Answer:
 def host_target(host: HostConfig, port: int | None = None) -> Target:
     """Where a host of this configuration listens, as seen from this machine."""
     if host.unix_socket:
-        return Target("http://localhost", host.unix_socket)
+        return Target("http://localhost", host.unix_socket, own=True)
     address = LOOPBACK.get(host.address, host.address)
     shown = f"[{address}]" if ":" in address else address
     scheme = "https" if host.certfile else "http"
-    return Target(f"{scheme}://{shown}:{host.port if port is None else port}")
+    return Target(f"{scheme}://{shown}:{host.port if port is None else port}", own=True)
 
 
 def parse_target(url: str) -> Target:
@@ -122,7 +124,7 @@ def open_connection(target: Target, limit_s: float = PYRUS_WAITS_S) -> http.clie
         return connection
     if parts.scheme == "https":
         context = ssl.create_default_context()
-        if host in ("127.0.0.1", "::1", "localhost"):  # this machine's own host: its certificate names another
+        if target.own or host in ("127.0.0.1", "::1", "localhost"):
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         return http.client.HTTPSConnection(host, parts.port, timeout=limit_s, context=context)

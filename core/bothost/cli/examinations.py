@@ -12,7 +12,8 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from bothost.cli.delivering import host_target, open_connection
+from bothost.cli.asking import wrong_with
+from bothost.cli.delivering import Target, host_target, open_connection
 from bothost.cli.token import page_url
 from bothost.cli.visiting import visiting
 from bothost.errors import BothostError, CallError
@@ -56,19 +57,17 @@ def configuration(reading: Reading, warnings: Sequence[Problem]) -> Finding:
     return Finding("configuration", "ok", f"{len(reading.bots)} bots")
 
 
-_RESUMED = ("paused", "quarantined")
-
-
 def plugin(bot: Judged, standing: Mapping[str, Any] | None = None) -> Finding:
     """A bot's plugin and its settings, and how it stands in the running host, where there is one."""
     check = f"bot {bot.config.name}"
+    wrong = wrong_with(standing) if standing is not None else []
     if standing is not None and standing["state"] not in SERVES:
-        resume = f"; then bothost resume {bot.config.name}" if standing["state"] in _RESUMED else ""
+        since = f" since {standing['since']}" if standing["since"] else ""
         state: Literal["warning", "problem"] = "warning" if standing["state"] == "paused" else "problem"
-        return Finding(check, state, f"{standing['state']} since {standing['since']}: {standing['reason']}{resume}")
-    if standing is not None and standing["paused_tasks"]:
-        tasks = ", ".join(map(str, standing["paused_tasks"]))
-        return Finding(check, "warning", f"paused in task {tasks}: bothost resume {bot.config.name} --task ID")
+        told = "; ".join(filter(None, (standing["reason"], *wrong)))
+        return Finding(check, state, f"{standing['state']}{since}: {told}")
+    if wrong:
+        return Finding(check, "warning", "; ".join(wrong))
     if bot.problems:
         return Finding(check, "problem", f"{bot.state}: {bot.reason}")
     if bot.warnings:
@@ -98,9 +97,8 @@ def listener(host: HostConfig) -> Finding:
 def page(host: HostConfig) -> Finding:
     """Whether the host says that it is ready, on the operator's listener."""
     url = page_url(host)
-    parts = urlsplit(url)
     try:
-        with contextlib.closing(http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=WAIT_S)) as asked:
+        with contextlib.closing(open_connection(Target(url, own=True), WAIT_S)) as asked:
             asked.request("GET", "/readyz")
             status = asked.getresponse().status
     except ConnectionRefusedError:

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bothost.cli import OK, PROBLEM
-from bothost.cli.asking import asked_of_host
+from bothost.cli.asking import asked_of_host, facts_beside, wrong_with
 from bothost.cli.choosing import read_existing
 from bothost.cli.judging import Judged, host_warnings, judge
-from bothost.cli.output import config_option, json_option, problem_row, say, show_json, show_table, warn
+from bothost.cli.output import config_option, counted, json_option, problem_row, say, show_json, show_table, warn
 from bothost.plugins import Found, find, trouble
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bothost.config import Reading
     from bothost.errors import Problem
 
 FINE = ("ok", "off", "active", "starting", "paused")
 """States in which nothing is wrong: `ok` where no host runs."""
+WELL = ("ok", "off", "active", "starting")
+"""Those that nobody need look at."""
+MANY = 20
+"""Beyond so many bots a line counts them by state."""
 
 
 @click.command(epilog="Example: bothost check --config /etc/bothost/bots.ini")
@@ -51,29 +59,24 @@ def _sorted(problems: list[Problem]) -> list[Problem]:
 
 
 def _summary(config: str, bots: int, problems: int, warnings: int) -> str:
-    beside = f", {_counted(warnings, 'warning')}" if warnings else ""
+    beside = f", {counted(warnings, 'warning')}" if warnings else ""
     if problems:
-        return f"{config}: {_counted(problems, 'error')}{beside}"
-    return f"{config}: {_counted(bots, 'bot')}, all well{beside}"
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+        return f"{config}: {counted(problems, 'error')}{beside}"
+    return f"{config}: {counted(bots, 'bot')}, all well{beside}"
 
 
 @click.command(epilog="Example: bothost bots --json")
 @config_option
 @json_option
 def bots(config: str, as_json: bool) -> int:
-    """List the bots: state and reason, plugin and version, path, fingerprint of the secret.
+    """List the bots, those in trouble first: state and reason, plugin and version, path, fingerprint of the secret.
 
-    States are those of the running host; where none runs, what bots.ini and the installed plugins promise.
+    States are those of the running host; where none runs, what bots.ini and the installed plugins promise: `ok`.
     """
     reading = read_existing(config)
     rows = asked_of_host(reading.host) if reading.host else None
     if rows is None:
-        found = find()
-        rows = [_bot_row(bot, found.get(bot.config.plugin)) for bot in judge(reading, _folder(config))]
+        rows = _promised(reading, config)
     if as_json:
         show_json(rows)
     elif not rows:
@@ -81,28 +84,65 @@ def bots(config: str, as_json: bool) -> int:
     else:
         columns = ["bot", "state", "plugin", "version", "path", "secret"]
         told = [_told(row) for row in rows]
-        show_table([*columns, "since", "reason"] if any(row["reason"] for row in told) else columns, told)
+        show_table([*columns, "since"] if any(row["since"] for row in told) else columns, told, "reason")
+        if len(rows) > MANY:
+            say(_sum(config, rows))
     return PROBLEM if reading.problems or any(row["state"] not in FINE for row in rows) else OK
 
 
 def _told(row: dict[str, Any]) -> dict[str, Any]:
-    """A row for a person: what is wrong with the bot, be it in some of its tasks only, and since when."""
-    tasks = row.get("paused_tasks") or ()
-    paused = f"paused in task {', '.join(map(str, tasks))}: bothost resume {row['bot']} --task ID" if tasks else ""
-    reason = "; ".join(filter(None, (row["reason"], paused)))
-    return {**row, "reason": reason, "since": (row.get("since") or "") if row["reason"] else ""}
+    """A row for a person: what is wrong with the bot and where to look on, and since when it does not serve."""
+    told = [row["reason"], *wrong_with(row)]
+    return {**row, "reason": "; ".join(filter(None, told)), "since": row["since"] if row["reason"] else None}
 
 
-def _bot_row(bot: Judged, found: Found | None) -> dict[str, Any]:
+def _promised(reading: Reading, config: str) -> list[dict[str, Any]]:
+    found = find()
+    judged = [(bot, found.get(bot.config.plugin)) for bot in judge(reading, _folder(config))]
+    facts = facts_beside(reading.host) if reading.host else None
+    rows = [_bot_row(bot, plugin, facts) for bot, plugin in judged]
+    return sorted(rows, key=lambda row: (row["state"] in WELL, row["bot"]))
+
+
+def _sum(config: str, rows: list[dict[str, Any]]) -> str:
+    """Where there are many bots the ones in trouble have scrolled away: the last line counts them."""
+    counts = Counter(row["state"] for row in rows)
+    return f"{config}: {counted(len(rows), 'bot')}: " + ", ".join(f"{n} {state}" for state, n in counts.most_common())
+
+
+def _bot_row(bot: Judged, found: Found | None, facts: Mapping[str, str] | None) -> dict[str, Any]:
+    """What bots.ini and the installed plugins promise; `facts` of the journal where a host runs that was not asked."""
+    name = bot.config.name
+    state, reason = _standing(bot, facts)
+    tasks = [key.removeprefix(f"pause:{name}:") for key in facts or () if key.startswith(f"pause:{name}:")]
     return {
-        "bot": bot.config.name,
-        "state": bot.state,
-        "reason": bot.reason,
+        "bot": name,
+        "state": state,
+        "reason": reason,
+        "since": None,
         "plugin": bot.config.plugin,
         "version": found.version if found else "",
         "path": bot.config.path,
         "secret": bot.config.fingerprint,
+        "waiting": None,
+        "running": None,
+        "paused_tasks": sorted(int(task) for task in tasks if task.isdecimal()),
+        "deliveries_last_hour": None,
+        "failed_runs_last_hour": None,
+        "wrong_signatures": None,
+        "blocked_s": None,
+        "kept": None,
     }
+
+
+def _standing(bot: Judged, facts: Mapping[str, str] | None) -> tuple[str, str]:
+    if facts is None or bot.state != "ok":
+        return bot.state, bot.reason
+    for state in ("quarantined", "paused"):
+        reason = facts.get(f"{'quarantine' if state == 'quarantined' else 'pause'}:{bot.config.name}")
+        if reason is not None and (state == "paused" or bot.config.run == "process"):
+            return state, reason
+    return "active", ""
 
 
 @click.command(epilog="Example: bothost plugins")
@@ -115,8 +155,7 @@ def plugins(as_json: bool) -> int:
     elif not rows:
         say("no plugin is installed: pip install bothost-autoreply, or make your own: bothost new NAME")
     else:
-        columns = ["plugin", "distribution", "version", "object"]
-        show_table([*columns, "problem"] if any(row["problem"] for row in rows) else columns, rows)
+        show_table(["plugin", "distribution", "version", "object"], rows, "problem")
     return PROBLEM if any(row["problem"] for row in rows) else OK
 
 

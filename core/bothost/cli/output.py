@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+from itertools import zip_longest
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +17,13 @@ from bothost.scrub import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+WIDE = 1000
+"""Off a terminal nothing is cut or folded: it is read by grep."""
+GAP = 3
+"""Blanks between two columns of a table."""
+LEAST_NOTE = 36
+"""Where a long text has less room than this beside the other columns it stands below its row."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 config_option = click.option(
@@ -36,21 +46,45 @@ def show_json(value: Any) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Rows as a table; the columns are keys of the rows, underscores shown as blanks."""
+def show_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], note: str = "") -> None:
+    """Rows as a table; the columns are keys of the rows, underscores shown as blanks.
+
+    No cell is cut or folded, for ids are copied. `note` is the key of a long text: it is folded behind the others, or stands
+    below its row where the terminal has no room for it.
+    """
+    cells = [[visible(_cell(row.get(column))) for column in columns] for row in rows]
+    notes = [visible(_cell(row.get(note))) if note else "" for row in rows]
+    heads = [column.replace("_", " ") for column in columns]
+    taken = sum(max(map(len, those)) + GAP for those in zip(heads, *cells, strict=True))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE
+    if any(notes) and width - taken >= LEAST_NOTE:
+        lines = [[*line, text] for line, text in zip(cells, notes, strict=True)]
+        click.echo("\n".join(_laid_out([*heads, note], lines, width, note)))
+        return
+    blank, head, rule, *rest = _laid_out(heads, cells, max(taken, width))
+    click.echo("\n".join((blank, head, rule)))
+    for line, text in zip_longest(rest, notes, fillvalue=""):
+        click.echo(line)
+        if text:
+            click.echo(fill(text, width, initial_indent="    ", subsequent_indent="    "))
+
+
+def _laid_out(heads: Sequence[str], cells: Iterable[Sequence[str]], width: int, note: str = "") -> list[str]:
+    """The lines of a table: an empty one, head, rule, the rows, an empty one."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column.replace("_", " "), overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(visible(_cell(row.get(column)))) for column in columns))
-    # off a terminal nothing is cut or folded: it is read by grep
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000
-    Console(width=width, soft_wrap=False, highlight=False, emoji=False).print(table)
+    for head in heads:
+        table.add_column(head, overflow="fold", no_wrap=head != note)
+    for line in cells:
+        table.add_row(*map(Text, line))
+    console = Console(width=width, highlight=False, emoji=False)
+    with console.capture() as lines:
+        console.print(table)
+    return [line.rstrip() for line in lines.get().splitlines()]
 
 
 def _cell(value: Any) -> str:
@@ -59,6 +93,11 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value)
+
+
+def counted(number: int, word: str, words: str = "") -> str:
+    """So many things: "1 bot", "5 bots"."""
+    return f"{number} {word}" if number == 1 else f"{number} {words or word + 's'}"
 
 
 def problem_row(problem: Problem) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bothost.cli import OK
-from bothost.cli.choosing import no_such_bot, read_existing
+from bothost.cli.choosing import check_there, read_existing
 from bothost.cli.output import config_option, json_option, say, show_json
 from bothost.cli.visiting import visit
 
@@ -28,7 +28,7 @@ task_option = click.option("--task", type=int, help="Only this task of the bot."
 @json_option
 def pause(bot: str, reason: str, task: int | None, config: str, as_json: bool) -> int:
     """Stop running a bot's events. It answers 503 while Pyrus will try again, and keeps the others for `resume`."""
-    _known(bot, config)
+    check_there(bot, read_existing(config))
     why = reason or f"by {_user()} on the command line"
 
     async def work(store: Store) -> None:
@@ -46,7 +46,7 @@ def pause(bot: str, reason: str, task: int | None, config: str, as_json: bool) -
 @json_option
 def resume(bot: str, task: int | None, config: str, as_json: bool) -> int:
     """End a pause or a quarantine of the bot, or of one task that the loop breaker stopped. What was kept now runs."""
-    _known(bot, config)
+    check_there(bot, read_existing(config))
     facts = [_fact("pause", bot, task)] + ([f"quarantine:{bot}"] if task is None else [])
 
     async def work(store: Store) -> list[str]:
@@ -63,12 +63,6 @@ def resume(bot: str, task: int | None, config: str, as_json: bool) -> int:
 
 def _fact(word: str, bot: str, task: int | None) -> str:
     return f"{word}:{bot}" if task is None else f"{word}:{bot}:{task}"
-
-
-def _known(bot: str, config: str) -> None:
-    reading = read_existing(config)
-    if bot not in reading.bots and bot not in reading.broken:
-        raise no_such_bot(bot, reading)
 
 
 def _user() -> str:

@@ -115,7 +115,7 @@ class Show:
         if self.as_json:
             show_json({"listens": list(serving.public), "page": page, "deliveries": rows})
         else:
-            show_table(["bot", "status", "reply", "ms"], [_shown(row) for row in rows])
+            show_table(["bot", "status", "ms"], [_shown(row) for row in rows], "reply")
             self._say_where(serving, page)
         code = OK if all(row["status"] == 200 for row in rows) else PROBLEM
         if self.once:

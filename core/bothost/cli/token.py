@@ -13,6 +13,7 @@ from bothost.cli.choosing import host_of, read_existing
 from bothost.cli.delivering import LOOPBACK
 from bothost.cli.output import config_option, json_option, say, show_json
 from bothost.cli.ownership import become_owner
+from bothost.config import page_by_tls
 from bothost.errors import BothostError
 from bothost.operator_token import path_of, stored
 
@@ -42,7 +43,8 @@ def page_url(host: HostConfig) -> str:
     if not host.operator_port:
         return ""
     address = LOOPBACK.get(host.operator_address, host.operator_address)
-    return f"http://{f'[{address}]' if ':' in address else address}:{host.operator_port}/"
+    scheme = "https" if page_by_tls(host) else "http"
+    return f"{scheme}://{f'[{address}]' if ':' in address else address}:{host.operator_port}/"
 
 
 def current(host: HostConfig) -> str:

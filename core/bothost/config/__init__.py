@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bothost.config import host as _host
 from bothost.config.bot import BOT_NAME, HOST_BOT_KEYS, read_bot, read_defaults
-from bothost.config.host import SECRET_KEYS, is_loopback, read_host
+from bothost.config.host import SECRET_KEYS, is_loopback, page_by_tls, read_host
 from bothost.config.ini import Document, Section, parse
 from bothost.config.section import Values
 from bothost.config.values import BotConfig, Config, HostConfig, Reading
@@ -33,6 +33,7 @@ __all__ = [
     "digest",
     "is_loopback",
     "load",
+    "page_by_tls",
     "read",
 ]
 

@@ -150,7 +150,10 @@ def read_bot(values: Values, defaults: dict[str, Any], sources: Sources, *, demo
     """One bot's section. Its value is a stub where `values` has problems afterwards."""
     name = values.section.name.removeprefix("bot:")
     if not BOT_NAME.fullmatch(name):
-        values.wrong(f"{shown(name)} is not a bot's name: a-z, 0-9, _ and -, up to 64, the first a letter or digit")
+        near = f" (did you mean {name.lower()!r}?)" if BOT_NAME.fullmatch(name.lower()) else ""
+        values.wrong(
+            f"{shown(name)} is not a bot's name{near}: a-z, 0-9, _ and -, up to 64, the first a letter or digit"
+        )
     settings: dict[str, str] = {}
     resolved = hashlib.sha256()
     for item in values.section.items.values():

@@ -43,6 +43,11 @@ def is_loopback(address: str) -> bool:
         return False
 
 
+def page_by_tls(host: HostConfig) -> bool:
+    """Whether the operator's listener speaks TLS: with a certificate, and beyond loopback."""
+    return host.certfile is not None and not is_loopback(host.operator_address)
+
+
 def read_address(text: str) -> str:
     """An IP address or a host name, without a port."""
     bare = text.removeprefix("[").removesuffix("]")

@@ -119,6 +119,12 @@ class BotFigures(msgspec.Struct, gc=False):
         self.recent = self.recent + other.recent
         self.minutes = _merged(self.minutes, other.minutes)
 
+    def last_hour(self, now: float) -> tuple[int, int]:
+        """Deliveries and failed runs of the hour before `now` (epoch seconds)."""
+        since = int(now // 60) - RING_MINUTES
+        minutes = [one for one in self.minutes if one.minute > since]
+        return sum(one.deliveries for one in minutes), sum(one.failures for one in minutes)
+
     @property
     def deliveries(self) -> int:
         """All deliveries that were answered."""

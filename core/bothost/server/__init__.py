@@ -128,11 +128,13 @@ async def _start(host: Host, stop: asyncio.Event, changed: asyncio.Event, when_s
         host.reload()
     serving = Serving(
         tuple(listening.shown(plan.sockets.public, secure=plan.host.certfile is not None)),
-        tuple(listening.shown(plan.sockets.operator)),
+        tuple(listening.shown(plan.sockets.operator, secure=config.page_by_tls(plan.host))),
     )
     log.info(
         "bothost %s serves %d bots on %s", __version__, len(host.service.registry.by_name), ", ".join(serving.public)
     )
+    if serving.operator:
+        log.info("the operator's page is at %s", ", ".join(serving.operator))
     plan.notifier.say("READY=1", f"STATUS=serving {len(host.service.registry.by_name)} bots")
     return await when_serving(serving) if when_serving is not None else 0
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bothost import __version__, operator_token, plugins
-from bothost.config import is_loopback
+from bothost.config import page_by_tls
 from bothost.metrics.exposition import Exposition
 from bothost.operations import Operations, PluginView, Sight, report
 from bothost.server import listening
@@ -75,7 +75,7 @@ class Page:
         self._sessions = Sessions(self._token(), config.operator_read_token, host.ground.clock)
         self._tail.start()
         self._beats.append(Beat(_TOKEN_S, self._look_at_token))
-        tls = None if is_loopback(config.operator_address) else listening.tls(config)
+        tls = listening.tls(config) if page_by_tls(config) else None
         self._server = operator.serve(
             self._desk(self._sessions, lines, secure=tls is not None), host.plan.sockets.operator, tls
         )

@@ -44,6 +44,7 @@ def reaped(entry: Entry, *, dead: bool, now: float, timing: Timing) -> Entry:
     freed = msgspec.structs.replace(freed, rerun="crash", deaths=entry.deaths + 1, answer=None)
     if entry.door == "response" and entry.kind == "hook":
         freed.due = entry.seen_at + timing.quiet_s
+        freed.error = ""  # an earlier run's: what became of this one is not known
     elif freed.deaths >= DEATHS:
         freed.state, freed.failed, freed.error = "failed", True, KILLED
     else:
@@ -63,7 +64,8 @@ def quieted(entry: Entry, now: float) -> Entry:
     """A held entry to which Pyrus did not come back, or an answer that reached nobody."""
     calm = msgspec.structs.replace(entry, owner="", updated=now)
     if entry.state == "ready":
-        stopped = entry.rerun in ("crash", "drain") or not entry.error
+        # with `crash` and an error the bot's own process died, and the host knows it
+        stopped = entry.rerun == "drain" or not entry.error
         return msgspec.structs.replace(calm, state="failed", failed=True, error=STOPPED if stopped else entry.error)
     if entry.answer is None or entry.answer == NOTHING:
         return msgspec.structs.replace(calm, delivered=True)

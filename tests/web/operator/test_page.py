@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import http.client
 import json
 import re
 import sqlite3
@@ -14,6 +15,7 @@ from urllib.parse import quote
 import pytest
 from tests.web.operator.site import BODY, TOKEN, Site
 
+from bothost.config import HOST_KEYS
 from bothost.metrics.families import STATES
 from bothost.store.database import path_of
 from bothost.web.operator import shown
@@ -66,6 +68,23 @@ def test_a_broken_bot_says_which_lines_are_wrong(page: Site) -> None:
         r"<b>line 20</b>\s*<code>timeout</code>\s*&#x27;5&#x27; is not a duration|<code>timeout</code> &#39;5&#39; is not a duration",
         text,
     )
+
+
+def test_all_that_is_wrong_with_a_plugins_settings_is_told(tmp_path_factory: pytest.TempPathFactory) -> None:
+    ini = f"[host]\noperator_token = {TOKEN}\ndrain = 1s\n[bot:rulez]\nplugin = approvals\nsecret = {'x' * 20}\nruls = x\nlimit = 5\n"
+    site = Site(tmp_path_factory.mktemp("settings"), ini).start()
+    try:
+        text = site.get("/bots/rulez").text
+        (row,) = json.loads(site.get("/bots.json").text)
+        for part in (
+            "[bot:rulez] ruls: no such key",
+            "[bot:rulez] limit: no such key",
+            "[bot:rulez] rules: is missing",
+        ):
+            assert part in text
+            assert part in row["reason"]
+    finally:
+        site.stop()
 
 
 def test_settings_of_a_plugin_that_is_not_loaded_have_names_and_no_values(page: Site) -> None:
@@ -156,6 +175,84 @@ def test_pause_and_resume_reach_the_bot(own_page: Site) -> None:
     assert "new key\\x1b[31m" in own_page.get("/bots/autoreply").text
     own_page.put(cookie, "/bots/autoreply/resume")
     wait_for(lambda: own_page.host.service.find("autoreply").state.word == "active")  # type: ignore[union-attr]
+
+
+def test_a_quarantined_bot_is_resumed_by_its_button(own_page: Site) -> None:
+    bot = own_page.host.service.find("autoreply")
+    assert bot is not None
+    own_page.host.standing.quarantine(bot, "its process died 3 times within an hour")
+    own_page.do(own_page.host.ground.store.control("quarantine:autoreply", "its process died 3 times within an hour"))
+    text = own_page.get("/bots/autoreply").text
+    assert "/bots/autoreply/resume" in text
+    assert "Pause…" not in text
+    wait_for(lambda: "quarantine:autoreply" in own_page.host.controls.facts)
+    own_page.put(own_page.log_in(), "/bots/autoreply/resume")
+    assert "quarantine:autoreply" not in own_page.do(own_page.host.ground.store.controls())
+    assert "quarantined" not in own_page.get("/bots/autoreply").text
+    wait_for(lambda: bot.state.word == "active")
+
+
+def test_a_bot_that_serves_badly_comes_before_those_that_serve_well(tmp_path_factory: pytest.TempPathFactory) -> None:
+    sections = "".join(
+        f"[bot:{name}]\nplugin = autoreply\nsecret = key-of-the-bot-{name}-0123456789\n" for name in "abcde"
+    )
+    head = f"[host]\noperator_token = {TOKEN}\ndrain = 1s\n[bot:lost]\nplugin = nowhere\nsecret = {'x' * 20}\n"
+    site = Site(tmp_path_factory.mktemp("bad"), head + sections).start()
+    try:
+        metrics = site.host.ground.count
+        metrics.run("e", 0.1, failed=True)
+        metrics.delivery("d", "refused-signature", 403, 0.0)
+        metrics.blocked("c", 2.0)
+        rows = json.loads(site.get("/bots.json").text)
+        assert [row["bot"] for row in rows] == ["lost", "c", "d", "e", "a", "b"]
+        assert [row["blocked_s"] for row in rows] == [0, 2.0, 0, 0, 0, 0]
+        assert [row["wrong_signatures"] for row in rows] == [0, 0, 1, 0, 0, 0]
+        assert [row["failed_runs_last_hour"] for row in rows] == [0, 0, 0, 1, 0, 0]
+        assert rows[0]["reason"].startswith("asks for the plugin 'nowhere'")
+        text = site.get("/").text
+        assert "blocked the event loop: 2.0 s" in text
+        assert "wrong signatures: 1" in text
+        assert "for 2.0 s since the host started" in site.get("/bots/c").text
+        assert "with a wrong signature since the host started: 1." in site.get("/bots/d").text
+    finally:
+        site.stop()
+
+
+def test_deliveries_are_found_by_every_word_that_they_are_shown_with(own_page: Site) -> None:
+    due = time.time() + 500
+    states = {
+        "held": {"state": "ready", "answer": None, "delivered": False, "due": due},
+        "parked": {"state": "ready", "door": "api", "answer": None, "delivered": False, "due": due},
+        "posting": {"state": "ready", "door": "api", "delivered": False, "due": due},
+        "undelivered": {"delivered": False, "due": due},
+        "answered": {},
+        "failed": {"state": "failed", "failed": True, "error": "boom"},
+        "cancelled": {"state": "cancelled"},
+    }
+    for number, changes in enumerate(states.values(), start=1):
+        own_page.keep(id=f"lost:{number}:comment:1", bot="lost", task=number, turn=None, **changes)
+    offered = re.findall(r'<option value="([a-z]+)"', own_page.get("/deliveries").text.partition('name="state"')[2])
+    for number, word in enumerate(states, start=1):
+        assert word in offered
+        text = own_page.get(f"/deliveries?state={word}").text
+        assert re.findall(r">#(\d+)</a>", text) == [str(number)], word
+    assert sorted(re.findall(r">#(\d+)</a>", own_page.get("/deliveries?state=open").text)) == ["1", "2", "3"]
+
+
+def test_the_configuration_shows_keys_of_bots_ini_and_no_others(page: Site) -> None:
+    rows = re.findall(r"<div><dt>([^<]+)</dt>", page.get("/configuration").text)
+    assert set(rows) <= {"bots.ini", *HOST_KEYS}
+
+
+def test_the_live_page_leads_to_what_was_refused(own_page: Site) -> None:
+    own_page.keep()
+    assert "#refused" not in own_page.get("/live").text
+    connection = http.client.HTTPConnection("127.0.0.1", own_page.public_port, timeout=20)
+    connection.request("POST", "/autoreply", b"{}")
+    assert connection.getresponse().status == 403
+    connection.close()
+    text = own_page.get("/live").text
+    assert text.index('href="#refused"') < text.index("table") < text.index('id="refused"')
 
 
 def test_one_task_can_be_resumed(own_page: Site) -> None:

@@ -69,24 +69,32 @@ class BotsForScripts(Handler):
     async def get(self) -> None:
         """How each bot stands."""
         views = await self.operations.bots()
-        rows = [
-            {
-                "bot": view.name,
-                "state": view.now.state,
-                "reason": shown.text(self.desk.scrub(view.now.reason)),
-                "since": shown.iso(view.now.since) if view.now.since else None,
-                "plugin": view.bot.config.plugin,
-                "version": view.version,
-                "path": view.bot.config.path,
-                "secret": view.bot.config.fingerprint,
-                "waiting": view.now.waiting,
-                "running": view.now.running,
-                "paused_tasks": sorted(view.paused_tasks),
-            }
-            for view in views
-        ]
+        now = self.operations.clock.now().timestamp()
         self.set_header("Content-Type", "application/json")
-        self.say(json.dumps(rows))
+        self.say(json.dumps([self._row(view, now) for view in views]))
+
+    def _row(self, view: BotView, now: float) -> dict[str, Any]:
+        deliveries, failures = recent(view, now)
+        return {
+            "bot": view.name,
+            "state": view.now.state,
+            "reason": shown.line(self.desk.scrub(view.now.reason), view.name),
+            "since": shown.iso(view.now.since) if view.now.since else None,
+            "plugin": view.bot.config.plugin,
+            "version": view.version,
+            "path": view.bot.config.path,
+            "secret": view.bot.config.fingerprint,
+            "waiting": view.now.waiting,
+            "running": view.now.running,
+            "paused_tasks": sorted(view.paused_tasks),
+            "deliveries_last_hour": deliveries,
+            "failed_runs_last_hour": failures,
+            "wrong_signatures": view.refused,
+            "blocked_s": round(view.figures.blocked_s, 3),
+            "kept": shown.line(self.operations.kept.get(view.name, ""), view.name)
+            if view.now.state == "active"
+            else "",
+        }
 
     head = get
 
@@ -199,9 +207,7 @@ async def newest(handler: Handler, want: Filter) -> tuple[Sequence[Entry], str]:
 
 def recent(view: BotView, now: float) -> tuple[int, int]:
     """Deliveries and failed runs of the last hour."""
-    since = int(now // 60) - charts.MINUTES
-    minutes = [one for one in view.figures.minutes if one.minute > since]
-    return sum(one.deliveries for one in minutes), sum(one.failures for one in minutes)
+    return view.figures.last_hour(now)
 
 
 def _chosen(views: Sequence[BotView], words: Sequence[str], state: str) -> list[BotView]:

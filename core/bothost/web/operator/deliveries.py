@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 from urllib.parse import quote, urlencode
 
 import msgspec
 from tornado.web import HTTPError
 
 from bothost.store import Filter
+from bothost.store.phases import Phase
 from bothost.web.operator import charts, shown
 from bothost.web.operator.bots import newest
 from bothost.web.operator.handler import Handler
@@ -23,14 +24,8 @@ if TYPE_CHECKING:
 
 PAGE = 50
 TAIL = 60
-_STATES: dict[str, tuple[State, ...]] = {
-    "open": ("ready", "running"),
-    "ready": ("ready",),
-    "running": ("running",),
-    "answered": ("answered",),
-    "failed": ("failed",),
-    "cancelled": ("cancelled",),
-}
+_OPEN: tuple[State, ...] = ("ready", "running")
+_PHASES: tuple[Phase, ...] = get_args(Phase)
 _SPANS = {"15m": 900.0, "1h": 3600.0, "24h": 86400.0, "7d": 604800.0}
 
 
@@ -51,7 +46,7 @@ class Deliveries(Handler):
             away=away,
             names=sorted(bot.config.name for bot in self.operations.every_bot()),
             chosen={name: self.query(name) for name in ("bot", "state", "task", "since", "before")},
-            states=tuple(_STATES),
+            states=("open", *_PHASES),
             spans=tuple(_SPANS),
             more=more,
             filtered=any(self.query(name) for name in ("bot", "state", "task", "since", "before")),
@@ -61,10 +56,11 @@ class Deliveries(Handler):
 
     def _filter(self) -> Filter:
         task = self.query("task").strip().lstrip("#")
-        since = _SPANS.get(self.query("since"))
+        since, state = _SPANS.get(self.query("since")), self.query("state")
         return Filter(
             bot=self.query("bot") or None,
-            states=_STATES.get(self.query("state"), ()),
+            states=_OPEN if state == "open" else (),
+            phase=next((phase for phase in _PHASES if phase == state), None),
             task=int(task) if task.isdecimal() and len(task) < 19 else None,
             since=self.operations.clock.now().timestamp() - since if since else None,
             before=_cursor(self.query("before")),

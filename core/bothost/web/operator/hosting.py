@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bothost.config import HostConfig
 
 _UNITS = {"_s": " s", "_bytes": " B"}
+_NO_KEYS = ("path", "port_from_env")
 
 
 class Plugins(Handler):
@@ -92,9 +93,11 @@ def _sqlite() -> str:
 
 
 def _rows(host: HostConfig) -> list[tuple[str, str]]:
-    rows: list[tuple[str, str]] = []
+    rows: list[tuple[str, str]] = [("bots.ini", shown.text(host.path))]
     for one in fields(host):
         value = getattr(host, one.name)
+        if one.name in _NO_KEYS:
+            continue
         if one.name == "journal":
             rows.append(("journal", "postgresql://•••" if value else ""))
         elif isinstance(value, Hidden):

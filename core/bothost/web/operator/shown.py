@@ -10,6 +10,7 @@ import msgspec
 from tornado.escape import xhtml_escape
 
 from bothost.scrub import visible
+from bothost.store import phases
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,18 +50,8 @@ def tone(state: str) -> str:
 
 
 def phase(entry: Entry) -> str:
-    """How an entry stands, in the words of delivery-states: waiting, held, parked, posting, undelivered beside the journal's own."""
-    if entry.state == "ready":
-        if entry.answer is not None:
-            return "posting"
-        return "parked" if entry.door == "api" else "held" if entry.fence else "waiting"
-    if entry.state == "running" and entry.answer is not None:
-        return "posting"
-    if entry.failed and entry.state == "answered":
-        return "failed"
-    if entry.state == "answered" and entry.door == "response" and not entry.delivered and entry.due:
-        return "undelivered"
-    return entry.state
+    """How an entry stands; one that was answered with an error text has failed."""
+    return "failed" if entry.failed and entry.state == "answered" else phases.phase(entry)
 
 
 def iso(at: float) -> str:
@@ -152,6 +143,16 @@ def key_parts(key: str) -> tuple[str, str]:
     rest = key.partition(":")[2] or key
     head, mark, number = rest.rpartition("~")
     return (head, mark + number) if mark else (rest, "")
+
+
+def line(text: str, bot: str) -> str:
+    """A text of the host's about a bot in one line."""
+    return "; ".join(lines(text, bot))
+
+
+def lines(text: str, bot: str) -> list[str]:
+    """Each line of such a text without the bot's name, which stands beside it: several errors stand in several."""
+    return [visible(one.removeprefix(f"[bot:{bot}] ")) for one in text.splitlines()]
 
 
 def first_line(error: str, bot: str) -> str:
