@@ -101,7 +101,7 @@ def test_two_decorators_on_one_method_mean_either() -> None:
     ("keys", "error"),
     [
         ({}, "@on needs at least one"), ({"form": "321"}, 'a setting is written "settings.NAME"'), ({"form": True}, "True is none"),
-        ({"step": 1.5}, "not iterable"), ({"kind": 5}, "give a text"), ({"kind": [5]}, "give a text"), ({"form": []}, "never match"),
+        ({"step": 1.5}, "1.5 is none; give a number"), ({"kind": 5}, "give a text"), ({"kind": [5]}, "give a text"), ({"form": []}, "never match"),
     ],
 )  # fmt: skip
 def test_a_decorator_that_could_never_match_is_refused_where_it_stands(keys: dict[str, Any], error: str) -> None:

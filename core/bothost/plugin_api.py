@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic
@@ -12,7 +13,7 @@ from bothost.errors import NoLogin
 from bothost.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+    from collections.abc import Awaitable, Callable, Mapping, MutableMapping
     from pathlib import Path
 
     from typing_extensions import TypeVar
@@ -96,7 +97,7 @@ def every(period: str | timedelta) -> Callable[[T], T]:
 
 
 def _several(key: str, value: Any) -> tuple[Any, ...]:
-    values = (value,) if isinstance(value, str | int) else tuple(value)
+    values = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
     for one in values:
         if isinstance(one, bool) or not isinstance(one, str | int) or (key == "kind" and not isinstance(one, str)):
             raise TypeError(f"@on({key}=): {one!r} is none; give a {'text' if key == 'kind' else 'number'}, or several")

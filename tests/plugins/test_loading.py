@@ -303,3 +303,28 @@ def test_what_the_plugins_own_code_raises_while_it_is_loaded_is_its_error(plug: 
     class Bad(Plugin[Explosive]): ...
 
     assert "cannot be loaded: KeyError: 'lost'" in failure(plug, Bad)
+
+
+def test_a_host_keys_name_is_refused_with_what_to_do(plug: Callable[..., Plugged]) -> None:
+    assert failure(plug, TakesHostKeys).endswith("gives to the host: rename them in Taken")
+
+
+def test_annotations_may_name_what_is_imported_for_type_checkers_only(install: Any, load_installed: Any) -> None:
+    # from 3.14 on they are read when somebody asks for them, and without the line below too
+    lazily = "" if sys.version_info >= (3, 14) else "from __future__ import annotations"
+    module = f"""
+        {lazily}
+        from typing import TYPE_CHECKING
+        from bothost import Plugin, every, on
+        if TYPE_CHECKING:
+            from bothost import Event, Reply, Tick
+        class Hinted(Plugin):
+            @on(form=1)
+            def check(self, event: Event) -> Reply: ...
+            @every("1h")
+            def remind(self, tick: Tick) -> None: ...
+        def greet(event: Event) -> Reply: ...
+    """
+    install("dist-hinted", "hinted = mod_hinted:Hinted\ngreet = mod_hinted:greet", mod_hinted=module)
+    assert load_installed("hinted").timers[0].takes_tick
+    assert load_installed("greet").fallback.name == "greet"

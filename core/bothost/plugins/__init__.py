@@ -181,7 +181,8 @@ def _settings(cls: type[Settings] | None, config: BotConfig, sources: Sources, w
     taken = sorted(HOST_BOT_KEYS.intersection(names))
     if taken:
         raise PluginError(
-            f"{who}: its settings {', '.join(taken)} have names of the host's own keys, which a bot's section gives to the host"
+            f"{who}: its settings {', '.join(taken)} have names of the host's own keys, which a bot's section gives to the host: "
+            f"rename them in {cls.__qualname__}"
         )
     return fill(cls, config.settings, place, sources, HOST_BOT_KEYS)
 

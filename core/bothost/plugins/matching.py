@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -107,9 +108,19 @@ def check_call(call: Callable[..., Any], arguments: int, what: str, right: str) 
 def takes(call: Callable[..., Any], arguments: int) -> bool:
     """Whether it can be called with so many arguments."""
     try:
-        inspect.signature(call).bind(*range(arguments))
+        _signature(call).bind(*range(arguments))
     except TypeError:
         return False
     except ValueError:
         return True  # written in C, without a signature: only the call itself can tell
     return True
+
+
+def _signature(call: Callable[..., Any]) -> inspect.Signature:
+    """Its parameters. From 3.14 on asking for them reads the annotations, and those may name what is imported for type
+    checkers only: there they are left as they are."""
+    if sys.version_info >= (3, 14):
+        from annotationlib import Format
+
+        return inspect.signature(call, annotation_format=Format.FORWARDREF)
+    return inspect.signature(call)
