@@ -65,6 +65,9 @@ def error(hint: Any, value: object) -> str:
         (list[str], "a, b,\nc", ["a", "b", "c"]), (list[str], "", []), (tuple[str, int], "a, 5", ("a", 5)), (list[int] | None, "", None),
         (dict[str, Decimal], "rent = 5.5\nfood=3", {"rent": Decimal("5.5"), "food": Decimal(3)}), (dict[str, str], "a = b = c", {"a": "b = c"}),
         (dict[str, int], "", {}), (Path, "data/x.csv", FOLDER / "data/x.csv"), (Path, "/abs", Path("/abs")), (FormId, "5", 5),
+        (tuple[Speed, ...], "fast, 2\nfast", (Speed.FAST, Speed.SLOW, Speed.FAST)), (list[Literal["a", 5]], "a, 5\na", ["a", 5, "a"]),
+        (list[FormId], "1, 2\n3", [1, 2, 3]), (list[int | None], "1, 2\n3", [1, 2, 3]), (list[Literal["a, b", "c"]], "a, b\nc", ["a, b", "c"]),
+        (list[Annotated[int, msgspec.Meta(ge=1)]], "1, 2\n3", [1, 2, 3]),
         (Annotated[int, msgspec.Meta(ge=1, le=10)], "10", 10), (Annotated[Decimal, msgspec.Meta(gt=0)], "0.1", Decimal("0.1")),
     ],
 )  # fmt: skip
@@ -94,6 +97,8 @@ def test_a_text_becomes_the_declared_type(hint: Any, text: str, value: object) -
         (Annotated[str, msgspec.Meta(min_length=3)], "ab", "must have at least 3 characters"),
         (Annotated[str, msgspec.Meta(pattern="^a")], "b", "must match ^a"),
         (Annotated[list[int], msgspec.Meta(max_length=1)], "1,2", "must have at most 1 items"),
+        (Annotated[Secret, msgspec.Meta(min_length=20)], "short literal", "must have at least 20 characters"),
+        (Annotated[Secret, msgspec.Meta(pattern="^sk-")], "env:KEY", "must match ^sk-"),
     ],
 )  # fmt: skip
 def test_a_wrong_text_is_an_error_that_says_what_would_be_right(hint: Any, text: str, part: str) -> None:
@@ -173,6 +178,19 @@ def test_a_python_value_of_a_wrong_type_is_an_error_too(hint: Any, value: object
 def test_a_type_that_no_setting_can_have_is_the_authors_error() -> None:
     with pytest.raises(PluginError, match="plugin 'approvals': setting 'limit': no setting can be of type bytes"):
         read(bytes, "x")
+
+
+def test_a_limit_that_does_not_fit_its_type_is_the_authors_error() -> None:
+    with pytest.raises(PluginError, match=r"setting 'limit': no limit such as .*ge=5.* fits a timedelta"):
+        read(Annotated[timedelta, msgspec.Meta(ge=5)], "15m")
+
+
+def test_a_limit_of_a_secret_shows_nothing_of_it() -> None:
+    assert read(Annotated[Secret, msgspec.Meta(min_length=20)], "env:KEY").reveal() == "a key of the environment"
+    assert "literal" not in error(Annotated[Secret, msgspec.Meta(min_length=20)], "a literal key")
+    with pytest.raises(PluginError) as caught:
+        read(Annotated[Secret, msgspec.Meta(ge=20)], "a literal key")
+    assert "literal" not in str(caught.value)
 
 
 def test_types_that_only_the_type_checker_knows_are_the_authors_error() -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 import msgspec
 
 from bothost.errors import ConfigError, PluginError, Problem
-from bothost.settings.reading import Secret, Unsupported, read
+from bothost.settings.limits import Unsupported
+from bothost.settings.reading import Secret, read
 from bothost.units import nearest
 
 if TYPE_CHECKING:

@@ -1,4 +1,7 @@
-"""Limits that an author writes into a type: `Annotated[int, msgspec.Meta(ge=1, le=10)]`, here for every type that compares."""
+"""Limits that an author writes into a type: `Annotated[int, msgspec.Meta(ge=1, le=10)]`, here for every type that compares.
+
+Of a Secret they look at the text, and say nothing of it.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,25 @@ from typing import Any
 
 import msgspec
 
+from bothost.sources import Hidden
+
+
+class Unsupported(TypeError):
+    """A type that no setting can have, or a limit that its type cannot have; the author's mistake, not the operator's."""
+
 
 def check_limits(value: Any, note: object) -> None:
-    """Raises ValueError where the value breaks one; notes other than `msgspec.Meta` are somebody else's."""
+    """Raises ValueError where the value breaks one, and Unsupported for a limit that such values cannot have; notes other
+    than `msgspec.Meta` are somebody else's."""
     if not isinstance(note, msgspec.Meta) or value is None:
         return
+    try:
+        _check(value.reveal() if isinstance(value, Hidden) else value, note)
+    except TypeError:
+        raise Unsupported(f"no limit such as {note} fits a {type(value).__name__}") from None
+
+
+def _check(value: Any, note: msgspec.Meta) -> None:
     for wrong, text in _failures(value, note):
         if wrong:
             raise ValueError(f"{value!s:.60} must be {text}")

@@ -13,7 +13,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
-from bothost.settings.limits import check_limits
+from bothost.settings.limits import Unsupported, check_limits
 from bothost.sources import Hidden
 from bothost.units import nearest, seconds, shown, truth
 
@@ -28,10 +28,6 @@ class Secret(Hidden):
 
     def __repr__(self) -> str:
         return f"<secret {self.fingerprint}>"
-
-
-class Unsupported(TypeError):
-    """A type that no setting can have; the author's mistake, not the operator's."""
 
 
 def read(value: object, hint: Any, sources: Sources) -> Any:
@@ -54,8 +50,8 @@ class _Reader:
             return self._one_of(value, args)
         if origin is Literal:
             return _word(value, args, args)
-        if alias := getattr(hint, "__value__", None) or getattr(hint, "__supertype__", None):
-            return self.read(value, alias)  # `type X = …` and NewType
+        if alias := _alias(hint):
+            return self.read(value, alias)
         kind = origin or hint
         if kind in _LISTS:
             return self._list(value, _LISTS[kind], args)
@@ -135,6 +131,7 @@ class _Reader:
         return self.sources.folder / value
 
 
+_COMMALESS = (int, float, Decimal, bool, date, time, timedelta, types.NoneType)
 _LISTS: dict[Any, type] = {list: list, tuple: tuple, set: set, frozenset: frozenset, Sequence: tuple}
 
 
@@ -161,8 +158,24 @@ def _word(value: object, texts: Sequence[Any], results: Sequence[Any]) -> Any:
 
 
 def _is_text(hint: Any) -> bool:
-    """Whether an item may itself hold a comma."""
-    return hint not in (int, float, Decimal, bool, date, time, timedelta)
+    """Whether an item may itself hold a comma, as a text may, and a word that is spelled with one."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return any(map(_is_text, args))
+    if origin is Annotated:
+        return _is_text(args[0])
+    if alias := _alias(hint):
+        return _is_text(alias)
+    if origin is Literal:
+        return any("," in str(word) for word in args)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return any("," in str(member.value) for member in hint)
+    return hint not in _COMMALESS
+
+
+def _alias(hint: Any) -> Any:
+    """What `type X = …` or a NewType stands for; None for any other type."""
+    return getattr(hint, "__value__", None) or getattr(hint, "__supertype__", None)
 
 
 def _items(text: str, *, as_text: bool) -> list[str]:
