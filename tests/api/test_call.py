@@ -136,6 +136,19 @@ def test_a_forgotten_call_sends_nothing_and_warns() -> None:
     on_a_loop(work)
 
 
+def test_a_forgotten_await_is_named_where_the_result_is_missed() -> None:
+    async def work(_: FakePyrus, api: Pyrus) -> None:
+        forgotten: Any = api.task(5)
+        with pytest.raises(
+            AttributeError, match=r"no attribute 'text': its result has, after `await` or, .* `\.wait\(\)`"
+        ):
+            forgotten.text  # noqa: B018 - reading it is the test
+        assert not hasattr(forgotten, "field")
+        assert (await forgotten).text == "A task"
+
+    on_a_loop(work)
+
+
 def test_a_forgotten_register_warns_too() -> None:
     async def work(pyrus: FakePyrus, api: Pyrus) -> None:
         with pytest.warns(RuntimeWarning, match="was never awaited"):

@@ -116,6 +116,14 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
         """Give the call up before it was sent."""
         (self._way or self._coroutine).close()
 
+    if not TYPE_CHECKING:  # a checker shall go on to say that a call has no such attribute
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}: its result has, after `await` or, in a plain "
+                "handler, `.wait()`"
+            )
+
     def _direction(self) -> Coroutine[Any, Any, T]:
         if self._way is None:
             self._way = self._coroutine if self._home.here() else _across(self._coroutine, self._home)
