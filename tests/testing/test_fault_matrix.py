@@ -53,6 +53,7 @@ def test_a_plugin_that_trusts_what_pyrus_sends_is_found() -> None:
         faults(trusting, task())
     assert "fault unknown_future" in str(caught.value)
     assert "fault empty_body" in str(caught.value)
+    assert "trusting raised KeyError: 'author'" in str(caught.value)
     assert "fault late" not in str(caught.value)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import threading
 import time
 import unittest
+import warnings
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from datetime import time as dt_time
 from decimal import Decimal
 from time import sleep as own_sleep
 from typing import Any
@@ -16,7 +19,7 @@ from typing import Any
 import pytest
 
 import bothost.testing
-from bothost import Event, GiveUp, Plugin, Reply, Settings, cron, every, on
+from bothost import Event, GiveUp, Plugin, Reply, Secret, Settings, cron, every, on
 from bothost.errors import ConfigError, PluginError, ReplyError
 from bothost.testing import Harness, comment, me, person, task
 
@@ -566,6 +569,32 @@ def test_the_harness_refuses_to_run_inside_a_loop(bothost: Harness) -> None:
             bot.deliver(task())
 
     asyncio.run(test())
+
+
+def test_a_harness_that_is_refused_leaves_no_loop_behind() -> None:
+    async def test() -> None:
+        with pytest.raises(RuntimeError, match="plain `def test_"), Harness():
+            pass
+
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        asyncio.run(test())
+        gc.collect()
+    assert not [warning for warning in seen if issubclass(warning.category, ResourceWarning)]
+
+
+def test_settings_keep_what_their_texts_in_bots_ini_would_not_say(bothost: Harness) -> None:
+    class Exact(Settings):
+        pause: timedelta
+        at: dt_time
+        key: Secret
+
+    class Exactly(Plugin[Exact]): ...
+
+    given = {"pause": timedelta(microseconds=5), "at": dt_time(9, 30, 0, 7), "key": Secret("env:NO_SUCH_VARIABLE")}
+    settings = bothost.bot(Exactly, **given).plugin.settings
+    assert (settings.pause, settings.at) == (given["pause"], given["at"])
+    assert settings.key.reveal() == "env:NO_SUCH_VARIABLE"
 
 
 def test_assert_one_comment_counts_both_doors(bothost: Harness) -> None:

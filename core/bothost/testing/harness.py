@@ -13,6 +13,7 @@ from bothost.testing.clock import VirtualClock
 from bothost.testing.fake_pyrus import FakePyrus
 from bothost.testing.hand import Hand
 from bothost.testing.host import BareHost, Section, modules_of
+from bothost.testing.loop import VirtualLoop
 from bothost.testing.parts import BOT_ID, me, numbering
 from bothost.testing.pyrus_side import PyrusSide
 from bothost.testing.sleep import VirtualSleep
@@ -43,8 +44,8 @@ class Harness:
         self._bots: dict[str, HarnessBot] = {}
 
     def __enter__(self) -> Self:
+        VirtualLoop.refuse_nesting()  # before there is a loop of ours that would have to be closed
         time = VirtualClock()
-        time.loop.refuse_nesting()
         with ExitStack() as stack:
             folder = stack.enter_context(
                 tempfile.TemporaryDirectory(prefix="bothost-test-", ignore_cleanup_errors=True)

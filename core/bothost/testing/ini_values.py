@@ -24,11 +24,12 @@ def as_ini(value: Any) -> str:
 
 
 def has_text(value: Any) -> bool:
-    """Whether the text says all of the value; of an item with a comma, or of an object of the plugin's own, it would not."""
+    """Whether the text says all of the value; of an item with a comma, of a part of a second, or of an object of the
+    plugin's own, it would not."""
     return value is None or isinstance(value, _WHOLE)
 
 
-_WHOLE = (str, int, float, Decimal, timedelta, date, time, Enum, Path, Secret)
+_WHOLE = (str, int, float, Decimal, date, Enum, Path)
 _TEXTS: tuple[tuple[type, Callable[[Any], str]], ...] = (
     (type(None), lambda _value: ""),
     (bool, lambda value: "yes" if value else "no"),

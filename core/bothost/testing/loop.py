@@ -166,7 +166,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         calls = sorted(asyncio.all_tasks(self), key=lambda call: call.get_name())
         return "\n".join(f"  {_describe(call)}" for call in calls) or "  (no call at all)"
 
-    def refuse_nesting(self, work: Coroutine[Any, Any, Any] | None = None) -> None:
+    @staticmethod
+    def refuse_nesting(work: Coroutine[Any, Any, Any] | None = None) -> None:
         """Raise where another loop runs in this thread; the coroutine, if any, is closed first."""
         try:
             asyncio.get_running_loop()
