@@ -233,6 +233,9 @@ def test_an_export_as_a_test_is_run_at_once(run: Run, beside: Beside, tmp_path: 
         again = run("deliveries", "export", "one:5:comment:6", "--test", "--name", "leave")
         assert again.returncode == 1
         assert "exists already" in again.stderr
+        replaced = run("deliveries", "export", "one:5:comment:6", "--test", "--texts", "--name", "other")
+        assert replaced.returncode == 0, replaced.stdout + replaced.stderr
+        assert "free texts are replaced" in replaced.stdout
 
     beside(scene)
 

@@ -94,5 +94,12 @@ def test_texts_are_replaced_where_asked(delivery: dict[str, Any]) -> None:
     assert body["task"]["fields"][0]["name"] == "E-mail", "names of fields are the form's"
 
 
+def test_where_texts_are_replaced_a_reply_keeps_the_bots_own_words(delivery: dict[str, Any]) -> None:
+    masks, body = masked(delivery, texts=True)
+    title, mail = body["task"]["text"], body["task"]["author"]["email"]
+    assert title.startswith("Text")
+    assert masks.reply({"text": "Paid: Счёт 12, a.gromova@corp.ru."}) == {"text": f"Paid: {title}, {mail}."}
+
+
 def test_a_body_without_anything_to_mask_stays_as_it_is() -> None:
     assert Masks().body(b'{"task_id": 1, "task": {"id": 1, "x": null}}') == {"task_id": 1, "task": {"id": 1, "x": None}}

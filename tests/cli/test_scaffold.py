@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import json
 import os
 import stat
 import tomllib
@@ -113,6 +114,20 @@ def test_new_never_writes_into_an_existing_folder(tmp_path: Path, monkeypatch: p
     result = CliRunner().invoke(new, ["fresh-bot"])
     assert isinstance(result.exception, UsageError)
     assert list((tmp_path / "fresh-bot").iterdir()) == []
+
+
+def test_a_delivery_that_no_plugin_would_get_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    bot = {"id": 5, "type": "bot"}
+    own = {"task_id": 1, "user_id": 5, "task": {"id": 1, "comments": [{"id": 2, "author": bot}]}}
+    (tmp_path / "own.json").write_text(json.dumps(own))
+    result = CliRunner().invoke(new, ["fresh-bot", "--from", "own.json"])
+    assert isinstance(result.exception, UsageError)
+    assert "newest comment is the bot's own" in str(result.exception)
+    assert not (tmp_path / "fresh-bot").exists()
+    asked = {**own, "task": {**own["task"], "approvals": [[{"person": bot, "approval_choice": "waiting"}]]}}
+    (tmp_path / "asked.json").write_text(json.dumps(asked))
+    assert CliRunner().invoke(new, ["fresh-bot", "--from", "asked.json"]).exit_code == 0
 
 
 def test_a_file_that_is_no_delivery_is_refused_and_nothing_is_made(

@@ -49,8 +49,11 @@ class Masks:
         return masked
 
     def reply(self, reply: Any) -> Any:
-        """An answer with the same masks in its texts."""
-        return self._everywhere(self._walk(reply) if isinstance(reply, dict) else reply)
+        """An answer with the same masks in its texts. The bot's own words stay, or no bot could pass a test with them; of a
+        free text that is replaced what it quotes whole is the mask."""
+        own_words = Masks()
+        own_words._masks = self._masks
+        return self._everywhere(own_words._walk(reply) if isinstance(reply, dict) else reply)
 
     def text(self, text: str) -> str:
         """A text with the known things masked."""

@@ -16,7 +16,8 @@ import bothost
 from bothost.cli.masking import Masks
 from bothost.cli.output import json_option, show_json
 from bothost.cli.scaffold import Recorded, files, is_taken, names
-from bothost.errors import UsageError
+from bothost.errors import BodyRefused, UsageError
+from bothost.pyrus.events import decode, is_own, waiting_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,17 +66,32 @@ def taken() -> Callable[[str], bool]:
 
 def read_recorded(path: Path) -> Recorded:
     """A recorded delivery without what names people. Raises UsageError where the file holds none."""
+    sent = path.read_bytes()
     try:
-        body: dict[str, Any] = Masks().body(path.read_bytes())
+        body: dict[str, Any] = Masks().body(sent)
     except (ValueError, AttributeError) as error:
         raise UsageError(f"{path} holds no delivery, a JSON object as Pyrus posts it: {error}") from error
     task = body.get("task")
     form_id = task.get("form_id") if isinstance(task, dict) else None
     if not isinstance(task, dict) and "task_id" not in body:
         raise UsageError(f"{path} holds no delivery: it has neither `task` nor `task_id`")
+    if is_passed_over(sent):
+        raise UsageError(
+            f"{path}: its newest comment is the bot's own, and such a delivery reaches no plugin: take one that it has to answer"
+        )
     return Recorded(
         msgspec.json.Encoder(decimal_format="number").encode(body), form_id if isinstance(form_id, int) else None
     )
+
+
+def is_passed_over(sent: bytes) -> bool:
+    """Whether a host that knows nothing else of the task would take it for an echo of the bot's own comment."""
+    try:
+        envelope = decode(sent)
+    except BodyRefused:
+        return False
+    bot = envelope.user_id
+    return envelope.kind in ("", "comment") and is_own(envelope, bot) and not waiting_step(envelope, bot)
 
 
 def write(folder: Path, made: Mapping[str, bytes]) -> None:
