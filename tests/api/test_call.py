@@ -140,7 +140,7 @@ def test_a_forgotten_await_is_named_where_the_result_is_missed() -> None:
     async def work(_: FakePyrus, api: Pyrus) -> None:
         forgotten: Any = api.task(5)
         with pytest.raises(
-            AttributeError, match=r"no attribute 'text': its result has, after `await` or, .* `\.wait\(\)`"
+            AttributeError, match=r"no attribute 'text': read it from the call's result, .* `await` or, .* `\.wait\(\)`"
         ):
             forgotten.text  # noqa: B018 - reading it is the test
         assert not hasattr(forgotten, "field")

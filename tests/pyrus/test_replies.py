@@ -144,6 +144,8 @@ def test_a_comment_written_on_purpose_must_say_something() -> None:
         ({"duration": timedelta(seconds=90)}, "duration: timedelta cannot stand here; give whole minutes"),
         ({"reassign_to": ""}, "reassign_to: ''"),
         ({"reassign_to": "123"}, "reassign_to: '123'"),
+        ({"reassign_to": "Anna Gromova"}, "reassign_to: 'Anna Gromova' cannot stand here; give a person's id, e-mail"),
+        ({"subscribers_added": [5, "anna"]}, "subscribers_added[1]: 'anna' cannot stand here"),
         ({"reassign_to": True}, "reassign_to: True"),
         ({"reassign_to": Person()}, "reassign_to: Person cannot stand here; give a person's id, e-mail"),
         ({"subscribers_added": 5}, "subscribers_added: 5 cannot stand here; give a list of persons"),

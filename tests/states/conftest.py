@@ -183,9 +183,16 @@ class Processes:
         self.hosts = [
             self.bench.turn(start(self.bench.time, self.bench.host.folder, transport, claims_first=True)) for _ in "ab"
         ]
+        bothost._stack.callback(self.end)
         self.bench.host = self.hosts[0]
         self.bot = bothost.bot(plugin, ini=ini or {})
         self.served = [(self.bot.bot, self.bot.runner), self.bench.turn(self.hosts[1].add(*self.bot.origin))]
+
+    def end(self) -> None:
+        """Stop those that are still there: the harness knows only one of them."""
+        for host in self.hosts:
+            if not host._stopped:
+                self.bench.turn(host.stop())
 
     def at(self, number: int) -> Any:
         """The bot, as this process has it."""

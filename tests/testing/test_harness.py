@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import random
 import threading
 import time
 import unittest
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from datetime import time as dt_time
 from decimal import Decimal
+from pathlib import Path
 from time import sleep as own_sleep
 from typing import Any
 
@@ -581,6 +584,28 @@ def test_a_harness_that_is_refused_leaves_no_loop_behind() -> None:
         asyncio.run(test())
         gc.collect()
     assert not [warning for warning in seen if issubclass(warning.category, ResourceWarning)]
+
+
+def open_journals() -> int:
+    found = 0
+    for path in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile, as the listing's own is
+            found += "journal.db" in os.readlink(path)
+    return found
+
+
+def test_a_test_that_fails_closes_its_journal() -> None:
+    before = open_journals()
+
+    def failing() -> None:
+        with Harness() as bothost:
+            bothost.bot(greet).deliver(task())
+            assert open_journals() > before
+            raise KeyError("what the test found wrong")
+
+    with pytest.raises(KeyError):
+        failing()
+    assert open_journals() == before
 
 
 def test_settings_keep_what_their_texts_in_bots_ini_would_not_say(bothost: Harness) -> None:

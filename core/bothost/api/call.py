@@ -120,8 +120,8 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
 
         def __getattr__(self, name: str) -> Any:
             raise AttributeError(
-                f"{type(self).__name__!r} object has no attribute {name!r}: its result has, after `await` or, in a plain "
-                "handler, `.wait()`"
+                f"{type(self).__name__!r} object has no attribute {name!r}: read it from the call's result, which comes by "
+                "`await` or, in a plain handler, by `.wait()`"
             )
 
     def _direction(self) -> Coroutine[Any, Any, T]:

@@ -116,7 +116,7 @@ def _run(test: Path) -> tuple[bool, str]:
 
 def _tell(files: list[str], passed: bool, told: str, *, texts: bool) -> None:
     say(f"wrote {', '.join(files)}")
-    replaced = "free texts are replaced; the reply keeps the bot's own words, look whether they quote a part of one"
+    replaced = "free texts are replaced; the reply keeps the bot's own words: check that they quote no part of a text"
     say(replaced if texts else "free texts are kept as they were: --texts replaces them")
     say("the test passes" if passed else "the test fails: the bot answers otherwise now, or needs more settings")
     if not passed:

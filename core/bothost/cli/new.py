@@ -77,7 +77,7 @@ def read_recorded(path: Path) -> Recorded:
         raise UsageError(f"{path} holds no delivery: it has neither `task` nor `task_id`")
     if is_passed_over(sent):
         raise UsageError(
-            f"{path}: its newest comment is the bot's own, and such a delivery reaches no plugin: take one that it has to answer"
+            f"{path}: its newest comment is the bot's own, so no plugin would get it: use a delivery that the bot has to answer"
         )
     return Recorded(
         msgspec.json.Encoder(decimal_format="number").encode(body), form_id if isinstance(form_id, int) else None

@@ -178,6 +178,7 @@ def _person(value: Any) -> dict[str, Any] | None:
     return {"email": value.email} if value.email else None
 
 
+_EMAIL = re.compile(r"[^\s@]+@[^\s@]+")
 _PERSON = "a person's id, e-mail, or a Person of the task that is not empty"
 
 
@@ -190,7 +191,7 @@ def person(value: Any, place: str) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
         return {"id": _whole(value, place)} if value > 0 else wrong(place, value, _PERSON)
     if isinstance(value, str):
-        if not value.strip() or value.strip().isdecimal():
+        if not _EMAIL.fullmatch(value.strip()):  # a name would be refused by Pyrus, where nobody reads it
             return wrong(place, value, _PERSON)
         return {"email": _string(value.strip(), place)}
     found = _person(value) if hasattr(value, "first_name") and hasattr(value, "email") else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -73,6 +73,9 @@ class Harness:
                     gc.collect(1)  # the young: what nobody awaited is as young as the test
                 faults = self._bench.book.faults()
                 assert not faults, "bothost itself failed, please report it:\n" + "\n".join(faults)
+            elif issubclass(kind, Exception):
+                with suppress(AssertionError):  # the test has failed already; its journal is closed all the same
+                    self._bench.turn(self._bench.host.stop())
 
     def bot(
         self,
