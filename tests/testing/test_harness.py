@@ -608,6 +608,19 @@ def test_a_test_that_fails_closes_its_journal() -> None:
     assert open_journals() == before
 
 
+def test_a_call_that_a_failed_handler_forgot_is_blamed_on_its_own_test() -> None:
+    def forgets(event: Event) -> str:
+        forgotten: Any = event.pyrus.task(event.task_id)
+        return forgotten.text
+
+    def expects_the_failure() -> BaseException | None:
+        with Harness() as bothost:
+            return bothost.bot(forgets).deliver(task()).error
+
+    with pytest.raises(AssertionError, match=r"'Pyrus\.task' was never awaited"):
+        expects_the_failure()
+
+
 def test_settings_keep_what_their_texts_in_bots_ini_would_not_say(bothost: Harness) -> None:
     class Exact(Settings):
         pause: timedelta

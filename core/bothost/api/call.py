@@ -121,7 +121,8 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
         def __getattr__(self, name: str) -> Any:
             raise AttributeError(
                 f"{type(self).__name__!r} object has no attribute {name!r}: read it from the call's result, which comes by "
-                "`await` or, in a plain handler, by `.wait()`"
+                "`await` or, in a plain handler, by `.wait()`",
+                name=name,  # so that the error does not keep the call, which would warn much later
             )
 
     def _direction(self) -> Coroutine[Any, Any, T]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import tempfile
+import traceback
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -70,12 +71,21 @@ class Harness:
             if kind is None:
                 self._bench.turn(self._bench.host.stop())
                 with turning():
+                    self._let_go()
                     gc.collect(1)  # the young: what nobody awaited is as young as the test
                 faults = self._bench.book.faults()
                 assert not faults, "bothost itself failed, please report it:\n" + "\n".join(faults)
             elif issubclass(kind, Exception):
                 with suppress(AssertionError):  # the test has failed already; its journal is closed all the same
                     self._bench.turn(self._bench.host.stop())
+
+    def _let_go(self) -> None:
+        """Give up what handlers that failed hold in their frames: a call that nobody awaited is blamed on this test."""
+        for under_test in self._bots.values():
+            for run in under_test.runner.runs:
+                error = run.ran.failure.error if run.ran.failure is not None else None
+                if error is not None:
+                    traceback.clear_frames(error.__traceback__)
 
     def bot(
         self,
