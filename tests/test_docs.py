@@ -174,8 +174,9 @@ def test_the_index_names_every_document() -> None:
 
 
 def test_a_package_index_gets_a_readme_without_links_that_lead_nowhere_there() -> None:
-    page = distribution("bothost").metadata.get_payload()
-    assert "make demo" in page
+    found = distribution("bothost")
+    page = found.metadata.get_payload()
+    assert "make demo" in page, found.files
     assert not [name for name in re.findall(r"\]\(([^)\s]+)", page) if "://" not in name]
 
 
@@ -248,7 +249,8 @@ def tree_as_cloned(folder: Path) -> Path:
 
 
 def shell(folder: Path, script: str) -> str:
-    cleared = {key: value for key, value in os.environ.items() if not key.startswith(("VIRTUAL_ENV", "PYTHON", "MAKE"))}
+    others = ("VIRTUAL_ENV", "PYTHON", "MAKE", "COLUMNS")
+    cleared = {key: value for key, value in os.environ.items() if not key.startswith(others)}
     done = subprocess.run(
         ["bash", "-eo", "pipefail", "-c", script], cwd=folder, capture_output=True, text=True, check=False, env=cleared
     )

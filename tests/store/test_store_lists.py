@@ -78,9 +78,9 @@ def test_every_filter_shows_what_it_says_newest_first(journal: Journal) -> None:
 
 def test_what_stands_so_is_found_as_the_state_table_calls_it(journal: Journal) -> None:
     changes: list[dict[str, Any]] = [
-        {"state": state, "door": door, "answer": answer, "delivered": delivered, "due": due}
+        {"state": state, "door": door, "answer": answer, "delivered": delivered, "due": due, "fence": fence}
         for state in get_args(State) for door in get_args(Door) for answer in (None, b"{}", b'{"text":"x"}')
-        for delivered in (False, True) for due in (0.0, time.time() + 900)
+        for delivered in (False, True) for due in (0.0, time.time() + 900) for fence in (0, 1)
     ]  # fmt: skip
 
     async def work(store: Store) -> None:

@@ -28,10 +28,10 @@ def test_every_refusal_has_a_text_of_its_own_and_is_logged_once_a_minute(caplog)
     caplog.set_level(logging.WARNING)
     refusing = Refusing(Refusals(SystemClock()), Metrics(SystemClock()))
     outcomes = [one for one in vars(routing).values() if isinstance(one, routing.Outcome) and one.status >= 400]
-    assert len(outcomes) == 8
+    assert len(outcomes) == 9
     for _ in range(3):
         for outcome in outcomes:
             refusing.refuse(bot(), "203.0.113.9", outcome.word, outcome.status)
     texts = [record.getMessage() for record in caplog.records]
-    assert len(set(texts)) == len(texts) == 8
+    assert len(set(texts)) == len(texts) == 9
     assert all(text.startswith("[bot:autoreply] ") and len(text) > 30 for text in texts)

@@ -221,7 +221,7 @@ def test_a_bot_that_serves_badly_comes_before_those_that_serve_well(tmp_path_fac
 def test_deliveries_are_found_by_every_word_that_they_are_shown_with(own_page: Site) -> None:
     due = time.time() + 500
     states = {
-        "held": {"state": "ready", "answer": None, "delivered": False, "due": due},
+        "held": {"state": "ready", "answer": None, "delivered": False, "due": due, "fence": 1},
         "parked": {"state": "ready", "door": "api", "answer": None, "delivered": False, "due": due},
         "posting": {"state": "ready", "door": "api", "delivered": False, "due": due},
         "undelivered": {"delivered": False, "due": due},
