@@ -117,12 +117,12 @@ def test_what_is_nested_deep_is_refused_or_an_event_like_any_other(depth: int) -
     body = b'{"task_id": 5, "x": ' + b"[" * depth + b"]" * depth + b"}"
     try:
         envelope = decode(body)
-    except BodyRefused as refused:
-        assert str(refused) == "the body is nested too deep"
-    else:
-        assert event_key("b", envelope).startswith("b:5:comment:sha-")
-        assert envelope.raw.get("task_id", 5) == 5
-        assert without_token(body, "a token of at least 24 letters") == body
+    except BodyRefused:
+        assert depth > 500
+        return
+    assert event_key("b", envelope).startswith("b:5:comment:sha-")
+    assert envelope.raw.get("task_id", 5) == 5
+    assert b"[" * depth in without_token(body, "a token of at least 24 letters")
 
 
 def test_a_refusal_shows_nothing_of_the_body() -> None:
