@@ -16,6 +16,7 @@ import pytest
 
 from bothost.testing.clock import VirtualClock
 from bothost.testing.loop import Abandoned, Stuck
+from bothost.testing.outstanding import Outstanding
 from bothost.testing.sleep import VirtualSleep
 
 if TYPE_CHECKING:
@@ -251,6 +252,37 @@ def test_sixty_runs_of_interleaved_work_give_one_trace() -> None:
 
     first = trace(7)
     assert all(trace(7) == first for _ in range(60))
+
+
+def test_a_thread_that_takes_up_its_work_while_dead_threads_are_looked_for_keeps_the_clock_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    outstanding = Outstanding(lambda: None)
+    hold = outstanding.begin(None, "its work")
+    everybody, adopted, over = threading.enumerate, threading.Event(), threading.Event()
+
+    def work() -> None:
+        outstanding.adopt(hold)
+        adopted.set()
+        over.wait()
+
+    def just_before() -> list[threading.Thread]:
+        living = everybody()
+        thread.start()
+        adopted.wait()
+        return living
+
+    thread = threading.Thread(target=work)
+    try:
+        monkeypatch.setattr(threading, "enumerate", just_before)
+        outstanding.forget_dead_threads()
+        monkeypatch.undo()
+        assert outstanding
+    finally:
+        over.set()
+        thread.join()
+    outstanding.forget_dead_threads()
+    assert not outstanding
 
 
 def test_the_clock_never_jumps_between_a_threads_end_and_its_result() -> None:

@@ -95,10 +95,14 @@ class Outstanding:
 
     def forget_dead_threads(self) -> None:
         """Drop what belongs to threads that have ended without saying so."""
+        with self._lock:
+            held = [hold for hold in self._holds if hold.thread is not None]
+        # asked after the holds: a thread that takes one up meanwhile would not be among the living yet
         living = {thread.ident for thread in threading.enumerate()}
         with self._lock:
-            for hold in [hold for hold in self._holds if hold.thread is not None and hold.thread not in living]:
-                del self._holds[hold]
+            for hold in held:
+                if hold.thread not in living:
+                    self._holds.pop(hold, None)
 
     def forget_all(self) -> None:
         """Drop everything: at the end, when nobody waits for it any more."""
