@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -85,7 +86,9 @@ class Front:
         """One signed delivery on a connection of its own."""
         connection = self.connect(timeout)
         try:
-            connection.request("POST", path, body, {"X-Pyrus-Sig": sign(body, secret), "X-Pyrus-Retry": attempt})
+            # a refusal may come while the body is still being sent: what was written before the connection ended is read
+            with contextlib.suppress(ssl.SSLEOFError, BrokenPipeError, ConnectionResetError):
+                connection.request("POST", path, body, {"X-Pyrus-Sig": sign(body, secret), "X-Pyrus-Retry": attempt})
             answer = connection.getresponse()
             return Response(answer.status, dict(answer.getheaders()), answer.read())
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sqlite3
@@ -225,7 +226,8 @@ def test_in_virtual_time_a_lease_is_kept_for_hours_and_what_is_noted_is_written_
         return store.alive(), len(await store.reap()), found is not None
 
     clock.run(begin())
-    rows = sqlite3.connect(path_of(tmp_path / "state")).execute("select state from delivery").fetchall()
+    with contextlib.closing(sqlite3.connect(path_of(tmp_path / "state"))) as journal:
+        rows = journal.execute("select state from delivery").fetchall()
     assert rows == [("running",)], "time stood still until it was written"
     for _ in range(3):
         clock.advance("400s")

@@ -74,8 +74,9 @@ class Database:
                 else:
                     self._lock = file
             with self._locked():
-                self._connection = self._connect()
-                self._migrate(self._connection, make=make)
+                self._connection = connection = self._connect()
+                _set_up(connection)
+                self._migrate(connection, make=make)
         except (sqlite3.Error, OSError) as error:
             self.close()
             raise StoreAway(explain(error, self.path)) from error
@@ -134,15 +135,9 @@ class Database:
                 return
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
+        return sqlite3.connect(
             self.path, isolation_level=None, timeout=self._busy_s, check_same_thread=False, cached_statements=256
         )
-        connection.execute("pragma journal_mode = wal")
-        connection.execute("pragma synchronous = full")
-        connection.execute("pragma secure_delete = on")
-        connection.execute("pragma temp_store = memory")
-        connection.execute(f"pragma journal_size_limit = {MOST_LOG_BYTES}")
-        return connection
 
     def _migrate(self, connection: sqlite3.Connection, *, make: bool) -> None:
         applied = []
@@ -164,6 +159,14 @@ class Database:
             except BaseException:
                 connection.execute("rollback")
                 raise
+
+
+def _set_up(connection: sqlite3.Connection) -> None:
+    connection.execute("pragma journal_mode = wal")
+    connection.execute("pragma synchronous = full")
+    connection.execute("pragma secure_delete = on")
+    connection.execute("pragma temp_store = memory")
+    connection.execute(f"pragma journal_size_limit = {MOST_LOG_BYTES}")
 
 
 def connect_to_read(path: Path, busy_s: float) -> sqlite3.Connection:

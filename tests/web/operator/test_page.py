@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import http.client
 import json
 import re
@@ -434,7 +435,8 @@ def test_every_text_of_the_page_has_a_russian_one() -> None:
 @pytest.mark.full
 def test_a_hundred_thousand_deliveries_are_listed_quickly(own_page: Site) -> None:
     own_page.keep()
-    with sqlite3.connect(next(own_page.folder.rglob("*.db")), timeout=20) as journal:
+    file = next(own_page.folder.rglob("*.db"))
+    with contextlib.closing(sqlite3.connect(file, timeout=20)) as journal, journal:
         columns = [row[1] for row in journal.execute("pragma table_info(delivery)")]
         copied = ", ".join(
             {"id": "id || ':' || n", "created": "created - n", "task": "n"}.get(name, name) for name in columns
