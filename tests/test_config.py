@@ -515,3 +515,13 @@ def test_whatever_is_written_only_a_config_or_a_config_error_comes_out(ini: Path
         assert set(config.load(ini, {"X": "x"}, demo=demo).bots) == set(reading.bots)
     except ConfigError as error:
         assert error.problems == reading.all_problems()  # noqa: PT017 - either is right, and must agree
+
+
+def test_the_page_speaks_tls_beyond_loopback_where_there_is_a_certificate(load: Load, tmp_path: Path) -> None:
+    certificate = tmp_path / "host.pem"
+    certificate.write_text("a certificate, which only the listener reads")
+    beyond = f"operator_address = 0.0.0.0\noperator_token = {KEY}"
+    tls = f"certfile = {certificate}\nkeyfile = {certificate}"
+    keys = {"": False, beyond: False, tls: False, f"{tls}\n{beyond}": True}
+    told = {those: config.page_by_tls(load(f"[host]\n{those}\n").host) for those in keys}
+    assert told == keys
