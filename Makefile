@@ -4,7 +4,7 @@
 PY ?= python3
 JOBS ?= 2
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
-SIDE_BY_SIDE := tests/kills tests/model tests/store tests/pyrus tests/testing tests/fuzz tests/deploy tests/load/test_backlog.py
+SIDE_BY_SIDE := tests/kills tests/model tests/journal tests/pyrus tests/testing tests/fuzz tests/deploy tests/load/test_backlog.py
 
 # among these, what measures claims a second
 RATES := claims_stay_quick
@@ -24,7 +24,7 @@ test: .venv/.dev
 test-full: .venv/.dev
 	NO_SKIPS=1 .venv/bin/python -bb -m pytest -q -m "not full" --tx '3*popen//python=.venv/bin/python -bb' --dist loadfile $(ARGS)
 	NO_SKIPS=1 .venv/bin/python -bb -m pytest -q -m full --tx '4*popen//python=.venv/bin/python -bb' --dist worksteal $(SIDE_BY_SIDE) -k 'not $(RATES)' $(ARGS)
-	NO_SKIPS=1 .venv/bin/python -bb -m pytest -q -m full tests/store -k '$(RATES)' $(ARGS)
+	NO_SKIPS=1 .venv/bin/python -bb -m pytest -q -m full tests/journal -k '$(RATES)' $(ARGS)
 	NO_SKIPS=1 .venv/bin/python -bb -m pytest -q -m full $(SIDE_BY_SIDE:%=--ignore=%) $(ARGS)
 	.ci/wheels
 

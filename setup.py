@@ -28,7 +28,14 @@ setup(
     package_dir={"": "core"},
     packages=find_packages("core"),
     package_data={
-        "bothost": ["py.typed", "web/templates/*", "web/static/*", "cli/templates/*", "cli/templates/*/*", "data/*"],
+        "bothost": [
+            "py.typed",
+            "operator/page/templates/*",
+            "operator/page/static/*",
+            "cli/templates/*",
+            "cli/templates/*/*",
+            "data/*",
+        ],
     },
     install_requires=[
         "tornado>=6.6,<7",

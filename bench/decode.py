@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bothost.pyrus.events import decode, event_key, is_own, waiting_step
+from bothost.pyrus.envelope import decode, event_key, is_own, waiting_step
 from bothost.pyrus.signature import Verifier, sign
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 
 from bothost.clock import SystemClock
-from bothost.store import Entry
-from bothost.store.sqlite import SqliteStore
+from bothost.journal.entry import Entry
+from bothost.journal.sqlite.journal import SqliteStore
 
 SPIN = 2000
 """Turns of a loop in Python that stand for a host's own work: some 100 µs an event, so that one core is full."""

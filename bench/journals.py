@@ -6,10 +6,10 @@ import time
 from typing import TYPE_CHECKING
 
 from bothost.clock import SystemClock
-from bothost.store import Entry
-from bothost.store.database import Database
-from bothost.store.rows import values_of
-from bothost.store.statements import write_all
+from bothost.journal.entry import Entry
+from bothost.journal.rows import values_of
+from bothost.journal.sqlite.connection import Database
+from bothost.journal.sqlite.statements import write_all
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING
 
 from tornado.netutil import bind_sockets
 
-from bothost.bots import Bot, Registry, Service
+from bothost.bots.queue import Lane
+from bothost.bots.registry import Bot, Registry, Service
 from bothost.clock import SystemClock
 from bothost.config.values import BotConfig
-from bothost.delivery import Outcome
-from bothost.lanes import Lane
-from bothost.server import ground
-from bothost.web.limits import Limits
-from bothost.web.listener import Listener
-from bothost.web.webhook import Front
+from bothost.host import process_setup
+from bothost.pipeline.delivery import Outcome
+from bothost.webhook.connections import Limits
+from bothost.webhook.listener import Listener
+from bothost.webhook.request import Front
 
 if TYPE_CHECKING:
-    from bothost.delivery import Delivery
+    from bothost.pipeline.delivery import Delivery
 
 ANSWER = Outcome(200, b'{"text": "This task approved by bot.", "approval_choice": "approved"}', "replied")
 
@@ -46,4 +46,4 @@ async def serve(secret: bytes) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.Runner(loop_factory=ground.loop_factory()).run(serve(sys.argv[1].encode()))
+    asyncio.Runner(loop_factory=process_setup.loop_factory()).run(serve(sys.argv[1].encode()))

@@ -23,24 +23,24 @@ NOT_FOR_IMPORT = {"bothost.__main__"}
 """Modules that are programs: to import them is to run them."""
 
 BROAD = {
-    "eager.py": "hands what a call raised in its first step to the asyncio task that takes it up",
-    "server/__init__.py": "around the whole host: what ended it is logged before the process leaves",
-    "server/beats.py": "around a background job",
-    "failures.py": "around a plugin: the hook on_failure",
-    "forwarded.py": "around a plugin: the `__str__` of what it logs in its own process",
-    "logs.py": "around a plugin: the `__str__` of what it logs",
-    "plugins/__init__.py": "around a plugin's import and its class",
-    "runner/calling.py": "around a plugin's handler",
-    "runner/local.py": "around a mapping of a plugin's own, when the reply is read",
-    "settings/reading.py": "around a plugin's own `parse`",
-    "store/writer.py": "around one job of the background loop that writes for all",
-    "store/coalesce.py": "around one round trip of the background loop; those who wait are told",
-    "watchdog.py": "around the watchdog's background loop, which must outlive a fault in one look",
-    "testing/loop.py": "hands what a handler's thread raised to the one who waits for it",
+    "runners/eager.py": "hands what a call raised in its first step to the asyncio task that takes it up",
+    "host/serve.py": "around the whole host: what ended it is logged before the process leaves",
+    "background.py": "around a background job",
+    "operator/failure_hook.py": "around a plugin: the hook on_failure",
+    "runners/process/log_forwarding.py": "around a plugin: the `__str__` of what it logs in its own process",
+    "telemetry/logs.py": "around a plugin: the `__str__` of what it logs",
+    "plugins/loading.py": "around a plugin's import and its class",
+    "runners/calls.py": "around a plugin's handler",
+    "runners/local.py": "around a mapping of a plugin's own, when the reply is read",
+    "plugins/settings/reading.py": "around a plugin's own `parse`",
+    "journal/sqlite/writer.py": "around one job of the background loop that writes for all",
+    "journal/postgres/batching.py": "around one round trip of the background loop; those who wait are told",
+    "runners/watchdog.py": "around the watchdog's background loop, which must outlive a fault in one look",
+    "testing/virtual_time/loop.py": "hands what a handler's thread raised to the one who waits for it",
 }
 """Files that may catch every Exception: around a plugin, or around a loop that must go on."""
 
-CLOCKS = {"clock.py", "testing/loop.py", "testing/outstanding.py", "testing/sleep.py"}
+CLOCKS = {"clock.py", *(f"testing/virtual_time/{name}.py" for name in ("loop", "outstanding", "sleep"))}
 """Where time is made: the system's clock, and the harness's, which must know real time to stand still in it."""
 
 ASKS_TIME = {

@@ -20,7 +20,7 @@ import bothost
 from bothost.cli.commands import TABLE
 from bothost.cli.commands import bothost as command_line
 from bothost.config import HOST_BOT_KEYS, HOST_KEYS, read
-from bothost.metrics.families import NAMES
+from bothost.telemetry.metrics.families import NAMES
 
 ROOT = Path(__file__).parent.parent
 GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]

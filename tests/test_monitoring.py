@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bothost.metrics.families import NAMES, STATES
+from bothost.telemetry.metrics.families import NAMES, STATES
 
 MONITORING = Path(__file__).parent.parent / "docs" / "monitoring"
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_count", "_sum"), "info": ("_info",)}

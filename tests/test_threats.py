@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.store.journals import Journal, make_entry
+from tests.journal.journals import Journal, make_entry
 
-from bothost.store import owners
+from bothost.journal import owner_locks
 
 TREE = Path(__file__).parents[1]
 SECURITY = TREE / "docs" / "security.md"
@@ -22,9 +22,9 @@ FORKS = """
 import asyncio, os, socket, sys
 from pathlib import Path
 from bothost.clock import SystemClock
-from bothost.sockets import bind_tcp
-from bothost.store import owners
-from bothost.store.sqlite import SqliteStore
+from bothost.host.sockets import bind_tcp
+from bothost.journal import owner_locks as owners
+from bothost.journal.sqlite.journal import SqliteStore
 
 folder = Path(sys.argv[1])
 
@@ -65,8 +65,8 @@ def test_a_plugins_forked_child_holds_neither_the_journal_nor_the_port(tmp_path)
         assert running.stdout.readline() == "False\n"
         running.wait(20)
         # its child lives on and does not keep it alive
-        (owner,) = (state / owners.FOLDER).iterdir()
-        assert owners.is_dead(state, owner.name)
+        (owner,) = (state / owner_locks.FOLDER).iterdir()
+        assert owner_locks.is_dead(state, owner.name)
     finally:
         os.killpg(running.pid, signal.SIGKILL)
         running.stdout.close()

@@ -58,7 +58,6 @@ __all__ = [
 ]
 
 if _typing.TYPE_CHECKING:
-    from bothost.api import Call, Pages, Pyrus
     from bothost.errors import (
         AmbiguousField,
         BothostError,
@@ -74,35 +73,38 @@ if _typing.TYPE_CHECKING:
         ReplyError,
         Unauthorized,
     )
-    from bothost.event import Event
-    from bothost.plugin_api import Plugin, Tick, cron, every, on
-    from bothost.pyrus.answers import Catalog, Contacts, Form, Profile, Upload
-    from bothost.pyrus.fields import Field
-    from bothost.pyrus.parts import Address, Approval, Channel, File, Person, Role, SmsInfo, Step, Subscriber
-    from bothost.pyrus.replies import Answer, Reply
+    from bothost.plugins.api import Plugin, Tick, cron, every, on
+    from bothost.plugins.event import Event
+    from bothost.plugins.settings import Secret, Settings
+    from bothost.pyrus.model.fields import Field, Row
+    from bothost.pyrus.model.parts import Address, Approval, Channel, File, Person, Role, SmsInfo, Step, Subscriber
+    from bothost.pyrus.model.task import Comment, Task
+    from bothost.pyrus.model.values import CatalogItems, Choice
+    from bothost.pyrus.reply.reply import Answer, Reply
+    from bothost.pyrus.rest.results import Catalog, Contacts, Form, Profile, Upload
     from bothost.pyrus.signature import sign
-    from bothost.pyrus.tables import Row
-    from bothost.pyrus.task import Comment, Task
-    from bothost.pyrus.values import CatalogItems, Choice
-    from bothost.settings import Secret, Settings
+    from bothost.pyrus_client.api import Pyrus
+    from bothost.pyrus_client.call import Call, Pages
 
 _HOMES = {
-    "api": ("Call", "Pages", "Pyrus"),
     "errors": (
         "AmbiguousField", "BothostError", "CallError", "CallRefused", "CallUnclear", "CallUnsent", "FieldError", "GiveUp",
         "MissingField", "NoLogin", "RateLimited", "ReplyError", "Unauthorized",
     ),
-    "event": ("Event",),
-    "plugin_api": ("Plugin", "Tick", "cron", "every", "on"),
-    "pyrus.answers": ("Catalog", "Contacts", "Form", "Profile", "Upload"),
-    "pyrus.fields": ("Field",),
-    "pyrus.parts": ("Address", "Approval", "Channel", "File", "Person", "Role", "SmsInfo", "Step", "Subscriber"),
-    "pyrus.replies": ("Answer", "Reply"),
+    "plugins.api": ("Plugin", "Tick", "cron", "every", "on"),
+    "plugins.event": ("Event",),
+    "plugins.settings": ("Secret", "Settings"),
+    "pyrus.model.fields": ("Field", "Row"),
+    "pyrus.model.parts": (
+        "Address", "Approval", "Channel", "File", "Person", "Role", "SmsInfo", "Step", "Subscriber",
+    ),
+    "pyrus.model.task": ("Comment", "Task"),
+    "pyrus.model.values": ("CatalogItems", "Choice"),
+    "pyrus.reply.reply": ("Answer", "Reply"),
+    "pyrus.rest.results": ("Catalog", "Contacts", "Form", "Profile", "Upload"),
     "pyrus.signature": ("sign",),
-    "pyrus.tables": ("Row",),
-    "pyrus.task": ("Comment", "Task"),
-    "pyrus.values": ("CatalogItems", "Choice"),
-    "settings": ("Secret", "Settings"),
+    "pyrus_client.api": ("Pages", "Pyrus"),
+    "pyrus_client.call": ("Call",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

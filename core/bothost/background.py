@@ -1,15 +1,23 @@
-"""Small jobs that a host does again and again on its loop."""
+"""Tasks and periodic jobs beside a run: what fails in one is said, and nothing else stops."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 log = logging.getLogger("bothost.server")
+_steps_log = logging.getLogger("bothost.journal")
+"""Steps of an event's life, which are watched, speak where they always have."""
+
+
+def watch(task: asyncio.Task[Any]) -> None:
+    """Say so where a background step of our own failed: that is a fault of bothost and must not be silent."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _steps_log.error("a fault of bothost in %s", task.get_coro(), exc_info=error)
 
 
 class Beat:

@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bothost import Event, Plugin, plugins
-from bothost import standing as standing_module
-from bothost.bots import Bot
+from bothost import Event, Plugin
+from bothost.bots import lifecycle as lifecycle_module
+from bothost.bots.lifecycle import Standing
+from bothost.bots.queue import Lane, Place
+from bothost.bots.registry import Bot
 from bothost.clock import SystemClock
 from bothost.config import BotConfig
+from bothost.config.secrets import Sources
 from bothost.errors import PluginError
-from bothost.lanes import Lane, Place
-from bothost.plugins.finding import Found
-from bothost.runner.local import LocalRunner
-from bothost.sources import Sources
-from bothost.standing import Standing
+from bothost.plugins import loading
+from bothost.plugins.discovery import Found
+from bothost.runners.local import LocalRunner
 
 if TYPE_CHECKING:
-    from bothost.plugins import Plugged
-    from bothost.runner import Runner
+    from bothost.plugins.loading import Plugged
+    from bothost.runners import Runner
 
 CLOCK = SystemClock()
 
@@ -32,13 +33,13 @@ def bot(name: str = "one", **keys: Any) -> Bot:
     return Bot(BotConfig(name=name, plugin=name, secrets=(b"a secret of some length",), **keys), Lane(0))
 
 
-def loads(target: Any) -> standing_module.Load:
+def loads(target: Any) -> lifecycle_module.Load:
     """Loads this function or class for every bot."""
 
     async def load(bot: Bot) -> tuple[Plugged, Runner]:
         found = {bot.config.plugin: Found(bot.config.plugin, lambda: target)}
-        ground = plugins.Ground(CLOCK, Path("nowhere"), None, Sources(Path(), {}))
-        plugged = plugins.load(bot.config, found, ground)
+        ground = loading.Ground(CLOCK, Path("nowhere"), None, Sources(Path(), {}))
+        plugged = loading.load(bot.config, found, ground)
         runner = LocalRunner(plugged, bot.config, CLOCK)
         await runner.open()
         return plugged, runner
@@ -65,7 +66,7 @@ def test_a_bot_gets_its_permits_when_it_is_open():
 
 
 def test_a_plugin_that_fails_to_open_says_why_and_since_when_and_is_tried_again(monkeypatch, caplog):
-    monkeypatch.setattr(standing_module, "RETRY_S", (0.01,))
+    monkeypatch.setattr(lifecycle_module, "RETRY_S", (0.01,))
     tries = 0
 
     class Shy(Plugin):
@@ -134,7 +135,7 @@ def test_what_a_reload_tries_again_in_vain_is_told_once_and_stands_since_the_fir
 
 
 def test_a_dismissed_bot_is_tried_no_more(monkeypatch):
-    monkeypatch.setattr(standing_module, "RETRY_S", (0.01,))
+    monkeypatch.setattr(lifecycle_module, "RETRY_S", (0.01,))
     tries = 0
 
     async def load(bot: Bot) -> tuple[Plugged, Runner]:
@@ -155,7 +156,7 @@ def test_a_dismissed_bot_is_tried_no_more(monkeypatch):
 
 
 def test_a_bot_whose_place_another_has_taken_is_tried_no_more_and_says_nothing_of_it(monkeypatch):
-    monkeypatch.setattr(standing_module, "RETRY_S", (0.01,))
+    monkeypatch.setattr(lifecycle_module, "RETRY_S", (0.01,))
     tried: list[Bot] = []
 
     async def load(bot: Bot) -> tuple[Plugged, Runner]:
@@ -183,7 +184,7 @@ def test_a_bot_whose_place_another_has_taken_is_tried_no_more_and_says_nothing_o
 
 
 def test_a_bot_in_service_that_turns_out_not_to_work_is_tried_again_after_a_while(monkeypatch):
-    monkeypatch.setattr(standing_module, "RETRY_S", (0.05,))
+    monkeypatch.setattr(lifecycle_module, "RETRY_S", (0.05,))
 
     async def case() -> None:
         one = bot()
@@ -276,8 +277,8 @@ def test_a_bot_whose_permits_all_hang_in_threads_is_stuck_and_says_where(caplog)
         release.wait(20)
 
     async def case() -> None:
-        from bothost.event import Context
-        from bothost.pyrus.events import decode
+        from bothost.plugins.event import Context
+        from bothost.pyrus.envelope import decode
 
         one = bot(concurrency=1)
         standing = Standing(loads(hang), CLOCK)
@@ -293,7 +294,7 @@ def test_a_bot_whose_permits_all_hang_in_threads_is_stuck_and_says_where(caplog)
         assert ran.failure is not None
         standing.look_for_stuck([one])
         assert one.state.word == "stuck"
-        assert "test_standing.py:" in one.state.reason
+        assert "test_lifecycle.py:" in one.state.reason
         assert one.lane.limit == 1
         release.set()
         await ended.wait()

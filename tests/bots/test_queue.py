@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bothost.lanes import Lane, Place
+from bothost.bots.queue import Lane, Place
 
 
 class Line:

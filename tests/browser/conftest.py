@@ -13,7 +13,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
-from tests.web.operator.site import SECRET, TOKEN, Site
+from tests.operator.page.site import SECRET, TOKEN, Site
 
 from bothost.pyrus.signature import sign
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
-from tests.web.operator.site import TOKEN
+from tests.operator.page.site import TOKEN
 
 if TYPE_CHECKING:
     from pathlib import Path

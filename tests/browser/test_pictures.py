@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.browser.conftest import Browser
-from tests.web.operator.site import TOKEN, Site
+from tests.operator.page.site import TOKEN, Site
 
-from bothost.metrics import Metrics, Minute
+from bothost.telemetry.metrics import Metrics, Minute
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,8 +15,9 @@ import pytest
 from tests.cli.conftest import Run
 
 from bothost.clock import SystemClock
-from bothost.samples import sample
-from bothost.store import Entry, Store, open_store
+from bothost.journal import Store, open_store
+from bothost.journal.entry import Entry
+from bothost.pyrus.samples import sample
 
 SECRET = "a-secret-of-sixteen-or-more"
 

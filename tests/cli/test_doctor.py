@@ -14,7 +14,7 @@ from tornado.httputil import HTTPServerRequest
 from tornado.netutil import bind_sockets
 
 from bothost.clock import SystemClock
-from bothost.store import open_store
+from bothost.journal import open_store
 from bothost.testing.fake_pyrus import FakePyrus
 from bothost.testing.fake_pyrus.server import FakeServer
 

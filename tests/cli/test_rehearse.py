@@ -12,7 +12,8 @@ import pytest
 from tests.cli.conftest import Run
 
 from bothost.clock import SystemClock
-from bothost.store import Entry, open_store
+from bothost.journal import open_store
+from bothost.journal.entry import Entry
 
 INI = "[bot:one]\nplugin = rehearsed\nsecret = a-secret-of-sixteen-or-more\nword = {word}\n"
 

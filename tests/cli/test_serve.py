@@ -20,7 +20,7 @@ import pytest
 from tests.cli.conftest import Run
 
 from bothost.clock import SystemClock
-from bothost.store import open_store
+from bothost.journal import open_store
 
 ROOT = Path(__file__).parent.parent.parent
 HELLO = {"text": "Hello, test@pyrus.com. This task approved by bot.", "approval_choice": "approved"}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bothost.sources import Hidden, Sources, Unresolved, Unset, content_digest, fingerprint, is_sample
+from bothost.config.secrets import Hidden, Sources, Unresolved, Unset, content_digest, fingerprint, is_sample
 
 
 def test_env_gives_the_variables_whole_value(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bothost import units
+from bothost.config import units
 
 
 @pytest.mark.parametrize(

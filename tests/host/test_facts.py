@@ -8,15 +8,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from bothost.bots import Bot, Registry, Service
-from bothost.breaker import Breaker
+from bothost.bots.lifecycle import Standing
+from bothost.bots.queue import Lane
+from bothost.bots.registry import Bot, Registry, Service
 from bothost.clock import SystemClock
 from bothost.config import BotConfig
-from bothost.lanes import Lane
-from bothost.server import controls as controls_module
-from bothost.server.controls import Controls
-from bothost.standing import Standing
-from bothost.store.sqlite import SqliteStore
+from bothost.host import facts as facts_module
+from bothost.host.facts import Controls
+from bothost.journal.sqlite.journal import SqliteStore
+from bothost.pipeline.loop_breaker import Breaker
 
 CLOCK = SystemClock()
 
@@ -48,7 +48,7 @@ class Scene:
 
 
 def play(folder: Path, monkeypatch: Any, act: Callable[[Scene], Coroutine[Any, Any, None]]) -> None:
-    monkeypatch.setattr(controls_module, "LOOK_S", 0.01)
+    monkeypatch.setattr(facts_module, "LOOK_S", 0.01)
 
     async def case() -> None:
         scene = Scene(folder)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bothost.errors import ConfigError
-from bothost.server.ground import connections, state_folder
+from bothost.host.process_setup import connections, state_folder
 
 
 def test_a_missing_state_folder_is_made_for_its_owner_alone(tmp_path):
@@ -39,7 +39,7 @@ def test_a_state_folder_that_this_user_may_not_write_is_refused_and_names_both_u
         folder = Path(name)
         folder.chmod(0o500)
         code = (
-            "import os, pathlib, sys; from bothost.errors import ConfigError; from bothost.server.ground import state_folder\n"
+            "import os, pathlib, sys; from bothost.errors import ConfigError; from bothost.host.process_setup import state_folder\n"
             "if os.geteuid() == 0: os.setuid(65534)\n"
             "try: state_folder(pathlib.Path(sys.argv[1]))\n"
             "except ConfigError as error: print(os.geteuid(), error)"
@@ -64,7 +64,7 @@ def test_the_file_limit_leaves_room_for_what_is_no_connection():
 def test_a_host_raises_its_soft_file_limit_to_the_hard_one():
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (300, 900))\n"
-        "from bothost.server.ground import prepare_process\n"
+        "from bothost.host.process_setup import prepare_process\n"
         "import os, sys; print(prepare_process(), resource.getrlimit(resource.RLIMIT_NOFILE)[0],"
         " oct(os.umask(0)), sys.getswitchinterval())"
     )

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from bothost.sockets import bind_tcp
+from bothost.host.sockets import bind_tcp
 
-CREW = Path(__file__).parent / "programs" / "crew.py"
+CREW = Path(__file__).parents[1] / "programs" / "crew.py"
 
 
 class Site:

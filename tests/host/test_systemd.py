@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from bothost.sockets import bind_tcp
-from bothost.systemd import Notifier, take_sockets
+from bothost.host.sockets import bind_tcp
+from bothost.host.systemd import Notifier, take_sockets
 
 
 @pytest.mark.parametrize("abstract", [False, True])
@@ -38,7 +38,7 @@ def test_a_watchdog_meant_for_another_process_is_not_ours():
 CHILD = """
 import os, json
 os.environ["LISTEN_PID"] = os.environ["LISTEN_PID"] or str(os.getpid())
-from bothost.systemd import take_sockets
+from bothost.host.systemd import take_sockets
 taken = take_sockets(os.environ)
 print(json.dumps([
     {name: [each.getsockname()[1] for each in those] for name, those in taken.items()},

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.journal.journals import Journal
 from tests.postgres_server import PostgresServer
-from tests.store.journals import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

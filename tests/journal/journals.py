@@ -13,8 +13,9 @@ import msgspec
 
 from bothost.clock import SystemClock
 from bothost.errors import StoreAway
-from bothost.store import Entry, Store, Timing, open_store
-from bothost.store.database import path_of
+from bothost.journal import Store, open_store
+from bothost.journal.entry import Entry, Timing
+from bothost.journal.sqlite.connection import path_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence

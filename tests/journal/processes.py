@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.store.journals import Journal
+    from tests.journal.journals import Journal
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,6 +1,6 @@
 """Journals as each released step left them: plain SQL in tests/data/journals, one file for each step and store.
 
-A new step gets its files by `python -m tests.store.released`, which writes those that are missing and touches no other.
+A new step gets its files by `python -m tests.journal.released`, which writes those that are missing and touches no other.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.store.journals import answered, make_entry
+from tests.journal.journals import answered, make_entry
 
-from bothost.store.migrations import applied_table, steps
-from bothost.store.rows import COLUMNS, values_of
+from bothost.journal.migrations import applied_table, steps
+from bothost.journal.rows import COLUMNS, values_of
 
 if TYPE_CHECKING:
-    from bothost.store import Entry
-    from bothost.store.migrations import Dialect
+    from bothost.journal.entry import Entry
+    from bothost.journal.migrations import Dialect
 
 FOLDER = Path(__file__).parents[1] / "data" / "journals"
 MADE_AT = 1_700_000_000.0

@@ -6,12 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.store.journals import BEGAN, BODY, change, make_entry, parked
+from tests.journal.journals import BEGAN, BODY, change, make_entry, parked
 
 if TYPE_CHECKING:
-    from tests.store.journals import Journal
+    from tests.journal.journals import Journal
 
-    from bothost.store import Entry, Store
+    from bothost.journal import Store
+    from bothost.journal.entry import Entry
 
 
 def test_a_new_event_is_claimed_once_and_known_ever_after(journal: Journal) -> None:

@@ -6,12 +6,12 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from tests.store.journals import Journal
+from tests.journal.journals import Journal
 
 from bothost.clock import SystemClock
 from bothost.errors import StoreAway
-from bothost.store import Entry
-from bothost.store.sqlite import SqliteStore
+from bothost.journal.entry import Entry
+from bothost.journal.sqlite.journal import SqliteStore
 
 
 def test_questions_under_way_are_answered_or_refused_when_the_journal_closes(tmp_path: Path) -> None:

@@ -9,19 +9,19 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.store.journals import BODY, answered, parked, until
-from tests.store.processes import line_of, process
+from tests.journal.journals import BODY, answered, parked, until
+from tests.journal.processes import line_of, process
 
 from bothost.errors import StoreAway
-from bothost.store import Filter, Timing
+from bothost.journal.entry import Filter, Timing
 
 if TYPE_CHECKING:
     import subprocess
     from pathlib import Path
 
-    from tests.store.journals import Journal
+    from tests.journal.journals import Journal
 
-    from bothost.store import Store
+    from bothost.journal import Store
 
 
 async def freeze(child: subprocess.Popen[str], store: Store) -> None:

@@ -6,12 +6,12 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from tests.store.journals import BEGAN, BODY, answered, change, make_entry, parked
+from tests.journal.journals import BEGAN, BODY, answered, change, make_entry, parked
 
 if TYPE_CHECKING:
-    from tests.store.journals import Journal
+    from tests.journal.journals import Journal
 
-    from bothost.store import Store
+    from bothost.journal import Store
 
 
 def test_parked_events_of_a_task_run_one_by_one_in_the_order_they_came(journal: Journal) -> None:

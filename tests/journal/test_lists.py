@@ -8,16 +8,16 @@ import time
 from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
-from tests.store.journals import BODY, make_entry
+from tests.journal.journals import BODY, make_entry
 
-from bothost.store import Door, Entry, Filter, State
-from bothost.store.phases import Phase, phase
-from bothost.store.rows import FIELDS, values_of
+from bothost.journal.entry import Door, Entry, Filter, Phase, State
+from bothost.journal.rows import FIELDS, values_of
+from bothost.journal.status import phase
 
 if TYPE_CHECKING:
-    from tests.store.journals import Journal
+    from tests.journal.journals import Journal
 
-    from bothost.store import Store
+    from bothost.journal import Store
 
 MANY = 100_000
 BOTS = 200
@@ -155,7 +155,7 @@ async def fill(journal: Journal, state: str, many: int = MANY) -> None:
         return
     import sqlite3
 
-    from bothost.store.database import path_of
+    from bothost.journal.sqlite.connection import path_of
 
     with sqlite3.connect(path_of(journal.folder)) as connection:
         marks = ", ".join("?" * (len(FIELDS) + 2))

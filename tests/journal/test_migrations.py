@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
-from tests.store import released
-from tests.store.journals import Journal, until
+from tests.journal import released
+from tests.journal.journals import Journal, until
 
 from bothost.errors import StoreAway, StoreError
-from bothost.store import Filter
-from bothost.store.database import LOCK, path_of
-from bothost.store.migrations import applied_table, missing, steps
-from bothost.store.rows import FIELDS
+from bothost.journal.entry import Filter
+from bothost.journal.migrations import applied_table, missing, steps
+from bothost.journal.rows import FIELDS
+from bothost.journal.sqlite.connection import LOCK, path_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bothost.store import Store
-    from bothost.store.migrations import Dialect
+    from bothost.journal import Store
+    from bothost.journal.migrations import Dialect
 
 
 async def nothing(_: Store) -> None:

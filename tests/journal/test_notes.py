@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from tests.store.journals import BEGAN, BODY, QUICK, answered, change, make_entry, parked, until
+from tests.journal.journals import BEGAN, BODY, QUICK, answered, change, make_entry, parked, until
 
 from bothost.errors import StoreAway
-from bothost.store import Timing
-from bothost.store.database import path_of
+from bothost.journal.entry import Timing
+from bothost.journal.sqlite.connection import path_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from tests.store.journals import Journal
+    from tests.journal.journals import Journal
 
-    from bothost.store import Store
+    from bothost.journal import Store
 
 SLOW = msgspec.structs.replace(QUICK, lease_s=600.0, beat_s=600.0, linger_s=0.2)
 

@@ -7,15 +7,17 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.store.journals import BODY, DAY, change, make_entry, parked, until
+from tests.journal.journals import BODY, DAY, change, make_entry, parked, until
 
 from bothost.errors import StoreAway, StoreError
-from bothost.store import Timing, transitions
+from bothost.journal import transitions
+from bothost.journal.entry import Timing
 
 if TYPE_CHECKING:
-    from tests.store.journals import Journal
+    from tests.journal.journals import Journal
 
-    from bothost.store import Entry, Store
+    from bothost.journal import Store
+    from bothost.journal.entry import Entry
 
 
 async def cut_off(store: Store) -> None:
@@ -384,7 +386,7 @@ def test_what_the_memory_needs_at_start_is_found(journal: Journal) -> None:
 
 
 def _all() -> Any:
-    from bothost.store import Filter
+    from bothost.journal.entry import Filter
 
     return Filter(limit=1000)
 

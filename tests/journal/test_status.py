@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.store.journals import make_entry
+from tests.journal.journals import make_entry
 
-from bothost.store.phases import STATES_OF, phase
+from bothost.journal.status import STATES_OF, phase
 
 REPLY = b'{"text":"x"}'
 

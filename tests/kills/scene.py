@@ -12,7 +12,8 @@ from tests.e2e.playing import Playing
 from tests.e2e.site import SECRET, HostSite, Later
 
 from bothost.clock import SystemClock
-from bothost.store import Entry, Filter, open_store
+from bothost.journal import open_store
+from bothost.journal.entry import Entry, Filter
 from bothost.testing.fake_pyrus.webhooks import Route
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ from tests.e2e.site import SECRET, HostSite, free_port
 from tornado.httpclient import AsyncHTTPClient
 
 from bothost.clock import SystemClock
-from bothost.store import Filter, open_store
-from bothost.store.transitions import KILLED
+from bothost.journal import open_store
+from bothost.journal.entry import Filter
+from bothost.journal.transitions import KILLED
 from bothost.testing.fake_pyrus import FakePyrus
 from bothost.testing.fake_pyrus.server import FakeServer
 from bothost.testing.fake_pyrus.webhooks import Route, Webhooks, over_http
@@ -27,7 +28,7 @@ from bothost.testing.fake_pyrus.webhooks import Route, Webhooks, over_http
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bothost.store import Entry
+    from bothost.journal.entry import Entry
     from bothost.testing.fake_pyrus.webhooks import Hook, Reached
 
 PLUGINS = """

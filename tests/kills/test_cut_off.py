@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.playing import Playing
 from tests.kills.scene import Scene, status_and_body
 
-from bothost.store.database import path_of
+from bothost.journal.sqlite.connection import path_of
 from bothost.testing.fake_pyrus.faults import Fault
 
 if TYPE_CHECKING:

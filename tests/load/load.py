@@ -22,8 +22,8 @@ from pathlib import Path
 from tests.e2e.site import SECRET, HostSite
 
 from bothost.clock import SystemClock
+from bothost.pipeline.attempts import APART_S
 from bothost.pyrus.signature import sign
-from bothost.rules import APART_S
 from bothost.testing.fake_pyrus import FakePyrus
 from bothost.testing.fake_pyrus.server import FakeServer
 

@@ -29,11 +29,11 @@ from tests.load.load import DELIVERIES_OF_AN_EVENT, PLUGINS, Load, Mix, add_bots
 
 import bothost
 from bothost.clock import SystemClock
-from bothost.store import Entry
-from bothost.store.database import Database
-from bothost.store.rows import values_of
-from bothost.store.statements import write_all
-from bothost.store.transitions import KEYS_S
+from bothost.journal.entry import Entry
+from bothost.journal.rows import values_of
+from bothost.journal.sqlite.connection import Database
+from bothost.journal.sqlite.statements import write_all
+from bothost.journal.transitions import KEYS_S
 from bothost.testing.fake_pyrus import FakePyrus
 from bothost.testing.fake_pyrus.server import FakeServer
 

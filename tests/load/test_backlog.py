@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.e2e.site import HostSite
+from tests.journal.journals import Journal
+from tests.journal.test_lists import BOTS, fill
 from tests.postgres_server import PostgresServer
-from tests.store.journals import Journal
-from tests.store.test_store_lists import BOTS, fill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from bothost.pyrus.events import decode, event_key
-from bothost.store.transitions import KILLED
+from bothost.journal.transitions import KILLED
+from bothost.pyrus.envelope import decode, event_key
 
 if TYPE_CHECKING:
     from tests.model.seen import Seen
     from tests.model.world import World
 
-    from bothost.store import Entry
+    from bothost.journal.entry import Entry
 
 
 def judge(world: World) -> list[str]:

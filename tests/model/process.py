@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bothost.bots import Bot, BotState, Registry, Service
-from bothost.building import Ground, build
+from bothost.bots.queue import Lane
+from bothost.bots.registry import Bot, BotState, Registry, Service
 from bothost.errors import StoreAway
-from bothost.lanes import Lane
-from bothost.pyrus_client import PyrusClient
-from bothost.runner.local import LocalRunner
-from bothost.store import Timing
-from bothost.store.rows import values_of
+from bothost.journal.entry import Timing
+from bothost.journal.rows import values_of
+from bothost.pipeline.assembly import Ground, build
+from bothost.pyrus_client.client import PyrusClient
+from bothost.runners.local import LocalRunner
 from bothost.testing.host import Counts, PunctualStore
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from tests.model.world import World
 
     from bothost.config import BotConfig
-    from bothost.plugins import Plugged
-    from bothost.store import Door, Entry
+    from bothost.journal.entry import Door, Entry
+    from bothost.plugins.loading import Plugged
 
 TIMING = Timing(lease_s=1e9, beat_s=1e9, sweep_s=30.0, linger_s=0.0)
 ON_COMMIT: contextvars.ContextVar[Callable[[], None] | None] = contextvars.ContextVar("ON_COMMIT", default=None)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.model.process import Process
     from tests.model.world import World
 
-    from bothost.pyrus.calls import Response
+    from bothost.pyrus.rest.requests import Response
     from bothost.pyrus_client.transport import Sending
 
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from tests.model.process import Process
     from tests.model.world import World
 
-    from bothost.bots import Bot
-    from bothost.delivery import Outcome
+    from bothost.bots.registry import Bot
+    from bothost.pipeline.delivery import Outcome
 
 
 @dataclass

@@ -14,18 +14,19 @@ from tests.model.rough import RoughTransport
 from tests.model.seen import Line, Run, Seen
 
 from bothost.config import read
-from bothost.plugins import Found, Ground, load
-from bothost.server.draining import drain
-from bothost.sources import Sources
-from bothost.store import Filter
-from bothost.testing.clock import VirtualClock
+from bothost.config.secrets import Sources
+from bothost.journal.entry import Filter
+from bothost.pipeline.drain import drain
+from bothost.plugins.discovery import Found
+from bothost.plugins.loading import Ground, load
 from bothost.testing.fake_pyrus import FakePyrus
+from bothost.testing.virtual_time.clock import VirtualClock
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bothost.delivery import Outcome
-    from bothost.store import Entry
+    from bothost.journal.entry import Entry
+    from bothost.pipeline.delivery import Outcome
 
 PAGE = 1000
 PYRUS_WAITS_S = 60.0

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from bothost.clock import SystemClock
-from bothost.failures import MOST_WAITING, Failures, hook_of
-from bothost.store import Entry
+from bothost.journal.entry import Entry
+from bothost.operator.failure_hook import MOST_WAITING, Failures, hook_of
 
 FAILED = Entry(
     id="refunds:5:comment:7",

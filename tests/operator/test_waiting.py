@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.store.journals import make_entry
+from tests.journal.journals import make_entry
 
-from bothost.store import Filter
-from bothost.store.lines import beside, fits
+from bothost.journal.entry import Filter
+from bothost.operator.waiting import beside, fits
 
 WAITS = make_entry(7, bot="refunds", task=70, created=500.0)
 KEY = WAITS.id

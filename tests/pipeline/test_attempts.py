@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bothost.rules import ErrorPolicy, after_failure, read_attempt
-from bothost.runner import Failure
+from bothost.pipeline.attempts import read_attempt
+from bothost.pipeline.completion import ErrorPolicy, after_failure
+from bothost.runners import Failure
 
 RAISED = Failure("raised", "it raised")
 UNUSABLE = Failure("unusable", "not a reply", may_rerun=False)

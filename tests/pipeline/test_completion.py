@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 from bothost.config import BotConfig
-from bothost.delivery import Outcome
-from bothost.ledger import Live, Waiter
-from bothost.runner import Failure, Ran
-from bothost.settling import Moment, Settled, settle, with_unsent
-from bothost.store import Entry
+from bothost.journal.entry import Entry
+from bothost.pipeline.completion import Moment, Settled, settle, with_unsent
+from bothost.pipeline.delivery import Outcome
+from bothost.pipeline.event_table import Live, Waiter
+from bothost.runners import Failure, Ran
 
 NOW = Moment(now=2000.0, quiet_s=240.0)
 SAID = b'{"text":"done"}'

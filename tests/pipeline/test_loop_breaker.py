@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from bothost.breaker import TO_ANY, TO_BOTS, WINDOW_S, Breaker
-from bothost.ledger import Live
-from bothost.pyrus.events import decode
-from bothost.store import Entry
-from bothost.testing.clock import VirtualClock
+from bothost.journal.entry import Entry
+from bothost.pipeline.event_table import Live
+from bothost.pipeline.loop_breaker import TO_ANY, TO_BOTS, WINDOW_S, Breaker
+from bothost.pyrus.envelope import decode
+from bothost.testing.virtual_time.clock import VirtualClock
 
 
 @pytest.fixture

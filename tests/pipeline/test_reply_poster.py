@@ -10,19 +10,19 @@ import msgspec
 import pytest
 
 from bothost.config import BotConfig
-from bothost.poster import MOVED, Posted, Poster
-from bothost.pyrus.events import decode
-from bothost.pyrus_client import PyrusClient
-from bothost.store import Entry
-from bothost.store.sqlite import SqliteStore
-from bothost.testing.clock import VirtualClock
+from bothost.journal.entry import Entry
+from bothost.journal.sqlite.journal import SqliteStore
+from bothost.pipeline.reply_poster import MOVED, Posted, Poster
+from bothost.pyrus.envelope import decode
+from bothost.pyrus_client.client import PyrusClient
 from bothost.testing.fake_pyrus import FakePyrus, faults
+from bothost.testing.virtual_time.clock import VirtualClock
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
     from pathlib import Path
 
-    from bothost.pyrus.events import Envelope
+    from bothost.pyrus.envelope import Envelope
 
 LOGIN, KEY, BOT = "bot@one", "key-of-the-bot-0001", 900100
 ANNA = {"id": 77, "first_name": "Anna", "last_name": "", "type": "user", "email": "anna@example.org"}
@@ -80,7 +80,7 @@ class Office:
         return entry, envelope
 
     def post(self, entry: Entry, envelope: Envelope | None, token: str | None = None) -> Posted:
-        """One try, with what late.py does around it."""
+        """One try, with what poller.py does around it."""
         entry_now = entry
 
         async def begin() -> bool:
@@ -359,12 +359,12 @@ def test_a_comment_that_the_handler_wrote_itself_is_not_ours(office: Office) -> 
     entry, envelope = office.event({"text": "done"})
 
     async def by_hand() -> None:
-        from bothost.pyrus import calls
-        from bothost.pyrus_client import Caller, Terms
+        from bothost.pyrus.rest import requests
+        from bothost.pyrus_client.client import Caller, Terms
 
         assert office.client is not None
         line = office.client.line(Caller("one"), Terms(envelope.token, user_id=BOT))
-        await line.send(calls.comment(5, b'{"text": "done"}'))
+        await line.send(requests.comment(5, b'{"text": "done"}'))
 
     office.run(by_hand())
     assert office.post(entry, envelope).kind == "done"

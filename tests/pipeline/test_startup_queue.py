@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from tests.web.edge import bot
+from tests.webhook.edge import bot
 
-from bothost.answers import Answers
-from bothost.bots import Bot
+from bothost.bots.registry import Bot
 from bothost.clock import SystemClock
-from bothost.delivery import Outcome
-from bothost.metrics import Metrics
-from bothost.server.lobby import MOST_BYTES, Lobby
+from bothost.pipeline.delivery import Outcome
+from bothost.pipeline.responses import Answers
+from bothost.pipeline.startup_queue import MOST_BYTES, Lobby
+from bothost.telemetry.metrics import Metrics
 
 CLOCK = SystemClock()
 

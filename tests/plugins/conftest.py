@@ -11,8 +11,9 @@ import pytest
 
 from bothost.clock import SystemClock
 from bothost.config import BotConfig
-from bothost.plugins import Found, Ground, Plugged, find, load
-from bothost.sources import Sources
+from bothost.config.secrets import Sources
+from bothost.plugins.discovery import Found, find
+from bothost.plugins.loading import Ground, Plugged, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

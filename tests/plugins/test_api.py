@@ -11,8 +11,8 @@ import pytest
 from bothost import Event, Plugin, cron, every, on
 from bothost.clock import SystemClock
 from bothost.errors import NoLogin
-from bothost.plugin_api import Home, TimerMark, settle
-from bothost.settings import Settings
+from bothost.plugins.api import Home, TimerMark, settle
+from bothost.plugins.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path

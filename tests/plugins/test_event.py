@@ -10,10 +10,10 @@ from msgspec.structs import replace
 
 from bothost.clock import SystemClock
 from bothost.errors import NoLogin
-from bothost.event import Context, Event
-from bothost.pyrus.events import decode
+from bothost.plugins.event import Context, Event
+from bothost.pyrus.envelope import decode
 
-DELIVERIES = Path(__file__).parent / "data" / "deliveries"
+DELIVERIES = Path(__file__).parents[1] / "data" / "deliveries"
 BODY = (DELIVERIES / "04_comment_with_approval.json").read_bytes()
 
 

@@ -12,12 +12,12 @@ import pytest
 from bothost import Event, Plugin, Reply, Settings, every, on
 from bothost.config import BotConfig
 from bothost.errors import ConfigError, PluginError
-from bothost.plugins import find
+from bothost.plugins.discovery import find
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bothost.plugins import Plugged
+    from bothost.plugins.loading import Plugged
 
 GREETER = """
     from bothost import Reply

@@ -14,7 +14,7 @@ from bothost.errors import PluginError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bothost.plugins import Plugged
+    from bothost.plugins.loading import Plugged
 
 
 class When(Settings):

@@ -6,8 +6,8 @@ import socket
 import sys
 
 from bothost.clock import SystemClock
-from bothost.supervisor import Crew, Supervisor
-from bothost.systemd import Notifier
+from bothost.host.supervisor import Crew, Supervisor
+from bothost.host.systemd import Notifier
 
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
 public = socket.socket(fileno=int(sys.argv[2]))

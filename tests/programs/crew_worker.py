@@ -6,7 +6,8 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 
-from bothost.worker import Siblings, Worker
+from bothost.host.workers.protocol import Worker
+from bothost.host.workers.siblings import Siblings
 
 
 async def main() -> None:

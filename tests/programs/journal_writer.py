@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-from tests.store.journals import BODY, QUICK, Journal, answered, change, make_entry, parked
+from tests.journal.journals import BODY, QUICK, Journal, answered, change, make_entry, parked
 
 from bothost.errors import StoreAway
 
 if TYPE_CHECKING:
-    from bothost.store import Store
+    from bothost.journal import Store
 
 
 def say(*words: object) -> None:

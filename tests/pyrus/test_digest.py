@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bothost.pyrus.events import decode, event_key, without_token
-from bothost.pyrus.sameness import MASK, digest
+from bothost.pyrus.digest import MASK, digest, without_token
+from bothost.pyrus.envelope import decode, event_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable

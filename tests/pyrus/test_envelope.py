@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bothost.errors import BodyRefused
-from bothost.pyrus.events import decode, event_key, is_own, waiting_step, without_token
+from bothost.pyrus.digest import without_token
+from bothost.pyrus.envelope import decode, event_key, is_own, waiting_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bothost.errors import StoreAway
-from bothost.pyrus_client import Caller, Line, PyrusClient, Terms
-from bothost.testing.clock import VirtualClock
+from bothost.pyrus_client.client import Caller, Line, PyrusClient, Terms
 from bothost.testing.fake_pyrus import FakePyrus
+from bothost.testing.virtual_time.clock import VirtualClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bothost.errors import RateLimited
-from bothost.pyrus import calls
-from bothost.pyrus.calls import Rate
-from bothost.pyrus_client import Caller, PyrusClient, Terms
-from bothost.pyrus_client.gates import Gates
-from bothost.store.sqlite import SqliteStore
-from bothost.testing.clock import VirtualClock
+from bothost.journal.sqlite.journal import SqliteStore
+from bothost.pyrus.rest import requests
+from bothost.pyrus.rest.requests import Rate
+from bothost.pyrus_client.client import Caller, PyrusClient, Terms
+from bothost.pyrus_client.rate_limit import Gates
 from bothost.testing.fake_pyrus import FakePyrus
+from bothost.testing.virtual_time.clock import VirtualClock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -160,7 +160,7 @@ def test_a_flood_over_two_hosts_on_one_journal_never_meets_a_429(tmp_path: Path)
                 for host in hosts
                 for _ in "xyz"
             ]
-            await asyncio.gather(*(line.send(calls.task(5)) for line in lines for _ in range(100)))
+            await asyncio.gather(*(line.send(requests.task(5)) for line in lines for _ in range(100)))
         finally:
             await store.close()
 

@@ -17,13 +17,13 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.tcpserver import TCPServer
 
-from bothost.api import Pyrus
 from bothost.clock import SystemClock
 from bothost.errors import CallRefused, CallUnclear, CallUnsent
-from bothost.pyrus import calls
-from bothost.pyrus.calls import Request
-from bothost.pyrus_client import Caller, PyrusClient, Terms, TornadoTransport
-from bothost.pyrus_client.transport import Sending
+from bothost.pyrus.rest import requests
+from bothost.pyrus.rest.requests import Request
+from bothost.pyrus_client.api import Pyrus
+from bothost.pyrus_client.client import Caller, PyrusClient, Terms
+from bothost.pyrus_client.transport import Sending, TornadoTransport
 from bothost.testing.fake_pyrus import FakePyrus, faults
 from bothost.testing.fake_pyrus.server import FakeServer
 
@@ -55,7 +55,7 @@ class Link:
         self.pyrus.add_task(id=5, text="A task")
         self.server = FakeServer(self.pyrus, ssl_options)
         self.transport = TornadoTransport()
-        self.client = PyrusClient(SystemClock(), Unlimited(), self.transport)
+        self.client = PyrusClient(SystemClock(), Unlimited(), self.transport, user_agent="bothost/1.2")
         self.line = self.client.line(
             Caller("one", self.server.base_url, "bot@one", (b"key-of-the-bot-0001",)),
             Terms(self.pyrus.world.issue_token(self.bot), user_id=900100),
@@ -76,7 +76,7 @@ def short(request: Request, limit_s: float) -> Request:
 
 
 def comment(limit_s: float = 5.0) -> Request:
-    return short(calls.comment(5, b'{"text": "x"}'), limit_s)
+    return short(requests.comment(5, b'{"text": "x"}'), limit_s)
 
 
 @pytest.mark.gen_test
@@ -188,7 +188,7 @@ async def test_a_redirect_is_not_followed_and_the_token_stays(io_loop: Any) -> N
         target = other.server.base_url + "tasks/5/comments"
         for status in (301, 302, 303, 307, 308):
             link.pyrus.fail("* tasks/5*", faults.Fault(status=status, headers={"Location": target}), times=2)
-            for request in (comment(), calls.task(5)):
+            for request in (comment(), requests.task(5)):
                 with pytest.raises(CallRefused) as caught:
                     await link.line.send(request)
                 assert caught.value.status == status
@@ -204,7 +204,7 @@ async def test_a_compressed_bomb_is_not_unpacked(io_loop: Any) -> None:
         )
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         with pytest.raises(CallUnclear):
-            await link.line.send(short(calls.task(5), 5.0))
+            await link.line.send(short(requests.task(5), 5.0))
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
 
 
@@ -257,7 +257,7 @@ async def test_a_download_left_early_closes_its_connection_and_gives_its_permit_
 @pytest.mark.gen_test
 async def test_a_slow_reader_slows_the_download_down(io_loop: Any) -> None:
     async with Link() as link:
-        pieces = link.line.stream(calls.download(link.pyrus.add_file("made up", 1 << 30)))
+        pieces = link.line.stream(requests.download(link.pyrus.add_file("made up", 1 << 30)))
         await anext(pieces)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         await asyncio.sleep(0.5)
@@ -306,13 +306,13 @@ async def test_the_headers_of_a_call(io_loop: Any) -> None:
         trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
         caller = Caller("one", f"http://127.0.0.1:{sockets[0].getsockname()[1]}/api/v4/")
         line = link.client.line(caller, Terms("the-token", trace=trace))
-        await line.send(calls.comment(5, b'{"text": "x"}'))
+        await line.send(requests.comment(5, b'{"text": "x"}'))
     headers = seen[0].headers
     assert seen[0].uri == "/api/v4/tasks/5/comments"
     assert headers["Authorization"] == "Bearer the-token"
     assert headers["Content-Type"] == "application/json"
     assert headers["traceparent"] == trace
-    assert headers["User-Agent"].startswith("bothost/")
+    assert headers["User-Agent"] == "bothost/1.2"
     assert "Accept-Encoding" not in headers
     server.stop()
 
@@ -321,11 +321,11 @@ async def test_the_headers_of_a_call(io_loop: Any) -> None:
 async def test_twenty_slow_calls_of_one_bot_do_not_delay_another(io_loop: Any) -> None:
     async with Link() as link:
         link.pyrus.fail("GET tasks/5", faults.slow(0.4), times=20)
-        slow = [asyncio.create_task(link.line.send(calls.task(5))) for _ in range(20)]
+        slow = [asyncio.create_task(link.line.send(requests.task(5))) for _ in range(20)]
         await asyncio.sleep(0.05)
         other = link.client.line(Caller("two", link.server.base_url), Terms(link.pyrus.world.issue_token(link.bot)))
         began = time.monotonic()
-        await other.send(calls.profile())
+        await other.send(requests.profile())
         assert time.monotonic() - began < 0.3
         await asyncio.gather(*slow)
 
@@ -342,6 +342,6 @@ async def test_a_file_that_breaks_while_it_is_read_is_the_authors_own_error(io_l
         raise OSError(5, "the disk is broken")
 
     async with Link() as link:
-        request = calls.upload("multipart/form-data; boundary=x", 1000)
+        request = requests.upload("multipart/form-data; boundary=x", 1000)
         with pytest.raises(OSError, match="the disk is broken"):
             await link.line.send(request, broken)

@@ -11,19 +11,20 @@ import pytest
 
 from bothost.clock import SystemClock
 from bothost.config import BotConfig
-from bothost.event import Context
-from bothost.plugin_api import Tick
-from bothost.plugins import Found, Ground, load
-from bothost.pyrus.events import decode
-from bothost.runner.local import LocalRunner
-from bothost.sources import Sources
+from bothost.config.secrets import Sources
+from bothost.plugins.api import Tick
+from bothost.plugins.discovery import Found
+from bothost.plugins.event import Context
+from bothost.plugins.loading import Ground, load
+from bothost.pyrus.envelope import decode
+from bothost.runners.local import LocalRunner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from bothost.clock import Clock
-    from bothost.runner import Ran
+    from bothost.runners import Ran
 
 TOKEN = "a-token-that-nobody-may-see"
 BODY = {"access_token": TOKEN, "task_id": 5, "task": {"id": 5, "author": {"id": 1, "email": "a@b"}}}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bothost import eager
+from bothost.runners import eager
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

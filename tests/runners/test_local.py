@@ -15,16 +15,16 @@ import pytest
 from bothost import Event, GiveUp, Plugin, Reply, Settings, Tick, every
 from bothost.clock import SystemClock
 from bothost.errors import PluginError, ReplyError
-from bothost.runner.calling import GRACE_S
-from bothost.testing.clock import VirtualClock
-from bothost.whose import BOT
+from bothost.plugins.attribution import BOT
+from bothost.runners.calls import GRACE_S
+from bothost.testing.virtual_time.clock import VirtualClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.runner.conftest import Bench
+    from tests.runners.conftest import Bench
 
-    from bothost.runner import Failure, Ran
+    from bothost.runners import Failure, Ran
 
     Make = Callable[..., Bench]
 
@@ -163,7 +163,7 @@ def test_what_a_handler_raises_is_a_failure_that_says_where(
     assert failure.text.startswith("[bot:a] handler")
     assert text in failure.text
     if why == "raised":
-        assert "test_local_runner.py:" in failure.text
+        assert "test_local.py:" in failure.text
     assert "hunter2" not in failure.text + failure.trace
     assert "\x1b" not in failure.text
     assert made.ended == 1
@@ -251,7 +251,7 @@ def test_an_async_handler_past_its_time_is_cancelled_where_it_stands(bench: Make
     failure = failure_of(clock.run(made.run(limit_s=60)))
     assert (failure.why, failure.may_rerun) == ("timeout", True)
     assert failure.text.startswith("[bot:a] slow did not end within 60 s, it stood at ")
-    assert "test_local_runner.py:" in failure.text
+    assert "test_local.py:" in failure.text
     assert cleaned == [True]
     assert made.ended == 1
     assert made.pyrus.why == []
@@ -485,9 +485,7 @@ def test_a_plugin_that_cannot_open_says_why(bench: Make) -> None:
 
     async def main() -> None:
         made = bench(Shut)
-        with pytest.raises(
-            PluginError, match=r"\[bot:a\] plugin 'p': open raised OSError: no database \(.*test_local_runner"
-        ):
+        with pytest.raises(PluginError, match=r"\[bot:a\] plugin 'p': open raised OSError: no database \(.*test_local"):
             await made.runner.open()
         await made.runner.close()
         assert not Shut.closed

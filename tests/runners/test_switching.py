@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bothost.switching import CALM_TIMES, LATE_TIMES, NARROW_S, Switching
+from bothost.runners.watchdog import CALM_TIMES, LATE_TIMES, NARROW_S, Switching
 
 
 @pytest.fixture(autouse=True)

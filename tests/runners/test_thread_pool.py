@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from bothost.runner import pool as pool_module
-from bothost.runner.pool import Pool
+from bothost.runners import thread_pool as pool_module
+from bothost.runners.thread_pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable

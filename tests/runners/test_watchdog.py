@@ -20,9 +20,8 @@ from pathlib import Path
 import pytest
 
 from bothost.clock import SystemClock
-from bothost.frames import stack_of
-from bothost.watchdog import THREAD_PREFIX, Blocked, Watchdog, bots_by_thread, cpu_by_thread
-from bothost.whose import BOT
+from bothost.plugins.attribution import BOT, stack_of
+from bothost.runners.watchdog import THREAD_PREFIX, Blocked, Watchdog, bots_by_thread, cpu_by_thread
 
 PLUGIN = """
 import asyncio, re, time
@@ -254,8 +253,8 @@ def test_a_stopped_process_is_blamed_on_nobody(tmp_path: Path) -> None:
         textwrap.dedent("""
         import asyncio, sys
         from bothost.clock import SystemClock
-        from bothost.watchdog import Watchdog
-        from bothost.whose import BOT
+        from bothost.runners.watchdog import Watchdog
+        from bothost.plugins.attribution import BOT
 
         async def scene():
             BOT.set("slow")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bothost.errors import StoreAway
-from bothost.store import Entry, Filter
+from bothost.journal.entry import Entry, Filter
 from bothost.testing import Harness, task
 from bothost.testing.host import BareHost, PunctualStore
 

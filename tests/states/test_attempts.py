@@ -10,7 +10,7 @@ import pytest
 from tests.states.conftest import VARIANTS, Calls, Journal, handler_of
 
 from bothost.errors import BodyRefused
-from bothost.pyrus.events import decode
+from bothost.pyrus.envelope import decode
 from bothost.pyrus.signature import sign
 from bothost.testing import Harness, comment, task
 

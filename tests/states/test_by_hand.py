@@ -11,10 +11,10 @@ import pytest
 from tests.states.conftest import Calls, Journal, Processes, handler_of
 
 from bothost import Event, GiveUp
-from bothost.bots import BotState
+from bothost.bots.registry import BotState
 from bothost.errors import StoreError
-from bothost.store.phases import phase
-from bothost.store.transitions import cancelled
+from bothost.journal.status import phase
+from bothost.journal.transitions import cancelled
 from bothost.testing import Harness, comment, task
 from bothost.testing.fake_pyrus.faults import answer, gateway
 

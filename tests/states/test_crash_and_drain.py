@@ -10,7 +10,7 @@ import pytest
 from tests.states.conftest import Calls, Journal, handler_of
 
 from bothost import Event
-from bothost.server.draining import drain
+from bothost.pipeline.drain import drain
 from bothost.testing import Harness, task
 from bothost.testing.fake_pyrus.faults import lose_answer, slow
 

@@ -9,10 +9,10 @@ import pytest
 from tests.states.conftest import Calls, Journal, Processes, handler_of
 
 from bothost import Event
-from bothost.bots import BotState, Registry
+from bothost.bots.registry import BotState, Registry
 from bothost.pyrus.signature import sign
 from bothost.testing import Harness, comment, me, task
-from bothost.testing.wire import Head, Wire
+from bothost.testing.memory_http import Head, Wire
 
 
 def at_once(bot: Any, of: Any, attempts: tuple[int, ...]) -> list[tuple[int, Any, str]]:

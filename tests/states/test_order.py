@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from tests.states.conftest import Calls, Journal, handler_of
 
-from bothost.bots import BotState
-from bothost.dispatch import Bounds
+from bothost.bots.registry import BotState
+from bothost.pipeline.dispatcher import Bounds
 from bothost.testing import Harness, comment, task
 
 

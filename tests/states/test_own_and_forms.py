@@ -8,7 +8,7 @@ import pytest
 from tests.states.conftest import Calls, Journal, handler_of
 
 from bothost import Event, Reply
-from bothost.bots import BotState
+from bothost.bots.registry import BotState
 from bothost.testing import Harness, comment, me, task
 
 

@@ -9,8 +9,8 @@ import pytest
 from tests.states.conftest import Calls, Journal, Processes, handler_of
 
 from bothost import Event, GiveUp
-from bothost.bots import BotState
-from bothost.store.sqlite import SqliteStore
+from bothost.bots.registry import BotState
+from bothost.journal.sqlite.journal import SqliteStore
 from bothost.testing import Harness, comment, task
 
 

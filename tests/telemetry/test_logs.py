@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from bothost import logs
 from bothost.clock import SystemClock
-from bothost.scrub import Scrubber
+from bothost.telemetry import logs
+from bothost.telemetry.redaction import Scrubber
 
 KEY = "VtBOEesdOnIcqGaWQeFkWFqyzgdt2PGs"
 LOG = logging.getLogger("bothost.test")

@@ -10,9 +10,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bothost.clock import SystemClock
-from bothost.metrics import BotFigures, Metrics, Snapshot
-from bothost.metrics.exposition import MOST_BOTS, MOST_HISTOGRAMS, Exposition
-from bothost.metrics.families import NAMES, BotGauge, Host
+from bothost.telemetry.metrics import BotFigures, Metrics, Snapshot
+from bothost.telemetry.metrics.families import NAMES, BotGauge, Host
+from bothost.telemetry.metrics.prometheus import MOST_BOTS, MOST_HISTOGRAMS, Exposition
 
 
 class Hand(SystemClock):
@@ -238,8 +238,8 @@ def test_a_scrape_is_kept_for_five_seconds(metrics: Metrics) -> None:
 
 def test_counting_does_not_import_prometheus_client() -> None:
     program = (
-        "import sys; from bothost.metrics import Metrics; from bothost.clock import SystemClock;"
-        "Metrics(SystemClock()).delivery('a', 'replied', 200, 0.1); import bothost.metrics.exposition;"
+        "import sys; from bothost.telemetry.metrics import Metrics; from bothost.clock import SystemClock;"
+        "Metrics(SystemClock()).delivery('a', 'replied', 200, 0.1); import bothost.telemetry.metrics.prometheus;"
         "sys.exit('prometheus_client' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

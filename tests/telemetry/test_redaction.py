@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bothost.scrub import MASK, Scrubber, visible
+from bothost.telemetry.redaction import MASK, Scrubber
+from bothost.text import visible
 
 KEY = "VtBOEesdOnIcqGaWQeFkWFqyzgdt2PGs"
 

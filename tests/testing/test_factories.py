@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bothost.testing.factories import body, comment, encode, field, load, task
-from bothost.testing.parts import BOT_ID, file, me, numbering, person
+from bothost.testing.people import BOT_ID, file, me, numbering, person
 
 
 def fields_of(made: dict[str, Any]) -> dict[str, dict[str, Any]]:

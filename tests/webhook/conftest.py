@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.web.edge import Edge, Site, bot
+from tests.webhook.edge import Edge, Site, bot
 
-from bothost.bots import Bot, Registry, Service
+from bothost.bots.registry import Bot, Registry, Service
 from bothost.clock import SystemClock
-from bothost.sockets import bind_tcp
-from bothost.web.limits import Limits
-from bothost.web.listener import Listener
-from bothost.web.webhook import Front
+from bothost.host.sockets import bind_tcp
+from bothost.webhook.connections import Limits
+from bothost.webhook.listener import Listener
+from bothost.webhook.request import Front
 
 if TYPE_CHECKING:
     import ssl
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tornado.ioloop import IOLoop
 
-    from bothost.web.routing import Proxies
+    from bothost.webhook.routing import Proxies
 
 
 @pytest.fixture

@@ -6,14 +6,14 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bothost.bots import Bot
+from bothost.bots.queue import Lane
+from bothost.bots.registry import Bot
 from bothost.config import BotConfig
-from bothost.delivery import Delivery, Outcome
-from bothost.lanes import Lane
+from bothost.pipeline.delivery import Delivery, Outcome
 from bothost.pyrus.signature import sign
 
 if TYPE_CHECKING:
-    from bothost.web.listener import Listener
+    from bothost.webhook.listener import Listener
 
 SECRET = "correct horse battery staple"
 OLD_SECRET = "an older key that still counts"

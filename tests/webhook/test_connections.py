@@ -8,9 +8,9 @@ import shutil
 import subprocess
 
 import pytest
-from tests.web.edge import bot, post, read_answer
+from tests.webhook.edge import bot, post, read_answer
 
-from bothost.web.limits import Limits
+from bothost.webhook.connections import Limits
 
 BODY = b'{"task_id": 5}'
 BIG = b'{"task_id": 5, "text": "' + b"x" * (17 << 20) + b'"}'

@@ -11,14 +11,14 @@ import subprocess
 from ipaddress import ip_network
 
 import pytest
-from tests.web.edge import post, read_answer
+from tests.webhook.edge import post, read_answer
 
 from bothost.errors import ConfigError
-from bothost.server.listening import shown
-from bothost.sockets import bind_tcp, bind_unix
-from bothost.web.limits import Limits
-from bothost.web.listener import tls_context
-from bothost.web.routing import Proxies
+from bothost.host.listeners import shown
+from bothost.host.sockets import bind_tcp, bind_unix
+from bothost.webhook.connections import Limits
+from bothost.webhook.listener import tls_context
+from bothost.webhook.routing import Proxies
 
 BODY = b'{"task_id": 5}'
 

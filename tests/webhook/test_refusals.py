@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from bothost.clock import SystemClock
-from bothost.refusals import ELSEWHERE, Refusal, Refusals
+from bothost.webhook.refusals import ELSEWHERE, Refusal, Refusals
 
 
 class Hand(SystemClock):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 
-from tests.web.edge import bot
+from tests.webhook.edge import bot
 
 from bothost.clock import SystemClock
-from bothost.metrics import Metrics
-from bothost.refusals import Refusals
-from bothost.web import routing
-from bothost.web.refusing import Refusing
+from bothost.telemetry.metrics import Metrics
+from bothost.webhook import routing
+from bothost.webhook.refusals import Refusals, Refusing
 
 
 def test_413_is_an_error_that_names_the_setting_and_pyruss_switch(caplog):

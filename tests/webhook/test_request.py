@@ -5,10 +5,10 @@ import gzip
 import json
 
 import pytest
-from tests.web.edge import OLD_SECRET, SECRET, bot, post, read_answer
+from tests.webhook.edge import OLD_SECRET, SECRET, bot, post, read_answer
 
-from bothost.bots import Registry
-from bothost.delivery import Outcome
+from bothost.bots.registry import Registry
+from bothost.pipeline.delivery import Outcome
 from bothost.pyrus.signature import sign
 
 BODY = json.dumps({"event": "comment", "task_id": 5, "text": "привет"}, ensure_ascii=False).encode()

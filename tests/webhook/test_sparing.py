@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from bothost.clock import SystemClock
-from bothost.web.sparing import QUIET_S, Sparing
+from bothost.webhook.refusals import QUIET_S, Sparing
 
 
 class Minutes(SystemClock):

@@ -6,17 +6,17 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from bothost.bots import BotState
+from bothost.background import watch
+from bothost.bots.registry import BotState
 from bothost.errors import ConfigError, PluginError
-from bothost.means import watch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 
-    from bothost.bots import Bot, Word
+    from bothost.bots.registry import Bot, Word
     from bothost.clock import Clock
-    from bothost.plugins import Plugged
-    from bothost.runner import Runner
+    from bothost.plugins.loading import Plugged
+    from bothost.runners import Runner
 
     Load = Callable[[Bot], Awaitable[tuple[Plugged, Runner]]]
     """Load a bot's plugin and open its runner. Raises PluginError and ConfigError."""

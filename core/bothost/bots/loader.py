@@ -7,27 +7,28 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bothost import plugins
-from bothost.building import pyrus_of_bot
-from bothost.children import Care, ChildRunner
+from bothost.config.secrets import Unresolved
 from bothost.errors import ConfigError, PluginError
-from bothost.plugins import Handler, Plugged, TimerSpec
-from bothost.runner.local import LocalRunner
-from bothost.sources import Unresolved
-from bothost.wire import Hello, Ready
+from bothost.plugins import loading
+from bothost.plugins.handlers import Handler
+from bothost.plugins.loading import Plugged
+from bothost.plugins.timers import TimerSpec
+from bothost.runners.local import LocalRunner
+from bothost.runners.process.protocol import Hello, Ready
+from bothost.runners.process.runner import Care, ChildRunner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from bothost.api import Pyrus
-    from bothost.bots import Bot
-    from bothost.building import Ground
+    from bothost.bots.registry import Bot
+    from bothost.clock import Clock
     from bothost.config import BotConfig
-    from bothost.plugins import Found
-    from bothost.runner import Runner
-    from bothost.sources import Sources
-    from bothost.spawn import Spawner
+    from bothost.config.secrets import Sources
+    from bothost.plugins.discovery import Found
+    from bothost.pyrus_client.api import Pyrus
+    from bothost.runners import Runner
+    from bothost.runners.process.spawner import Spawner
 
 AT_ONCE = 8
 """How many plugins are imported at the same time."""
@@ -46,8 +47,9 @@ class Shelf:
 class Loader:
     """Loads bots one by one; imports happen in a thread, for some take seconds."""
 
-    def __init__(self, ground: Ground, shelf: Shelf) -> None:
-        self._ground = ground
+    def __init__(self, clock: Clock, pyrus_for: Callable[[BotConfig], Pyrus], shelf: Shelf) -> None:
+        self._clock = clock
+        self._pyrus_for = pyrus_for
         self._shelf = shelf
         self._gate = asyncio.Semaphore(AT_ONCE)
         self._found: Mapping[str, Found] | None = None
@@ -61,29 +63,29 @@ class Loader:
         """Told of one whose plugin does not open in its process."""
 
     async def load(self, bot: Bot) -> tuple[Plugged, Runner]:
-        """See `standing.Load`."""
+        """See `lifecycle.Load`."""
         if bot.config.run == "process":
             return await self._in_child(bot)
         async with self._gate:
-            with self._ground.clock.real_io():
-                plugged = await asyncio.to_thread(self._plug, bot, pyrus_of_bot(self._ground, bot.config))
-        runner = LocalRunner(plugged, bot.config, self._ground.clock, self._shelf.scrub)
+            with self._clock.real_io():
+                plugged = await asyncio.to_thread(self._plug, bot, self._pyrus_for(bot.config))
+        runner = LocalRunner(plugged, bot.config, self._clock, self._shelf.scrub)
         await _opened(runner)
         return plugged, runner
 
     async def _in_child(self, bot: Bot) -> tuple[Plugged, Runner]:
-        ground, shelf, name = self._ground, self._shelf, bot.name
+        shelf, name = self._shelf, bot.name
         runner = ChildRunner(
             self._hello(bot.config),
             shelf.spawner,
-            ground.clock,
+            self._clock,
             Care(
                 bot.config.file,
                 died=lambda: self.died(name),
                 quarantine=lambda reason: self.quarantine(name, runner, reason),
                 broken=lambda error: self._broken(name, runner, error),
             ),
-            pyrus_of_bot(ground, bot.config),
+            self._pyrus_for(bot.config),
         )
         async with self._gate:
             await _opened(runner)
@@ -118,10 +120,10 @@ class Loader:
 
     def _plug(self, bot: Bot, pyrus: Pyrus) -> Plugged:
         if self._found is None or bot.config.plugin not in self._found:
-            self._found = plugins.find()
+            self._found = loading.find()
         folder = self._shelf.folder / bot.name
-        ground = plugins.Ground(self._ground.clock, folder, pyrus, self._shelf.sources)
-        return plugins.load(bot.config, self._found, ground)
+        ground = loading.Ground(self._clock, folder, pyrus, self._shelf.sources)
+        return loading.load(bot.config, self._found, ground)
 
 
 async def _opened(runner: Runner) -> None:

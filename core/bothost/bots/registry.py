@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
+    from bothost.bots.queue import Lane
     from bothost.config import BotConfig
-    from bothost.lanes import Lane
-    from bothost.plugins import Plugged
-    from bothost.runner import Runner
+    from bothost.plugins.loading import Plugged
+    from bothost.runners import Runner
 
 Word = Literal["starting", "active", "off", "config error", "plugin error", "stuck", "quarantined", "paused"]
 

@@ -7,17 +7,17 @@ import logging
 from dataclasses import fields
 from typing import TYPE_CHECKING, Protocol
 
-from bothost.bots import Bot, Registry
+from bothost.background import watch
+from bothost.bots.queue import Lane
+from bothost.bots.registry import Bot, Registry
 from bothost.errors import ConfigError, PluginError
-from bothost.lanes import Lane
-from bothost.means import watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
-    from bothost.bots import Service
+    from bothost.bots.lifecycle import Standing
+    from bothost.bots.registry import Service
     from bothost.config import BotConfig, HostConfig, Reading
-    from bothost.standing import Standing
 
 log = logging.getLogger("bothost.reload")
 

@@ -7,17 +7,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bothost.clock import SystemClock
+from bothost.config.secrets import Sources
 from bothost.errors import ConfigError, PluginError, Problem
-from bothost.failures import find_hook
-from bothost.plugins import Ground, find, load
-from bothost.sources import Sources
+from bothost.operator.failure_hook import find_hook
+from bothost.plugins.discovery import find
+from bothost.plugins.loading import Ground, load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from bothost.config import BotConfig, Reading
-    from bothost.plugins import Found, Plugged
+    from bothost.plugins.discovery import Found
+    from bothost.plugins.loading import Plugged
 
 
 @dataclass(frozen=True, slots=True)

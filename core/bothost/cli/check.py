@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bothost.cli import OK, PROBLEM
-from bothost.cli.asking import asked_of_host, facts_beside, wrong_with
-from bothost.cli.choosing import read_existing
-from bothost.cli.judging import Judged, host_warnings, judge
+from bothost.cli.bot_status import Judged, host_warnings, judge
+from bothost.cli.host_client import asked_of_host, facts_beside, wrong_with
 from bothost.cli.output import config_option, counted, json_option, problem_row, say, show_json, show_table, warn
-from bothost.plugins import Found, find, trouble
+from bothost.cli.selection import read_existing
+from bothost.plugins.discovery import Found, find
+from bothost.plugins.loading import trouble
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ from bothost import __version__
 from bothost.cli import OK, PROBLEM, USAGE
 from bothost.cli.output import report
 from bothost.errors import BothostError, UsageError
-from bothost.units import nearest
+from bothost.text import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,18 +26,18 @@ class Place(NamedTuple):
 
 
 TABLE: Mapping[str, Place] = {
-    "demo": Place("serving", "demo", "Start the host with the bots of bots.ini, and send each a signed delivery."),
-    "serve": Place("serving", "serve", "Start the host."),
-    "check": Place("looking", "check", "List everything that is wrong in bots.ini and in its plugins' settings."),
-    "bots": Place("looking", "bots", "Show the bots: state, plugin, path, secret's fingerprint."),
-    "plugins": Place("looking", "plugins", "Show the plugins that are installed."),
-    "send": Place("sending", "send", "Sign a delivery and send it to a bot."),
+    "demo": Place("serve", "demo", "Start the host with the bots of bots.ini, and send each a signed delivery."),
+    "serve": Place("serve", "serve", "Start the host."),
+    "check": Place("check", "check", "List everything that is wrong in bots.ini and in its plugins' settings."),
+    "bots": Place("check", "bots", "Show the bots: state, plugin, path, secret's fingerprint."),
+    "plugins": Place("check", "plugins", "Show the plugins that are installed."),
+    "send": Place("send", "send", "Sign a delivery and send it to a bot."),
     "deliveries": Place(
         "deliveries", "deliveries", "Work with events in the journal: list, show, retry, cancel, export."
     ),
     "rehearse": Place("rehearse", "rehearse", "Tell whether the installed plugin would give the same replies again."),
-    "pause": Place("pausing", "pause", "Stop running a bot's events."),
-    "resume": Place("pausing", "resume", "End a pause or a quarantine."),
+    "pause": Place("pause", "pause", "Stop running a bot's events."),
+    "resume": Place("pause", "resume", "End a pause or a quarantine."),
     "token": Place("token", "token", "Show the token that opens the operator's page."),
     "doctor": Place("doctor", "doctor", "Examine everything that a host needs, and say what to do."),
     "new": Place("new", "new", "Make a package with a bot of your own, whose tests pass at once."),

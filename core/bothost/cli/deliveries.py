@@ -10,22 +10,23 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from bothost.cli import OK
-from bothost.cli.asking import cancelled_at_host, waiting_at_host
-from bothost.cli.choosing import check_there, host_of, read_existing
-from bothost.cli.exporting import Export
+from bothost.cli.export import Export
+from bothost.cli.host_client import cancelled_at_host, waiting_at_host
+from bothost.cli.journal_access import visit
 from bothost.cli.output import config_option, json_option, say, show_json, show_table
-from bothost.cli.visiting import visit
+from bothost.cli.selection import check_there, host_of, read_existing
 from bothost.clock import SystemClock
+from bothost.config.units import seconds
 from bothost.errors import BothostError, UsageError
-from bothost.store import Entry, Filter
-from bothost.store.lines import beside
-from bothost.store.phases import Phase, phase
-from bothost.units import nearest, seconds
+from bothost.journal.entry import Entry, Filter, Phase
+from bothost.journal.status import phase
+from bothost.operator.waiting import beside
+from bothost.text import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from bothost.store import Store
+    from bothost.journal import Store
 
 
 SHOWN = (

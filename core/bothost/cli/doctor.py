@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 import click
 
 from bothost.cli import OK, PROBLEM
-from bothost.cli import examinations as examine
-from bothost.cli.asking import asked_of_host
-from bothost.cli.choosing import host_of, read_existing
-from bothost.cli.judging import host_warnings, judge
+from bothost.cli import doctor_checks as examine
+from bothost.cli.bot_status import host_warnings, judge
+from bothost.cli.host_client import asked_of_host
 from bothost.cli.output import config_option, json_option, say, show_json
+from bothost.cli.selection import host_of, read_existing
 from bothost.clock import SystemClock
 
 if TYPE_CHECKING:
-    from bothost.cli.examinations import Finding
-    from bothost.cli.judging import Judged
+    from bothost.cli.bot_status import Judged
+    from bothost.cli.doctor_checks import Finding
     from bothost.clock import Clock
     from bothost.config import HostConfig, Reading
     from bothost.errors import Problem

@@ -12,21 +12,22 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from bothost.cli.asking import wrong_with
-from bothost.cli.delivering import Target, host_target, open_connection
+from bothost import __version__
+from bothost.cli.host_client import wrong_with
+from bothost.cli.http_delivery import Target, host_target, open_connection
+from bothost.cli.journal_access import visiting
 from bothost.cli.token import page_url
-from bothost.cli.visiting import visiting
 from bothost.errors import BothostError, CallError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from bothost.cli.judging import Judged
+    from bothost.cli.bot_status import Judged
     from bothost.clock import Clock
     from bothost.config import BotConfig, HostConfig, Reading
     from bothost.errors import Problem
-    from bothost.pyrus_client import PyrusClient
+    from bothost.pyrus_client.client import PyrusClient
 
 LEAST_FREE_BYTES = 1 << 30
 LEAST_FREE = 0.05
@@ -175,9 +176,10 @@ async def logins(bots: Sequence[BotConfig], clock: Clock, dates: list[float]) ->
     """Log in as each bot and ask who it is; `dates` gets how far Pyrus's clock is from ours."""
     if not bots:
         return []
-    from bothost.pyrus_client import PyrusClient, TornadoTransport
+    from bothost.pyrus_client.client import PyrusClient
+    from bothost.pyrus_client.transport import TornadoTransport
 
-    client = PyrusClient(clock, Alone(), TornadoTransport())
+    client = PyrusClient(clock, Alone(), TornadoTransport(), user_agent=f"bothost/{__version__}")
     try:
         return [await _login(client, config, clock, dates) for config in bots]
     finally:
@@ -185,13 +187,13 @@ async def logins(bots: Sequence[BotConfig], clock: Clock, dates: list[float]) ->
 
 
 async def _login(client: PyrusClient, config: BotConfig, clock: Clock, dates: list[float]) -> Finding:
-    from bothost.building import caller_of
-    from bothost.pyrus import calls
-    from bothost.pyrus_client import Terms
+    from bothost.pipeline.assembly import caller_of
+    from bothost.pyrus.rest import requests
+    from bothost.pyrus_client.client import Terms
 
     check = f"login of {config.name}"
     try:
-        response = await client.line(caller_of(config), Terms()).send(calls.profile())
+        response = await client.line(caller_of(config), Terms()).send(requests.profile())
     except CallError as error:
         return Finding(check, "problem", f"{config.login}: {error}")
     _note_date(response.headers.get("date"), clock, dates)

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bothost.cli import OK, PROBLEM
-from bothost.cli.choosing import bot_named, read_existing
-from bothost.cli.judging import judge
-from bothost.cli.masking import Masks
+from bothost.cli.anonymize import Masks
+from bothost.cli.bot_status import judge
 from bothost.cli.output import say, show_json, warn
+from bothost.cli.selection import bot_named, read_existing
 from bothost.errors import BothostError, UsageError
-from bothost.settings import Secret
+from bothost.plugins.settings import Secret
 
 if TYPE_CHECKING:
-    from bothost.store import Entry
+    from bothost.journal.entry import Entry
 
 TEST = '''\
 """A recorded delivery and the reply it got, exported with everything masked that names people."""

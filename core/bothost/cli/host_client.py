@@ -11,13 +11,13 @@ from urllib.parse import quote
 
 import msgspec
 
-from bothost.cli.delivering import Target, host_target, open_connection
+from bothost.cli.http_delivery import Target, host_target, open_connection
+from bothost.cli.journal_access import visiting
 from bothost.cli.output import counted
 from bothost.cli.token import page_url
-from bothost.cli.visiting import visiting
 from bothost.errors import BothostError
-from bothost.operator_token import stored
-from bothost.store import Entry
+from bothost.journal.entry import Entry
+from bothost.operator.access_token import stored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

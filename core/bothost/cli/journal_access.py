@@ -6,16 +6,16 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, TypeVar
 
-from bothost.cli.choosing import host_of, read_existing
-from bothost.cli.ownership import become_owner
+from bothost.cli.privileges import become_owner
+from bothost.cli.selection import host_of, read_existing
 from bothost.clock import SystemClock
-from bothost.store import open_store
+from bothost.journal import open_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from bothost.config import HostConfig
-    from bothost.store import Store
+    from bothost.journal import Store
 
 T = TypeVar("T")
 

@@ -13,11 +13,11 @@ import click
 import msgspec
 
 import bothost
-from bothost.cli.masking import Masks
+from bothost.cli.anonymize import Masks
 from bothost.cli.output import json_option, show_json
 from bothost.cli.scaffold import Recorded, files, is_taken, names
 from bothost.errors import BodyRefused, UsageError
-from bothost.pyrus.events import decode, is_own, waiting_step
+from bothost.pyrus.envelope import decode, is_own, waiting_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

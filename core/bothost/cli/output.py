@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bothost.errors import ConfigError, Problem
-from bothost.scrub import visible
+from bothost.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

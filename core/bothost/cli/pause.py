@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from bothost.cli import OK
-from bothost.cli.choosing import check_there, read_existing
+from bothost.cli.journal_access import visit
 from bothost.cli.output import config_option, json_option, say, show_json
-from bothost.cli.visiting import visit
+from bothost.cli.selection import check_there, read_existing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bothost.store import Store
+    from bothost.journal import Store
 
 task_option = click.option("--task", type=int, help="Only this task of the bot.")
 

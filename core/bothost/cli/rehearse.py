@@ -14,19 +14,20 @@ import click
 import msgspec
 
 from bothost.cli import OK, PROBLEM
-from bothost.cli.choosing import bot_named, read_existing
+from bothost.cli.journal_access import visit
 from bothost.cli.output import config_option, json_option, say, show_json
-from bothost.cli.rehearsal import Stored, Told
-from bothost.cli.visiting import visit
+from bothost.cli.rehearse_child import Stored, Told
+from bothost.cli.selection import bot_named, read_existing
 from bothost.clock import SystemClock
+from bothost.config.units import seconds
 from bothost.errors import BothostError, UsageError
-from bothost.store import Filter
-from bothost.units import seconds
+from bothost.journal.entry import Filter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bothost.store import Entry, Store
+    from bothost.journal import Store
+    from bothost.journal.entry import Entry
 
 PAGE = 500
 Verdict = Literal["same", "differs", "fails", "not rehearsed"]
@@ -127,7 +128,7 @@ def as_past(entry: Entry, body: bytes, user_id: int | None) -> Past:
 
 def play(bot: str, config: str, past: Sequence[Past]) -> tuple[list[Compared], bool]:
     """Play the events in a child; what came out, and whether it had no network at all. Raises BothostError."""
-    command = [sys.executable, "-m", "bothost.cli.rehearsal"]
+    command = [sys.executable, "-m", "bothost.cli.rehearse_child"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdin is not None
         assert child.stdout is not None

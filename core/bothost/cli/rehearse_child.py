@@ -19,25 +19,26 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bothost.api import Pyrus
-from bothost.cli.choosing import bot_named, read_existing
-from bothost.cli.confinement import Exits, take_network_away
+from bothost.cli.sandbox import Exits, take_network_away
+from bothost.cli.selection import bot_named, read_existing
 from bothost.clock import SystemClock
+from bothost.config.secrets import Sources
 from bothost.errors import BothostError
-from bothost.event import Context
-from bothost.plugins import Ground, find, load
-from bothost.pyrus.calls import Response
-from bothost.pyrus.events import decode
-from bothost.runner.local import LocalRunner
-from bothost.sources import Sources
+from bothost.plugins.discovery import find
+from bothost.plugins.event import Context
+from bothost.plugins.loading import Ground, load
+from bothost.pyrus.envelope import decode
+from bothost.pyrus.rest.requests import Response
+from bothost.pyrus_client.api import Pyrus
+from bothost.runners.local import LocalRunner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from typing import IO
 
     from bothost.config import BotConfig
-    from bothost.pyrus.calls import Request
-    from bothost.pyrus.events import Envelope
+    from bothost.pyrus.envelope import Envelope
+    from bothost.pyrus.rest.requests import Request
 
 
 class Stored(msgspec.Struct):
@@ -152,7 +153,7 @@ async def rehearse(lines: IO[bytes], out: IO[bytes], config: BotConfig, exits: E
 
 
 def main() -> None:
-    """The program: `python -m bothost.cli.rehearsal`."""
+    """The program: `python -m bothost.cli.rehearse_child`."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what the plugin prints is no answer
     asked: dict[str, Any] = json.loads(sys.stdin.buffer.readline())

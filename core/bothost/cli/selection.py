@@ -6,9 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 from bothost.config import read
+from bothost.config.secrets import Sources, Unresolved
 from bothost.errors import ConfigError, UsageError
-from bothost.sources import Sources, Unresolved
-from bothost.units import nearest
+from bothost.text import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bothost.cli import OK, PROBLEM
-from bothost.cli.choosing import bot_named, given_secret, host_of, read_existing
-from bothost.cli.delivering import Answer, Target, deliver, host_target, parse_target
+from bothost.cli.http_delivery import Answer, Target, deliver, host_target, parse_target
+from bothost.cli.journal_access import visit
 from bothost.cli.output import config_option, json_option, say, show_json
-from bothost.cli.visiting import visit
+from bothost.cli.selection import bot_named, given_secret, host_of, read_existing
 from bothost.clock import SystemClock
 from bothost.config import read
 from bothost.errors import BothostError, ConfigError, UsageError
-from bothost.pyrus.events import decode, event_key
-from bothost.samples import LARGEST_ID, change, sample, with_fresh_ids
+from bothost.pyrus.envelope import decode, event_key
+from bothost.pyrus.samples import LARGEST_ID, sample, with_fresh_ids
 
 if TYPE_CHECKING:
     from bothost.clock import Clock
@@ -215,3 +215,44 @@ def _meaning(answer: Answer) -> str:
     if answer.status == 200 and answer.reply == {}:
         return " (the bot says nothing, or its reply comes later)"
     return f" ({_MEANINGS[answer.status]})" if answer.status in _MEANINGS else ""
+
+
+def change(body: dict[str, Any], assignment: str) -> None:
+    """Carry out `task.text=Hello`: the left side is a path of keys and list places, the right JSON or else a text."""
+    path, equals, text = assignment.partition("=")
+    steps = path.strip().split(".")
+    if not equals or not all(steps):
+        raise UsageError(f"--set {assignment!r} is not an assignment: write --set task.text=Hello")
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    place: Any = body
+    for step, following in zip(steps, [*steps[1:], None], strict=True):
+        place = _step(place, step, assignment, value, following)
+
+
+def _step(place: Any, step: str, assignment: str, value: Any, following: str | None) -> Any:
+    last = following is None
+    if isinstance(place, dict):
+        if last:
+            place[step] = value
+            return None
+        return place.setdefault(step, [] if following in ("0", "-1") else {})
+    if isinstance(place, list) and step.removeprefix("-").isdecimal():
+        index = int(step)
+        if index == len(place) or (index == -1 and not place):
+            place.append({})
+            index = -1
+        if -len(place) <= index < len(place):
+            if last:
+                place[index] = value
+            return place[index]
+        raise UsageError(f"--set {assignment!r}: the list has {len(place)} items, so there is no place {step}")
+    raise UsageError(f"--set {assignment!r}: there is nothing below {step!r}, for what holds it is {_kind(place)}")
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, list):
+        return "a list, whose places are numbers"
+    return "empty" if value is None else f"the plain value {json.dumps(value, ensure_ascii=False)}"

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bothost.cli import OK, PROBLEM
-from bothost.cli.delivering import Target, Unreachable, deliver, parse_target
-from bothost.cli.judging import Judged, judge
+from bothost.cli.bot_status import Judged, judge
+from bothost.cli.http_delivery import Target, Unreachable, deliver, parse_target
 from bothost.cli.output import config_option, json_option, say, show_json, show_table
-from bothost.cli.sending import built_in, new_id
+from bothost.cli.send import built_in, new_id
 from bothost.clock import SystemClock
 from bothost.config import read
 from bothost.errors import ConfigError
@@ -24,7 +24,7 @@ from bothost.errors import ConfigError
 if TYPE_CHECKING:
     from bothost.clock import Clock
     from bothost.config import HostConfig, Reading
-    from bothost.server import Serving
+    from bothost.host.serve import Serving
 
 
 @click.command(epilog="Example: bothost serve --config /etc/bothost/bots.ini")
@@ -34,7 +34,7 @@ def serve(config: str, as_json: bool) -> int:
     """Host the bots of bots.ini until SIGTERM. Wrong sections answer 503 and say why; the others serve."""
     del as_json  # only its errors are printed, and these by `run`
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is somebody to reload: it would end the host
-    from bothost.supervisor import serve as serve_host
+    from bothost.host.supervisor import serve as serve_host
 
     return serve_host(read(config))
 
@@ -48,7 +48,7 @@ def demo(once: bool, config: str, as_json: bool) -> int:
 
     Takes the sample secrets that `serve` refuses, ignores PORT, and uses free ports where the configured ones are taken.
     """
-    from bothost.server import serve as serve_host
+    from bothost.host.serve import serve as serve_host
 
     reading = read(config, demo=True)
     if not reading.found or reading.host is None:

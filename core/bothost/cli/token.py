@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from bothost.cli import OK
-from bothost.cli.choosing import host_of, read_existing
-from bothost.cli.delivering import LOOPBACK
+from bothost.cli.http_delivery import LOOPBACK
 from bothost.cli.output import config_option, json_option, say, show_json
-from bothost.cli.ownership import become_owner
+from bothost.cli.privileges import become_owner
+from bothost.cli.selection import host_of, read_existing
 from bothost.config import page_by_tls
 from bothost.errors import BothostError
-from bothost.operator_token import path_of, stored
+from bothost.operator.access_token import path_of, stored
 
 if TYPE_CHECKING:
     from pathlib import Path

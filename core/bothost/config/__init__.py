@@ -13,11 +13,11 @@ from bothost.config import host as _host
 from bothost.config.bot import BOT_NAME, HOST_BOT_KEYS, read_bot, read_defaults
 from bothost.config.host import SECRET_KEYS, is_loopback, page_by_tls, read_host
 from bothost.config.ini import Document, Section, parse
+from bothost.config.secrets import Sources, content_digest
 from bothost.config.section import Values
 from bothost.config.values import BotConfig, Config, HostConfig, Reading
 from bothost.errors import ConfigError, Problem
-from bothost.sources import Sources, content_digest
-from bothost.units import nearest
+from bothost.text import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from bothost.config.host import is_loopback, positive
+from bothost.config.secrets import Unresolved, Unset
 from bothost.config.section import Key, Values, refusal, unknown
+from bothost.config.units import choice, number, seconds, size, truth, words
 from bothost.config.values import BotConfig
-from bothost.sources import Unresolved, Unset
-from bothost.units import choice, nearest, number, seconds, shown, size, truth, words
+from bothost.text import nearest, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bothost.config.ini import Item, Section
-    from bothost.sources import Sources
+    from bothost.config.secrets import Sources
 
 BOT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 _ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})", re.ASCII)

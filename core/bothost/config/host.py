@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from bothost.config.ini import Item
+from bothost.config.secrets import SHORTEST_SECRET, Hidden, Unset
 from bothost.config.section import Key, Values, unknown
+from bothost.config.units import choice, number, seconds, truth, words
 from bothost.config.values import HostConfig
-from bothost.sources import SHORTEST_SECRET, Hidden, Unset
-from bothost.units import choice, nearest, number, seconds, shown, truth, words
+from bothost.text import nearest, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from bothost.sources import Sources
+    from bothost.config.secrets import Sources
 
 _NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*\.?", re.ASCII)
 _HOST_PORT = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(:[0-9]{1,5})?", re.ASCII)

@@ -10,7 +10,7 @@ import unicodedata
 from dataclasses import dataclass, field
 
 from bothost.errors import Problem
-from bothost.units import shown
+from bothost.text import shown
 
 _BLANKS = " \t"
 _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029]")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bothost.units import nearest
+from bothost.text import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from bothost.config.secrets import SHORTEST_SECRET, Hidden, Unresolved, Unset, is_sample
 from bothost.errors import Problem
-from bothost.sources import SHORTEST_SECRET, Hidden, Unresolved, Unset, is_sample
-from bothost.units import nearest
+from bothost.text import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bothost.config.ini import Item, Section
-    from bothost.sources import Sources
+    from bothost.config.secrets import Sources
 
 _REMARK = re.compile(r"[ \t][;#]")
 

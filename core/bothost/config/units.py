@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from bothost.text import nearest, shown
 
 _DURATIONS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?[ ]?(?:ms|[smhdw])[ ]?)+", re.ASCII)
@@ -75,20 +72,3 @@ def choice(text: str, allowed: tuple[str, ...]) -> str:
     if text not in allowed:
         raise ValueError(f"{shown(text)} is none of {', '.join(allowed)}{nearest(text, allowed)}")
     return text
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """` (did you mean 'x'?)`, or nothing where no known word is near."""
-    by_lower = {one.lower(): one for one in known}
-    near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
-    return f" (did you mean {by_lower[near[0]]!r}?)" if near else ""
-
-
-def shown(text: str) -> str:
-    """A value as an error may quote it: short, on one line, with what cannot be seen made visible."""
-    return ascii_safe(text if len(text) <= 60 else text[:57] + "...")
-
-
-def ascii_safe(text: str) -> str:
-    """The text in quotes; `repr` escapes control, bidi and other characters that do not print."""
-    return repr(text)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Literal
 
-from bothost.sources import fingerprint
+from bothost.config.secrets import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from ipaddress import IPv4Network, IPv6Network
     from pathlib import Path
 
+    from bothost.config.secrets import Hidden
     from bothost.errors import Problem
-    from bothost.sources import Hidden
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

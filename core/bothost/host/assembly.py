@@ -6,27 +6,30 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bothost.bots import Service
-from bothost.building import Ground, build
-from bothost.failures import Failures, hook_of
-from bothost.forwarded import relay
-from bothost.metrics import Metrics
-from bothost.pyrus_client import PyrusClient, TornadoTransport
-from bothost.server.host import Host, registry_of
-from bothost.server.loading import Loader, Shelf
-from bothost.server.page import Page, Told
-from bothost.sources import Sources
-from bothost.spawn import Spawner
-from bothost.store import Timing, open_store
-from bothost.store.sqlite import SqliteStore
-from bothost.watchdog import Watchdog
+from bothost import __version__
+from bothost.bots.loader import Loader, Shelf
+from bothost.bots.registry import Service
+from bothost.config.secrets import Sources
+from bothost.host.operator_page import Page, Told
+from bothost.host.process import Host, registry_of
+from bothost.journal import open_store
+from bothost.journal.entry import Timing
+from bothost.journal.sqlite.journal import SqliteStore
+from bothost.operator.failure_hook import Failures, hook_of
+from bothost.pipeline.assembly import Ground, build, pyrus_of_bot
+from bothost.pyrus_client.client import PyrusClient
+from bothost.pyrus_client.transport import TornadoTransport
+from bothost.runners.process.log_forwarding import relay
+from bothost.runners.process.spawner import Spawner
+from bothost.runners.watchdog import Watchdog
+from bothost.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from bothost.clock import Clock
     from bothost.config import HostConfig, Reading
-    from bothost.logs import Logs
-    from bothost.scrub import Scrubber
-    from bothost.server.host import Plan
+    from bothost.host.process import Plan
+    from bothost.telemetry.logs import Logs
+    from bothost.telemetry.redaction import Scrubber
 
 
 def make_host(plan: Plan, clock: Clock, scrubber: Scrubber, writer: Logs | None = None) -> Host:
@@ -39,7 +42,7 @@ def make_host(plan: Plan, clock: Clock, scrubber: Scrubber, writer: Logs | None 
     store = open_store(plan.host.journal, plan.host.state, clock, claims_first=several, timing=timing)
     if isinstance(store, SqliteStore):
         store.measure(metrics.commit)
-    client = PyrusClient(clock, store, TornadoTransport(), metrics.call)
+    client = PyrusClient(clock, store, TornadoTransport(), metrics.call, f"bothost/{__version__}")
     client.on_limit = metrics.limit
     client.hide = scrubber.remember
     ground = Ground(
@@ -58,7 +61,7 @@ def make_host(plan: Plan, clock: Clock, scrubber: Scrubber, writer: Logs | None 
         scrub=scrubber.scrub,
         spawner=Spawner(_hidden(plan.reading), relay),
     )
-    loader = Loader(ground, shelf)
+    loader = Loader(clock, partial(pyrus_of_bot, ground), shelf)
     loader.died = metrics.child_restart
     failures = Failures(hook_of(plan.host.on_failure, clock, shelf.spawner.environment))
     host = Host(plan, ground, build(ground, service.present, failures.tell), service, loader)

@@ -7,15 +7,15 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
+from bothost.background import watch
 from bothost.errors import StoreAway
-from bothost.means import watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
-    from bothost.bots import Service
-    from bothost.building import Core
-    from bothost.standing import Standing
+    from bothost.bots.lifecycle import Standing
+    from bothost.bots.registry import Service
+    from bothost.pipeline.assembly import Core
 
 log = logging.getLogger("bothost.bots")
 

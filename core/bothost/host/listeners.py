@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bothost.errors import ConfigError, Problem
-from bothost.server.ground import connections
-from bothost.sockets import UnixSocket, bind_tcp, bind_unix, settled
-from bothost.web.limits import Limits
-from bothost.web.listener import tls_context
-from bothost.web.routing import Proxies
+from bothost.host.process_setup import connections
+from bothost.host.sockets import UnixSocket, bind_tcp, bind_unix, settled
+from bothost.webhook.connections import Limits
+from bothost.webhook.listener import tls_context
+from bothost.webhook.routing import Proxies
 
 if TYPE_CHECKING:
     import socket

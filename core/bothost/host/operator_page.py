@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bothost import __version__, operator_token, plugins
+from bothost import __version__
+from bothost.background import Beat
 from bothost.config import page_by_tls
-from bothost.metrics.exposition import Exposition
-from bothost.operations import Operations, PluginView, Sight, report
-from bothost.server import listening
-from bothost.server.beats import Beat
-from bothost.server.counted import QUESTION, Counted
-from bothost.server.lines import Lines
-from bothost.web import operator
-from bothost.web.operator.hosts import Names
-from bothost.web.operator.sessions import Sessions
-from bothost.web.operator.static import Files
-from bothost.web.operator.tail import Tail
+from bothost.host import listeners
+from bothost.host.workers.metrics import QUESTION, Counted
+from bothost.host.workers.waiting import Lines
+from bothost.operator import access_token, page
+from bothost.operator.page.assets import Files
+from bothost.operator.page.host_names import Names
+from bothost.operator.page.refusal_tail import Tail
+from bothost.operator.page.sessions import Sessions
+from bothost.operator.service import Operations, PluginView, Sight, report
+from bothost.plugins import loading
+from bothost.telemetry.metrics.prometheus import Exposition
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -32,10 +33,10 @@ if TYPE_CHECKING:
     from tornado.httpserver import HTTPServer
 
     from bothost.config import HostConfig
-    from bothost.metrics import Metrics, Snapshot
-    from bothost.scrub import Scrubber
-    from bothost.server.host import Host
-    from bothost.sources import Hidden
+    from bothost.config.secrets import Hidden
+    from bothost.host.process import Host
+    from bothost.telemetry.metrics import Metrics, Snapshot
+    from bothost.telemetry.redaction import Scrubber
 
 log = logging.getLogger("bothost.page")
 
@@ -75,8 +76,8 @@ class Page:
         self._sessions = Sessions(self._token(), config.operator_read_token, host.ground.clock)
         self._tail.start()
         self._beats.append(Beat(_TOKEN_S, self._look_at_token))
-        tls = listening.tls(config) if page_by_tls(config) else None
-        self._server = operator.serve(
+        tls = listeners.tls(config) if page_by_tls(config) else None
+        self._server = page.serve(
             self._desk(self._sessions, lines, secure=tls is not None), host.plan.sockets.operator, tls
         )
 
@@ -89,7 +90,7 @@ class Page:
             self._server.stop()
             await self._server.close_all_connections()
 
-    def _desk(self, sessions: Sessions, lines: Lines, *, secure: bool) -> operator.Desk:
+    def _desk(self, sessions: Sessions, lines: Lines, *, secure: bool) -> page.Desk:
         host = self._host
         config = host.plan.host
         gather = self._alone if host.siblings is None else Counted(host.siblings, self._report).gather
@@ -106,7 +107,7 @@ class Page:
             kept=lambda: host.reloader.problems,
         )
         operations = Operations(sight, host.ground.store, host.ground.clock, __version__)
-        return operator.Desk(
+        return page.Desk(
             operations=operations,
             sessions=sessions,
             names=Names([config.operator_address], config.operator_hosts),
@@ -141,10 +142,10 @@ class Page:
         config = self._config()
         if config.operator_token is not None:
             return config.operator_token
-        token, made = operator_token.ensure(config.state)
+        token, made = access_token.ensure(config.state)
         self._told.scrubber.add(token.reveal())
         if made:
-            place = operator_token.path_of(config.state)
+            place = access_token.path_of(config.state)
             log.warning("a token for the operator's page was made: %s (`bothost token` shows it)", place)
             if sys.stderr.isatty():
                 print(f"\n  operator's token: {token.reveal()}\n", file=sys.stderr, flush=True)
@@ -154,7 +155,7 @@ class Page:
         """`bothost token --new` and a reload change tokens beside a running host: sessions of the old ones end."""
         config = self._config()
         try:
-            token = config.operator_token or operator_token.stored(config.state)
+            token = config.operator_token or access_token.stored(config.state)
         except OSError:
             return
         if token is not None and self._sessions is not None:
@@ -169,7 +170,7 @@ class Page:
 def _installed() -> Sequence[PluginView]:
     """Every plugin that an installed package offers."""
     views = []
-    for found in plugins.find().values():
+    for found in loading.find().values():
         problem = f"{' and '.join((found.distribution, *found.rivals))} both offer it" if found.rivals else ""
         views.append(PluginView(found.name, found.distribution, found.version, problem))
     return views

@@ -8,42 +8,40 @@ import gc
 import logging
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from bothost.bots import Bot, Registry, Service
+from bothost.background import Beat
+from bothost.bots.lifecycle import Standing
+from bothost.bots.queue import Lane
+from bothost.bots.registry import Bot, Registry, Service
+from bothost.bots.reload import Reloader
 from bothost.errors import ConfigError, StoreError
-from bothost.lanes import Lane
-from bothost.refusals import Refusals
-from bothost.reload import Reloader
-from bothost.server import listening
-from bothost.server.beats import Beat
-from bothost.server.controls import Controls
-from bothost.server.draining import drain
-from bothost.server.lobby import Lobby
-from bothost.server.together import count_together
-from bothost.standing import Standing
-from bothost.web.listener import Listener
-from bothost.web.refusing import Refusing
-from bothost.web.webhook import Front
-from bothost.worker import Siblings
+from bothost.host import listeners
+from bothost.host.facts import Controls
+from bothost.host.workers.counts import count_together
+from bothost.host.workers.siblings import Siblings
+from bothost.pipeline.drain import drain
+from bothost.pipeline.startup_queue import Lobby
+from bothost.webhook.listener import Listener
+from bothost.webhook.refusals import Refusals, Refusing
+from bothost.webhook.request import Front
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from bothost.building import Core, Ground
+    from bothost.bots.loader import Loader
+    from bothost.bots.reload import Source
     from bothost.config import HostConfig, Reading
-    from bothost.delivery import Delivery
     from bothost.errors import PluginError
-    from bothost.failures import Failures
-    from bothost.reload import Source
-    from bothost.runner import Runner
-    from bothost.server.listening import Sockets
-    from bothost.server.loading import Loader
-    from bothost.server.page import Page
-    from bothost.spawn import Spawner
-    from bothost.systemd import Notifier
-    from bothost.watchdog import Watchdog
-    from bothost.worker import Worker
+    from bothost.host.listeners import Sockets
+    from bothost.host.systemd import Notifier
+    from bothost.host.workers.protocol import Worker
+    from bothost.operator.failure_hook import Failures
+    from bothost.pipeline.assembly import Core, Ground
+    from bothost.pipeline.delivery import Delivery
+    from bothost.runners import Runner
+    from bothost.runners.process.spawner import Spawner
+    from bothost.runners.watchdog import Watchdog
 
 log = logging.getLogger("bothost.server")
 
@@ -70,6 +68,16 @@ class Plan:
     """None where this process is the whole host."""
 
 
+class OperatorPage(Protocol):
+    """This process's part in the operator's page."""
+
+    def start(self) -> None:
+        """Answer the siblings, and listen where this process has the operator's sockets."""
+
+    async def stop(self) -> None:
+        """Serve no more."""
+
+
 class Host:
     """From sockets to journal. Made, started and stopped on its loop."""
 
@@ -91,15 +99,15 @@ class Host:
             self._lobby.receive,
             Refusing(self.refusals, ground.count).refuse,
             ground.clock,
-            listening.proxies(plan.host),
+            listeners.proxies(plan.host),
         )
         self._front = front
-        self.listener = Listener(front, listening.limits(plan.host, plan.files), listening.tls(plan.host))
+        self.listener = Listener(front, listeners.limits(plan.host, plan.files), listeners.tls(plan.host))
         self._beats: list[Beat] = []
         self.siblings: Siblings | None = None
         self.reloader = Reloader(plan.source, plan.reading, service, self.standing, self._take_fresh)
         self.watchdog: Watchdog | None = None
-        self.page: Page | None = None
+        self.page: OperatorPage | None = None
         self.spawner: Spawner | None = None
         """What starts the processes of bots, and has to end with the host."""
         self.failures: Failures | None = None
@@ -152,7 +160,7 @@ class Host:
         (other files take a restart)."""
         self.hide(reading)
         try:
-            context = listening.tls(self.plan.host)
+            context = listeners.tls(self.plan.host)
         except (OSError, ConfigError) as error:
             log.error("the old certificate stays: %s", error)
             return

@@ -12,21 +12,22 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bothost import __version__, config, logs
+from bothost import __version__, config
 from bothost.clock import SystemClock
 from bothost.errors import ConfigError
-from bothost.scrub import Scrubber
-from bothost.server import ground, listening
-from bothost.server.host import Plan
-from bothost.server.making import make_host
-from bothost.systemd import Notifier, take_sockets
-from bothost.worker import Worker
+from bothost.host import listeners, process_setup
+from bothost.host.assembly import make_host
+from bothost.host.process import Plan
+from bothost.host.systemd import Notifier, take_sockets
+from bothost.host.workers.protocol import Worker
+from bothost.telemetry import logs
+from bothost.telemetry.redaction import Scrubber
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from bothost.config import HostConfig, Reading
-    from bothost.server.host import Host
+    from bothost.host.process import Host
 
 log = logging.getLogger("bothost.server")
 
@@ -74,7 +75,9 @@ def serve(reading: Reading, when_serving: WhenServing | None = None, *, demo: bo
     code = 1
     try:
         # not asyncio.run: at its end it waits for plugins' tasks and threads
-        code = asyncio.Runner(loop_factory=ground.loop_factory()).run(_serve(plan, when_serving, scrubber, writer))
+        code = asyncio.Runner(loop_factory=process_setup.loop_factory()).run(
+            _serve(plan, when_serving, scrubber, writer)
+        )
     except Exception:  # the end of the host's own loop: said in the log before the process leaves
         log.exception("the host has failed")
     writer.close()
@@ -84,15 +87,15 @@ def serve(reading: Reading, when_serving: WhenServing | None = None, *, demo: bo
 
 def prepare(reading: Reading, host: HostConfig, source: IniFile) -> Plan:
     """What a process needs before it has a loop: limits, folder, sockets. Raises ConfigError."""
-    files = ground.prepare_process()
-    ground.state_folder(host.state)
+    files = process_setup.prepare_process()
+    process_setup.state_folder(host.state)
     notifier = Notifier.take(os.environ)
     worker = Worker.take(os.environ)
     passed = worker.sockets if worker is not None else take_sockets(os.environ)
     if worker is not None:
-        given = listening.Sockets(passed["public"], passed["operator"])
+        given = listeners.Sockets(passed["public"], passed["operator"])
         return Plan(reading, host, given, files, Notifier(), source, worker)
-    sockets = listening.bind_or_explain(host, passed)
+    sockets = listeners.bind_or_explain(host, passed)
     return Plan(reading, host, sockets, files, notifier, source)
 
 
@@ -127,8 +130,8 @@ async def _start(host: Host, stop: asyncio.Event, changed: asyncio.Event, when_s
     if changed.is_set():
         host.reload()
     serving = Serving(
-        tuple(listening.shown(plan.sockets.public, secure=plan.host.certfile is not None)),
-        tuple(listening.shown(plan.sockets.operator, secure=config.page_by_tls(plan.host))),
+        tuple(listeners.shown(plan.sockets.public, secure=plan.host.certfile is not None)),
+        tuple(listeners.shown(plan.sockets.operator, secure=config.page_by_tls(plan.host))),
     )
     log.info(
         "bothost %s serves %d bots on %s", __version__, len(host.service.registry.by_name), ", ".join(serving.public)

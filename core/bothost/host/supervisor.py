@@ -20,15 +20,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from bothost.errors import ConfigError
-from bothost.systemd import Notifier, take_sockets
-from bothost.worker import LONGEST_FRAME, VARIABLE, Frames, Message, described, frame
+from bothost.host.systemd import Notifier, take_sockets
+from bothost.host.workers.protocol import LONGEST_FRAME, VARIABLE, Frames, Message, described, frame
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bothost.clock import Clock
     from bothost.config import HostConfig, Reading
-    from bothost.server import WhenServing
+    from bothost.host.serve import WhenServing
 
 log = logging.getLogger("bothost.supervisor")
 
@@ -42,7 +42,7 @@ def serve(reading: Reading, when_serving: WhenServing | None = None) -> int:
         raise ConfigError(reading.all_problems())
     if reading.host.processes > 1 and VARIABLE not in os.environ:
         return supervise(reading, reading.host)
-    from bothost import server
+    from bothost.host import serve as server
 
     return server.serve(reading, when_serving)
 
@@ -50,14 +50,14 @@ def serve(reading: Reading, when_serving: WhenServing | None = None) -> int:
 def supervise(reading: Reading, host: HostConfig) -> int:
     """Hold the sockets and run the workers of a host."""
     from bothost.clock import SystemClock
-    from bothost.server import ground, listening
+    from bothost.host import listeners, process_setup
 
-    ground.prepare_process()
-    ground.state_folder(host.state)
-    listening.tls(host)  # what would end every worker ends the start
+    process_setup.prepare_process()
+    process_setup.state_folder(host.state)
+    listeners.tls(host)  # what would end every worker ends the start
     speak(host.log)
     notifier = Notifier.take(os.environ)
-    sockets = listening.bind_or_explain(host, take_sockets(os.environ))
+    sockets = listeners.bind_or_explain(host, take_sockets(os.environ))
     for problem in (*reading.all_problems(), *reading.warnings):
         log.warning("%s", problem)
     crew = Crew(
@@ -85,7 +85,7 @@ def speak(mode: Literal["auto", "pretty", "json"]) -> None:
 
 
 class JsonLine(logging.Formatter):
-    """The lines that bothost.logs writes, for a process that has no field but the message."""
+    """The lines that bothost.telemetry.logs writes, for a process that has no field but the message."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One JSON object."""

@@ -10,7 +10,7 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bothost.sockets import adopt
+from bothost.host.sockets import adopt
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping

@@ -18,118 +18,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Protocol
 
-import msgspec
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from bothost.clock import Clock
-    from bothost.store.phases import Phase
-
-State = Literal["ready", "running", "answered", "failed", "cancelled"]
-Door = Literal["response", "api"]
-Kind = Literal["hook", "timer", "manual"]
-
-
-class Entry(msgspec.Struct, kw_only=True, gc=False):
-    """One event (or tick, or manual rerun) as the journal holds it. Times are epoch seconds of the wall clock.
-
-    Out of the garbage collector's sight, for it holds texts, numbers and bytes only, and memory is full of entries.
-    """
-
-    id: str
-    """The event key `bot:task:kind:comment` (or a digest), `key~n` for later events of one key, `timer:bot:name:epoch`."""
-    bot: str
-    kind: Kind = "hook"
-    state: State = "ready"
-    door: Door = "response"
-    task: int = 0
-    turn: str | None = None
-    """Whose line it stands in: the task's id, a timer's name; None where the bot has `order = none`."""
-    comment: int = 0
-    """The comment id that the key holds; 0 where the key is a digest. The ledger's floor is the highest one."""
-    step: int = 0
-    """The step at which the bot was asked to decide in this event (0: at none); the own-comment rule reads it."""
-    due: float = 0.0
-    fence: int = 0
-    """Grows by one at every claim, is never reset, and is checked by every later write."""
-    owner: str = ""
-    tries: int = 0
-    """Tries to post the reply."""
-    seen: int = 0
-    """Deliveries of this event so far, those a second or more apart."""
-    seen_at: float = 0.0
-    """When the last delivery came."""
-    runs: int = 0
-    deaths: int = 0
-    rerun: str = ""
-    """Why the next (or present) run is not the first: error, crash, drain, maybe, manual; else empty."""
-    cancel: bool = False
-    delivered: bool = False
-    status: int = 0
-    """The HTTP status that the last delivery of this event got; 0 where none was answered yet."""
-    answer: bytes | None = None
-    """The encoded reply. Present: the handler has finished, and only its way out is left. `b"{}"`: nothing to say."""
-    failed: bool = False
-    """The answer is an error text: shown as failed although it is posted."""
-    error: str = ""
-    """One line, then the traceback; scrubbed of secrets and tokens."""
-    post_begun: float = 0.0
-    posted: int = 0
-    """The id of the comment that carries the reply, once it is known."""
-    version: str = ""
-    """The plugin's version at its last run."""
-    trace: str = ""
-    """`traceparent` of the delivery, where one came."""
-    ms: float = 0.0
-    """How long the last run took, in milliseconds."""
-    created: float = 0.0
-    updated: float = 0.0
-    limit_s: float = 0.0
-    """Seconds from its claim for which its owner's heartbeat keeps it at most: its `timeout` and a minute; 0: no end."""
-
-
-class Filter(msgspec.Struct, kw_only=True, frozen=True):
-    """What `Store.list` shows, newest first; None: any."""
-
-    bot: str | None = None
-    states: tuple[State, ...] = ()
-    phase: Phase | None = None
-    """Instead of `states`: how it stands, in the words of the state table."""
-    task: int | None = None
-    kind: Kind | None = None
-    since: float | None = None
-    until: float | None = None
-    before: tuple[float, str] | None = None
-    """(created, id) of the last row of the page before."""
-    limit: int = 50
-
-
-class Reaped(msgspec.Struct, frozen=True):
-    """An entry whose owner died or lost its lease, after the reaper has dealt with it."""
-
-    entry: Entry
-    dead: bool
-    """True where the owner's process is known to be dead (flock), false where only its lease ran out."""
-
-
-class Timing(msgspec.Struct, frozen=True, kw_only=True):
-    """The store's own times in seconds; tests make them short."""
-
-    lease_s: float = 30.0
-    beat_s: float = 10.0
-    retry_beat_s: float = 0.2
-    sweep_s: float = 2.0
-    quiet_s: float = 240.0
-    commit_s: float = 5.0
-    """How long a write or a look may take before it counts as away."""
-    linger_s: float = 0.01
-    """How long notes are gathered before they are written together. 0: at once, and virtual time stands still until then."""
-    dead_pause_s: float = 5.0
-    """How long a new owner lets a POST rest that a dead owner had begun …"""
-    lost_pause_s: float = 30.0
-    """… or one that only lost its lease, for its request may still be on its way."""
+    from bothost.journal.entry import Door, Entry, Filter, Reaped, State, Timing
 
 
 class Store(Protocol):
@@ -281,9 +175,9 @@ def open_store(
     PostgreSQL always claims first. `readonly`: a visitor beside a running host, such as the command line.
     """
     if journal.startswith(("postgresql://", "postgres://")):
-        from bothost.store.postgres import PostgresStore
+        from bothost.journal.postgres.journal import PostgresStore
 
         return PostgresStore(journal, clock, timing=timing, folder=folder, readonly=readonly)
-    from bothost.store.sqlite import SqliteStore
+    from bothost.journal.sqlite.journal import SqliteStore
 
     return SqliteStore(folder, clock, claims_first=claims_first, timing=timing, readonly=readonly)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from bothost.store import Entry
+    from bothost.journal.entry import Entry
 
 
 class Held:

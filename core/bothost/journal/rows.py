@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bothost.store import Entry
-from bothost.store.phases import CONDITIONS, STATES_OF
+from bothost.journal.entry import Entry
+from bothost.journal.status import CONDITIONS, STATES_OF
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from bothost.store import Filter, State
+    from bothost.journal.entry import Filter, State
 
 FIELDS = Entry.__struct_fields__
 """The entry's columns, in the order in which rows are read and written."""

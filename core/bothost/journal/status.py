@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bothost.store import Entry, State
-
-Phase = Literal["waiting", "running", "held", "parked", "posting", "answered", "undelivered", "failed", "cancelled"]
+    from bothost.journal.entry import Entry, Phase, State
 
 STATES_OF: Mapping[Phase, tuple[State, ...]] = {
     "waiting": ("ready",),

@@ -10,7 +10,7 @@ import msgspec
 from bothost.errors import StoreError
 
 if TYPE_CHECKING:
-    from bothost.store import Entry, Timing
+    from bothost.journal.entry import Entry, Timing
 
 DEATHS = 3
 """Deaths of its process after which an entry is not run again by itself."""

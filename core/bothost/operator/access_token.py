@@ -6,7 +6,7 @@ import os
 import secrets
 from typing import TYPE_CHECKING
 
-from bothost.sources import Hidden
+from bothost.config.secrets import Hidden
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bothost.clock import Clock
-    from bothost.store import Entry
+    from bothost.journal.entry import Entry
 
 log = logging.getLogger("bothost.on_failure")
 

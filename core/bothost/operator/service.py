@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from bothost.errors import StoreAway
-from bothost.metrics import BotFigures, BotNow, Metrics, Snapshot, together
-from bothost.metrics.families import STATES, BotGauge, Host
-from bothost.store.lines import beside
-from bothost.store.transitions import cancelled
+from bothost.journal.transitions import cancelled
+from bothost.operator.waiting import beside
+from bothost.telemetry.metrics import BotFigures, BotNow, Metrics, Snapshot, together
+from bothost.telemetry.metrics.families import STATES, BotGauge, Host
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
-    from bothost.bots import Bot
+    from bothost.bots.registry import Bot
     from bothost.clock import Clock
     from bothost.config import Reading
-    from bothost.delivery import Delivery
-    from bothost.store import Entry, Filter, Store
+    from bothost.journal import Store
+    from bothost.journal.entry import Entry, Filter
+    from bothost.pipeline.delivery import Delivery
 
     Phase = Literal["starting", "serving", "draining"]
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bothost.errors import BodyRefused
+from bothost.pyrus.samples import sample, with_fresh_ids
 from bothost.pyrus.signature import sign
-from bothost.samples import sample, with_fresh_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bothost.bots import Bot
+    from bothost.bots.registry import Bot
     from bothost.clock import Clock
-    from bothost.delivery import Delivery, Outcome
+    from bothost.pipeline.delivery import Delivery, Outcome
 
 _PYRUS_WAITS_S = 60.0
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bothost.store.phases import phase
-from bothost.store.rows import states_of
+from bothost.journal.rows import states_of
+from bothost.journal.status import phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bothost.store import Entry, Filter
+    from bothost.journal.entry import Entry, Filter
 
 
 def beside(waiting: Iterable[Entry], rows: Sequence[Entry], want: Filter) -> list[Entry]:

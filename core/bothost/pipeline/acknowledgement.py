@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bothost.answers import ACKNOWLEDGED, BUSY, FAILED, LATE, PARKED, UNAVAILABLE, UNRECORDED
+from bothost.background import watch
 from bothost.errors import StoreAway
-from bothost.ledger import Waiter
-from bothost.means import stored_body, watch
-from bothost.pyrus.events import decode, without_token
+from bothost.pipeline.context import stored_body
+from bothost.pipeline.delivery import ACKNOWLEDGED, BUSY, FAILED, LATE, PARKED, UNAVAILABLE, UNRECORDED
+from bothost.pipeline.event_table import Waiter
+from bothost.pyrus.digest import without_token
+from bothost.pyrus.envelope import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bothost.delivery import Delivery, Outcome
-    from bothost.ledger import Live
-    from bothost.means import Means
-    from bothost.store import Entry
+    from bothost.journal.entry import Entry
+    from bothost.pipeline.context import Means
+    from bothost.pipeline.delivery import Delivery, Outcome
+    from bothost.pipeline.event_table import Live
 
 log = logging.getLogger("bothost.late")
 

@@ -8,32 +8,34 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from bothost.acks import Acks
-from bothost.answers import Answers, Count, Tell
-from bothost.api import Pyrus
-from bothost.breaker import Breaker
-from bothost.dispatch import Dispatch
+from bothost.background import watch
 from bothost.errors import StoreAway
-from bothost.late import Late
-from bothost.ledger import Ledger
-from bothost.means import Means, watch
-from bothost.poster import Poster
-from bothost.posts import Posts
-from bothost.pyrus_client import Caller, Terms
-from bothost.runs import Runs
-from bothost.sieve import Sieve
-from bothost.timers import Timers
+from bothost.pipeline.acknowledgement import Acks
+from bothost.pipeline.context import Means
+from bothost.pipeline.dispatcher import Dispatch
+from bothost.pipeline.event_table import Ledger
+from bothost.pipeline.filters import Sieve
+from bothost.pipeline.late_replies import Posts
+from bothost.pipeline.loop_breaker import Breaker
+from bothost.pipeline.poller import Late
+from bothost.pipeline.reply_poster import Poster
+from bothost.pipeline.responses import Answers, Count, Tell
+from bothost.pipeline.runs import Runs
+from bothost.pipeline.timers import Timers
+from bothost.pyrus_client.api import Pyrus
+from bothost.pyrus_client.client import Caller, Terms
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
-    from bothost.bots import Bot, Registry
+    from bothost.bots.registry import Bot, Registry
     from bothost.clock import Clock
     from bothost.config import BotConfig
-    from bothost.ledger import Live
-    from bothost.pyrus.calls import Request, Response
-    from bothost.pyrus_client import Line, PyrusClient
-    from bothost.store import Entry, Store, Timing
+    from bothost.journal import Store
+    from bothost.journal.entry import Entry, Timing
+    from bothost.pipeline.event_table import Live
+    from bothost.pyrus.rest.requests import Request, Response
+    from bothost.pyrus_client.client import Line, PyrusClient
 
 
 @dataclass(frozen=True, slots=True)

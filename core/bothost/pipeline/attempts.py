@@ -1,15 +1,10 @@
-"""The rules of a delivery that need neither time nor store: attempts, repeats, what a failed run leads to."""
+"""The rules of a delivery that need neither time nor store: which attempt it is, and what bounds attempts and runs."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from bothost.runner import Failure
-    from bothost.store import Door
 
 ATTEMPTS = 3
 """Pyrus calls three times in all (protocol §1.4)."""
@@ -58,46 +53,3 @@ def read_attempt(header: str) -> Attempt:
         return _FIRST
     of = int(match[2]) if match[2] else ATTEMPTS
     return Attempt(int(match[1]), of if 1 <= of <= 9 else ATTEMPTS)
-
-
-Failing = Literal["held", "parked", "posting", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a failed run leads to: the next state, what the waiting deliveries get, when it is due again."""
-
-    state: Failing
-    status: int
-    speaks: bool = False
-    """The error text is the answer."""
-    due_in_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorPolicy:
-    """A bot's `on_error`, and whether it has an error text."""
-
-    on_error: Literal["retry", "ignore", "reply"]
-    speaks: bool
-
-
-def after_failure(
-    policy: ErrorPolicy, failure: Failure, *, door: Door, last: bool, runs: int, again_already: bool = False
-) -> Verdict:
-    """Decide by the state table; `runs` counts this one, `last` tells that Pyrus will not come again, `again_already` that
-    the host had run it again by itself."""
-    again = policy.on_error == "retry" and failure.may_rerun and runs < RUNS
-    if door == "api":
-        if again:
-            return Verdict("parked", 200, due_in_s=RERUN_AFTER_S[again_already])
-        if policy.on_error != "ignore" and policy.speaks:
-            return Verdict("posting", 200, speaks=True)
-        return Verdict("failed", 200)
-    if again and not last:
-        return Verdict("held", 500)
-    if policy.on_error == "ignore":
-        return Verdict("failed", 200)
-    if policy.speaks:
-        return Verdict("failed", 200, speaks=True)
-    return Verdict("failed", 500)

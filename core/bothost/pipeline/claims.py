@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bothost.errors import StoreAway
-from bothost.means import limit_of, save_surely, stored_body
-from bothost.store.transitions import CANCELLED
+from bothost.journal.transitions import CANCELLED
+from bothost.pipeline.context import limit_of, save_surely, stored_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bothost.bots import Bot
-    from bothost.lanes import Place
-    from bothost.ledger import Live
-    from bothost.means import Means
-    from bothost.store import Entry
+    from bothost.bots.queue import Place
+    from bothost.bots.registry import Bot
+    from bothost.journal.entry import Entry
+    from bothost.pipeline.context import Means
+    from bothost.pipeline.event_table import Live
 
 BUSY_S = 0.25
 """How long an event whose turn another process has waits before it asks again."""

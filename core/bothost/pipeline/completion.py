@@ -2,20 +2,62 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from bothost.delivery import NOTHING, Outcome
-from bothost.pyrus.replies import encode
-from bothost.rules import ErrorPolicy, after_failure
+from bothost.pipeline.attempts import RERUN_AFTER_S, RUNS
+from bothost.pipeline.delivery import NOTHING, Outcome
+from bothost.pyrus.reply.reply import encode
 
 if TYPE_CHECKING:
     from bothost.config import BotConfig
-    from bothost.ledger import Live
-    from bothost.rules import Verdict
-    from bothost.runner import Failure, Ran
-    from bothost.store import Entry
+    from bothost.journal.entry import Door, Entry
+    from bothost.pipeline.event_table import Live
+    from bothost.runners import Failure, Ran
+
+Failing = Literal["held", "parked", "posting", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a failed run leads to: the next state, what the waiting deliveries get, when it is due again."""
+
+    state: Failing
+    status: int
+    speaks: bool = False
+    """The error text is the answer."""
+    due_in_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorPolicy:
+    """A bot's `on_error`, and whether it has an error text."""
+
+    on_error: Literal["retry", "ignore", "reply"]
+    speaks: bool
+
+
+def after_failure(
+    policy: ErrorPolicy, failure: Failure, *, door: Door, last: bool, runs: int, again_already: bool = False
+) -> Verdict:
+    """Decide by the state table; `runs` counts this one, `last` tells that Pyrus will not come again, `again_already` that
+    the host had run it again by itself."""
+    again = policy.on_error == "retry" and failure.may_rerun and runs < RUNS
+    if door == "api":
+        if again:
+            return Verdict("parked", 200, due_in_s=RERUN_AFTER_S[again_already])
+        if policy.on_error != "ignore" and policy.speaks:
+            return Verdict("posting", 200, speaks=True)
+        return Verdict("failed", 200)
+    if again and not last:
+        return Verdict("held", 500)
+    if policy.on_error == "ignore":
+        return Verdict("failed", 200)
+    if policy.speaks:
+        return Verdict("failed", 200, speaks=True)
+    return Verdict("failed", 500)
 
 
 _KEPT = 20_000

@@ -1,27 +1,27 @@
-"""What the stages of an event's life share, as one value made in server.py."""
+"""What the stages of an event's life share, as one value made in assembly.py."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bothost.errors import StoreAway
-from bothost.pyrus.events import without_token
-from bothost.rules import LEASE_BEYOND_S
+from bothost.pipeline.attempts import LEASE_BEYOND_S
+from bothost.pyrus.digest import without_token
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
-    from bothost.answers import Answers
-    from bothost.api import Pyrus
-    from bothost.bots import Bot
-    from bothost.breaker import Breaker
+    from bothost.bots.registry import Bot
     from bothost.clock import Clock
     from bothost.config import BotConfig
-    from bothost.ledger import Ledger, Live
-    from bothost.store import Door, Entry, Store, Timing
+    from bothost.journal import Store
+    from bothost.journal.entry import Door, Entry, Timing
+    from bothost.pipeline.event_table import Ledger, Live
+    from bothost.pipeline.loop_breaker import Breaker
+    from bothost.pipeline.responses import Answers
+    from bothost.pyrus_client.api import Pyrus
 
 log = logging.getLogger("bothost.journal")
 
@@ -73,9 +73,3 @@ async def save_surely(means: Means, entry: Entry, body: bytes | None = None, doo
             )
         await means.store.wait_hint(pause_s)
         pause_s = min(pause_s * 2, 2.0)
-
-
-def watch(task: asyncio.Task[Any]) -> None:
-    """Say so where a background step of our own failed: that is a fault of bothost and must not be silent."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("a fault of bothost in %s", task.get_coro(), exc_info=error)

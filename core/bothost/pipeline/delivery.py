@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from bothost.bots import Bot
+    from bothost.bots.registry import Bot
 
 NOTHING = b"{}"
 """The body that says nothing: Pyrus writes no comment (protocol §4.1)."""
@@ -20,6 +20,17 @@ class Outcome(msgspec.Struct, frozen=True):
     body: bytes
     word: str
     repeat: bool = False
+
+
+LATE = Outcome(200, NOTHING, "late")
+PARKED = Outcome(200, NOTHING, "parked")
+ACKNOWLEDGED = Outcome(200, NOTHING, "acknowledged", repeat=True)
+REPEAT = Outcome(200, NOTHING, "repeat", repeat=True)
+CANCELLED = Outcome(200, NOTHING, "cancelled", repeat=True)
+UNAVAILABLE = Outcome(503, NOTHING, "unavailable")
+BUSY = Outcome(503, NOTHING, "busy")
+UNRECORDED = Outcome(503, NOTHING, "unrecorded")
+FAILED = Outcome(500, NOTHING, "held")
 
 
 class Delivery(Protocol):

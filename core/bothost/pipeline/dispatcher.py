@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bothost.answers import ACKNOWLEDGED, BUSY, CANCELLED, REPEAT, UNAVAILABLE
-from bothost.delivery import NOTHING, Outcome
+from bothost.background import watch
 from bothost.errors import BodyRefused, StoreAway
-from bothost.ledger import Live, split
-from bothost.means import limit_of, watch
-from bothost.pyrus.events import decode, event_key, waiting_step
-from bothost.rules import APART_S, DEATHS, REPEAT_S, read_attempt
-from bothost.store import Entry
+from bothost.journal.entry import Entry
+from bothost.pipeline.attempts import APART_S, DEATHS, REPEAT_S, read_attempt
+from bothost.pipeline.context import limit_of
+from bothost.pipeline.delivery import ACKNOWLEDGED, BUSY, CANCELLED, NOTHING, REPEAT, UNAVAILABLE, Outcome
+from bothost.pipeline.event_table import Live, split
+from bothost.pyrus.envelope import decode, event_key, waiting_step
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from bothost.acks import Acks
-    from bothost.delivery import Delivery
-    from bothost.means import Means
-    from bothost.pyrus.events import Envelope
-    from bothost.runs import Runs
-    from bothost.sieve import Sieve
+    from bothost.pipeline.acknowledgement import Acks
+    from bothost.pipeline.context import Means
+    from bothost.pipeline.delivery import Delivery
+    from bothost.pipeline.filters import Sieve
+    from bothost.pipeline.runs import Runs
+    from bothost.pyrus.envelope import Envelope
 
 log = logging.getLogger("bothost.delivery")
 

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bothost.building import Core
+    from bothost.pipeline.assembly import Core
 
 log = logging.getLogger("bothost.server")
 

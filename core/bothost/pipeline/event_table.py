@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterator, Mapping, Sequence
 
-    from bothost.delivery import Delivery
-    from bothost.lanes import Lane, Place
-    from bothost.pyrus.events import Envelope
-    from bothost.store import Entry
+    from bothost.bots.queue import Lane, Place
+    from bothost.journal.entry import Entry
+    from bothost.pipeline.delivery import Delivery
+    from bothost.pyrus.envelope import Envelope
 
 Phase = Literal["idle", "waiting", "running", "posting", "foreign"]
 """What this process does with it: nothing (the entry says how it stands) · stands in line · a handler runs · its reply is on

@@ -6,14 +6,14 @@ import logging
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from bothost.pyrus.events import is_own
+from bothost.pyrus.envelope import is_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bothost.bots import Bot
+    from bothost.bots.registry import Bot
     from bothost.clock import Clock
-    from bothost.pyrus.events import Envelope
+    from bothost.pyrus.envelope import Envelope
 
 log = logging.getLogger("bothost.delivery")
 

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bothost.errors import StoreAway
-from bothost.means import save_surely
-from bothost.store import Filter
+from bothost.journal.entry import Filter
+from bothost.pipeline.context import save_surely
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from bothost.bots import Bot
-    from bothost.ledger import Live
-    from bothost.means import Means
-    from bothost.poster import Posted, Poster
-    from bothost.store import Entry
+    from bothost.bots.registry import Bot
+    from bothost.journal.entry import Entry
+    from bothost.pipeline.context import Means
+    from bothost.pipeline.event_table import Live
+    from bothost.pipeline.reply_poster import Posted, Poster
 
 log = logging.getLogger("bothost.late")
 

@@ -6,13 +6,13 @@ import logging
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from bothost.pyrus.events import is_own
+from bothost.pyrus.envelope import is_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from bothost.clock import Clock
-    from bothost.ledger import Live
+    from bothost.pipeline.event_table import Live
 
 log = logging.getLogger("bothost.breaker")
 

@@ -8,24 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bothost.answers import CANCELLED
+from bothost.background import watch
+from bothost.bots.queue import Place
 from bothost.errors import BodyRefused, StoreAway
-from bothost.lanes import Place
-from bothost.ledger import base_of
-from bothost.means import save_surely, watch
-from bothost.pyrus.events import decode
-from bothost.rules import REPEAT_S
-from bothost.store.transitions import cancelled
+from bothost.journal.transitions import cancelled
+from bothost.pipeline.attempts import REPEAT_S
+from bothost.pipeline.context import save_surely
+from bothost.pipeline.delivery import CANCELLED
+from bothost.pipeline.event_table import base_of
+from bothost.pyrus.envelope import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    from bothost.bots import Bot, Registry
-    from bothost.ledger import Live
-    from bothost.means import Means
-    from bothost.posts import Posts
-    from bothost.runs import Runs
-    from bothost.store import Entry
+    from bothost.bots.registry import Bot, Registry
+    from bothost.journal.entry import Entry
+    from bothost.pipeline.context import Means
+    from bothost.pipeline.event_table import Live
+    from bothost.pipeline.late_replies import Posts
+    from bothost.pipeline.runs import Runs
 
 log = logging.getLogger("bothost.late")
 

@@ -1,6 +1,6 @@
 """Posts late replies: one try at a time, each after a look at the task, so that no task gets a reply twice.
 
-Posts of one task go one at a time and in order; that, and when a try comes again, is `late.py`'s business.
+Posts of one task go one at a time and in order; that, and when a try comes again, is `poller.py`'s business.
 """
 
 from __future__ import annotations
@@ -13,23 +13,24 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from bothost.errors import CallError, CallRefused, CallUnclear, NoLogin, RateLimited, StoreAway, Unauthorized
-from bothost.pyrus import calls
-from bothost.pyrus.events import waiting_step
-from bothost.pyrus.ours import comment_written, is_ours
+from bothost.journal.entry import Filter
+from bothost.pyrus.envelope import waiting_step
 from bothost.pyrus.raw_json import untyped
+from bothost.pyrus.reply.comment_match import comment_written, is_ours
+from bothost.pyrus.rest import requests
 from bothost.pyrus.scalars import instant
-from bothost.pyrus_client import Caller, Terms
-from bothost.store import Filter
+from bothost.pyrus_client.client import Caller, Terms
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from bothost.clock import Clock
     from bothost.config import BotConfig
-    from bothost.pyrus.calls import Response
-    from bothost.pyrus.events import Envelope
-    from bothost.pyrus_client import Line, PyrusClient
-    from bothost.store import Entry, Store
+    from bothost.journal import Store
+    from bothost.journal.entry import Entry
+    from bothost.pyrus.envelope import Envelope
+    from bothost.pyrus.rest.requests import Response
+    from bothost.pyrus_client.client import Line, PyrusClient
 
 MOVED = "the step has moved on"
 SLACK_S = 5.0
@@ -108,7 +109,7 @@ class Poster:
             return await self._try(errand, line, begin_here)
         except Unauthorized as error:
             # refused with a fresh token too: not applied, and worth another try where it is not the login that is wrong
-            final = error.code in calls.FINAL_401 or entry.tries >= MOST_DENIED
+            final = error.code in requests.FINAL_401 or entry.tries >= MOST_DENIED
             return Posted("failed" if final else "again", error=str(error))
         except (CallError, StoreAway) as error:
             return after(error, begun=begun)
@@ -125,7 +126,7 @@ class Poster:
         return Errand(entry, caller, envelope, reply, user_id, step)
 
     async def _try(self, errand: Errand, line: Line, begin: Callable[[], Awaitable[bool]]) -> Posted:
-        looked = await line.send(calls.task(errand.entry.task))
+        looked = await line.send(requests.task(errand.entry.task))
         task = task_in(looked)
         me = errand.user_id if errand.user_id is not None else await self._who(errand, task, line)
         ours = await self._ours(errand, task, me, skew_s(looked, self._clock))
@@ -136,7 +137,7 @@ class Poster:
         body = msgspec.json.encode(as_posted(errand, task))
         if not await begin():
             return Posted("again", error="the entry belongs to another owner now")
-        answer = await line.send(calls.comment(errand.entry.task, body))
+        answer = await line.send(requests.comment(errand.entry.task, body))
         return Posted("done", comment_written(body, answer.body, me))
 
     async def _who(self, errand: Errand, task: Mapping[str, Any], line: Line) -> int | None:
@@ -146,7 +147,7 @@ class Poster:
             if login and person.get("email") == login and isinstance(person.get("id"), int):
                 return int(person["id"])
         try:
-            profile = untyped((await line.send(calls.profile())).body)
+            profile = untyped((await line.send(requests.profile())).body)
         except CallRefused:
             return None
         found = profile.get("person_id") if isinstance(profile, dict) else None

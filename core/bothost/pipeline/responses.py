@@ -6,28 +6,16 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bothost.delivery import NOTHING, Outcome
-
 if TYPE_CHECKING:
     from bothost.clock import Clock
-    from bothost.delivery import Delivery
-    from bothost.ledger import Live
+    from bothost.pipeline.delivery import Delivery, Outcome
+    from bothost.pipeline.event_table import Live
 
 log = logging.getLogger("bothost.delivery")
 
-LATE = Outcome(200, NOTHING, "late")
-PARKED = Outcome(200, NOTHING, "parked")
-ACKNOWLEDGED = Outcome(200, NOTHING, "acknowledged", repeat=True)
-REPEAT = Outcome(200, NOTHING, "repeat", repeat=True)
-CANCELLED = Outcome(200, NOTHING, "cancelled", repeat=True)
-UNAVAILABLE = Outcome(503, NOTHING, "unavailable")
-BUSY = Outcome(503, NOTHING, "busy")
-UNRECORDED = Outcome(503, NOTHING, "unrecorded")
-FAILED = Outcome(500, NOTHING, "held")
-
 
 class Count(Protocol):
-    """Takes the figures of what happened; metrics.Metrics is one, and tests bring theirs."""
+    """Takes the figures of what happened; telemetry.metrics.Metrics is one, and tests bring theirs."""
 
     def delivery(self, bot: str, word: str, status: int, seconds: float) -> None:
         """One delivery was answered."""

@@ -11,29 +11,29 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from bothost import eager
-from bothost.answers import ACKNOWLEDGED, UNAVAILABLE, UNRECORDED
-from bothost.claims import Claims, is_being_parked, is_suspect
-from bothost.delivery import NOTHING
+from bothost.background import watch
+from bothost.bots.queue import Place
 from bothost.errors import StoreAway
-from bothost.event import Context
-from bothost.lanes import Place
-from bothost.means import save_surely, stored_body, watch
-from bothost.plugin_api import Tick
-from bothost.settling import Moment, settle, with_unsent
-from bothost.store.phases import phase
-from bothost.whose import BOT
+from bothost.journal.status import phase
+from bothost.pipeline.claims import Claims, is_being_parked, is_suspect
+from bothost.pipeline.completion import Moment, settle, with_unsent
+from bothost.pipeline.context import save_surely, stored_body
+from bothost.pipeline.delivery import ACKNOWLEDGED, NOTHING, UNAVAILABLE, UNRECORDED
+from bothost.plugins.api import Tick
+from bothost.plugins.attribution import BOT
+from bothost.plugins.event import Context
+from bothost.runners import eager
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from bothost.bots import Bot
-    from bothost.ledger import Live
-    from bothost.means import Means
-    from bothost.posts import Posts
-    from bothost.runner import Ran
-    from bothost.settling import Settled
-    from bothost.store import Entry
+    from bothost.bots.registry import Bot
+    from bothost.journal.entry import Entry
+    from bothost.pipeline.completion import Settled
+    from bothost.pipeline.context import Means
+    from bothost.pipeline.event_table import Live
+    from bothost.pipeline.late_replies import Posts
+    from bothost.runners import Ran
 
 log = logging.getLogger("bothost.run")
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from bothost.answers import UNAVAILABLE
+from bothost.pipeline.delivery import UNAVAILABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bothost.answers import Answers
-    from bothost.delivery import Delivery
+    from bothost.pipeline.delivery import Delivery
+    from bothost.pipeline.responses import Answers
 
 MOST_BYTES = 64 << 20
 

@@ -11,16 +11,17 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
 
+from bothost.background import watch
 from bothost.errors import StoreAway
-from bothost.means import limit_of, watch
-from bothost.store import Entry, Filter
+from bothost.journal.entry import Entry, Filter
+from bothost.pipeline.context import limit_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bothost.bots import Bot, Registry
-    from bothost.means import Means
-    from bothost.plugins import TimerSpec
+    from bothost.bots.registry import Bot, Registry
+    from bothost.pipeline.context import Means
+    from bothost.plugins.timers import TimerSpec
 
 log = logging.getLogger("bothost.timers")
 

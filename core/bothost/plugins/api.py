@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic
 from zoneinfo import ZoneInfo
 
 from bothost.errors import NoLogin
-from bothost.settings import Settings
+from bothost.plugins.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeVar
 
-    from bothost.api import Pyrus
     from bothost.clock import Clock
-    from bothost.event import Event
-    from bothost.pyrus.replies import Answer
+    from bothost.plugins.event import Event
+    from bothost.pyrus.reply.reply import Answer
+    from bothost.pyrus_client.api import Pyrus
 
     S = TypeVar("S", bound=Settings, default=Settings)
     H = TypeVar("H", bound=Callable[[Any, Event], Answer | Awaitable[Answer]])

@@ -1,10 +1,14 @@
-"""Whose code a frame runs: bothost's own, a library's, or a plugin's; and the frames of running threads."""
+"""Whose code runs: a frame's (bothost's own, a library's, or a plugin's), and a context's.
+
+Every run of a plugin sets the context variable, so that tasks and timers it makes carry it too.
+"""
 
 from __future__ import annotations
 
 import gc
 import sys
 import sysconfig
+from contextvars import ContextVar
 from functools import cache, partial
 from itertools import accumulate, chain, repeat, starmap, takewhile
 from operator import is_not, methodcaller
@@ -15,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from types import FrameType, TracebackType
 
-_OURS = f"{Path(__file__).parent}/"
+_OURS = f"{Path(__file__).parents[1]}/"
+BOT: ContextVar[str] = ContextVar("bothost_bot", default="")
+"""The name of the bot whose code this context belongs to; empty for the host's own."""
 
 
 def stack_of(ident: int) -> list[FrameType]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bothost.errors import PluginError
-from bothost.units import nearest
+from bothost.text import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

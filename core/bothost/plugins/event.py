@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bothost.errors import NoLogin
-from bothost.pyrus.events import waiting_step
+from bothost.pyrus.envelope import waiting_step
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from bothost.api import Pyrus
     from bothost.clock import Clock
-    from bothost.pyrus.events import Envelope
+    from bothost.pyrus.envelope import Envelope
+    from bothost.pyrus.model.task import Comment, Task
     from bothost.pyrus.raw_json import ReadOnlyDict
-    from bothost.pyrus.task import Comment, Task
+    from bothost.pyrus_client.api import Pyrus
 
 
 class Context(msgspec.Struct, frozen=True):

@@ -9,13 +9,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bothost.errors import PluginError
-from bothost.units import nearest
+from bothost.text import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bothost.event import Event
-    from bothost.plugin_api import OnMark
+    from bothost.plugins.api import OnMark
+    from bothost.plugins.event import Event
 
 
 @dataclass(frozen=True, slots=True)

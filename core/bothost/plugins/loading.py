@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from bothost.config import HOST_BOT_KEYS
 from bothost.errors import BothostError, PluginError
-from bothost.frames import innermost_of
-from bothost.plugin_api import Home, Plugin, marks_of, settle
-from bothost.plugins.finding import Found, choose, find
-from bothost.plugins.matching import Handler, Route, check_call, condition, handler
-from bothost.plugins.ticking import TimerSpec, timers
-from bothost.settings import Place, Settings, fill, keys, no_settings
+from bothost.plugins.api import Home, Plugin, marks_of, settle
+from bothost.plugins.attribution import innermost_of
+from bothost.plugins.discovery import Found, choose, find
+from bothost.plugins.handlers import Handler, Route, check_call, condition, handler
+from bothost.plugins.settings import Place, Settings, fill, keys, no_settings
+from bothost.plugins.timers import TimerSpec, timers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from bothost.api import Pyrus
     from bothost.clock import Clock
     from bothost.config import BotConfig
-    from bothost.event import Event
-    from bothost.sources import Sources
+    from bothost.config.secrets import Sources
+    from bothost.plugins.event import Event
+    from bothost.pyrus_client.api import Pyrus
 
 __all__ = ["Found", "Ground", "Handler", "Plugged", "TimerSpec", "find", "load", "trouble"]
 

@@ -9,14 +9,15 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
 
+from bothost.config.units import seconds
 from bothost.errors import PluginError
-from bothost.plugins.matching import Handler, check_call, handler, setting, takes
-from bothost.units import nearest, seconds, shown
+from bothost.plugins.handlers import Handler, check_call, handler, setting, takes
+from bothost.text import nearest, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from bothost.plugin_api import Plugin, TimerMark
+    from bothost.plugins.api import Plugin, TimerMark
 
 SHORTEST_S = 1.0
 """A tick's key is its second."""

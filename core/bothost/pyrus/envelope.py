@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 
 from bothost.errors import BodyRefused
-from bothost.pyrus.members import Touched, empty, slot
-from bothost.pyrus.newest import NONE, Newest, newest_of
-from bothost.pyrus.parts import Approval, Person
+from bothost.pyrus.digest import MASK, digest, without_token
+from bothost.pyrus.model.descriptors import Touched, empty, slot
+from bothost.pyrus.model.newest_comment import NONE, Newest, newest_of
+from bothost.pyrus.model.parts import Approval, Person
+from bothost.pyrus.model.task import Comment, Task
 from bothost.pyrus.raw_json import ReadOnlyDict, as_sent, is_utf8, mended, utf8
-from bothost.pyrus.sameness import MASK, digest, without_token
 from bothost.pyrus.scalars import whole
-from bothost.pyrus.task import Comment, Task
 
 __all__ = ["Comment", "Envelope", "Task", "decode", "event_key", "is_own", "waiting_step", "without_token"]
 

@@ -1,11 +1,8 @@
-"""The built-in sample delivery (the task of Pyrus's help page), fresh ids for it, and changes to any place of a body."""
+"""The built-in sample delivery (the task of Pyrus's help page), and fresh ids for any body."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
-
-from bothost.errors import UsageError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -82,44 +79,3 @@ def _freshly_commented(comments: Any, fresh_id: int) -> Any:
     changed = list(comments)
     changed[newest] = {**comments[newest], "id": max(fresh_id, max(known) + 1)}
     return changed
-
-
-def change(body: dict[str, Any], assignment: str) -> None:
-    """Carry out `task.text=Hello`: the left side is a path of keys and list places, the right JSON or else a text."""
-    path, equals, text = assignment.partition("=")
-    steps = path.strip().split(".")
-    if not equals or not all(steps):
-        raise UsageError(f"--set {assignment!r} is not an assignment: write --set task.text=Hello")
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = text
-    place: Any = body
-    for step, following in zip(steps, [*steps[1:], None], strict=True):
-        place = _step(place, step, assignment, value, following)
-
-
-def _step(place: Any, step: str, assignment: str, value: Any, following: str | None) -> Any:
-    last = following is None
-    if isinstance(place, dict):
-        if last:
-            place[step] = value
-            return None
-        return place.setdefault(step, [] if following in ("0", "-1") else {})
-    if isinstance(place, list) and step.removeprefix("-").isdecimal():
-        index = int(step)
-        if index == len(place) or (index == -1 and not place):
-            place.append({})
-            index = -1
-        if -len(place) <= index < len(place):
-            if last:
-                place[index] = value
-            return place[index]
-        raise UsageError(f"--set {assignment!r}: the list has {len(place)} items, so there is no place {step}")
-    raise UsageError(f"--set {assignment!r}: there is nothing below {step!r}, for what holds it is {_kind(place)}")
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, list):
-        return "a list, whose places are numbers"
-    return "empty" if value is None else f"the plain value {json.dumps(value, ensure_ascii=False)}"

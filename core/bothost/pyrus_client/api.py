@@ -10,12 +10,13 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
-from bothost.api import files
-from bothost.api.call import Call, Home, Page, Pages, call
-from bothost.api.register import LONGEST_PAGE, Window
-from bothost.pyrus import answers, calls, replies
-from bothost.pyrus.answers import Catalog, Contacts, Form, Profile, Upload
-from bothost.pyrus.parts import File
+from bothost.pyrus.model.parts import File
+from bothost.pyrus.reply import reply as replies
+from bothost.pyrus.rest import requests, results
+from bothost.pyrus.rest.results import Catalog, Contacts, Form, Profile, Upload
+from bothost.pyrus_client import files
+from bothost.pyrus_client.call import Call, Home, Page, Pages, call
+from bothost.pyrus_client.paging import LONGEST_PAGE, Window
 
 if TYPE_CHECKING:
     import os
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bothost.clock import Clock
-    from bothost.pyrus.calls import Request, Response
-    from bothost.pyrus.replies import Reply
-    from bothost.pyrus.task import Task
+    from bothost.pyrus.model.task import Task
+    from bothost.pyrus.reply.reply import Reply
+    from bothost.pyrus.rest.requests import Request, Response
 
 __all__ = ["Call", "Catalog", "Contacts", "Form", "Page", "Pages", "Profile", "Pyrus", "Sender", "Upload", "call"]
 
@@ -63,7 +64,7 @@ class Pyrus:
     @call
     async def task(self, task_id: int) -> Task:
         """A task with all its comments."""
-        return answers.task((await self._send(calls.task(task_id))).body)
+        return results.task((await self._send(requests.task(task_id))).body)
 
     @call
     async def comment(self, task_id: int, reply: Reply | Mapping[str, Any] | str) -> Task:
@@ -71,13 +72,13 @@ class Pyrus:
         to find them. Raises ReplyError for a comment that says and changes nothing."""
         task = await self.task(task_id) if replies.needs_task(reply) else None
         body = replies.encode_comment(reply, task)
-        return answers.task((await self._send(calls.comment(task_id, body))).body)
+        return results.task((await self._send(requests.comment(task_id, body))).body)
 
     @call
     async def create(self, task: Mapping[str, Any] | None = None, /, **keys: Any) -> Task:
         """Make a task of the keys of Pyrus's request: `text` and `responsible`, or `form_id` and `fields`, and so on."""
         body = replies.encode_json({**(task or {}), **keys})
-        return answers.task((await self._send(calls.create(body))).body)
+        return results.task((await self._send(requests.create(body))).body)
 
     def register(
         self, form_id: int, /, *, limit: int | None = None, page_size: int = PAGE_SIZE, **filters: Any
@@ -93,22 +94,22 @@ class Pyrus:
     @call
     async def form(self, form_id: int) -> Form:
         """A form's definition: steps and fields."""
-        return answers.form((await self._send(calls.form(form_id))).body)
+        return results.form((await self._send(requests.form(form_id))).body)
 
     @call
     async def catalog(self, catalog_id: int, *, include_deleted: bool = False) -> Catalog:
         """A catalog with its items."""
-        return answers.catalog((await self._send(calls.catalog(catalog_id, include_deleted=include_deleted))).body)
+        return results.catalog((await self._send(requests.catalog(catalog_id, include_deleted=include_deleted))).body)
 
     @call
     async def contacts(self) -> Contacts:
         """All persons and roles that this bot can see."""
-        return answers.contacts((await self._send(calls.contacts())).body)
+        return results.contacts((await self._send(requests.contacts())).body)
 
     @call
     async def profile(self) -> Profile:
         """Who this bot is."""
-        return answers.profile((await self._send(calls.profile())).body)
+        return results.profile((await self._send(requests.profile())).body)
 
     @call
     async def upload(self, source: files.Source, name: str | None = None) -> Upload:
@@ -116,7 +117,7 @@ class Pyrus:
         outgoing = await files.outgoing(self._clock, source, name)
         self._home.begin()
         response = await self.sender.send(outgoing.request, outgoing.content)
-        return answers.uploaded(response.body, outgoing.name)
+        return results.uploaded(response.body, outgoing.name)
 
     @overload
     def download(self, file: File | int, *, to: None = None) -> Pages[bytes]: ...
@@ -124,7 +125,7 @@ class Pyrus:
     def download(self, file: File | int, *, to: str | os.PathLike[str]) -> Call[Path]: ...
     def download(self, file: File | int, *, to: str | os.PathLike[str] | None = None) -> Pages[bytes] | Call[Path]:
         """A file's bytes in pieces, to be iterated; or, with `to`, written to that path, which appears when complete."""
-        request = calls.download(id_of(file))
+        request = requests.download(id_of(file))
         if to is None:
             return Pages(self._first_piece(request), self._home)
         return self._save(request, to)
@@ -132,13 +133,13 @@ class Pyrus:
     @call
     async def get(self, path: str, /, **query: Any) -> Any:
         """Any other GET, by its path below the base URL; the JSON of the answer."""
-        return answers.json((await self._send(calls.plain("GET", path, query))).body)
+        return results.json((await self._send(requests.plain("GET", path, query))).body)
 
     @call
     async def post(self, path: str, body: Mapping[str, Any] | None = None, /, **query: Any) -> Any:
         """Any other POST; it is never sent twice by itself. The JSON of the answer."""
-        request = calls.plain("POST", path, query, replies.encode_json(body or {}))
-        return answers.json((await self._send(request)).body)
+        request = requests.plain("POST", path, query, replies.encode_json(body or {}))
+        return results.json((await self._send(request)).body)
 
     async def _send(self, request: Request) -> Response:
         self._home.begin()
@@ -155,7 +156,7 @@ class Pyrus:
         return await next_piece(self.sender.stream(request))
 
     async def _page_of(self, window: Window) -> Page[Task]:
-        found = answers.tasks((await self._send(window.request())).body)
+        found = results.tasks((await self._send(window.request())).body)
         following = window.after(found)
         fresh = window.fresh(found)
         return Page(fresh, None if following is None else lambda: self._page_of(following))

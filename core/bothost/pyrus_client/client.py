@@ -13,20 +13,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from bothost.errors import CallUnclear, CallUnsent, NoLogin, RateLimited, Unauthorized
-from bothost.pyrus import bases, calls
-from bothost.pyrus.ours import comment_written
-from bothost.pyrus_client.gates import Gates, Shared
-from bothost.pyrus_client.logins import Credentials, Login, Token
-from bothost.pyrus_client.transport import Chunks, Sending, TornadoTransport, Transport
+from bothost.pyrus.reply.comment_match import comment_written
+from bothost.pyrus.rest import base_urls, requests
+from bothost.pyrus_client.rate_limit import Gates, Shared
+from bothost.pyrus_client.tokens import Credentials, Login, Token
+from bothost.pyrus_client.transport import Chunks, Sending, Transport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from datetime import datetime
 
     from bothost.clock import Clock
-    from bothost.pyrus.calls import Request, Response
-
-__all__ = ["Caller", "Line", "PyrusClient", "Shared", "Terms", "TornadoTransport", "Transport"]
+    from bothost.pyrus.rest.requests import Request, Response
 
 PERMITS = 8
 READ_AGAIN_S = (0.5, 5.0)
@@ -66,13 +64,20 @@ class PyrusClient:
     """All calls of this process. Made on the loop; `close` ends it. `on_call` hears each call's account and status (0: none)."""
 
     def __init__(
-        self, clock: Clock, shared: Shared, transport: Transport, on_call: Callable[[str, int], None] | None = None
+        self,
+        clock: Clock,
+        shared: Shared,
+        transport: Transport,
+        on_call: Callable[[str, int], None] | None = None,
+        user_agent: str = "bothost",
     ) -> None:
         self.clock = clock
         self.shared = shared
         self.transport = transport
         self.gates = Gates(clock, shared)
         self.on_call = on_call or (lambda _account, _status: None)
+        self.user_agent = user_agent
+        """What Pyrus's logs show of us."""
         self.on_limit: Callable[[str, float], None] = lambda _account, _left: None
         """Hears what each account's rate limit leaves, by Pyrus's own word."""
         self.keep: Callable[[str, int, int], None] = lambda _bot, _task, _comment: None
@@ -98,7 +103,7 @@ class PyrusClient:
 
     def login(self, credentials: Credentials) -> Login:
         """The one `Login` of an account, shared by all bots that log in as it."""
-        key = (bases.auth_url(credentials.api_url), credentials.login)
+        key = (base_urls.auth_url(credentials.api_url), credentials.login)
         if key not in self._logins:
             self._logins[key] = Login(self.clock, self.send_bare)
         return self._logins[key]
@@ -128,7 +133,7 @@ class PyrusClient:
 
     async def send_bare(self, request: Request, url: str) -> Response:
         """Send one request without a token: a login."""
-        headers = {"Content-Type": request.content_type, "User-Agent": user_agent()}
+        headers = {"Content-Type": request.content_type, "User-Agent": self.user_agent}
         self.look_at_lease(request)
         return await within(request, self.transport.fetch(Sending(request, url, headers)))
 
@@ -144,7 +149,7 @@ class Line:
         self._client = client
         self._caller = caller
         self._terms = terms
-        self._token = Token(terms.token, bases.choose(caller.api_url, terms.api_url)) if terms.token else None
+        self._token = Token(terms.token, base_urls.choose(caller.api_url, terms.api_url)) if terms.token else None
 
     def __repr__(self) -> str:
         return f"<Line of {self._caller.bot}>"
@@ -153,7 +158,7 @@ class Line:
     def account(self) -> str:
         """Whose rate limit these calls count against: base URL and login, else the person's id."""
         who = self._client.login_of(self._caller) or self._terms.user_id or self._caller.bot
-        return f"{bases.choose(self._caller.api_url)} {who}"
+        return f"{base_urls.choose(self._caller.api_url)} {who}"
 
     async def send(self, request: Request, content: Callable[[], Chunks] | None = None) -> Response:
         """Send until Pyrus has answered 2xx, as often as that is safe. `content` makes the pieces of a streamed body anew
@@ -215,7 +220,7 @@ class Line:
                 if done is not None:
                     return done
             except Unauthorized as error:
-                if fresh or error.code in calls.FINAL_401:
+                if fresh or error.code in requests.FINAL_401:
                     raise
                 token, fresh = await self._log_in(request, token.value)
             except RateLimited as error:
@@ -234,7 +239,7 @@ class Line:
                 f"{request.title}: [bot:{self._caller.bot}] {what} no login to get a new one with; set login = bot@…",
                 status=401 if refused else 0,
             )
-        credentials = Credentials(login, self._caller.secrets, bases.choose(self._caller.api_url))
+        credentials = Credentials(login, self._caller.secrets, base_urls.choose(self._caller.api_url))
         account = self._client.login(credentials)
         before = account.held
         self._token = await account.token(credentials, refused)
@@ -250,15 +255,19 @@ class Line:
 
     async def _judge(self, request: Request, response: Response, token: Token) -> None:
         self._client.on_call(self.account, response.status)
-        rate = calls.rate(response.headers)
+        rate = requests.rate(response.headers)
         if rate is not None:
             self._client.on_limit(self.account, rate.remaining)
         if rate is not None and response.status != 429:
             await self._client.gates.correct(self.account, rate)
-        calls.check(request, response, token.value)
+        requests.check(request, response, token.value)
 
     def _sending(self, request: Request, token: Token, content: Chunks | None) -> Sending:
-        headers = {"Authorization": f"Bearer {token.value}", "User-Agent": user_agent(), "Accept": "application/json"}
+        headers = {
+            "Authorization": f"Bearer {token.value}",
+            "User-Agent": self._client.user_agent,
+            "Accept": "application/json",
+        }
         if request.method != "GET":
             headers["Content-Type"] = request.content_type
         if TRACEPARENT.fullmatch(self._terms.trace):
@@ -278,10 +287,3 @@ async def within(request: Request, work: Awaitable[R]) -> R:
             return await work
     except TimeoutError as error:
         raise CallUnclear(f"{request.title}: no answer within {request.limit_s:g} s") from error
-
-
-def user_agent() -> str:
-    """What Pyrus's logs show of us."""
-    from bothost import __version__
-
-    return f"bothost/{__version__}"

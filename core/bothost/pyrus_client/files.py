@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
 from bothost.errors import CallUnsent
-from bothost.pyrus import calls
+from bothost.pyrus.rest import requests
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from bothost.clock import Clock
-    from bothost.pyrus.calls import Request
+    from bothost.pyrus.rest.requests import Request
 
 PIECE_BYTES = 64 << 10
 
@@ -54,7 +54,7 @@ async def outgoing(clock: Clock, source: Source, name: str | None) -> Outgoing:
 
 
 def _framed(name: str, size: int | None, content: Callable[[], AsyncIterator[bytes]]) -> Outgoing:
-    content_type, head, tail = calls.multipart(name, secrets.token_hex(16))
+    content_type, head, tail = requests.multipart(name, secrets.token_hex(16))
 
     async def pieces() -> AsyncIterator[bytes]:
         yield head
@@ -63,7 +63,7 @@ def _framed(name: str, size: int | None, content: Callable[[], AsyncIterator[byt
         yield tail
 
     length = None if size is None else len(head) + size + len(tail)
-    return Outgoing(name, calls.upload(content_type, length), pieces)
+    return Outgoing(name, requests.upload(content_type, length), pieces)
 
 
 async def _of_bytes(content: bytes) -> AsyncIterator[bytes]:

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from bothost.errors import CallRefused
-from bothost.pyrus import calls
+from bothost.pyrus.rest import requests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bothost.pyrus.calls import Request
-    from bothost.pyrus.events import Task
+    from bothost.pyrus.model.task import Task
+    from bothost.pyrus.rest.requests import Request
 
 LONGEST_PAGE = 20_000
 """The most tasks that one answer may hold (protocol 5.2)."""
@@ -38,8 +38,8 @@ class Window:
     def request(self) -> Request:
         """The request for the next page."""
         if self.single:
-            return calls.register(self.form_id, {"item_count": self.limit or LONGEST_PAGE, **self.filters})
-        return calls.register(self.form_id, {**self.filters, "sort": "id", "item_count": self.page_size})
+            return requests.register(self.form_id, {"item_count": self.limit or LONGEST_PAGE, **self.filters})
+        return requests.register(self.form_id, {**self.filters, "sort": "id", "item_count": self.page_size})
 
     def fresh(self, found: Sequence[Task]) -> Sequence[Task]:
         """What of a page was not in the one before, and is within the limit."""

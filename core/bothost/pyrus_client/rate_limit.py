@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from bothost.clock import Clock
-    from bothost.pyrus.calls import Rate
+    from bothost.pyrus.rest.requests import Rate
 
 WINDOW_S = 600.0
 DEFAULT_LIMIT = 5000

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bothost.errors import CallError, CallRefused, CallUnsent, RateLimited, Unauthorized
-from bothost.pyrus import bases, calls
+from bothost.pyrus.rest import base_urls, requests
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from bothost.clock import Clock
-    from bothost.pyrus.calls import Request, Response
+    from bothost.pyrus.rest.requests import Request, Response
 
 FAILED_FOR_S = 10.0
 """How long a refused login is not tried again, so that a wrong secret does not become a storm of logins."""
@@ -79,9 +79,9 @@ class Login:
         """Try each secret. A login changes nothing, so whatever was unclear in it is surely unsent for the call behind it."""
         refusal: CallError | None = None
         for secret in credentials.secrets:
-            request = calls.auth(credentials.login, secret.decode("utf-8", "replace"))
+            request = requests.auth(credentials.login, secret.decode("utf-8", "replace"))
             try:
-                response = await self._send(request, bases.auth_url(credentials.api_url))
+                response = await self._send(request, base_urls.auth_url(credentials.api_url))
                 return self._read(request, response, credentials)
             except (Unauthorized, CallRefused) as error:
                 refusal = Unauthorized(f"login {credentials.login}: {error}", status=error.status, code=error.code)
@@ -94,7 +94,7 @@ class Login:
     @staticmethod
     def _read(request: Request, response: Response, credentials: Credentials) -> Token:
         secrets = tuple(secret.decode("utf-8", "replace") for secret in credentials.secrets)
-        calls.check(request, response, *secrets)
+        requests.check(request, response, *secrets)
         try:
             answer = msgspec.json.decode(response.body, type=Answer)
         except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -102,4 +102,4 @@ class Login:
         if not isinstance(answer.access_token, str) or not answer.access_token.isascii() or not answer.access_token:
             raise CallRefused(f"{request.title}: the answer has no access_token", status=response.status)
         offered = answer.api_url if isinstance(answer.api_url, str) else ""
-        return Token(answer.access_token, bases.choose(credentials.api_url, offered))
+        return Token(answer.access_token, base_urls.choose(credentials.api_url, offered))

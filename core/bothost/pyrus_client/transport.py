@@ -13,7 +13,7 @@ from tornado.iostream import StreamClosedError
 from tornado.simple_httpclient import SimpleAsyncHTTPClient, _HTTPConnection
 
 from bothost.errors import CallError, CallUnclear, CallUnsent
-from bothost.pyrus.calls import Request, Response
+from bothost.pyrus.rest.requests import Request, Response
 
 if TYPE_CHECKING:
     from tornado.http1connection import HTTP1Connection

@@ -1,4 +1,4 @@
-"""Calls a plugin within limits: on the loop, or in a thread of the bot's own pool (local.py). Children: children.py."""
+"""Calls a plugin within limits: on the loop, in a thread of the bot's own pool (local.py), or in a process/ of its own."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from bothost.event import Context
-    from bothost.plugin_api import Tick
-    from bothost.pyrus.events import Envelope
+    from bothost.plugins.api import Tick
+    from bothost.plugins.event import Context
+    from bothost.pyrus.envelope import Envelope
 
 Why = Literal["raised", "timeout", "died", "unusable", "gave up", "cut"]
 

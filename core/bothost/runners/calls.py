@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from bothost import eager
-from bothost.frames import is_known, place_of_thread
+from bothost.plugins.attribution import is_known, place_of_thread
+from bothost.runners import eager
 
 if TYPE_CHECKING:
     import contextvars

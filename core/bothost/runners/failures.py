@@ -6,9 +6,9 @@ import traceback
 from typing import TYPE_CHECKING
 
 from bothost.errors import GiveUp, ReplyError
-from bothost.frames import innermost_of, is_known
-from bothost.runner import Failure
-from bothost.scrub import visible
+from bothost.plugins.attribution import innermost_of, is_known
+from bothost.runners import Failure
+from bothost.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable

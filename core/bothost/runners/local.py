@@ -9,22 +9,23 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bothost.errors import PluginError, ReplyError
-from bothost.event import Event
-from bothost.pyrus import replies
-from bothost.runner import Failure, Ran
-from bothost.runner.calling import Outcome, Overdue, TimeUp, Work, in_thread, on_loop
-from bothost.runner.failing import failure_of
-from bothost.runner.pool import Pool
-from bothost.whose import BOT
+from bothost.plugins.attribution import BOT
+from bothost.plugins.event import Event
+from bothost.pyrus.reply import reply as replies
+from bothost.runners import Failure, Ran
+from bothost.runners.calls import Outcome, Overdue, TimeUp, Work, in_thread, on_loop
+from bothost.runners.failures import failure_of
+from bothost.runners.thread_pool import Pool
 
 if TYPE_CHECKING:
     from bothost.clock import Clock
     from bothost.config import BotConfig
-    from bothost.event import Context
-    from bothost.plugin_api import Tick
-    from bothost.plugins import Handler, Plugged
-    from bothost.pyrus.events import Envelope
-    from bothost.runner import Ending
+    from bothost.plugins.api import Tick
+    from bothost.plugins.event import Context
+    from bothost.plugins.handlers import Handler
+    from bothost.plugins.loading import Plugged
+    from bothost.pyrus.envelope import Envelope
+    from bothost.runners import Ending
 
 log = logging.getLogger("bothost.run")
 

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from bothost.scrub import visible
+from bothost.text import visible
 
 if TYPE_CHECKING:
     from typing import TextIO
 
     from bothost.clock import Clock
-    from bothost.scrub import Scrubber
+    from bothost.telemetry.redaction import Scrubber
 
 QUEUE_LINES = 10_000
 _BATCH_S = 0.05

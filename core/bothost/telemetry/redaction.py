@@ -1,4 +1,4 @@
-"""What may be shown: known secrets and tokens are replaced, and characters that cannot be seen are made visible."""
+"""What may be shown: known secrets and tokens are replaced."""
 
 from __future__ import annotations
 
@@ -12,12 +12,6 @@ _ANCHOR = 8
 _SHORTEST_HIT = 8
 _MOST_TOKENS = 10_000
 _RUN = re.compile(r"\S+")
-# C0 and C1 controls, zero-width and bidi marks, line and paragraph separators, lone surrogates
-_UNSEEN = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\ufff9-\ufffb]"
-)
-_UNSEEN_BUT_LINES = re.compile(_UNSEEN.pattern.replace(r"\x00-\x1f", r"\x00-\x08\x0b-\x1f"))
-_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 # What looks like a token or password although nobody registered it
 _LOOKS_SECRET = re.compile(
     r"""(?P<key>["']?(?:access_token|security_key)["']?\s*[:=]\s*["']?)[^\s"',}&]+"""
@@ -25,19 +19,6 @@ _LOOKS_SECRET = re.compile(
     r"""|(?P<url>[a-z][a-z0-9+.-]{1,20}://[^\s/:@"']{0,64}:)[^\s/@"']{1,256}(?=@)""",
     re.IGNORECASE,
 )
-
-
-def visible(text: str, *, lines: bool = False) -> str:
-    """Control, bidi and zero-width characters as escapes (`\\x1b`, `\\u202e`); `lines` keeps line ends and tabs."""
-    if text.isprintable():
-        return text
-    return (_UNSEEN_BUT_LINES if lines else _UNSEEN).sub(_escape, text)
-
-
-def _escape(match: re.Match[str]) -> str:
-    character = match[0]
-    code = ord(character)
-    return _SHORT.get(character) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
 
 
 class Scrubber:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bothost.testing.answer import Answer
     from bothost.testing.factories import body, comment, encode, field, load, task
-    from bothost.testing.fault_matrix import Fault, faults
-    from bothost.testing.harness import Harness
-    from bothost.testing.parts import file, me, person
+    from bothost.testing.fault_matrix import Fault
+    from bothost.testing.harness import Harness, faults
+    from bothost.testing.harness_bot import HarnessBot, Pending
+    from bothost.testing.people import file, me, person
     from bothost.testing.serving import Served, served
-    from bothost.testing.under_test import HarnessBot, Pending
 
 __all__ = [
     "Answer",
@@ -40,11 +40,11 @@ __all__ = [
 _HOMES = {
     "answer": ("Answer",),
     "factories": ("body", "comment", "encode", "field", "load", "task"),
-    "fault_matrix": ("Fault", "faults"),
-    "harness": ("Harness",),
-    "parts": ("file", "me", "person"),
+    "fault_matrix": ("Fault",),
+    "harness": ("Harness", "faults"),
+    "harness_bot": ("HarnessBot", "Pending"),
+    "people": ("file", "me", "person"),
     "serving": ("Served", "served"),
-    "under_test": ("HarnessBot", "Pending"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from bothost.pyrus.replies import OFFICIAL, Reply
+from bothost.pyrus.reply.reply import OFFICIAL, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bothost.runner import Failure
-    from bothost.testing.wire import Written
+    from bothost.runners import Failure
+    from bothost.testing.memory_http import Written
 
 
 class Answer:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-from bothost.testing.bench import turning
+from bothost.testing.harness_state import turning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from bothost.testing.clock import VirtualClock
+    from bothost.testing.virtual_time.clock import VirtualClock
 
 
 class Moment(datetime):

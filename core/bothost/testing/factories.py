@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bothost.testing.field_shapes import FieldSpec, shape
-from bothost.testing.parts import BOT_ID, as_person, me, numbering, person, plain_keys, stamp
+from bothost.testing.people import BOT_ID, as_person, me, numbering, person, plain_keys, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

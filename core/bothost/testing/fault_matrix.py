@@ -10,16 +10,18 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from bothost.testing.factories import comment, encode, task
 from bothost.testing.fake_pyrus.faults import gateway
-from bothost.testing.harness import Harness
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from types import TracebackType
 
-    from bothost.testing.under_test import HarnessBot
+    from bothost.testing.clock_control import Hand
+    from bothost.testing.fake_pyrus import FakePyrus
+    from bothost.testing.harness_bot import HarnessBot
 
 SLOW_S = 70.0
 """Longer than `answer_within` and than Pyrus waits."""
@@ -27,22 +29,44 @@ FAR = "10m"
 """By then every retry of a late reply that can succeed has."""
 
 
+class World(Protocol):
+    """A host for one fault, with its clock and its Pyrus: `Harness` is one."""
+
+    clock: Hand
+    pyrus: FakePyrus
+
+    def __enter__(self) -> Self:
+        """Make it."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End it."""
+
+    def bot(self, plugin: Any, name: str = "bot", ini: Mapping[str, Any] | None = None, **settings: Any) -> HarnessBot:
+        """Put a bot into service."""
+
+    def restart(self, *, forget: bool = False) -> None:
+        """Stop the host at once, and start it again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A plugin with its settings, and the delivery that is disturbed."""
+    """A plugin with its settings, the delivery that is disturbed, and what makes a fresh world."""
 
+    world: Callable[[], World]
     plugin: Any
     of: Mapping[str, Any] | bytes
     ini: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
-    def bot(self, bothost: Harness) -> HarnessBot:
+    def bot(self, bothost: World) -> HarnessBot:
         """The plugin in service."""
         return bothost.bot(self.plugin, "bot", self.ini, **self.settings)
 
     def undisturbed(self) -> int:
         """How many comments the delivery leads to where nothing goes wrong."""
-        with Harness() as bothost:
+        with self.world() as bothost:
             bot = self.bot(bothost)
             bot.deliver(self.of)
             bothost.clock.advance(FAR)
@@ -55,6 +79,7 @@ class Fault:
     """One thing that goes wrong. Called with a plugin it plays it, and raises AssertionError where the plugin does not hold."""
 
     play: Callable[[Trial], None] = field(repr=False)
+    world: Callable[[], World] = field(repr=False)
 
     @property
     def __name__(self) -> str:
@@ -68,7 +93,7 @@ class Fault:
         ini: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
-        trial = Trial(plugin, task() if of is None else of, ini or {}, settings)
+        trial = Trial(self.world, plugin, task() if of is None else of, ini or {}, settings)
         try:
             self.play(trial)
         except AssertionError as error:
@@ -82,8 +107,8 @@ class Fault:
 class Faults:
     """All faults: to be called with a plugin, or iterated."""
 
-    def __init__(self, *plays: Callable[[Trial], None]) -> None:
-        self._all = tuple(Fault(play) for play in plays)
+    def __init__(self, world: Callable[[], World], plays: Iterable[Callable[[Trial], None]]) -> None:
+        self._all = tuple(Fault(play, world) for play in plays)
 
     def __iter__(self) -> Iterator[Fault]:
         return iter(self._all)
@@ -113,17 +138,17 @@ class Faults:
 
 
 @contextmanager
-def expecting_as_many(trial: Trial) -> Iterator[tuple[Harness, HarnessBot]]:
+def expecting_as_many(trial: Trial) -> Iterator[tuple[World, HarnessBot]]:
     """A fresh world in which a fault is played; in the end there must be as many comments as without it."""
     expected = trial.undisturbed()
-    with Harness() as bothost:
+    with trial.world() as bothost:
         bot = trial.bot(bothost)
         yield bothost, bot
         finish(bothost, expected)
         refuse_failures(bot)
 
 
-def finish(bothost: Harness, expected: int) -> None:
+def finish(bothost: World, expected: int) -> None:
     """Let everything end, and count the comments."""
     bothost.clock.advance(FAR)
     written = bothost.pyrus.written
@@ -185,7 +210,7 @@ def late(trial: Trial) -> None:
 def api_down(trial: Trial) -> None:
     """Pyrus's API answers 503 for 100 s; the handler is slow, and Pyrus comes again where it got no 2xx."""
     expected = trial.undisturbed()
-    with Harness() as bothost:
+    with trial.world() as bothost:
         bot = trial.bot(bothost)
         bot.runner.delay_s = SLOW_S
         bothost.pyrus.fail("*", gateway(503), times=1_000_000)
@@ -201,7 +226,7 @@ def api_down(trial: Trial) -> None:
 
 def unknown_future(trial: Trial) -> None:
     """Kinds, field types, persons, choices and keys that nobody knows yet, and numbers where texts were."""
-    with Harness() as bothost:
+    with trial.world() as bothost:
         bot = trial.bot(bothost)
         answer = bot.deliver(from_the_future(bot.as_body(trial.of)))
         bothost.clock.advance(FAR)
@@ -211,7 +236,7 @@ def unknown_future(trial: Trial) -> None:
 
 def empty_body(trial: Trial) -> None:
     """Only a task's id: no fields, comments, author."""
-    with Harness() as bothost:
+    with trial.world() as bothost:
         bot = trial.bot(bothost)
         answer = bot.deliver(encode({"task_id": 310_011, "task": {"id": 310_011}}))
         bothost.clock.advance(FAR)
@@ -252,7 +277,7 @@ def from_the_future(sent: bytes) -> bytes:
     return encode(delivery)
 
 
-faults = Faults(
+ALL = (
     duplicate,
     retry_while_running,
     response_lost,

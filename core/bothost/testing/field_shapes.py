@@ -9,7 +9,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
-from bothost.testing.parts import Numbering, Person, as_person, file, plain
+from bothost.testing.people import Numbering, Person, as_person, file, plain
 
 
 @dataclass(frozen=True, slots=True)

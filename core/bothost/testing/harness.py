@@ -9,25 +9,25 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from bothost.testing.bench import Bench, turn, turning
-from bothost.testing.clock import VirtualClock
+from bothost.testing.clock_control import Hand
 from bothost.testing.fake_pyrus import FakePyrus
-from bothost.testing.hand import Hand
+from bothost.testing.fault_matrix import ALL, Faults
+from bothost.testing.harness_bot import HarnessBot
+from bothost.testing.harness_state import Bench, turn, turning
 from bothost.testing.host import BareHost, Section, modules_of
-from bothost.testing.loop import VirtualLoop
-from bothost.testing.parts import BOT_ID, me, numbering
-from bothost.testing.pyrus_side import PyrusSide
-from bothost.testing.sleep import VirtualSleep
-from bothost.testing.under_test import HarnessBot
-from bothost.testing.watching import LogBook
+from bothost.testing.people import BOT_ID, me, numbering
+from bothost.testing.recording import LogBook
+from bothost.testing.sent_deliveries import PyrusSide
+from bothost.testing.virtual_time.clock import VirtualClock
+from bothost.testing.virtual_time.loop import VirtualLoop
+from bothost.testing.virtual_time.sleep import VirtualSleep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
-    from bothost.plugin_api import Plugin
+    from bothost.plugins.api import Plugin
     from bothost.testing.fake_pyrus import Wrote
-    from bothost.testing.fault_matrix import Faults
 
 
 class Harness:
@@ -132,8 +132,6 @@ class Harness:
     @property
     def faults(self) -> Faults:
         """The fault matrix: `bothost.faults(MyPlugin, task(...), limit=5)` plays all, each in a fresh world of its own."""
-        from bothost.testing.fault_matrix import faults
-
         return faults
 
     def restart(self, *, forget: bool = False) -> None:
@@ -153,3 +151,7 @@ class Harness:
     def assert_one_comment(self, task: Mapping[str, Any] | int | None = None) -> Wrote:
         """Exactly one comment was written by a bot, on a task or in all, by a response or by a call to the API; it."""
         return self.pyrus.assert_one_comment(task if isinstance(task, int | None) else task["id"])
+
+
+faults = Faults(Harness, ALL)
+"""Every fault, each played in a harness of its own."""

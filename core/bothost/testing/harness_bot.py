@@ -7,25 +7,25 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bothost.errors import BodyRefused
-from bothost.ledger import base_of
-from bothost.pyrus.events import decode, event_key
+from bothost.pipeline.event_table import base_of
+from bothost.pyrus.envelope import decode, event_key
 from bothost.pyrus.signature import sign
 from bothost.testing.answer import Answer
 from bothost.testing.factories import body as body_of
 from bothost.testing.factories import encode
-from bothost.testing.parts import Me
-from bothost.testing.pyrus_side import Sender
-from bothost.testing.wire import Head, Wire
+from bothost.testing.memory_http import Head, Wire
+from bothost.testing.people import Me
+from bothost.testing.sent_deliveries import Sender
 
 if TYPE_CHECKING:
     import asyncio
 
-    from bothost.bots import Bot
-    from bothost.runner import Failure
-    from bothost.testing.bench import Bench
+    from bothost.bots.registry import Bot
+    from bothost.runners import Failure
+    from bothost.testing.harness_state import Bench
     from bothost.testing.host import Section
-    from bothost.testing.watching import WatchedRunner
-    from bothost.testing.wire import Written
+    from bothost.testing.memory_http import Written
+    from bothost.testing.recording import WatchedRunner
 
 log = logging.getLogger("bothost.testing")
 

@@ -6,15 +6,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bothost.testing.never_awaited import noticing
+from bothost.testing.virtual_time.never_awaited import noticing
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
 
-    from bothost.testing.clock import VirtualClock
     from bothost.testing.host import BareHost
-    from bothost.testing.pyrus_side import PyrusSide
-    from bothost.testing.watching import LogBook
+    from bothost.testing.recording import LogBook
+    from bothost.testing.sent_deliveries import PyrusSide
+    from bothost.testing.virtual_time.clock import VirtualClock
 
 T = TypeVar("T")
 

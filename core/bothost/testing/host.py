@@ -13,23 +13,24 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-from bothost.bots import Bot, BotState, Registry, Service
-from bothost.building import Ground, build, pyrus_of_bot
+from bothost.background import watch
+from bothost.bots.queue import Lane
+from bothost.bots.registry import Bot, BotState, Registry, Service
 from bothost.config import read
+from bothost.config.secrets import Sources
 from bothost.errors import ConfigError
-from bothost.lanes import Lane
-from bothost.means import watch
-from bothost.plugins import Found, find, load
-from bothost.plugins import Ground as PluginGround
-from bothost.pyrus_client import PyrusClient
-from bothost.runner.local import LocalRunner
-from bothost.sources import Sources
-from bothost.store import Timing
-from bothost.store.sqlite import SqliteStore
+from bothost.journal.entry import Timing
+from bothost.journal.sqlite.journal import SqliteStore
+from bothost.pipeline.assembly import Ground, build, pyrus_of_bot
+from bothost.plugins.discovery import Found, find
+from bothost.plugins.loading import Ground as PluginGround
+from bothost.plugins.loading import load
+from bothost.pyrus_client.client import PyrusClient
+from bothost.runners.local import LocalRunner
 from bothost.testing.ini_values import has_text, section
-from bothost.testing.watching import WatchedRunner
-from bothost.web.limits import Limits, Lines
-from bothost.web.webhook import Front
+from bothost.testing.recording import WatchedRunner
+from bothost.webhook.connections import Limits, Lines
+from bothost.webhook.request import Front
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
 
     from bothost.clock import Clock
     from bothost.config import BotConfig
-    from bothost.pyrus_client import Transport
-    from bothost.store import Door, Entry
+    from bothost.journal.entry import Door, Entry
+    from bothost.pyrus_client.transport import Transport
 
 log = logging.getLogger("bothost.testing")
 
@@ -72,19 +73,19 @@ class Counts:
     """Stands where the metrics stand; nobody asks."""
 
     def delivery(self, bot: str, word: str, status: int, seconds: float) -> None:
-        """See `answers.Count`."""
+        """See `responses.Count`."""
 
     def run(self, bot: str, seconds: float, failed: bool) -> None:
-        """See `answers.Count`."""
+        """See `responses.Count`."""
 
     def tick(self, bot: str, result: str) -> None:
-        """See `answers.Count`."""
+        """See `responses.Count`."""
 
     def queue_wait(self, bot: str, seconds: float) -> None:
-        """See `answers.Count`."""
+        """See `responses.Count`."""
 
     def post(self, bot: str, result: str) -> None:
-        """See `answers.Count`."""
+        """See `responses.Count`."""
 
 
 class PunctualStore(SqliteStore):

@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from bothost.settings import Secret
+from bothost.plugins.settings import Secret
 
 
 def as_ini(value: Any) -> str:

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, cast
 
 from tornado.httputil import HTTPHeaders, RequestStartLine, ResponseStartLine, parse_response_start_line
 
-from bothost.web.webhook import Receiver
+from bothost.webhook.request import Receiver
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tornado.http1connection import HTTP1Connection
 
-    from bothost.delivery import Outcome
-    from bothost.web.limits import Lines
-    from bothost.web.webhook import Front
+    from bothost.pipeline.delivery import Outcome
+    from bothost.webhook.connections import Lines
+    from bothost.webhook.request import Front
 
 PIECE_BYTES = 64 << 10
 

@@ -28,6 +28,6 @@ def bothost() -> Iterator[Harness]:
 
 def pytest_runtest_setup() -> None:
     """Ids that `task()` and its kin give start anew in each test, also in one that does not use the fixture."""
-    parts = sys.modules.get("bothost.testing.parts")
+    parts = sys.modules.get("bothost.testing.people")
     if parts is not None:
         parts.numbering.restart()

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bothost.event import Context
-    from bothost.plugin_api import Tick
-    from bothost.pyrus.events import Envelope
-    from bothost.runner import Ending, Ran, Runner
+    from bothost.plugins.api import Tick
+    from bothost.plugins.event import Context
+    from bothost.pyrus.envelope import Envelope
+    from bothost.runners import Ending, Ran, Runner
 
 STANDARD = frozenset([*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"])
 

@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bothost.delivery import NOTHING
 from bothost.errors import BodyRefused
-from bothost.pyrus.events import decode, event_key
+from bothost.pipeline.delivery import NOTHING
+from bothost.pyrus.envelope import decode, event_key
 from bothost.pyrus.raw_json import untyped
 from bothost.testing.fake_pyrus import Account, Refusal, Wrote
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bothost.testing.fake_pyrus import FakePyrus
-    from bothost.testing.wire import Written
+    from bothost.testing.memory_http import Written
 
 
 @dataclass(frozen=True, slots=True)

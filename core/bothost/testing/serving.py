@@ -15,8 +15,8 @@ from tornado.httputil import HTTPServerConnectionDelegate
 from bothost.clock import SystemClock
 from bothost.testing.fake_pyrus import FakePyrus
 from bothost.testing.host import BareHost, Section
-from bothost.testing.parts import me
-from bothost.web.webhook import Receiver
+from bothost.testing.people import me
+from bothost.webhook.request import Receiver
 
 if TYPE_CHECKING:
     import asyncio
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tornado.http1connection import HTTP1Connection
     from tornado.httputil import HTTPConnection, HTTPMessageDelegate
 
-    from bothost.plugin_api import Plugin
+    from bothost.plugins.api import Plugin
 
 
 class Served(HTTPServerConnectionDelegate):

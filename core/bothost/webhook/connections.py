@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from tornado.iostream import IOStream
 
+    from bothost.bots.registry import Bot
     from bothost.clock import Clock
-    from bothost.web.webhook import Receiver
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,29 @@ class Limits:
     sweep_s: float = 1.0
 
 
+class HeldBody(Protocol):
+    """A request whose body comes, or whose answer is not taken yet."""
+
+    held: int
+    """Bytes of the body that are held and not verified."""
+    since: float
+    """When its time began."""
+    found: Bot | None
+    """Whose path it came by."""
+    answered: bool
+    """Refused already, while its body may still come."""
+
+    @property
+    def peer(self) -> str:
+        """Who sent this, as far as it can be told."""
+
+    def shed(self) -> None:
+        """Give up this body, for unverified bodies hold too much in all."""
+
+    def overdue(self) -> None:
+        """Its time is up: answer if possible, then close."""
+
+
 class Lines:
     """The open connections of one listener, each in the line of what it waits for; on the loop only."""
 
@@ -44,7 +67,7 @@ class Lines:
         self.open: set[IOStream] = set()
         self.fresh: OrderedDict[IOStream, float] = OrderedDict()
         self.idle: OrderedDict[IOStream, float] = OrderedDict()
-        self.bodies: OrderedDict[IOStream, Receiver] = OrderedDict()
+        self.bodies: OrderedDict[IOStream, HeldBody] = OrderedDict()
         self.unverified = 0
         """Bytes of bodies that have come and are not verified yet, over all connections."""
         self.evicted = 0
@@ -70,7 +93,7 @@ class Lines:
         else:
             self.idle[stream] = self.clock.monotonic()
 
-    def has_head(self, stream: IOStream, receiver: Receiver) -> None:
+    def has_head(self, stream: IOStream, receiver: HeldBody) -> None:
         """A request head is complete; the body's time begins."""
         if self.idle.pop(stream, None) is None:
             self.fresh.pop(stream, None)
@@ -81,7 +104,7 @@ class Lines:
         self.bodies.pop(stream, None)
         self.unverified -= held
 
-    def stalls(self, stream: IOStream, receiver: Receiver) -> None:
+    def stalls(self, stream: IOStream, receiver: HeldBody) -> None:
         """A response does not fit into the socket: its reader gets as long as a body."""
         receiver.since = self.clock.monotonic()
         self.bodies[stream] = receiver

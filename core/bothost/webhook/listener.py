@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, cast
 from tornado.httpserver import HTTPServer
 
 from bothost.errors import ConfigError, Problem
-from bothost.web.limits import Limits, Lines
-from bothost.web.routing import BEYOND, UNREADABLE
-from bothost.web.sparing import spare_the_log
-from bothost.web.webhook import Front, Receiver, whole_answer
+from bothost.webhook.connections import Limits, Lines
+from bothost.webhook.refusals import spare_the_log
+from bothost.webhook.request import Front, Receiver, whole_answer
+from bothost.webhook.routing import BEYOND, UNREADABLE
 
 if TYPE_CHECKING:
     from asyncio import Future

@@ -1,4 +1,8 @@
-"""One log line per bot, outcome and address a minute for what is refused, then a count: strangers cannot flood the log."""
+"""What the log says of what is refused, to the person who can do something about it.
+
+One line per bot, outcome and address a minute, then a count; of Tornado's own lines one of a kind a minute: strangers cannot
+flood the log.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bothost.bots.registry import Bot
     from bothost.clock import Clock
+    from bothost.pipeline.responses import Count
 
 _LOG = logging.getLogger("bothost.refused")
 _QUIET_S = 60.0
@@ -67,3 +73,80 @@ class Refusals:
 
 def _fields(refusal: Refusal, peer: str) -> dict[str, object]:
     return {"bot": refusal.bot, "outcome": refusal.word, "status": refusal.status, "peer": peer}
+
+
+_TEXTS = {
+    "not-found": "no bot has this path",
+    "method": "only POST is taken here",
+    "bad-request": "a request without exactly one Host",
+    "unreadable": "this is not HTTP, or its end can be read in two ways",
+    "refused-signature": "the signature is missing or wrong: bots.ini and Pyrus hold different secrets, or this is not Pyrus",
+    "slow": "the body did not arrive in `body_timeout`",
+    "shed": "too many unverified bodies at once: the largest was given up",
+}
+
+
+class Refusing:
+    """Counts each refusal and has it logged, once a minute for one bot, word and address."""
+
+    def __init__(self, refusals: Refusals, count: Count) -> None:
+        self._refusals = refusals
+        self._count = count
+
+    def refuse(self, bot: Bot | None, peer: str, word: str, status: int) -> None:
+        """Tell of one request that was refused."""
+        name = bot.name if bot is not None else ""
+        self._count.delivery(name, word, status, 0.0)
+        self._refusals.tell(
+            Refusal(name, word, peer, status), _text(bot, word), logging.ERROR if status == 413 else logging.WARNING
+        )
+
+
+def _text(bot: Bot | None, word: str) -> str:
+    if bot is None:
+        return _TEXTS.get(word, word)
+    if word == "too-large":
+        return (
+            f"[bot:{bot.name}] a delivery is larger than max_body ({bot.config.max_body_bytes} bytes): raise max_body, or "
+            'switch on "only the last comment" for this bot in Pyrus'
+        )
+    if word == "unavailable":
+        return f"[bot:{bot.name}] {bot.state.reason or 'its section of bots.ini is wrong'}"
+    return f"[bot:{bot.name}] {_TEXTS.get(word, word)}"
+
+
+QUIET_S = 60.0
+MOST_KINDS = 100
+
+
+class Sparing(logging.Filter):
+    """Lets a line pass if none of its kind (the text before its arguments) passed within a minute; errors always pass."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+        self._passed: dict[str, tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line passes; the next of its kind says how many did not."""
+        if record.levelno >= logging.ERROR:
+            return True
+        kind = str(record.msg).partition(":")[0][:60]
+        now = self._clock.monotonic()
+        since, held = self._passed.get(kind, (-QUIET_S, 0))
+        if now - since < QUIET_S:
+            self._passed[kind] = (since, held + 1)
+            return False
+        if len(self._passed) >= MOST_KINDS:
+            self._passed.clear()
+        self._passed[kind] = (now, 0)
+        if held:
+            record.msg = f"{record.msg} (and {held} times more in the minute before)"
+        return True
+
+
+def spare_the_log(clock: Clock) -> None:
+    """Hold back Tornado's lines in this process."""
+    tornado = logging.getLogger("tornado.general")
+    if not any(isinstance(each, Sparing) for each in tornado.filters):
+        tornado.addFilter(Sparing(clock))

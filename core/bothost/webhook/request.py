@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, cast
 
 from tornado import httputil
 
-from bothost.web import routing
+from bothost.webhook import routing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tornado.http1connection import HTTP1Connection
 
-    from bothost.bots import Bot, Service
+    from bothost.bots.registry import Bot, Service
     from bothost.clock import Clock
-    from bothost.delivery import Delivery, Outcome
-    from bothost.web.limits import Lines
-    from bothost.web.routing import Proxies
+    from bothost.pipeline.delivery import Delivery, Outcome
+    from bothost.webhook.connections import Lines
+    from bothost.webhook.routing import Proxies
 
     Receive = Callable[[Delivery], None]
     """Takes a verified delivery, which is answered by its `respond`, at once or later."""

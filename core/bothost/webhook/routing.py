@@ -8,14 +8,14 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from bothost.delivery import NOTHING, Outcome
+from bothost.pipeline.delivery import NOTHING, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from tornado.httputil import HTTPHeaders, RequestStartLine
 
-    from bothost.bots import Bot
+    from bothost.bots.registry import Bot
 
 _COMMA = re.compile(r",[ \t]*")
 _DIGITS = re.compile(r"[0-9]+")

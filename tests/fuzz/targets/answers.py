@@ -9,7 +9,7 @@ from tests.fuzz.draw import Draw
 from tests.fuzz.targets.decoder import KEYS, touch
 
 from bothost.errors import CallError
-from bothost.pyrus import answers
+from bothost.pyrus.rest import results
 
 _KEYS = (
     *KEYS,
@@ -23,7 +23,7 @@ _KEYS = (
     "options",
     "person_id",
 )
-_READERS = (answers.task, answers.tasks, answers.form, answers.catalog, answers.contacts, answers.profile, answers.json)
+_READERS = (results.task, results.tasks, results.form, results.catalog, results.contacts, results.profile, results.json)
 
 
 def check(data: bytes) -> None:
@@ -38,7 +38,7 @@ def check(data: bytes) -> None:
             continue
         touch(value)
     with contextlib.suppress(CallError):
-        assert answers.uploaded(body, "a.txt").guid
+        assert results.uploaded(body, "a.txt").guid
 
 
 def seeds() -> list[bytes]:

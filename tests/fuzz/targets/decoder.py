@@ -9,9 +9,9 @@ from typing import Any
 from tests.fuzz.draw import Draw
 
 from bothost.errors import AmbiguousField, BodyRefused, MissingField
-from bothost.pyrus.events import Envelope, decode, event_key, is_own, waiting_step
-from bothost.pyrus.sameness import without_token
-from bothost.rules import read_attempt
+from bothost.pipeline.attempts import read_attempt
+from bothost.pyrus.digest import without_token
+from bothost.pyrus.envelope import Envelope, decode, event_key, is_own, waiting_step
 
 SAMPLES = Path(__file__).parents[2] / "data" / "deliveries"
 KEYS = (

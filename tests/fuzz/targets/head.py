@@ -10,15 +10,15 @@ import socket
 from typing import Any
 
 from tests.fuzz.draw import Draw
-from tests.web.edge import SECRET, Edge, bot
+from tests.webhook.edge import SECRET, Edge, bot
 from tornado.iostream import IOStream
 
-from bothost.bots import Registry, Service
+from bothost.bots.registry import Registry, Service
 from bothost.clock import SystemClock
 from bothost.pyrus.signature import sign
-from bothost.web.limits import Limits
-from bothost.web.listener import Listener
-from bothost.web.webhook import Front
+from bothost.webhook.connections import Limits
+from bothost.webhook.listener import Listener
+from bothost.webhook.request import Front
 
 STATUSES = frozenset((100, 200, 400, 403, 404, 405, 408, 413, 503))
 _METHODS = ("POST", "GET", "HEAD", "OPTIONS", "PUT", "CONNECT", "TRACE", "post", "P\x00ST", "")

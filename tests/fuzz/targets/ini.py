@@ -15,9 +15,9 @@ from tests.fuzz.draw import Draw
 from bothost import config
 from bothost.config.host import SECRET_KEYS
 from bothost.config.ini import parse
+from bothost.config.secrets import Sources
 from bothost.errors import ConfigError
-from bothost.settings import Place, Secret, Settings, fill
-from bothost.sources import Sources
+from bothost.plugins.settings import Place, Secret, Settings, fill
 
 _FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-ini-"))
 _FILE = _FOLDER / "bots.ini"

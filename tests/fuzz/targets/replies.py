@@ -12,9 +12,9 @@ from tests.fuzz.draw import Draw
 from tests.fuzz.targets.decoder import KEYS, SAMPLES
 
 from bothost.errors import ReplyError
-from bothost.pyrus.answers import Upload
-from bothost.pyrus.events import decode
-from bothost.pyrus.replies import OFFICIAL, Reply, encode, encode_comment, encode_json, needs_task, warnings
+from bothost.pyrus.envelope import decode
+from bothost.pyrus.reply.reply import OFFICIAL, Reply, encode, encode_comment, encode_json, needs_task, warnings
+from bothost.pyrus.rest.results import Upload
 
 _OFFICIAL = sorted(OFFICIAL)
 _TASKS = [

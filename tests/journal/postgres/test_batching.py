@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from bothost.store.coalesce import Coalesced
+from bothost.journal.postgres.batching import Coalesced
 
 
 class RoundTrips:

@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING
 import asyncpg
 import msgspec
 import pytest
-from tests.store.journals import BODY, QUICK, Journal, answered, change, lands, make_entry, parked, until
+from tests.journal.journals import BODY, QUICK, Journal, answered, change, lands, make_entry, parked, until
 
 from bothost.errors import StoreAway, StoreError
-from bothost.store import pg_due, pg_rounds
-from bothost.store import pg_statements as sql
-from bothost.store.rows import values_of
+from bothost.journal.postgres import due, maintenance
+from bothost.journal.postgres import statements as sql
+from bothost.journal.rows import values_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.postgres_server import PostgresServer
 
-    from bothost.store import Store
+    from bothost.journal import Store
 
 pytestmark = pytest.mark.full
 
@@ -324,12 +324,12 @@ def test_an_entry_whose_turn_another_host_has_is_written_without_it(shared: Jour
     shared.run(work)
 
 
-@pytest.mark.parametrize("tries", [1, pg_due.TRIES])
+@pytest.mark.parametrize("tries", [1, due.TRIES])
 def test_a_turn_that_another_host_takes_at_this_moment_is_lost_to_it(
     shared: Journal, monkeypatch: pytest.MonkeyPatch, tries: int
 ) -> None:
     """Its transaction has begun before ours and is committed while ours waits for it."""
-    monkeypatch.setattr(pg_due, "TRIES", tries)
+    monkeypatch.setattr(due, "TRIES", tries)
 
     async def work(store: Store) -> None:
         _, mine = await store.claim(make_entry(1), BODY)
@@ -368,7 +368,7 @@ def test_an_owner_that_has_beaten_meanwhile_keeps_what_it_runs(shared: Journal, 
             _, mine = await one.claim(make_entry(1), BODY)
             at = two._round()  # type: ignore[attr-defined]
             pool = two._pool  # type: ignore[attr-defined]
-            assert await pg_rounds._free_all_of(pool, one.owner, at, dead=False) == []
+            assert await maintenance._free_all_of(pool, one.owner, at, dead=False) == []
             assert await one.find(mine.id) == mine
 
     asyncio.run(scene())

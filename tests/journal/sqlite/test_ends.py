@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from tests.store.journals import BODY, DAY, QUICK, answered, lands, make_entry, parked, until
+from tests.journal.journals import BODY, DAY, QUICK, answered, lands, make_entry, parked, until
 
 from bothost.errors import StoreAway, StoreError
-from bothost.store import bodies, rounds, writer
-from bothost.store.bodies import Bodies, Place
-from bothost.store.database import Database, path_of
-from bothost.store.owners import boot_id, place_id
+from bothost.journal.owner_locks import boot_id, place_id
+from bothost.journal.sqlite import body_files, maintenance, writer
+from bothost.journal.sqlite.body_files import Bodies, Place
+from bothost.journal.sqlite.connection import Database, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.store.journals import Journal
+    from tests.journal.journals import Journal
 
-    from bothost.store import Store
+    from bothost.journal import Store
 
 IMPATIENT = msgspec.structs.replace(QUICK, commit_s=0.1)
 
@@ -213,7 +213,7 @@ def test_a_segment_without_bodies_is_not_left_behind(embedded: Journal) -> None:
 def test_a_disk_without_room_for_a_segment_is_told_and_leaves_no_file(
     embedded: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bodies, "SEGMENT_BYTES", 1 << 60)
+    monkeypatch.setattr(body_files, "SEGMENT_BYTES", 1 << 60)
     embedded.folder.mkdir(mode=0o700)
     made = Bodies(embedded.folder, "host:1:abc")
     with pytest.raises(OSError, match=r"space|large|Invalid"):
@@ -249,7 +249,7 @@ def test_what_was_claimed_meanwhile_is_not_given_back(embedded: Journal) -> None
     async def work(store: Store) -> None:
         _, mine = await store.claim(make_entry(1), BODY)
         await store._ask(  # type: ignore[attr-defined]
-            lambda c: rounds.give_back(c, store.owner, {mine.id: mine.fence - 1, "gone": 1}, (0.0, QUICK))
+            lambda c: maintenance.give_back(c, store.owner, {mine.id: mine.fence - 1, "gone": 1}, (0.0, QUICK))
         )
         assert await store.find(mine.id) == mine
 
@@ -259,8 +259,8 @@ def test_what_was_claimed_meanwhile_is_not_given_back(embedded: Journal) -> None
 def test_a_machine_without_a_boot_id_and_a_folder_that_is_gone_have_a_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bothost.store import owners
+    from bothost.journal import owner_locks
 
     assert place_id(tmp_path / "none") == f"{boot_id()}:none"
-    monkeypatch.setattr(owners, "_BOOT_ID", tmp_path / "none")
+    monkeypatch.setattr(owner_locks, "_BOOT_ID", tmp_path / "none")
     assert boot_id() == "unknown"

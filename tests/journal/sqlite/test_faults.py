@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from tests.store.journals import BODY, QUICK, Journal, answered, change, make_entry, parked, until
-from tests.store.processes import line_of, process
+from tests.journal.journals import BODY, QUICK, Journal, answered, change, make_entry, parked, until
+from tests.journal.processes import line_of, process
 
 from bothost.errors import StoreAway, StoreError
-from bothost.store import Timing
-from bothost.store.database import path_of
-from bothost.store.transitions import DAY_S
-from bothost.testing.clock import VirtualClock
+from bothost.journal.entry import Timing
+from bothost.journal.sqlite.connection import path_of
+from bothost.journal.transitions import DAY_S
+from bothost.testing.virtual_time.clock import VirtualClock
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.store.journals import Journal
+    from tests.journal.journals import Journal
 
-    from bothost.store import Store
+    from bothost.journal import Store
 
 IMPATIENT = msgspec.structs.replace(QUICK, commit_s=0.3)
 
@@ -211,7 +211,7 @@ def test_a_visitor_makes_no_files(embedded: Journal) -> None:
 
 
 def test_in_virtual_time_a_lease_is_kept_for_hours_and_what_is_noted_is_written_at_once(tmp_path: Path) -> None:
-    from bothost.store.sqlite import SqliteStore
+    from bothost.journal.sqlite.journal import SqliteStore
 
     clock = VirtualClock()
     timing = Timing(linger_s=0.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.web.operator.site import Site
+from tests.operator.page.site import Site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

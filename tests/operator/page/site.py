@@ -13,20 +13,20 @@ from urllib.parse import urlencode
 
 from bothost.clock import SystemClock
 from bothost.config import read
-from bothost.scrub import Scrubber
-from bothost.server import IniFile
-from bothost.server.host import Plan
-from bothost.server.listening import Sockets
-from bothost.server.making import make_host
-from bothost.sockets import bind_tcp
-from bothost.store import Entry
-from bothost.systemd import Notifier
+from bothost.host.assembly import make_host
+from bothost.host.listeners import Sockets
+from bothost.host.process import Plan
+from bothost.host.serve import IniFile
+from bothost.host.sockets import bind_tcp
+from bothost.host.systemd import Notifier
+from bothost.journal.entry import Entry
+from bothost.telemetry.redaction import Scrubber
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
     from pathlib import Path
 
-    from bothost.server.host import Host
+    from bothost.host.process import Host
 
 TOKEN = "operator-token-0123456789"
 READ_TOKEN = "reading-token-0123456789"

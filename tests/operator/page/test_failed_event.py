@@ -8,7 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from tests.web.operator.site import SECRET, TOKEN, Site
+from tests.operator.page.site import SECRET, TOKEN, Site
 
 from bothost.pyrus.signature import sign
 

@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from bothost.metrics import Minute
-from bothost.store import Entry
-from bothost.web.operator import charts, shown
-from bothost.web.operator.hosts import Names
-from bothost.web.operator.texts import ENGLISH, RUSSIAN_LANGUAGE
+from bothost.journal.entry import Entry
+from bothost.operator.page import charts, formatting
+from bothost.operator.page.host_names import Names
+from bothost.operator.page.translation import ENGLISH, RUSSIAN_LANGUAGE
+from bothost.telemetry.metrics import Minute
 
 
 @pytest.mark.parametrize(
@@ -30,8 +30,8 @@ from bothost.web.operator.texts import ENGLISH, RUSSIAN_LANGUAGE
     ],
 )
 def test_an_entry_stands_in_the_words_of_the_state_table(changes: dict[str, object], phase: str) -> None:
-    assert shown.phase(Entry(id="a:1:comment:2", bot="a", **changes)) == phase  # type: ignore[arg-type]
-    assert phase in shown.STATE_TONES
+    assert formatting.phase(Entry(id="a:1:comment:2", bot="a", **changes)) == phase  # type: ignore[arg-type]
+    assert phase in formatting.STATE_TONES
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_an_entry_stands_in_the_words_of_the_state_table(changes: dict[str, obje
     ],
 )
 def test_spans_have_a_fitting_unit(seconds: float | None, text: str) -> None:
-    assert shown.span(seconds, ENGLISH) == text
+    assert formatting.span(seconds, ENGLISH) == text
 
 
 @pytest.mark.parametrize(
@@ -56,35 +56,35 @@ def test_spans_have_a_fitting_unit(seconds: float | None, text: str) -> None:
 )  # fmt: skip
 def test_times_are_told_from_now(past: float, english: str, russian: str) -> None:
     now = time.time()
-    assert shown.ago(now - past, now, ENGLISH) == english
-    assert shown.ago(now - past, now, RUSSIAN_LANGUAGE) == russian
-    assert shown.ago(0, now, ENGLISH) == "never"
+    assert formatting.ago(now - past, now, ENGLISH) == english
+    assert formatting.ago(now - past, now, RUSSIAN_LANGUAGE) == russian
+    assert formatting.ago(0, now, ENGLISH) == "never"
 
 
 @pytest.mark.parametrize(("count", "text"), [(12, "12 B"), (2048, "2.0 kB"), (5 << 20, "5.0 MB"), (3 << 30, "3.0 GB")])
 def test_sizes_are_short(count: int, text: str) -> None:
-    assert shown.size(count) == text
+    assert formatting.size(count) == text
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[" * 90_000, b"\xff\xfe", b"not json <b>", b'{"a": "' + b"x" * 500_000 + b'"}']
 )
 def test_any_body_can_be_shown(body: bytes) -> None:
-    html, cut = shown.json_html(body, lambda text: text)
+    html, cut = formatting.json_html(body, lambda text: text)
     assert "<b>" not in html
-    assert cut == (len(body) > shown.MOST_JSON)
+    assert cut == (len(body) > formatting.MOST_JSON)
 
 
 def test_a_body_is_laid_out_and_told_apart() -> None:
-    html, _ = shown.json_html('{"имя":"<Анна>","n":1.50,"ok":true,"none":null}'.encode(), lambda text: text)
+    html, _ = formatting.json_html('{"имя":"<Анна>","n":1.50,"ok":true,"none":null}'.encode(), lambda text: text)
     assert '<span class="j-key">&quot;имя&quot;</span>: <span class="j-str">&quot;&lt;Анна&gt;&quot;</span>' in html
     assert '<span class="j-num">1.50</span>' in html
     assert '<span class="j-word">true</span>' in html
 
 
 def test_an_event_key_is_shown_without_its_bot() -> None:
-    assert shown.key_parts("refunds:5:comment:7~2") == ("5:comment:7", "~2")
-    assert shown.key_parts("odd") == ("odd", "")
+    assert formatting.key_parts("refunds:5:comment:7~2") == ("5:comment:7", "~2")
+    assert formatting.key_parts("odd") == ("odd", "")
 
 
 def test_charts_hold_every_minute_of_the_last_hour_and_none_else() -> None:

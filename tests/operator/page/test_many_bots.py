@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.web.operator.site import TOKEN, Site
+from tests.operator.page.site import TOKEN, Site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

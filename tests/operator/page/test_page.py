@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
-from tests.web.operator.site import BODY, TOKEN, Site
+from tests.operator.page.site import BODY, TOKEN, Site
 
 from bothost.config import HOST_KEYS
-from bothost.metrics.families import STATES
-from bothost.store.database import path_of
-from bothost.web.operator import shown
-from bothost.web.operator.russian import COUNTS, TEXTS
-from bothost.web.operator.texts import ENGLISH_COUNTS, RUSSIAN_LANGUAGE, choose
+from bothost.journal.sqlite.connection import path_of
+from bothost.operator.page import formatting
+from bothost.operator.page.russian import COUNTS, TEXTS
+from bothost.operator.page.translation import ENGLISH_COUNTS, RUSSIAN_LANGUAGE, choose
+from bothost.telemetry.metrics.families import STATES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -412,19 +412,19 @@ def test_numbers_are_counted_as_russian_does() -> None:
 
 def test_every_text_of_the_page_has_a_russian_one() -> None:
     used: set[str] = set()
-    web = files("bothost.web")
-    for template in (web / "templates").iterdir():
+    page = files("bothost.operator.page")
+    for template in (page / "templates").iterdir():
         text = template.read_text("utf-8")
         used |= set(re.findall(r'\bt\("([^"]*[^" ])"', text))
         for table in re.findall(r"{% (?:set told = |set reasons = |for path, name in )(.*) %}", text):
             used |= {word for word in re.findall(r'"([^"]+)"', table) if not word.startswith("/") and word[0].isupper()}
-    for module in (web / "operator").iterdir():
+    for module in page.iterdir():
         if module.name.endswith(".py"):
             for node in ast.walk(ast.parse(module.read_text("utf-8"))):
                 called = isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "text" and node.args
                 if called and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str):
                     used.add(node.args[0].value)
-    used |= set(STATES) | set(shown.STATE_TONES)
+    used |= set(STATES) | set(formatting.STATE_TONES)
     assert sorted(used - set(TEXTS)) == []
     assert len(used) > 150
     assert set(COUNTS) == set(ENGLISH_COUNTS)

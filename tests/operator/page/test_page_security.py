@@ -8,9 +8,9 @@ import time
 from urllib.parse import quote, urlencode
 
 import pytest
-from tests.web.operator.site import OTHER_SECRET, READ_TOKEN, SECRET, TOKEN, Site
+from tests.operator.page.site import OTHER_SECRET, READ_TOKEN, SECRET, TOKEN, Site
 
-from bothost.web.operator import MOST_CONNECTIONS, TABLE
+from bothost.operator.page import MOST_CONNECTIONS, TABLE
 
 KEY = quote("autoreply:7:comment:7", safe="")
 PLACES = {"bots": "/bots/autoreply", "deliveries": f"/deliveries/{KEY}"}
@@ -224,14 +224,14 @@ def test_metrics_can_be_open_and_are_not_by_default(page: Site, tmp_path_factory
 def test_a_made_token_stands_in_the_state_folder_and_a_new_one_ends_sessions(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    from bothost import operator_token
+    from bothost.operator import access_token
 
     site = Site(tmp_path_factory.mktemp("made"), "[host]\ndrain = 1s\n").start()
     try:
-        made = operator_token.stored(site.folder / "state")
+        made = access_token.stored(site.folder / "state")
         assert made is not None
         cookie = site.log_in(made.reveal())
-        new = operator_token.make(site.folder / "state")
+        new = access_token.make(site.folder / "state")
         deadline = time.monotonic() + 10
         while site.ask("GET", "/", Cookie=cookie).status == 200:
             assert time.monotonic() < deadline

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from bothost.clock import SystemClock
-from bothost.sources import Hidden
-from bothost.web.operator.sessions import SESSION_S, Right, Sessions
+from bothost.config.secrets import Hidden
+from bothost.operator.page.sessions import SESSION_S, Right, Sessions
 
 TOKEN = Hidden("operator-token-0123456789")
 READ = Hidden("reading-token-0123456789")

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal, NewType
 import msgspec
 import pytest
 
+from bothost.config.secrets import Sources
 from bothost.errors import ConfigError, PluginError
-from bothost.settings import Place, Secret, Settings, fill, keys, no_settings
-from bothost.sources import Sources
+from bothost.plugins.settings import Place, Secret, Settings, fill, keys, no_settings
 
 
 class Speed(Enum):

@@ -11,14 +11,14 @@ import msgspec
 import pytest
 
 from bothost.errors import AmbiguousField, FieldError, MissingField
-from bothost.pyrus.events import decode
-from bothost.pyrus.parts import File, Person
-from bothost.pyrus.values import CatalogItems, Choice
+from bothost.pyrus.envelope import decode
+from bothost.pyrus.model.parts import File, Person
+from bothost.pyrus.model.values import CatalogItems, Choice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bothost.pyrus.task import Task
+    from bothost.pyrus.model.task import Task
 
     Body = Callable[[str], bytes]
 

@@ -15,19 +15,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bothost.errors import BodyRefused
-from bothost.pyrus.events import decode, event_key, is_own, waiting_step
-from bothost.pyrus.members import read
-from bothost.pyrus.parts import Approval, Channel, Person
-from bothost.pyrus.task import Comment
+from bothost.pyrus.envelope import decode, event_key, is_own, waiting_step
+from bothost.pyrus.model.descriptors import read
+from bothost.pyrus.model.parts import Approval, Channel, Person
+from bothost.pyrus.model.task import Comment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from bothost.pyrus.task import Task
+    from bothost.pyrus.model.task import Task
 
     Body = Callable[[str], bytes]
 
-DELIVERIES = sorted((Path(__file__).parent.parent / "data" / "deliveries").glob("[0-9]*.json"))
+DELIVERIES = sorted((Path(__file__).parents[2] / "data" / "deliveries").glob("[0-9]*.json"))
 ODD = (None, True, 0, -1, 1532.0, 2**70, "", "x", "2026-02-31", [], [[]], {}, {"id": "x", "value": [{}]})
 Place = tuple[str | int, ...]
 

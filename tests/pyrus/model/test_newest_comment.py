@@ -9,7 +9,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bothost.pyrus.newest import newest_of
+from bothost.pyrus.model.newest_comment import newest_of
 
 
 def sources(comments: list[object], *, compact: bool = True) -> list[msgspec.Raw]:

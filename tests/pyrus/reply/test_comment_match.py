@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bothost.pyrus.ours import comment_written, is_ours
+from bothost.pyrus.reply.comment_match import comment_written, is_ours
 
 REPLY: dict[str, Any] = {"text": "done"}
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bothost.errors import ReplyError
-from bothost.pyrus.events import decode
-from bothost.pyrus.parts import Person
-from bothost.pyrus.replies import Reply, encode
+from bothost.pyrus.envelope import decode
+from bothost.pyrus.model.parts import Person
+from bothost.pyrus.reply.reply import Reply, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bothost.pyrus.task import Task
+    from bothost.pyrus.model.task import Task
 
 FIELDS = [
     {"id": 1, "type": "text", "name": "Note", "code": "note_text", "value": "x"},

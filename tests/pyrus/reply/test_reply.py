@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bothost.errors import ReplyError
-from bothost.pyrus.parts import File, Person
-from bothost.pyrus.replies import OFFICIAL, Reply, encode, encode_comment, encode_json, needs_task, warnings
+from bothost.pyrus.model.parts import File, Person
+from bothost.pyrus.reply.reply import OFFICIAL, Reply, encode, encode_comment, encode_json, needs_task, warnings
 
 # protocol §4.2
 KEYS_OF_PYRUS = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bothost.pyrus.bases import DEFAULT_API_URL, allowed, api_url_problem, auth_url, choose
+from bothost.pyrus.rest.base_urls import DEFAULT_API_URL, allowed, api_url_problem, auth_url, choose
 
 HOME = "https://pyrus.corp.ru/api/v4/"
 

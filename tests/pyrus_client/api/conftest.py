@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bothost.api import Pyrus
-from bothost.pyrus_client import Caller, PyrusClient, Terms
-from bothost.testing.clock import VirtualClock
+from bothost.pyrus_client.api import Pyrus
+from bothost.pyrus_client.client import Caller, PyrusClient, Terms
 from bothost.testing.fake_pyrus import FakePyrus
+from bothost.testing.virtual_time.clock import VirtualClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator

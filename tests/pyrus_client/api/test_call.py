@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from bothost.api import Pyrus
-from bothost.api.call import Call, Home, Page, Pages
 from bothost.clock import SystemClock
 from bothost.errors import CallError, CallUnclear, CallUnsent
-from bothost.pyrus_client import Caller, PyrusClient, Terms
-from bothost.testing.clock import VirtualClock
+from bothost.pyrus_client.api import Pyrus
+from bothost.pyrus_client.call import Call, Home, Page, Pages
+from bothost.pyrus_client.client import Caller, PyrusClient, Terms
 from bothost.testing.fake_pyrus import FakePyrus, faults
+from bothost.testing.virtual_time.clock import VirtualClock
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bothost.errors import CallRefused, CallUnclear, CallUnsent, FieldError, ReplyError
-from bothost.pyrus.replies import Reply
+from bothost.pyrus.reply.reply import Reply
 from bothost.testing.fake_pyrus import faults
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bothost.api import Pyrus
+    from bothost.pyrus_client.api import Pyrus
 
 FIELDS = [
     {"id": 1, "type": "text", "name": "Subject"},

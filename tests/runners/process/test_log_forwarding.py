@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from bothost.forwarded import MARK, relay
+from bothost.runners.process.log_forwarding import MARK, relay
 
 CHILD = """
 import logging
-from bothost.forwarded import forward
+from bothost.runners.process.log_forwarding import forward
 forward()
 class Odd:
     def __str__(self): raise RuntimeError("no")

@@ -13,17 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from bothost.api import Pyrus
-from bothost.children import Care, ChildRunner
 from bothost.clock import SystemClock
 from bothost.errors import ConfigError, PluginError
-from bothost.event import Context
-from bothost.forwarded import relay
-from bothost.pyrus.calls import Request, Response
-from bothost.pyrus.events import decode
-from bothost.runner import Ran
-from bothost.spawn import EXEC_AT_MOST, Process, Spawner
-from bothost.wire import Hello
+from bothost.plugins.event import Context
+from bothost.pyrus.envelope import decode
+from bothost.pyrus.rest.requests import Request, Response
+from bothost.pyrus_client.api import Pyrus
+from bothost.runners import Ran
+from bothost.runners.process.log_forwarding import relay
+from bothost.runners.process.protocol import Hello
+from bothost.runners.process.runner import Care, ChildRunner
+from bothost.runners.process.spawner import EXEC_AT_MOST, Process, Spawner
 
 PLUGIN = """
 import asyncio, ctypes, os, re, sys, time
@@ -531,7 +531,7 @@ def test_beyond_eight_a_zygote_forks_them(installed: Path) -> None:
 
 
 def test_a_child_of_the_zygote_that_dies_at_once_is_heard_of(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bothost.spawn.EXEC_AT_MOST", 0)
+    monkeypatch.setattr("bothost.runners.process.spawner.EXEC_AT_MOST", 0)
 
     async def act(scene: Scene) -> None:
         for _ in range(20):
@@ -545,7 +545,7 @@ def test_a_child_of_the_zygote_that_dies_at_once_is_heard_of(installed: Path, mo
 def test_what_bots_ini_names_later_is_hidden_from_children_that_start_later(
     installed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bothost.spawn.EXEC_AT_MOST", 0)
+    monkeypatch.setattr("bothost.runners.process.spawner.EXEC_AT_MOST", 0)
     monkeypatch.setenv("OTHER_SECRET", "not for plugins")
     monkeypatch.setenv("LATER_SECRET", "not for plugins either")
 
@@ -567,7 +567,7 @@ def test_children_end_with_the_host(installed: Path, tmp_path: Path) -> None:
     script.write_text(
         "import asyncio, sys, os\n"
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from test_children import Scene\n"
+        "from test_runner import Scene\n"
         "from pathlib import Path\n"
         "async def main():\n"
         f"    scene = Scene(Path({str(installed)!r}))\n"

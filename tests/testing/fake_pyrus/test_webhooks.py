@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bothost.pyrus.signature import Verifier
-from bothost.testing.clock import VirtualClock
 from bothost.testing.fake_pyrus import FakePyrus
 from bothost.testing.fake_pyrus.webhooks import Hook, Route, Webhooks
+from bothost.testing.virtual_time.clock import VirtualClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

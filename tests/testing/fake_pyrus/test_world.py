@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bothost.testing.clock import VirtualClock
 from bothost.testing.fake_pyrus import Asked, FakePyrus, Refusal, faults
+from bothost.testing.virtual_time.clock import VirtualClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

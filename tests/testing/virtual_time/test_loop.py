@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bothost.testing.clock import VirtualClock
-from bothost.testing.loop import Abandoned, Stuck
-from bothost.testing.outstanding import Outstanding
-from bothost.testing.sleep import VirtualSleep
+from bothost.testing.virtual_time.clock import VirtualClock
+from bothost.testing.virtual_time.loop import Abandoned, Stuck
+from bothost.testing.virtual_time.outstanding import Outstanding
+from bothost.testing.virtual_time.sleep import VirtualSleep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

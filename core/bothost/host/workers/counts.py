@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bothost.children import ChildRunner
+from bothost.runners.process.runner import ChildRunner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bothost.bots import Service
-    from bothost.breaker import Breaker
-    from bothost.server.loading import Loader
-    from bothost.worker import Siblings
+    from bothost.bots.loader import Loader
+    from bothost.bots.registry import Service
+    from bothost.host.workers.siblings import Siblings
+    from bothost.pipeline.loop_breaker import Breaker
 
 
 class Replies(msgspec.Struct, array_like=True):

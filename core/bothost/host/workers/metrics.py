@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bothost.metrics import Snapshot
-from bothost.worker import ANSWER_S
+from bothost.host.workers.siblings import ANSWER_S
+from bothost.telemetry.metrics import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from bothost.worker import Siblings
+    from bothost.host.workers.siblings import Siblings
 
 QUESTION = "report"
 _GONE, _OWN = "gone", "own"

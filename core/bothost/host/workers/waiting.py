@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bothost.store import Entry
+from bothost.journal.entry import Entry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from bothost.late import Late
-    from bothost.worker import Siblings
+    from bothost.host.workers.siblings import Siblings
+    from bothost.pipeline.poller import Late
 
 _QUESTION = "waiting"
 _WISH = "cancel"

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bothost.errors import TurnTaken
-from bothost.store import pg_statements as sql
-from bothost.store.coalesce import Coalesced
-from bothost.store.rows import entries_of
+from bothost.journal.postgres import statements as sql
+from bothost.journal.postgres.batching import Coalesced
+from bothost.journal.rows import entries_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from bothost.store import Entry
-    from bothost.store.pg_pool import Pool
+    from bothost.journal.entry import Entry
+    from bothost.journal.postgres.pool import Pool
 
 TRIES = 4
 """A statement that met another host at a turn is tried again this often: the other one has committed by then."""

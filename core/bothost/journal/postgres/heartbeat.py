@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from bothost.store.owners import place_id
-from bothost.store.pg_pool import AWAY, options_of
-from bothost.store.pg_statements import BEAT, FORGET_OWNER, RUNNING
+from bothost.journal.owner_locks import place_id
+from bothost.journal.postgres.pool import AWAY, options_of
+from bothost.journal.postgres.statements import BEAT, FORGET_OWNER, RUNNING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from bothost.clock import Clock
-    from bothost.store import Timing
-    from bothost.store.held import Held
+    from bothost.journal.entry import Timing
+    from bothost.journal.held_claims import Held
 
 log = logging.getLogger("bothost.journal")
 

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from bothost.errors import StoreAway, TurnTaken
-from bothost.store import Timing, owners, pg_rounds
-from bothost.store import pg_statements as sql
-from bothost.store.coalesce import Coalesced
-from bothost.store.held import Held
-from bothost.store.migrations import QUIET
-from bothost.store.pg_beat import Heart, Identity
-from bothost.store.pg_due import Due
-from bothost.store.pg_pool import Pool, away
-from bothost.store.rows import (
+from bothost.journal import owner_locks
+from bothost.journal.entry import Timing
+from bothost.journal.held_claims import Held
+from bothost.journal.migrations import QUIET
+from bothost.journal.postgres import maintenance
+from bothost.journal.postgres import statements as sql
+from bothost.journal.postgres.batching import Coalesced
+from bothost.journal.postgres.due import Due
+from bothost.journal.postgres.heartbeat import Heart, Identity
+from bothost.journal.postgres.pool import Pool, away
+from bothost.journal.rows import (
     COLUMNS,
     INDEXED_STATES,
     condition_of,
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bothost.clock import Clock
-    from bothost.store import Door, Entry, Filter, Reaped, State
+    from bothost.journal.entry import Door, Entry, Filter, Reaped, State
 
 log = logging.getLogger("bothost.journal")
 
@@ -48,14 +50,14 @@ class PostgresStore:
     def __init__(
         self, dsn: str, clock: Clock, *, timing: Timing | None = None, folder: Path, readonly: bool = False
     ) -> None:
-        self.owner = owners.new_owner()
+        self.owner = owner_locks.new_owner()
         self._clock = clock
         self._timing = timing or Timing()
         self._folder = folder
         self._readonly = readonly
         self._trouble_until = 0.0
         self._pool = Pool(dsn, clock, self._timing.commit_s, self._trouble)
-        self._lock = owners.OwnerLock(folder, self.owner)
+        self._lock = owner_locks.OwnerLock(folder, self.owner)
         self._held = Held()
         self._heart = Heart(dsn, Identity(self.owner, folder), self._held, clock, self._timing)
         self._writes: Coalesced[Write, bool] = Coalesced(self._write_all, lambda item: item[0].id)
@@ -67,7 +69,7 @@ class PostgresStore:
 
     async def open(self) -> None:
         """See `Store.open`. Leases of other hosts get half a lease of grace: what looks dead may be an outage's end."""
-        owners.let_go_in_children(self._folder)
+        owner_locks.let_go_in_children(self._folder)
         await self._pool.open(make=not self._readonly)
         if self._readonly:
             return
@@ -228,18 +230,18 @@ class PostgresStore:
         if not self.alive():
             self._trouble()
         calm = self._clock.boot() >= self._trouble_until
-        found = await pg_rounds.reap(self._pool, self._round(), also_lost=calm)
-        await pg_rounds.give_back(self._pool, self._round(), self._held.orphans)
+        found = await maintenance.reap(self._pool, self._round(), also_lost=calm)
+        await maintenance.give_back(self._pool, self._round(), self._held.orphans)
         return found
 
     async def quiet(self) -> Sequence[Entry]:
         """See `Store.quiet`."""
-        return await pg_rounds.quiet(self._pool, self._round(), self._keep)
+        return await maintenance.quiet(self._pool, self._round(), self._keep)
 
     async def retain(self, keep: Mapping[str, float]) -> int:
         """See `Store.retain`."""
         self._keep = dict(keep)
-        return await pg_rounds.retain(self._pool, self._keep)
+        return await maintenance.retain(self._pool, self._keep)
 
     async def recent(self, since: float) -> Sequence[Entry]:
         """See `Store.recent`."""
@@ -292,13 +294,13 @@ class PostgresStore:
 
     async def retry(self, key: str, *, again: bool = False) -> Entry:
         """See `Store.retry`."""
-        entry = await pg_rounds.retry(self._pool, self._round(), key, again=again)
+        entry = await maintenance.retry(self._pool, self._round(), key, again=again)
         await self._pool.hint()
         return entry
 
     async def cancel(self, key: str) -> Entry:
         """See `Store.cancel`."""
-        return await pg_rounds.cancel(self._pool, self._round(), key)
+        return await maintenance.cancel(self._pool, self._round(), key)
 
     def cancelled(self) -> set[str]:
         """See `Store.cancelled`."""
@@ -314,7 +316,7 @@ class PostgresStore:
 
     async def gate(self, name: str, want: int, rate_per_s: float, cap: float) -> float:
         """See `Store.gate`."""
-        return await pg_rounds.gate(self._pool, name, want, (rate_per_s, cap))
+        return await maintenance.gate(self._pool, name, want, (rate_per_s, cap))
 
     async def gate_reset(self, name: str, tokens: float) -> None:
         """See `Store.gate_reset`."""
@@ -323,8 +325,8 @@ class PostgresStore:
     def _trouble(self) -> None:
         self._trouble_until = self._clock.boot() + self._timing.lease_s / 2
 
-    def _round(self) -> pg_rounds.Round:
-        return pg_rounds.Round(self.owner, self._folder, self._now(), self._timing)
+    def _round(self) -> maintenance.Round:
+        return maintenance.Round(self.owner, self._folder, self._now(), self._timing)
 
     def _now(self) -> float:
         return self._clock.now().timestamp()

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bothost.errors import StoreError
-from bothost.store import Reaped, owners
-from bothost.store import pg_statements as sql
-from bothost.store.rows import entries_of, entry_of, number_of, values_of
-from bothost.store.transitions import (
+from bothost.journal import owner_locks
+from bothost.journal.entry import Reaped
+from bothost.journal.postgres import statements as sql
+from bothost.journal.rows import entries_of, entry_of, number_of, values_of
+from bothost.journal.transitions import (
     ANSWERS_S,
     DAY_S,
     KEEP_S,
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from bothost.store import Entry, Timing
-    from bothost.store.pg_pool import Pool
+    from bothost.journal.entry import Entry, Timing
+    from bothost.journal.postgres.pool import Pool
 
 BATCH = 500
 
@@ -60,10 +61,10 @@ async def reap(pool: Pool, at: Round, *, also_lost: bool) -> list[Reaped]:
 
 async def _gone(pool: Pool, at: Round) -> dict[str, bool]:
     """Owners that are dead, where their lock can be looked at (True), or whose lease is over (False)."""
-    place = owners.place_id(at.folder)
+    place = owner_locks.place_id(at.folder)
     gone: dict[str, bool] = {}
     for owner, where, over in await pool.fetch(sql.OWNERS, at.owner):
-        if where == place and owners.is_dead(at.folder, owner, missing=False):
+        if where == place and owner_locks.is_dead(at.folder, owner, missing=False):
             gone[owner] = True
         elif over:
             gone[owner] = False
@@ -78,7 +79,7 @@ async def _free_all_of(pool: Pool, owner: str, at: Round, *, dead: bool) -> list
         if dead:
             await connection.execute(sql.FORGET_OWNER, owner)
     if dead:
-        owners.forget(at.folder, owner)
+        owner_locks.forget(at.folder, owner)
     return freed
 
 

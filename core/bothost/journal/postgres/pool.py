@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import asyncpg
 
 from bothost.errors import StoreAway, StoreError, TurnTaken
-from bothost.store.migrations import OLDER, applied_table, missing
-from bothost.store.pg_statements import CHANNEL, LOCK, SCHEMA
+from bothost.journal.migrations import OLDER, applied_table, missing
+from bothost.journal.postgres.statements import CHANNEL, LOCK, SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

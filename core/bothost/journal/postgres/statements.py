@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bothost.store.migrations import HOLDS_TURN, KEPT, ON_ITS_WAY, PARKED, POSTING, QUIET, SUSPECT
-from bothost.store.rows import COLUMNS, FIELDS, FIXED_FIELDS, FORWARD
+from bothost.journal.migrations import HOLDS_TURN, KEPT, ON_ITS_WAY, PARKED, POSTING, QUIET, SUSPECT
+from bothost.journal.rows import COLUMNS, FIELDS, FIXED_FIELDS, FORWARD
 
 SCHEMA = "bothost"
 LOCK = 7_262_417_001

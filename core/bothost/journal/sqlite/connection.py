@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bothost.errors import StoreAway, StoreError
-from bothost.store.migrations import OLDER, applied_table, missing
+from bothost.journal.migrations import OLDER, applied_table, missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,21 +12,23 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import msgspec
 
 from bothost.errors import StoreAway
-from bothost.store import Timing, owners, reads, rounds, statements
-from bothost.store.bodies import place_of
-from bothost.store.book import SqliteBook
-from bothost.store.database import Database, explain, path_of
-from bothost.store.reads import Readers
-from bothost.store.rows import values_of
-from bothost.store.statements import Moment
-from bothost.store.writer import Job, Writer
+from bothost.journal import owner_locks
+from bothost.journal.entry import Timing
+from bothost.journal.rows import values_of
+from bothost.journal.sqlite import maintenance, queries, statements
+from bothost.journal.sqlite.body_files import place_of
+from bothost.journal.sqlite.connection import Database, explain, path_of
+from bothost.journal.sqlite.queries import Readers
+from bothost.journal.sqlite.statements import Moment
+from bothost.journal.sqlite.transactions import SqliteBook, copy_body
+from bothost.journal.sqlite.writer import Job, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from bothost.clock import Clock
-    from bothost.store import Door, Entry, Filter, Reaped, State
+    from bothost.journal.entry import Door, Entry, Filter, Reaped, State
 
 T = TypeVar("T")
 log = logging.getLogger("bothost.journal")
@@ -40,12 +42,12 @@ class SqliteStore:
         self, folder: Path, clock: Clock, *, claims_first: bool, timing: Timing | None = None, readonly: bool = False
     ) -> None:
         self.claims_first = claims_first
-        self.owner = owners.new_owner()
+        self.owner = owner_locks.new_owner()
         self._folder = folder
         self._clock = clock
         self._timing = timing or Timing()
         self._readonly = readonly
-        self._lock = owners.HostLock(folder, alone=not claims_first)
+        self._lock = owner_locks.HostLock(folder, alone=not claims_first)
         busy_s = self._timing.commit_s
         self._database = Database(folder, clock, busy_s)
         self._book = SqliteBook(folder, self.owner, clock, self._timing, owns=not readonly)
@@ -61,7 +63,7 @@ class SqliteStore:
 
     async def open(self) -> None:
         """See `Store.open`."""
-        owners.let_go_in_children(self._folder)
+        owner_locks.let_go_in_children(self._folder)
         await self._in_thread(self._open)
         self._writer.start(self._clock.boot() + self._timing.beat_s)
 
@@ -152,14 +154,14 @@ class SqliteStore:
 
     async def latest(self, key: str) -> Entry | None:
         """See `Store.latest`."""
-        return await self._read(lambda c: reads.latest(c, key))
+        return await self._read(lambda c: queries.latest(c, key))
 
     async def body(self, key: str) -> bytes | None:
         """See `Store.body`."""
         return await self._read(lambda c: self._body(c, key))
 
     def _body(self, connection: sqlite3.Connection, key: str) -> bytes | None:
-        small, place = reads.body_of(connection, key)
+        small, place = queries.body_of(connection, key)
         return self._book.bodies.read(place_of(place)) if place else small
 
     async def due(self, room: Mapping[str, int], limit: int) -> Sequence[Entry]:
@@ -185,7 +187,7 @@ class SqliteStore:
     async def waiting(self) -> Mapping[str, int]:
         """See `Store.waiting`."""
         now = self._now()
-        return await self._read(lambda c: reads.waiting(c, now))
+        return await self._read(lambda c: queries.waiting(c, now))
 
     async def wait_hint(self, seconds: float) -> None:
         """See `Store.wait_hint`; nobody hints here."""
@@ -197,73 +199,73 @@ class SqliteStore:
 
     async def quiet(self) -> Sequence[Entry]:
         """See `Store.quiet`."""
-        return await self._ask(lambda c: rounds.quiet(c, self._now(), self._keep))
+        return await self._ask(lambda c: maintenance.quiet(c, self._now(), self._keep))
 
     async def retain(self, keep: Mapping[str, float]) -> int:
         """See `Store.retain`."""
         self._keep = dict(keep)
-        bots: Sequence[str] = await self._read(lambda c: [bot for (bot,) in c.execute(reads.BOTS_KEPT)])
+        bots: Sequence[str] = await self._read(lambda c: [bot for (bot,) in c.execute(queries.BOTS_KEPT)])
         changed = 0
         while bots:
             count, wiped, bots = await self._ask(partial(self._book.drop_content, bots=bots, keep=self._keep))
             await self._in_thread(partial(self._book.bodies.drop, [place_of(place) for place in wiped]))
             changed += count
-        while gone := await self._ask(lambda c: rounds.drop_keys(c, self._now())):
+        while gone := await self._ask(lambda c: maintenance.drop_keys(c, self._now())):
             changed += gone
         await self._ask(self._book.remove_unused)
         return changed
 
     async def recent(self, since: float) -> Sequence[Entry]:
         """See `Store.recent`."""
-        return await self._read(lambda c: reads.recent(c, since))
+        return await self._read(lambda c: queries.recent(c, since))
 
     async def highest(self) -> Mapping[str, int]:
         """See `Store.highest`."""
-        return await self._read(reads.highest)
+        return await self._read(queries.highest)
 
     async def last_step(self, bot: str, task: int) -> int | None:
         """See `Store.last_step`."""
-        return await self._read(lambda c: reads.last_step(c, bot, task))
+        return await self._read(lambda c: queries.last_step(c, bot, task))
 
     async def wrote(self, bot: str, task: int, comment: int) -> None:
         """See `Store.wrote`."""
-        await self._ask(lambda c: rounds.wrote(c, (bot, task, comment), self._now()))
+        await self._ask(lambda c: maintenance.wrote(c, (bot, task, comment), self._now()))
 
     async def written(self, bot: str, task: int) -> set[int]:
         """See `Store.written`."""
-        return await self._read(lambda c: reads.written(c, bot, task))
+        return await self._read(lambda c: queries.written(c, bot, task))
 
     async def list(self, want: Filter) -> Sequence[Entry]:
         """See `Store.list`."""
-        return await self._read(lambda c: reads.listed(c, want))
+        return await self._read(lambda c: queries.listed(c, want))
 
     async def counts(self) -> Mapping[tuple[str, State], int]:
         """See `Store.counts`."""
-        return await self._read(reads.counts)
+        return await self._read(queries.counts)
 
     async def control(self, key: str, value: str | None) -> None:
         """See `Store.control`."""
-        await self._ask(lambda c: rounds.control(c, key, value))
+        await self._ask(lambda c: maintenance.control(c, key, value))
 
     async def controls(self) -> Mapping[str, str]:
         """See `Store.controls`."""
-        return await self._read(reads.controls)
+        return await self._read(queries.controls)
 
     async def retry(self, key: str, *, again: bool = False) -> Entry:
         """See `Store.retry`."""
 
         def work(connection: sqlite3.Connection) -> Entry:
-            new = rounds.again(connection, key, self._now()) if again else None
+            new = maintenance.again(connection, key, self._now()) if again else None
             if new is None:
-                return rounds.retry(connection, key, self._now(), self._timing)
-            rounds.copy_body(connection, self._book, key, new)
+                return maintenance.retry(connection, key, self._now(), self._timing)
+            copy_body(connection, self._book, key, new)
             return new
 
         return await self._ask(work)
 
     async def cancel(self, key: str) -> Entry:
         """See `Store.cancel`."""
-        return await self._ask(lambda c: rounds.cancel(c, key, self._now()))
+        return await self._ask(lambda c: maintenance.cancel(c, key, self._now()))
 
     def cancelled(self) -> set[str]:
         """See `Store.cancelled`."""
@@ -279,11 +281,11 @@ class SqliteStore:
 
     async def gate(self, name: str, want: int, rate_per_s: float, cap: float) -> float:
         """See `Store.gate`."""
-        return await self._ask(lambda c: rounds.gate(c, name, want, (rate_per_s, cap), self._clock.boot()))
+        return await self._ask(lambda c: maintenance.gate(c, name, want, (rate_per_s, cap), self._clock.boot()))
 
     async def gate_reset(self, name: str, tokens: float) -> None:
         """See `Store.gate_reset`."""
-        await self._ask(lambda c: rounds.gate_reset(c, name, tokens, self._clock.boot()))
+        await self._ask(lambda c: maintenance.gate_reset(c, name, tokens, self._clock.boot()))
 
     def _now(self) -> float:
         return self._clock.epoch()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bothost.errors import StoreError
-from bothost.store import Reaped, reads, statements
-from bothost.store.migrations import KEPT
-from bothost.store.rows import COLUMNS, entries_of, number_of
-from bothost.store.transitions import (
+from bothost.journal.entry import Reaped
+from bothost.journal.migrations import KEPT
+from bothost.journal.rows import COLUMNS, entries_of, number_of
+from bothost.journal.sqlite import queries, statements
+from bothost.journal.transitions import (
     ANSWERS_S,
     DAY_S,
     KEEP_S,
@@ -29,9 +30,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Mapping
 
-    from bothost.store import Entry, Timing
-    from bothost.store.book import SqliteBook
-    from bothost.store.statements import Moment
+    from bothost.journal.entry import Entry, Timing
+    from bothost.journal.sqlite.statements import Moment
 
 BATCH = 100
 """Rows in one transaction of a round: others wait for its end, and what it touches stays in memory until then."""
@@ -107,7 +107,7 @@ def give_back(connection: sqlite3.Connection, owner: str, orphans: Mapping[str, 
 def quiet(connection: sqlite3.Connection, now: float, keep: Mapping[str, float]) -> list[Entry]:
     """Move what is quiet, and fail parked entries whose bot did not come back."""
     moved = [statements.put(connection, quieted(entry, now)) for entry in statements.quiet_rows(connection, now, BATCH)]
-    for (bot,) in connection.execute(reads.BOTS_PARKED).fetchall():
+    for (bot,) in connection.execute(queries.BOTS_PARKED).fetchall():
         before = now - max(keep.get(bot, KEEP_S), DAY_S)
         late = statements.parked_before(connection, bot, before, BATCH)
         moved += [statements.put(connection, expired(entry, now)) for entry in late]
@@ -181,7 +181,7 @@ def retry(connection: sqlite3.Connection, key: str, now: float, timing: Timing) 
 def new_number(connection: sqlite3.Connection, key: str) -> str:
     """The next free `key~n`."""
     base, _ = number_of(key)
-    newest = reads.latest(connection, base)
+    newest = queries.latest(connection, base)
     return f"{base}~{number_of(newest.id)[1] + 1 if newest else 2}"
 
 
@@ -196,14 +196,6 @@ def again(connection: sqlite3.Connection, key: str, now: float) -> Entry | None:
 def cancel(connection: sqlite3.Connection, key: str, now: float) -> Entry:
     """The operator's cancel."""
     return statements.put(connection, cancelled(_known(connection, key), now))
-
-
-def copy_body(connection: sqlite3.Connection, book: SqliteBook, key: str, new: Entry) -> None:
-    """Write a new entry with the body of an old one. Raises StoreError where that one has none any more."""
-    body = book.body(connection, key)
-    if body is None and new.kind != "timer":
-        raise StoreError(f"{key} cannot run again: its body is no longer stored")
-    book.write_one(connection, new, body, None)
 
 
 def control(connection: sqlite3.Connection, name: str, value: str | None) -> None:

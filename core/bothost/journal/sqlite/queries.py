@@ -6,16 +6,16 @@ import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any
 
-from bothost.store.database import connect_to_read
-from bothost.store.migrations import KEPT, PARKED, POSTING, QUIET
-from bothost.store.rows import COLUMNS, INDEXED_STATES, condition_of, entries_of, states_of, task_range
+from bothost.journal.migrations import KEPT, PARKED, POSTING, QUIET
+from bothost.journal.rows import COLUMNS, INDEXED_STATES, condition_of, entries_of, states_of, task_range
+from bothost.journal.sqlite.connection import connect_to_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
     from typing import TypeVar
 
-    from bothost.store import Entry, Filter, State
+    from bothost.journal.entry import Entry, Filter, State
 
     T = TypeVar("T")
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bothost.store.migrations import HOLDS_TURN, ON_ITS_WAY, PARKED, POSTING, QUIET, SUSPECT
-from bothost.store.rows import COLUMNS, FIELDS, FIXED_FIELDS, FORWARD, entries_of, entry_of, values_of
+from bothost.journal.migrations import HOLDS_TURN, ON_ITS_WAY, PARKED, POSTING, QUIET, SUSPECT
+from bothost.journal.rows import COLUMNS, FIELDS, FIXED_FIELDS, FORWARD, entries_of, entry_of, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bothost.store import Door, Entry
+    from bothost.journal.entry import Door, Entry
 
 _ALL = f"{COLUMNS}, until, body, body_at"
 _MARKS = ", ".join("?" * (len(FIELDS) + 3))

@@ -6,22 +6,24 @@ import logging
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
-from bothost.store import owners, rounds, statements
-from bothost.store.bodies import SMALL_BYTES, Bodies, place_of
-from bothost.store.database import savepoint
-from bothost.store.held import Held
-from bothost.store.rows import FIELDS, values_of
-from bothost.store.statements import Moment
-from bothost.store.transitions import KEEP_S
+from bothost.errors import StoreError
+from bothost.journal import owner_locks
+from bothost.journal.held_claims import Held
+from bothost.journal.rows import FIELDS, values_of
+from bothost.journal.sqlite import maintenance, statements
+from bothost.journal.sqlite.body_files import SMALL_BYTES, Bodies, place_of
+from bothost.journal.sqlite.connection import savepoint
+from bothost.journal.sqlite.statements import Moment
+from bothost.journal.transitions import KEEP_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from bothost.clock import Clock
-    from bothost.store import Door, Entry, Reaped, Timing
-    from bothost.store.database import Database
-    from bothost.store.writer import Note
+    from bothost.journal.entry import Door, Entry, Reaped, Timing
+    from bothost.journal.sqlite.connection import Database
+    from bothost.journal.sqlite.writer import Note
 
 log = logging.getLogger("bothost.journal")
 
@@ -54,8 +56,8 @@ class SqliteBook:
         self._clock = clock
         self._timing = timing
         self._owns = owns
-        self._boot_id = owners.boot_id()
-        self._lock = owners.OwnerLock(folder, owner)
+        self._boot_id = owner_locks.boot_id()
+        self._lock = owner_locks.OwnerLock(folder, owner)
         self._trouble_until = 0.0
         self._began = 0.0
 
@@ -135,7 +137,7 @@ class SqliteBook:
         if not self._owns:
             return
         lease_end = self._clock.boot() + self._timing.lease_s
-        running, cancelled = rounds.beat(connection, self._boot_id, lease_end, self._owner)
+        running, cancelled = maintenance.beat(connection, self._boot_id, lease_end, self._owner)
         self.cancelled = frozenset(cancelled)
         self.held.compare(running)
 
@@ -144,12 +146,14 @@ class SqliteBook:
         self._notice_stall()
         moment = self._moment()
         calm = moment.boot >= self._trouble_until
-        rounds.give_back(connection, self._owner, self.held.orphans, (moment.now, self._timing))
-        gone = rounds.gone_owners(connection, moment, self._boot_id, lambda owner: owners.is_dead(self._folder, owner))
-        found = rounds.reap(connection, gone, moment, self._timing, also_lost=calm)
+        maintenance.give_back(connection, self._owner, self.held.orphans, (moment.now, self._timing))
+        gone = maintenance.gone_owners(
+            connection, moment, self._boot_id, lambda owner: owner_locks.is_dead(self._folder, owner)
+        )
+        found = maintenance.reap(connection, gone, moment, self._timing, also_lost=calm)
         for owner, dead in gone.items():
             if dead:
-                owners.forget(self._folder, owner)
+                owner_locks.forget(self._folder, owner)
         return found
 
     def _notice_stall(self) -> None:
@@ -165,17 +169,17 @@ class SqliteBook:
         now = self._moment().now
         changed, places = 0, []
         for at, bot in enumerate(bots[:BOTS_AT_ONCE]):
-            count, wiped = rounds.drop_content(connection, bot, now, keep.get(bot, KEEP_S))
+            count, wiped = maintenance.drop_content(connection, bot, now, keep.get(bot, KEEP_S))
             changed += count
             places += wiped
-            if changed >= rounds.BATCH:  # others wait for this transaction to end
+            if changed >= maintenance.BATCH:  # others wait for this transaction to end
                 return changed, places, bots[at:]
         return changed, places, bots[BOTS_AT_ONCE:]
 
     def remove_unused(self, connection: sqlite3.Connection) -> int:
         """Remove the files of large bodies in which there are none any more."""
-        used = rounds.used_segments(connection, self.bodies.names())
-        return self.bodies.remove_unused(used, lambda owner: owners.is_dead(self._folder, owner))
+        used = maintenance.used_segments(connection, self.bodies.names())
+        return self.bodies.remove_unused(used, lambda owner: owner_locks.is_dead(self._folder, owner))
 
     def body(self, connection: sqlite3.Connection, key: str) -> bytes | None:
         """The stored body of a row."""
@@ -211,3 +215,11 @@ class SqliteBook:
 
     def _moment(self) -> Moment:
         return Moment(self._owner, self._clock.now().timestamp(), self._clock.boot())
+
+
+def copy_body(connection: sqlite3.Connection, book: SqliteBook, key: str, new: Entry) -> None:
+    """Write a new entry with the body of an old one. Raises StoreError where that one has none any more."""
+    body = book.body(connection, key)
+    if body is None and new.kind != "timer":
+        raise StoreError(f"{key} cannot run again: its body is no longer stored")
+    book.write_one(connection, new, body, None)

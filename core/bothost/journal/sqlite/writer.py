@@ -13,7 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bothost.errors import StoreAway, StoreError
-from bothost.store.database import explain, savepoint
+from bothost.journal.sqlite.connection import explain, savepoint
 
 if TYPE_CHECKING:
     import asyncio
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from bothost.clock import Clock
-    from bothost.store import Timing
-    from bothost.store.database import Database
+    from bothost.journal.entry import Timing
+    from bothost.journal.sqlite.connection import Database
 
 log = logging.getLogger("bothost.journal")
 

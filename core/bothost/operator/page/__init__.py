@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
-from bothost.web.operator import bots, deliveries, hosting, login, probes
-from bothost.web.operator.handler import Desk, Unknown
-from bothost.web.operator.static import File
+from bothost.operator.page import bots, deliveries, host_pages, login, probes
+from bothost.operator.page.base import Desk, Unknown
+from bothost.operator.page.static_files import File
 
 if TYPE_CHECKING:
     import socket
@@ -43,10 +43,10 @@ TABLE = (
     (rf"/deliveries/{_KEY}/body\.json", deliveries.Export),
     (r"/live", deliveries.Live),
     (r"/live/rows", deliveries.LiveRows),
-    (r"/plugins", hosting.Plugins),
-    (r"/configuration", hosting.Configuration),
-    (r"/reload", hosting.Reload),
-    (r"/about", hosting.About),
+    (r"/plugins", host_pages.Plugins),
+    (r"/configuration", host_pages.Configuration),
+    (r"/reload", host_pages.Reload),
+    (r"/about", host_pages.About),
     (r"/login", login.Login),
     (r"/logout", login.Logout),
     (r"/metrics", probes.MetricsPage),
@@ -64,7 +64,7 @@ def application(desk: Desk) -> Application:
         handlers,
         default_handler_class=Unknown,
         default_handler_args={"desk": desk},
-        template_path=str(files("bothost.web") / "templates"),
+        template_path=str(files("bothost.operator.page") / "templates"),
         compiled_template_cache=True,
         log_function=lambda _handler: None,
     )

@@ -12,18 +12,18 @@ from tornado.httputil import HTTPServerRequest, url_concat
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from bothost.errors import StoreAway, StoreError
-from bothost.web.operator import shown
-from bothost.web.operator.texts import Language, choose
+from bothost.operator.page import formatting
+from bothost.operator.page.translation import Language, choose
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from bothost.metrics.exposition import Exposition
-    from bothost.operations import Operations
-    from bothost.web.operator.hosts import Names
-    from bothost.web.operator.sessions import Right, Sessions
-    from bothost.web.operator.static import Files
-    from bothost.web.operator.tail import Tail
+    from bothost.operator.page.assets import Files
+    from bothost.operator.page.host_names import Names
+    from bothost.operator.page.refusal_tail import Tail
+    from bothost.operator.page.sessions import Right, Sessions
+    from bothost.operator.service import Operations
+    from bothost.telemetry.metrics.prometheus import Exposition
 
 log = logging.getLogger("bothost.page")
 
@@ -162,7 +162,7 @@ class Handler(RequestHandler):
             "t": language.text,
             "n": language.count,
             "lang": language.code,
-            "shown": shown,
+            "shown": formatting,
             "right": self.right,
             "xsrf": self.xsrf_field(),
             "here": self.request.path,

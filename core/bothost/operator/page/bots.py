@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 from tornado.web import HTTPError
 
 from bothost.errors import BodyRefused, StoreAway
-from bothost.metrics.families import STATES
-from bothost.store import Filter
-from bothost.trial import editable, send
-from bothost.web.operator import charts, shown
-from bothost.web.operator.handler import Handler
+from bothost.journal.entry import Filter
+from bothost.operator.page import charts, formatting
+from bothost.operator.page.base import Handler
+from bothost.operator.trial_delivery import editable, send
+from bothost.telemetry.metrics.families import STATES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bothost.operations import BotView
-    from bothost.store import Entry
+    from bothost.journal.entry import Entry
+    from bothost.operator.service import BotView
 
 PAGE_BOTS = 100
 
@@ -78,8 +78,8 @@ class BotsForScripts(Handler):
         return {
             "bot": view.name,
             "state": view.now.state,
-            "reason": shown.line(self.desk.scrub(view.now.reason), view.name),
-            "since": shown.iso(view.now.since) if view.now.since else None,
+            "reason": formatting.line(self.desk.scrub(view.now.reason), view.name),
+            "since": formatting.iso(view.now.since) if view.now.since else None,
             "plugin": view.bot.config.plugin,
             "version": view.version,
             "path": view.bot.config.path,
@@ -91,7 +91,7 @@ class BotsForScripts(Handler):
             "failed_runs_last_hour": failures,
             "wrong_signatures": view.refused,
             "blocked_s": round(view.figures.blocked_s, 3),
-            "kept": shown.line(self.operations.kept.get(view.name, ""), view.name)
+            "kept": formatting.line(self.operations.kept.get(view.name, ""), view.name)
             if view.now.state == "active"
             else "",
         }
@@ -141,7 +141,7 @@ class Pause(Handler):
         name = args[0]
         if self.operations.bot_named(name) is None:
             raise HTTPError(404)
-        reason = shown.text(self.form("reason").strip()[:200]) or "paused by the operator"
+        reason = formatting.text(self.form("reason").strip()[:200]) or "paused by the operator"
 
         async def step() -> str:
             await self.operations.pause(name, reason)
@@ -191,7 +191,7 @@ class Test(Handler):
             self.set_status(422)
         else:
             values["sent"] = sent
-            values["reply"] = shown.json_html(sent.body, self.desk.scrub)[0]
+            values["reply"] = formatting.json_html(sent.body, self.desk.scrub)[0]
         self.show("test.html", bot=bot, text=text, **values)
 
     head = get
@@ -262,11 +262,11 @@ def _host_keys(view: BotView) -> list[tuple[str, str]]:
         ("error_choice", config.error_choice),
         ("own_comments", config.own_comments),
         ("forms", ", ".join(map(str, sorted(config.forms)))),
-        ("max_body", shown.size(config.max_body_bytes)),
+        ("max_body", formatting.size(config.max_body_bytes)),
         ("keep", f"{config.keep_s / 86400:g} d"),
-        ("memory", shown.size(config.memory_bytes) if config.memory_bytes else ""),
+        ("memory", formatting.size(config.memory_bytes) if config.memory_bytes else ""),
     ]
-    return [(key, shown.block(value)) for key, value in rows if value]
+    return [(key, formatting.block(value)) for key, value in rows if value]
 
 
 def _settings(view: BotView) -> list[tuple[str, str]]:
@@ -275,7 +275,7 @@ def _settings(view: BotView) -> list[tuple[str, str]]:
     loaded = getattr(plugged, "settings", None)
     if loaded is None:
         return [(key, "…") for key in view.bot.config.settings]
-    return [(key, shown.block(repr(getattr(loaded, key, "…")))) for key in _names(loaded)]
+    return [(key, formatting.block(repr(getattr(loaded, key, "…")))) for key in _names(loaded)]
 
 
 def _names(settings: object) -> Sequence[str]:

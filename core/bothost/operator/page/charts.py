@@ -9,9 +9,9 @@ from tornado.escape import xhtml_escape
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from bothost.metrics import Minute
-    from bothost.store import Entry
-    from bothost.web.operator.texts import Language
+    from bothost.journal.entry import Entry
+    from bothost.operator.page.translation import Language
+    from bothost.telemetry.metrics import Minute
 
 MINUTES = 60
 _WIDTH = 600
@@ -62,7 +62,7 @@ def counts(minutes: Sequence[Minute], now: float, language: Language) -> str:
 
 def durations(minutes: Sequence[Minute], now: float, language: Language) -> str:
     """The mean and the slowest run of each minute."""
-    from bothost.web.operator.shown import span
+    from bothost.operator.page.formatting import span
 
     places = {place: one for place, one in _by_age(minutes, now).items() if one.runs}
     top = max((one.slowest for one in places.values()), default=0.0) or 1.0

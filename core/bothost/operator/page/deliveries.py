@@ -11,16 +11,15 @@ from urllib.parse import quote, urlencode
 import msgspec
 from tornado.web import HTTPError
 
-from bothost.store import Filter
-from bothost.store.phases import Phase
-from bothost.web.operator import charts, shown
-from bothost.web.operator.bots import newest
-from bothost.web.operator.handler import Handler
+from bothost.journal.entry import Filter, Phase
+from bothost.operator.page import charts, formatting
+from bothost.operator.page.base import Handler
+from bothost.operator.page.bots import newest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bothost.store import Entry, State
+    from bothost.journal.entry import Entry, State
 
 PAGE = 50
 TAIL = 60
@@ -102,8 +101,8 @@ class OneDelivery(Handler):
             request=request,
             cut=cut,
             reply=reply,
-            error=shown.first_line(error, entry.bot),
-            trace=shown.block(error.partition("\n")[2]),
+            error=formatting.first_line(error, entry.bot),
+            trace=formatting.block(error.partition("\n")[2]),
             chart=charts.attempts(entry, now, self.language) if entry.kind == "hook" else "",
             may=_may(entry),
             link=link(entry),
@@ -121,7 +120,7 @@ class OneDelivery(Handler):
         if body is None:
             return "", False
         with self.operations.clock.real_io():
-            return await asyncio.to_thread(shown.json_html, body, self.desk.scrub)
+            return await asyncio.to_thread(formatting.json_html, body, self.desk.scrub)
 
 
 class Retry(Handler):
@@ -197,7 +196,7 @@ def link(entry: Entry) -> str:
 
 def _may(entry: Entry) -> dict[str, bool]:
     """What the page offers; the journal has the last word."""
-    phase = shown.phase(entry)
+    phase = formatting.phase(entry)
     return {
         "retry": phase == "failed",
         "again": phase in ("answered", "undelivered") and entry.kind != "timer",

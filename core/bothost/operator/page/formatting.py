@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import msgspec
 from tornado.escape import xhtml_escape
 
-from bothost.scrub import visible
-from bothost.store import phases
+from bothost.journal import status
+from bothost.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bothost.store import Entry
-    from bothost.web.operator.texts import Language
+    from bothost.journal.entry import Entry
+    from bothost.operator.page.translation import Language
 
 MOST_JSON = 100_000
 _TOKENS = re.compile(
@@ -51,7 +51,7 @@ def tone(state: str) -> str:
 
 def phase(entry: Entry) -> str:
     """How an entry stands; one that was answered with an error text has failed."""
-    return "failed" if entry.failed and entry.state == "answered" else phases.phase(entry)
+    return "failed" if entry.failed and entry.state == "answered" else status.phase(entry)
 
 
 def iso(at: float) -> str:

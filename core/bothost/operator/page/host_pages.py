@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import tornado
 
-from bothost.sources import Hidden
-from bothost.web.operator import shown
-from bothost.web.operator.handler import Handler
+from bothost.config.secrets import Hidden
+from bothost.operator.page import formatting
+from bothost.operator.page.base import Handler
 
 if TYPE_CHECKING:
     from bothost.config import HostConfig
@@ -93,7 +93,7 @@ def _sqlite() -> str:
 
 
 def _rows(host: HostConfig) -> list[tuple[str, str]]:
-    rows: list[tuple[str, str]] = [("bots.ini", shown.text(host.path))]
+    rows: list[tuple[str, str]] = [("bots.ini", formatting.text(host.path))]
     for one in fields(host):
         value = getattr(host, one.name)
         if one.name in _NO_KEYS:
@@ -115,4 +115,4 @@ def _row(name: str, value: object) -> tuple[str, str]:
         return name, "yes" if value else "no"
     if isinstance(value, tuple):
         return name, ", ".join(map(str, value))
-    return name, shown.text(value)
+    return name, formatting.text(value)

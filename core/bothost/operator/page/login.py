@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bothost.web.operator.handler import Handler
-from bothost.web.operator.sessions import SESSION_S
+from bothost.operator.page.base import Handler
+from bothost.operator.page.sessions import SESSION_S
 
 
 class Login(Handler):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from bothost.web.operator.handler import Handler
+from bothost.operator.page.base import Handler
 
 
 class Health(Handler):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bothost.clock import Clock
-    from bothost.sources import Hidden
+    from bothost.config.secrets import Hidden
 
 SESSION_S = 12 * 3600.0
 _FAILURE_S = 1.0

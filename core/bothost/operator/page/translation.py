@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from bothost.web.operator.russian import COUNTS as RUSSIAN_COUNTS
-from bothost.web.operator.russian import TEXTS as RUSSIAN
+from bothost.operator.page.russian import COUNTS as RUSSIAN_COUNTS
+from bothost.operator.page.russian import TEXTS as RUSSIAN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

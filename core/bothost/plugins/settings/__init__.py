@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 import msgspec
 
 from bothost.errors import ConfigError, PluginError, Problem
-from bothost.settings.limits import Unsupported
-from bothost.settings.reading import Secret, read
-from bothost.units import nearest
+from bothost.plugins.settings.limits import Unsupported
+from bothost.plugins.settings.reading import Secret, read
+from bothost.text import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bothost.sources import Sources
+    from bothost.config.secrets import Sources
 
 __all__ = ["Place", "Secret", "Settings", "fill"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from bothost.sources import Hidden
+from bothost.config.secrets import Hidden
 
 
 class Unsupported(TypeError):

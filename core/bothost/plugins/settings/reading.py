@@ -13,12 +13,13 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
-from bothost.settings.limits import Unsupported, check_limits
-from bothost.sources import Hidden
-from bothost.units import nearest, seconds, shown, truth
+from bothost.config.secrets import Hidden
+from bothost.config.units import seconds, truth
+from bothost.plugins.settings.limits import Unsupported, check_limits
+from bothost.text import nearest, shown
 
 if TYPE_CHECKING:
-    from bothost.sources import Sources
+    from bothost.config.secrets import Sources
 
 
 class Secret(Hidden):

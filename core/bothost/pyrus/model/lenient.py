@@ -2,7 +2,7 @@
 
 A part is declared once, as an annotated class with its true types. `@forgiving` makes a msgspec Struct of it whose
 members take any JSON value, so that decoding never refuses one, and replaces each member's descriptor by one that checks
-on reading (members.py): a scalar of the wrong type is None, wrong items of a list are left out, a part that must be there
+on reading (descriptors.py): a scalar of the wrong type is None, wrong items of a list are left out, a part that must be there
 is an empty one, which is false. The decoder fills the slots in C; only what is read pays.
 
 What an annotation may be, and what a missing or wrong value reads as:
@@ -13,7 +13,7 @@ What an annotation may be, and what a missing or wrong value reads as:
 - `tuple[P, ...]`, `tuple[int, ...]`, `tuple[tuple[P, ...], ...]`: `()`
 - `Sequence[P]`, decoded one by one when touched: `()`
 - `Annotated[..., "key"]` where JSON's key is not the name
-- `Hidden`: no key of JSON; ours, put there by `members.fill`
+- `Hidden`: no key of JSON; ours, put there by `descriptors.fill`
 
 A part with a hidden `source` keeps the bytes it was read from, and lists of it are decoded when first touched.
 """
@@ -26,8 +26,8 @@ from typing import Annotated, Any, TypeVar, Union, dataclass_transform, get_args
 
 import msgspec
 
-from bothost.pyrus import members
-from bothost.pyrus.members import Inner, Kept, Own, Scalar, Taken
+from bothost.pyrus.model import descriptors
+from bothost.pyrus.model.descriptors import Inner, Kept, Own, Scalar, Taken
 from bothost.pyrus.raw_json import read_only
 from bothost.pyrus.scalars import day, instant, whole
 
@@ -92,7 +92,7 @@ def _plan(hint: Any) -> _Plan:
     if origin is tuple:
         return _listed(args[0])
     if origin is Sequence:
-        return _Plan(_list_of(msgspec.Raw), _kept(members.touched, args[0]))
+        return _Plan(_list_of(msgspec.Raw), _kept(descriptors.touched, args[0]))
     (kind,) = (arg for arg in args if arg is not types.NoneType)
     if _is_part(kind):
         return _Plan(kind | _ODD, functools.partial(Inner, kind=kind, empty=None))
@@ -116,12 +116,12 @@ def _noted(inner: Any, *notes: str) -> _Plan:
 def _listed(kind: Any) -> _Plan:
     if get_origin(kind) is tuple:
         part = get_args(kind)[0]
-        return _Plan(_list_of(_list_of(part | _ODD)), _kept(members.rows, part))
+        return _Plan(_list_of(_list_of(part | _ODD)), _kept(descriptors.rows, part))
     if not _is_part(kind):
-        return _Plan(Any, _kept(members.parts, kind))
-    if members.keeps_source(kind):
-        return _Plan(_list_of(msgspec.Raw), _kept(members.sourced, kind))
-    return _Plan(_list_of(kind | _ODD), _kept(members.parts, kind))
+        return _Plan(Any, _kept(descriptors.parts, kind))
+    if descriptors.keeps_source(kind):
+        return _Plan(_list_of(msgspec.Raw), _kept(descriptors.sourced, kind))
+    return _Plan(_list_of(kind | _ODD), _kept(descriptors.parts, kind))
 
 
 def _kept(make: Callable[[Any, Any], Any], kind: Any) -> Callable[[Any], Any]:

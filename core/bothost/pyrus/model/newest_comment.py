@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from bothost.pyrus.members import is_object, read, slot
+from bothost.pyrus.model.descriptors import is_object, read, slot
+from bothost.pyrus.model.task import Comment
 from bothost.pyrus.raw_json import UNREADABLE
 from bothost.pyrus.scalars import whole
-from bothost.pyrus.task import Comment
 
 _PLAIN = re.compile(rb'\{"id":[0-9]{1,18},').match
 _HEAD = re.compile(rb'\{\s*"id"\s*:\s*([0-9]{1,18})\s*[,}]').match

@@ -5,7 +5,7 @@ Empty values are left out by Pyrus, or sent as `""` on persons; unknown keys com
 
 from typing import Annotated
 
-from bothost.pyrus.forgiving import Digits, Json, forgiving
+from bothost.pyrus.model.lenient import Digits, Json, forgiving
 
 
 @forgiving

@@ -5,12 +5,12 @@ from datetime import date, datetime
 from typing import Annotated, Any, TypeVar, overload
 
 from bothost.errors import AmbiguousField
-from bothost.pyrus.fields import Field, FieldIndex, walk
-from bothost.pyrus.forgiving import Digits, Hidden, forgiving
-from bothost.pyrus.members import fill
-from bothost.pyrus.parts import Approval, Channel, File, Person, Role, SmsInfo, Step, Subscriber
+from bothost.pyrus.model.descriptors import fill
+from bothost.pyrus.model.fields import Field, FieldIndex, walk
+from bothost.pyrus.model.lenient import Digits, Hidden, forgiving
+from bothost.pyrus.model.parts import Approval, Channel, File, Person, Role, SmsInfo, Step, Subscriber
+from bothost.pyrus.model.values import as_type
 from bothost.pyrus.raw_json import ReadOnlyDict, as_sent
-from bothost.pyrus.values import as_type
 
 T = TypeVar("T")
 

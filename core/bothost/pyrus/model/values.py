@@ -5,7 +5,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar
 
-from bothost.pyrus.forgiving import Json, forgiving
+from bothost.pyrus.model.lenient import Json, forgiving
 from bothost.pyrus.raw_json import ReadOnlyDict
 
 T = TypeVar("T")

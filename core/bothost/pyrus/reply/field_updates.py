@@ -8,21 +8,12 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from bothost.errors import FieldError, ReplyError
-from bothost.pyrus.reply_values import (
-    attachment,
-    clock_time,
-    day,
-    instant,
-    part_of,
-    person,
-    plain,
-    wrong,
-)
+from bothost.pyrus.reply.values import attachment, clock_time, day, instant, part_of, person, plain, wrong
 
 if TYPE_CHECKING:
-    from bothost.pyrus.fields import Field
-    from bothost.pyrus.reply_values import Convert
-    from bothost.pyrus.task import Task
+    from bothost.pyrus.model.fields import Field
+    from bothost.pyrus.model.task import Task
+    from bothost.pyrus.reply.values import Convert
 
 READ_ONLY = frozenset({"step", "status", "creation_date", "note", "author", "project"})
 """Types of fields that Pyrus writes itself (protocol §3.6)."""

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 import msgspec
 
 from bothost.errors import ReplyError
-from bothost.pyrus import reply_fields
-from bothost.pyrus import reply_values as values
-from bothost.pyrus.parts import Person
-from bothost.units import nearest
+from bothost.pyrus.model.parts import Person
+from bothost.pyrus.reply import field_updates as reply_fields
+from bothost.pyrus.reply import values
+from bothost.text import nearest
 
 if TYPE_CHECKING:
-    from bothost.pyrus.events import Task
-    from bothost.pyrus.reply_values import Convert
+    from bothost.pyrus.model.task import Task
+    from bothost.pyrus.reply.values import Convert
 
 NOTHING = b"{}"
 """The body that writes no comment."""

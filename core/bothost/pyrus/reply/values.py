@@ -11,7 +11,7 @@ from math import isfinite
 from typing import Any, NoReturn
 
 from bothost.errors import ReplyError
-from bothost.units import shown
+from bothost.text import shown
 
 Convert = Callable[[Any, str], Any]
 """A value and the place it stands at, to what JSON carries. Raises ReplyError."""

@@ -1,6 +1,6 @@
 """Calls to Pyrus's REST API as values: requests before they are sent, responses after they came.
 
-Nothing here sends anything. A request's path is relative to the base URL (`bases.py`); a response that is not 2xx becomes
+Nothing here sends anything. A request's path is relative to the base URL (`base_urls.py`); a response that is not 2xx becomes
 the `CallError` that says whether asking again is safe, useless, or needs a look first.
 """
 
@@ -88,7 +88,7 @@ class Failure(msgspec.Struct):
 
 
 def auth(login: str, security_key: str) -> Request:
-    """Log in; its path is empty, for the whole address comes from `bases.auth_url`."""
+    """Log in; its path is empty, for the whole address comes from `base_urls.auth_url`."""
     return Request("POST", "", body=msgspec.json.encode({"login": login, "security_key": security_key}), reads=True)
 
 

@@ -7,11 +7,11 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from bothost.errors import CallUnclear
-from bothost.pyrus.forgiving import Digits, Json, forgiving
-from bothost.pyrus.members import read
-from bothost.pyrus.parts import Person, Role
+from bothost.pyrus.model.descriptors import read
+from bothost.pyrus.model.lenient import Digits, Json, forgiving
+from bothost.pyrus.model.parts import Person, Role
+from bothost.pyrus.model.task import Task
 from bothost.pyrus.raw_json import read_only, untyped
-from bothost.pyrus.task import Task
 
 P = TypeVar("P")
 

@@ -25,19 +25,20 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bothost import errors
-from bothost.api import Pyrus
 from bothost.clock import SystemClock
 from bothost.config import BotConfig
+from bothost.config.secrets import Sources
 from bothost.errors import ConfigError, PluginError
-from bothost.event import Context
-from bothost.forwarded import forward
-from bothost.plugin_api import Tick
-from bothost.plugins import Ground, find, load
-from bothost.pyrus.calls import Response
-from bothost.pyrus.events import decode
-from bothost.runner.local import LIVES, LocalRunner
-from bothost.sources import Sources
-from bothost.wire import (
+from bothost.plugins.api import Tick
+from bothost.plugins.discovery import find
+from bothost.plugins.event import Context
+from bothost.plugins.loading import Ground, load
+from bothost.pyrus.envelope import decode
+from bothost.pyrus.rest.requests import Response
+from bothost.pyrus_client.api import Pyrus
+from bothost.runners.local import LIVES, LocalRunner
+from bothost.runners.process.log_forwarding import forward
+from bothost.runners.process.protocol import (
     Answer,
     CallWire,
     Cancel,
@@ -56,9 +57,9 @@ from bothost.wire import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from bothost.plugins import Plugged
-    from bothost.pyrus.calls import Request
-    from bothost.runner import Ran
+    from bothost.plugins.loading import Plugged
+    from bothost.pyrus.rest.requests import Request
+    from bothost.runners import Ran
 
 PR_SET_PDEATHSIG = 1
 OOM_SCORE = "800"

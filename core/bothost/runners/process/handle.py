@@ -10,16 +10,29 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bothost.errors import CallError, CallUnsent, RateLimited
-from bothost.pyrus.calls import Request
-from bothost.runner import Failure, Ran
-from bothost.wire import Answer, CallWire, Cancel, Ended, Frame, Hello, Piece, Pull, RanWire, Ready, RunWire, Wire
+from bothost.pyrus.rest.requests import Request
+from bothost.runners import Failure, Ran
+from bothost.runners.process.protocol import (
+    Answer,
+    CallWire,
+    Cancel,
+    Ended,
+    Frame,
+    Hello,
+    Piece,
+    Pull,
+    RanWire,
+    Ready,
+    RunWire,
+    Wire,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from bothost.api import Pyrus, Sender
-    from bothost.runner import Ending
-    from bothost.spawn import Process, Spawner
+    from bothost.pyrus_client.api import Pyrus, Sender
+    from bothost.runners import Ending
+    from bothost.runners.process.spawner import Process, Spawner
 
 log = logging.getLogger("bothost.children")
 

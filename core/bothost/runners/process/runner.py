@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bothost.children.link import Child
 from bothost.errors import ConfigError, PluginError, Problem
-from bothost.runner import Failure, Ran
-from bothost.runner.local import CLOSE_S
-from bothost.wire import Hello, Ready, RunWire
+from bothost.runners import Failure, Ran
+from bothost.runners.local import CLOSE_S
+from bothost.runners.process.handle import Child
+from bothost.runners.process.protocol import Hello, Ready, RunWire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bothost.api import Pyrus
     from bothost.clock import Clock
-    from bothost.event import Context
-    from bothost.plugin_api import Tick
-    from bothost.pyrus.events import Envelope
-    from bothost.runner import Ending
-    from bothost.spawn import Spawner
+    from bothost.plugins.api import Tick
+    from bothost.plugins.event import Context
+    from bothost.pyrus.envelope import Envelope
+    from bothost.pyrus_client.api import Pyrus
+    from bothost.runners import Ending
+    from bothost.runners.process.spawner import Spawner
 
 log = logging.getLogger("bothost.children")
 

@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 
-from bothost import child
+from bothost.runners.process import child
 
 
 def main(descriptor: int, host: int) -> None:

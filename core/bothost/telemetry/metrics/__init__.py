@@ -1,4 +1,4 @@
-"""What the host counts. `Metrics` is made in server.py and told of events; prometheus_client is imported when rendering only.
+"""What the host counts. `Metrics` is made in assembly.py and told of events; prometheus_client is imported when rendering only.
 
 All methods belong to the loop's thread but `commit`, which belongs to the journal's writer.
 """
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bothost.metrics.figures import BotFigures, BotNow, Histogram, Minute, Snapshot, together
+from bothost.telemetry.metrics.counters import BotFigures, BotNow, Histogram, Minute, Snapshot, together
 
 if TYPE_CHECKING:
     from bothost.clock import Clock

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from bothost.metrics.figures import Histogram
+from bothost.telemetry.metrics.counters import Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from prometheus_client import Metric
 
-    from bothost.metrics.figures import BotFigures, Snapshot
+    from bothost.telemetry.metrics.counters import BotFigures, Snapshot
 
     Label = Callable[[str], str]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from bothost.metrics.families import families
-from bothost.metrics.figures import BotFigures, together
+from bothost.telemetry.metrics.counters import BotFigures, together
+from bothost.telemetry.metrics.families import families
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from bothost.clock import Clock
-    from bothost.metrics.families import Host
-    from bothost.metrics.figures import Snapshot
+    from bothost.telemetry.metrics.counters import Snapshot
+    from bothost.telemetry.metrics.families import Host
 
 MOST_HISTOGRAMS = 200
 MOST_BOTS = 2_000

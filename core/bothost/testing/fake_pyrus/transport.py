@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from bothost.errors import CallUnclear, CallUnsent
-from bothost.pyrus.calls import Response
+from bothost.pyrus.rest.requests import Response
 from bothost.testing.fake_pyrus.routes import Asked, query_of
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from bothost.testing.loop import START, VirtualLoop
-from bothost.units import seconds
+from bothost.config.units import seconds
+from bothost.testing.virtual_time.loop import START, VirtualLoop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator

@@ -14,7 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
-from bothost.testing.outstanding import Hold, Outstanding, thread_whereabouts
+from bothost.testing.virtual_time.outstanding import Hold, Outstanding, thread_whereabouts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping

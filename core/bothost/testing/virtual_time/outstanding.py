@@ -9,14 +9,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bothost.frames import stack_of
+from bothost.plugins.attribution import stack_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
     from types import FrameType
 
-LIBRARIES = tuple({f"{path}/" for path in sysconfig.get_paths().values() if path} | {f"{Path(__file__).parents[1]}/"})
+LIBRARIES = tuple({f"{path}/" for path in sysconfig.get_paths().values() if path} | {f"{Path(__file__).parents[2]}/"})
 
 
 class Hold:

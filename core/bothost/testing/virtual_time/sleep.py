@@ -11,8 +11,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Self, SupportsIndex
 
-from bothost.testing.loop import VirtualLoop
-from bothost.testing.outstanding import whereabouts
+from bothost.testing.virtual_time.loop import VirtualLoop
+from bothost.testing.virtual_time.outstanding import whereabouts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

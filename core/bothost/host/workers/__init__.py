@@ -1,0 +1,1 @@
+"""What the workers of one host say to each other, through their supervisor."""

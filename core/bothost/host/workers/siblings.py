@@ -1,0 +1,144 @@
+"""A worker's end of its line to the supervisor: questions to its siblings, and what it answers to theirs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bothost.host.workers.protocol import Frames, Message, frame
+
+if TYPE_CHECKING:
+    from bothost.host.workers.protocol import Worker
+
+ANSWER_S = 2.0
+"""How long siblings have for their answers; who is late is left out."""
+Answerer = Callable[[], AsyncIterator[bytes]]
+
+
+class Siblings:
+    """A worker's end of its line; on its loop. `gone` is called when the supervisor is no more."""
+
+    def __init__(self, worker: Worker, gone: Callable[[], None]) -> None:
+        self.worker = worker
+        self.answers: dict[str, Answerer] = {}
+        """What this process answers to which question, in parts."""
+        self.hears: dict[str, Callable[[bytes], None]] = {}
+        """What this process does with what siblings tell."""
+        self.restarts: dict[str, int] = {}
+        """How often the supervisor started each worker again."""
+        self.stopping = False
+        """The whole host stops, and not this worker alone."""
+        self.inherited: dict[str, list[bytes]] = {}
+        """What the process before this one, of the same number, had kept; whole when `complete` is set."""
+        self.complete = asyncio.Event()
+        self._gone = gone
+        self._answering: set[asyncio.Task[None]] = set()
+        self._asked = 0
+        self._collecting: dict[int, tuple[dict[int, list[bytes]], set[int], asyncio.Event]] = {}
+        self._writer: asyncio.StreamWriter | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def connect(self) -> None:
+        """Begin to listen to the supervisor."""
+        reader, self._writer = await asyncio.open_connection(sock=self.worker.line)
+        self._task = asyncio.get_running_loop().create_task(self._listen(reader))
+
+    def say(self, kind: str) -> None:
+        """`ready` or `alive`."""
+        self._send(Message(kind))
+
+    def tell(self, what: str, data: bytes) -> None:
+        """Let all siblings know; who is not there, or has no ear for it, misses it."""
+        self._send(Message("tell", what=what, data=data))
+
+    def keep(self, kept: Mapping[str, Iterable[bytes]]) -> None:
+        """Have the supervisor keep this, all at once, for the process that has this one's number when this one is no more."""
+        for what, parts in kept.items():
+            for part in parts:
+                self._send(Message("keep", what=what, data=part))
+        self._send(Message("kept"))
+
+    async def ask(self, what: str) -> dict[int, list[bytes]]:
+        """Each sibling's answer in parts, by its number: of one that is not there no part; who is late is left out."""
+        if self.worker.of == 1 or self._writer is None:
+            return {}
+        self._asked += 1
+        number, done = self._asked, asyncio.Event()
+        answers: dict[int, list[bytes]] = {other: [] for other in range(self.worker.of) if other != self.worker.number}
+        late = set(answers)
+        self._collecting[number] = (answers, late, done)
+        self._send(Message("ask", number, what=what))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_S):
+                await done.wait()
+        del self._collecting[number]
+        return {sibling: parts for sibling, parts in answers.items() if sibling not in late}
+
+    def close(self) -> None:
+        """Hang up."""
+        for task in (self._task, *self._answering):
+            if task is not None:
+                task.cancel()
+        if self._writer is not None:
+            self._writer.close()
+
+    def _send(self, message: Message) -> None:
+        if self._writer is not None and not self._writer.is_closing():
+            self._writer.write(frame(message))
+
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
+        frames = Frames()
+        try:
+            while data := await reader.read(1 << 18):
+                for message in frames.feed(data):
+                    self._take(message)
+        except (OSError, ValueError, msgspec.DecodeError):
+            pass  # whatever was wrong with the line, without it there is no supervisor
+        self.stopping = True
+        self._gone()
+
+    async def _answer(self, question: Message) -> None:
+        """In as many parts as the answerer makes, with turns of the loop for others between them."""
+        answerer = self.answers.get(question.what)
+        if answerer is not None:
+            async for part in answerer():
+                self._send(Message("part", question.number, to=question.sender, data=part))
+        self._send(Message("end", question.number, to=question.sender))
+
+    def _take(self, message: Message) -> None:
+        if message.kind == "ask":
+            answering = asyncio.get_running_loop().create_task(self._answer(message))
+            self._answering.add(answering)
+            answering.add_done_callback(self._answering.discard)
+        elif message.kind == "tell":
+            self.hears.get(message.what, _unheard)(message.data)
+        elif message.kind == "restarts":
+            self.restarts = message.counts
+        elif message.kind == "stopping":
+            self.stopping = True
+        elif message.kind == "keep":
+            self.inherited.setdefault(message.what, []).append(message.data)
+        elif message.kind == "kept":
+            self.complete.set()
+        else:
+            self._collect(message)
+
+    def _collect(self, message: Message) -> None:
+        """A part of a sibling's answer, or its end."""
+        if message.number not in self._collecting:
+            return
+        answers, late, done = self._collecting[message.number]
+        if message.kind == "part":
+            answers[message.sender].append(message.data)
+            return
+        late.discard(message.sender)
+        if not late:
+            done.set()
+
+
+def _unheard(_data: bytes) -> None:
+    """What a newer or older sibling tells."""

@@ -1,0 +1,1 @@
+"""The embedded journal: SQLite, one writer, large bodies in files beside it."""

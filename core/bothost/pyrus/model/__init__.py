@@ -1,0 +1,1 @@
+"""What Pyrus sends, as values that forgive: tasks, fields, tables, comments, persons."""

@@ -1,0 +1,1 @@
+"""What is said to Pyrus: replies, checked when they are made."""

@@ -1,0 +1,1 @@
+"""Pyrus's API as requests and results; nothing here sends anything."""

@@ -1,0 +1,1 @@
+"""Time that stands still until everybody waits for it: loop, clock, sleep."""

@@ -1,0 +1,48 @@
+"""Text for people: did-you-mean, values as an error may quote them, characters that cannot be seen made visible."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """` (did you mean 'x'?)`, or nothing where no known word is near."""
+    by_lower = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    return f" (did you mean {by_lower[near[0]]!r}?)" if near else ""
+
+
+def shown(text: str) -> str:
+    """A value as an error may quote it: short, on one line, with what cannot be seen made visible."""
+    return ascii_safe(text if len(text) <= 60 else text[:57] + "...")
+
+
+def ascii_safe(text: str) -> str:
+    """The text in quotes; `repr` escapes control, bidi and other characters that do not print."""
+    return repr(text)
+
+
+# C0 and C1 controls, zero-width and bidi marks, line and paragraph separators, lone surrogates
+_UNSEEN = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\ufff9-\ufffb]"
+)
+_UNSEEN_BUT_LINES = re.compile(_UNSEEN.pattern.replace(r"\x00-\x1f", r"\x00-\x08\x0b-\x1f"))
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def visible(text: str, *, lines: bool = False) -> str:
+    """Control, bidi and zero-width characters as escapes (`\\x1b`, `\\u202e`); `lines` keeps line ends and tabs."""
+    if text.isprintable():
+        return text
+    return (_UNSEEN_BUT_LINES if lines else _UNSEEN).sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    character = match[0]
+    code = ord(character)
+    return _SHORT.get(character) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
