@@ -15,7 +15,7 @@ import msgspec
 
 from bothost.clock import SystemClock
 from bothost.journal.entry import Entry
-from bothost.journal.sqlite.journal import SqliteStore
+from bothost.journal.sqlite.journal import SqliteJournal
 
 SPIN = 2000
 """Turns of a loop in Python that stand for a host's own work: some 100 µs an event, so that one core is full."""
@@ -39,7 +39,7 @@ def spin() -> int:
     return done
 
 
-async def behind(store: SqliteStore | None, count: int, size: int) -> tuple[float, float]:
+async def behind(store: SqliteJournal | None, count: int, size: int) -> tuple[float, float]:
     """CPU in µs of one event (claim and outcome noted) on a full core: of all threads, and of the first note alone."""
     body = b"b" * size
     owner = store.owner if store else "nobody"
@@ -67,12 +67,12 @@ async def behind(store: SqliteStore | None, count: int, size: int) -> tuple[floa
     return (time.process_time() - cpu) / count * 1e6, own / count * 1e6
 
 
-async def durable(store: SqliteStore, count: int, at_once: int) -> tuple[float, float, float]:
+async def durable(store: SqliteJournal, count: int, at_once: int) -> tuple[float, float, float]:
     """Claims awaited: p50 and p99 in ms, and claims a second."""
     took: list[float] = []
     numbers = iter(range(count))
 
-    async def lane() -> None:
+    async def queue() -> None:
         for number in numbers:
             entry = msgspec.structs.replace(event(number, "", at_once), fence=0, owner="", turn=None)
             began = time.perf_counter()
@@ -81,7 +81,7 @@ async def durable(store: SqliteStore, count: int, at_once: int) -> tuple[float, 
             took.append(time.perf_counter() - began)
 
     began = time.perf_counter()
-    await asyncio.gather(*(lane() for _ in range(at_once)))
+    await asyncio.gather(*(queue() for _ in range(at_once)))
     speed = count / (time.perf_counter() - began)
     took.sort()
     return took[len(took) // 2] * 1000, took[int(len(took) * 0.99)] * 1000, speed
@@ -92,13 +92,13 @@ async def main(count: int) -> None:
         sys.setswitchinterval(0.001)
         for size in (1500, 22_000, 150_000):
             bare, _ = await behind(None, count, 0)
-            store = SqliteStore(Path(folder) / str(size), SystemClock(), claims_first=False)
+            store = SqliteJournal(Path(folder) / str(size), SystemClock(), claims_first=False)
             await store.open()
             some = min(count, 600_000_000 // size)
             cpu, own = await behind(store, some, size)
             print(f"behind, {size:>6} B: {cpu - bare:6.1f} us of CPU an event, {own:.1f} of it in the first note")
             await store.close()
-        store = SqliteStore(Path(folder) / "durable", SystemClock(), claims_first=True)
+        store = SqliteJournal(Path(folder) / "durable", SystemClock(), claims_first=True)
         await store.open()
         for at_once in (1, 64):
             p50, p99, speed = await durable(store, 2000 if at_once == 1 else 20_000, at_once)

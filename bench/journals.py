@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bothost.clock import SystemClock
 from bothost.journal.entry import Entry
 from bothost.journal.rows import values_of
-from bothost.journal.sqlite.connection import Database
+from bothost.journal.sqlite.connection import WritingConnection
 from bothost.journal.sqlite.statements import write_all
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ BATCH = 5000
 def fill(folder: Path, entries: int) -> None:
     """Write so many answered events of the last days, without their bodies, as they stand after `keep`."""
     folder.mkdir(0o700)
-    database = Database(folder, SystemClock(), 30.0)
+    database = WritingConnection(folder, SystemClock(), 30.0)
     database.open(make=True)
     began = time.time() - 20 * 86_400
     for first in range(0, entries, BATCH):

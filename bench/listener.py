@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 from tornado.netutil import bind_sockets
 
-from bothost.bots.queue import Lane
+from bothost.bots.queue import BotQueue
 from bothost.bots.registry import Bot, Registry, Service
 from bothost.clock import SystemClock
 from bothost.config.values import BotConfig
 from bothost.host import process_setup
 from bothost.pipeline.delivery import Outcome
-from bothost.webhook.connections import Limits
-from bothost.webhook.listener import Listener
-from bothost.webhook.request import Front
+from bothost.webhook.connections import ConnectionLimits
+from bothost.webhook.listener import WebhookListener
+from bothost.webhook.request import WebhookContext
 
 if TYPE_CHECKING:
     from bothost.pipeline.delivery import Delivery
@@ -37,8 +37,10 @@ def answer(delivery: Delivery) -> None:
 async def serve(secret: bytes) -> None:
     """Until it is killed."""
     config = BotConfig(name="b0", plugin="", path="/b0", secrets=(secret,))
-    service = Service(Registry([Bot(config, Lane(1))]))
-    listener = Listener(Front(service, answer, lambda *_refused: None, SystemClock()), Limits())
+    service = Service(Registry([Bot(config, BotQueue(1))]))
+    listener = WebhookListener(
+        WebhookContext(service, answer, lambda *_refused: None, SystemClock()), ConnectionLimits()
+    )
     sockets = bind_sockets(0, "127.0.0.1", backlog=1024)
     listener.add_sockets(sockets)
     print(sockets[0].getsockname()[1], flush=True)

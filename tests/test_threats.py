@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.journal.journals import Journal, make_entry
+from tests.journal.journals import JournalMaker, make_entry
 
 from bothost.journal import owner_locks
 
@@ -24,13 +24,13 @@ from pathlib import Path
 from bothost.clock import SystemClock
 from bothost.host.sockets import bind_tcp
 from bothost.journal import owner_locks as owners
-from bothost.journal.sqlite.journal import SqliteStore
+from bothost.journal.sqlite.journal import SqliteJournal
 
 folder = Path(sys.argv[1])
 
 async def main():
     (listening,) = bind_tcp("127.0.0.1", 0)
-    store = SqliteStore(folder, SystemClock(), claims_first=True)
+    store = SqliteJournal(folder, SystemClock(), claims_first=True)
     await store.open()
     (owner,) = os.listdir(folder / owners.FOLDER)
     read, write = os.pipe()
@@ -75,7 +75,7 @@ def test_a_plugins_forked_child_holds_neither_the_journal_nor_the_port(tmp_path)
 
 @pytest.mark.parametrize("size", [1, 3000], ids=["small", "large"])
 def test_what_was_deleted_from_the_journal_is_gone_from_its_files(tmp_path, size):
-    journal = Journal(tmp_path / "state")
+    journal = JournalMaker(tmp_path / "state")
     person = "a sentence about a person, which nobody may read after keep. "
 
     async def keep_and_forget(store) -> None:

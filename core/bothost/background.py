@@ -20,7 +20,7 @@ def watch(task: asyncio.Task[Any]) -> None:
         _steps_log.error("a fault of bothost in %s", task.get_coro(), exc_info=error)
 
 
-class Beat:
+class PeriodicJob:
     """Does one job every so many seconds until it is stopped; the first time after one interval."""
 
     def __init__(self, every_s: float, job: Callable[[], object]) -> None:

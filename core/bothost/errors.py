@@ -20,8 +20,8 @@
     │   ├── CallRefused        400, 403, 404, 410, conflict: asking again will not help
     │   ├── CallUnclear        5xx, time-out, lost connection: it may have been applied
     │   └── CallUnsent         refused connection, TLS failure: surely not applied
-    ├── StoreError             the journal                              → operator
-    │   ├── StoreAway          cannot be reached or written now
+    ├── JournalError             the journal                              → operator
+    │   ├── JournalAway          cannot be reached or written now
     │   │   └── TurnTaken      another host's event has the turn
     │   └── Fenced             another owner holds the entry
     └── UsageError             a wrong command line                     → operator; exit code 2
@@ -69,19 +69,19 @@ class PluginError(BothostError):
     """A plugin is missing, of the wrong shape, or failed to import or open; the text names it."""
 
 
-class Refused(BothostError):
+class DeliveryRefused(BothostError):
     """A delivery that is not taken; `status` is what the sender gets."""
 
     status = 400
 
 
-class SignatureRefused(Refused):
+class SignatureRefused(DeliveryRefused):
     """No signature, or not this bot's."""
 
     status = 403
 
 
-class BodyRefused(Refused):
+class BodyRefused(DeliveryRefused):
     """A verified body that is no event: not a JSON object, or without a task's id."""
 
     status = 400
@@ -147,19 +147,19 @@ class CallUnsent(CallError):
     """The request did not reach Pyrus; asking again is safe."""
 
 
-class StoreError(BothostError):
+class JournalError(BothostError):
     """The journal cannot do what was asked."""
 
 
-class StoreAway(StoreError):
+class JournalAway(JournalError):
     """The journal cannot be reached or written at present; it is tried again."""
 
 
-class TurnTaken(StoreAway):
+class TurnTaken(JournalAway):
     """Another host's event has just taken the turn that this write wanted."""
 
 
-class Fenced(StoreError):
+class Fenced(JournalError):
     """Another owner holds the entry: this write was refused and changed nothing."""
 
 

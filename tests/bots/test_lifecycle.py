@@ -11,35 +11,35 @@ import pytest
 
 from bothost import Event, Plugin
 from bothost.bots import lifecycle as lifecycle_module
-from bothost.bots.lifecycle import Standing
-from bothost.bots.queue import Lane, Place
+from bothost.bots.lifecycle import BotLifecycle
+from bothost.bots.queue import BotQueue, QueueTicket
 from bothost.bots.registry import Bot
 from bothost.clock import SystemClock
 from bothost.config import BotConfig
-from bothost.config.secrets import Sources
+from bothost.config.secrets import SecretSources
 from bothost.errors import PluginError
 from bothost.plugins import loading
-from bothost.plugins.discovery import Found
+from bothost.plugins.discovery import DiscoveredPlugin
 from bothost.runners.local import LocalRunner
 
 if TYPE_CHECKING:
-    from bothost.plugins.loading import Plugged
+    from bothost.plugins.loading import LoadedPlugin
     from bothost.runners import Runner
 
 CLOCK = SystemClock()
 
 
 def bot(name: str = "one", **keys: Any) -> Bot:
-    return Bot(BotConfig(name=name, plugin=name, secrets=(b"a secret of some length",), **keys), Lane(0))
+    return Bot(BotConfig(name=name, plugin=name, secrets=(b"a secret of some length",), **keys), BotQueue(0))
 
 
 def loads(target: Any) -> lifecycle_module.Load:
     """Loads this function or class for every bot."""
 
-    async def load(bot: Bot) -> tuple[Plugged, Runner]:
-        found = {bot.config.plugin: Found(bot.config.plugin, lambda: target)}
-        ground = loading.Ground(CLOCK, Path("nowhere"), None, Sources(Path(), {}))
-        plugged = loading.load(bot.config, found, ground)
+    async def load(bot: Bot) -> tuple[LoadedPlugin, Runner]:
+        found = {bot.config.plugin: DiscoveredPlugin(bot.config.plugin, lambda: target)}
+        resources = loading.PluginResources(CLOCK, Path("nowhere"), None, SecretSources(Path(), {}))
+        plugged = loading.load(bot.config, found, resources)
         runner = LocalRunner(plugged, bot.config, CLOCK)
         await runner.open()
         return plugged, runner
@@ -54,13 +54,13 @@ def greet(event: Event) -> str:
 def test_a_bot_gets_its_permits_when_it_is_open():
     async def case() -> None:
         one = bot(concurrency=3)
-        standing = Standing(loads(greet), CLOCK)
-        first = standing.bring(one)
-        assert (one.state.word, one.lane.limit) == ("starting", 0)
+        lifecycle = BotLifecycle(loads(greet), CLOCK)
+        first = lifecycle.start(one)
+        assert (one.state.word, one.queue.limit) == ("starting", 0)
         await first
-        assert (one.state.word, one.lane.limit) == ("active", 3)
+        assert (one.state.word, one.queue.limit) == ("active", 3)
         assert one.plugged is not None
-        await standing.dismiss(one)
+        await lifecycle.dismiss(one)
 
     asyncio.run(case())
 
@@ -81,17 +81,17 @@ def test_a_plugin_that_fails_to_open_says_why_and_since_when_and_is_tried_again(
 
     async def case() -> None:
         one = bot()
-        standing = Standing(loads(Shy), CLOCK)
-        await standing.bring(one)
+        lifecycle = BotLifecycle(loads(Shy), CLOCK)
+        await lifecycle.start(one)
         assert one.state.word == "plugin error"
         assert "the database is away" in one.state.reason
         assert one.state.since > 1_700_000_000
-        assert one.lane.limit == 0
+        assert one.queue.limit == 0
         async with asyncio.timeout(5):
             while one.state.word != "active":
                 await asyncio.sleep(0.005)
-        assert one.lane.limit == 8
-        await standing.dismiss(one)
+        assert one.queue.limit == 8
+        await lifecycle.dismiss(one)
 
     asyncio.run(case())
     said = [record.getMessage() for record in caplog.records]
@@ -103,24 +103,24 @@ def test_what_a_reload_tries_again_in_vain_is_told_once_and_stands_since_the_fir
     async def case() -> None:
         trouble: list[Exception] = [PluginError("no such plugin")]
 
-        async def load(one: Bot) -> tuple[Plugged, Runner]:
+        async def load(one: Bot) -> tuple[LoadedPlugin, Runner]:
             if trouble:
                 raise trouble[0]
             return await loads(greet)(one)
 
-        standing = Standing(load, CLOCK)
+        lifecycle = BotLifecycle(load, CLOCK)
         first = bot()
-        await standing.bring(first)
+        await lifecycle.start(first)
         since = first.state.since
         again = bot()
-        await standing.bring(again)
+        await lifecycle.start(again)
         assert (again.state.word, again.state.reason, again.state.since) == ("plugin error", "no such plugin", since)
         assert [record.message for record in caplog.records] == ["no such plugin; tried again in 5 s"]
         trouble[0] = PluginError("another reason")
-        await standing.bring(bot())
+        await lifecycle.start(bot())
         trouble.clear()
         mended = bot()
-        await standing.bring(mended)
+        await lifecycle.start(mended)
         assert mended.state.word == "active"
         told = [
             "no such plugin; tried again in 5 s",
@@ -129,7 +129,7 @@ def test_what_a_reload_tries_again_in_vain_is_told_once_and_stands_since_the_fir
         ]
         assert [record.message for record in caplog.records] == told
         for one in (first, again, mended):
-            await standing.dismiss(one)
+            await lifecycle.dismiss(one)
 
     asyncio.run(case())
 
@@ -138,16 +138,16 @@ def test_a_dismissed_bot_is_tried_no_more(monkeypatch):
     monkeypatch.setattr(lifecycle_module, "RETRY_S", (0.01,))
     tries = 0
 
-    async def load(bot: Bot) -> tuple[Plugged, Runner]:
+    async def load(bot: Bot) -> tuple[LoadedPlugin, Runner]:
         nonlocal tries
         tries += 1
         raise PluginError("never")
 
     async def case() -> None:
         one = bot()
-        standing = Standing(load, CLOCK)
-        await standing.bring(one)
-        await standing.dismiss(one)
+        lifecycle = BotLifecycle(load, CLOCK)
+        await lifecycle.start(one)
+        await lifecycle.dismiss(one)
         before = tries
         await asyncio.sleep(0.05)
         assert tries == before
@@ -159,7 +159,7 @@ def test_a_bot_whose_place_another_has_taken_is_tried_no_more_and_says_nothing_o
     monkeypatch.setattr(lifecycle_module, "RETRY_S", (0.01,))
     tried: list[Bot] = []
 
-    async def load(bot: Bot) -> tuple[Plugged, Runner]:
+    async def load(bot: Bot) -> tuple[LoadedPlugin, Runner]:
         tried.append(bot)
         if bot is old:
             raise PluginError("never")
@@ -168,17 +168,17 @@ def test_a_bot_whose_place_another_has_taken_is_tried_no_more_and_says_nothing_o
     old, new = bot(), bot()
 
     async def case() -> None:
-        standing = Standing(load, CLOCK)
-        await standing.bring(old)
-        standing.stop_trying(old)
-        await standing.bring(new)
+        lifecycle = BotLifecycle(load, CLOCK)
+        await lifecycle.start(old)
+        lifecycle.stop_trying(old)
+        await lifecycle.start(new)
         before = len(tried)
         await asyncio.sleep(0.05)
         assert len(tried) == before
-        assert (new.state.word, new.lane.limit) == ("active", 8)
-        await standing.dismiss(old)
+        assert (new.state.word, new.queue.limit) == ("active", 8)
+        await lifecycle.dismiss(old)
         assert new.state.word == "active"
-        await standing.dismiss(new)
+        await lifecycle.dismiss(new)
 
     asyncio.run(case())
 
@@ -188,15 +188,15 @@ def test_a_bot_in_service_that_turns_out_not_to_work_is_tried_again_after_a_whil
 
     async def case() -> None:
         one = bot()
-        standing = Standing(loads(greet), CLOCK)
-        await standing.bring(one)
+        lifecycle = BotLifecycle(loads(greet), CLOCK)
+        await lifecycle.start(one)
         for _ in range(2):
-            standing.fell(one, PluginError("it does not open"))
-            assert (one.state.word, one.state.reason, one.lane.limit) == ("plugin error", "it does not open", 0)
+            lifecycle.fail(one, PluginError("it does not open"))
+            assert (one.state.word, one.state.reason, one.queue.limit) == ("plugin error", "it does not open", 0)
         async with asyncio.timeout(5):
             while one.state.word != "active":
                 await asyncio.sleep(0.005)
-        await standing.dismiss(one)
+        await lifecycle.dismiss(one)
 
     asyncio.run(case())
 
@@ -204,20 +204,20 @@ def test_a_bot_in_service_that_turns_out_not_to_work_is_tried_again_after_a_whil
 def test_a_quarantine_outlives_a_reload_unless_the_bot_leaves_its_process():
     async def case() -> None:
         one = bot(run="process")
-        standing = Standing(loads(greet), CLOCK)
-        await standing.bring(one)
-        standing.quarantine(one, "it died three times")
+        lifecycle = BotLifecycle(loads(greet), CLOCK)
+        await lifecycle.start(one)
+        lifecycle.quarantine(one, "it died three times")
         changed = bot(run="process")
-        standing.replace(changed)
-        assert (changed.state.word, changed.state.reason, changed.lane.limit) == (
+        lifecycle.replace(changed)
+        assert (changed.state.word, changed.state.reason, changed.queue.limit) == (
             "quarantined",
             "it died three times",
             0,
         )
         moved = bot(run="thread")
-        standing.replace(moved)
+        lifecycle.replace(moved)
         assert moved.state.word == "active"
-        await standing.dismiss(one)
+        await lifecycle.dismiss(one)
 
     asyncio.run(case())
 
@@ -225,19 +225,19 @@ def test_a_quarantine_outlives_a_reload_unless_the_bot_leaves_its_process():
 def test_a_paused_bot_keeps_its_events_waiting_until_it_is_resumed():
     async def case() -> None:
         one, other = bot(), bot("other")
-        standing = Standing(loads(greet), CLOCK)
+        lifecycle = BotLifecycle(loads(greet), CLOCK)
         for each in (one, other):
-            await standing.bring(each)
-        standing.pause([one, other], {"one": "by hand"})
+            await lifecycle.start(each)
+        lifecycle.pause([one, other], {"one": "by hand"})
         assert (one.state.word, one.state.reason, other.state.word) == ("paused", "by hand", "active")
         went: list[str] = []
-        place = Place("5", lambda: went.append("now"))
-        one.lane.enter(place)
+        place = QueueTicket("5", lambda: went.append("now"))
+        one.queue.enter(place)
         assert went == []
-        standing.pause([one, other], {})
+        lifecycle.pause([one, other], {})
         assert (one.state.word, went) == ("active", ["now"])
         for each in (one, other):
-            await standing.dismiss(each)
+            await lifecycle.dismiss(each)
 
     asyncio.run(case())
 
@@ -245,27 +245,27 @@ def test_a_paused_bot_keeps_its_events_waiting_until_it_is_resumed():
 def test_a_bot_that_was_paused_before_the_start_is_paused_after_it():
     async def case() -> None:
         one = bot()
-        standing = Standing(loads(greet), CLOCK)
-        standing.cannot(one, "starting", "")
-        standing.pause([one], {"one": "by hand"})
-        await standing.bring(one)
-        assert (one.state.word, one.lane.limit) == ("paused", 0)
-        await standing.dismiss(one)
+        lifecycle = BotLifecycle(loads(greet), CLOCK)
+        lifecycle.disable(one, "starting", "")
+        lifecycle.pause([one], {"one": "by hand"})
+        await lifecycle.start(one)
+        assert (one.state.word, one.queue.limit) == ("paused", 0)
+        await lifecycle.dismiss(one)
 
     asyncio.run(case())
 
 
 def test_a_pause_hides_no_error():
-    async def load(bot: Bot) -> tuple[Plugged, Runner]:
+    async def load(bot: Bot) -> tuple[LoadedPlugin, Runner]:
         raise PluginError("it is not installed")
 
     async def case() -> None:
         one = bot()
-        standing = Standing(load, CLOCK)
-        await standing.bring(one)
-        standing.pause([one], {"one": "by hand"})
+        lifecycle = BotLifecycle(load, CLOCK)
+        await lifecycle.start(one)
+        lifecycle.pause([one], {"one": "by hand"})
         assert one.state.word == "plugin error"
-        await standing.dismiss(one)
+        await lifecycle.dismiss(one)
 
     asyncio.run(case())
 
@@ -277,31 +277,31 @@ def test_a_bot_whose_permits_all_hang_in_threads_is_stuck_and_says_where(caplog)
         release.wait(20)
 
     async def case() -> None:
-        from bothost.plugins.event import Context
+        from bothost.plugins.event import RunContext
         from bothost.pyrus.envelope import decode
 
         one = bot(concurrency=1)
-        standing = Standing(loads(hang), CLOCK)
-        await standing.bring(one)
-        standing.look_for_stuck([one])
+        lifecycle = BotLifecycle(loads(hang), CLOCK)
+        await lifecycle.start(one)
+        lifecycle.look_for_stuck([one])
         assert one.state.word == "active"
         ended = asyncio.Event()
-        place = Place("5", lambda: None)
-        one.lane.enter(place)
-        context = Context("key", "one", 1, "", CLOCK.now(), CLOCK, None, None)
+        place = QueueTicket("5", lambda: None)
+        one.queue.enter(place)
+        context = RunContext("key", "one", 1, "", CLOCK.now(), CLOCK, None, None)
         assert one.runner is not None
         ran = await one.runner.run(decode(b'{"task_id": 5}'), context, 0.05, ended.set)
         assert ran.failure is not None
-        standing.look_for_stuck([one])
+        lifecycle.look_for_stuck([one])
         assert one.state.word == "stuck"
         assert "test_lifecycle.py:" in one.state.reason
-        assert one.lane.limit == 1
+        assert one.queue.limit == 1
         release.set()
         await ended.wait()
         place.leave()
-        standing.look_for_stuck([one])
+        lifecycle.look_for_stuck([one])
         assert one.state.word == "active"
-        await standing.dismiss(one)
+        await lifecycle.dismiss(one)
 
     asyncio.run(case())
     assert any("stuck: every permit is held" in record.getMessage() for record in caplog.records)
@@ -310,14 +310,14 @@ def test_a_bot_whose_permits_all_hang_in_threads_is_stuck_and_says_where(caplog)
 def test_after_a_halt_nothing_begins_even_in_a_bot_that_opens_later():
     async def case() -> None:
         one, late = bot(), bot("late")
-        standing = Standing(loads(greet), CLOCK)
-        await standing.bring(one)
-        standing.halt([one])
-        assert one.lane.limit == 0
-        await standing.bring(late)
-        assert (late.state.word, late.lane.limit) == ("active", 0)
+        lifecycle = BotLifecycle(loads(greet), CLOCK)
+        await lifecycle.start(one)
+        lifecycle.halt([one])
+        assert one.queue.limit == 0
+        await lifecycle.start(late)
+        assert (late.state.word, late.queue.limit) == ("active", 0)
         for each in (one, late):
-            await standing.dismiss(each)
+            await lifecycle.dismiss(each)
 
     asyncio.run(case())
 
@@ -326,7 +326,7 @@ def test_after_a_halt_nothing_begins_even_in_a_bot_that_opens_later():
 def test_a_bot_that_cannot_serve_says_why(word):
     async def case() -> None:
         one = bot()
-        Standing(loads(greet), CLOCK).cannot(one, word, "because")
-        assert (one.state.word, one.state.reason, one.lane.limit) == (word, "because", 0)
+        BotLifecycle(loads(greet), CLOCK).disable(one, word, "because")
+        assert (one.state.word, one.state.reason, one.queue.limit) == (word, "because", 0)
 
     asyncio.run(case())

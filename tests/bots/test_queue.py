@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from bothost.bots.queue import Lane, Place
+from bothost.bots.queue import BotQueue, QueueTicket
 
 
 class Line:
     """A lane whose places write down when they are ready."""
 
     def __init__(self, limit: int) -> None:
-        self.lane = Lane(limit)
+        self.queue = BotQueue(limit)
         self.ready: list[str] = []
-        self.places: dict[str, Place] = {}
+        self.places: dict[str, QueueTicket] = {}
 
-    def enter(self, name: str, turn: str | None = None) -> Place:
-        place = self.places[name] = Place(turn, lambda: self.ready.append(name))
-        self.lane.enter(place)
-        return place
+    def enter(self, name: str, turn: str | None = None) -> QueueTicket:
+        ticket = self.places[name] = QueueTicket(turn, lambda: self.ready.append(name))
+        self.queue.enter(ticket)
+        return ticket
 
 
 def test_a_free_lane_is_ready_at_once() -> None:
@@ -31,7 +31,7 @@ def test_one_busy_task_holds_one_permit_however_many_events_wait() -> None:
         line.enter(name, "1")
     line.enter("d", "2")
     assert line.ready == ["a", "d"]
-    assert line.lane.held == 2
+    assert line.queue.held == 2
 
 
 def test_turns_go_by_arrival() -> None:
@@ -41,7 +41,7 @@ def test_turns_go_by_arrival() -> None:
     for name in "abc":
         line.places[name].leave()
     assert line.ready == ["a", "b", "c"]
-    assert line.lane.held == 0
+    assert line.queue.held == 0
 
 
 def test_a_permit_comes_back_apart_from_the_turn() -> None:
@@ -59,11 +59,11 @@ def test_a_permit_comes_back_apart_from_the_turn() -> None:
 
 def test_giving_back_twice_gives_back_once() -> None:
     line = Line(1)
-    place = line.enter("a", "1")
-    place.free_permit()
-    place.free_permit()
-    place.leave()
-    assert line.lane.held == 0
+    ticket = line.enter("a", "1")
+    ticket.free_permit()
+    ticket.free_permit()
+    ticket.leave()
+    assert line.queue.held == 0
     line.enter("b", "1")
     line.enter("c", "2")
     assert line.ready == ["a", "b"]
@@ -80,12 +80,12 @@ def test_a_place_that_left_is_passed_over() -> None:
 
 def test_later_arrivals_wait_for_a_stored_event_of_their_task() -> None:
     line = Line(4)
-    line.lane.stand_ahead("1", "bot:1:comment:5")
+    line.queue.stand_ahead("1", "bot:1:comment:5")
     line.enter("new", "1")
     assert line.ready == []
     stored = line.enter("permit")
-    assert line.lane.adopt(stored, "1", lambda: line.ready.append("stored"))
-    line.lane.went("1", "bot:1:comment:5")
+    assert line.queue.adopt(stored, "1", lambda: line.ready.append("stored"))
+    line.queue.went("1", "bot:1:comment:5")
     assert line.ready == ["permit"]
     stored.leave()
     assert line.ready == ["permit", "new"]
@@ -96,7 +96,7 @@ def test_an_adopted_place_waits_for_the_event_that_runs() -> None:
     running = line.enter("running", "1")
     line.enter("later", "1")
     stored = line.enter("permit")
-    assert not line.lane.adopt(stored, "1", lambda: line.ready.append("stored"))
+    assert not line.queue.adopt(stored, "1", lambda: line.ready.append("stored"))
     running.leave()
     assert line.ready == ["running", "permit", "stored"]
     stored.leave()
@@ -107,18 +107,18 @@ def test_no_permits_hold_everybody_until_there_are_some() -> None:
     line = Line(0)
     line.enter("a", "1")
     assert line.ready == []
-    line.lane.resize(1)
+    line.queue.resize(1)
     assert line.ready == ["a"]
 
 
 def test_asking_again_keeps_the_turn_and_gives_the_permit() -> None:
     line = Line(1)
-    place = line.enter("a", "1")
+    ticket = line.enter("a", "1")
     line.enter("b", "2")
     line.enter("c", "1")
-    place.free_permit()
+    ticket.free_permit()
     assert line.ready == ["a", "b"]
-    line.lane.ask_again(place)
+    line.queue.ask_again(ticket)
     line.places["b"].leave()
     assert line.ready == ["a", "b", "a"]
 
@@ -126,8 +126,8 @@ def test_asking_again_keeps_the_turn_and_gives_the_permit() -> None:
 def test_nothing_is_left_behind_when_all_have_left() -> None:
     line = Line(2)
     places = [line.enter(str(number), str(number % 3)) for number in range(30)]
-    for place in places:
-        place.leave()
-    assert line.lane.held == 0
-    assert line.lane.waiting == 0
-    assert line.lane._turns == {}
+    for ticket in places:
+        ticket.leave()
+    assert line.queue.held == 0
+    assert line.queue.waiting == 0
+    assert line.queue._turns == {}

@@ -15,7 +15,7 @@ import pytest
 from tests.browser.conftest import Browser
 from tests.operator.page.site import TOKEN, Site
 
-from bothost.telemetry.metrics import Metrics, Minute
+from bothost.telemetry.metrics import Metrics, MinuteFigures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,7 +106,7 @@ def test_pictures_for_readme_and_guide(driver: webdriver.Chrome, plugin: Path, t
             browser.deliver(48_211 + 7 * number, name, f"key-of-the-bot-{name}-0123456789")
             (plugin / "broken").unlink(missing_ok=True)
         browser.log_in()
-        site.do(site.host.ground.store.control("pause:travel", "waits for the new key from accounting"))
+        site.do(site.host.ground.journal.control("pause:travel", "waits for the new key from accounting"))
         browser.look("light", 1280, 900)
         browser.open("/")
         picture(browser, "bots", 800)
@@ -133,7 +133,7 @@ def an_hour(site: Site) -> None:
         metrics.run(name, 0.05, failed=False)
         figures = metrics.figures(name)
         figures.minutes[:0] = [
-            Minute(now - age, count, count, int(chance.random() < 0.04), count * 0.08, chance.uniform(0.1, 1.4))
+            MinuteFigures(now - age, count, count, int(chance.random() < 0.04), count * 0.08, chance.uniform(0.1, 1.4))
             for age in range(59, 0, -1)
             if (count := max(0, round(chance.gauss(3 + 9 * (place % 3), 4))))
         ]

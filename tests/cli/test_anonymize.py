@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bothost.cli.anonymize import Masks
+from bothost.cli.anonymize import Anonymizer
 
 ANNA = {"id": 1041, "first_name": "Анна", "last_name": "Громова", "email": "a.gromova@corp.ru", "type": "user",
         "phone": "+7 495 000 00 01", "position": "Менеджер", "external_id": "5d3b2c11"}  # fmt: skip
@@ -48,8 +48,8 @@ def delivery() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def masked(delivery: dict[str, Any], **options: bool) -> tuple[Masks, dict[str, Any]]:
-    masks = Masks(**options)
+def masked(delivery: dict[str, Any], **options: bool) -> tuple[Anonymizer, dict[str, Any]]:
+    masks = Anonymizer(**options)
     return masks, masks.body(json.dumps(delivery, ensure_ascii=False).encode())
 
 
@@ -102,4 +102,7 @@ def test_where_texts_are_replaced_a_reply_keeps_the_bots_own_words(delivery: dic
 
 
 def test_a_body_without_anything_to_mask_stays_as_it_is() -> None:
-    assert Masks().body(b'{"task_id": 1, "task": {"id": 1, "x": null}}') == {"task_id": 1, "task": {"id": 1, "x": None}}
+    assert Anonymizer().body(b'{"task_id": 1, "task": {"id": 1, "x": null}}') == {
+        "task_id": 1,
+        "task": {"id": 1, "x": None},
+    }

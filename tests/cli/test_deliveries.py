@@ -15,7 +15,7 @@ import pytest
 from tests.cli.conftest import Run
 
 from bothost.clock import SystemClock
-from bothost.journal import Store, open_store
+from bothost.journal import Journal, open_journal
 from bothost.journal.entry import Entry
 from bothost.pyrus.samples import sample
 
@@ -33,12 +33,12 @@ def ini(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def beside(ini: Path) -> Callable[[Callable[[Store], Awaitable[None]]], None]:
+def beside(ini: Path) -> Callable[[Callable[[Journal], Awaitable[None]]], None]:
     """Do something while this process holds the journal as a host does."""
 
-    def beside(work: Callable[[Store], Awaitable[None]]) -> None:
+    def beside(work: Callable[[Journal], Awaitable[None]]) -> None:
         async def inside() -> None:
-            store = open_store("", ini.parent / "state", SystemClock(), claims_first=False)
+            store = open_journal("", ini.parent / "state", SystemClock(), claims_first=False)
             await store.open()
             try:
                 await work(store)
@@ -81,11 +81,11 @@ FAILED = {
     "delivered": False,
 }
 
-Beside = Callable[[Callable[[Store], Awaitable[None]]], None]
+Beside = Callable[[Callable[[Journal], Awaitable[None]]], None]
 
 
 def test_the_list_shows_newest_first_and_narrows(run: Run, beside: Beside) -> None:
-    async def scene(store: Store) -> None:
+    async def scene(store: Journal) -> None:
         await store.save(entry(5), body(5))
         await store.save(entry(6, **FAILED), body(6))
         await store.save(entry(7, id="two:7:comment:8", bot="two"), body(7))
@@ -104,7 +104,7 @@ def test_the_list_shows_newest_first_and_narrows(run: Run, beside: Beside) -> No
 
 
 def test_one_delivery_is_shown_with_request_reply_and_error(run: Run, beside: Beside) -> None:
-    async def scene(store: Store) -> None:
+    async def scene(store: Journal) -> None:
         await store.save(entry(5), body(5))
         told = json.loads(run("deliveries", "show", "one:5:comment:6", "--json").stdout)
         assert told["reply"] == {"text": "done"}
@@ -117,7 +117,7 @@ def test_one_delivery_is_shown_with_request_reply_and_error(run: Run, beside: Be
 
 
 def test_a_delivery_that_is_not_there_is_exit_code_1(run: Run, beside: Beside) -> None:
-    async def scene(_: Store) -> None:
+    async def scene(_: Journal) -> None:
         done = run("deliveries", "show", "one:1:comment:1")
         assert done.returncode == 1
         assert "there is no delivery" in done.stderr
@@ -126,7 +126,7 @@ def test_a_delivery_that_is_not_there_is_exit_code_1(run: Run, beside: Beside) -
 
 
 def test_a_mistyped_id_bot_or_state_is_answered_with_the_near_one(run: Run, beside: Beside) -> None:
-    async def scene(store: Store) -> None:
+    async def scene(store: Journal) -> None:
         await store.save(entry(5), body(5))
         for verb in ("show", "retry", "cancel", "export"):
             done = run("deliveries", verb, "one:5:coment:6")
@@ -146,7 +146,7 @@ def test_an_id_can_be_copied_from_a_narrow_terminal_and_the_error_stands_below(r
     key = "one:123456789012345:comment:123456789012346"
     error = "[bot:one] answer raised KeyError: 'the rates of a currency that nobody has heard of' (rates.py:5)"
 
-    async def scene(store: Store) -> None:
+    async def scene(store: Journal) -> None:
         await store.save(entry(6, **{**FAILED, "id": key, "task": 123456789012345, "error": error}), body(6))
         narrow = run("deliveries", COLUMNS="60").stdout
         assert key in narrow
@@ -160,7 +160,7 @@ def test_an_id_can_be_copied_from_a_narrow_terminal_and_the_error_stands_below(r
 
 
 def test_a_posted_reply_shows_its_comment_and_the_last_status(run: Run, beside: Beside) -> None:
-    async def scene(store: Store) -> None:
+    async def scene(store: Journal) -> None:
         await store.save(entry(5, door="api", posted=77, tries=2, status=200), body(5))
         told = json.loads(run("deliveries", "show", "one:5:comment:6", "--json").stdout)
         assert (told["comment"], told["tries"], told["status"], told["due"], told["deaths"]) == (77, 2, 200, None, 0)
@@ -172,7 +172,7 @@ def test_a_posted_reply_shows_its_comment_and_the_last_status(run: Run, beside: 
 
 
 def test_a_failed_run_is_retried_and_an_answered_one_needs_again(run: Run, beside: Beside) -> None:
-    async def scene(store: Store) -> None:
+    async def scene(store: Journal) -> None:
         await store.save(entry(5), body(5))
         await store.save(entry(6, **FAILED), body(6))
         refused = run("deliveries", "retry", "one:5:comment:6")
@@ -192,7 +192,7 @@ def test_a_failed_run_is_retried_and_an_answered_one_needs_again(run: Run, besid
 
 
 def test_a_pause_is_a_fact_in_the_journal_and_resume_takes_it_back(run: Run, beside: Beside) -> None:
-    async def scene(store: Store) -> None:
+    async def scene(store: Journal) -> None:
         assert run("pause", "one", "--reason", "why not").returncode == 0
         assert (await store.controls())["pause:one"] == "why not"
         run("pause", "one", "--task", "7")
@@ -211,7 +211,7 @@ def test_a_pause_is_a_fact_in_the_journal_and_resume_takes_it_back(run: Run, bes
 
 
 def test_an_export_masks_people_and_tokens(run: Run, beside: Beside) -> None:
-    async def scene(store: Store) -> None:
+    async def scene(store: Journal) -> None:
         await store.save(entry(5), body(5))
         done = run("deliveries", "export", "one:5:comment:6")
         assert json.loads(done.stdout)["task"]["id"] == 5
@@ -222,7 +222,7 @@ def test_an_export_masks_people_and_tokens(run: Run, beside: Beside) -> None:
 
 
 def test_an_export_as_a_test_is_run_at_once(run: Run, beside: Beside, tmp_path: Path) -> None:
-    async def scene(store: Store) -> None:
+    async def scene(store: Journal) -> None:
         reply = b'{"text": "Hello, test@pyrus.com. This task approved by bot.", "approval_choice": "approved"}'
         await store.save(entry(5, answer=reply), body(5))
         done = run("deliveries", "export", "one:5:comment:6", "--test", "--name", "leave")
@@ -265,7 +265,7 @@ def test_the_token_is_shown_and_replaced_where_the_host_made_one(run: Run, ini: 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_as_root_the_command_line_becomes_the_folders_owner(bothost_command: str) -> None:
     async def scene(state: Path) -> None:
-        store = open_store("", state, SystemClock(), claims_first=False)
+        store = open_journal("", state, SystemClock(), claims_first=False)
         await store.open()
         await store.save(entry(5), body(5))
         await store.close()
@@ -284,7 +284,7 @@ def test_as_root_the_command_line_becomes_the_folders_owner(bothost_command: str
 
 
 def test_the_list_is_quick_with_many_entries(run: Run, beside: Beside) -> None:
-    async def scene(store: Store) -> None:
+    async def scene(store: Journal) -> None:
         for number in range(2_000):
             store.note(entry(number), b"{}")
         await store.save(entry(1, id="last", **FAILED), b"{}")

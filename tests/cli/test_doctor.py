@@ -14,7 +14,7 @@ from tornado.httputil import HTTPServerRequest
 from tornado.netutil import bind_sockets
 
 from bothost.clock import SystemClock
-from bothost.journal import open_store
+from bothost.journal import open_journal
 from bothost.testing.fake_pyrus import FakePyrus
 from bothost.testing.fake_pyrus.server import FakeServer
 
@@ -89,7 +89,7 @@ def test_the_journal_is_written_and_read_and_a_learnt_login_counts(run: Run, tmp
     write(tmp_path)
 
     async def scene() -> None:
-        store = open_store("", tmp_path / "state", SystemClock(), claims_first=False)
+        store = open_journal("", tmp_path / "state", SystemClock(), claims_first=False)
         await store.open()
         await store.control("login:one", "bot@learnt")
         found = await asyncio.to_thread(findings, run)

@@ -12,7 +12,7 @@ import pytest
 from tests.cli.conftest import Run
 
 from bothost.clock import SystemClock
-from bothost.journal import open_store
+from bothost.journal import open_journal
 from bothost.journal.entry import Entry
 
 INI = "[bot:one]\nplugin = rehearsed\nsecret = a-secret-of-sixteen-or-more\nword = {word}\n"
@@ -91,7 +91,7 @@ def play(tmp_path: Path, site: Path, run: Run) -> Play:
 
 
 async def keep(state: Path, events: dict[str, Any], *, bodies: bool) -> None:
-    store = open_store("", state, SystemClock(), claims_first=False)
+    store = open_journal("", state, SystemClock(), claims_first=False)
     await store.open()
     now = SystemClock().now().timestamp()
     for number, (text, reply) in enumerate(events.items(), start=1):

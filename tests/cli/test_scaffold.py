@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from bothost.cli.new import new, taken
-from bothost.cli.scaffold import Names, Recorded, files, is_taken, names
+from bothost.cli.scaffold import ProjectNames, RecordedDelivery, files, is_taken, names
 from bothost.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ def free(_name: str) -> bool:
 
 
 def test_a_good_name_gives_all_others() -> None:
-    assert names("fresh-bot", free) == Names("fresh-bot", "fresh_bot", "FreshBot")
-    assert names("invoices", free) == Names("invoices", "invoices", "Invoices")
+    assert names("fresh-bot", free) == ProjectNames("fresh-bot", "fresh_bot", "FreshBot")
+    assert names("invoices", free) == ProjectNames("invoices", "invoices", "Invoices")
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_what_this_environment_has_is_taken() -> None:
 
 
 def test_the_made_files_are_valid_and_complete() -> None:
-    made = files(Names("fresh-bot", "fresh_bot", "FreshBot"), secret="s" * 32, version="0.1.0")
+    made = files(ProjectNames("fresh-bot", "fresh_bot", "FreshBot"), secret="s" * 32, version="0.1.0")
     assert set(made) == {
         "pyproject.toml", "README.md", "bots.ini", ".gitignore",
         "fresh_bot/__init__.py", "fresh_bot/py.typed", "tests/test_fresh_bot.py",
@@ -87,8 +87,10 @@ def test_the_made_files_are_valid_and_complete() -> None:
 
 
 def test_a_recorded_delivery_brings_its_form_and_a_test_with_it() -> None:
-    recorded = Recorded(b'{"task_id": 1}', 2430001)
-    made = files(Names("fresh-bot", "fresh_bot", "FreshBot"), secret="s" * 32, version="0.1.0", recorded=recorded)
+    recorded = RecordedDelivery(b'{"task_id": 1}', 2430001)
+    made = files(
+        ProjectNames("fresh-bot", "fresh_bot", "FreshBot"), secret="s" * 32, version="0.1.0", recorded=recorded
+    )
     assert made["tests/delivery.json"] == recorded.body
     assert b'load("delivery.json")' in made["tests/test_fresh_bot.py"]
     assert b"bothost.bot(FreshBot, form=2430001)" in made["tests/test_fresh_bot.py"]

@@ -20,7 +20,7 @@ import pytest
 from tests.cli.conftest import Run
 
 from bothost.clock import SystemClock
-from bothost.journal import open_store
+from bothost.journal import open_journal
 
 ROOT = Path(__file__).parent.parent.parent
 HELLO = {"text": "Hello, test@pyrus.com. This task approved by bot.", "approval_choice": "approved"}
@@ -209,7 +209,7 @@ def test_beside_a_host_without_a_page_bots_says_what_its_journal_says(
 
 async def quarantine(state: Path, bot: str) -> None:
     """As a host notes it whose bot's process died three times."""
-    store = open_store("", state, SystemClock(), claims_first=False, readonly=True)
+    store = open_journal("", state, SystemClock(), claims_first=False, readonly=True)
     await store.open()
     await store.control(f"quarantine:{bot}", "its process died 3 times within an hour")
     await store.close()

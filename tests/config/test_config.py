@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bothost import config
-from bothost.config import BotConfig, Config, Reading
+from bothost.config import BotConfig, Config, ConfigReading
 from bothost.errors import ConfigError
 
 KEY = "VtBOEesdOnIcqGaWQeFkWFqyzgdt2PGs"
@@ -510,7 +510,7 @@ LINES = st.one_of(
 def test_whatever_is_written_only_a_config_or_a_config_error_comes_out(ini: Path, lines: list[str], demo: bool) -> None:
     ini.write_bytes("\n".join(lines).encode("utf-8", "surrogatepass"))
     reading = config.read(ini, {"X": "x"}, demo=demo)
-    assert isinstance(reading, Reading)
+    assert isinstance(reading, ConfigReading)
     try:
         assert set(config.load(ini, {"X": "x"}, demo=demo).bots) == set(reading.bots)
     except ConfigError as error:

@@ -3,7 +3,7 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bothost.config.ini import Document, parse
+from bothost.config.ini import IniDocument, parse
 
 
 def texts(content: str) -> dict[str, str]:
@@ -18,7 +18,7 @@ def wrongs(content: str) -> list[str]:
     return [str(problem) for problem in every(document)]
 
 
-def every(document: Document) -> list[object]:
+def every(document: IniDocument) -> list[object]:
     return [*document.problems, *(problem for section in document.sections.values() for problem in section.problems)]
 
 

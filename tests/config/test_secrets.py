@@ -4,18 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from bothost.config.secrets import Hidden, Sources, Unresolved, Unset, content_digest, fingerprint, is_sample
+from bothost.config.secrets import SecretSources, SecretText, Unresolved, Unset, content_digest, fingerprint, is_sample
 
 
 def test_env_gives_the_variables_whole_value(tmp_path: Path) -> None:
-    sources = Sources(tmp_path, {"KEY": "a;b#c%d$e"})
+    sources = SecretSources(tmp_path, {"KEY": "a;b#c%d$e"})
     assert sources.resolve("env:KEY") == b"a;b#c%d$e"
     assert sources.env_names == {"KEY"}
 
 
 def test_an_unset_variable_is_named_with_a_near_one(tmp_path: Path) -> None:
     with pytest.raises(Unset, match=r"no variable REFUND_KEY \(did you mean 'REFUNDS_KEY'\?\)"):
-        Sources(tmp_path, {"REFUNDS_KEY": "secret value"}).resolve("env:REFUND_KEY")
+        SecretSources(tmp_path, {"REFUNDS_KEY": "secret value"}).resolve("env:REFUND_KEY")
 
 
 def test_a_file_loses_one_line_end_at_its_end_and_no_more(tmp_path: Path) -> None:
@@ -27,13 +27,13 @@ def test_a_file_loses_one_line_end_at_its_end_and_no_more(tmp_path: Path) -> Non
         (b"\xff\n", b"\xff"),
     ]:
         (tmp_path / "key").write_bytes(content)
-        assert Sources(tmp_path, {}).resolve("file:key") == value
+        assert SecretSources(tmp_path, {}).resolve("file:key") == value
 
 
 def test_the_credentials_directory_comes_first_and_the_folder_of_the_ini_second(tmp_path: Path) -> None:
     (tmp_path / "credentials").mkdir()
     (tmp_path / "key").write_text("beside")
-    sources = Sources(tmp_path, {"CREDENTIALS_DIRECTORY": str(tmp_path / "credentials")})
+    sources = SecretSources(tmp_path, {"CREDENTIALS_DIRECTORY": str(tmp_path / "credentials")})
     assert sources.resolve("file:key") == b"beside"
     (tmp_path / "credentials/key").write_text("credential")
     assert sources.resolve("file:key") == b"credential"
@@ -43,17 +43,17 @@ def test_the_credentials_directory_comes_first_and_the_folder_of_the_ini_second(
 @pytest.mark.parametrize("text", ["file:", "file:none", "file:.", "file:a\0b", "env:", "env:A B"])
 def test_what_leads_nowhere_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(Unresolved):
-        Sources(tmp_path, {}).resolve(text)
+        SecretSources(tmp_path, {}).resolve(text)
 
 
 def test_a_file_too_large_for_a_secret_is_refused(tmp_path: Path) -> None:
     (tmp_path / "big").write_bytes(b"x" * 70_000)
     with pytest.raises(Unresolved, match="larger than 64k"):
-        Sources(tmp_path, {}).resolve("file:big")
+        SecretSources(tmp_path, {}).resolve("file:big")
 
 
 def test_a_hidden_text_is_shown_as_its_fingerprint_only() -> None:
-    hidden = Hidden("correct horse battery")
+    hidden = SecretText("correct horse battery")
     assert repr(hidden) == f"<hidden {fingerprint(b'correct horse battery')}>"
     assert "correct" not in f"{hidden} {hidden!r}"
     assert hidden.matches("correct horse battery")

@@ -11,9 +11,9 @@ from tests.e2e.site import SECRET, HostSite
 from tornado.httpclient import AsyncHTTPClient
 
 from bothost.clock import SystemClock
-from bothost.testing.fake_pyrus import Account, FakePyrus
+from bothost.testing.fake_pyrus import ApiAccount, FakePyrus
 from bothost.testing.fake_pyrus.server import FakeServer
-from bothost.testing.fake_pyrus.webhooks import Reached, Route, Webhooks, over_http
+from bothost.testing.fake_pyrus.webhooks import AttemptResult, WebhookRoute, Webhooks, over_http
 
 R = TypeVar("R")
 
@@ -45,11 +45,11 @@ class Playing:
 
         return self.do(looked())
 
-    def bot(self, name: str, person_id: int) -> Account:
+    def bot(self, name: str, person_id: int) -> ApiAccount:
         """A bot's account in Pyrus."""
         return self.look(lambda: self.pyrus.add_bot(f"bot@{name}", SECRET, person_id))
 
-    def hooks(self, host: HostSite, name: str, account: Account, route: Route | None = None) -> Webhooks:
+    def hooks(self, host: HostSite, name: str, account: ApiAccount, route: WebhookRoute | None = None) -> Webhooks:
         """Pyrus's deliveries to one bot of a host."""
         url = f"http://127.0.0.1:{host.port}/{name}"
         return Webhooks(self.pyrus, account, SECRET, over_http(url, self._client), route)
@@ -62,7 +62,7 @@ class Playing:
         """Somebody comments."""
         self.look(lambda: self.pyrus.say(task_id, text, person))
 
-    def deliver(self, hooks: Webhooks, task_id: int) -> list[Reached]:
+    def deliver(self, hooks: Webhooks, task_id: int) -> list[AttemptResult]:
         """Deliver what is new in a task, with as many attempts as it takes."""
         return self.do(hooks.deliver(task_id), 240.0)
 

@@ -8,20 +8,20 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from bothost.bots.lifecycle import Standing
-from bothost.bots.queue import Lane
+from bothost.bots.lifecycle import BotLifecycle
+from bothost.bots.queue import BotQueue
 from bothost.bots.registry import Bot, Registry, Service
 from bothost.clock import SystemClock
 from bothost.config import BotConfig
 from bothost.host import facts as facts_module
-from bothost.host.facts import Controls
-from bothost.journal.sqlite.journal import SqliteStore
-from bothost.pipeline.loop_breaker import Breaker
+from bothost.host.facts import HostFacts
+from bothost.journal.sqlite.journal import SqliteJournal
+from bothost.pipeline.loop_breaker import LoopBreaker
 
 CLOCK = SystemClock()
 
 
-class SlowStore(SqliteStore):
+class SlowStore(SqliteJournal):
     """The embedded journal; a fact is there a while before whoever wrote it hears of that."""
 
     async def control(self, key: str, value: str | None) -> None:
@@ -34,13 +34,13 @@ class Scene:
     """One bot in a process of its own, its standing, and the controls of this process."""
 
     def __init__(self, folder: Path) -> None:
-        self.store = SlowStore(folder, CLOCK, claims_first=False)
-        breaker = Breaker(CLOCK, lambda _fact, _reason: None)
-        core: Any = SimpleNamespace(means=SimpleNamespace(store=self.store, breaker=breaker))
-        self.bot = Bot(BotConfig(name="one", run="process", secrets=(b"a secret of some length",)), Lane(0))
+        self.journal = SlowStore(folder, CLOCK, claims_first=False)
+        loop_breaker = LoopBreaker(CLOCK, lambda _fact, _reason: None)
+        pipeline: Any = SimpleNamespace(context=SimpleNamespace(journal=self.journal, loop_breaker=loop_breaker))
+        self.bot = Bot(BotConfig(name="one", run="process", secrets=(b"a secret of some length",)), BotQueue(0))
         self.opened = 0
-        self.standing = Standing(self._load, CLOCK)
-        self.controls = Controls(core, Service(Registry([self.bot])), lambda _name, _login: None)
+        self.lifecycle = BotLifecycle(self._load, CLOCK)
+        self.controls = HostFacts(pipeline, Service(Registry([self.bot])), lambda _name, _login: None)
 
     async def _load(self, bot: Bot) -> Any:
         self.opened += 1
@@ -52,16 +52,16 @@ def play(folder: Path, monkeypatch: Any, act: Callable[[Scene], Coroutine[Any, A
 
     async def case() -> None:
         scene = Scene(folder)
-        await scene.store.open()
-        await scene.controls.start(scene.standing, lambda: None)
-        await scene.standing.bring(scene.bot)
+        await scene.journal.open()
+        await scene.controls.start(scene.lifecycle, lambda: None)
+        await scene.lifecycle.start(scene.bot)
         try:
             async with asyncio.timeout(20):
                 await act(scene)
         finally:
             await scene.controls.stop()
-            await scene.standing.dismiss(scene.bot)
-            await scene.store.close()
+            await scene.lifecycle.dismiss(scene.bot)
+            await scene.journal.close()
 
     asyncio.run(case())
 
@@ -77,7 +77,7 @@ def quarantined(facts: Mapping[str, str]) -> bool:
 
 def test_a_fact_of_our_own_is_not_taken_for_one_that_was_taken_back_while_it_is_written(tmp_path, monkeypatch) -> None:
     async def act(scene: Scene) -> None:
-        scene.standing.quarantine(scene.bot, "it died")
+        scene.lifecycle.quarantine(scene.bot, "it died")
         scene.controls.tell("quarantine:one", "it died")
         await until(lambda: quarantined(scene.controls.facts))
         await asyncio.sleep(0.1)  # some looks
@@ -88,11 +88,11 @@ def test_a_fact_of_our_own_is_not_taken_for_one_that_was_taken_back_while_it_is_
 
 def test_one_that_an_operator_takes_back_at_once_is_noticed(tmp_path, monkeypatch) -> None:
     async def act(scene: Scene) -> None:
-        scene.standing.quarantine(scene.bot, "it died")
+        scene.lifecycle.quarantine(scene.bot, "it died")
         scene.controls.tell("quarantine:one", "it died")
-        while not quarantined(await scene.store.controls()):
+        while not quarantined(await scene.journal.controls()):
             await asyncio.sleep(0.001)
-        await scene.store.control("quarantine:one", None)
+        await scene.journal.control("quarantine:one", None)
         await until(lambda: scene.bot.state.word == "active")
         assert scene.opened == 2
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.journal.journals import Journal
+from tests.journal.journals import JournalMaker
 from tests.postgres_server import PostgresServer
 
 if TYPE_CHECKING:
@@ -22,14 +22,14 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.full)])
-def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Journal:
+def journal(request: pytest.FixtureRequest, tmp_path: Path) -> JournalMaker:
     if request.param == "sqlite":
-        return Journal(tmp_path / "state")
+        return JournalMaker(tmp_path / "state")
     server: PostgresServer = request.getfixturevalue("postgres")
-    return Journal(tmp_path / "state", server.new_database())
+    return JournalMaker(tmp_path / "state", server.new_database())
 
 
 @pytest.fixture
-def embedded(tmp_path: Path) -> Journal:
+def embedded(tmp_path: Path) -> JournalMaker:
     """The embedded journal alone."""
-    return Journal(tmp_path / "state")
+    return JournalMaker(tmp_path / "state")

@@ -12,22 +12,22 @@ import asyncpg
 import msgspec
 
 from bothost.clock import SystemClock
-from bothost.errors import StoreAway
-from bothost.journal import Store, open_store
-from bothost.journal.entry import Entry, Timing
+from bothost.errors import JournalAway
+from bothost.journal import Journal, open_journal
+from bothost.journal.entry import Entry, JournalTiming
 from bothost.journal.sqlite.connection import path_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from pathlib import Path
 
-QUICK = Timing(lease_s=0.6, beat_s=0.2, retry_beat_s=0.05, sweep_s=0.1, commit_s=2.0, linger_s=0.005)
+QUICK = JournalTiming(lease_s=0.6, beat_s=0.2, retry_beat_s=0.05, sweep_s=0.1, commit_s=2.0, linger_s=0.005)
 BEGAN = time.time()
 DAY = 86400.0
 BODY = b'{"task_id": 7}'
 
 
-class Journal:
+class JournalMaker:
     """Makes stores on one journal: the embedded one in `folder`, or the shared one at `url`."""
 
     def __init__(self, folder: Path, url: str = "") -> None:
@@ -40,17 +40,27 @@ class Journal:
         return bool(self.url)
 
     def make(
-        self, timing: Timing = QUICK, *, claims_first: bool = True, readonly: bool = False, folder: Path | None = None
-    ) -> Store:
+        self,
+        timing: JournalTiming = QUICK,
+        *,
+        claims_first: bool = True,
+        readonly: bool = False,
+        folder: Path | None = None,
+    ) -> Journal:
         """A store that is not open yet; another `folder` is another machine's (PostgreSQL only)."""
-        return open_store(
+        return open_journal(
             self.url, folder or self.folder, self.clock, claims_first=claims_first, timing=timing, readonly=readonly
         )
 
     @asynccontextmanager
     async def open(
-        self, timing: Timing = QUICK, *, claims_first: bool = True, readonly: bool = False, folder: Path | None = None
-    ) -> AsyncIterator[Store]:
+        self,
+        timing: JournalTiming = QUICK,
+        *,
+        claims_first: bool = True,
+        readonly: bool = False,
+        folder: Path | None = None,
+    ) -> AsyncIterator[Journal]:
         store = self.make(timing, claims_first=claims_first, readonly=readonly, folder=folder)
         await store.open()
         try:
@@ -79,7 +89,7 @@ class Journal:
         await connection.close()
         return [tuple(row) for row in rows]
 
-    def run(self, work: Callable[[Store], Awaitable[Any]], timing: Timing = QUICK) -> Any:
+    def run(self, work: Callable[[Journal], Awaitable[Any]], timing: JournalTiming = QUICK) -> Any:
         """Run `work` with one open store."""
 
         async def with_store() -> Any:
@@ -115,11 +125,11 @@ def change(entry: Entry, **changes: Any) -> Entry:
     return msgspec.structs.replace(entry, **changes)
 
 
-async def lands(store: Store, entry: Entry) -> bool:
+async def lands(store: Journal, entry: Entry) -> bool:
     """Save it; False where the journal is away."""
     try:
         return await store.save(entry, BODY)
-    except StoreAway:
+    except JournalAway:
         return False
 
 

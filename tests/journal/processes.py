@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.journal.journals import Journal
+    from tests.journal.journals import JournalMaker
 
 ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def process(journal: Journal, what: str, number: int = 0, own: str = "") -> Iterator[subprocess.Popen[str]]:
+def process(journal: JournalMaker, what: str, number: int = 0, own: str = "") -> Iterator[subprocess.Popen[str]]:
     """A process of tests/programs/journal_writer.py; `own` is its state folder where it is not the journal's."""
     command = [
         sys.executable, "-m", "tests.programs.journal_writer", what, str(journal.folder), journal.url,

@@ -9,14 +9,14 @@ import pytest
 from tests.journal.journals import BEGAN, BODY, change, make_entry, parked
 
 if TYPE_CHECKING:
-    from tests.journal.journals import Journal
+    from tests.journal.journals import JournalMaker
 
-    from bothost.journal import Store
+    from bothost.journal import Journal
     from bothost.journal.entry import Entry
 
 
-def test_a_new_event_is_claimed_once_and_known_ever_after(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_a_new_event_is_claimed_once_and_known_ever_after(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         word, mine = await store.claim(make_entry(), BODY)
         assert (word, mine.state, mine.fence, mine.owner) == ("claimed", "running", 1, store.owner)
         word, row = await store.claim(make_entry(), BODY)
@@ -27,8 +27,8 @@ def test_a_new_event_is_claimed_once_and_known_ever_after(journal: Journal) -> N
     journal.run(work)
 
 
-def test_everything_of_an_entry_comes_back_as_it_was_written(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_everything_of_an_entry_comes_back_as_it_was_written(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         full = make_entry(
             5, state="answered", door="api", kind="manual", turn=None, step=3, due=12.5, tries=2, seen=3, runs=2, deaths=1,
             rerun="crash", delivered=True, status=200, answer=b'{"text":"\xd0\xb4\xd0\xb0"}', failed=True, error="one\ntwo",
@@ -40,7 +40,7 @@ def test_everything_of_an_entry_comes_back_as_it_was_written(journal: Journal) -
     journal.run(work)
 
 
-def test_two_at_once_are_one_claim(journal: Journal) -> None:
+def test_two_at_once_are_one_claim(journal: JournalMaker) -> None:
     async def both() -> None:
         async with journal.open() as one, journal.open() as two:
             words = await asyncio.gather(*(store.claim(make_entry(), BODY) for store in (one, two) for _ in range(5)))
@@ -49,8 +49,8 @@ def test_two_at_once_are_one_claim(journal: Journal) -> None:
     asyncio.run(both())
 
 
-def test_a_taken_turn_makes_the_next_event_of_the_task_busy(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_a_taken_turn_makes_the_next_event_of_the_task_busy(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         _, first = await store.claim(make_entry(1), BODY)
         word, _ = await store.claim(make_entry(2), BODY)
         assert word == "busy"
@@ -64,8 +64,8 @@ def test_a_taken_turn_makes_the_next_event_of_the_task_busy(journal: Journal) ->
     journal.run(work)
 
 
-def test_an_older_parked_event_goes_first(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_an_older_parked_event_goes_first(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         assert await store.save(parked(1), BODY)
         assert (await store.claim(make_entry(2), BODY))[0] == "busy"
         assert (await store.claim(make_entry(0), BODY))[0] == "claimed", "one that came before does not wait for it"
@@ -73,8 +73,8 @@ def test_an_older_parked_event_goes_first(journal: Journal) -> None:
     journal.run(work)
 
 
-def test_a_turn_is_held_until_the_first_post_was_tried(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_a_turn_is_held_until_the_first_post_was_tried(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         _, first = await store.claim(make_entry(1), BODY)
         posting = change(first, door="api", answer=b'{"text":"late"}')
         assert await store.save(posting)
@@ -88,7 +88,7 @@ def test_a_turn_is_held_until_the_first_post_was_tried(journal: Journal) -> None
     journal.run(work)
 
 
-def test_a_held_event_is_taken_by_its_next_attempt(journal: Journal) -> None:
+def test_a_held_event_is_taken_by_its_next_attempt(journal: JournalMaker) -> None:
     async def both() -> None:
         async with journal.open() as one, journal.open() as two:
             _, first = await one.claim(make_entry(), BODY)
@@ -106,8 +106,8 @@ def test_a_held_event_is_taken_by_its_next_attempt(journal: Journal) -> None:
     asyncio.run(both())
 
 
-def test_a_held_event_waits_for_its_turn(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_a_held_event_waits_for_its_turn(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         _, first = await store.claim(make_entry(1), BODY)
         assert await store.save(change(first, state="ready", due=first.seen_at + 240))
         _, second = await store.claim(make_entry(2), BODY)
@@ -118,7 +118,7 @@ def test_a_held_event_waits_for_its_turn(journal: Journal) -> None:
     journal.run(work)
 
 
-def test_a_write_for_another_door_changes_nothing(journal: Journal) -> None:
+def test_a_write_for_another_door_changes_nothing(journal: JournalMaker) -> None:
     async def both() -> None:
         async with journal.open() as one, journal.open() as two:
             _, mine = await one.claim(make_entry(), b"")
@@ -146,8 +146,10 @@ def test_a_write_for_another_door_changes_nothing(journal: Journal) -> None:
     ],
     ids=lambda then: str(then["state"]),
 )
-def test_a_write_that_was_given_up_and_lands_late_takes_nothing_back(journal: Journal, then: dict[str, Any]) -> None:
-    async def work(store: Store) -> None:
+def test_a_write_that_was_given_up_and_lands_late_takes_nothing_back(
+    journal: JournalMaker, then: dict[str, Any]
+) -> None:
+    async def work(store: Journal) -> None:
         _, mine = await store.claim(make_entry(), BODY)
         acknowledgement = change(mine, door="api", status=200)
         assert await store.save(change(mine, **then))
@@ -158,8 +160,8 @@ def test_a_write_that_was_given_up_and_lands_late_takes_nothing_back(journal: Jo
     journal.run(work)
 
 
-def test_what_ended_while_it_was_held_is_not_held_again_by_a_write_that_comes_too_late(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_what_ended_while_it_was_held_is_not_held_again_by_a_write_that_comes_too_late(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         held = make_entry(state="ready", fence=1, due=BEGAN + 240)
         assert await store.save(held, BODY)
         assert await store.save(change(held, seen=2, due=BEGAN + 300), door="response")
@@ -170,8 +172,8 @@ def test_what_ended_while_it_was_held_is_not_held_again_by_a_write_that_comes_to
     journal.run(work)
 
 
-def test_only_what_runs_or_is_parked_can_be_acknowledged_for_another(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_only_what_runs_or_is_parked_can_be_acknowledged_for_another(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         assert await store.acknowledge("refunds:7:comment:404", seen=1, seen_at=0.0) is None
         _, mine = await store.claim(make_entry(1), BODY)
         assert await store.save(change(mine, state="ready", due=mine.seen_at + 240))
@@ -182,8 +184,8 @@ def test_only_what_runs_or_is_parked_can_be_acknowledged_for_another(journal: Jo
     journal.run(work)
 
 
-def test_the_newest_of_a_keys_entries_is_the_one_with_the_highest_number(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_the_newest_of_a_keys_entries_is_the_one_with_the_highest_number(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         key = "refunds:7:comment:sha-aa"
         assert await store.latest(key) is None
         for name in (key, f"{key}~2", f"{key}~10", f"{key}~9", f"{key}b", f"{key}b~77", "refunds:7:comment:sha-a"):
@@ -198,8 +200,8 @@ def test_the_newest_of_a_keys_entries_is_the_one_with_the_highest_number(journal
     journal.run(work)
 
 
-def test_bodies_of_every_size_come_back(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_bodies_of_every_size_come_back(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         sizes = (0, 1, 4096, 4097, 150_000, 17 << 20)
         for number, size in enumerate(sizes, 1):
             await store.claim(make_entry(number, task=number), bytes([number]) * size)
@@ -210,8 +212,8 @@ def test_bodies_of_every_size_come_back(journal: Journal) -> None:
     journal.run(work)
 
 
-def test_a_body_is_stored_once(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_a_body_is_stored_once(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         _, mine = await store.claim(make_entry(), b"a" * 9000)
         assert await store.save(change(mine, door="api"), b"b" * 10)
         assert await store.save(change(mine, door="api"), b"c" * 9000)
@@ -220,7 +222,7 @@ def test_a_body_is_stored_once(journal: Journal) -> None:
     journal.run(work)
 
 
-def test_a_timers_tick_is_put_and_run_once_by_all_schedulers(journal: Journal) -> None:
+def test_a_timers_tick_is_put_and_run_once_by_all_schedulers(journal: JournalMaker) -> None:
     ticks = 200
 
     def tick(number: int) -> Entry:
@@ -249,8 +251,8 @@ def test_a_timers_tick_is_put_and_run_once_by_all_schedulers(journal: Journal) -
 
 
 @pytest.mark.parametrize("said", ["a\x00b", "half a character: \ud83d", "\x07\u202e"])
-def test_an_error_is_stored_whatever_characters_it_quotes(journal: Journal, said: str) -> None:
-    async def work(store: Store) -> None:
+def test_an_error_is_stored_whatever_characters_it_quotes(journal: JournalMaker, said: str) -> None:
+    async def work(store: Journal) -> None:
         _, mine = await store.claim(make_entry(1), BODY)
         assert await store.save(change(mine, state="failed", error=said))
         row = await store.find(mine.id)

@@ -6,17 +6,17 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from tests.journal.journals import Journal
+from tests.journal.journals import JournalMaker
 
 from bothost.clock import SystemClock
-from bothost.errors import StoreAway
+from bothost.errors import JournalAway
 from bothost.journal.entry import Entry
-from bothost.journal.sqlite.journal import SqliteStore
+from bothost.journal.sqlite.journal import SqliteJournal
 
 
 def test_questions_under_way_are_answered_or_refused_when_the_journal_closes(tmp_path: Path) -> None:
     async def scene(folder: Path, pause_s: float) -> list[object]:
-        store = SqliteStore(folder, SystemClock(), claims_first=False)
+        store = SqliteJournal(folder, SystemClock(), claims_first=False)
         await store.open()
         for number in range(300):
             store.note(Entry(id=f"b:{number}:comment:{number}", bot=f"b{number % 50}", door="api", created=1.0))
@@ -27,16 +27,16 @@ def test_questions_under_way_are_answered_or_refused_when_the_journal_closes(tmp
 
     for round_ in range(20):
         results = asyncio.run(scene(tmp_path / str(round_), 0.001 * (round_ % 7)))
-        assert all(isinstance(result, dict | StoreAway) for result in results)
+        assert all(isinstance(result, dict | JournalAway) for result in results)
 
 
-def test_who_asks_a_closed_journal_is_told_that_it_is_not_open(journal: Journal) -> None:
+def test_who_asks_a_closed_journal_is_told_that_it_is_not_open(journal: JournalMaker) -> None:
     async def scene() -> None:
         store = journal.make()
         await store.open()
         await store.close()
         for question in (store.find("x"), store.waiting(), store.controls(), store.cancel("x")):
-            with pytest.raises(StoreAway, match="not open"):
+            with pytest.raises(JournalAway, match="not open"):
                 await question
 
     asyncio.run(scene())

@@ -12,32 +12,32 @@ import pytest
 from tests.journal.journals import BODY, answered, parked, until
 from tests.journal.processes import line_of, process
 
-from bothost.errors import StoreAway
-from bothost.journal.entry import Filter, Timing
+from bothost.errors import JournalAway
+from bothost.journal.entry import EntryFilter, JournalTiming
 
 if TYPE_CHECKING:
     import subprocess
     from pathlib import Path
 
-    from tests.journal.journals import Journal
+    from tests.journal.journals import JournalMaker
 
-    from bothost.journal import Store
+    from bothost.journal import Journal
 
 
-async def freeze(child: subprocess.Popen[str], store: Store) -> None:
+async def freeze(child: subprocess.Popen[str], store: Journal) -> None:
     """Stop a process, but not in the middle of a commit: there it would hold everybody up."""
     while True:
         child.send_signal(signal.SIGSTOP)
         try:
             await store.control("frozen", "yes")
-        except StoreAway:
+        except JournalAway:
             child.send_signal(signal.SIGCONT)
             await asyncio.sleep(0.05)
         else:
             return
 
 
-def kills(journal: Journal, count: int, seed: int) -> None:
+def kills(journal: JournalMaker, count: int, seed: int) -> None:
     """Kill writers at odd moments; whatever they said was acknowledged must be there, whole."""
     odd = random.Random(seed)
     said: list[str] = []
@@ -49,7 +49,7 @@ def kills(journal: Journal, count: int, seed: int) -> None:
             rest = child.stdout.read()
             said += [line.split()[1] for line in rest.splitlines(keepends=True) if line.endswith("\n")]
 
-    async def work(store: Store) -> None:
+    async def work(store: Journal) -> None:
         for key in said:
             entry = await store.find(key)
             assert entry is not None, f"{key} was acknowledged and is lost (seed {seed})"
@@ -61,18 +61,18 @@ def kills(journal: Journal, count: int, seed: int) -> None:
         assert journal.sql("pragma integrity_check") == [("ok",)]
 
 
-def test_what_was_acknowledged_survives_a_kill(journal: Journal) -> None:
+def test_what_was_acknowledged_survives_a_kill(journal: JournalMaker) -> None:
     kills(journal, 5, seed=random.randrange(1 << 30))
 
 
 @pytest.mark.full
-def test_what_was_acknowledged_survives_twenty_five_kills(journal: Journal) -> None:
+def test_what_was_acknowledged_survives_twenty_five_kills(journal: JournalMaker) -> None:
     kills(journal, 25, seed=random.randrange(1 << 30))
 
 
-def test_a_dead_process_is_noticed_by_its_lock_long_before_its_lease_ends(journal: Journal) -> None:
+def test_a_dead_process_is_noticed_by_its_lock_long_before_its_lease_ends(journal: JournalMaker) -> None:
     async def scene() -> None:
-        async with journal.open(Timing(lease_s=600.0, beat_s=0.1)) as store:
+        async with journal.open(JournalTiming(lease_s=600.0, beat_s=0.1)) as store:
             with process(journal, "hold") as child:
                 (owner,) = line_of(child, "holding")
                 assert await store.reap() == []
@@ -93,7 +93,7 @@ def test_a_dead_process_is_noticed_by_its_lock_long_before_its_lease_ends(journa
     asyncio.run(scene())
 
 
-def test_a_process_on_another_machine_is_reaped_when_its_lease_is_over(journal: Journal, tmp_path: Path) -> None:
+def test_a_process_on_another_machine_is_reaped_when_its_lease_is_over(journal: JournalMaker, tmp_path: Path) -> None:
     if not journal.shared:
         return  # an embedded journal has one machine
 
@@ -112,7 +112,7 @@ def test_a_process_on_another_machine_is_reaped_when_its_lease_is_over(journal: 
     asyncio.run(scene())
 
 
-def test_a_frozen_process_that_wakes_records_nothing(journal: Journal) -> None:
+def test_a_frozen_process_that_wakes_records_nothing(journal: JournalMaker) -> None:
     async def scene() -> None:
         async with journal.open() as store:
             with process(journal, "wake_up") as child:
@@ -134,7 +134,7 @@ def test_a_frozen_process_that_wakes_records_nothing(journal: Journal) -> None:
     asyncio.run(scene())
 
 
-def test_a_third_death_ends_an_event(journal: Journal) -> None:
+def test_a_third_death_ends_an_event(journal: JournalMaker) -> None:
     async def scene() -> None:
         async with journal.open() as store:
             await store.save(parked(7, task=77, due=1.0), BODY)
@@ -153,8 +153,8 @@ def test_a_third_death_ends_an_event(journal: Journal) -> None:
     asyncio.run(scene())
 
 
-def test_three_processes_run_two_hundred_ticks_once_each(journal: Journal) -> None:
-    async def prepare(_: Store) -> None:
+def test_three_processes_run_two_hundred_ticks_once_each(journal: JournalMaker) -> None:
+    async def prepare(_: Journal) -> None:
         """The journal is made."""
 
     journal.run(prepare)
@@ -166,13 +166,13 @@ def test_three_processes_run_two_hundred_ticks_once_each(journal: Journal) -> No
         said = [line for child in (one, two, three) for line in child.communicate(timeout=120)[0].splitlines()]
     ran = [line.split()[1] for line in said]
 
-    async def rest(store: Store) -> list[str]:
+    async def rest(store: Journal) -> list[str]:
         return [row.id for row in await store.due({"refunds": 300}, 300)]
 
     assert sorted(ran + journal.run(rest)) == sorted(f"timer:refunds:remind:{when}" for when in range(200))
 
 
-def test_two_processes_share_the_work_and_a_kill_repeats_only_what_was_in_flight(journal: Journal) -> None:
+def test_two_processes_share_the_work_and_a_kill_repeats_only_what_was_in_flight(journal: JournalMaker) -> None:
     count = 600
 
     async def scene() -> tuple[list[str], set[str]]:
@@ -185,7 +185,7 @@ def test_two_processes_share_the_work_and_a_kill_repeats_only_what_was_in_flight
 
                 async def is_empty() -> bool:
                     await store.reap()
-                    return not await store.list(Filter(states=("ready", "running"), limit=1))
+                    return not await store.list(EntryFilter(states=("ready", "running"), limit=1))
 
                 await until(is_empty, 30)
                 two.kill()

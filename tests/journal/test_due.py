@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from tests.journal.journals import BEGAN, BODY, answered, change, make_entry, parked
 
 if TYPE_CHECKING:
-    from tests.journal.journals import Journal
+    from tests.journal.journals import JournalMaker
 
-    from bothost.journal import Store
+    from bothost.journal import Journal
 
 
-def test_parked_events_of_a_task_run_one_by_one_in_the_order_they_came(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_parked_events_of_a_task_run_one_by_one_in_the_order_they_came(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         for number in (3, 1, 2):
             await store.save(parked(number, due=time.time() - number), BODY)
         order = []
@@ -29,8 +29,8 @@ def test_parked_events_of_a_task_run_one_by_one_in_the_order_they_came(journal: 
     journal.run(work)
 
 
-def test_the_oldest_go_first_and_no_bot_gets_more_than_its_room(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_the_oldest_go_first_and_no_bot_gets_more_than_its_room(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         now = time.time()
         for number in range(6):
             await store.save(parked(number, task=number + 1, due=now - 60 + number), BODY)
@@ -46,8 +46,8 @@ def test_the_oldest_go_first_and_no_bot_gets_more_than_its_room(journal: Journal
     journal.run(work)
 
 
-def test_a_limit_is_shared_among_bots(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_a_limit_is_shared_among_bots(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         for number in range(20):
             await store.save(parked(number, task=number + 1, due=100.0), BODY)
             await store.save(parked(number, bot="other", task=number + 1, due=200.0), BODY)
@@ -57,8 +57,8 @@ def test_a_limit_is_shared_among_bots(journal: Journal) -> None:
     journal.run(work)
 
 
-def test_what_is_not_due_yet_stays_and_keeps_its_place_in_line(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_what_is_not_due_yet_stays_and_keeps_its_place_in_line(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         await store.save(parked(1, due=time.time() + 3600), BODY)
         await store.save(parked(2), BODY)
         assert await store.due({"refunds": 5}, 5) == [], "the younger one waits behind the older one"
@@ -67,8 +67,8 @@ def test_what_is_not_due_yet_stays_and_keeps_its_place_in_line(journal: Journal)
     journal.run(work)
 
 
-def test_a_busy_task_does_not_hide_the_others(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_a_busy_task_does_not_hide_the_others(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         await asyncio.gather(*(store.save(parked(number, due=10.0 + number), BODY) for number in range(300)))
         await store.save(parked(900, task=8, due=5000.0), BODY)
         await store.save(parked(901, task=9, turn=None, due=6000.0), BODY)
@@ -79,8 +79,8 @@ def test_a_busy_task_does_not_hide_the_others(journal: Journal) -> None:
     journal.run(work)
 
 
-def test_replies_are_handed_out_without_room_one_a_task_in_order(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_replies_are_handed_out_without_room_one_a_task_in_order(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         for number in (2, 1):
             await store.save(parked(number, answer=b'{"text":"x"}', due=time.time() - number, tries=1), BODY)
         await store.save(parked(3, task=8, answer=b'{"text":"x"}', tries=1), BODY)
@@ -101,8 +101,8 @@ def test_replies_are_handed_out_without_room_one_a_task_in_order(journal: Journa
     journal.run(work)
 
 
-def test_a_first_post_waits_for_the_turn(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_a_first_post_waits_for_the_turn(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         _, running = await store.claim(make_entry(2), BODY)
         await store.save(parked(1, answer=b'{"text":"x"}'), BODY)
         assert await store.due({"refunds": 0}, 5) == []
@@ -112,7 +112,7 @@ def test_a_first_post_waits_for_the_turn(journal: Journal) -> None:
     journal.run(work)
 
 
-def test_events_in_flight_at_a_death_run_one_by_one(journal: Journal) -> None:
+def test_events_in_flight_at_a_death_run_one_by_one(journal: JournalMaker) -> None:
     async def both() -> None:
         async with journal.open() as one, journal.open() as two:
             for number in range(1, 5):
@@ -129,14 +129,14 @@ def test_events_in_flight_at_a_death_run_one_by_one(journal: Journal) -> None:
     asyncio.run(both())
 
 
-def test_two_owners_never_claim_the_same_entry(journal: Journal) -> None:
+def test_two_owners_never_claim_the_same_entry(journal: JournalMaker) -> None:
     async def both() -> None:
         async with journal.open() as one, journal.open() as two:
             await asyncio.gather(*(one.save(parked(number, task=number % 40), BODY) for number in range(200)))
             ran: list[int] = []
             turns: set[str | None] = set()
 
-            async def run(store: Store) -> None:
+            async def run(store: Journal) -> None:
                 idle = 0
                 while idle < 20:
                     rows = await store.due({"refunds": 7}, 7)
@@ -159,8 +159,8 @@ def test_two_owners_never_claim_the_same_entry(journal: Journal) -> None:
     asyncio.run(both())
 
 
-def test_waiting_counts_what_is_due_by_bot(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_waiting_counts_what_is_due_by_bot(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         assert await store.waiting() == {}
         await store.save(parked(1), BODY)
         await store.save(parked(2, task=8), BODY)
@@ -171,8 +171,8 @@ def test_waiting_counts_what_is_due_by_bot(journal: Journal) -> None:
     journal.run(work)
 
 
-def test_where_nothing_is_due_nobody_gets_anything(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_where_nothing_is_due_nobody_gets_anything(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         assert await store.due({"refunds": 3, "other": 3}, 5) == []
         await store.save(parked(1, bot="other"), BODY)
         (row,) = await store.due({"refunds": 3, "other": 3}, 5)
@@ -182,8 +182,8 @@ def test_where_nothing_is_due_nobody_gets_anything(journal: Journal) -> None:
     journal.run(work)
 
 
-def test_two_bots_with_busy_tasks_both_get_at_what_stands_behind(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_two_bots_with_busy_tasks_both_get_at_what_stands_behind(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         for bot in ("refunds", "other"):
             _, busy = await store.claim(make_entry(1, bot=bot, door="api"), BODY)
             assert busy.state == "running"

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, get_args
 import pytest
 from tests.journal.journals import BODY, make_entry
 
-from bothost.journal.entry import Door, Entry, Filter, Phase, State
+from bothost.journal.entry import Door, Entry, EntryFilter, Phase, State
 from bothost.journal.rows import FIELDS, values_of
 from bothost.journal.status import phase
 
 if TYPE_CHECKING:
-    from tests.journal.journals import Journal
+    from tests.journal.journals import JournalMaker
 
-    from bothost.journal import Store
+    from bothost.journal import Journal
 
 MANY = 100_000
 BOTS = 200
@@ -41,7 +41,7 @@ def some() -> list[Entry]:
     return entries
 
 
-def matches(entry: Entry, want: Filter) -> bool:
+def matches(entry: Entry, want: EntryFilter) -> bool:
     """What the filter means, in plain words."""
     return (
         (want.bot is None or entry.bot == want.bot)
@@ -54,8 +54,8 @@ def matches(entry: Entry, want: Filter) -> bool:
     )
 
 
-def test_every_filter_shows_what_it_says_newest_first(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_every_filter_shows_what_it_says_newest_first(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         entries = some()
         for entry in entries:
             assert await store.save(entry, BODY)
@@ -65,7 +65,7 @@ def test_every_filter_shows_what_it_says_newest_first(journal: Journal) -> None:
             "since": [None, 10.0], "until": [None, 30.0], "before": [None, (20.0, "refunds:1:comment:40")], "limit": [5, 500],
         }  # fmt: skip
         for values in itertools.product(*choices.values()):
-            want = Filter(**dict(zip(choices, values, strict=True)))
+            want = EntryFilter(**dict(zip(choices, values, strict=True)))
             wanted = sorted(
                 (entry for entry in entries if matches(entry, want)),
                 key=lambda row: (row.created, row.id),
@@ -76,38 +76,38 @@ def test_every_filter_shows_what_it_says_newest_first(journal: Journal) -> None:
     journal.run(work)
 
 
-def test_what_stands_so_is_found_as_the_state_table_calls_it(journal: Journal) -> None:
+def test_what_stands_so_is_found_as_the_state_table_calls_it(journal: JournalMaker) -> None:
     changes: list[dict[str, Any]] = [
         {"state": state, "door": door, "answer": answer, "delivered": delivered, "due": due, "fence": fence}
         for state in get_args(State) for door in get_args(Door) for answer in (None, b"{}", b'{"text":"x"}')
         for delivered in (False, True) for due in (0.0, time.time() + 900) for fence in (0, 1)
     ]  # fmt: skip
 
-    async def work(store: Store) -> None:
+    async def work(store: Journal) -> None:
         for number, change in enumerate(changes):
             await store.save(make_entry(number, task=number, turn=None, bot=f"bot{number % 2}", **change), BODY)
-        everything = await store.list(Filter(limit=1000))
+        everything = await store.list(EntryFilter(limit=1000))
         assert len(everything) == len(changes)
         for word in get_args(Phase):
             wanted = [entry.id for entry in everything if phase(entry) == word]
             assert wanted
-            assert [entry.id for entry in await store.list(Filter(phase=word, limit=1000))] == wanted
+            assert [entry.id for entry in await store.list(EntryFilter(phase=word, limit=1000))] == wanted
             of_one = [entry.id for entry in everything if phase(entry) == word and entry.bot == "bot1"]
-            assert [entry.id for entry in await store.list(Filter(phase=word, bot="bot1", limit=1000))] == of_one
+            assert [entry.id for entry in await store.list(EntryFilter(phase=word, bot="bot1", limit=1000))] == of_one
             one = next(entry for entry in everything if entry.id == wanted[0])
-            found = await store.list(Filter(phase=word, bot=one.bot, task=one.task))
+            found = await store.list(EntryFilter(phase=word, bot=one.bot, task=one.task))
             assert [entry.id for entry in found] == wanted[:1]
 
     journal.run(work)
 
 
-def test_pages_follow_each_other_without_gap_or_repeat(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_pages_follow_each_other_without_gap_or_repeat(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         for entry in some():
             await store.save(entry, BODY)
         seen: list[str] = []
         before = None
-        while rows := await store.list(Filter(before=before, limit=7)):
+        while rows := await store.list(EntryFilter(before=before, limit=7)):
             seen += [row.id for row in rows]
             before = (rows[-1].created, rows[-1].id)
         assert sorted(seen) == sorted(entry.id for entry in some())
@@ -116,8 +116,8 @@ def test_pages_follow_each_other_without_gap_or_repeat(journal: Journal) -> None
     journal.run(work)
 
 
-def test_counts_tell_open_and_failed_entries(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_counts_tell_open_and_failed_entries(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         for entry in some():
             await store.save(entry, BODY)
         wanted: dict[tuple[str, str], int] = {}
@@ -129,7 +129,7 @@ def test_counts_tell_open_and_failed_entries(journal: Journal) -> None:
     journal.run(work)
 
 
-async def fill(journal: Journal, state: str, many: int = MANY) -> None:
+async def fill(journal: JournalMaker, state: str, many: int = MANY) -> None:
     """A journal of many entries, written behind the store's back."""
     now = time.time()
 
@@ -164,15 +164,15 @@ async def fill(journal: Journal, state: str, many: int = MANY) -> None:
 
 
 @pytest.mark.full
-def test_lists_are_quick_beside_a_hundred_thousand_entries(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_lists_are_quick_beside_a_hundred_thousand_entries(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         await fill(journal, "answered")
         now = time.time()
         wants = [
-            Filter(), Filter(bot="bot7"), Filter(states=("failed",)), Filter(states=("ready", "running"), bot="bot7"),
-            Filter(task=1234), Filter(task=1234, bot="bot102"), Filter(kind="timer"), Filter(bot="bot7", kind="timer"),
-            *(Filter(phase=word) for word in get_args(Phase)), Filter(phase="failed", bot="bot7", task=1234),
-            Filter(until=now - MANY / 2), Filter(before=(now - MANY / 2, "x"), bot="bot9"), Filter(bot="nobody"),
+            EntryFilter(), EntryFilter(bot="bot7"), EntryFilter(states=("failed",)), EntryFilter(states=("ready", "running"), bot="bot7"),
+            EntryFilter(task=1234), EntryFilter(task=1234, bot="bot102"), EntryFilter(kind="timer"), EntryFilter(bot="bot7", kind="timer"),
+            *(EntryFilter(phase=word) for word in get_args(Phase)), EntryFilter(phase="failed", bot="bot7", task=1234),
+            EntryFilter(until=now - MANY / 2), EntryFilter(before=(now - MANY / 2, "x"), bot="bot9"), EntryFilter(bot="nobody"),
         ]  # fmt: skip
         took = {}
         for want in wants:
@@ -192,20 +192,22 @@ def test_lists_are_quick_beside_a_hundred_thousand_entries(journal: Journal) -> 
 
 
 @pytest.mark.full
-def test_the_few_that_are_held_or_posted_are_found_quickly_among_a_hundred_thousand_parked(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_the_few_that_are_held_or_posted_are_found_quickly_among_a_hundred_thousand_parked(
+    journal: JournalMaker,
+) -> None:
+    async def work(store: Journal) -> None:
         await fill(journal, "ready")
         for word in get_args(Phase):
             began = time.perf_counter()
-            assert len(await store.list(Filter(phase=word))) == (50 if word == "parked" else 0)
+            assert len(await store.list(EntryFilter(phase=word))) == (50 if word == "parked" else 0)
             assert time.perf_counter() - began < 0.3, word
 
     journal.run(work)
 
 
 @pytest.mark.full
-def test_claims_stay_quick_with_a_hundred_thousand_waiting(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_claims_stay_quick_with_a_hundred_thousand_waiting(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         await fill(journal, "ready")
         await store.retain({f"bot{number}": 40 * 86400.0 for number in range(BOTS)})
         assert await store.waiting() == {f"bot{number}": 100 for number in range(BOTS)}

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 from tests.journal import released
-from tests.journal.journals import Journal, until
+from tests.journal.journals import JournalMaker, until
 
-from bothost.errors import StoreAway, StoreError
-from bothost.journal.entry import Filter
+from bothost.errors import JournalAway, JournalError
+from bothost.journal.entry import EntryFilter
 from bothost.journal.migrations import applied_table, missing, steps
 from bothost.journal.rows import FIELDS
 from bothost.journal.sqlite.connection import LOCK, path_of
@@ -20,19 +20,19 @@ from bothost.journal.sqlite.connection import LOCK, path_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bothost.journal import Store
+    from bothost.journal import Journal
     from bothost.journal.migrations import Dialect
 
 
-async def nothing(_: Store) -> None:
+async def nothing(_: Journal) -> None:
     """Only open and close."""
 
 
-def names(journal: Journal) -> list[str]:
+def names(journal: JournalMaker) -> list[str]:
     return [name for (name,) in journal.sql("select name from {s}migration order by name")]
 
 
-def test_a_new_journal_has_every_step_once(journal: Journal) -> None:
+def test_a_new_journal_has_every_step_once(journal: JournalMaker) -> None:
     journal.run(nothing)
     journal.run(nothing)
     assert names(journal) == [name for name, _ in steps("sqlite")] == [name for name, _ in steps("postgres")]
@@ -41,7 +41,7 @@ def test_a_new_journal_has_every_step_once(journal: Journal) -> None:
 STEPS = range(1, len(steps("sqlite")) + 1)
 
 
-def older(journal: Journal, step: int) -> Journal:
+def older(journal: JournalMaker, step: int) -> Journal:
     """The journal as a release left it, whose newest step was this one."""
     text = released.path_of(dialect_of(journal), step).read_text("utf-8")
     if journal.shared:
@@ -61,11 +61,11 @@ async def execute(url: str, text: str) -> None:
     await connection.close()
 
 
-def dialect_of(journal: Journal) -> Dialect:
+def dialect_of(journal: JournalMaker) -> Dialect:
     return "postgres" if journal.shared else "sqlite"
 
 
-def shape(journal: Journal) -> list[tuple[str, str]]:
+def shape(journal: JournalMaker) -> list[tuple[str, str]]:
     """All tables and indexes, as they were made."""
     if journal.shared:
         columns = (
@@ -90,32 +90,32 @@ def test_every_released_step_has_its_journal_and_is_never_changed() -> None:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_journal_of_each_older_schema_becomes_todays_and_keeps_what_it_holds(
-    journal: Journal, step: int, request: pytest.FixtureRequest, tmp_path: Path
+    journal: JournalMaker, step: int, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     older(journal, step)
 
-    async def read(store: Store) -> None:
+    async def read(store: Journal) -> None:
         for what, entry in released.entries().items():
             assert await store.find(entry.id) == entry, what
             assert await store.body(entry.id) == released.BODY, what
-        assert len(await store.list(Filter())) == len(released.entries())
+        assert len(await store.list(EntryFilter())) == len(released.entries())
         await store.control("pause:refunds", "x")
         assert await store.gate("account", 1, 10.0, 10.0) == 0.0
 
     journal.run(read)
     url = request.getfixturevalue("postgres").new_database() if journal.shared else ""
-    fresh = Journal(tmp_path / "fresh", url)
+    fresh = JournalMaker(tmp_path / "fresh", url)
     fresh.run(nothing)
     assert shape(journal) == shape(fresh)
     assert names(journal) == names(fresh) == [name for name, _ in steps("sqlite")]
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_what_was_under_way_in_an_older_journal_goes_on(journal: Journal, step: int) -> None:
+def test_what_was_under_way_in_an_older_journal_goes_on(journal: JournalMaker, step: int) -> None:
     older(journal, step)
     was = released.entries()
 
-    async def go_on(store: Store) -> None:
+    async def go_on(store: Journal) -> None:
         (cut,) = [one.entry for one in await until(store.reap)]
         assert (cut.id, cut.state, cut.rerun, cut.deaths) == (was["cut"].id, "ready", "crash", 1)
         taken = {entry.id for entry in await store.due({"refunds": 8}, 8)}
@@ -131,7 +131,7 @@ def test_what_was_under_way_in_an_older_journal_goes_on(journal: Journal, step: 
     journal.run(go_on)
 
 
-def test_a_journal_whose_host_was_killed_before_its_first_step_is_made_whole(journal: Journal) -> None:
+def test_a_journal_whose_host_was_killed_before_its_first_step_is_made_whole(journal: JournalMaker) -> None:
     begun = applied_table(dialect_of(journal))
     if journal.shared:
         journal.sql("create schema bothost", begun)
@@ -142,11 +142,11 @@ def test_a_journal_whose_host_was_killed_before_its_first_step_is_made_whole(jou
     assert names(journal) == [name for name, _ in steps("sqlite")]
 
 
-def test_a_visitor_changes_no_schema_under_a_running_host(journal: Journal) -> None:
+def test_a_visitor_changes_no_schema_under_a_running_host(journal: JournalMaker) -> None:
     older(journal, 1)
 
     async def visit() -> None:
-        with pytest.raises(StoreAway, match="older than this version; start the host first"):
+        with pytest.raises(JournalAway, match="older than this version; start the host first"):
             async with journal.open(readonly=True):
                 raise AssertionError("opened")
 
@@ -154,13 +154,13 @@ def test_a_visitor_changes_no_schema_under_a_running_host(journal: Journal) -> N
     assert names(journal) == [steps("sqlite")[0][0]]
 
 
-def test_a_visitor_leaves_a_journal_without_any_step_to_the_host(embedded: Journal) -> None:
+def test_a_visitor_leaves_a_journal_without_any_step_to_the_host(embedded: JournalMaker) -> None:
     embedded.folder.mkdir(mode=0o700)
     embedded.sql("pragma user_version = 1")
     (embedded.folder / "journal.lock").touch()
 
     async def visit() -> None:
-        with pytest.raises(StoreAway, match="start the host first"):
+        with pytest.raises(JournalAway, match="start the host first"):
             async with embedded.open(readonly=True):
                 raise AssertionError("opened")
 
@@ -168,12 +168,12 @@ def test_a_visitor_leaves_a_journal_without_any_step_to_the_host(embedded: Journ
     assert embedded.sql("select name from sqlite_schema") == []
 
 
-def test_a_step_that_fails_leaves_nothing_of_itself(journal: Journal) -> None:
+def test_a_step_that_fails_leaves_nothing_of_itself(journal: JournalMaker) -> None:
     journal.run(nothing)
     every = [name for name, _ in steps("sqlite")]
     second = every[1]
     journal.sql("drop table {s}owner", "drop table {s}gate", f"delete from {{s}}migration where name = '{second}'")
-    with pytest.raises(StoreError):
+    with pytest.raises(JournalError):
         journal.run(nothing)  # the table `control` is still there
     assert names(journal) == [name for name in every if name != second]
     journal.sql("drop table {s}control")
@@ -181,7 +181,7 @@ def test_a_step_that_fails_leaves_nothing_of_itself(journal: Journal) -> None:
     assert names(journal) == every
 
 
-def test_many_open_a_new_journal_at_once(journal: Journal) -> None:
+def test_many_open_a_new_journal_at_once(journal: JournalMaker) -> None:
     async def scene() -> None:
         stores = [journal.make() for _ in range(6)]
         await asyncio.gather(*(store.open() for store in stores))
@@ -191,12 +191,12 @@ def test_many_open_a_new_journal_at_once(journal: Journal) -> None:
     assert len(names(journal)) == len(steps("sqlite"))
 
 
-def test_a_journal_of_a_newer_version_is_refused(journal: Journal) -> None:
+def test_a_journal_of_a_newer_version_is_refused(journal: JournalMaker) -> None:
     journal.run(nothing)
     journal.sql("insert into {s}migration (name, applied) values ('9999 from tomorrow', 'x')")
     for readonly in (False, True):
         with pytest.raises(
-            StoreError, match=r"newer bothost .step '9999 from tomorrow'.; install that version or newer"
+            JournalError, match=r"newer bothost .step '9999 from tomorrow'.; install that version or newer"
         ):
             asyncio.run(journal.make(readonly=readonly).open())
 

@@ -10,21 +10,23 @@ import msgspec
 import pytest
 from tests.journal.journals import BEGAN, BODY, QUICK, answered, change, make_entry, parked, until
 
-from bothost.errors import StoreAway
-from bothost.journal.entry import Timing
+from bothost.errors import JournalAway
+from bothost.journal.entry import JournalTiming
 from bothost.journal.sqlite.connection import path_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from tests.journal.journals import Journal
+    from tests.journal.journals import JournalMaker
 
-    from bothost.journal import Store
+    from bothost.journal import Journal
 
 SLOW = msgspec.structs.replace(QUICK, lease_s=600.0, beat_s=600.0, linger_s=0.2)
 
 
-def run_behind(embedded: Journal, work: Callable[[Store], Awaitable[None]], timing: Timing = QUICK) -> None:
+def run_behind(
+    embedded: JournalMaker, work: Callable[[Journal], Awaitable[None]], timing: JournalTiming = QUICK
+) -> None:
     async def scene() -> None:
         async with embedded.open(timing, claims_first=False) as store:
             await work(store)
@@ -32,8 +34,8 @@ def run_behind(embedded: Journal, work: Callable[[Store], Awaitable[None]], timi
     asyncio.run(scene())
 
 
-def test_what_is_noted_is_found_at_once(embedded: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_what_is_noted_is_found_at_once(embedded: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         mine = make_entry(state="running", fence=1, owner=store.owner)
         store.note(mine, BODY)
         assert await store.find(mine.id) == mine
@@ -44,11 +46,11 @@ def test_what_is_noted_is_found_at_once(embedded: Journal) -> None:
     run_behind(embedded, work, SLOW)
 
 
-def test_a_claim_and_its_outcome_are_one_insert(embedded: Journal) -> None:
+def test_a_claim_and_its_outcome_are_one_insert(embedded: JournalMaker) -> None:
     written: list[str] = []
 
-    async def work(store: Store) -> None:
-        store._writer._book.write_notes = _telling(store._writer._book.write_notes, written)  # type: ignore[attr-defined]
+    async def work(store: Journal) -> None:
+        store._writer._transactions.write_notes = _telling(store._writer._transactions.write_notes, written)  # type: ignore[attr-defined]
         for number in range(50):
             mine = make_entry(number, task=number, state="running", fence=1, owner=store.owner)
             store.note(mine, BODY)
@@ -67,8 +69,8 @@ def _telling(write: Callable[..., None], written: list[str]) -> Callable[..., No
     return tell
 
 
-def test_a_note_is_a_snapshot(embedded: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_a_note_is_a_snapshot(embedded: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         mine = make_entry(state="running", fence=1, owner=store.owner)
         store.note(mine, BODY)
         mine.error = "changed afterwards"
@@ -79,8 +81,8 @@ def test_a_note_is_a_snapshot(embedded: Journal) -> None:
     run_behind(embedded, work, SLOW)
 
 
-def test_notes_are_written_soon_though_nobody_asks(embedded: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_notes_are_written_soon_though_nobody_asks(embedded: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         store.note(make_entry(state="running", fence=1, owner=store.owner), BODY)
 
         async def is_there() -> bool:
@@ -94,8 +96,8 @@ def test_notes_are_written_soon_though_nobody_asks(embedded: Journal) -> None:
     run_behind(embedded, work)
 
 
-def test_a_newer_fence_replaces_and_an_older_one_changes_nothing(embedded: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_a_newer_fence_replaces_and_an_older_one_changes_nothing(embedded: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         store.note(make_entry(state="running", fence=2, owner=store.owner), BODY)
         await store.find(make_entry().id)
         store.note(make_entry(state="failed", fence=1, owner=store.owner))
@@ -110,8 +112,8 @@ def test_a_newer_fence_replaces_and_an_older_one_changes_nothing(embedded: Journ
     run_behind(embedded, work)
 
 
-def test_an_entry_moved_by_the_store_is_not_moved_back_by_a_late_note(embedded: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_an_entry_moved_by_the_store_is_not_moved_back_by_a_late_note(embedded: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         held = make_entry(state="ready", rerun="error", error="boom", due=1.0, fence=1, owner=store.owner)
         store.note(held, BODY)
         (moved,) = await store.quiet()
@@ -126,8 +128,8 @@ def test_an_entry_moved_by_the_store_is_not_moved_back_by_a_late_note(embedded: 
     run_behind(embedded, work)
 
 
-def test_a_turn_that_passes_on_within_one_batch_is_written_with_it(embedded: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_a_turn_that_passes_on_within_one_batch_is_written_with_it(embedded: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         first = make_entry(1, state="running", fence=1, owner=store.owner)
         second = make_entry(2, state="running", fence=1, owner=store.owner)
         store.note(first, BODY)
@@ -141,8 +143,8 @@ def test_a_turn_that_passes_on_within_one_batch_is_written_with_it(embedded: Jou
     run_behind(embedded, work, SLOW)
 
 
-def test_a_note_whose_turn_another_holds_is_written_without_it(embedded: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_a_note_whose_turn_another_holds_is_written_without_it(embedded: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         store.note(make_entry(1, state="running", fence=1, owner="somebody:else"), BODY)
         await store.find(make_entry(1).id)
         for number, size in ((2, 10), (3, 9000)):
@@ -157,8 +159,8 @@ def test_a_note_whose_turn_another_holds_is_written_without_it(embedded: Journal
     run_behind(embedded, work, SLOW)
 
 
-def test_a_save_overtakes_no_note_and_no_note_a_save(embedded: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_a_save_overtakes_no_note_and_no_note_a_save(embedded: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         mine = make_entry(state="running", fence=1, owner=store.owner)
         store.note(mine, BODY)
         saving = asyncio.ensure_future(store.save(change(mine, door="api", error="saved")))
@@ -172,8 +174,8 @@ def test_a_save_overtakes_no_note_and_no_note_a_save(embedded: Journal) -> None:
     run_behind(embedded, work, SLOW)
 
 
-def test_a_note_does_not_take_an_operators_wish_back(embedded: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_a_note_does_not_take_an_operators_wish_back(embedded: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         mine = make_entry(state="running", fence=1, owner=store.owner)
         store.note(mine, BODY)
         assert (await store.cancel(mine.id)).cancel
@@ -190,10 +192,10 @@ def test_a_note_does_not_take_an_operators_wish_back(embedded: Journal) -> None:
     run_behind(embedded, work)
 
 
-def test_what_runs_again_although_an_operator_cancelled_it_is_asked_to_end(journal: Journal) -> None:
+def test_what_runs_again_although_an_operator_cancelled_it_is_asked_to_end(journal: JournalMaker) -> None:
     """Its owner had it in line, and had not heard of it yet."""
 
-    async def work(store: Store) -> None:
+    async def work(store: Journal) -> None:
         held = make_entry(state="ready", rerun="error", due=BEGAN + 240, fence=1, owner=store.owner)
         await store.save(held, BODY)
         assert (await store.cancel(held.id)).state == "cancelled"
@@ -206,10 +208,10 @@ def test_what_runs_again_although_an_operator_cancelled_it_is_asked_to_end(journ
     journal.run(work)
 
 
-def test_what_cannot_be_written_costs_a_bounded_amount_of_memory(embedded: Journal) -> None:
+def test_what_cannot_be_written_costs_a_bounded_amount_of_memory(embedded: JournalMaker) -> None:
     megabyte = b"m" * (1 << 20)
 
-    async def work(store: Store) -> None:
+    async def work(store: Journal) -> None:
         other = sqlite3.connect(path_of(embedded.folder), isolation_level=None)
         other.execute("begin exclusive")
         store.note(make_entry(1000, task=1000, state="running", fence=1, owner=store.owner))
@@ -230,10 +232,10 @@ def test_what_cannot_be_written_costs_a_bounded_amount_of_memory(embedded: Journ
     run_behind(embedded, work, msgspec.structs.replace(QUICK, commit_s=0.3))
 
 
-def test_how_long_a_transaction_took_is_told(embedded: Journal) -> None:
+def test_how_long_a_transaction_took_is_told(embedded: JournalMaker) -> None:
     took: list[float] = []
 
-    async def work(store: Store) -> None:
+    async def work(store: Journal) -> None:
         store.measure(took.append)  # type: ignore[attr-defined]
         assert await store.save(parked(1), BODY)
 
@@ -242,19 +244,19 @@ def test_how_long_a_transaction_took_is_told(embedded: Journal) -> None:
     assert all(0 < seconds < 5 for seconds in took)
 
 
-def test_what_is_noted_is_written_at_the_end(embedded: Journal) -> None:
-    async def leave(store: Store) -> None:
+def test_what_is_noted_is_written_at_the_end(embedded: JournalMaker) -> None:
+    async def leave(store: Journal) -> None:
         store.note(make_entry(state="running", fence=1, owner=store.owner), BODY)
 
-    async def look(store: Store) -> None:
+    async def look(store: Journal) -> None:
         assert await store.body(make_entry().id) == BODY
 
     run_behind(embedded, leave, SLOW)
     run_behind(embedded, look)
 
 
-def test_notes_keep_their_own_runs_out_of_the_lost_ones(embedded: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_notes_keep_their_own_runs_out_of_the_lost_ones(embedded: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         for number in range(200):
             store.note(make_entry(number, task=number, state="running", fence=1, owner=store.owner), BODY)
             if number % 10 == 0:
@@ -267,7 +269,7 @@ def test_notes_keep_their_own_runs_out_of_the_lost_ones(embedded: Journal) -> No
     run_behind(embedded, work)
 
 
-def test_a_claim_that_nobody_heard_of_is_given_back(journal: Journal) -> None:
+def test_a_claim_that_nobody_heard_of_is_given_back(journal: JournalMaker) -> None:
     async def scene() -> None:
         async with journal.open() as store:
             await store.save(parked(1), BODY)
@@ -294,7 +296,7 @@ def test_a_claim_that_nobody_heard_of_is_given_back(journal: Journal) -> None:
     asyncio.run(scene())
 
 
-def test_a_claim_whose_answer_was_lost_is_found_again_by_the_next_try(journal: Journal) -> None:
+def test_a_claim_whose_answer_was_lost_is_found_again_by_the_next_try(journal: JournalMaker) -> None:
     async def scene() -> None:
         async with journal.open() as store, journal.open() as other:
             await store.save(make_entry(1), BODY)
@@ -309,7 +311,7 @@ def test_a_claim_whose_answer_was_lost_is_found_again_by_the_next_try(journal: J
     asyncio.run(scene())
 
 
-def test_a_run_that_another_owner_took_is_lost(journal: Journal) -> None:
+def test_a_run_that_another_owner_took_is_lost(journal: JournalMaker) -> None:
     async def scene() -> None:
         async with journal.open() as store:
             _, mine = await store.claim(make_entry(1), BODY)
@@ -322,9 +324,9 @@ def test_a_run_that_another_owner_took_is_lost(journal: Journal) -> None:
 
 
 def test_an_entry_that_no_row_can_hold_costs_the_others_nothing(
-    embedded: Journal, caplog: pytest.LogCaptureFixture
+    embedded: JournalMaker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def work(store: Store) -> None:
+    async def work(store: Journal) -> None:
         store.note(make_entry(1, task=1, state="answered"), BODY)
         store.note(make_entry(2, task=2**64, state="answered"), BODY)
         store.note(make_entry(3, task=3, state="answered", trace="\ud800"), BODY)
@@ -343,9 +345,9 @@ def test_an_entry_that_no_row_can_hold_costs_the_others_nothing(
     assert len(dropped) == 3
 
 
-def test_an_operation_that_the_database_refuses_is_told_to_who_asked(embedded: Journal) -> None:
-    async def work(store: Store) -> None:
-        with pytest.raises(StoreAway, match="no such table"):
+def test_an_operation_that_the_database_refuses_is_told_to_who_asked(embedded: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
+        with pytest.raises(JournalAway, match="no such table"):
             await store._ask(lambda c: c.execute("select * from nowhere"))  # type: ignore[attr-defined]
         assert await store.save(parked(1), BODY)
 

@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.journal.journals import BODY, DAY, change, make_entry, parked, until
 
-from bothost.errors import StoreAway, StoreError
+from bothost.errors import JournalAway, JournalError
 from bothost.journal import transitions
-from bothost.journal.entry import Timing
+from bothost.journal.entry import JournalTiming
 
 if TYPE_CHECKING:
-    from tests.journal.journals import Journal
+    from tests.journal.journals import JournalMaker
 
-    from bothost.journal import Store
+    from bothost.journal import Journal
     from bothost.journal.entry import Entry
 
 
-async def cut_off(store: Store) -> None:
+async def cut_off(store: Journal) -> None:
     """Leave as a process does that hangs: no beat, no sign-off, its lock still held."""
     store._writer.stop()  # type: ignore[attr-defined]
 
 
-async def reap_when_lease_is_over(store: Store) -> Any:
+async def reap_when_lease_is_over(store: Journal) -> Any:
     for _ in range(300):
         found = await store.reap()
         if found:
@@ -34,17 +34,19 @@ async def reap_when_lease_is_over(store: Store) -> Any:
     raise AssertionError("nothing was reaped")
 
 
-def test_who_stood_still_itself_takes_nothing_over_until_others_could_renew_their_leases(embedded: Journal) -> None:
+def test_who_stood_still_itself_takes_nothing_over_until_others_could_renew_their_leases(
+    embedded: JournalMaker,
+) -> None:
     async def scene() -> None:
         async with embedded.open() as one, embedded.open() as two:
             _, mine = await one.claim(make_entry(1, door="api"), BODY)
             await cut_off(one)
             await until(lambda: asyncio.sleep(0, not one.alive()))
-            book = two._book  # type: ignore[attr-defined]
+            transactions = two._transactions  # type: ignore[attr-defined]
 
             def reap_after_a_stall(connection: Any) -> Any:
-                book.lease_end = 0.0
-                return book.reap(connection)
+                transactions.lease_end = 0.0
+                return transactions.reap(connection)
 
             assert await two._ask(reap_after_a_stall) == []  # type: ignore[attr-defined]
             (reaped,) = await reap_when_lease_is_over(two)
@@ -53,8 +55,8 @@ def test_who_stood_still_itself_takes_nothing_over_until_others_could_renew_thei
     asyncio.run(scene())
 
 
-def test_a_run_longer_than_its_limit_is_no_longer_kept(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_a_run_longer_than_its_limit_is_no_longer_kept(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         _, stuck = await store.claim(make_entry(1, limit_s=0.3, door="api"), BODY)
         _, fine = await store.claim(make_entry(2, task=8), BODY)
         (reaped,) = await reap_when_lease_is_over(store)
@@ -66,8 +68,8 @@ def test_a_run_longer_than_its_limit_is_no_longer_kept(journal: Journal) -> None
     journal.run(work)
 
 
-def test_the_limit_begins_anew_with_the_posting(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_the_limit_begins_anew_with_the_posting(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         _, mine = await store.claim(make_entry(1, limit_s=0.6, door="api"), BODY)
         await asyncio.sleep(0.4)
         assert await store.save(change(mine, answer=b'{"text":"x"}'))
@@ -78,8 +80,8 @@ def test_the_limit_begins_anew_with_the_posting(journal: Journal) -> None:
     journal.run(work)
 
 
-def test_a_held_event_fails_when_pyrus_does_not_come_back(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_a_held_event_fails_when_pyrus_does_not_come_back(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         past = time.time() - 1
         died = "its process died: it ended with exit code 3"
         for number, rerun, error in ((1, "crash", ""), (2, "error", "boom"), (3, "drain", ""), (4, "crash", died)):
@@ -99,12 +101,12 @@ def test_a_held_event_fails_when_pyrus_does_not_come_back(journal: Journal) -> N
 
 def test_an_earlier_runs_error_is_not_told_of_a_run_whose_host_died() -> None:
     running = change(make_entry(1), state="running", rerun="error", error="boom")
-    held = transitions.reaped(running, dead=True, now=5.0, timing=Timing())
+    held = transitions.reaped(running, dead=True, now=5.0, timing=JournalTiming())
     assert transitions.quieted(held, 500.0).error == transitions.STOPPED
 
 
-def test_an_answer_that_reached_nobody_is_posted_when_it_is_quiet(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_an_answer_that_reached_nobody_is_posted_when_it_is_quiet(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         past = time.time() - 1
         for number, answer, delivered in ((1, b'{"text":"x"}', False), (2, b"{}", False), (3, b'{"text":"y"}', True)):
             _, mine = await store.claim(make_entry(number, task=number), BODY)
@@ -120,8 +122,8 @@ def test_an_answer_that_reached_nobody_is_posted_when_it_is_quiet(journal: Journ
     journal.run(work)
 
 
-def test_parked_events_of_a_bot_that_does_not_come_back_expire(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_parked_events_of_a_bot_that_does_not_come_back_expire(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         now = time.time()
         await store.retain({"short": 60.0, "refunds": 3 * DAY})
         for bot, days in (
@@ -142,8 +144,8 @@ def test_parked_events_of_a_bot_that_does_not_come_back_expire(journal: Journal)
     journal.run(work)
 
 
-def test_bodies_and_answers_go_after_keep_and_keys_after_thirty_days(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_bodies_and_answers_go_after_keep_and_keys_after_thirty_days(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         now = time.time()
 
         def done(number: int, age_s: float, **changes: Any) -> Entry:
@@ -182,8 +184,8 @@ def test_bodies_and_answers_go_after_keep_and_keys_after_thirty_days(journal: Jo
     journal.run(work)
 
 
-def test_retention_goes_through_more_than_one_batch(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_retention_goes_through_more_than_one_batch(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         old = time.time() - 40 * DAY
 
         def done(number: int) -> Entry:
@@ -196,10 +198,10 @@ def test_retention_goes_through_more_than_one_batch(journal: Journal) -> None:
     journal.run(work)
 
 
-def test_the_file_grows_by_what_is_kept_and_not_by_what_was(embedded: Journal) -> None:
+def test_the_file_grows_by_what_is_kept_and_not_by_what_was(embedded: JournalMaker) -> None:
     body = b"b" * 1200
 
-    async def work(store: Store) -> None:
+    async def work(store: Journal) -> None:
         async def an_hour(number: int) -> int:
             first, created = number * 600, time.time() - 2 * DAY + number
             for bot in ("refunds", "other"):
@@ -223,8 +225,8 @@ def test_the_file_grows_by_what_is_kept_and_not_by_what_was(embedded: Journal) -
     embedded.run(work)
 
 
-def test_a_failed_run_is_run_again_by_hand(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_a_failed_run_is_run_again_by_hand(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         failed = make_entry(
             state="failed", failed=True, error="boom", status=500, seen=3, runs=3, tries=2, fence=4, deaths=3, posted=5,
             answer=b'{"text":"sorry"}', door="api",
@@ -235,14 +237,14 @@ def test_a_failed_run_is_run_again_by_hand(journal: Journal) -> None:
         assert (again.runs, again.tries, again.posted, again.failed) == (3, 2, 0, False)
         (row,) = await store.due({"refunds": 1}, 1)
         assert (row.id, row.fence) == (failed.id, 5)
-        with pytest.raises(StoreError, match="runs at this moment"):
+        with pytest.raises(JournalError, match="runs at this moment"):
             await store.retry(failed.id)
 
     journal.run(work)
 
 
-def test_a_failed_post_is_posted_again_by_hand(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_a_failed_post_is_posted_again_by_hand(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         failed = make_entry(state="failed", error="403", door="api", answer=b'{"text":"x"}', tries=3, post_begun=5.0)
         await store.save(failed)
         again = await store.retry(failed.id)
@@ -252,14 +254,14 @@ def test_a_failed_post_is_posted_again_by_hand(journal: Journal) -> None:
     journal.run(work)
 
 
-def test_retry_refuses_what_pyrus_brings_again(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_retry_refuses_what_pyrus_brings_again(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         now = time.time()
         held = make_entry(1, task=1, state="ready", rerun="error", status=500, seen=1, seen_at=now, due=now + 240)
         failed = make_entry(2, task=2, state="failed", failed=True, status=500, seen=2, seen_at=now)
         for entry in (held, failed):
             await store.save(entry, BODY)
-            with pytest.raises(StoreError, match=r"Pyrus comes again at \d\d:\d\d"):
+            with pytest.raises(JournalError, match=r"Pyrus comes again at \d\d:\d\d"):
                 await store.retry(entry.id)
         for number, changes in enumerate(({"seen": 3}, {"seen_at": now - 300}, {"status": 200}), 3):
             done = make_entry(
@@ -271,13 +273,13 @@ def test_retry_refuses_what_pyrus_brings_again(journal: Journal) -> None:
     journal.run(work)
 
 
-def test_an_answered_event_is_only_run_again_as_a_new_entry(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_an_answered_event_is_only_run_again_as_a_new_entry(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         for size in (10, 9000):
             body = b"x" * size
             done = make_entry(size, task=size, state="answered", answer=b'{"text":"x"}', delivered=True, runs=1, step=2)
             await store.save(done, body)
-            with pytest.raises(StoreError, match="--again"):
+            with pytest.raises(JournalError, match="--again"):
                 await store.retry(done.id)
             new = await store.retry(done.id, again=True)
             assert (new.id, new.kind, new.state, new.door) == (f"{done.id}~2", "manual", "ready", "api")
@@ -296,28 +298,28 @@ def test_an_answered_event_is_only_run_again_as_a_new_entry(journal: Journal) ->
     journal.run(work)
 
 
-def test_retry_refuses_what_it_cannot_do(journal: Journal) -> None:
-    async def work(store: Store) -> None:
-        with pytest.raises(StoreError, match="no delivery"):
+def test_retry_refuses_what_it_cannot_do(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
+        with pytest.raises(JournalError, match="no delivery"):
             await store.retry("refunds:7:comment:404")
         await store.save(make_entry(1, task=1, state="failed", failed=True, door="api"))
-        with pytest.raises(StoreError, match="no longer stored"):
+        with pytest.raises(JournalError, match="no longer stored"):
             await store.retry(make_entry(1, task=1).id)
         await store.save(make_entry(2, task=2, state="answered", answer=b"{}", delivered=True))
-        with pytest.raises(StoreError, match="no longer stored"):
+        with pytest.raises(JournalError, match="no longer stored"):
             await store.retry(make_entry(2, task=2).id, again=True)
 
     journal.run(work)
 
 
-def test_cancel_ends_what_waits_and_tells_the_owner_of_what_runs(journal: Journal) -> None:
+def test_cancel_ends_what_waits_and_tells_the_owner_of_what_runs(journal: JournalMaker) -> None:
     async def both() -> None:
         async with journal.open() as one, journal.open(readonly=True) as operator:
             _, running = await one.claim(make_entry(1), BODY)
             await one.save(parked(2, task=8), BODY)
             assert (await operator.cancel("refunds:8:comment:2")).state == "cancelled"
             assert await one.due({"refunds": 5}, 5) == []
-            with pytest.raises(StoreError, match="nothing to cancel"):
+            with pytest.raises(JournalError, match="nothing to cancel"):
                 await operator.cancel("refunds:8:comment:2")
             wished = await operator.cancel(running.id)
             assert (wished.state, wished.cancel) == ("running", True)
@@ -335,7 +337,7 @@ def test_cancel_ends_what_waits_and_tells_the_owner_of_what_runs(journal: Journa
     asyncio.run(both())
 
 
-def test_a_visitor_reads_and_steers_but_owns_nothing(journal: Journal) -> None:
+def test_a_visitor_reads_and_steers_but_owns_nothing(journal: JournalMaker) -> None:
     async def both() -> None:
         async with journal.open() as one:
             _, mine = await one.claim(make_entry(), BODY)
@@ -351,7 +353,7 @@ def test_a_visitor_reads_and_steers_but_owns_nothing(journal: Journal) -> None:
     asyncio.run(both())
 
 
-def test_a_gate_gives_no_more_than_its_rate_to_all_together(journal: Journal) -> None:
+def test_a_gate_gives_no_more_than_its_rate_to_all_together(journal: JournalMaker) -> None:
     async def both() -> None:
         async with journal.open() as one, journal.open() as two:
             assert await one.gate("pyrus", 10, 20.0, 10.0) == 0.0
@@ -367,8 +369,8 @@ def test_a_gate_gives_no_more_than_its_rate_to_all_together(journal: Journal) ->
     asyncio.run(both())
 
 
-def test_what_the_memory_needs_at_start_is_found(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_what_the_memory_needs_at_start_is_found(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         now = time.time()
         done = {"state": "answered", "answer": b"{}", "delivered": True, "runs": 1}
         await store.save(make_entry(1, task=1, created=now - 5000, seen_at=now - 5000, updated=now - 5000, **done))
@@ -386,13 +388,13 @@ def test_what_the_memory_needs_at_start_is_found(journal: Journal) -> None:
 
 
 def _all() -> Any:
-    from bothost.journal.entry import Filter
+    from bothost.journal.entry import EntryFilter
 
-    return Filter(limit=1000)
+    return EntryFilter(limit=1000)
 
 
-def test_what_was_to_be_cancelled_is_cancelled_when_its_owner_is_gone(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_what_was_to_be_cancelled_is_cancelled_when_its_owner_is_gone(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         _, mine = await store.claim(make_entry(1, limit_s=0.2, door="api"), BODY)
         await store.cancel(mine.id)
         (reaped,) = await reap_when_lease_is_over(store)
@@ -401,8 +403,8 @@ def test_what_was_to_be_cancelled_is_cancelled_when_its_owner_is_gone(journal: J
     journal.run(work)
 
 
-def test_retry_of_what_is_parked_makes_it_due_at_once(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_retry_of_what_is_parked_makes_it_due_at_once(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         later = parked(1, due=time.time() + 3600, rerun="error", runs=1)
         await store.save(later, BODY)
         assert await store.due({"refunds": 1}, 1) == []
@@ -413,8 +415,8 @@ def test_retry_of_what_is_parked_makes_it_due_at_once(journal: Journal) -> None:
     journal.run(work)
 
 
-def test_again_of_what_failed_is_a_plain_retry(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_again_of_what_failed_is_a_plain_retry(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         failed = make_entry(1, state="failed", door="api", failed=True, error="boom")
         await store.save(failed, BODY)
         ready = await store.retry(failed.id, again=True)
@@ -423,8 +425,8 @@ def test_again_of_what_failed_is_a_plain_retry(journal: Journal) -> None:
     journal.run(work)
 
 
-def test_a_gates_tokens_are_what_pyrus_says_they_are(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_a_gates_tokens_are_what_pyrus_says_they_are(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         assert await store.gate("account", 1, 1.0, 100.0) == 0.0
         await store.gate_reset("account", 0.0)
         assert 3.0 < await store.gate("account", 5, 1.0, 100.0) <= 5.0
@@ -434,27 +436,27 @@ def test_a_gates_tokens_are_what_pyrus_says_they_are(journal: Journal) -> None:
     journal.run(work)
 
 
-def test_a_journal_that_was_never_opened_is_away(journal: Journal) -> None:
+def test_a_journal_that_was_never_opened_is_away(journal: JournalMaker) -> None:
     async def scene() -> None:
         store = journal.make()
-        with pytest.raises(StoreAway):
+        with pytest.raises(JournalAway):
             await store.reap()
-        with pytest.raises(StoreAway):
+        with pytest.raises(JournalAway):
             await store.save(parked(1), BODY)
         await store.close()
 
     asyncio.run(scene())
 
 
-def test_what_handlers_wrote_is_kept_by_task_and_forgotten_with_the_keys(journal: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_what_handlers_wrote_is_kept_by_task_and_forgotten_with_the_keys(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         for task, comment in ((7, 70), (7, 70), (7, 71), (8, 80)):
             await store.wrote("refunds", task, comment)
         await store.wrote("other", 7, 72)
         assert await store.written("refunds", 7) == {70, 71}
         assert await store.written("refunds", 9) == set()
 
-    async def forget(store: Store) -> None:
+    async def forget(store: Journal) -> None:
         assert await store.retain({}) == 1
         assert await store.written("refunds", 7) == {71}
 

@@ -12,14 +12,14 @@ from tests.e2e.playing import Playing
 from tests.e2e.site import SECRET, HostSite, Later
 
 from bothost.clock import SystemClock
-from bothost.journal import open_store
-from bothost.journal.entry import Entry, Filter
-from bothost.testing.fake_pyrus.webhooks import Route
+from bothost.journal import open_journal
+from bothost.journal.entry import Entry, EntryFilter
+from bothost.testing.fake_pyrus.webhooks import WebhookRoute
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bothost.testing.fake_pyrus.webhooks import Hook, Reached, Webhooks
+    from bothost.testing.fake_pyrus.webhooks import AttemptResult, SimulatedRequest, Webhooks
 
 LOGIN = "bot@scene.example"
 PLUGINS = """
@@ -67,22 +67,22 @@ class Scene:
         return task
 
     def attempt(self, task: int, number: int = 1, *, lost: bool = False) -> Later:
-        """Pyrus's attempt of this number; it is under way when this returns, and gives a `Reached`. `lost`: Pyrus hears nothing."""
+        """Pyrus's attempt of this number; it is under way when this returns, and gives a `AttemptResult`. `lost`: Pyrus hears nothing."""
         before = frozenset(range(1, number))
-        route = Route(times=(0.0,) * number, dropped=before, lost=frozenset([number] if lost else []))
+        route = WebhookRoute(times=(0.0,) * number, dropped=before, lost=frozenset([number] if lost else []))
         hooks = self._hooks(route)
         return Later(lambda: self.playing.deliver(hooks, task)[-1])
 
     def hang_up(self, task: int) -> None:
         """A first attempt whose sender goes away before the answer."""
-        hooks = self._hooks(Route())
-        hook: Hook = self.playing.look(
+        hooks = self._hooks(WebhookRoute())
+        hook: SimulatedRequest = self.playing.look(
             lambda: hooks.hook(self.playing.pyrus.task(task), "comment", "a-token-of-nobody", 1)
         )
         with suppress(TimeoutError):
             self.site.post("one", hook.body, dict(hook.headers), timeout=0.4)
 
-    def _hooks(self, route: Route) -> Webhooks:
+    def _hooks(self, route: WebhookRoute) -> Webhooks:
         pyrus = self.playing.pyrus
         account = self.playing.look(lambda: pyrus.world.account_of(LOGIN) or pyrus.add_bot(LOGIN, SECRET, 99))
         return self.playing.hooks(self.site, "one", account, route)
@@ -106,12 +106,12 @@ class Scene:
         """The event's entry as the journal has it."""
 
         async def find() -> Entry | None:
-            store = open_store(
+            store = open_journal(
                 self.journal, self.site.folder / "state", SystemClock(), claims_first=True, readonly=True
             )
             await store.open()
             try:
-                return next(iter(await store.list(Filter(task=task))), None)
+                return next(iter(await store.list(EntryFilter(task=task))), None)
             finally:
                 await store.close()
 
@@ -150,6 +150,6 @@ class Scene:
         self.playing.end()
 
 
-def status_and_body(reached: Reached) -> tuple[int, bytes]:
+def status_and_body(reached: AttemptResult) -> tuple[int, bytes]:
     """What Pyrus read."""
     return reached.status, reached.body

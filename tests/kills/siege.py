@@ -18,18 +18,18 @@ from tests.e2e.site import SECRET, HostSite, free_port
 from tornado.httpclient import AsyncHTTPClient
 
 from bothost.clock import SystemClock
-from bothost.journal import open_store
-from bothost.journal.entry import Filter
+from bothost.journal import open_journal
+from bothost.journal.entry import EntryFilter
 from bothost.journal.transitions import KILLED
 from bothost.testing.fake_pyrus import FakePyrus
 from bothost.testing.fake_pyrus.server import FakeServer
-from bothost.testing.fake_pyrus.webhooks import Route, Webhooks, over_http
+from bothost.testing.fake_pyrus.webhooks import WebhookRoute, Webhooks, over_http
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bothost.journal.entry import Entry
-    from bothost.testing.fake_pyrus.webhooks import Hook, Reached
+    from bothost.testing.fake_pyrus.webhooks import AttemptResult, SimulatedRequest
 
 PLUGINS = """
 import asyncio, os, pathlib, time
@@ -66,7 +66,7 @@ KINDS = {
     "failing": "",
 }  # fmt: skip
 PERSON = 99
-ROUTE = Route(times=(0.0, 2.0, 4.0))
+ROUTE = WebhookRoute(times=(0.0, 2.0, 4.0))
 MIX = ("quick", "slow", "late", "quick", "crowded", "threaded", "quick", "failing", "slow", "quick")
 IN_FLIGHT_MOST = 40
 STUCK_S = 90.0
@@ -78,7 +78,7 @@ class Told:
     """What Pyrus was told of an event."""
 
     kind: str
-    reached: list[Reached] = field(default_factory=list)
+    reached: list[AttemptResult] = field(default_factory=list)
 
     @property
     def promised(self) -> bool:
@@ -119,7 +119,7 @@ class Siege:
             "bot@siege.example", SECRET, PERSON
         )
 
-        async def send(hook: Hook) -> tuple[int, bytes]:
+        async def send(hook: SimulatedRequest) -> tuple[int, bytes]:
             site = self.rng.choice(self.sites)
             return await over_http(f"http://127.0.0.1:{site.port}/{kind}", self.client)(hook)
 
@@ -174,7 +174,7 @@ class Siege:
 
     async def _rest(self) -> list[Entry]:
         """The journal when nothing acknowledged is open any more."""
-        store = open_store(
+        store = open_journal(
             self.journal, self.sites[0].folder / "state", SystemClock(), claims_first=True, readonly=True
         )
         await store.open()
@@ -182,7 +182,7 @@ class Siege:
             now = asyncio.get_running_loop().time
             fewest, ends = len(self.told) + 1, now() + STUCK_S
             while now() < ends:
-                rows = await store.list(Filter(limit=100_000))
+                rows = await store.list(EntryFilter(limit=100_000))
                 ahead = [row for row in rows if row.state == "running" or (row.state == "ready" and row.door == "api")]
                 if not ahead:
                     return list(rows)

@@ -12,7 +12,7 @@ from tests.e2e.playing import Playing
 from tests.kills.scene import Scene, status_and_body
 
 from bothost.journal.sqlite.connection import path_of
-from bothost.testing.fake_pyrus.faults import Fault
+from bothost.testing.fake_pyrus.faults import ApiFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,7 +52,7 @@ def test_a_frozen_host_that_wakes_records_nothing_and_posts_nothing(
     for task in (running, posting):
         assert status_and_body(one.attempt(task).result()) == ACKNOWLEDGED
     looking: list[int] = []
-    pyrus.fail("GET tasks/*", Fault(applied=True, delay_s=-1.0, first=lambda: looking.append(1)))
+    pyrus.fail("GET tasks/*", ApiFault(applied=True, delay_s=-1.0, first=lambda: looking.append(1)))
     one.let_go(posting)
     one.site.until(lambda: looking)
     one.site.tell(signal.SIGSTOP)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.kills.scene import Scene, status_and_body
 
-from bothost.testing.fake_pyrus.faults import Fault
+from bothost.testing.fake_pyrus.faults import ApiFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -143,7 +143,7 @@ def test_posting_before_the_post(make: Callable[..., Scene]) -> None:
     looking: list[int] = []
     scene.playing.look(
         lambda: scene.playing.pyrus.fail(
-            "GET tasks/*", Fault(applied=True, delay_s=-30.0, first=lambda: looking.append(1))
+            "GET tasks/*", ApiFault(applied=True, delay_s=-30.0, first=lambda: looking.append(1))
         )
     )
     scene.let_go(task)
@@ -159,7 +159,7 @@ def test_posting_when_the_post_was_applied_and_its_answer_was_not_heard(make: Ca
     scene = make()
     task = scene.task()
     assert status_and_body(scene.attempt(task).result()) == ACKNOWLEDGED
-    scene.playing.look(lambda: scene.playing.pyrus.fail("POST tasks/*/comments", Fault(applied=True, delay_s=-30.0)))
+    scene.playing.look(lambda: scene.playing.pyrus.fail("POST tasks/*/comments", ApiFault(applied=True, delay_s=-30.0)))
     scene.let_go(task)
     scene.until_comment(task)
     scene.kill_and_start()
@@ -172,7 +172,7 @@ def test_posting_again_after_a_failed_try(make: Callable[..., Scene]) -> None:
     scene = make()
     task = scene.task()
     assert status_and_body(scene.attempt(task).result()) == ACKNOWLEDGED
-    scene.playing.look(lambda: scene.playing.pyrus.fail("POST tasks/*/comments", Fault(status=502, body=b"<html>")))
+    scene.playing.look(lambda: scene.playing.pyrus.fail("POST tasks/*/comments", ApiFault(status=502, body=b"<html>")))
     scene.let_go(task)
     scene.until_row(task, state="ready", door="api", tries=1)
     scene.kill_and_start()

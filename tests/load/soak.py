@@ -31,7 +31,7 @@ import bothost
 from bothost.clock import SystemClock
 from bothost.journal.entry import Entry
 from bothost.journal.rows import values_of
-from bothost.journal.sqlite.connection import Database
+from bothost.journal.sqlite.connection import WritingConnection
 from bothost.journal.sqlite.statements import write_all
 from bothost.journal.transitions import KEYS_S
 from bothost.testing.fake_pyrus import FakePyrus
@@ -172,7 +172,7 @@ def judge(samples: list[Sample], wrong: list[str]) -> Verdict:
 def fill(state: Path, events: int, seconds: float) -> None:
     """Keys of thirty days ago that fall due for dropping evenly over the time of the soak."""
     state.mkdir(mode=0o700)
-    database = Database(state, SystemClock(), 30.0)
+    database = WritingConnection(state, SystemClock(), 30.0)
     database.open(make=True)
     oldest = time.time() - KEYS_S
     for first in range(0, events, 5000):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.e2e.site import HostSite
-from tests.journal.journals import Journal
+from tests.journal.journals import JournalMaker
 from tests.journal.test_lists import BOTS, fill
 from tests.postgres_server import PostgresServer
 
@@ -27,18 +27,18 @@ async def quiet(event):
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal]:
+def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JournalMaker]:
     if request.param == "sqlite":
-        yield Journal(tmp_path / "state")
+        yield JournalMaker(tmp_path / "state")
         return
     server = PostgresServer()
     server.start()
-    yield Journal(tmp_path / "state", server.new_database())
+    yield JournalMaker(tmp_path / "state", server.new_database())
     server.close()
 
 
 def test_twenty_thousand_parked_events_of_two_hundred_bots_run_once_in_flat_memory(
-    journal: Journal, tmp_path: Path
+    journal: JournalMaker, tmp_path: Path
 ) -> None:
     async def prepare() -> None:
         async with journal.open():

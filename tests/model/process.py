@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bothost.bots.queue import Lane
+from bothost.bots.queue import BotQueue
 from bothost.bots.registry import Bot, BotState, Registry, Service
-from bothost.errors import StoreAway
-from bothost.journal.entry import Timing
+from bothost.errors import JournalAway
+from bothost.journal.entry import JournalTiming
 from bothost.journal.rows import values_of
-from bothost.pipeline.assembly import Ground, build
+from bothost.pipeline.assembly import ProcessResources, build
 from bothost.pyrus_client.client import PyrusClient
 from bothost.runners.local import LocalRunner
-from bothost.testing.host import Counts, PunctualStore
+from bothost.testing.host import NoMetrics, PunctualStore
 
 if TYPE_CHECKING:
     import sqlite3
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from bothost.config import BotConfig
     from bothost.journal.entry import Door, Entry
-    from bothost.plugins.loading import Plugged
+    from bothost.plugins.loading import LoadedPlugin
 
-TIMING = Timing(lease_s=1e9, beat_s=1e9, sweep_s=30.0, linger_s=0.0)
+TIMING = JournalTiming(lease_s=1e9, beat_s=1e9, sweep_s=30.0, linger_s=0.0)
 ON_COMMIT: contextvars.ContextVar[Callable[[], None] | None] = contextvars.ContextVar("ON_COMMIT", default=None)
 PROCESS: contextvars.ContextVar[Process | None] = contextvars.ContextVar("PROCESS", default=None)
 
@@ -66,7 +66,7 @@ class ForgetfulStore(PunctualStore):
     async def close(self) -> None:
         self._write_noted()
         self._process.world.forgotten.update(self._noted)
-        self._book.end(self._database)
+        self._transactions.end(self._database)
         self._let_go()
 
     def abandon(self) -> None:
@@ -76,13 +76,13 @@ class ForgetfulStore(PunctualStore):
         for entry, _ in self._noted.values():
             world.tell(world.name_of(entry), f"forgotten {entry.state}")
         self._noted.clear()
-        if self._book._lock._file >= 0:
-            os.close(self._book._lock._file)
-            self._book._lock._file = -1
+        if self._transactions._lock._file >= 0:
+            os.close(self._transactions._lock._file)
+            self._transactions._lock._file = -1
         self._let_go()
 
     def _let_go(self) -> None:
-        bodies = self._book.bodies
+        bodies = self._transactions.bodies
         if bodies._file >= 0:
             os.close(bodies._file)
             bodies._file = -1
@@ -105,8 +105,8 @@ class ForgetfulStore(PunctualStore):
         noted, self._noted = self._noted, {}
         with self._database.transaction() as connection:
             notes = {key: (key, values_of(entry), body) for key, (entry, body) in noted.items()}
-            self._book.write_notes(connection, notes)
-            self._book.sync()
+            self._transactions.write_notes(connection, notes)
+            self._transactions.sync()
         for entry, _ in noted.values():
             self._process.world.commits(entry)
 
@@ -128,12 +128,12 @@ class ForgetfulStore(PunctualStore):
         await asyncio.sleep(slow_s)
         process.breathe()
         if self._is_away():
-            raise StoreAway("the disk is full")
+            raise JournalAway("the disk is full")
         world.maybe_kill(process, world.odds.crash_at_write)
         self._write_noted()
         with self._database.transaction() as connection:
             result = work(connection)
-            self._book.sync()
+            self._transactions.sync()
         landed = ON_COMMIT.get()
         if landed is not None and result is True:
             landed()
@@ -146,7 +146,7 @@ class ForgetfulStore(PunctualStore):
         await asyncio.sleep(0)
         self._process.breathe()
         if self._is_away():
-            raise StoreAway("the disk is full")
+            raise JournalAway("the disk is full")
         self._write_noted()
         connection = self._database._connection
         assert connection is not None
@@ -169,28 +169,28 @@ class Process:
         self.killed = False
         self.ready = False
         self.tasks: dict[asyncio.Task[Any], None] = {}
-        self.store = ForgetfulStore(self, folder, claims_first=claims_first)
-        self.store.wanted = self._look_at
-        client = PyrusClient(world.clock, self.store, world.transport(self))
-        ground = Ground(world.clock, self.store, client, Counts(), TIMING)
+        self.journal = ForgetfulStore(self, folder, claims_first=claims_first)
+        self.journal.wanted = self._look_at
+        client = PyrusClient(world.clock, self.journal, world.transport(self))
+        resources = ProcessResources(world.clock, self.journal, client, NoMetrics(), TIMING)
         self.service = Service(Registry())
-        self.core = build(ground, self.service.present)
+        self.pipeline = build(resources, self.service.present)
 
     def breathe(self) -> None:
         """End here where the process is dead."""
         if self.dead:
             raise asyncio.CancelledError
 
-    async def start(self, served: list[tuple[BotConfig, Plugged]]) -> None:
+    async def start(self, served: list[tuple[BotConfig, LoadedPlugin]]) -> None:
         """Open the journal, serve."""
         clock = self.world.clock
         bots = [
-            Bot(config, Lane(config.concurrency), BotState("active"), plugged, LocalRunner(plugged, config, clock))
+            Bot(config, BotQueue(config.concurrency), BotState("active"), plugged, LocalRunner(plugged, config, clock))
             for config, plugged in served
         ]
         self.service.registry = Registry(bots)
-        await self.store.open()
-        await self.core.start()
+        await self.journal.open()
+        await self.pipeline.start()
 
     def run(self, work: Callable[..., Any], *values: Any) -> Any:
         """Do something in this process's name."""
@@ -203,7 +203,7 @@ class Process:
         self.dead = True
         for task in list(self.tasks):
             task.cancel()
-        self.store.abandon()
+        self.journal.abandon()
 
     def _look_at(self, due: float) -> None:
         loop = self.world.clock.loop
@@ -215,6 +215,6 @@ class Process:
 
     async def _look_quietly(self) -> None:
         try:
-            await self.core.late.look()
-        except StoreAway:
+            await self.pipeline.poller.look()
+        except JournalAway:
             return

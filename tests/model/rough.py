@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from tests.model.process import PROCESS
 
 from bothost.errors import CallUnclear, CallUnsent
-from bothost.testing.fake_pyrus.faults import Fault, answer, gateway, limited, refuse_connection
+from bothost.testing.fake_pyrus.faults import ApiFault, answer, gateway, limited, refuse_connection
 from bothost.testing.fake_pyrus.transport import FakeTransport
 
 if TYPE_CHECKING:
     from tests.model.process import Process
     from tests.model.world import World
 
-    from bothost.pyrus.rest.requests import Response
-    from bothost.pyrus_client.transport import Sending
+    from bothost.pyrus.rest.requests import ApiResponse
+    from bothost.pyrus_client.transport import HttpRequest
 
 
 class RoughTransport(FakeTransport):
@@ -27,7 +27,7 @@ class RoughTransport(FakeTransport):
         self._world = world
         self._process = process
 
-    async def fetch(self, sending: Sending) -> Response:
+    async def fetch(self, sending: HttpRequest) -> ApiResponse:
         world, process = self._world, self._process
         process.breathe()
         posts = sending.request.method == "POST" and "comments" in sending.url
@@ -47,14 +47,14 @@ class RoughTransport(FakeTransport):
             raise answer
         return answer
 
-    async def _arrive(self, sending: Sending) -> Response | Exception:
+    async def _arrive(self, sending: HttpRequest) -> ApiResponse | Exception:
         await asyncio.sleep(self._world.rng.uniform(0, 0.5))
         try:
             return await super().fetch(sending)
         except (CallUnclear, CallUnsent) as error:
             return error
 
-    def _trouble(self, sending: Sending, *, posts: bool) -> None:
+    def _trouble(self, sending: HttpRequest, *, posts: bool) -> None:
         rng, pyrus = self._world.rng, self._world.pyrus
         if rng.random() < 0.15:
             pyrus.revoke(sending.headers.get("Authorization", "").removeprefix("Bearer "))
@@ -65,8 +65,8 @@ class RoughTransport(FakeTransport):
                 gateway(502, applied=applied),
                 answer(500, "server_error", applied=applied),
                 limited(20),
-                Fault(applied=applied, ending="lost"),
-                Fault(applied=applied, ending="lost", delay_s=-40.0),
+                ApiFault(applied=applied, ending="lost"),
+                ApiFault(applied=applied, ending="lost", delay_s=-40.0),
                 refuse_connection(),
             ]
         )

@@ -14,11 +14,11 @@ from tests.model.rough import RoughTransport
 from tests.model.seen import Line, Run, Seen
 
 from bothost.config import read
-from bothost.config.secrets import Sources
-from bothost.journal.entry import Filter
+from bothost.config.secrets import SecretSources
+from bothost.journal.entry import EntryFilter
 from bothost.pipeline.drain import drain
-from bothost.plugins.discovery import Found
-from bothost.plugins.loading import Ground, load
+from bothost.plugins.discovery import DiscoveredPlugin
+from bothost.plugins.loading import PluginResources, load
 from bothost.testing.fake_pyrus import FakePyrus
 from bothost.testing.virtual_time.clock import VirtualClock
 
@@ -98,7 +98,7 @@ class World:
         await self._come_to_rest()
         for process in self.processes:
             if process is not None:
-                self._check_lanes(process)
+                self._check_queues(process)
 
     def _calm_down(self) -> None:
         self.troubled = False
@@ -119,8 +119,10 @@ class World:
         assert not reading.all_problems(), reading.all_problems()
         config = reading.bots[bot.name]
         self.pyrus.add_bot(keys["login"], keys["secret"], bot.user_id)
-        found = {"model": Found("model", lambda: self._handler)}
-        plugged = load(config, found, Ground(self.clock, self.folder, None, Sources(self.folder, os.environ)))
+        found = {"model": DiscoveredPlugin("model", lambda: self._handler)}
+        plugged = load(
+            config, found, PluginResources(self.clock, self.folder, None, SecretSources(self.folder, os.environ))
+        )
         return config, plugged
 
     async def _start(self, index: int) -> None:
@@ -171,10 +173,10 @@ class World:
         self.drained[process] = None
         self.tell("", "a process drains")
         for bot in process.service:
-            bot.lane.resize(0)
+            bot.queue.resize(0)
         await process.run(
             lambda: asyncio.get_running_loop().create_task(
-                drain(process.core, self.rng.choice([0.5, 10.0]), asyncio.Event())
+                drain(process.pipeline, self.rng.choice([0.5, 10.0]), asyncio.Event())
             )
         )
         if process.dead:
@@ -183,9 +185,9 @@ class World:
         for line in list(self.lines):
             if line.process is process:
                 line.cut()
-        await process.run(lambda: asyncio.get_running_loop().create_task(process.core.stop()))
-        process.store._write_noted()
-        await process.run(lambda: asyncio.get_running_loop().create_task(process.store.close()))
+        await process.run(lambda: asyncio.get_running_loop().create_task(process.pipeline.stop()))
+        process.journal._write_noted()
+        await process.run(lambda: asyncio.get_running_loop().create_task(process.journal.close()))
         process.dead = True
         for task in list(process.tasks):
             task.cancel()
@@ -309,7 +311,7 @@ class World:
         self.lines[line] = None
         line.read.add_done_callback(lambda _: self.lines.pop(line, None))
         self.tell(plan.name, f"attempt {number} ({header or 'no header'}) connects")
-        process.run(process.core.dispatch.receive, line)
+        process.run(process.pipeline.dispatch.receive, line)
         return line
 
     def _know_task(self, plan: EventPlan) -> None:
@@ -349,17 +351,17 @@ class World:
     async def _read_journal(self) -> list[Entry]:
         process = next(process for process in self.processes if process is not None)
         rows: list[Entry] = []
-        page = await process.store.list(Filter(limit=PAGE))
+        page = await process.journal.list(EntryFilter(limit=PAGE))
         while page:
             rows += page
-            page = await process.store.list(Filter(limit=PAGE, before=(page[-1].created, page[-1].id)))
+            page = await process.journal.list(EntryFilter(limit=PAGE, before=(page[-1].created, page[-1].id)))
         return rows
 
-    def _check_lanes(self, process: Process) -> None:
+    def _check_queues(self, process: Process) -> None:
         for bot in process.service:
-            lane = bot.lane
-            if lane.held or lane.waiting or lane._turns or lane._ahead or lane.waiting_bytes:
-                self.faults.append(f"{bot.name}'s lane is not empty: {lane.held} {lane._turns} {lane._ahead}")
-        for live in process.core.means.ledger:
-            if live.open:
-                self.faults.append(f"{live.entry.id} is still {live.phase} with {len(live.waiters)} waiting")
+            queue = bot.queue
+            if queue.held or queue.waiting or queue._turns or queue._ahead or queue.waiting_bytes:
+                self.faults.append(f"{bot.name}'s queue is not empty: {queue.held} {queue._turns} {queue._ahead}")
+        for tracked in process.pipeline.context.event_table:
+            if tracked.open:
+                self.faults.append(f"{tracked.entry.id} is still {tracked.phase} with {len(tracked.waiters)} waiting")

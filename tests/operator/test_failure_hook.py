@@ -12,7 +12,7 @@ import pytest
 
 from bothost.clock import SystemClock
 from bothost.journal.entry import Entry
-from bothost.operator.failure_hook import MOST_WAITING, Failures, hook_of
+from bothost.operator.failure_hook import MOST_WAITING, FailureNotifier, hook_of
 
 FAILED = Entry(
     id="refunds:5:comment:7",
@@ -27,7 +27,7 @@ FAILED = Entry(
 
 def told_by(setting: str, *entries: Entry) -> None:
     async def tell() -> None:
-        failures = Failures(hook_of(setting, SystemClock()))
+        failures = FailureNotifier(hook_of(setting, SystemClock()))
         for entry in entries:
             failures.tell(entry)
         await failures.stop()

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from bothost.pipeline.attempts import read_attempt
 from bothost.pipeline.completion import ErrorPolicy, after_failure
-from bothost.runners import Failure
+from bothost.runners import RunFailure
 
-RAISED = Failure("raised", "it raised")
-UNUSABLE = Failure("unusable", "not a reply", may_rerun=False)
+RAISED = RunFailure("raised", "it raised")
+UNUSABLE = RunFailure("unusable", "not a reply", may_rerun=False)
 
 
 @pytest.mark.parametrize(

@@ -10,15 +10,15 @@ import pytest
 
 from bothost.config import BotConfig
 from bothost.journal.entry import Entry
-from bothost.pipeline.completion import Moment, Settled, settle, with_unsent
+from bothost.pipeline.completion import Completion, RunEnd, complete, with_unsent
 from bothost.pipeline.delivery import Outcome
-from bothost.pipeline.event_table import Live, Waiter
-from bothost.runners import Failure, Ran
+from bothost.pipeline.event_table import TrackedEvent, Waiter
+from bothost.runners import RunFailure, RunResult
 
-NOW = Moment(now=2000.0, quiet_s=240.0)
+NOW = RunEnd(now=2000.0, quiet_s=240.0)
 SAID = b'{"text":"done"}'
-RAISED = Failure("raised", "[bot:one] it raised", "Traceback …\nValueError: no\n")
-DIED = Failure("died", "[bot:one] its process ended")
+RAISED = RunFailure("raised", "[bot:one] it raised", "Traceback …\nValueError: no\n")
+DIED = RunFailure("died", "[bot:one] its process ended")
 TOLD = "[bot:one] it raised\nTraceback …\nValueError: no"
 
 
@@ -29,7 +29,9 @@ class Sender:
     gone: bool
 
 
-def live_of(*, listens: bool = False, last: bool = False, stored: bool = False, cut: Any = "", **entry: Any) -> Live:
+def live_of(
+    *, listens: bool = False, last: bool = False, stored: bool = False, cut: Any = "", **entry: Any
+) -> TrackedEvent:
     """An event whose run has just ended: its last delivery came at 1900, it had one run before."""
     row: dict[str, Any] = {
         "state": "running",
@@ -39,21 +41,23 @@ def live_of(*, listens: bool = False, last: bool = False, stored: bool = False, 
         "error": "of the run before",
         **entry,
     }
-    live = Live(
+    tracked = TrackedEvent(
         "one:5:comment:7", Entry(id="one:5:comment:7", bot="one", task=5, comment=7, fence=2, owner="us", **row)
     )
-    live.last, live.stored, live.cut = last, stored, cut
-    live.waiters = [Waiter(Sender(gone=True))]  # type: ignore[arg-type]
+    tracked.last, tracked.stored, tracked.cut = last, stored, cut
+    tracked.waiters = [Waiter(Sender(gone=True))]  # type: ignore[arg-type]
     if listens:
-        live.waiters.append(Waiter(Sender(gone=False)))  # type: ignore[arg-type]
-    return live
+        tracked.waiters.append(Waiter(Sender(gone=False)))  # type: ignore[arg-type]
+    return tracked
 
 
-def settled(live: Live, ran: Ran | None, **config: Any) -> tuple[dict[str, Any], Outcome, str]:
+def completion(tracked: TrackedEvent, ran: RunResult | None, **config: Any) -> tuple[dict[str, Any], Outcome, str]:
     """What changed in the entry, the outcome, what the log is told."""
-    before = msgspec.structs.asdict(live.entry)
-    said: Settled = settle(live, BotConfig(name="one", **config), ran, NOW)
-    assert msgspec.structs.asdict(live.entry) == before, "the live entry is not touched before the new one is recorded"
+    before = msgspec.structs.asdict(tracked.entry)
+    said: Completion = complete(tracked, BotConfig(name="one", **config), ran, NOW)
+    assert msgspec.structs.asdict(tracked.entry) == before, (
+        "the live entry is not touched before the new one is recorded"
+    )
     after = msgspec.structs.asdict(said.entry)
     return {key: value for key, value in after.items() if value != before[key]}, said.outcome, said.failure
 
@@ -67,45 +71,45 @@ def test_a_reply_is_the_answer_and_delivered_where_somebody_listens(listens: boo
     row = {**WELL, "state": "answered", "answer": SAID, "status": 200, "due": 2140.0}
     if listens:
         row["delivered"] = True
-    assert settled(live_of(listens=listens), Ran(SAID)) == (row, Outcome(200, SAID, "replied"), "")
+    assert completion(live_of(listens=listens), RunResult(SAID)) == (row, Outcome(200, SAID, "replied"), "")
 
 
 def test_nothing_to_say_is_an_answer_too() -> None:
     row = {**WELL, "state": "answered", "answer": b"{}", "status": 200, "due": 2140.0, "delivered": True}
-    assert settled(live_of(listens=True), Ran()) == (row, Outcome(200, b"{}", "silent"), "")
+    assert completion(live_of(listens=True), RunResult()) == (row, Outcome(200, b"{}", "silent"), "")
 
 
 def test_a_late_reply_is_posted_and_the_deliveries_are_only_acknowledged() -> None:
     row = {**WELL, "answer": SAID, "due": 2000.0}
-    assert settled(live_of(listens=True, door="api"), Ran(SAID)) == (row, Outcome(200, b"{}", "late"), "")
+    assert completion(live_of(listens=True, door="api"), RunResult(SAID)) == (row, Outcome(200, b"{}", "late"), "")
 
 
 @pytest.mark.parametrize("entry", [{"door": "api"}, {"kind": "timer"}, {"kind": "timer", "door": "api"}])
 def test_a_late_run_that_says_nothing_and_a_tick_have_ended(entry: dict[str, Any]) -> None:
     row = {**WELL, "state": "answered", "answer": b"{}"}
-    assert settled(live_of(**entry), Ran()) == (row, Outcome(200, b"{}", "silent"), "")
+    assert completion(live_of(**entry), RunResult()) == (row, Outcome(200, b"{}", "silent"), "")
 
 
 def test_what_a_tick_returns_is_not_sent() -> None:
-    assert settled(live_of(kind="timer"), Ran(SAID))[0]["answer"] == b"{}"
+    assert completion(live_of(kind="timer"), RunResult(SAID))[0]["answer"] == b"{}"
 
 
 def test_a_failed_tick_has_failed_and_is_told() -> None:
     row = {**RAN, "state": "failed", "error": TOLD}
-    assert settled(live_of(kind="timer"), Ran(failure=RAISED)) == (row, Outcome(200, b"{}", "failed"), TOLD)
+    assert completion(live_of(kind="timer"), RunResult(failure=RAISED)) == (row, Outcome(200, b"{}", "failed"), TOLD)
 
 
 @pytest.mark.parametrize(("failure", "told", "rerun"), [(RAISED, TOLD, "error"), (DIED, DIED.text, "crash")])
-def test_a_failure_is_held_until_its_deliveries_are_quiet(failure: Failure, told: str, rerun: str) -> None:
+def test_a_failure_is_held_until_its_deliveries_are_quiet(failure: RunFailure, told: str, rerun: str) -> None:
     row = {**RAN, "state": "ready", "due": 2140.0, "status": 500, "error": told, "rerun": rerun}
-    assert settled(live_of(listens=True), Ran(failure=failure)) == (row, Outcome(500, b"{}", "held"), told)
+    assert completion(live_of(listens=True), RunResult(failure=failure)) == (row, Outcome(500, b"{}", "held"), told)
 
 
 @pytest.mark.parametrize(("failure", "told", "rerun"), [(RAISED, TOLD, "error"), (DIED, DIED.text, "crash")])
-def test_an_acknowledged_failure_is_parked_for_a_minute(failure: Failure, told: str, rerun: str) -> None:
+def test_an_acknowledged_failure_is_parked_for_a_minute(failure: RunFailure, told: str, rerun: str) -> None:
     row = {**RAN, "state": "ready", "due": 2060.0, "status": 200, "error": told, "rerun": rerun}
-    live = live_of(door="api", last=True)
-    assert settled(live, Ran(failure=failure)) == (row, Outcome(200, b"{}", "parked"), told)
+    tracked = live_of(door="api", last=True)
+    assert completion(tracked, RunResult(failure=failure)) == (row, Outcome(200, b"{}", "parked"), told)
 
 
 @pytest.mark.parametrize(
@@ -125,8 +129,8 @@ def test_the_second_wait_is_longer_only_after_a_failed_run_of_its_own(
     rerun: str, deaths: int, stored: bool, in_s: int
 ) -> None:
     """A crash without a death of the host was that of the bot's own process, and a failed run; with one it was none."""
-    live = live_of(door="api", rerun=rerun, deaths=deaths, stored=stored)
-    assert settled(live, Ran(failure=RAISED))[0]["due"] == 2000 + in_s
+    tracked = live_of(door="api", rerun=rerun, deaths=deaths, stored=stored)
+    assert completion(tracked, RunResult(failure=RAISED))[0]["due"] == 2000 + in_s
 
 
 FAILED = {**RAN, "state": "failed", "failed": True, "error": TOLD}
@@ -150,7 +154,7 @@ def test_the_last_failure_is_answered_by_the_error_text_where_there_is_one(
     if said:
         row["answer"] = said
     outcome = Outcome(status, said or b"{}", "failed")
-    assert settled(live_of(last=True, **entry), Ran(failure=RAISED), **config) == (row, outcome, TOLD)
+    assert completion(live_of(last=True, **entry), RunResult(failure=RAISED), **config) == (row, outcome, TOLD)
 
 
 def test_the_error_text_of_an_acknowledged_failure_is_posted() -> None:
@@ -164,13 +168,17 @@ def test_the_error_text_of_an_acknowledged_failure_is_posted() -> None:
         "answer": b'{"text":"Sorry."}',
     }
     outcome = Outcome(200, b'{"text":"Sorry."}', "posting")
-    assert settled(live_of(door="api", runs=2), Ran(failure=RAISED), error_text="Sorry.") == (row, outcome, TOLD)
+    assert completion(live_of(door="api", runs=2), RunResult(failure=RAISED), error_text="Sorry.") == (
+        row,
+        outcome,
+        TOLD,
+    )
 
 
 @pytest.mark.parametrize("door", ["response", "api"])
 def test_what_an_operator_cut_is_cancelled_and_says_nothing(door: str) -> None:
     row = {"updated": 2000.0, "state": "cancelled", "status": 200, "error": "cancelled by the operator"}
-    assert settled(live_of(cut="cancel", door=door), None) == (row, Outcome(200, b"{}", "cancelled"), "")
+    assert completion(live_of(cut="cancel", door=door), None) == (row, Outcome(200, b"{}", "cancelled"), "")
 
 
 @pytest.mark.parametrize(("door", "late"), [("response", "post"), ("api", "post"), ("api", "retry")])
@@ -179,12 +187,12 @@ def test_what_the_end_of_a_drain_cut_is_parked(door: str, late: str) -> None:
     row = {"updated": 2000.0, "state": "ready", "rerun": "drain", "due": 2000.0, "status": 200}
     if door == "response":
         row["door"] = "api"
-    assert settled(live_of(cut="drain", door=door), None, late=late) == (row, Outcome(200, b"{}", "parked"), "")
+    assert completion(live_of(cut="drain", door=door), None, late=late) == (row, Outcome(200, b"{}", "parked"), "")
 
 
 def test_what_the_end_of_a_drain_cut_is_held_where_pyrus_shall_come_again() -> None:
     row = {"updated": 2000.0, "state": "ready", "rerun": "drain", "due": 2140.0, "status": 503}
-    assert settled(live_of(cut="drain"), None, late="retry") == (row, Outcome(503, b"{}", "held"), "")
+    assert completion(live_of(cut="drain"), None, late="retry") == (row, Outcome(503, b"{}", "held"), "")
 
 
 def test_what_a_call_past_its_time_returned_stands_beside_its_failure() -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from bothost.config import BotConfig
 from bothost.journal.entry import Entry
-from bothost.journal.sqlite.journal import SqliteStore
-from bothost.pipeline.reply_poster import MOVED, Posted, Poster
+from bothost.journal.sqlite.journal import SqliteJournal
+from bothost.pipeline.reply_poster import MOVED, PostResult, ReplyPoster
 from bothost.pyrus.envelope import decode
 from bothost.pyrus_client.client import PyrusClient
 from bothost.testing.fake_pyrus import FakePyrus, faults
@@ -35,7 +35,7 @@ class Office:
         self.clock = VirtualClock()
         self.pyrus = FakePyrus(self.clock)
         self.account = self.pyrus.add_bot(LOGIN, KEY, BOT)
-        self.store = SqliteStore(folder, self.clock, claims_first=False)
+        self.journal = SqliteJournal(folder, self.clock, claims_first=False)
         self.client: PyrusClient | None = None
         self.config = BotConfig(name="one", login=LOGIN, secrets=(KEY.encode(),))
         bot = self.account.person
@@ -50,8 +50,8 @@ class Office:
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         async def opened() -> Any:
             if self.client is None:
-                await self.store.open()
-                self.client = PyrusClient(self.clock, self.store, self.pyrus.transport())
+                await self.journal.open()
+                self.client = PyrusClient(self.clock, self.journal, self.pyrus.transport())
             return await work
 
         return self.clock.run(opened())
@@ -74,12 +74,12 @@ class Office:
         entry = Entry(**given)
 
         async def save() -> None:
-            await self.store.save(entry)
+            await self.journal.save(entry)
 
         self.run(save())
         return entry, envelope
 
-    def post(self, entry: Entry, envelope: Envelope | None, token: str | None = None) -> Posted:
+    def post(self, entry: Entry, envelope: Envelope | None, token: str | None = None) -> PostResult:
         """One try, with what poller.py does around it."""
         entry_now = entry
 
@@ -89,21 +89,21 @@ class Office:
             entry.post_begun = entry.post_begun or self.clock.now().timestamp()
             return self.owned
 
-        async def once() -> Posted:
+        async def once() -> PostResult:
             assert self.client is not None
-            poster = Poster(self.client, self.store, self.clock)
+            poster = ReplyPoster(self.client, self.journal, self.clock)
             used = token if token is not None else envelope.token if envelope else ""
             posted = await poster.post(entry_now, self.config, token=used, envelope=envelope, begin=begin)
             if posted.kind == "done":
                 entry.posted, entry.state = posted.comment_id, "answered"
-                await self.store.save(entry)
+                await self.journal.save(entry)
             return posted
 
         result = self.run(once())
-        assert isinstance(result, Posted)
+        assert isinstance(result, PostResult)
         return result
 
-    def reply(self, reply: dict[str, Any], **columns: Any) -> Posted:
+    def reply(self, reply: dict[str, Any], **columns: Any) -> PostResult:
         return self.post(*self.event(reply, **columns))
 
     def newest(self) -> dict[str, Any]:
@@ -120,13 +120,13 @@ def waiting(person: dict[str, Any]) -> dict[str, Any]:
 def office(tmp_path: Path) -> Iterator[Office]:
     made = Office(tmp_path)
     yield made
-    made.clock.run(made.store.close())
+    made.clock.run(made.journal.close())
     made.clock.loop.close()
 
 
 def test_the_task_is_read_before_the_reply_is_posted(office: Office) -> None:
     posted = office.reply({"text": "done"})
-    assert posted == Posted("done", office.newest()["id"])
+    assert posted == PostResult("done", office.newest()["id"])
     assert office.pyrus.titles() == ["GET tasks/5", "POST tasks/5/comments"]
 
 
@@ -144,7 +144,7 @@ def test_steps_that_the_reply_names_itself_are_kept(office: Office) -> None:
 def test_a_choice_after_the_step_has_moved_on_fails_and_nothing_is_sent(office: Office) -> None:
     entry, envelope = office.event({"text": "yes", "approval_choice": "approved"})
     office.pyrus.move_step(5, 4)
-    assert office.post(entry, envelope) == Posted("failed", error=MOVED, moved=True)
+    assert office.post(entry, envelope) == PostResult("failed", error=MOVED, moved=True)
     office.pyrus.assert_no_comment()
     assert not office.begun
 
@@ -215,7 +215,7 @@ def test_a_post_whose_answer_was_lost_is_found_again_and_not_repeated(office: Of
     office.pyrus.fail("POST tasks/5/comments", faults.lose_answer())
     first = office.post(entry, envelope)
     assert (first.kind, first.unclear) == ("again", True)
-    assert office.post(entry, envelope) == Posted("done", office.newest()["id"])
+    assert office.post(entry, envelope) == PostResult("done", office.newest()["id"])
     office.pyrus.assert_one_comment(5)
 
 
@@ -224,7 +224,7 @@ def test_a_post_whose_answer_was_lost_is_found_again_and_not_repeated(office: Of
     [faults.gateway(502, applied=True), faults.answer(500, "server_error", applied=True), faults.slow_answer(60)],
     ids=["502", "500", "time-out"],
 )
-def test_what_is_unclear_is_settled_by_the_next_look(office: Office, fault: faults.Fault) -> None:
+def test_what_is_unclear_is_settled_by_the_next_look(office: Office, fault: faults.ApiFault) -> None:
     entry, envelope = office.event({"text": "done"})
     office.pyrus.fail("POST tasks/5/comments", fault)
     assert office.post(entry, envelope).unclear
@@ -233,7 +233,7 @@ def test_what_is_unclear_is_settled_by_the_next_look(office: Office, fault: faul
 
 
 @pytest.mark.parametrize("fault", [faults.gateway(503), faults.lose_request()], ids=["503", "lost"])
-def test_a_post_that_was_not_applied_is_made_at_the_next_try(office: Office, fault: faults.Fault) -> None:
+def test_a_post_that_was_not_applied_is_made_at_the_next_try(office: Office, fault: faults.ApiFault) -> None:
     entry, envelope = office.event({"text": "done"})
     office.pyrus.fail("POST tasks/5/comments", fault)
     assert office.post(entry, envelope).unclear
@@ -242,7 +242,7 @@ def test_a_post_that_was_not_applied_is_made_at_the_next_try(office: Office, fau
 
 
 @pytest.mark.parametrize("fault", [faults.refuse_connection(), faults.tls_failure()], ids=["refused", "tls"])
-def test_what_was_surely_not_sent_is_not_unclear(office: Office, fault: faults.Fault) -> None:
+def test_what_was_surely_not_sent_is_not_unclear(office: Office, fault: faults.ApiFault) -> None:
     entry, envelope = office.event({"text": "done"})
     office.pyrus.fail("POST tasks/5/comments", fault)
     assert (posted := office.post(entry, envelope)).kind == "again"
@@ -360,10 +360,10 @@ def test_a_comment_that_the_handler_wrote_itself_is_not_ours(office: Office) -> 
 
     async def by_hand() -> None:
         from bothost.pyrus.rest import requests
-        from bothost.pyrus_client.client import Caller, Terms
+        from bothost.pyrus_client.client import CallingBot, SessionTerms
 
         assert office.client is not None
-        line = office.client.line(Caller("one"), Terms(envelope.token, user_id=BOT))
+        line = office.client.line(CallingBot("one"), SessionTerms(envelope.token, user_id=BOT))
         await line.send(requests.comment(5, b'{"text": "done"}'))
 
     office.run(by_hand())

@@ -10,8 +10,8 @@ from tests.webhook.edge import bot
 from bothost.bots.registry import Bot
 from bothost.clock import SystemClock
 from bothost.pipeline.delivery import Outcome
-from bothost.pipeline.responses import Answers
-from bothost.pipeline.startup_queue import MOST_BYTES, Lobby
+from bothost.pipeline.responses import Responses
+from bothost.pipeline.startup_queue import MOST_BYTES, StartupQueue
 from bothost.telemetry.metrics import Metrics
 
 CLOCK = SystemClock()
@@ -37,13 +37,13 @@ class Sender:
         return [outcome.status for outcome in self.outcomes]
 
 
-def lobby() -> Lobby:
-    return Lobby(Answers(CLOCK, Metrics(CLOCK)), CLOCK.monotonic)
+def startup_queue() -> StartupQueue:
+    return StartupQueue(Responses(CLOCK, Metrics(CLOCK)), CLOCK.monotonic)
 
 
 def test_deliveries_are_let_in_in_the_order_in_which_they_came():
     async def case() -> None:
-        waits, taken = lobby(), []
+        waits, taken = startup_queue(), []
         senders = [Sender() for _ in range(3)]
         for sender in senders:
             waits.receive(sender)
@@ -58,7 +58,7 @@ def test_deliveries_are_let_in_in_the_order_in_which_they_came():
 
 def test_a_delivery_waits_no_longer_than_answer_within():
     async def case() -> None:
-        waits = lobby()
+        waits = startup_queue()
         soon, later = Sender(bot=bot(answer_within_s=0.05)), Sender()
         waits.receive(soon)
         waits.receive(later)
@@ -75,7 +75,7 @@ def test_a_delivery_waits_no_longer_than_answer_within():
 
 def test_what_would_fill_the_memory_is_answered_503_at_once():
     async def case() -> None:
-        waits = lobby()
+        waits = startup_queue()
         large, small, one = Sender(b"x" * (MOST_BYTES - 10)), Sender(b"x" * 10), Sender(b"x")
         for sender in (large, small, one):
             waits.receive(sender)

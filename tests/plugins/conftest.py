@@ -11,9 +11,9 @@ import pytest
 
 from bothost.clock import SystemClock
 from bothost.config import BotConfig
-from bothost.config.secrets import Sources
-from bothost.plugins.discovery import Found, find
-from bothost.plugins.loading import Ground, Plugged, load
+from bothost.config.secrets import SecretSources
+from bothost.plugins.discovery import DiscoveredPlugin, find
+from bothost.plugins.loading import LoadedPlugin, PluginResources, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def ground(tmp_path: Path) -> Ground:
+def resources(tmp_path: Path) -> PluginResources:
     """What a host has for a plugin."""
-    return Ground(SystemClock(), tmp_path / "state" / "bot", None, Sources(tmp_path, {}))
+    return PluginResources(SystemClock(), tmp_path / "state" / "bot", None, SecretSources(tmp_path, {}))
 
 
 @pytest.fixture
@@ -50,17 +50,19 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
 
 @pytest.fixture
-def load_installed(ground: Ground) -> Callable[..., Plugged]:
+def load_installed(resources: PluginResources) -> Callable[..., LoadedPlugin]:
     """Load what an installed entry point names, for the bot `a`."""
-    return lambda plugin, **settings: load(BotConfig(name="a", plugin=plugin, settings=settings), find(), ground)
+    return lambda plugin, **settings: load(BotConfig(name="a", plugin=plugin, settings=settings), find(), resources)
 
 
 @pytest.fixture
-def plug(ground: Ground) -> Callable[..., Plugged]:
+def plug(resources: PluginResources) -> Callable[..., LoadedPlugin]:
     """Load an object as if an entry point named it, for the bot `a`."""
 
-    def made(target: Any, config: BotConfig | None = None, **settings: Any) -> Plugged:
+    def made(target: Any, config: BotConfig | None = None, **settings: Any) -> LoadedPlugin:
         config = config or BotConfig(name="a", plugin="p", settings=settings, file="bots.ini", line=3)
-        return load(config, {config.plugin: Found(config.plugin, lambda: target, "dist-p", "2.0")}, ground)
+        return load(
+            config, {config.plugin: DiscoveredPlugin(config.plugin, lambda: target, "dist-p", "2.0")}, resources
+        )
 
     return made

@@ -11,7 +11,7 @@ import pytest
 from bothost import Event, Plugin, cron, every, on
 from bothost.clock import SystemClock
 from bothost.errors import NoLogin
-from bothost.plugins.api import Home, TimerMark, settle
+from bothost.plugins.api import PluginHome, TimerMark, settle
 from bothost.plugins.settings import Settings
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def test_timers_take_texts_timedeltas_and_names_of_settings() -> None:
 def test_a_plugin_has_its_settings_name_log_folder_and_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     plugin = Base.__new__(Base)
     settings = Settings()
-    settle(plugin, Home("a", settings, SystemClock(), tmp_path / "deep" / "a", None))
+    settle(plugin, PluginHome("a", settings, SystemClock(), tmp_path / "deep" / "a", None))
     assert plugin.settings is settings
     assert plugin.bot == "a"
     assert not (tmp_path / "deep").exists()

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from bothost.clock import SystemClock
 from bothost.errors import NoLogin
-from bothost.plugins.event import Context, Event
+from bothost.plugins.event import Event, RunContext
 from bothost.pyrus.envelope import decode
 
 DELIVERIES = Path(__file__).parents[1] / "data" / "deliveries"
@@ -24,7 +24,7 @@ class Noon(SystemClock):
         return datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 
 
-CONTEXT = Context(
+CONTEXT = RunContext(
     id="demo:310004:comment:8800301",
     bot="demo",
     attempt=2,

@@ -17,7 +17,7 @@ from bothost.plugins.discovery import find
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bothost.plugins.loading import Plugged
+    from bothost.plugins.loading import LoadedPlugin
 
 GREETER = """
     from bothost import Reply
@@ -38,7 +38,7 @@ def event_of(form: int | None = None, step: int = 0, kind: str = "comment", curr
     return SimpleNamespace(task=task, step=step, kind=kind)  # type: ignore[return-value]
 
 
-def failure(plug: Callable[..., Plugged], target: Any, **settings: Any) -> str:
+def failure(plug: Callable[..., LoadedPlugin], target: Any, **settings: Any) -> str:
     with pytest.raises(PluginError) as error:
         plug(target, **settings)
     return str(error.value)
@@ -174,14 +174,14 @@ def decorated() -> Any:
     ],
 )
 def test_a_plugin_of_the_wrong_shape_says_what_would_be_right(
-    plug: Callable[..., Plugged], target: Any, part: str
+    plug: Callable[..., LoadedPlugin], target: Any, part: str
 ) -> None:
     text = failure(plug, target)
     assert text.startswith("[bot:a] plugin 'p'")
     assert part in text
 
 
-def test_an_instance_is_refused_with_its_class(plug: Callable[..., Plugged]) -> None:
+def test_an_instance_is_refused_with_its_class(plug: Callable[..., LoadedPlugin]) -> None:
     instance = Sample.__new__(Sample)
     assert "is an instance of Sample" in failure(plug, instance)
 
@@ -210,24 +210,24 @@ class Sample(Plugin[Rules]):
     ],
 )  # fmt: skip
 def test_the_first_handler_whose_conditions_all_match_wins(
-    plug: Callable[..., Plugged], event: Event, name: str
+    plug: Callable[..., LoadedPlugin], event: Event, name: str
 ) -> None:
     assert plug(Sample).handler_for(event).name == name
 
 
-def test_settings_are_filled_and_read_by_the_decorators(plug: Callable[..., Plugged]) -> None:
+def test_settings_are_filled_and_read_by_the_decorators(plug: Callable[..., LoadedPlugin]) -> None:
     plugged = plug(Sample, form="5", note="x")
     assert plugged.instance.settings == plugged.settings == Rules(form=5, note="x")
     assert plugged.handler_for(event_of(5, 1, "x")).name == "either"
     assert plugged.handler_for(event_of(321, 1, "x")).name == "handle"
 
 
-def test_wrong_settings_are_errors_of_the_section(plug: Callable[..., Plugged]) -> None:
+def test_wrong_settings_are_errors_of_the_section(plug: Callable[..., LoadedPlugin]) -> None:
     with pytest.raises(ConfigError, match=r"bots.ini:3: \[bot:a\] form: 'x' is not a whole number"):
         plug(Sample, form="x")
 
 
-def test_a_function_has_no_settings(plug: Callable[..., Plugged]) -> None:
+def test_a_function_has_no_settings(plug: Callable[..., LoadedPlugin]) -> None:
     with pytest.raises(ConfigError, match="greeting: no such key, and no setting of the plugin 'p'"):
         plug(lambda event: None, greeting="x")
 
@@ -247,11 +247,13 @@ class Nested(Plugin):  # type: ignore[type-arg]
 
 
 @pytest.mark.parametrize(("cls", "form"), [(Below, 321), (Nested, 7)])
-def test_the_settings_class_is_found_wherever_it_is_said(plug: Callable[..., Plugged], cls: Any, form: int) -> None:
+def test_the_settings_class_is_found_wherever_it_is_said(
+    plug: Callable[..., LoadedPlugin], cls: Any, form: int
+) -> None:
     assert plug(cls).instance.settings.form == form
 
 
-def test_each_bot_has_an_instance_of_its_own(plug: Callable[..., Plugged]) -> None:
+def test_each_bot_has_an_instance_of_its_own(plug: Callable[..., LoadedPlugin]) -> None:
     assert plug(Sample).instance is not plug(Sample).instance
 
 
@@ -268,12 +270,12 @@ class Callable_:
     [(greet, True), (partial(greet, word="x"), True), (Callable_(), True), (lambda event: None, False), (lambda event: greet(event), False)],
 )  # fmt: skip
 def test_async_is_seen_through_partials_and_callable_objects(
-    plug: Callable[..., Plugged], target: Any, is_async: bool
+    plug: Callable[..., LoadedPlugin], target: Any, is_async: bool
 ) -> None:
     assert plug(target).fallback.is_async is is_async
 
 
-def test_open_and_close_are_only_called_where_they_are_written(plug: Callable[..., Plugged]) -> None:
+def test_open_and_close_are_only_called_where_they_are_written(plug: Callable[..., LoadedPlugin]) -> None:
     assert plug(Sample).opening is None
 
     class Opens(Sample):
@@ -290,12 +292,12 @@ class Timed(Plugin[Rules]):
     def sweep(self) -> None: ...
 
 
-def test_timers_without_a_login_earn_a_warning(plug: Callable[..., Plugged]) -> None:
+def test_timers_without_a_login_earn_a_warning(plug: Callable[..., LoadedPlugin]) -> None:
     assert "has timers (sweep) and no login" in plug(Timed).warnings[0]
     assert plug(Timed, BotConfig(name="a", plugin="p", login="bot@x")).warnings == ()
 
 
-def test_what_the_plugins_own_code_raises_while_it_is_loaded_is_its_error(plug: Callable[..., Plugged]) -> None:
+def test_what_the_plugins_own_code_raises_while_it_is_loaded_is_its_error(plug: Callable[..., LoadedPlugin]) -> None:
     class Explosive(Settings):
         def __post_init__(self) -> None:
             raise KeyError("lost")
@@ -305,7 +307,7 @@ def test_what_the_plugins_own_code_raises_while_it_is_loaded_is_its_error(plug: 
     assert "cannot be loaded: KeyError: 'lost'" in failure(plug, Bad)
 
 
-def test_a_host_keys_name_is_refused_with_what_to_do(plug: Callable[..., Plugged]) -> None:
+def test_a_host_keys_name_is_refused_with_what_to_do(plug: Callable[..., LoadedPlugin]) -> None:
     assert failure(plug, TakesHostKeys).endswith("gives to the host: rename them in Taken")
 
 

@@ -14,7 +14,7 @@ from bothost.errors import PluginError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bothost.plugins.loading import Plugged
+    from bothost.plugins.loading import LoadedPlugin
 
 
 class When(Settings):
@@ -36,7 +36,7 @@ class Reminder(Plugin[When]):
     def sweep(self) -> None: ...
 
 
-def test_timers_are_read_with_their_settings(plug: Callable[..., Plugged]) -> None:
+def test_timers_are_read_with_their_settings(plug: Callable[..., LoadedPlugin]) -> None:
     specs = plug(Reminder, zone="Asia/Tokyo").timers
     told = [
         (spec.name, spec.kind, spec.when, spec.tz, spec.period_s, spec.takes_tick, spec.handler.is_async)
@@ -69,7 +69,7 @@ def test_timers_are_read_with_their_settings(plug: Callable[..., Plugged]) -> No
         (cron("settings.period"), "is not a cron expression"),
     ],
 )  # fmt: skip
-def test_a_timer_that_cannot_tick_is_an_error(plug: Callable[..., Plugged], decorator: Any, part: str) -> None:
+def test_a_timer_that_cannot_tick_is_an_error(plug: Callable[..., LoadedPlugin], decorator: Any, part: str) -> None:
     def tick(self: Any) -> None: ...
 
     with pytest.raises(PluginError) as error:
@@ -77,7 +77,7 @@ def test_a_timer_that_cannot_tick_is_an_error(plug: Callable[..., Plugged], deco
     assert part in str(error.value)
 
 
-def test_a_timer_takes_nothing_or_the_tick(plug: Callable[..., Plugged]) -> None:
+def test_a_timer_takes_nothing_or_the_tick(plug: Callable[..., LoadedPlugin]) -> None:
     class Wrong(Plugin[When]):
         @every("1m")  # type: ignore[type-var]
         def sweep(self, one: int, two: int) -> None: ...

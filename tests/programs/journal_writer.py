@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-from tests.journal.journals import BODY, QUICK, Journal, answered, change, make_entry, parked
+from tests.journal.journals import BODY, QUICK, JournalMaker, answered, change, make_entry, parked
 
-from bothost.errors import StoreAway
+from bothost.errors import JournalAway
 
 if TYPE_CHECKING:
-    from bothost.journal import Store
+    from bothost.journal import Journal
 
 
 def say(*words: object) -> None:
@@ -29,21 +29,21 @@ def say(*words: object) -> None:
     sys.stdout.flush()
 
 
-async def acknowledge(store: Store, number: int) -> None:
+async def acknowledge(store: Journal, number: int) -> None:
     """Park events as fast as it goes, eight at a time; each is said when it may be acknowledged."""
 
-    async def one(lane: int) -> None:
+    async def one(queue: int) -> None:
         count = 0
         while True:
-            entry = parked(number * 10_000_000 + count * 8 + lane, task=lane)
+            entry = parked(number * 10_000_000 + count * 8 + queue, task=queue)
             assert await store.save(entry, BODY if count % 3 else b"x" * 9000)
             say("acknowledged", entry.id)
             count += 1
 
-    await asyncio.gather(*(one(lane) for lane in range(8)))
+    await asyncio.gather(*(one(queue) for queue in range(8)))
 
 
-async def hold(store: Store, _number: int) -> None:
+async def hold(store: Journal, _number: int) -> None:
     """Claim three events, one acknowledged, one that posts, one unacknowledged; then live until killed."""
     _, late = await store.claim(make_entry(1, task=1), BODY)
     await store.save(change(late, door="api"), door="response")
@@ -54,7 +54,7 @@ async def hold(store: Store, _number: int) -> None:
     await asyncio.Event().wait()
 
 
-async def run_forever(store: Store, _number: int) -> None:
+async def run_forever(store: Journal, _number: int) -> None:
     """Claim one that is due, and run it until killed."""
     while not (rows := await store.due({"refunds": 1}, 1)):
         await asyncio.sleep(0.01)
@@ -62,7 +62,7 @@ async def run_forever(store: Store, _number: int) -> None:
     await asyncio.Event().wait()
 
 
-async def wake_up(store: Store, _number: int) -> None:
+async def wake_up(store: Journal, _number: int) -> None:
     """Claim one, be frozen from outside, and try to record its outcome afterwards."""
     _, mine = await store.claim(make_entry(1, task=1), BODY)
     mine = change(mine, door="api")
@@ -73,7 +73,7 @@ async def wake_up(store: Store, _number: int) -> None:
     say("saved", await store.save(answered(mine)))
 
 
-async def work_off(store: Store, _number: int) -> None:
+async def work_off(store: Journal, _number: int) -> None:
     """Run what is due, each at once, and say so."""
     while True:
         for row in await store.due({"refunds": 20}, 20):
@@ -82,7 +82,7 @@ async def work_off(store: Store, _number: int) -> None:
         await store.wait_hint(0.005)
 
 
-async def tick(store: Store, number: int) -> None:
+async def tick(store: Journal, number: int) -> None:
     """One of several schedulers: put every tick up to `number`, run what is due."""
     for when in range(number):
         entry = parked(id=f"timer:refunds:remind:{when}", kind="timer", task=0, turn=None, created=float(when))
@@ -93,7 +93,7 @@ async def tick(store: Store, number: int) -> None:
             assert await store.save(answered(row))
 
 
-async def fill(store: Store, number: int) -> None:
+async def fill(store: Journal, number: int) -> None:
     """Write until the disk is full, which is `number` bytes a file; then say what goes on and heals."""
     count = 0
     resource.setrlimit(resource.RLIMIT_FSIZE, (number, resource.RLIM_INFINITY))
@@ -103,7 +103,7 @@ async def fill(store: Store, number: int) -> None:
             assert await store.save(entry, b"y" * 3000)
             say("acknowledged", entry.id)
             count += 1
-    except StoreAway as error:
+    except JournalAway as error:
         say("away", error)
     store.note(parked(900_001, task=900_001), b"noted")
     found = await store.find(parked(0, task=0).id)
@@ -111,20 +111,20 @@ async def fill(store: Store, number: int) -> None:
     try:
         await store.save(parked(900_002, task=900_002), b"y" * 3000)
         say("saved though full")
-    except StoreAway:
+    except JournalAway:
         say("away still")
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     for _ in range(500):
         try:
             await store.save(parked(900_003, task=900_003), b"y" * 3000)
             break
-        except StoreAway:
+        except JournalAway:
             await asyncio.sleep(0.02)
     say("acknowledged", "refunds:900003:comment:900003")
     say("noted", await store.body("refunds:900001:comment:900001"))
 
 
-async def fork(store: Store, _number: int) -> None:
+async def fork(store: Journal, _number: int) -> None:
     """Fork a child, as plugins do, that says what it holds of the journal and outlives us."""
     await store.claim(make_entry(1, task=1), b"z" * 9000)
     reader, writer = os.pipe()
@@ -141,7 +141,7 @@ async def fork(store: Store, _number: int) -> None:
     await asyncio.Event().wait()
 
 
-async def read_only(journal: Journal) -> None:
+async def read_only(journal: JournalMaker) -> None:
     """Open a journal that may not be written, then one that may again. As root this process becomes nobody first."""
     folder = journal.folder
     async with journal.open() as store:
@@ -155,7 +155,7 @@ async def read_only(journal: Journal) -> None:
     try:
         async with journal.open():
             say("opened")
-    except StoreAway as error:
+    except JournalAway as error:
         say("away", error)
     folder.chmod(0o700)
     (folder / "journal.db").chmod(0o600)
@@ -167,10 +167,10 @@ async def main() -> None:
     what, folder, url, own, *rest = sys.argv[1:]
     number = int(rest[0]) if rest else 0
     if what == "read_only":
-        await read_only(Journal(Path(folder)))
+        await read_only(JournalMaker(Path(folder)))
         return
     timing = msgspec.structs.replace(QUICK, commit_s=10.0) if what in ("acknowledge", "fill") else QUICK
-    async with Journal(Path(folder), url).open(timing, folder=Path(own)) as store:
+    async with JournalMaker(Path(folder), url).open(timing, folder=Path(own)) as store:
         work = {
             "acknowledge": acknowledge, "hold": hold, "run_forever": run_forever,
             "wake_up": wake_up, "work_off": work_off, "tick": tick, "fill": fill,

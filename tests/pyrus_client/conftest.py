@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bothost.errors import StoreAway
-from bothost.pyrus_client.client import Caller, Line, PyrusClient, Terms
+from bothost.errors import JournalAway
+from bothost.pyrus_client.client import CallingBot, PyrusClient, PyrusSession, SessionTerms
 from bothost.testing.fake_pyrus import FakePyrus
 from bothost.testing.virtual_time.clock import VirtualClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bothost.testing.fake_pyrus import Account
+    from bothost.testing.fake_pyrus import ApiAccount
 
 LOGIN, KEY = "bot@one", "key-of-the-bot-0001"
 
@@ -36,7 +36,7 @@ class Buckets:
 
     async def gate(self, name: str, want: int, rate_per_s: float, cap: float) -> float:
         if self.away:
-            raise StoreAway("no journal")
+            raise JournalAway("no journal")
         self.asked.append((name, want))
         now = self.clock.monotonic()
         held, at = self.tokens.get(name, (cap, now))
@@ -49,7 +49,7 @@ class Buckets:
 
     async def gate_reset(self, name: str, tokens: float) -> None:
         if self.away:
-            raise StoreAway("no journal")
+            raise JournalAway("no journal")
         self.resets.append((name, tokens))
         self.tokens[name] = (tokens, self.clock.monotonic())
 
@@ -60,7 +60,7 @@ class Bench:
     def __init__(self) -> None:
         self.clock = VirtualClock()
         self.pyrus = FakePyrus(self.clock)
-        self.bot: Account = self.pyrus.add_bot(LOGIN, KEY, 900100)
+        self.bot: ApiAccount = self.pyrus.add_bot(LOGIN, KEY, 900100)
         self.task: dict[str, Any] = self.pyrus.add_task(id=5, text="A task")
         self.shared = Buckets(self.clock)
         self.calls: list[tuple[str, int]] = []
@@ -79,10 +79,10 @@ class Bench:
         """A token as a webhook brings it."""
         return self.pyrus.world.issue_token(self.bot)
 
-    def line(self, token: str | None = None, *, login: str = LOGIN, bot: str = "one", **terms: Any) -> Line:
+    def line(self, token: str | None = None, *, login: str = LOGIN, bot: str = "one", **terms: Any) -> PyrusSession:
         """A run's way to Pyrus; by default with a fresh token of an event."""
-        caller = Caller(bot, login=login, secrets=(KEY.encode(),))
-        return self.client.line(caller, Terms(self.token() if token is None else token, user_id=900100, **terms))
+        caller = CallingBot(bot, login=login, secrets=(KEY.encode(),))
+        return self.client.line(caller, SessionTerms(self.token() if token is None else token, user_id=900100, **terms))
 
 
 @pytest.fixture

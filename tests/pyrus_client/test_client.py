@@ -11,7 +11,7 @@ import pytest
 
 from bothost.errors import CallRefused, CallUnclear, CallUnsent, NoLogin, RateLimited, Unauthorized
 from bothost.pyrus.rest import requests
-from bothost.pyrus_client.client import Caller, Terms
+from bothost.pyrus_client.client import CallingBot, SessionTerms
 from bothost.testing.fake_pyrus import faults
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -105,21 +105,21 @@ def test_a_learnt_login_does_where_the_section_has_none(bench: Any) -> None:
 
 
 def test_the_old_secret_logs_in_until_pyrus_has_changed_the_key(bench: Any) -> None:
-    caller = Caller("one", login="bot@one", secrets=(b"the-key-to-come-02", b"key-of-the-bot-0001"))
-    bench.clock.run(bench.client.line(caller, Terms()).send(requests.task(5)))
+    caller = CallingBot("one", login="bot@one", secrets=(b"the-key-to-come-02", b"key-of-the-bot-0001"))
+    bench.clock.run(bench.client.line(caller, SessionTerms()).send(requests.task(5)))
     assert bench.pyrus.titles("auth") == ["POST auth"] * 2
 
 
 def test_a_wrong_secret_is_not_tried_with_every_call(bench: Any) -> None:
-    caller = Caller("one", login="bot@one", secrets=(b"wrong",))
+    caller = CallingBot("one", login="bot@one", secrets=(b"wrong",))
 
     async def twice() -> None:
         for _ in range(2):
             with pytest.raises(Unauthorized, match="invalid_credentials"):
-                await bench.client.line(caller, Terms()).send(requests.task(5))
+                await bench.client.line(caller, SessionTerms()).send(requests.task(5))
         await asyncio.sleep(11)
         with pytest.raises(Unauthorized):
-            await bench.client.line(caller, Terms()).send(requests.task(5))
+            await bench.client.line(caller, SessionTerms()).send(requests.task(5))
 
     bench.clock.run(twice())
     assert len(bench.pyrus.titles("auth")) == 2
@@ -135,7 +135,7 @@ def test_a_login_that_broke_means_that_the_call_was_surely_not_sent(bench: Any) 
     "fault",
     [faults.gateway(502), faults.gateway(503), faults.gateway(504), faults.lose_request(), faults.refuse_connection()],
 )
-def test_reading_is_tried_again_where_the_way_broke(bench: Any, fault: faults.Fault) -> None:
+def test_reading_is_tried_again_where_the_way_broke(bench: Any, fault: faults.ApiFault) -> None:
     bench.pyrus.fail("GET tasks/*", fault, times=2)
     bench.clock.run(bench.line().send(requests.task(5)))
     assert bench.pyrus.titles() == ["GET tasks/5"] * 3
@@ -158,7 +158,7 @@ def test_a_500_is_not_asked_for_again(bench: Any) -> None:
 @pytest.mark.parametrize(
     "fault", [faults.gateway(502), faults.lose_request(), faults.lose_answer(), faults.refuse_connection()]
 )
-def test_a_post_is_never_repeated_by_itself(bench: Any, fault: faults.Fault) -> None:
+def test_a_post_is_never_repeated_by_itself(bench: Any, fault: faults.ApiFault) -> None:
     bench.pyrus.fail("POST tasks/5/comments", fault)
     with pytest.raises((CallUnclear, CallUnsent)):
         bench.clock.run(bench.line().send(requests.comment(5, text("x"))))
@@ -180,7 +180,9 @@ def test_a_refusal_carries_status_and_code(bench: Any) -> None:
 
 
 def test_a_redirect_is_not_followed(bench: Any) -> None:
-    bench.pyrus.fail("POST tasks/5/comments", faults.Fault(status=307, headers={"Location": "https://evil.example/"}))
+    bench.pyrus.fail(
+        "POST tasks/5/comments", faults.ApiFault(status=307, headers={"Location": "https://evil.example/"})
+    )
     with pytest.raises(CallRefused) as caught:
         bench.clock.run(bench.line().send(requests.comment(5, text("x"))))
     assert caught.value.status == 307
@@ -251,7 +253,7 @@ def test_the_token_is_in_no_error_and_no_repr(bench: Any) -> None:
     bench.pyrus.fail("GET tasks/*", faults.answer(400, "odd", f"the token {token} is odd"))
     with pytest.raises(CallRefused) as caught:
         bench.clock.run(line.send(requests.task(5)))
-    shown = f"{caught.value} {line!r} {Terms(token)!r} {line._token!r} {Caller('x', secrets=(b'hush',))!r}"
+    shown = f"{caught.value} {line!r} {SessionTerms(token)!r} {line._token!r} {CallingBot('x', secrets=(b'hush',))!r}"
     assert token not in shown
     assert "hush" not in shown
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bothost.errors import RateLimited
-from bothost.journal.sqlite.journal import SqliteStore
+from bothost.journal.sqlite.journal import SqliteJournal
 from bothost.pyrus.rest import requests
-from bothost.pyrus.rest.requests import Rate
-from bothost.pyrus_client.client import Caller, PyrusClient, Terms
-from bothost.pyrus_client.rate_limit import Gates
+from bothost.pyrus.rest.requests import RateHeaders
+from bothost.pyrus_client.client import CallingBot, PyrusClient, SessionTerms
+from bothost.pyrus_client.rate_limit import RateLimits
 from bothost.testing.fake_pyrus import FakePyrus
 from bothost.testing.virtual_time.clock import VirtualClock
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def drain(bench: Any, gates: Gates, count: int, *, late: bool = False) -> int:
+def drain(bench: Any, gates: RateLimits, count: int, *, late: bool = False) -> int:
     """How many of so many calls may go at once."""
 
     async def all_of_them() -> int:
@@ -38,28 +38,28 @@ def drain(bench: Any, gates: Gates, count: int, *, late: bool = False) -> int:
 
 
 def test_handlers_may_use_nine_tenths_and_late_replies_the_rest(bench: Any) -> None:
-    gates = Gates(bench.clock, bench.shared)
+    gates = RateLimits(bench.clock, bench.shared)
     assert drain(bench, gates, 6000) == 4500
     assert drain(bench, gates, 6000, late=True) == 500
 
 
 def test_late_replies_use_what_handlers_leave_first(bench: Any) -> None:
-    gates = Gates(bench.clock, bench.shared)
+    gates = RateLimits(bench.clock, bench.shared)
     assert drain(bench, gates, 6000, late=True) == 5000
 
 
 def test_several_processes_share_one_limit(bench: Any) -> None:
-    first, second = Gates(bench.clock, bench.shared), Gates(bench.clock, bench.shared)
+    first, second = RateLimits(bench.clock, bench.shared), RateLimits(bench.clock, bench.shared)
     assert drain(bench, first, 2000) + drain(bench, second, 6000) == 4500
 
 
 def test_the_journal_is_not_asked_for_every_call(bench: Any) -> None:
-    drain(bench, Gates(bench.clock, bench.shared), 1000)
+    drain(bench, RateLimits(bench.clock, bench.shared), 1000)
     assert len(bench.shared.asked) == 200
 
 
 def test_a_handler_waits_for_its_turn_if_its_deadline_allows(bench: Any) -> None:
-    gates = Gates(bench.clock, bench.shared)
+    gates = RateLimits(bench.clock, bench.shared)
     drain(bench, gates, 6000)
     before = bench.clock.monotonic()
     bench.clock.run(gates.enter("a", bench.clock.now() + timedelta(seconds=60), late=False))
@@ -67,7 +67,7 @@ def test_a_handler_waits_for_its_turn_if_its_deadline_allows(bench: Any) -> None
 
 
 def test_a_handler_that_would_wait_beyond_its_deadline_is_told_at_once(bench: Any) -> None:
-    gates = Gates(bench.clock, bench.shared)
+    gates = RateLimits(bench.clock, bench.shared)
     bench.clock.run(gates.shut("a", 120))
     before = bench.clock.monotonic()
     with pytest.raises(RateLimited) as caught:
@@ -77,7 +77,7 @@ def test_a_handler_that_would_wait_beyond_its_deadline_is_told_at_once(bench: An
 
 
 def test_another_account_is_not_kept_waiting(bench: Any) -> None:
-    gates = Gates(bench.clock, bench.shared)
+    gates = RateLimits(bench.clock, bench.shared)
     bench.clock.run(gates.shut("a", 120))
     before = bench.clock.monotonic()
     bench.clock.run(gates.enter("b", None, late=False))
@@ -85,8 +85,8 @@ def test_another_account_is_not_kept_waiting(bench: Any) -> None:
 
 
 def test_headers_that_say_little_is_left_stop_handlers_and_not_the_poster(bench: Any) -> None:
-    gates = Gates(bench.clock, bench.shared)
-    bench.clock.run(gates.correct("a", Rate(5000, 500, 90)))
+    gates = RateLimits(bench.clock, bench.shared)
+    bench.clock.run(gates.correct("a", RateHeaders(5000, 500, 90)))
     with pytest.raises(RateLimited):
         bench.clock.run(gates.enter("a", bench.clock.now(), late=False))
     bench.clock.run(gates.enter("a", None, late=True))
@@ -96,44 +96,44 @@ def test_headers_that_say_little_is_left_stop_handlers_and_not_the_poster(bench:
 
 
 def test_headers_that_say_nothing_is_left_stop_everybody_until_the_reset(bench: Any) -> None:
-    gates = Gates(bench.clock, bench.shared)
-    bench.clock.run(gates.correct("a", Rate(5000, 0, 90)))
+    gates = RateLimits(bench.clock, bench.shared)
+    bench.clock.run(gates.correct("a", RateHeaders(5000, 0, 90)))
     for late in (False, True):
         with pytest.raises(RateLimited):
             bench.clock.run(gates.enter("a", bench.clock.now(), late=late))
 
 
 def test_another_process_learns_of_the_stop_from_the_journal(bench: Any) -> None:
-    bench.clock.run(Gates(bench.clock, bench.shared).shut("a", 90))
-    other = Gates(bench.clock, bench.shared)
+    bench.clock.run(RateLimits(bench.clock, bench.shared).shut("a", 90))
+    other = RateLimits(bench.clock, bench.shared)
     with pytest.raises(RateLimited):
         bench.clock.run(other.enter("a", bench.clock.now() + timedelta(seconds=89), late=False))
 
 
 def test_a_lower_limit_is_learnt_from_the_headers(bench: Any) -> None:
-    gates = Gates(bench.clock, bench.shared)
-    bench.clock.run(gates.correct("a", Rate(100, 80, 600)))
+    gates = RateLimits(bench.clock, bench.shared)
+    bench.clock.run(gates.correct("a", RateHeaders(100, 80, 600)))
     assert drain(bench, gates, 200) == 70
 
 
 def test_after_the_window_has_ended_the_headers_open_it_again(bench: Any) -> None:
-    gates = Gates(bench.clock, bench.shared)
-    bench.clock.run(gates.correct("a", Rate(5000, 10, 60)))
+    gates = RateLimits(bench.clock, bench.shared)
+    bench.clock.run(gates.correct("a", RateHeaders(5000, 10, 60)))
     bench.clock.run(gates.enter("a", None, late=False))
-    bench.clock.run(gates.correct("a", Rate(5000, 4999, 600)))
+    bench.clock.run(gates.correct("a", RateHeaders(5000, 4999, 600)))
     assert drain(bench, gates, 6000) == 4499
 
 
 def test_the_journal_is_written_once_for_each_tenth(bench: Any) -> None:
-    gates = Gates(bench.clock, bench.shared)
+    gates = RateLimits(bench.clock, bench.shared)
     for left in range(4999, 600, -1):
-        bench.clock.run(gates.correct("a", Rate(5000, left, 500)))
+        bench.clock.run(gates.correct("a", RateHeaders(5000, left, 500)))
     assert len(bench.shared.resets) <= 10
 
 
 def test_with_the_journal_away_calls_go_on_and_pyruss_429_still_counts(bench: Any) -> None:
     bench.shared.away = True
-    gates = Gates(bench.clock, bench.shared)
+    gates = RateLimits(bench.clock, bench.shared)
     bench.clock.run(gates.enter("a", None, late=False))
     bench.clock.run(gates.shut("a", 30))
     with pytest.raises(RateLimited):
@@ -149,14 +149,14 @@ def test_a_flood_over_two_hosts_on_one_journal_never_meets_a_429(tmp_path: Path)
     statuses: list[int] = []
 
     async def flood() -> None:
-        store = SqliteStore(tmp_path, clock, claims_first=False)
+        store = SqliteJournal(tmp_path, clock, claims_first=False)
         await store.open()
         try:
             hosts = [
                 PyrusClient(clock, store, pyrus.transport(), lambda _, status: statuses.append(status)) for _ in "ab"
             ]
             lines = [
-                host.line(Caller("one", login="bot@one"), Terms(pyrus.world.issue_token(bot)))
+                host.line(CallingBot("one", login="bot@one"), SessionTerms(pyrus.world.issue_token(bot)))
                 for host in hosts
                 for _ in "xyz"
             ]

@@ -20,10 +20,10 @@ from tornado.tcpserver import TCPServer
 from bothost.clock import SystemClock
 from bothost.errors import CallRefused, CallUnclear, CallUnsent
 from bothost.pyrus.rest import requests
-from bothost.pyrus.rest.requests import Request
+from bothost.pyrus.rest.requests import ApiRequest
 from bothost.pyrus_client.api import Pyrus
-from bothost.pyrus_client.client import Caller, PyrusClient, Terms
-from bothost.pyrus_client.transport import Sending, TornadoTransport
+from bothost.pyrus_client.client import CallingBot, PyrusClient, SessionTerms
+from bothost.pyrus_client.transport import HttpRequest, TornadoTransport
 from bothost.testing.fake_pyrus import FakePyrus, faults
 from bothost.testing.fake_pyrus.server import FakeServer
 
@@ -57,8 +57,8 @@ class Link:
         self.transport = TornadoTransport()
         self.client = PyrusClient(SystemClock(), Unlimited(), self.transport, user_agent="bothost/1.2")
         self.line = self.client.line(
-            Caller("one", self.server.base_url, "bot@one", (b"key-of-the-bot-0001",)),
-            Terms(self.pyrus.world.issue_token(self.bot), user_id=900100),
+            CallingBot("one", self.server.base_url, "bot@one", (b"key-of-the-bot-0001",)),
+            SessionTerms(self.pyrus.world.issue_token(self.bot), user_id=900100),
         )
         self.api = Pyrus(self.line, SystemClock())
 
@@ -70,12 +70,12 @@ class Link:
         await self.server.refuse()
 
 
-def short(request: Request, limit_s: float) -> Request:
+def short(request: ApiRequest, limit_s: float) -> ApiRequest:
     """The same request with another time limit."""
-    return Request(request.method, request.path, body=request.body, reads=request.reads, limit_s=limit_s)
+    return ApiRequest(request.method, request.path, body=request.body, reads=request.reads, limit_s=limit_s)
 
 
-def comment(limit_s: float = 5.0) -> Request:
+def comment(limit_s: float = 5.0) -> ApiRequest:
     return short(requests.comment(5, b'{"text": "x"}'), limit_s)
 
 
@@ -110,13 +110,13 @@ async def test_a_refused_connection_is_surely_unsent(io_loop: Any) -> None:
 async def test_a_host_without_an_address_is_surely_unsent(io_loop: Any) -> None:
     transport = TornadoTransport()
     with pytest.raises(CallUnsent):
-        await transport.fetch(Sending(comment(), "https://no-such-host.invalid/v4/tasks/5/comments", {}))
+        await transport.fetch(HttpRequest(comment(), "https://no-such-host.invalid/v4/tasks/5/comments", {}))
     await transport.close()
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("fault", [faults.lose_request(), faults.lose_answer()], ids=["request", "answer"])
-async def test_a_broken_connection_is_unclear(io_loop: Any, fault: faults.Fault) -> None:
+async def test_a_broken_connection_is_unclear(io_loop: Any, fault: faults.ApiFault) -> None:
     async with Link() as link:
         link.pyrus.fail("POST tasks/5/comments", fault)
         with pytest.raises(CallUnclear):
@@ -148,7 +148,7 @@ async def test_a_call_cancelled_before_its_connection_is_there_sends_nothing(io_
     server.add_sockets(sockets)
     transport = TornadoTransport()
     url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}/x"
-    task = asyncio.create_task(transport.fetch(Sending(comment(), url, {})))
+    task = asyncio.create_task(transport.fetch(HttpRequest(comment(), url, {})))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -187,7 +187,7 @@ async def test_a_redirect_is_not_followed_and_the_token_stays(io_loop: Any) -> N
     async with Link() as link, Link() as other:
         target = other.server.base_url + "tasks/5/comments"
         for status in (301, 302, 303, 307, 308):
-            link.pyrus.fail("* tasks/5*", faults.Fault(status=status, headers={"Location": target}), times=2)
+            link.pyrus.fail("* tasks/5*", faults.ApiFault(status=status, headers={"Location": target}), times=2)
             for request in (comment(), requests.task(5)):
                 with pytest.raises(CallRefused) as caught:
                     await link.line.send(request)
@@ -200,7 +200,7 @@ async def test_a_compressed_bomb_is_not_unpacked(io_loop: Any) -> None:
     bomb = gzip.compress(b"{" + b" " * 200_000_000 + b"}", 9)
     async with Link() as link:
         link.pyrus.fail(
-            "GET tasks/5", faults.Fault(status=200, body=bomb, headers={"Content-Encoding": "gzip"}), times=9
+            "GET tasks/5", faults.ApiFault(status=200, body=bomb, headers={"Content-Encoding": "gzip"}), times=9
         )
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         with pytest.raises(CallUnclear):
@@ -213,7 +213,7 @@ async def test_an_answer_without_end_is_cut(io_loop: Any, monkeypatch: pytest.Mo
     monkeypatch.setattr("bothost.pyrus_client.transport.MAX_ANSWER_BYTES", 1 << 20)
     async with Link() as link:
         body = json.dumps({"x": "y" * (2 << 20)}).encode()
-        link.pyrus.fail("POST tasks/5/comments", faults.Fault(status=200, body=body))
+        link.pyrus.fail("POST tasks/5/comments", faults.ApiFault(status=200, body=body))
         with pytest.raises(CallUnclear):
             await link.line.send(comment())
 
@@ -277,8 +277,8 @@ async def test_a_download_that_breaks_off_is_an_error_and_no_short_file(io_loop:
     server = Short()
     server.add_sockets(sockets)
     async with Link() as link:
-        caller = Caller("one", f"http://127.0.0.1:{sockets[0].getsockname()[1]}/api/v4/")
-        api = Pyrus(link.client.line(caller, Terms("token")), SystemClock())
+        caller = CallingBot("one", f"http://127.0.0.1:{sockets[0].getsockname()[1]}/api/v4/")
+        api = Pyrus(link.client.line(caller, SessionTerms("token")), SystemClock())
         with pytest.raises(CallUnclear):
             await api.download(1, to=tmp_path / "x")
         assert not list(tmp_path.iterdir())
@@ -304,8 +304,8 @@ async def test_the_headers_of_a_call(io_loop: Any) -> None:
     server.add_sockets(sockets)
     async with Link() as link:
         trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-        caller = Caller("one", f"http://127.0.0.1:{sockets[0].getsockname()[1]}/api/v4/")
-        line = link.client.line(caller, Terms("the-token", trace=trace))
+        caller = CallingBot("one", f"http://127.0.0.1:{sockets[0].getsockname()[1]}/api/v4/")
+        line = link.client.line(caller, SessionTerms("the-token", trace=trace))
         await line.send(requests.comment(5, b'{"text": "x"}'))
     headers = seen[0].headers
     assert seen[0].uri == "/api/v4/tasks/5/comments"
@@ -323,7 +323,9 @@ async def test_twenty_slow_calls_of_one_bot_do_not_delay_another(io_loop: Any) -
         link.pyrus.fail("GET tasks/5", faults.slow(0.4), times=20)
         slow = [asyncio.create_task(link.line.send(requests.task(5))) for _ in range(20)]
         await asyncio.sleep(0.05)
-        other = link.client.line(Caller("two", link.server.base_url), Terms(link.pyrus.world.issue_token(link.bot)))
+        other = link.client.line(
+            CallingBot("two", link.server.base_url), SessionTerms(link.pyrus.world.issue_token(link.bot))
+        )
         began = time.monotonic()
         await other.send(requests.profile())
         assert time.monotonic() - began < 0.3

@@ -11,11 +11,11 @@ import pytest
 
 from bothost.clock import SystemClock
 from bothost.config import BotConfig
-from bothost.config.secrets import Sources
+from bothost.config.secrets import SecretSources
 from bothost.plugins.api import Tick
-from bothost.plugins.discovery import Found
-from bothost.plugins.event import Context
-from bothost.plugins.loading import Ground, load
+from bothost.plugins.discovery import DiscoveredPlugin
+from bothost.plugins.event import RunContext
+from bothost.plugins.loading import PluginResources, load
 from bothost.pyrus.envelope import decode
 from bothost.runners.local import LocalRunner
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bothost.clock import Clock
-    from bothost.runners import Ran
+    from bothost.runners import RunResult
 
 TOKEN = "a-token-that-nobody-may-see"
 BODY = {"access_token": TOKEN, "task_id": 5, "task": {"id": 5, "author": {"id": 1, "email": "a@b"}}}
@@ -55,13 +55,13 @@ class Bench:
         self.ended += 1
         self.returned = returned
 
-    async def run(self, limit_s: float = 30.0, **body: Any) -> Ran:
+    async def run(self, limit_s: float = 30.0, **body: Any) -> RunResult:
         """Run the handler once for an event."""
         deadline = self.clock.now() + timedelta(seconds=limit_s)
-        context = Context("a:5:comment:1", "a", 1, "", deadline, self.clock, 7, self.pyrus)  # type: ignore[arg-type]
+        context = RunContext("a:5:comment:1", "a", 1, "", deadline, self.clock, 7, self.pyrus)  # type: ignore[arg-type]
         return await self.runner.run(decode(json.dumps({**BODY, **body}).encode()), context, limit_s, self.end)
 
-    async def tick(self, timer: str, limit_s: float = 30.0) -> Ran:
+    async def tick(self, timer: str, limit_s: float = 30.0) -> RunResult:
         """Run a timer once."""
         return await self.runner.tick(timer, Tick(self.clock.now()), limit_s, self.end)
 
@@ -73,8 +73,8 @@ def bench(tmp_path: Path) -> Callable[..., Bench]:
     def made(target: Any, *, clock: Clock | None = None, **keys: Any) -> Bench:
         clock = clock or SystemClock()
         config = BotConfig(name="a", plugin="p", **keys)
-        ground = Ground(clock, tmp_path / "a", None, Sources(tmp_path, {}))
-        plugged = load(config, {"p": Found("p", lambda: target)}, ground)
+        resources = PluginResources(clock, tmp_path / "a", None, SecretSources(tmp_path, {}))
+        plugged = load(config, {"p": DiscoveredPlugin("p", lambda: target)}, resources)
         return Bench(LocalRunner(plugged, config, clock, lambda text: text.replace("hunter2", "•••")), clock)
 
     return made

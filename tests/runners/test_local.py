@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
     from tests.runners.conftest import Bench
 
-    from bothost.runners import Failure, Ran
+    from bothost.runners import RunFailure, RunResult
 
     Make = Callable[..., Bench]
 
 HI = b'{"text":"hi"}'
 
 
-def failure_of(ran: Ran) -> Failure:
+def failure_of(ran: RunResult) -> RunFailure:
     assert ran.failure is not None
     return ran.failure
 

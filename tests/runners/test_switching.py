@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bothost.runners.watchdog import CALM_TIMES, LATE_TIMES, NARROW_S, Switching
+from bothost.runners.watchdog import CALM_TIMES, LATE_TIMES, NARROW_S, SwitchInterval
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def usual() -> Iterator[float]:
 
 
 def test_a_loop_that_is_late_again_and_again_gets_the_interpreter_more_often_until_it_is_calm(usual: float) -> None:
-    switching = Switching()
+    switching = SwitchInterval()
     for _ in range(LATE_TIMES - 1):
         switching.answered(0.05)
     switching.answered(0.001)
@@ -35,7 +35,7 @@ def test_a_loop_that_is_late_again_and_again_gets_the_interpreter_more_often_unt
 
 
 def test_at_the_end_it_is_as_before(usual: float) -> None:
-    switching = Switching()
+    switching = SwitchInterval()
     for _ in range(LATE_TIMES):
         switching.answered(0.05)
     switching.restore()

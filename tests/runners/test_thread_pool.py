@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from bothost.runners import thread_pool as pool_module
-from bothost.runners.thread_pool import Pool
+from bothost.runners.thread_pool import ThreadPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +45,7 @@ def join(bot: str) -> None:
 
 
 def test_threads_begin_lazily_and_never_more_than_the_limit() -> None:
-    pool, batch = Pool("lazy", 3), Batch()
+    pool, batch = ThreadPool("lazy", 3), Batch()
     assert threads_of("lazy") == []
     pool.submit(batch.work)
     batch.take(batch.began, 1)
@@ -63,7 +63,7 @@ def test_threads_begin_lazily_and_never_more_than_the_limit() -> None:
 
 
 def test_an_idle_thread_is_used_again() -> None:
-    pool, batch = Pool("again", 8), Batch()
+    pool, batch = ThreadPool("again", 8), Batch()
     batch.go.set()
     for _ in range(20):
         pool.submit(batch.work)
@@ -77,7 +77,7 @@ def test_an_idle_thread_is_used_again() -> None:
 
 def test_an_idle_thread_ends_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "IDLE_S", 0.01)
-    pool, batch = Pool("idle", 8), Batch()
+    pool, batch = ThreadPool("idle", 8), Batch()
     batch.go.set()
     pool.submit(batch.work)
     batch.take(batch.done, 1)
@@ -90,7 +90,7 @@ def test_an_idle_thread_ends_after_a_while(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_closing_lets_work_under_way_and_in_line_end_and_runs_the_last_beside_it() -> None:
-    pool, batch, last = Pool("close", 1), Batch(), threading.Event()
+    pool, batch, last = ThreadPool("close", 1), Batch(), threading.Event()
     pool.submit(batch.work)
     pool.submit(batch.work)
     batch.take(batch.began, 1)
@@ -103,7 +103,7 @@ def test_closing_lets_work_under_way_and_in_line_end_and_runs_the_last_beside_it
 
 def test_no_work_is_lost_when_threads_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "IDLE_S", 0.0001)
-    pool = Pool("storm", 4)
+    pool = ThreadPool("storm", 4)
     count, done = 5000, threading.Semaphore(0)
     counted: Callable[[], None] = done.release
     for number in range(count):

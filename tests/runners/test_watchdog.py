@@ -21,7 +21,7 @@ import pytest
 
 from bothost.clock import SystemClock
 from bothost.plugins.attribution import BOT, stack_of
-from bothost.runners.watchdog import THREAD_PREFIX, Blocked, Watchdog, bots_by_thread, cpu_by_thread
+from bothost.runners.watchdog import THREAD_PREFIX, BlockedLoop, Watchdog, bots_by_thread, cpu_by_thread
 
 PLUGIN = """
 import asyncio, re, time
@@ -59,9 +59,9 @@ def load(folder: Path):
     return module
 
 
-def watched(make, clock: SystemClock | None = None) -> list[Blocked]:
+def watched(make, clock: SystemClock | None = None) -> list[BlockedLoop]:
     """Run a coroutine as the bot `slow` under a watchdog; what was reported."""
-    reports: list[Blocked] = []
+    reports: list[BlockedLoop] = []
 
     async def scene() -> None:
         watchdog = Watchdog(clock or SystemClock(), reports.append, lambda _lag: None)
@@ -127,7 +127,7 @@ def test_a_thread_that_kept_the_lock_and_is_through_before_the_watchdog_looks_st
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     begun, through = threading.Event(), threading.Event()
-    reports: list[Blocked] = []
+    reports: list[BlockedLoop] = []
 
     class Last(SystemClock):
         """The watchdog is the last of those who wait for the interpreter's lock."""
@@ -232,7 +232,7 @@ def test_under_uvloop_the_handler_is_named_too(tmp_path: Path) -> None:
     import uvloop
 
     careless = load(tmp_path)
-    reports: list[Blocked] = []
+    reports: list[BlockedLoop] = []
 
     async def scene() -> None:
         watchdog = Watchdog(SystemClock(), reports.append, lambda _lag: None)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bothost.errors import StoreAway
-from bothost.journal.entry import Entry, Filter
+from bothost.errors import JournalAway
+from bothost.journal.entry import Entry, EntryFilter
 from bothost.testing import Harness, task
 from bothost.testing.host import BareHost, PunctualStore
 
@@ -39,10 +39,10 @@ class MoodyStore(PunctualStore):
     async def _ask(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
         await self._mood()
         if self._moods()["full"]:
-            raise StoreAway("the disk is full")
+            raise JournalAway("the disk is full")
         result = await super()._ask(work)
         if self._moods()["unheard"]:
-            raise StoreAway("no answer within 5 s")
+            raise JournalAway("no answer within 5 s")
         return result
 
     async def _read(self, question: Callable[[sqlite3.Connection], Any]) -> Any:
@@ -54,7 +54,7 @@ class MoodyStore(PunctualStore):
         if moods["slow_s"]:
             await asyncio.sleep(moods["slow_s"])
         if moods["away"]:
-            raise StoreAway("the disk is gone")
+            raise JournalAway("the disk is gone")
 
 
 @dataclass
@@ -64,19 +64,21 @@ class Journal:
     bothost: Harness
 
     @property
-    def store(self) -> PunctualStore:
-        return self.bothost._bench.host.store
+    def journal(self) -> PunctualStore:
+        return self.bothost._state.host.journal
 
     @property
     def folder(self) -> Path:
-        return self.bothost._bench.host.folder
+        return self.bothost._state.host.folder
 
     def ask(self, work: Any) -> Any:
-        return self.bothost._bench.turn(work)
+        return self.bothost._state.turn(work)
 
     def rows(self, **want: Any) -> list[Entry]:
         """Oldest first."""
-        return sorted(self.ask(self.store.list(Filter(limit=1000, **want))), key=lambda row: (row.created, row.id))
+        return sorted(
+            self.ask(self.journal.list(EntryFilter(limit=1000, **want))), key=lambda row: (row.created, row.id)
+        )
 
     def row(self, **want: Any) -> Entry:
         """The only one."""
@@ -85,11 +87,11 @@ class Journal:
         return rows[0]
 
     def body(self, key: str) -> bytes | None:
-        return self.ask(self.store.body(key))
+        return self.ask(self.journal.body(key))
 
     def be(self, *, away: bool = False, full: bool = False, slow_s: float = 0.0, unheard: bool = False) -> None:
         """Let the disk be gone, full (it can be read), slow, or unheard; without arguments it is well again."""
-        store = self.store
+        store = self.journal
         store.__class__ = MoodyStore
         moods = store._moods()
         moods |= {"away": away, "full": full, "slow_s": slow_s, "unheard": unheard}
@@ -176,7 +178,7 @@ class Processes:
 
     def __init__(self, bothost: Harness, plugin: Any, ini: dict[str, Any] | None = None) -> None:
         self.bothost = bothost
-        self.bench = bothost._bench
+        self.bench = bothost._state
         transport = bothost.pyrus.transport()
         self.bench.turn(self.bench.host.stop())
         start = BareHost.started

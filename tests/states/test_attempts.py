@@ -104,8 +104,8 @@ def test_the_token_of_each_delivery_is_hidden_and_its_trace_is_kept(
 ) -> None:
     bot = bothost.bot(handler_of(calls))
     hidden: list[str] = []
-    dispatch = bothost._bench.host.core.dispatch
-    dispatch._means = replace(dispatch._means, hide=hidden.append)
+    dispatch = bothost._state.host.pipeline.dispatch
+    dispatch._context = replace(dispatch._context, hide=hidden.append)
     body = bot.as_body(task())
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     bot.send(body, {"X-Pyrus-Sig": sign(body, bot.bot.config.secrets[0]), "traceparent": trace}).answer()
@@ -181,7 +181,7 @@ def test_a_known_key_is_found_in_the_journal_when_memory_has_let_it_go(bothost: 
     old = body_with_comments(bot, "old")
     bot.deliver(old)
     bothost.clock.advance("5m")
-    assert len(bothost._bench.host.core.means.ledger) == 0
+    assert len(bothost._state.host.pipeline.context.event_table) == 0
     bot.deliver(body_with_comments(bot, "new"))
     assert bot.deliver(old, attempt=2).json == {"text": "done"}
     assert len(calls.runs) == 2

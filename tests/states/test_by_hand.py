@@ -12,7 +12,7 @@ from tests.states.conftest import Calls, Journal, Processes, handler_of
 
 from bothost import Event, GiveUp
 from bothost.bots.registry import BotState
-from bothost.errors import StoreError
+from bothost.errors import JournalError
 from bothost.journal.status import phase
 from bothost.journal.transitions import cancelled
 from bothost.testing import Harness, comment, task
@@ -25,7 +25,7 @@ def test_retry_of_a_failed_run_runs_it_again_and_posts(bothost: Harness, calls: 
     of = task()
     bot.deliver(of)
     row = journal.row()
-    journal.ask(journal.store.retry(row.id))
+    journal.ask(journal.journal.retry(row.id))
     bothost.clock.advance("1m")
     assert calls.runs == [(1, ""), (1, "manual")]
     assert bothost.assert_one_comment().door == "api"
@@ -43,7 +43,7 @@ def test_retry_of_a_failed_post_posts_the_stored_reply(bothost: Harness, calls: 
     row = journal.row()
     assert (row.state, row.tries) == ("failed", 1)
     assert "403" in row.error
-    journal.ask(journal.store.retry(row.id))
+    journal.ask(journal.journal.retry(row.id))
     bothost.clock.advance("1m")
     assert len(calls.runs) == 1
     bothost.assert_one_comment()
@@ -53,8 +53,8 @@ def test_retry_of_a_failed_post_posts_the_stored_reply(bothost: Harness, calls: 
 def test_an_answered_event_is_refused_without_again(bothost: Harness, calls: Calls, journal: Journal) -> None:
     bot = bothost.bot(handler_of(calls))
     bot.deliver(task())
-    with pytest.raises(StoreError, match="--again"):
-        journal.ask(journal.store.retry(journal.row().id))
+    with pytest.raises(JournalError, match="--again"):
+        journal.ask(journal.journal.retry(journal.row().id))
 
 
 def test_again_makes_a_new_entry_beside_the_event(bothost: Harness, calls: Calls, journal: Journal) -> None:
@@ -63,7 +63,7 @@ def test_again_makes_a_new_entry_beside_the_event(bothost: Harness, calls: Calls
     of = task()
     first = bot.deliver(of)
     key = journal.row().id
-    journal.ask(journal.store.retry(key, again=True))
+    journal.ask(journal.journal.retry(key, again=True))
     bothost.clock.advance("1m")
     assert calls.runs == [(1, ""), (1, "manual")]
     assert calls.events == [key, f"{key}~2"]
@@ -81,12 +81,12 @@ def test_again_of_an_event_without_comments_takes_a_number_of_its_own(
     of = task(comments=[])
     bot.deliver(of)
     key = journal.row().id
-    journal.ask(journal.store.retry(key, again=True))
+    journal.ask(journal.journal.retry(key, again=True))
     bothost.clock.advance("1m")
     bot.deliver(of)
     assert calls.events == [key, f"{key}~2", f"{key}~3"]
     bothost.clock.advance("30m")
-    journal.ask(journal.store.retry(f"{key}~3", again=True))
+    journal.ask(journal.journal.retry(f"{key}~3", again=True))
     bothost.clock.advance("30m")
     bot.deliver(of)
     assert calls.events[3:] == [f"{key}~4", f"{key}~5"]
@@ -97,9 +97,9 @@ def test_after_again_a_forgotten_event_is_still_the_first_one(bothost: Harness, 
     bot = bothost.bot(handler_of(calls))
     of = task()
     first = bot.deliver(of)
-    journal.ask(journal.store.retry(journal.row().id, again=True))
+    journal.ask(journal.journal.retry(journal.row().id, again=True))
     bothost.clock.advance("30m")
-    assert len(bothost._bench.host.core.means.ledger) == 0
+    assert len(bothost._state.host.pipeline.context.event_table) == 0
     assert bot.deliver(of, 2).body == first.body
     assert len(calls.runs) == 2
 
@@ -113,7 +113,7 @@ def test_after_again_a_forgotten_digest_is_that_of_its_newest_event(
     bot.deliver(of)
     second = bot.deliver(of)
     key = journal.rows()[1].id
-    journal.ask(journal.store.retry(key, again=True))
+    journal.ask(journal.journal.retry(key, again=True))
     bothost.clock.advance("30m")
     assert [wrote.text for wrote in bothost.pyrus.comments()] == ["one", "two", "by hand"]
     assert bot.deliver(of, 2).body == second.body
@@ -136,7 +136,7 @@ def test_an_attempt_at_what_is_to_run_again_by_hand_says_nothing(
         assert bot.deliver(of, attempt).outcome == ("unavailable" if state == "ready" else "failed")
     row = journal.row()
     assert (row.state, row.door, row.seen) == (state, "response", 3)
-    journal.ask(journal.store.retry(row.id))
+    journal.ask(journal.journal.retry(row.id))
     if claimed:
         bot.bot.state = BotState("active")
         bothost.clock.advance("10s")
@@ -153,14 +153,14 @@ def test_what_pyrus_will_bring_again_is_refused(bothost: Harness, calls: Calls, 
     bot = bothost.bot(handler_of(calls))
     bot.deliver(task())
     comes = datetime.fromtimestamp(bothost.clock.now.timestamp() + 61).strftime("%H:%M")
-    with pytest.raises(StoreError, match=f"Pyrus comes again at {comes}"):
-        journal.ask(journal.store.retry(journal.row().id))
+    with pytest.raises(JournalError, match=f"Pyrus comes again at {comes}"):
+        journal.ask(journal.journal.retry(journal.row().id))
     bothost.clock.advance("70s")
     comes = datetime.fromtimestamp(bothost.clock.now.timestamp() + 52).strftime("%H:%M")
-    with pytest.raises(StoreError, match=f"Pyrus comes again at {comes}"):
-        journal.ask(journal.store.retry(journal.row().id))
+    with pytest.raises(JournalError, match=f"Pyrus comes again at {comes}"):
+        journal.ask(journal.journal.retry(journal.row().id))
     bothost.clock.advance("4m")
-    journal.ask(journal.store.retry(journal.row().id))
+    journal.ask(journal.journal.retry(journal.row().id))
     bothost.clock.advance("1m")
     assert [rerun for _, rerun in calls.runs] == ["", "manual"]
 
@@ -174,7 +174,7 @@ def test_cancel_ends_what_is_parked(bothost: Harness, calls: Calls, journal: Jou
     bothost.clock.advance("51s")
     parked = journal.row(task=of["id"])
     assert parked.state == "ready"
-    journal.ask(journal.store.cancel(parked.id))
+    journal.ask(journal.journal.cancel(parked.id))
     bothost.clock.advance("5m")
     assert len(calls.runs) == 1
     assert journal.row(task=of["id"]).state == "cancelled"
@@ -189,7 +189,7 @@ def test_later_events_do_not_wait_for_a_cancelled_one(bothost: Harness, calls: C
     bothost.clock.advance("11s")
     parked = journal.row()
     assert (parked.state, parked.rerun) == ("ready", "error")
-    journal.ask(journal.store.cancel(parked.id))
+    journal.ask(journal.journal.cancel(parked.id))
     pending = bot.begin({**of, "comments": [*of["comments"], comment("two")]})
     bothost.clock.advance("49s")
     bothost.clock.advance("12s")
@@ -204,7 +204,7 @@ def test_a_held_event_that_was_cancelled_is_not_run_by_its_next_attempt(
     bot = bothost.bot(handler_of(calls))
     of = task()
     assert bot.deliver(of).status == 500
-    journal.ask(journal.store.cancel(journal.row().id))
+    journal.ask(journal.journal.cancel(journal.row().id))
     bothost.clock.advance("61s")
     again = bot.deliver(of, 2)
     assert (again.status, again.json, again.outcome) == (200, {}, "cancelled")
@@ -222,7 +222,7 @@ def test_a_held_event_that_is_cancelled_while_it_waits_in_line_ends_at_the_next_
     bothost.clock.advance("61s")
     bot.begin(task())
     bot.begin(of, 2)
-    journal.ask(journal.store.cancel(journal.row(task=of["id"]).id))
+    journal.ask(journal.journal.cancel(journal.row(task=of["id"]).id))
     bothost.clock.advance("11m")
     assert calls.at_once == 0
     assert journal.row(task=of["id"]).state == "cancelled"
@@ -236,7 +236,7 @@ def test_those_who_wait_for_a_run_that_is_cancelled_are_told_nothing(
     bot = bothost.bot(handler_of(calls), ini={"timeout": "20m"})
     bothost.clock.advance("9m 50s")
     pending = bot.begin(task())
-    journal.ask(journal.store.cancel(journal.row().id))
+    journal.ask(journal.journal.cancel(journal.row().id))
     bothost.clock.advance("45s")
     assert pending.answered
     assert (pending.answer().status, pending.answer().json, pending.answer().outcome) == (200, {}, "cancelled")
@@ -251,7 +251,7 @@ def test_cancel_stops_an_async_run(bothost: Harness, calls: Calls, journal: Jour
     of = task()
     pending = bot.begin(of)
     bothost.clock.advance("60s" if acknowledged else "1s")
-    journal.ask(journal.store.cancel(journal.row().id))
+    journal.ask(journal.journal.cancel(journal.row().id))
     bothost.clock.advance("11m")
     assert calls.at_once == 0, "seen at the next beat"
     assert journal.row().state == "cancelled"
@@ -271,7 +271,7 @@ def test_what_a_cancelled_thread_returns_is_dropped(bothost: Harness, journal: J
 
     bot = bothost.bot(handler, ini={"timeout": "20m"})
     bot.deliver(task())
-    journal.ask(journal.store.cancel(journal.row().id))
+    journal.ask(journal.journal.cancel(journal.row().id))
     bothost.clock.advance("16m")
     assert ended == [True]
     assert journal.row().state == "cancelled"
@@ -284,7 +284,7 @@ def test_cancel_of_a_reply_on_its_way(bothost: Harness, calls: Calls, journal: J
     bot.deliver(task())
     bothost.pyrus.fail("POST tasks/*", gateway(503), times=1000)
     bothost.clock.advance("1m")
-    journal.ask(journal.store.cancel(journal.row().id))
+    journal.ask(journal.journal.cancel(journal.row().id))
     bothost.pyrus.heal()
     bothost.clock.advance("10m")
     bothost.pyrus.assert_no_comment()
@@ -294,8 +294,8 @@ def test_cancel_of_a_reply_on_its_way(bothost: Harness, calls: Calls, journal: J
 def test_nothing_is_left_to_cancel_of_what_has_ended(bothost: Harness, calls: Calls, journal: Journal) -> None:
     bot = bothost.bot(handler_of(calls))
     bot.deliver(task())
-    with pytest.raises(StoreError, match="nothing to cancel"):
-        journal.ask(journal.store.cancel(journal.row().id))
+    with pytest.raises(JournalError, match="nothing to cancel"):
+        journal.ask(journal.journal.cancel(journal.row().id))
 
 
 def test_event_tells_why_it_runs_again(bothost: Harness, journal: Journal) -> None:
@@ -320,7 +320,7 @@ def test_what_stands_in_line_is_listed_and_ends_when_it_is_cancelled(
 ) -> None:
     calls.takes = 30
     bot = bothost.bot(handler_of(calls), ini={"concurrency": 1})
-    late = bothost._bench.host.core.late
+    late = bothost._state.host.pipeline.poller
     bot.begin(task())
     assert late.waiting() == []
     of = task()
@@ -335,7 +335,7 @@ def test_what_stands_in_line_is_listed_and_ends_when_it_is_cancelled(
     row = journal.row(task=of["id"])
     assert (row.state, row.error) == ("cancelled", "cancelled by the operator")
     assert bot.deliver(of, 2).outcome == "cancelled"
-    assert (bot.bot.lane.held, bot.bot.lane.waiting, bot.bot.lane.waiting_bytes) == (0, 0, 0)
+    assert (bot.bot.queue.held, bot.bot.queue.waiting, bot.bot.queue.waiting_bytes) == (0, 0, 0)
 
 
 def test_what_is_cancelled_while_it_is_being_parked_stays_cancelled(
@@ -348,8 +348,8 @@ def test_what_is_cancelled_while_it_is_being_parked_stays_cancelled(
     pending = bot.begin(of)
     journal.be(slow_s=1.0)
     bothost.clock.advance("50.5s")
-    (waits,) = bothost._bench.host.core.late.waiting()
-    bothost._bench.host.core.late.cancel(waits.id)
+    (waits,) = bothost._state.host.pipeline.poller.waiting()
+    bothost._state.host.pipeline.poller.cancel(waits.id)
     bothost.clock.advance("5s")
     assert pending.answer().outcome == "cancelled"
     journal.be()
@@ -366,10 +366,10 @@ def test_what_is_cancelled_while_it_is_being_claimed_does_not_run(
     journal.be(slow_s=1.0)
     pending = processes.at(0).begin(of)
     bothost.clock.advance("2.5s")
-    late = processes.hosts[0].core.late
+    late = processes.hosts[0].pipeline.poller
     (waits,) = late.waiting()
     if recorded:
-        journal.ask(processes.hosts[1].store.save(cancelled(waits, waits.created)))
+        journal.ask(processes.hosts[1].journal.save(cancelled(waits, waits.created)))
     late.cancel(waits.id)
     assert pending.answer().outcome == "cancelled"
     bothost.clock.advance("5s")

@@ -91,8 +91,8 @@ def test_a_held_event_is_not_run_at_its_last_attempt_after_two_deaths(
         bothost.restart()
         bothost.clock.advance("56s")
     told: list[Any] = []
-    dispatch = bothost._bench.host.core.dispatch
-    dispatch._means = replace(dispatch._means, failed=told.append)
+    dispatch = bothost._state.host.pipeline.dispatch
+    dispatch._context = replace(dispatch._context, failed=told.append)
     last = bot.deliver(of, 3)
     assert (last.status, last.outcome) == (500, "failed")
     assert len(calls.runs) == 2
@@ -170,13 +170,13 @@ def test_parked_events_survive(bothost: Harness, calls: Calls, journal: Journal)
 
 def start_drain(bothost: Harness, seconds: float) -> asyncio.Task[None]:
     """As the host does at SIGTERM."""
-    bench = bothost._bench
+    bench = bothost._state
     host = bench.host
 
     async def begin() -> asyncio.Task[None]:
         for bot in host.service:
-            bot.lane.resize(0)
-        return asyncio.get_running_loop().create_task(drain(host.core, seconds, asyncio.Event()))
+            bot.queue.resize(0)
+        return asyncio.get_running_loop().create_task(drain(host.pipeline, seconds, asyncio.Event()))
 
     return bench.turn(begin())
 
@@ -214,7 +214,7 @@ def test_with_late_retry_what_waits_and_arrives_comes_again(bothost: Harness, ca
     bothost.clock.advance("0.1s")
     assert waiting.answered, "at once"
     assert (waiting.answer().status, bot.deliver(task()).status) == (503, 503)
-    assert bot.bot.lane.waiting_bytes == 0
+    assert bot.bot.queue.waiting_bytes == 0
     assert len(journal.rows()) == 1
 
 
@@ -387,6 +387,6 @@ def test_what_a_handler_wrote_while_the_journal_was_away_is_written_when_it_is_b
     journal.be(away=True)
     assert bot.deliver(of).json == {}
     journal.be()
-    assert journal.ask(journal.store.written("bot", of["id"])) == set()
+    assert journal.ask(journal.journal.written("bot", of["id"])) == set()
     bothost.clock.advance("5s")
-    assert journal.ask(journal.store.written("bot", of["id"])) == {bothost.assert_one_comment(of).comment_id}
+    assert journal.ask(journal.journal.written("bot", of["id"])) == {bothost.assert_one_comment(of).comment_id}

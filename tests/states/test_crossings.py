@@ -12,26 +12,26 @@ from bothost import Event
 from bothost.bots.registry import BotState, Registry
 from bothost.pyrus.signature import sign
 from bothost.testing import Harness, comment, me, task
-from bothost.testing.memory_http import Head, Wire
+from bothost.testing.memory_http import MemoryConnection, RequestHead
 
 
 def at_once(bot: Any, of: Any, attempts: tuple[int, ...]) -> list[tuple[int, Any, str]]:
     """Deliveries of one event that all arrive before the loop turns: (status, body, word) of each."""
     body = bot.as_body(of)
-    host = bot.bench.host
+    host = bot.state.host
 
-    async def start() -> list[Wire]:
+    async def start() -> list[MemoryConnection]:
         wires = []
         for attempt in attempts:
-            wire = Wire()
+            wire = MemoryConnection()
             headers = {"X-Pyrus-Sig": sign(body, bot.bot.config.secrets[0]), "X-Pyrus-Retry": f"{attempt}/3"}
-            wire.post(host.front, host.lines, Head(bot.bot.config.path, headers), body)
+            wire.post(host.front, host.lines, RequestHead(bot.bot.config.path, headers), body)
             wires.append(wire)
         for wire in wires:
             await wire.done
         return wires
 
-    ended = [wire.done.result() for wire in bot.bench.turn(start())]
+    ended = [wire.done.result() for wire in bot.state.turn(start())]
     return [(one.status, json.loads(one.body), one.word) for one in ended]
 
 
@@ -130,7 +130,7 @@ def test_an_attempt_at_what_was_cancelled_while_it_was_held_says_nothing(
     calls.script = [ValueError("no")]
     of = task()
     assert processes.at(0).deliver(of).status == 500
-    journal.ask(journal.store.cancel(journal.row().id))
+    journal.ask(journal.journal.cancel(journal.row().id))
     for attempt in (2, 3):
         bothost.clock.advance("61s")
         answer = processes.at(attempt % 2).deliver(of, attempt)
@@ -144,19 +144,19 @@ def test_a_handler_that_waits_for_nothing_is_answered_before_anything_else_happe
 
     bot = bothost.bot(handler)
     body = bot.as_body(task())
-    host = bot.bench.host
+    host = bot.state.host
 
     async def start() -> bool:
-        wire = Wire()
+        wire = MemoryConnection()
         wire.post(
             host.front,
             host.lines,
-            Head(bot.bot.config.path, {"X-Pyrus-Sig": sign(body, bot.bot.config.secrets[0])}),
+            RequestHead(bot.bot.config.path, {"X-Pyrus-Sig": sign(body, bot.bot.config.secrets[0])}),
             body,
         )
         return wire.done.done()
 
-    assert bot.bench.turn(start())
+    assert bot.state.turn(start())
 
 
 def test_what_a_repeat_changes_may_be_lost_with_the_journal(
@@ -261,7 +261,7 @@ def test_what_waits_for_a_bot_that_leaves_is_sent_away_or_stays_ready(
     if stored:
         bothost.clock.advance("31s")
         assert waiting.answer().outcome == "parked"
-    host = bot.bench.host
+    host = bot.state.host
     registry = host.service.registry
     host.service.registry = Registry([])
     bothost.clock.advance("45s")

@@ -255,7 +255,7 @@ def test_a_retry_by_hand_waits_for_the_thread_of_the_run_before(bothost: Harness
     bot = stubborn_bot(bothost, stubborn, concurrency=2, on_error="ignore")
     bot.begin(task())
     bothost.clock.advance("21s")
-    journal.ask(journal.store.retry(journal.row().id))
+    journal.ask(journal.journal.retry(journal.row().id))
     bothost.clock.advance("25s")
     assert stubborn.runs == 1
     bothost.clock.advance("30s")

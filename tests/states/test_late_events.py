@@ -273,9 +273,9 @@ def test_without_a_login_the_reply_is_kept_and_retry_posts_it(bothost: Harness, 
     bothost.clock.advance("1m")
     row = journal.row()
     assert (row.state, row.error.split(":")[0], row.answer) == ("failed", "no login", b'{"text":"done"}')
-    host = bothost._bench.host
-    host.ground.client.learn("bot", bot.person["email"])
-    journal.ask(journal.store.retry(row.id))
+    host = bothost._state.host
+    host.resources.client.learn("bot", bot.person["email"])
+    journal.ask(journal.journal.retry(row.id))
     bothost.clock.advance("1m")
     assert bothost.assert_one_comment().text == "done"
     assert calls.runs == [(1, "")]
@@ -345,7 +345,7 @@ def test_an_unclear_post_is_tried_again_for_a_day(bothost: Harness, calls: Calls
     assert row.state == "failed"
     assert row.answer == b'{"text":"done"}'
     bothost.pyrus.heal()
-    journal.ask(journal.store.retry(row.id))
+    journal.ask(journal.journal.retry(row.id))
     bothost.clock.advance("1m")
     bothost.assert_one_comment()
     assert journal.row().tries == row.tries + 1

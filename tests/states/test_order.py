@@ -8,7 +8,7 @@ import pytest
 from tests.states.conftest import Calls, Journal, handler_of
 
 from bothost.bots.registry import BotState
-from bothost.pipeline.dispatcher import Bounds
+from bothost.pipeline.dispatcher import WaitingLimits
 from bothost.testing import Harness, comment, task
 
 
@@ -132,7 +132,7 @@ def test_a_turn_ends_when_the_late_reply_was_tried(bothost: Harness, calls: Call
 
 
 def bounds(bothost: Harness, **sizes: int) -> None:
-    bothost._bench.host.core.dispatch._bounds = Bounds(**sizes)
+    bothost._state.host.pipeline.dispatch._bounds = WaitingLimits(**sizes)
 
 
 @pytest.mark.parametrize("bound", ["bot_bytes", "host_bytes"])
@@ -149,10 +149,10 @@ def test_beyond_the_bound_of_waiting_bodies_events_are_parked_at_once(
     assert len(answered) == 2, "one runs, three wait"
     wanted = (200, "parked") if late == "post" else (503, "busy")
     assert {(one.answer().status, one.answer().outcome) for one in answered} == {wanted}
-    lane = bot.bot.lane
-    assert lane.waiting_bytes == bothost._bench.host.core.means.ledger.waiting_bytes > 0
+    queue = bot.bot.queue
+    assert queue.waiting_bytes == bothost._state.host.pipeline.context.event_table.waiting_bytes > 0
     bothost.clock.advance("10m")
-    assert lane.waiting_bytes == bothost._bench.host.core.means.ledger.waiting_bytes == 0
+    assert queue.waiting_bytes == bothost._state.host.pipeline.context.event_table.waiting_bytes == 0
     assert len(calls.runs) == (6 if late == "post" else 4)
     assert len(bothost.pyrus.comments()) == (6 if late == "post" else 4)
 
@@ -248,7 +248,7 @@ def test_a_broken_bot_that_is_back_runs_the_next_attempt(bothost: Harness, calls
 def test_a_starting_bot_lets_events_wait(bothost: Harness, calls: Calls, journal: Journal) -> None:
     bot = bothost.bot(handler_of(calls))
     bot.bot.state = BotState("starting")
-    bot.bot.lane.resize(0)
+    bot.bot.queue.resize(0)
     quick, slow = bot.begin(task()), bot.begin(task())
     bothost.clock.advance("30s")
     slow.hang_up()
@@ -256,7 +256,7 @@ def test_a_starting_bot_lets_events_wait(bothost: Harness, calls: Calls, journal
 
     async def comes_into_service() -> None:
         bot.bot.state = BotState("active")
-        bot.bot.lane.resize(8)
+        bot.bot.queue.resize(8)
 
     journal.ask(comes_into_service())
     assert quick.answer().json == {"text": "done"}
@@ -285,8 +285,8 @@ def test_the_memory_is_flat_when_all_is_over(bothost: Harness, calls: Calls) -> 
     bot = bothost.bot(handler_of(calls))
     for _ in range(50):
         bot.deliver(task())
-    ledger = bothost._bench.host.core.means.ledger
-    assert len(ledger) == 50
+    event_table = bothost._state.host.pipeline.context.event_table
+    assert len(event_table) == 50
     bothost.clock.advance("12m")
-    assert len(ledger) == 0
-    assert (bot.bot.lane.held, bot.bot.lane.waiting, bot.bot.lane._turns) == (0, 0, {})
+    assert len(event_table) == 0
+    assert (bot.bot.queue.held, bot.bot.queue.waiting, bot.bot.queue._turns) == (0, 0, {})

@@ -10,7 +10,7 @@ from tests.states.conftest import Calls, Journal, Processes, handler_of
 
 from bothost import Event, GiveUp
 from bothost.bots.registry import BotState
-from bothost.journal.sqlite.journal import SqliteStore
+from bothost.journal.sqlite.journal import SqliteJournal
 from bothost.testing import Harness, comment, task
 
 
@@ -309,7 +309,7 @@ def test_what_an_operator_lets_run_again_is_known_at_once_to_the_process_that_fa
     processes = Processes(bothost, handler_of(calls), {"on_error": "reply", "error_text": "Sorry."})
     of = task()
     assert processes.at(0).deliver(of).json == {"text": "Sorry."}
-    journal.ask(journal.store.retry(journal.row().id))
+    journal.ask(journal.journal.retry(journal.row().id))
     if runs:
         journal.ask(processes.hosts[1].look())
     assert journal.row().fence == (2 if runs else 1)
@@ -342,14 +342,14 @@ def test_what_an_operator_lets_run_while_its_last_attempt_is_refused_runs(
     bothost.clock.advance("31s")
     row = journal.row()
     row.deaths = 2
-    journal.ask(journal.store.save(row))
+    journal.ask(journal.journal.save(row))
     bothost.clock.advance(row.due - bothost.clock.now.timestamp() - 1.5)
     journal.be(slow_s=1.0)
     last = processes.at(1).begin(of, 3)
     bothost.clock.advance("1.2s")
     assert last.answer().status == 500
     bothost.clock.advance("0.4s")
-    operator = SqliteStore(journal.folder, processes.bench.time, claims_first=True, readonly=True)
+    operator = SqliteJournal(journal.folder, processes.bench.time, claims_first=True, readonly=True)
     journal.ask(operator.open())
     journal.ask(operator.retry(row.id))
     journal.ask(operator.close())

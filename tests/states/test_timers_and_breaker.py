@@ -11,7 +11,7 @@ from tests.states.conftest import Calls, Journal, Processes, handler_of
 
 from bothost import Event, Plugin, Settings, cron, every
 from bothost.testing import Harness, comment, me, person, task
-from bothost.testing.host import Counts
+from bothost.testing.host import NoMetrics
 
 
 class NoSettings(Settings):
@@ -76,12 +76,12 @@ def test_of_missed_ticks_only_the_newest_runs_at_start(bothost: Harness, away_m:
     bothost.bot(plugin)
     bothost.clock.advance("2m 10s")
     before = len(ran)
-    host = bothost._bench.host
-    bothost._bench.turn(host.stop())
+    host = bothost._state.host
+    bothost._state.turn(host.stop())
     bothost.clock._clock.set(bothost.clock.now + timedelta(minutes=away_m))
-    bothost._bench.host = bothost._bench.turn(type(host).started(host.clock, host.folder, bothost.pyrus.transport()))
+    bothost._state.host = bothost._state.turn(type(host).started(host.clock, host.folder, bothost.pyrus.transport()))
     bot = bothost._bots["bot"]
-    bot.bot, bot.runner = bothost._bench.turn(bothost._bench.host.add(*bot.origin))
+    bot.bot, bot.runner = bothost._state.turn(bothost._state.host.add(*bot.origin))
     assert [due.hour * 60 + due.minute - 542 for due, _ in ran[before:]] == made_up
 
 
@@ -103,12 +103,12 @@ def test_a_rare_timer_is_made_up_for_though_the_key_of_its_last_tick_is_forgotte
     bothost.clock.set(bothost.clock.now + timedelta(days=6))
     bothost.clock.advance("11m")
     assert journal.rows() == []
-    host = bothost._bench.host
-    bothost._bench.turn(host.stop())
+    host = bothost._state.host
+    bothost._state.turn(host.stop())
     bothost.clock._clock.set(ran[0] + timedelta(days=7, minutes=5))
-    bothost._bench.host = bothost._bench.turn(type(host).started(host.clock, host.folder, bothost.pyrus.transport()))
+    bothost._state.host = bothost._state.turn(type(host).started(host.clock, host.folder, bothost.pyrus.transport()))
     bot = bothost._bots["bot"]
-    bot.bot, bot.runner = bothost._bench.turn(bothost._bench.host.add(*bot.origin))
+    bot.bot, bot.runner = bothost._state.turn(bothost._state.host.add(*bot.origin))
     bothost.clock.advance("1s")
     assert ran == [ran[0], ran[0] + timedelta(days=7)]
 
@@ -139,15 +139,15 @@ def test_more_than_thirty_replies_to_bots_pause_the_task(bothost: Harness, calls
     answers = [bot.deliver(body).outcome for body in bot_comments(of, other, 35)]
     assert answers == ["replied"] * 31 + ["parked"] * 4
     assert bot.deliver(task()).outcome == "replied", "only that task"
-    controls = journal.ask(journal.store.controls())
-    bothost._bench.host.core.means.breaker.read(controls)
+    controls = journal.ask(journal.journal.controls())
+    bothost._state.host.pipeline.context.loop_breaker.read(controls)
     assert "31 replies to bots" in controls[f"pause:bot:{of['id']}"]
     # as a host does each second: what it has read once and then misses was taken back by somebody
-    bothost._bench.host.core.means.breaker.read(controls)
+    bothost._state.host.pipeline.context.loop_breaker.read(controls)
     bothost.clock.advance("30m")
     assert len(calls.runs) == 32
-    journal.ask(journal.store.control(f"pause:bot:{of['id']}", None))
-    bothost._bench.host.core.means.breaker.read(journal.ask(journal.store.controls()))
+    journal.ask(journal.journal.control(f"pause:bot:{of['id']}", None))
+    bothost._state.host.pipeline.context.loop_breaker.read(journal.ask(journal.journal.controls()))
     bothost.clock.advance("2m")
     assert len(calls.runs) == 36
     assert len(bothost.pyrus.comments(of["id"])) == 35
@@ -188,7 +188,7 @@ def test_its_own_comments_count_where_they_are_delivered(bothost: Harness, calls
 def test_ticks_are_counted_by_what_became_of_them(bothost: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[str] = []
     plugin, _ran = ticker([0, -1, 130, 0])
-    monkeypatch.setattr(Counts, "tick", lambda _self, _bot, result: counted.append(result))
+    monkeypatch.setattr(NoMetrics, "tick", lambda _self, _bot, result: counted.append(result))
     bothost.bot(plugin)
     bothost.clock.advance("6m 30s")
     assert counted[:2] == ["ran", "failed"]

@@ -10,8 +10,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bothost.clock import SystemClock
-from bothost.telemetry.metrics import BotFigures, Metrics, Snapshot
-from bothost.telemetry.metrics.families import NAMES, BotGauge, Host
+from bothost.telemetry.metrics import BotFigures, Metrics, MetricsSnapshot
+from bothost.telemetry.metrics.families import NAMES, BotGauge, HostGauges
 from bothost.telemetry.metrics.prometheus import MOST_BOTS, MOST_HISTOGRAMS, Exposition
 
 
@@ -24,15 +24,15 @@ class Hand(SystemClock):
         return self.time
 
 
-def exposition(snapshots: list[Snapshot], host: Host) -> Exposition:
-    async def gather() -> tuple[list[Snapshot], Host]:
+def exposition(snapshots: list[MetricsSnapshot], host: HostGauges) -> Exposition:
+    async def gather() -> tuple[list[MetricsSnapshot], HostGauges]:
         return snapshots, host
 
     return Exposition(gather, Hand())
 
 
-def scrape(snapshots: list[Snapshot], host: Host | None = None) -> dict[tuple[str, ...], float]:
-    text = asyncio.run(exposition(snapshots, host or Host()).text()).decode()
+def scrape(snapshots: list[MetricsSnapshot], host: HostGauges | None = None) -> dict[tuple[str, ...], float]:
+    text = asyncio.run(exposition(snapshots, host or HostGauges()).text()).decode()
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     return {(sample.name, *sample.labels.values()): sample.value for sample in samples}
 
@@ -79,7 +79,7 @@ def test_everything_else_has_its_metric(metrics: Metrics) -> None:
     metrics.reload("done")
     metrics.restarts({"1": 3})
     bots = (BotGauge("refunds", "active", 2, 1), BotGauge("relay", "plugin error"))
-    got = scrape([metrics.snapshot()], Host(version="1.2", bots=bots, journal_bytes=4096, entries={"failed": 5}))
+    got = scrape([metrics.snapshot()], HostGauges(version="1.2", bots=bots, journal_bytes=4096, entries={"failed": 5}))
     assert got["bothost_late_replies_total", "refunds", "done"] == 1
     assert got["bothost_timer_ticks_total", "refunds", "skipped"] == 1
     assert got["bothost_api_calls_total", "https://api.pyrus.com bot@1", "429"] == 1
@@ -99,7 +99,7 @@ def test_everything_else_has_its_metric(metrics: Metrics) -> None:
 
 
 def test_the_table_of_names_is_what_a_scrape_shows(metrics: Metrics) -> None:
-    text = asyncio.run(exposition([metrics.snapshot()], Host(journal_bytes=1)).text()).decode()
+    text = asyncio.run(exposition([metrics.snapshot()], HostGauges(journal_bytes=1)).text()).decode()
     shown = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     suffixes = {"counter": "_total", "info": "_info"}
     assert shown == {name + suffixes.get(kind, "") for name, (kind, _) in NAMES.items()}
@@ -111,7 +111,7 @@ def test_processes_are_summed_and_their_lag_is_shown_apart() -> None:
         metrics.delivery("refunds", "replied", 200, 0.01)
         metrics.run("refunds", 0.01, failed=False)
         metrics.loop_lag(0.02)
-    sent = msgspec.msgpack.decode(msgspec.msgpack.encode(two.snapshot()), type=Snapshot)
+    sent = msgspec.msgpack.decode(msgspec.msgpack.encode(two.snapshot()), type=MetricsSnapshot)
     got = scrape([one.snapshot(), sent])
     assert got["bothost_deliveries_total", "refunds", "replied"] == 2
     assert got["bothost_handler_seconds_count", "refunds"] == 2
@@ -134,7 +134,7 @@ def test_labels_are_bounded_and_no_counter_falls(metrics: Metrics) -> None:
         for _ in range(2 if number >= MOST_BOTS else 1):
             metrics.delivery(name, "replied", 200, 0.01)
         metrics.run(name, 0.01, failed=False)
-    shown = exposition([metrics.snapshot()], Host())
+    shown = exposition([metrics.snapshot()], HostGauges())
 
     def values() -> dict[tuple[str, ...], float]:
         text = asyncio.run(shown.text()).decode()
@@ -197,8 +197,8 @@ def test_a_scrape_of_ten_thousand_bots_leaves_the_loop_alone(metrics: Metrics) -
     async def lag() -> float:
         loop = asyncio.get_running_loop()
 
-        async def gather() -> tuple[list[Snapshot], Host]:
-            return [metrics.snapshot()], Host(bots=bots)
+        async def gather() -> tuple[list[MetricsSnapshot], HostGauges]:
+            return [metrics.snapshot()], HostGauges(bots=bots)
 
         scraping = asyncio.ensure_future(Exposition(gather, Hand()).text())
         worst = 0.0
@@ -220,9 +220,9 @@ def test_a_scrape_is_kept_for_five_seconds(metrics: Metrics) -> None:
     clock = Hand()
     asked = []
 
-    async def gather() -> tuple[list[Snapshot], Host]:
+    async def gather() -> tuple[list[MetricsSnapshot], HostGauges]:
         asked.append(clock.time)
-        return [metrics.snapshot()], Host()
+        return [metrics.snapshot()], HostGauges()
 
     async def scrapes() -> None:
         shown = Exposition(gather, clock)

@@ -10,9 +10,9 @@ from tests.webhook.edge import Edge, Site, bot
 from bothost.bots.registry import Bot, Registry, Service
 from bothost.clock import SystemClock
 from bothost.host.sockets import bind_tcp
-from bothost.webhook.connections import Limits
-from bothost.webhook.listener import Listener
-from bothost.webhook.request import Front
+from bothost.webhook.connections import ConnectionLimits
+from bothost.webhook.listener import WebhookListener
+from bothost.webhook.request import WebhookContext
 
 if TYPE_CHECKING:
     import ssl
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tornado.ioloop import IOLoop
 
-    from bothost.webhook.routing import Proxies
+    from bothost.webhook.routing import TrustedProxies
 
 
 @pytest.fixture
@@ -29,11 +29,14 @@ def serve(io_loop: IOLoop) -> Iterator[Callable[..., Site]]:
     started: list[Site] = []
 
     def start(
-        *bots: Bot, limits: Limits | None = None, tls: ssl.SSLContext | None = None, proxies: Proxies | None = None
+        *bots: Bot,
+        limits: ConnectionLimits | None = None,
+        tls: ssl.SSLContext | None = None,
+        proxies: TrustedProxies | None = None,
     ) -> Site:
         edge = Edge()
-        front = Front(Service(Registry(bots or (bot(),))), edge.receive, edge.refuse, SystemClock(), proxies)
-        listener = Listener(front, limits or Limits(), tls)
+        front = WebhookContext(Service(Registry(bots or (bot(),))), edge.receive, edge.refuse, SystemClock(), proxies)
+        listener = WebhookListener(front, limits or ConnectionLimits(), tls)
         (socket,) = bind_tcp("127.0.0.1", 0)
         listener.add_sockets([socket])
         site = Site(listener, edge, socket.getsockname()[1], list(front.service))

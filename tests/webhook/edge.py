@@ -6,14 +6,14 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bothost.bots.queue import Lane
+from bothost.bots.queue import BotQueue
 from bothost.bots.registry import Bot
 from bothost.config import BotConfig
 from bothost.pipeline.delivery import Delivery, Outcome
 from bothost.pyrus.signature import sign
 
 if TYPE_CHECKING:
-    from bothost.webhook.listener import Listener
+    from bothost.webhook.listener import WebhookListener
 
 SECRET = "correct horse battery staple"
 OLD_SECRET = "an older key that still counts"
@@ -48,7 +48,7 @@ class Edge:
 class Site:
     """A listener under test: where it listens, what its edge saw."""
 
-    listener: Listener
+    listener: WebhookListener
     edge: Edge
     port: int
     bots: list[Bot]
@@ -74,7 +74,7 @@ class Site:
 def bot(name: str = "autoreply", path: str = "", **keys: Any) -> Bot:
     """A bot with both secrets and room for a body of 1 MB."""
     keys = {"secrets": (SECRET.encode(), OLD_SECRET.encode()), "max_body_bytes": 1 << 20, **keys}
-    return Bot(BotConfig(name=name, path=path or f"/{name}", **keys), Lane(8))
+    return Bot(BotConfig(name=name, path=path or f"/{name}", **keys), BotQueue(8))
 
 
 async def read_answer(reader: asyncio.StreamReader, *, head: bool = False) -> tuple[int, dict[str, str], bytes]:

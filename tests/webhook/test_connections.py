@@ -10,7 +10,7 @@ import subprocess
 import pytest
 from tests.webhook.edge import bot, post, read_answer
 
-from bothost.webhook.connections import Limits
+from bothost.webhook.connections import ConnectionLimits
 
 BODY = b'{"task_id": 5}'
 BIG = b'{"task_id": 5, "text": "' + b"x" * (17 << 20) + b'"}'
@@ -40,7 +40,7 @@ async def test_a_17_mb_body_is_413_and_its_sender_reads_it(serve):
         b"{}",
     )
     assert site.edge.statuses == [("too-large", 413)] * 2
-    assert site.listener.lines.unverified == 0
+    assert site.listener.connections.unverified == 0
 
 
 @pytest.mark.gen_test
@@ -75,7 +75,7 @@ async def test_413_comes_before_the_body_has_been_sent(serve):
 
 @pytest.mark.gen_test
 async def test_of_a_refused_body_only_so_much_is_dropped_before_the_connection_ends(serve):
-    site = serve(bot(max_body_bytes=100), limits=Limits(dropped_bytes=1 << 20))
+    site = serve(bot(max_body_bytes=100), limits=ConnectionLimits(dropped_bytes=1 << 20))
     reader, writer = await site.raw(b"POST /autoreply HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000000\r\n\r\n")
     assert (await read_answer(reader))[0] == 413
     sent = 0
@@ -101,7 +101,7 @@ async def test_a_head_that_never_ends_is_cut_at_its_size(serve):
 
 @pytest.mark.gen_test
 async def test_a_first_head_has_its_time_and_no_more_even_if_bytes_trickle_in(serve):
-    site = serve(limits=Limits(header_s=0.2, **SHORT))
+    site = serve(limits=ConnectionLimits(header_s=0.2, **SHORT))
     reader, writer = await site.raw(b"POST /auto")
     for _ in range(100):
         writer.write(b"x")
@@ -109,19 +109,19 @@ async def test_a_first_head_has_its_time_and_no_more_even_if_bytes_trickle_in(se
         if reader.at_eof() or reader.exception():
             break
     assert reader.at_eof() or reader.exception()
-    assert site.listener.lines.open == set()
+    assert site.listener.connections.open == set()
 
 
 @pytest.mark.gen_test
 async def test_a_connection_without_a_request_is_closed_in_a_heads_time(serve):
-    site = serve(limits=Limits(header_s=0.1, **SHORT))
+    site = serve(limits=ConnectionLimits(header_s=0.1, **SHORT))
     reader, _ = await site.raw(b"")
     assert await reader.read() == b""
 
 
 @pytest.mark.gen_test
 async def test_an_idle_connection_is_closed_after_its_own_time(serve):
-    site = serve(limits=Limits(header_s=0.05, idle_s=0.3, **SHORT))
+    site = serve(limits=ConnectionLimits(header_s=0.05, idle_s=0.3, **SHORT))
     reader, _ = await site.raw(post(BODY))
     await read_answer(reader)
     with pytest.raises(TimeoutError):
@@ -131,17 +131,17 @@ async def test_an_idle_connection_is_closed_after_its_own_time(serve):
 
 @pytest.mark.gen_test
 async def test_a_body_has_its_time_and_its_sender_is_told(serve):
-    site = serve(limits=Limits(body_s=0.1, **SHORT))
+    site = serve(limits=ConnectionLimits(body_s=0.1, **SHORT))
     reader, _ = await site.raw(post(BODY).removesuffix(b"}"))
     assert (await read_answer(reader))[0] == 408
     assert await reader.read() == b""
     assert site.edge.statuses == [("slow", 408)]
-    assert site.listener.lines.unverified == 0
+    assert site.listener.connections.unverified == 0
 
 
 @pytest.mark.gen_test
 async def test_a_refused_body_is_dropped_no_longer_than_a_body_may_take(serve):
-    site = serve(bot(max_body_bytes=10), limits=Limits(body_s=0.1, **SHORT))
+    site = serve(bot(max_body_bytes=10), limits=ConnectionLimits(body_s=0.1, **SHORT))
     reader, _ = await site.raw(post(BODY).removesuffix(b"}"))
     assert (await read_answer(reader))[0] == 413
     assert await reader.read() == b""
@@ -150,7 +150,7 @@ async def test_a_refused_body_is_dropped_no_longer_than_a_body_may_take(serve):
 
 @pytest.mark.gen_test
 async def test_a_run_may_take_longer_than_any_limit_of_the_socket(serve):
-    site = serve(limits=Limits(header_s=0.05, body_s=0.05, idle_s=0.05, **SHORT))
+    site = serve(limits=ConnectionLimits(header_s=0.05, body_s=0.05, idle_s=0.05, **SHORT))
     site.edge.waits = True
     reader, _ = await site.raw(post(BODY))
     await site.edge.arrived.wait()
@@ -161,20 +161,20 @@ async def test_a_run_may_take_longer_than_any_limit_of_the_socket(serve):
 
 @pytest.mark.gen_test
 async def test_a_response_that_its_reader_does_not_take_ends_in_a_bodys_time(serve):
-    site = serve(limits=Limits(body_s=0.2, **SHORT))
+    site = serve(limits=ConnectionLimits(body_s=0.2, **SHORT))
     site.edge.outcome = type(site.edge.outcome)(200, b"x" * (32 << 20), "replied")
     await site.raw(post(BODY))
     while not site.edge.deliveries:
         await asyncio.sleep(0)
-    assert len(site.listener.lines.open) == 1
+    assert len(site.listener.connections.open) == 1
     async with asyncio.timeout(5):
-        while site.listener.lines.open:
+        while site.listener.connections.open:
             await asyncio.sleep(0.01)
 
 
 @pytest.mark.gen_test
 async def test_at_the_cap_the_longest_waiting_connection_goes_and_the_newcomer_is_served(serve, caplog):
-    site = serve(limits=Limits(max_connections=8, **SHORT))
+    site = serve(limits=ConnectionLimits(max_connections=8, **SHORT))
     waiting = [await site.raw(b"POST /auto") for _ in range(8)]
     for _ in range(3):
         assert (await site.ask(post(BODY)))[0] == 200
@@ -190,7 +190,7 @@ async def test_at_the_cap_the_longest_waiting_connection_goes_and_the_newcomer_i
 
 @pytest.mark.gen_test
 async def test_at_the_cap_connections_whose_deliveries_run_are_kept(serve):
-    site = serve(limits=Limits(max_connections=4))
+    site = serve(limits=ConnectionLimits(max_connections=4))
     site.edge.waits = True
     running = [await site.raw(post(BODY)) for _ in range(4)]
     while len(site.edge.deliveries) < 4:
@@ -204,19 +204,19 @@ async def test_at_the_cap_connections_whose_deliveries_run_are_kept(serve):
 
 @pytest.mark.gen_test
 async def test_a_hundred_slow_heads_on_64_connections_keep_no_delivery_out(serve):
-    site = serve(limits=Limits(max_connections=64, header_s=60))
+    site = serve(limits=ConnectionLimits(max_connections=64, header_s=60))
     for _ in range(100):
         await site.raw(b"POST /autoreply HTTP/1.1\r\nHost")
     assert [(await site.ask(post(BODY)))[0] for _ in range(40)] == [200] * 40
-    assert len(site.listener.lines.open) <= 64
+    assert len(site.listener.connections.open) <= 64
 
 
 @pytest.mark.gen_test
 async def test_unverified_bodies_share_one_bound_and_the_largest_is_refused(serve):
-    site = serve(bot(max_body_bytes=16 << 20), limits=Limits(unverified_bytes=4 << 20))
+    site = serve(bot(max_body_bytes=16 << 20), limits=ConnectionLimits(unverified_bytes=4 << 20))
     small, large = post(b"x" * (1 << 20)), post(b"y" * (3 << 20))
     one, two = await site.raw(small[:-1]), await site.raw(large[:-1])
-    while site.listener.lines.unverified < (4 << 20) - 2:
+    while site.listener.connections.unverified < (4 << 20) - 2:
         await asyncio.sleep(0)
     three = await site.raw(post(b"z" * 1000))
     assert (await read_answer(three[0]))[0] == 200
@@ -226,33 +226,33 @@ async def test_unverified_bodies_share_one_bound_and_the_largest_is_refused(serv
     two[1].write(large[-1:] + post(BODY))
     assert (await read_answer(two[0]))[0] == 200
     assert site.edge.statuses == [("shed", 503)]
-    assert site.listener.lines.unverified == 0
+    assert site.listener.connections.unverified == 0
 
 
 @pytest.mark.gen_test
 async def test_slow_senders_of_large_unsigned_bodies_hold_no_more_than_the_bound(serve):
     bound = 8 << 20
-    site = serve(bot(max_body_bytes=16 << 20), limits=Limits(unverified_bytes=bound))
+    site = serve(bot(max_body_bytes=16 << 20), limits=ConnectionLimits(unverified_bytes=bound))
     peak = 0
     head = post(b"", signature="0").replace(b"Content-Length: 0", b"Content-Length: 3000000")
     senders = [await site.raw(head) for _ in range(30)]
     for _ in range(29):
         for _, writer in senders:
             writer.write(b"x" * 100_000)
-            peak = max(peak, site.listener.lines.unverified)
+            peak = max(peak, site.listener.connections.unverified)
         await asyncio.sleep(0)
     async with asyncio.timeout(10):
         while sum(status == 503 for _, status in site.edge.statuses) < 20:
             await asyncio.sleep(0.01)
-            peak = max(peak, site.listener.lines.unverified)
-    held = sum(len(chunk) for receiver in site.listener.lines.bodies.values() for chunk in receiver.chunks)
-    assert held == site.listener.lines.unverified <= bound
+            peak = max(peak, site.listener.connections.unverified)
+    held = sum(len(chunk) for receiver in site.listener.connections.bodies.values() for chunk in receiver.chunks)
+    assert held == site.listener.connections.unverified <= bound
     assert peak <= bound
     for _, writer in senders:
         writer.transport.abort()
-    while site.listener.lines.open:
+    while site.listener.connections.open:
         await asyncio.sleep(0)
-    assert site.listener.lines.unverified == 0
+    assert site.listener.connections.unverified == 0
 
 
 @pytest.mark.gen_test
@@ -280,10 +280,10 @@ async def test_a_half_open_client_gets_an_answer_that_is_ready_at_once(serve):
 async def test_a_client_that_goes_away_inside_its_body_leaves_nothing_behind(serve):
     site = serve()
     _, writer = await site.raw(post(b"x" * 1000)[:-1])
-    while not site.listener.lines.unverified:
+    while not site.listener.connections.unverified:
         await asyncio.sleep(0)
     writer.transport.abort()
-    while site.listener.lines.open:
+    while site.listener.connections.open:
         await asyncio.sleep(0)
-    assert site.listener.lines.unverified == 0
-    assert not site.listener.lines.bodies
+    assert site.listener.connections.unverified == 0
+    assert not site.listener.connections.bodies

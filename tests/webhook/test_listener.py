@@ -16,9 +16,9 @@ from tests.webhook.edge import post, read_answer
 from bothost.errors import ConfigError
 from bothost.host.listeners import shown
 from bothost.host.sockets import bind_tcp, bind_unix
-from bothost.webhook.connections import Limits
+from bothost.webhook.connections import ConnectionLimits
 from bothost.webhook.listener import tls_context
-from bothost.webhook.routing import Proxies
+from bothost.webhook.routing import TrustedProxies
 
 BODY = b'{"task_id": 5}'
 
@@ -77,7 +77,7 @@ async def test_the_next_answer_of_a_connection_waits_for_no_acknowledgement(serv
     site = serve()
     reader, _ = await site.raw(post(BODY))
     assert (await read_answer(reader))[0] == 200
-    (stream,) = site.listener.lines.open
+    (stream,) = site.listener.connections.open
     assert stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
@@ -91,7 +91,7 @@ def test_a_key_that_does_not_fit_is_an_error_that_names_both_files(certificates)
 @pytest.mark.gen_test
 async def test_a_silent_tls_handshake_is_closed_in_a_heads_time(serve, certificates):
     context = tls_context(str(certificates / "one.crt"), str(certificates / "one.key"))
-    site = serve(tls=context, limits=Limits(header_s=0.1, sweep_s=0.02))
+    site = serve(tls=context, limits=ConnectionLimits(header_s=0.1, sweep_s=0.02))
     reader, _ = await site.raw(b"")
     assert await reader.read() == b""
 
@@ -154,15 +154,15 @@ def test_an_address_in_use_is_an_error_that_names_it():
     taken.close()
 
 
-def proxies(*addresses: str) -> Proxies:
-    return Proxies(tuple(ip_network(address) for address in addresses))
+def proxies(*addresses: str) -> TrustedProxies:
+    return TrustedProxies(tuple(ip_network(address) for address in addresses))
 
 
 @pytest.mark.gen_test
 async def test_forwarded_addresses_count_only_where_the_proxy_is_trusted(serve):
     told = "X-Forwarded-For: 203.0.113.9, 198.51.100.7"
     peers = []
-    for trusted in (None, Proxies(), proxies("127.0.0.1", "198.51.100.0/24"), proxies("10.0.0.1")):
+    for trusted in (None, TrustedProxies(), proxies("127.0.0.1", "198.51.100.0/24"), proxies("10.0.0.1")):
         site = serve(proxies=trusted)
         await site.ask(post(BODY, told))
         peers.append(site.edge.deliveries[0].peer)
@@ -189,7 +189,7 @@ async def test_a_listener_that_leaves_closes_the_idle_and_serves_who_has_not_ask
     idle_reader, _ = await site.raw(post(BODY))
     await read_answer(idle_reader)
     fresh_reader, fresh_writer = await site.raw(b"")
-    while len(site.listener.lines.open) < 2:
+    while len(site.listener.connections.open) < 2:
         await asyncio.sleep(0)
     leaving = asyncio.ensure_future(site.listener.leave(5.0))
     assert await idle_reader.read() == b""
@@ -206,7 +206,7 @@ async def test_a_listener_that_leaves_closes_the_idle_and_serves_who_has_not_ask
 async def test_a_listener_that_leaves_waits_no_longer_than_its_grace(serve):
     site = serve()
     reader, _ = await site.raw(b"POST /auto")
-    while not site.listener.lines.open:
+    while not site.listener.connections.open:
         await asyncio.sleep(0)
     await asyncio.wait_for(site.listener.leave(0.1), 1.0)
     assert await reader.read() == b""

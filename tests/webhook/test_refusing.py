@@ -9,12 +9,14 @@ from tests.webhook.edge import bot
 from bothost.clock import SystemClock
 from bothost.telemetry.metrics import Metrics
 from bothost.webhook import routing
-from bothost.webhook.refusals import Refusals, Refusing
+from bothost.webhook.refusals import RefusalCounter, Refusals
 
 
 def test_413_is_an_error_that_names_the_setting_and_pyruss_switch(caplog):
     metrics = Metrics(SystemClock())
-    Refusing(Refusals(SystemClock()), metrics).refuse(bot(max_body_bytes=16777216), "203.0.113.9", "too-large", 413)
+    RefusalCounter(Refusals(SystemClock()), metrics).refuse(
+        bot(max_body_bytes=16777216), "203.0.113.9", "too-large", 413
+    )
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
     assert "[bot:autoreply] a delivery is larger than max_body (16777216 bytes)" in record.getMessage()
@@ -25,7 +27,7 @@ def test_413_is_an_error_that_names_the_setting_and_pyruss_switch(caplog):
 
 def test_every_refusal_has_a_text_of_its_own_and_is_logged_once_a_minute(caplog):
     caplog.set_level(logging.WARNING)
-    refusing = Refusing(Refusals(SystemClock()), Metrics(SystemClock()))
+    refusing = RefusalCounter(Refusals(SystemClock()), Metrics(SystemClock()))
     outcomes = [one for one in vars(routing).values() if isinstance(one, routing.Outcome) and one.status >= 400]
     assert len(outcomes) == 9
     for _ in range(3):

@@ -186,7 +186,7 @@ async def test_a_large_body_that_comes_in_many_reads_is_put_together(serve):
     body = b'{"task_id": 1, "text": "' + b"x" * 900_000 + b'"}'
     assert (await site.ask(post(body)))[0] == 200
     assert site.edge.deliveries[0].body == body
-    assert site.listener.lines.unverified == 0
+    assert site.listener.connections.unverified == 0
 
 
 @pytest.mark.gen_test
@@ -227,7 +227,7 @@ async def test_an_answer_to_a_sender_that_has_gone_is_undelivered(serve):
     _, writer = await site.raw(post(BODY))
     await site.edge.arrived.wait()
     writer.close()
-    while site.listener.lines.open:
+    while site.listener.connections.open:
         await asyncio.sleep(0)
     assert site.edge.deliveries[0].respond(Outcome(200, b"{}", "silent")) is False
 
@@ -276,7 +276,7 @@ async def test_what_is_no_http_is_answered_400_and_closed(serve, request_bytes):
     assert await reader.read() == UNREADABLE
     assert [(peer, word, status) for _, peer, word, status in site.edge.refusals] == [("127.0.0.1", "unreadable", 400)]
     assert site.edge.deliveries == []
-    assert site.listener.lines.unverified == 0
+    assert site.listener.connections.unverified == 0
 
 
 @pytest.mark.gen_test
@@ -314,7 +314,7 @@ async def test_a_request_whose_end_can_be_read_in_two_ways_gets_one_400_and_smug
     said = await reader.read()
     assert said == UNREADABLE
     assert site.edge.deliveries == []
-    assert site.listener.lines.unverified == 0
+    assert site.listener.connections.unverified == 0
 
 
 @pytest.mark.gen_test
@@ -327,7 +327,7 @@ async def test_a_chunk_that_lies_about_its_size_is_400_and_nothing_behind_it_cou
     assert said.count(b"HTTP/1.1 ") <= 1
     assert said in (b"", UNREADABLE)
     assert site.edge.deliveries == []
-    assert site.listener.lines.unverified == 0
+    assert site.listener.connections.unverified == 0
 
 
 @pytest.mark.gen_test

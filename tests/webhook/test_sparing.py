@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from bothost.clock import SystemClock
-from bothost.webhook.refusals import QUIET_S, Sparing
+from bothost.webhook.refusals import QUIET_S, OncePerMinuteFilter
 
 
 class Minutes(SystemClock):
@@ -19,7 +19,7 @@ class Minutes(SystemClock):
 
 def lines(clock: Minutes, caplog: object) -> logging.Logger:
     logger = logging.getLogger("test.sparing")
-    logger.filters[:] = [Sparing(clock)]
+    logger.filters[:] = [OncePerMinuteFilter(clock)]
     return logger
 
 

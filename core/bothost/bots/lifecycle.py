@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from bothost.bots.registry import Bot, Word
     from bothost.clock import Clock
-    from bothost.plugins.loading import Plugged
+    from bothost.plugins.loading import LoadedPlugin
     from bothost.runners import Runner
 
-    Load = Callable[[Bot], Awaitable[tuple[Plugged, Runner]]]
+    Load = Callable[[Bot], Awaitable[tuple[LoadedPlugin, Runner]]]
     """Load a bot's plugin and open its runner. Raises PluginError and ConfigError."""
 
 log = logging.getLogger("bothost.bots")
@@ -27,7 +27,7 @@ RETRY_S = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
 """When a plugin that could not be brought into service is tried again; the last one for ever."""
 
 
-class Standing:
+class BotLifecycle:
     """Opens bots and says how they stand. A lane has its permits only while its bot is active, so that events wait."""
 
     def __init__(self, load: Load, clock: Clock) -> None:
@@ -42,7 +42,7 @@ class Standing:
         self._halted = False
         self._stuck: set[str] = set()
 
-    def bring(self, bot: Bot) -> asyncio.Future[None]:
+    def start(self, bot: Bot) -> asyncio.Future[None]:
         """Begin to bring a bot into service, and go on trying; done after the first try, however it ended."""
         first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.stop_trying(bot)
@@ -61,14 +61,14 @@ class Standing:
         task.add_done_callback(watch)
         task.add_done_callback(lambda done: self._openings.get(bot) is done and self._openings.pop(bot))
 
-    def fell(self, bot: Bot, error: PluginError | ConfigError) -> None:
+    def fail(self, bot: Bot, error: PluginError | ConfigError) -> None:
         """A bot in service turns out not to work: it is tried again as one that could not be brought into service."""
         if self._base[bot.name].word in ("active", "stuck"):
             self.stop_trying(bot)
-            self._cannot_yet(bot, error)
+            self._disable_for_now(bot, error)
             self._begin(bot, self._open(bot, asyncio.get_running_loop().create_future(), after_s=RETRY_S[0]))
 
-    async def load(self, bot: Bot) -> tuple[Plugged, Runner]:
+    async def load(self, bot: Bot) -> tuple[LoadedPlugin, Runner]:
         """Load and open a bot that replaces another, once. Raises PluginError and ConfigError."""
         return await self._load(bot)
 
@@ -94,7 +94,7 @@ class Standing:
         if bot.runner is not None:
             await bot.runner.close()
 
-    def cannot(self, bot: Bot, word: Word, reason: str) -> None:
+    def disable(self, bot: Bot, word: Word, reason: str) -> None:
         """The bot does not serve: a wrong section, a quarantined child, `enabled = no`."""
         self.stop_trying(bot)
         self.forget(bot.name)
@@ -127,7 +127,7 @@ class Standing:
     def look_for_stuck(self, bots: Iterable[Bot]) -> None:
         """A bot is stuck while threads past their time hold all its permits; cheap where none are all taken."""
         for bot in bots:
-            if bot.lane.held >= bot.config.concurrency or (self._stuck and bot.name in self._stuck):
+            if bot.queue.held >= bot.config.concurrency or (self._stuck and bot.name in self._stuck):
                 self._look_whether_stuck(bot)
 
     def _look_whether_stuck(self, bot: Bot) -> None:
@@ -149,7 +149,7 @@ class Standing:
         """Begin nothing new from now on: what stands in line stays there."""
         self._halted = True
         for bot in bots:
-            bot.lane.resize(0)
+            bot.queue.resize(0)
 
     async def _open(self, bot: Bot, first: asyncio.Future[None], after_s: float = 0.0) -> None:
         tries = 0
@@ -167,7 +167,7 @@ class Standing:
         try:
             bot.plugged, bot.runner = await self._load(bot)
         except (PluginError, ConfigError) as error:
-            self._cannot_yet(bot, error)
+            self._disable_for_now(bot, error)
             return False
         self._set(bot, "active")
         if before_it is not None:
@@ -176,7 +176,7 @@ class Standing:
             log.warning("in service again, at try %d", tries + 1, extra={"bot": bot.name})
         return True
 
-    def _cannot_yet(self, bot: Bot, error: PluginError | ConfigError) -> None:
+    def _disable_for_now(self, bot: Bot, error: PluginError | ConfigError) -> None:
         before = self._lost.get(bot.name)
         self._set(bot, "plugin error" if isinstance(error, PluginError) else "config error", str(error))
         now = self._base[bot.name]
@@ -203,7 +203,7 @@ class Standing:
         paused = self._paused.get(bot.name)
         bot.state = paused if paused is not None and (base.serves or base.word == "starting") else base
         serves = bot.state.word in ("active", "stuck") and not self._halted
-        bot.lane.resize(bot.config.concurrency if serves else 0)
+        bot.queue.resize(bot.config.concurrency if serves else 0)
 
 
 def _settle(first: asyncio.Future[None]) -> None:

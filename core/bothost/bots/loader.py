@@ -11,11 +11,11 @@ from bothost.config.secrets import Unresolved
 from bothost.errors import ConfigError, PluginError
 from bothost.plugins import loading
 from bothost.plugins.handlers import Handler
-from bothost.plugins.loading import Plugged
+from bothost.plugins.loading import LoadedPlugin
 from bothost.plugins.timers import TimerSpec
 from bothost.runners.local import LocalRunner
-from bothost.runners.process.protocol import Hello, Ready
-from bothost.runners.process.runner import Care, ChildRunner
+from bothost.runners.process.protocol import LoadPlugin, PluginLoaded
+from bothost.runners.process.runner import ChildEvents, ChildRunner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from bothost.bots.registry import Bot
     from bothost.clock import Clock
     from bothost.config import BotConfig
-    from bothost.config.secrets import Sources
-    from bothost.plugins.discovery import Found
+    from bothost.config.secrets import SecretSources
+    from bothost.plugins.discovery import DiscoveredPlugin
     from bothost.pyrus_client.api import Pyrus
     from bothost.runners import Runner
     from bothost.runners.process.spawner import Spawner
@@ -35,11 +35,11 @@ AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class LoaderContext:
     """What a host has for plugins: a folder for theirs, the sources of their secrets, what hides secrets in tracebacks."""
 
     folder: Path
-    sources: Sources
+    sources: SecretSources
     scrub: Callable[[str], str]
     spawner: Spawner
 
@@ -47,12 +47,12 @@ class Shelf:
 class Loader:
     """Loads bots one by one; imports happen in a thread, for some take seconds."""
 
-    def __init__(self, clock: Clock, pyrus_for: Callable[[BotConfig], Pyrus], shelf: Shelf) -> None:
+    def __init__(self, clock: Clock, pyrus_for: Callable[[BotConfig], Pyrus], loader_context: LoaderContext) -> None:
         self._clock = clock
         self._pyrus_for = pyrus_for
-        self._shelf = shelf
+        self._context = loader_context
         self._gate = asyncio.Semaphore(AT_ONCE)
-        self._found: Mapping[str, Found] | None = None
+        self._found: Mapping[str, DiscoveredPlugin] | None = None
         self._unopened: set[str] = set()
         """Bots whose plugin did not open in its process: from now on that is tried before they are in service."""
         self.died: Callable[[str], None] = lambda _bot: None
@@ -62,24 +62,24 @@ class Loader:
         self.broken: Callable[[str, Runner, PluginError | ConfigError], None] = lambda _bot, _runner, _error: None
         """Told of one whose plugin does not open in its process."""
 
-    async def load(self, bot: Bot) -> tuple[Plugged, Runner]:
+    async def load(self, bot: Bot) -> tuple[LoadedPlugin, Runner]:
         """See `lifecycle.Load`."""
         if bot.config.run == "process":
             return await self._in_child(bot)
         async with self._gate:
             with self._clock.real_io():
                 plugged = await asyncio.to_thread(self._plug, bot, self._pyrus_for(bot.config))
-        runner = LocalRunner(plugged, bot.config, self._clock, self._shelf.scrub)
+        runner = LocalRunner(plugged, bot.config, self._clock, self._context.scrub)
         await _opened(runner)
         return plugged, runner
 
-    async def _in_child(self, bot: Bot) -> tuple[Plugged, Runner]:
-        shelf, name = self._shelf, bot.name
+    async def _in_child(self, bot: Bot) -> tuple[LoadedPlugin, Runner]:
+        loader_context, name = self._context, bot.name
         runner = ChildRunner(
             self._hello(bot.config),
-            shelf.spawner,
+            loader_context.spawner,
             self._clock,
-            Care(
+            ChildEvents(
                 bot.config.file,
                 died=lambda: self.died(name),
                 quarantine=lambda reason: self.quarantine(name, runner, reason),
@@ -98,32 +98,32 @@ class Loader:
         self._unopened.add(name)
         self.broken(name, runner, error)
 
-    def _hello(self, config: BotConfig) -> Hello:
+    def _hello(self, config: BotConfig) -> LoadPlugin:
         resolved = {}
         for text in config.settings.values():
             if text.startswith(("env:", "file:")):
                 with contextlib.suppress(Unresolved):  # the child says so, with the setting's name
-                    resolved[text] = self._shelf.sources.resolve(text)
-        return Hello(
+                    resolved[text] = self._context.sources.resolve(text)
+        return LoadPlugin(
             bot=config.name,
             plugin=config.plugin,
             settings=dict(config.settings),
             lines=dict(config.lines),
             line=config.line,
             login=config.login,
-            base=str(self._shelf.sources.folder),
+            base=str(self._context.sources.folder),
             resolved=resolved,
-            folder=str(self._shelf.folder / config.name),
+            folder=str(self._context.folder / config.name),
             concurrency=config.concurrency,
             memory=config.memory_bytes,
         )
 
-    def _plug(self, bot: Bot, pyrus: Pyrus) -> Plugged:
+    def _plug(self, bot: Bot, pyrus: Pyrus) -> LoadedPlugin:
         if self._found is None or bot.config.plugin not in self._found:
             self._found = loading.find()
-        folder = self._shelf.folder / bot.name
-        ground = loading.Ground(self._clock, folder, pyrus, self._shelf.sources)
-        return loading.load(bot.config, self._found, ground)
+        folder = self._context.folder / bot.name
+        resources = loading.PluginResources(self._clock, folder, pyrus, self._context.sources)
+        return loading.load(bot.config, self._found, resources)
 
 
 async def _opened(runner: Runner) -> None:
@@ -142,13 +142,13 @@ async def _begun(runner: ChildRunner) -> None:
         raise
 
 
-def _reported(plugin: str, report: Ready) -> Plugged:
+def _reported(plugin: str, report: PluginLoaded) -> LoadedPlugin:
     """What the host knows of a plugin that only the child has loaded."""
     timers = tuple(
         TimerSpec(one.name, one.kind, one.when, _ELSEWHERE, one.tz, one.period_s, one.takes_tick)  # type: ignore[arg-type]
         for one in report.timers
     )
-    return Plugged(plugin, report.distribution, report.version, None, _ELSEWHERE, timers=timers)
+    return LoadedPlugin(plugin, report.distribution, report.version, None, _ELSEWHERE, timers=timers)
 
 
 _ELSEWHERE = Handler("handle", lambda: None, is_async=True)

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Place:
+class QueueTicket:
     """A place in a lane's line; `turn` None asks for a permit only."""
 
-    __slots__ = ("_gone", "adopted", "has_permit", "has_turn", "lane", "ready", "turn")
+    __slots__ = ("_gone", "adopted", "has_permit", "has_turn", "queue", "ready", "turn")
 
     def __init__(self, turn: str | None, ready: Callable[[], None]) -> None:
         self.turn = turn
         self.ready = ready
-        self.lane: Lane | None = None
+        self.queue: BotQueue | None = None
         self.has_turn = False
         self.has_permit = False
         self.adopted = False
@@ -30,13 +30,13 @@ class Place:
 
     def free_permit(self) -> None:
         """The work has really ended; the next in line gets the permit. Harmless when called again."""
-        if self.lane is not None:
-            self.lane._free_permit(self)
+        if self.queue is not None:
+            self.queue._free_permit(self)
 
     def free_turn(self) -> None:
         """The task's next event may go. Harmless when called again."""
-        if self.lane is not None:
-            self.lane._free_turn(self)
+        if self.queue is not None:
+            self.queue._free_turn(self)
 
     def leave(self) -> None:
         """Give back whatever is held and wait for nothing more."""
@@ -45,7 +45,7 @@ class Place:
         self.free_turn()
 
 
-class Lane:
+class BotQueue:
     """The turns and permits of one bot."""
 
     __slots__ = ("_ahead", "_permit_line", "_turns", "held", "limit", "waiting_bytes")
@@ -55,8 +55,8 @@ class Lane:
         self.held = 0
         self.waiting_bytes = 0
         """Bytes of the bodies that wait here; dispatch parks above its bound."""
-        self._turns: dict[str, deque[Place]] = {}
-        self._permit_line: deque[Place] = deque()
+        self._turns: dict[str, deque[QueueTicket]] = {}
+        self._permit_line: deque[QueueTicket] = deque()
         self._ahead: dict[str, set[str]] = {}
 
     @property
@@ -69,24 +69,24 @@ class Lane:
         """How many tasks have an event that runs or waits for a permit."""
         return sum(1 for line in self._turns.values() if line and line[0].has_turn)
 
-    def enter(self, place: Place) -> None:
+    def enter(self, ticket: QueueTicket) -> None:
         """Stand in line; `place.ready` may be called before this returns."""
-        place.lane = self
-        if place.turn is None:
-            place.has_turn = True
-            self._want_permit(place)
+        ticket.queue = self
+        if ticket.turn is None:
+            ticket.has_turn = True
+            self._want_permit(ticket)
             return
-        line = self._turns.setdefault(place.turn, deque())
-        line.append(place)
-        self._next_turn(place.turn, line)
+        line = self._turns.setdefault(ticket.turn, deque())
+        line.append(ticket)
+        self._next_turn(ticket.turn, line)
 
-    def ask_again(self, place: Place) -> None:
+    def ask_again(self, ticket: QueueTicket) -> None:
         """Give the permit back but keep the turn, and stand in line for a permit once more."""
-        self._free_permit(place)
-        self._permit_line.append(place)
+        self._free_permit(ticket)
+        self._permit_line.append(ticket)
         self._grant()
 
-    def adopt(self, place: Place, turn: str | None, ready: Callable[[], None]) -> bool:
+    def adopt(self, ticket: QueueTicket, turn: str | None, ready: Callable[[], None]) -> bool:
         """Give the holder of a permit the turn of the stored event it has claimed, before all who wait for it.
 
         False where an event of that turn runs at this moment: `ready` is then called when its turn has come.
@@ -94,12 +94,12 @@ class Lane:
         if turn is None:
             return True
         line = self._turns.setdefault(turn, deque())
-        place.turn, place.ready, place.adopted = turn, ready, True
+        ticket.turn, ticket.ready, ticket.adopted = turn, ready, True
         if line and line[0].has_turn:
-            place.has_turn = False
-            line.insert(1, place)
+            ticket.has_turn = False
+            line.insert(1, ticket)
             return False
-        line.appendleft(place)
+        line.appendleft(ticket)
         return True
 
     def stand_ahead(self, turn: str | None, key: str) -> None:
@@ -129,7 +129,7 @@ class Lane:
         self.limit = limit
         self._grant()
 
-    def _next_turn(self, turn: str, line: deque[Place]) -> None:
+    def _next_turn(self, turn: str, line: deque[QueueTicket]) -> None:
         head = line[0]
         if not head.has_turn and (head.adopted or turn not in self._ahead):
             head.has_turn = True
@@ -138,36 +138,36 @@ class Lane:
             else:
                 self._want_permit(head)
 
-    def _want_permit(self, place: Place) -> None:
+    def _want_permit(self, ticket: QueueTicket) -> None:
         if self.held < self.limit and not self._permit_line:
-            self._give(place)
+            self._give(ticket)
         else:
-            self._permit_line.append(place)
+            self._permit_line.append(ticket)
 
-    def _give(self, place: Place) -> None:
+    def _give(self, ticket: QueueTicket) -> None:
         self.held += 1
-        place.has_permit = True
-        place.ready()
+        ticket.has_permit = True
+        ticket.ready()
 
     def _grant(self) -> None:
         while self._permit_line and self.held < self.limit:
-            place = self._permit_line.popleft()
-            if not place._gone:
-                self._give(place)
+            ticket = self._permit_line.popleft()
+            if not ticket._gone:
+                self._give(ticket)
 
-    def _free_permit(self, place: Place) -> None:
-        if place.has_permit:
-            place.has_permit = False
+    def _free_permit(self, ticket: QueueTicket) -> None:
+        if ticket.has_permit:
+            ticket.has_permit = False
             self.held -= 1
             self._grant()
 
-    def _free_turn(self, place: Place) -> None:
-        turn = place.turn
-        place.turn = None
+    def _free_turn(self, ticket: QueueTicket) -> None:
+        turn = ticket.turn
+        ticket.turn = None
         line = self._turns.get(turn) if turn is not None else None
-        if turn is None or line is None or place not in line:
+        if turn is None or line is None or ticket not in line:
             return
-        line.remove(place)
+        line.remove(ticket)
         if not line:
             del self._turns[turn]
         else:

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
-    from bothost.bots.queue import Lane
+    from bothost.bots.queue import BotQueue
     from bothost.config import BotConfig
-    from bothost.plugins.loading import Plugged
+    from bothost.plugins.loading import LoadedPlugin
     from bothost.runners import Runner
 
 Word = Literal["starting", "active", "off", "config error", "plugin error", "stuck", "quarantined", "paused"]
@@ -44,9 +44,9 @@ class Bot:
     """One `[bot:NAME]` in service. `config`, `plugged`, `runner` belong to one load; `lane` outlives reloads."""
 
     config: BotConfig
-    lane: Lane
+    queue: BotQueue
     state: BotState = field(default_factory=lambda: BotState("starting"))
-    plugged: Plugged | None = None
+    plugged: LoadedPlugin | None = None
     runner: Runner | None = None
     user_id: int | None = None
     """The bot's person id, as bodies last showed it."""

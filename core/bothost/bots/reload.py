@@ -8,16 +8,16 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Protocol
 
 from bothost.background import watch
-from bothost.bots.queue import Lane
+from bothost.bots.queue import BotQueue
 from bothost.bots.registry import Bot, Registry
 from bothost.errors import ConfigError, PluginError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
-    from bothost.bots.lifecycle import Standing
+    from bothost.bots.lifecycle import BotLifecycle
     from bothost.bots.registry import Service
-    from bothost.config import BotConfig, HostConfig, Reading
+    from bothost.config import BotConfig, ConfigReading, HostConfig
 
 log = logging.getLogger("bothost.reload")
 
@@ -28,13 +28,13 @@ LIVE = frozenset({"operator_token", "operator_read_token", "public_url", "path",
 """What of [host] holds from its reload on; the rest takes a restart, and that is said."""
 
 
-class Source(Protocol):
+class ConfigSource(Protocol):
     """Where readings come from: bots.ini and what it names."""
 
-    def read(self) -> Reading:
+    def read(self) -> ConfigReading:
         """Read all of it now."""
 
-    def digest(self, reading: Reading) -> str:
+    def digest(self, reading: ConfigReading) -> str:
         """What `reading.digest` would be now; asked each second."""
 
 
@@ -42,13 +42,18 @@ class Reloader:
     """Swaps changed bots in. `fresh` is told of each accepted reading, for what else depends on it (TLS, secrets to hide)."""
 
     def __init__(
-        self, source: Source, reading: Reading, service: Service, standing: Standing, fresh: Callable[[Reading], None]
+        self,
+        source: ConfigSource,
+        reading: ConfigReading,
+        service: Service,
+        lifecycle: BotLifecycle,
+        fresh: Callable[[ConfigReading], None],
     ) -> None:
         self._source = source
         self.reading = reading
         """The last one that was accepted."""
         self._service = service
-        self._standing = standing
+        self._lifecycle = lifecycle
         self._fresh = fresh
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -113,7 +118,7 @@ class Reloader:
                 self.failed += 1
             log.info("reloaded: %d bots, %d kept as they were", len(self._service.registry.by_name), len(self.problems))
 
-    def _cut_off(self, new: Reading, *, asked: bool) -> bool:
+    def _cut_off(self, new: ConfigReading, *, asked: bool) -> bool:
         if new.found and (asked or new.sections * 2 >= self.reading.sections):
             return False
         what = "has vanished" if not new.found else f"lost {self.reading.sections - new.sections} sections"
@@ -131,7 +136,7 @@ class Reloader:
         if wanted:
             log.warning("[host] %s: the change needs a restart", ", ".join(wanted))
 
-    async def _swap(self, new: Reading) -> None:
+    async def _swap(self, new: ConfigReading) -> None:
         """Build what has changed, then put a whole new registry into service."""
         present = self._service.registry.by_name
         changed = [config for config in new.bots.values() if self._is_new(present.get(config.name), config)]
@@ -143,7 +148,7 @@ class Reloader:
         old, self._service.registry = self._service.registry, registry
         for name, bot in old.by_name.items():
             if registry.by_name.get(name) is not bot:
-                self._standing.stop_trying(bot)
+                self._lifecycle.stop_trying(bot)
                 self.retiring.add(bot)
                 self._spawn(self._retire(bot, removed=name not in registry.by_name))
         for bot in registry.by_name.values():
@@ -159,7 +164,7 @@ class Reloader:
 
     async def _make(self, config: BotConfig, old: Bot | None) -> Bot:
         """A bot of the new section; the old one where its plugin does not come up with it."""
-        bot = Bot(config, old.lane if old is not None else Lane(0))
+        bot = Bot(config, old.queue if old is not None else BotQueue(0))
         if old is not None:
             bot.user_id, bot.login = old.user_id, config.login or old.login
             bot.old_secret_at = old.old_secret_at
@@ -169,15 +174,15 @@ class Reloader:
         if old is None or old.runner is None or not config.enabled:
             return bot
         try:
-            bot.plugged, bot.runner = await self._standing.load(bot)
+            bot.plugged, bot.runner = await self._lifecycle.load(bot)
         except (PluginError, ConfigError) as error:
             self.problems[config.name] = str(error)
             log.error("keeps its old version: %s", error, extra={"bot": config.name})
             return old
-        self._standing.replace(bot)
+        self._lifecycle.replace(bot)
         return bot
 
-    def _broken(self, new: Reading) -> Iterable[Bot]:
+    def _broken(self, new: ConfigReading) -> Iterable[Bot]:
         """Wrong sections keep their old version where there is one; else their path answers 503."""
         registry = self._service.registry.by_name
         for name, problems in new.broken.items():
@@ -189,24 +194,24 @@ class Reloader:
                 yield old
             elif name in new.stubs:
                 log.error("%s", why, extra={"bot": name})
-                yield Bot(new.stubs[name], old.lane if old is not None else Lane(0))
+                yield Bot(new.stubs[name], old.queue if old is not None else BotQueue(0))
 
-    def _begin(self, bot: Bot, new: Reading) -> None:
+    def _begin(self, bot: Bot, new: ConfigReading) -> None:
         if bot.name in new.broken:
-            self._standing.cannot(bot, "config error", self.problems[bot.name])
+            self._lifecycle.disable(bot, "config error", self.problems[bot.name])
         elif not bot.config.enabled:
-            self._standing.cannot(bot, "off", "enabled = no")
-        elif not self._standing.keeps_out(bot):
-            _ = self._standing.bring(bot)
+            self._lifecycle.disable(bot, "off", "enabled = no")
+        elif not self._lifecycle.keeps_out(bot):
+            _ = self._lifecycle.start(bot)
 
     async def _retire(self, bot: Bot, *, removed: bool) -> None:
         """Close the replaced instance after its last run; of a removed bot what runs ends, what is parked stays."""
         while bot.busy:  # noqa: ASYNC110 - rare, and a run's end has no event of its own
             await asyncio.sleep(LAST_RUN_S)
         if removed:
-            self._standing.forget(bot.name)
+            self._lifecycle.forget(bot.name)
             log.info("removed from bots.ini: closed", extra={"bot": bot.name})
-        await self._standing.dismiss(bot)
+        await self._lifecycle.dismiss(bot)
         self.retiring.discard(bot)
 
 

@@ -31,7 +31,7 @@ _SHORTEST = 3
 """Shorter names are not looked for in texts: they would hit parts of other words."""
 
 
-class Masks:
+class Anonymizer:
     """The masks of one export. Use `body` on the delivery first, then `reply` on the expected answer."""
 
     def __init__(self, *, texts: bool = False) -> None:
@@ -51,7 +51,7 @@ class Masks:
     def reply(self, reply: Any) -> Any:
         """An answer with the same masks in its texts. The bot's own words stay, or no bot could pass a test with them; of a
         free text that is replaced what it quotes whole is the mask."""
-        own_words = Masks()
+        own_words = Anonymizer()
         own_words._masks = self._masks
         return self._everywhere(own_words._walk(reply) if isinstance(reply, dict) else reply)
 

@@ -7,30 +7,30 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bothost.clock import SystemClock
-from bothost.config.secrets import Sources
+from bothost.config.secrets import SecretSources
 from bothost.errors import ConfigError, PluginError, Problem
 from bothost.operator.failure_hook import find_hook
 from bothost.plugins.discovery import find
-from bothost.plugins.loading import Ground, load
+from bothost.plugins.loading import PluginResources, load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from bothost.config import BotConfig, Reading
-    from bothost.plugins.discovery import Found
-    from bothost.plugins.loading import Plugged
+    from bothost.config import BotConfig, ConfigReading
+    from bothost.plugins.discovery import DiscoveredPlugin
+    from bothost.plugins.loading import LoadedPlugin
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class BotDiagnosis:
     """One bot: its state in one word, and all that is wrong with it."""
 
     config: BotConfig
     state: str
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = field(default=())
-    plugged: Plugged | None = None
+    plugged: LoadedPlugin | None = None
 
     @property
     def reason(self) -> str:
@@ -38,7 +38,7 @@ class Judged:
         return "; ".join(f"{one.key}: {one.text}" if one.key else one.text for one in self.problems)
 
 
-def judge(reading: Reading, folder: Path) -> list[Judged]:
+def judge(reading: ConfigReading, folder: Path) -> list[BotDiagnosis]:
     """Every bot of the configuration, in the order of their names. Imports the plugins they name."""
     found = find()
     bots = [_judge(config, found, reading, folder) for config in reading.bots.values()]
@@ -48,32 +48,34 @@ def judge(reading: Reading, folder: Path) -> list[Judged]:
     return sorted(bots, key=lambda bot: bot.config.name)
 
 
-def host_warnings(reading: Reading, config: str) -> tuple[Problem, ...]:
+def host_warnings(reading: ConfigReading, config: str) -> tuple[Problem, ...]:
     """What the configuration's reader warns of, and a hook for failures that is not there. Imports the hook."""
     trouble = find_hook(reading.host.on_failure, SystemClock())[1] if reading.host else ""
     hook = (Problem(trouble, config, section="host", key="on_failure"),) if trouble else ()
     return (*reading.warnings, *hook)
 
 
-def _judge(config: BotConfig, found: Mapping[str, Found], reading: Reading, folder: Path) -> Judged:
+def _judge(
+    config: BotConfig, found: Mapping[str, DiscoveredPlugin], reading: ConfigReading, folder: Path
+) -> BotDiagnosis:
     state = reading.host.state if reading.host else folder / "state"
-    ground = Ground(SystemClock(), state / "bots" / config.name, None, Sources(folder, os.environ))
+    ground = PluginResources(SystemClock(), state / "bots" / config.name, None, SecretSources(folder, os.environ))
     try:
         plugged = load(config, found, ground)
     except ConfigError as error:
-        return Judged(config, "config error", error.problems)
+        return BotDiagnosis(config, "config error", error.problems)
     except PluginError as error:
-        return Judged(config, "plugin error", (_problem(config, _bare(str(error), config), "plugin"),))
+        return BotDiagnosis(config, "plugin error", (_problem(config, _bare(str(error), config), "plugin"),))
     warnings = tuple(_problem(config, text, "") for text in plugged.warnings)
-    return Judged(config, "ok" if config.enabled else "off", (), warnings, plugged)
+    return BotDiagnosis(config, "ok" if config.enabled else "off", (), warnings, plugged)
 
 
-def _misconfigured(config: BotConfig, judged: Judged, reading: Reading) -> Judged:
+def _misconfigured(config: BotConfig, judged: BotDiagnosis, reading: ConfigReading) -> BotDiagnosis:
     """What is wrong with the section, and with its plugin's settings besides: all is told at once."""
     own = reading.broken[config.name]
     known = {(problem.line, problem.key) for problem in own}
     further = [one for one in judged.problems if (one.line, one.key) not in known and one.key]
-    return Judged(config, "config error", (*own, *(further if config.plugin else ())), judged.warnings)
+    return BotDiagnosis(config, "config error", (*own, *(further if config.plugin else ())), judged.warnings)
 
 
 def _problem(config: BotConfig, text: str, key: str) -> Problem:

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bothost.cli import OK, PROBLEM
-from bothost.cli.bot_status import Judged, host_warnings, judge
+from bothost.cli.bot_status import BotDiagnosis, host_warnings, judge
 from bothost.cli.host_client import asked_of_host, facts_beside, wrong_with
 from bothost.cli.output import config_option, counted, json_option, problem_row, say, show_json, show_table, warn
 from bothost.cli.selection import read_existing
-from bothost.plugins.discovery import Found, find
+from bothost.plugins.discovery import DiscoveredPlugin, find
 from bothost.plugins.loading import trouble
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bothost.config import Reading
+    from bothost.config import ConfigReading
     from bothost.errors import Problem
 
 FINE = ("ok", "off", "active", "starting", "paused")
@@ -97,7 +97,7 @@ def _told(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "reason": "; ".join(filter(None, told)), "since": row["since"] if row["reason"] else None}
 
 
-def _promised(reading: Reading, config: str) -> list[dict[str, Any]]:
+def _promised(reading: ConfigReading, config: str) -> list[dict[str, Any]]:
     found = find()
     judged = [(bot, found.get(bot.config.plugin)) for bot in judge(reading, _folder(config))]
     facts = facts_beside(reading.host) if reading.host else None
@@ -111,7 +111,7 @@ def _sum(config: str, rows: list[dict[str, Any]]) -> str:
     return f"{config}: {counted(len(rows), 'bot')}: " + ", ".join(f"{n} {state}" for state, n in counts.most_common())
 
 
-def _bot_row(bot: Judged, found: Found | None, facts: Mapping[str, str] | None) -> dict[str, Any]:
+def _bot_row(bot: BotDiagnosis, found: DiscoveredPlugin | None, facts: Mapping[str, str] | None) -> dict[str, Any]:
     """What bots.ini and the installed plugins promise; `facts` of the journal where a host runs that was not asked."""
     name = bot.config.name
     state, reason = _standing(bot, facts)
@@ -136,7 +136,7 @@ def _bot_row(bot: Judged, found: Found | None, facts: Mapping[str, str] | None) 
     }
 
 
-def _standing(bot: Judged, facts: Mapping[str, str] | None) -> tuple[str, str]:
+def _standing(bot: BotDiagnosis, facts: Mapping[str, str] | None) -> tuple[str, str]:
     if facts is None or bot.state != "ok":
         return bot.state, bot.reason
     for state in ("quarantined", "paused"):
@@ -160,7 +160,7 @@ def plugins(as_json: bool) -> int:
     return PROBLEM if any(row["problem"] for row in rows) else OK
 
 
-def _plugin_row(found: Found) -> dict[str, str]:
+def _plugin_row(found: DiscoveredPlugin) -> dict[str, str]:
     return {
         "plugin": found.name,
         "distribution": found.distribution,

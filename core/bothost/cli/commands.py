@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Place(NamedTuple):
+class CommandSource(NamedTuple):
     """Where a command is defined, and its line in `bothost --help` (so that the help imports none of them)."""
 
     module: str
@@ -25,26 +25,30 @@ class Place(NamedTuple):
     help: str
 
 
-TABLE: Mapping[str, Place] = {
-    "demo": Place("serve", "demo", "Start the host with the bots of bots.ini, and send each a signed delivery."),
-    "serve": Place("serve", "serve", "Start the host."),
-    "check": Place("check", "check", "List everything that is wrong in bots.ini and in its plugins' settings."),
-    "bots": Place("check", "bots", "Show the bots: state, plugin, path, secret's fingerprint."),
-    "plugins": Place("check", "plugins", "Show the plugins that are installed."),
-    "send": Place("send", "send", "Sign a delivery and send it to a bot."),
-    "deliveries": Place(
+TABLE: Mapping[str, CommandSource] = {
+    "demo": CommandSource(
+        "serve", "demo", "Start the host with the bots of bots.ini, and send each a signed delivery."
+    ),
+    "serve": CommandSource("serve", "serve", "Start the host."),
+    "check": CommandSource("check", "check", "List everything that is wrong in bots.ini and in its plugins' settings."),
+    "bots": CommandSource("check", "bots", "Show the bots: state, plugin, path, secret's fingerprint."),
+    "plugins": CommandSource("check", "plugins", "Show the plugins that are installed."),
+    "send": CommandSource("send", "send", "Sign a delivery and send it to a bot."),
+    "deliveries": CommandSource(
         "deliveries", "deliveries", "Work with events in the journal: list, show, retry, cancel, export."
     ),
-    "rehearse": Place("rehearse", "rehearse", "Tell whether the installed plugin would give the same replies again."),
-    "pause": Place("pause", "pause", "Stop running a bot's events."),
-    "resume": Place("pause", "resume", "End a pause or a quarantine."),
-    "token": Place("token", "token", "Show the token that opens the operator's page."),
-    "doctor": Place("doctor", "doctor", "Examine everything that a host needs, and say what to do."),
-    "new": Place("new", "new", "Make a package with a bot of your own, whose tests pass at once."),
+    "rehearse": CommandSource(
+        "rehearse", "rehearse", "Tell whether the installed plugin would give the same replies again."
+    ),
+    "pause": CommandSource("pause", "pause", "Stop running a bot's events."),
+    "resume": CommandSource("pause", "resume", "End a pause or a quarantine."),
+    "token": CommandSource("token", "token", "Show the token that opens the operator's page."),
+    "doctor": CommandSource("doctor", "doctor", "Examine everything that a host needs, and say what to do."),
+    "new": CommandSource("new", "new", "Make a package with a bot of your own, whose tests pass at once."),
 }
 
 
-class Lazy(click.Group):
+class LazyGroup(click.Group):
     """A group that knows its commands' names and first lines, and imports a command's module when it is run."""
 
     def list_commands(self, _context: click.Context) -> list[str]:
@@ -73,7 +77,7 @@ class Lazy(click.Group):
             formatter.write_dl([(name, place.help) for name, place in TABLE.items()])
 
 
-@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
 @click.version_option(__version__, message="bothost %(version)s")
 def bothost() -> None:
     """Host many Pyrus bots in one process.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from bothost.cli import OK
-from bothost.cli.export import Export
+from bothost.cli.export import ExportOptions
 from bothost.cli.host_client import cancelled_at_host, waiting_at_host
 from bothost.cli.journal_access import visit
 from bothost.cli.output import config_option, json_option, say, show_json, show_table
@@ -18,7 +18,7 @@ from bothost.cli.selection import check_there, host_of, read_existing
 from bothost.clock import SystemClock
 from bothost.config.units import seconds
 from bothost.errors import BothostError, UsageError
-from bothost.journal.entry import Entry, Filter, Phase
+from bothost.journal.entry import Entry, EntryFilter, Phase
 from bothost.journal.status import phase
 from bothost.operator.waiting import beside
 from bothost.text import nearest
@@ -26,7 +26,7 @@ from bothost.text import nearest
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from bothost.journal import Store
+    from bothost.journal import Journal
 
 
 SHOWN = (
@@ -38,7 +38,7 @@ NEAR = 200
 """Among so many of the newest events one with a near id is looked for."""
 
 
-class PhaseOf(click.Choice[str]):
+class StatusChoice(click.Choice[str]):
     """A state, with the near one where there is no such."""
 
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
@@ -60,7 +60,7 @@ def deliveries(context: click.Context, config: str, as_json: bool) -> int | None
 
 @deliveries.command("list", epilog="Example: bothost deliveries list --bot autoreply --state failed --since 24h --json")
 @click.option("--bot", help="Only events of this bot.")
-@click.option("--state", type=PhaseOf(get_args(Phase)), help="Only events in this state.")
+@click.option("--state", type=StatusChoice(get_args(Phase)), help="Only events in this state.")
 @click.option("--task", type=int, help="Only events of this task.")
 @click.option("--since", metavar="AGE", help="Only events younger than this: 30m, 24h, 7d.")
 @click.option("--until", metavar="AGE", help="Only events older than this.")
@@ -71,7 +71,7 @@ def list_(config: str, as_json: bool, limit: int, state: Phase | None, **narrow:
     """List events, newest first. Each line tells when, bot, task, state, how long it ran and why it failed."""
     want = _filter(state, limit, **narrow)
     waiting = _waiting(config)
-    entries = beside(waiting, visit(config, lambda store: store.list(want)), want)
+    entries = beside(waiting, visit(config, lambda journal: journal.list(want)), want)
     if not entries and want.bot:  # a bot that was removed may have events still
         check_there(want.bot, read_existing(config))
     if as_json:
@@ -79,7 +79,9 @@ def list_(config: str, as_json: bool, limit: int, state: Phase | None, **narrow:
     elif entries:
         show_table(["created", "bot", "task", "state", "ms", "id"], [_line(entry) for entry in entries], "error")
     else:
-        say("no deliveries" + (" like that" if want != Filter(limit=limit) else " yet: bothost send BOT makes one"))
+        say(
+            "no deliveries" + (" like that" if want != EntryFilter(limit=limit) else " yet: bothost send BOT makes one")
+        )
     return OK
 
 
@@ -90,8 +92,8 @@ def _waiting(config: str) -> list[Entry]:
 
 def _filter(
     state: Phase | None, limit: int, bot: str | None, task: int | None, since: str | None, until: str | None
-) -> Filter:
-    return Filter(
+) -> EntryFilter:
+    return EntryFilter(
         bot=bot,
         task=task,
         since=_moment("--since", since),
@@ -117,7 +119,7 @@ def _moment(option: str, age: str | None) -> float | None:
 def show(id: str, config: str, as_json: bool) -> int:
     """Show one event: request, reply, attempts, runs, traceback. The token is masked."""
     waiting = _waiting(config)
-    entry, body = visit(config, lambda store: _found(store, id, waiting))
+    entry, body = visit(config, lambda journal: _found(journal, id, waiting))
     told = row(entry) | {
         "runs": entry.runs,
         "attempts": entry.seen,
@@ -151,21 +153,21 @@ def show(id: str, config: str, as_json: bool) -> int:
     return OK
 
 
-async def _found(store: Store, key: str, waiting: Iterable[Entry] = ()) -> tuple[Entry, bytes | None]:
-    entry = await store.find(key) or next((entry for entry in waiting if entry.id == key), None)
+async def _found(journal: Journal, key: str, waiting: Iterable[Entry] = ()) -> tuple[Entry, bytes | None]:
+    entry = await journal.find(key) or next((entry for entry in waiting if entry.id == key), None)
     if entry is None:
-        raise await _none(store, key)
-    return entry, await store.body(key)
+        raise await _none(journal, key)
+    return entry, await journal.body(key)
 
 
-async def _none(store: Store, key: str) -> BothostError:
+async def _none(journal: Journal, key: str) -> BothostError:
     """The error for an id that the journal does not have."""
     if key.lstrip("#").isdecimal():
         return BothostError(
             f"{key} is no delivery's id: bothost deliveries list --task {key.lstrip('#')} shows a task's"
         )
     bot = key.partition(":")[0]
-    newest = await store.list(Filter(bot=bot, limit=NEAR)) or await store.list(Filter(limit=NEAR))
+    newest = await journal.list(EntryFilter(bot=bot, limit=NEAR)) or await journal.list(EntryFilter(limit=NEAR))
     near = nearest(key, [entry.id for entry in newest])
     return BothostError(f"there is no delivery {key}{near}: bothost deliveries list shows their ids")
 
@@ -178,8 +180,8 @@ async def _none(store: Store, key: str) -> BothostError:
 def retry(id: str, again: bool, config: str, as_json: bool) -> int:
     """Run a failed event again, or post its reply again. The comment comes through the API."""
 
-    async def work(store: Store) -> Entry:
-        return await store.retry(await _known(store, id), again=again)
+    async def work(journal: Journal) -> Entry:
+        return await journal.retry(await _known(journal, id), again=again)
 
     return _taken_in_hand(config, work, as_json=as_json)
 
@@ -192,22 +194,22 @@ def cancel(id: str, config: str, as_json: bool) -> int:
     """End an event that waits, runs or is about to be posted. A thread cannot be stopped; its result is dropped."""
     host = host_of(read_existing(config))
 
-    async def work(store: Store) -> Entry:
+    async def work(journal: Journal) -> Entry:
         # a running host ends at once what waits or runs there; the journal alone would tell it at its next beat
         taken = await asyncio.to_thread(cancelled_at_host, host, id)
-        entry = await store.find(id) if taken else None
-        return entry or await store.cancel(await _known(store, id))
+        entry = await journal.find(id) if taken else None
+        return entry or await journal.cancel(await _known(journal, id))
 
     return _taken_in_hand(config, work, as_json=as_json)
 
 
-async def _known(store: Store, key: str) -> str:
-    if await store.find(key) is None:
-        raise await _none(store, key)
+async def _known(journal: Journal, key: str) -> str:
+    if await journal.find(key) is None:
+        raise await _none(journal, key)
     return key
 
 
-def _taken_in_hand(config: str, work: Callable[[Store], Awaitable[Entry]], *, as_json: bool) -> int:
+def _taken_in_hand(config: str, work: Callable[[Journal], Awaitable[Entry]], *, as_json: bool) -> int:
     entry = visit(config, work)
     if as_json:
         show_json(row(entry))
@@ -226,8 +228,8 @@ def _taken_in_hand(config: str, work: Callable[[Store], Awaitable[Entry]], *, as
 @json_option
 def export(id: str, config: str, as_json: bool, **given: Any) -> int:
     """Print an event's request with everything masked that names people. --test makes a test of it for its plugin."""
-    wanted = Export(**given)
-    entry, body = visit(config, lambda store: _found(store, id))
+    wanted = ExportOptions(**given)
+    entry, body = visit(config, lambda journal: _found(journal, id))
     if body is None:
         raise BothostError(f"{id} cannot be exported: its body is no longer kept (see `keep` in bots.ini)")
     return wanted.make(entry, body, config, as_json=as_json)

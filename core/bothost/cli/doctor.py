@@ -18,10 +18,10 @@ from bothost.cli.selection import host_of, read_existing
 from bothost.clock import SystemClock
 
 if TYPE_CHECKING:
-    from bothost.cli.bot_status import Judged
+    from bothost.cli.bot_status import BotDiagnosis
     from bothost.cli.doctor_checks import Finding
     from bothost.clock import Clock
-    from bothost.config import HostConfig, Reading
+    from bothost.config import ConfigReading, HostConfig
     from bothost.errors import Problem
 
 MANY = 10
@@ -30,12 +30,12 @@ MARKS = {"ok": "ok  ", "warning": "warn", "problem": "BAD "}
 
 
 @dataclass(frozen=True, slots=True)
-class Patient:
+class ExaminedHost:
     """What is examined."""
 
-    reading: Reading
+    reading: ConfigReading
     host: HostConfig
-    bots: list[Judged]
+    bots: list[BotDiagnosis]
     warnings: tuple[Problem, ...]
     """Of the configuration."""
     clock: Clock
@@ -48,7 +48,7 @@ def doctor(config: str, as_json: bool) -> int:
     """Examine configuration, plugins, ports, journal, disk, clock, API logins, public address and its certificate."""
     reading = read_existing(config)
     bots = judge(reading, Path(config).absolute().parent)
-    patient = Patient(reading, host_of(reading), bots, host_warnings(reading, config), SystemClock())
+    patient = ExaminedHost(reading, host_of(reading), bots, host_warnings(reading, config), SystemClock())
     findings = asyncio.run(_findings(patient))
     good = all(finding.state != "problem" for finding in findings)
     if as_json:
@@ -77,7 +77,7 @@ def _show(findings: list[Finding]) -> None:
         say(f"{MARKS[one.state]}  {check:<{width}}  {one.text}")
 
 
-async def _findings(patient: Patient) -> list[Finding]:
+async def _findings(patient: ExaminedHost) -> list[Finding]:
     host, clock = patient.host, patient.clock
     standing = {row["bot"]: row for row in await asyncio.to_thread(asked_of_host, host) or ()}
     findings = [examine.configuration(patient.reading, patient.warnings)]

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from bothost import __version__
 from bothost.cli.host_client import wrong_with
-from bothost.cli.http_delivery import Target, host_target, open_connection
+from bothost.cli.http_delivery import DeliveryTarget, host_target, open_connection
 from bothost.cli.journal_access import visiting
 from bothost.cli.token import page_url
 from bothost.errors import BothostError, CallError
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from bothost.cli.bot_status import Judged
+    from bothost.cli.bot_status import BotDiagnosis
     from bothost.clock import Clock
-    from bothost.config import BotConfig, HostConfig, Reading
+    from bothost.config import BotConfig, ConfigReading, HostConfig
     from bothost.errors import Problem
     from bothost.pyrus_client.client import PyrusClient
 
@@ -47,7 +47,7 @@ class Finding:
     text: str
 
 
-def configuration(reading: Reading, warnings: Sequence[Problem]) -> Finding:
+def configuration(reading: ConfigReading, warnings: Sequence[Problem]) -> Finding:
     """bots.ini itself, and what is to be warned of in it."""
     problems = reading.all_problems()
     if problems:
@@ -58,7 +58,7 @@ def configuration(reading: Reading, warnings: Sequence[Problem]) -> Finding:
     return Finding("configuration", "ok", f"{len(reading.bots)} bots")
 
 
-def plugin(bot: Judged, standing: Mapping[str, Any] | None = None) -> Finding:
+def plugin(bot: BotDiagnosis, standing: Mapping[str, Any] | None = None) -> Finding:
     """A bot's plugin and its settings, and how it stands in the running host, where there is one."""
     check = f"bot {bot.config.name}"
     wrong = wrong_with(standing) if standing is not None else []
@@ -99,7 +99,7 @@ def page(host: HostConfig) -> Finding:
     """Whether the host says that it is ready, on the operator's listener."""
     url = page_url(host)
     try:
-        with contextlib.closing(open_connection(Target(url, own=True), WAIT_S)) as asked:
+        with contextlib.closing(open_connection(DeliveryTarget(url, own=True), WAIT_S)) as asked:
             asked.request("GET", "/readyz")
             status = asked.getresponse().status
     except ConnectionRefusedError:
@@ -152,7 +152,7 @@ def without_login(config: BotConfig, facts: Mapping[str, str]) -> Finding:
     return Finding(check, "warning", text)
 
 
-class Alone:
+class NoSharedLimits:
     """Stands in for the journal where the client asks it about leases and rate limits: nobody else is asked here."""
 
     def alive(self) -> bool:
@@ -179,7 +179,7 @@ async def logins(bots: Sequence[BotConfig], clock: Clock, dates: list[float]) ->
     from bothost.pyrus_client.client import PyrusClient
     from bothost.pyrus_client.transport import TornadoTransport
 
-    client = PyrusClient(clock, Alone(), TornadoTransport(), user_agent=f"bothost/{__version__}")
+    client = PyrusClient(clock, NoSharedLimits(), TornadoTransport(), user_agent=f"bothost/{__version__}")
     try:
         return [await _login(client, config, clock, dates) for config in bots]
     finally:
@@ -189,11 +189,11 @@ async def logins(bots: Sequence[BotConfig], clock: Clock, dates: list[float]) ->
 async def _login(client: PyrusClient, config: BotConfig, clock: Clock, dates: list[float]) -> Finding:
     from bothost.pipeline.assembly import caller_of
     from bothost.pyrus.rest import requests
-    from bothost.pyrus_client.client import Terms
+    from bothost.pyrus_client.client import SessionTerms
 
     check = f"login of {config.name}"
     try:
-        response = await client.line(caller_of(config), Terms()).send(requests.profile())
+        response = await client.line(caller_of(config), SessionTerms()).send(requests.profile())
     except CallError as error:
         return Finding(check, "problem", f"{config.login}: {error}")
     _note_date(response.headers.get("date"), clock, dates)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bothost.cli import OK, PROBLEM
-from bothost.cli.anonymize import Masks
+from bothost.cli.anonymize import Anonymizer
 from bothost.cli.bot_status import judge
 from bothost.cli.output import say, show_json, warn
 from bothost.cli.selection import bot_named, read_existing
@@ -44,7 +44,7 @@ HIDDEN = "a-secret-that-was-masked"
 
 
 @dataclass(frozen=True, slots=True)
-class Export:
+class ExportOptions:
     """The command line of `deliveries export`."""
 
     test: bool
@@ -53,7 +53,7 @@ class Export:
 
     def make(self, entry: Entry, body: bytes, config: str, *, as_json: bool) -> int:
         """Print the masked request, or write the test and run it; the exit code."""
-        masks = Masks(texts=self.texts)
+        masks = Anonymizer(texts=self.texts)
         request = masks.body(body)
         if not self.test:
             show_json(request) if as_json else click.echo(_encoded(request))

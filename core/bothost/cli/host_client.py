@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from bothost.cli.http_delivery import Target, host_target, open_connection
+from bothost.cli.http_delivery import DeliveryTarget, host_target, open_connection
 from bothost.cli.journal_access import visiting
 from bothost.cli.output import counted
 from bothost.cli.token import page_url
@@ -63,7 +63,7 @@ def _answer(host: HostConfig, method: str, path: str) -> tuple[int, bytes] | Non
         token = host.operator_token or stored(host.state)
         if token is None:
             return None
-        with contextlib.closing(open_connection(Target(url, own=True), WAIT_S)) as connection:
+        with contextlib.closing(open_connection(DeliveryTarget(url, own=True), WAIT_S)) as connection:
             connection.request(method, path, headers={"Authorization": f"Bearer {token.reveal()}"})
             response = connection.getresponse()
             return response.status, response.read()
@@ -104,5 +104,5 @@ def facts_beside(host: HostConfig) -> Mapping[str, str] | None:
 
 
 async def _facts(host: HostConfig) -> Mapping[str, str]:
-    async with visiting(host) as store:
-        return await store.controls()
+    async with visiting(host) as journal:
+        return await journal.controls()

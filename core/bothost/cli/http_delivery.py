@@ -31,7 +31,7 @@ class Unreachable(BothostError):
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class DeliveryTarget:
     """Where a delivery goes: a URL, through a unix socket where there is one."""
 
     url: str
@@ -39,7 +39,7 @@ class Target:
     own: bool = False
     """This machine's own host: its certificate names another address than the one it is asked at."""
 
-    def at(self, path: str) -> Target:
+    def at(self, path: str) -> DeliveryTarget:
         """The same host with a bot's path, where the URL names none."""
         parts = urlsplit(self.url)
         if parts.path not in ("", "/"):
@@ -48,7 +48,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class DeliveryResponse:
     """What came back."""
 
     status: int
@@ -65,27 +65,27 @@ class Answer:
             return self.body.decode("utf-8", "replace")
 
 
-def host_target(host: HostConfig, port: int | None = None) -> Target:
+def host_target(host: HostConfig, port: int | None = None) -> DeliveryTarget:
     """Where a host of this configuration listens, as seen from this machine."""
     if host.unix_socket:
-        return Target("http://localhost", host.unix_socket, own=True)
+        return DeliveryTarget("http://localhost", host.unix_socket, own=True)
     address = LOOPBACK.get(host.address, host.address)
     shown = f"[{address}]" if ":" in address else address
     scheme = "https" if host.certfile else "http"
-    return Target(f"{scheme}://{shown}:{host.port if port is None else port}", own=True)
+    return DeliveryTarget(f"{scheme}://{shown}:{host.port if port is None else port}", own=True)
 
 
-def parse_target(url: str) -> Target:
+def parse_target(url: str) -> DeliveryTarget:
     """The URL that a person gave."""
     if "://" not in url:
         url = f"http://{url}"
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f"--url {url!r} is not an address: write https://HOST/PATH")
-    return Target(url)
+    return DeliveryTarget(url)
 
 
-def deliver(target: Target, body: bytes, secret: bytes, attempt: str, clock: Clock) -> Answer:
+def deliver(target: DeliveryTarget, body: bytes, secret: bytes, attempt: str, clock: Clock) -> DeliveryResponse:
     """POST the body with its signature and wait for the answer as long as Pyrus would. Raises Unreachable."""
     parts = urlsplit(target.url)
     headers = {
@@ -107,12 +107,12 @@ def deliver(target: Target, body: bytes, secret: bytes, attempt: str, clock: Clo
         raise Unreachable(f"nothing listens at {target.url}: is the host running (bothost serve)?") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise Unreachable(f"no answer from {target.url}: {error or type(error).__name__}") from None
-    return Answer(
+    return DeliveryResponse(
         response.status, content, response.headers.get("X-Bothost", "") == "repeat", clock.monotonic() - began
     )
 
 
-def open_connection(target: Target, limit_s: float = PYRUS_WAITS_S) -> http.client.HTTPConnection:
+def open_connection(target: DeliveryTarget, limit_s: float = PYRUS_WAITS_S) -> http.client.HTTPConnection:
     """A connection that waits so long; not opened yet, but for a unix socket's."""
     parts = urlsplit(target.url)
     host = parts.hostname or "localhost"

@@ -9,39 +9,39 @@ from typing import TYPE_CHECKING, TypeVar
 from bothost.cli.privileges import become_owner
 from bothost.cli.selection import host_of, read_existing
 from bothost.clock import SystemClock
-from bothost.journal import open_store
+from bothost.journal import open_journal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from bothost.config import HostConfig
-    from bothost.journal import Store
+    from bothost.journal import Journal
 
 T = TypeVar("T")
 
 
-def visit(config: str, work: Callable[[Store], Awaitable[T]]) -> T:
-    """Open the journal of a configuration, work with it, close it. Raises ConfigError, StoreError, BothostError."""
+def visit(config: str, work: Callable[[Journal], Awaitable[T]]) -> T:
+    """Open the journal of a configuration, work with it, close it. Raises ConfigError, JournalError, BothostError."""
     host = host_of(read_existing(config))
 
     async def inside() -> T:
-        async with visiting(host) as store:
-            return await work(store)
+        async with visiting(host) as journal:
+            return await work(journal)
 
     return asyncio.run(inside())
 
 
 @contextlib.asynccontextmanager
-async def visiting(host: HostConfig) -> AsyncIterator[Store]:
+async def visiting(host: HostConfig) -> AsyncIterator[Journal]:
     """The open journal; as root the process is the state folder's owner from then on."""
     # made first: its modules may lie where only root reads
-    store = open_store(
+    journal = open_journal(
         host.journal, host.state, SystemClock(), claims_first=bool(host.journal) or host.processes > 1, readonly=True
     )
     if not host.journal:
         become_owner(host.state)
-    await store.open()
+    await journal.open()
     try:
-        yield store
+        yield journal
     finally:
-        await store.close()
+        await journal.close()

@@ -13,9 +13,9 @@ import click
 import msgspec
 
 import bothost
-from bothost.cli.anonymize import Masks
+from bothost.cli.anonymize import Anonymizer
 from bothost.cli.output import json_option, show_json
-from bothost.cli.scaffold import Recorded, files, is_taken, names
+from bothost.cli.scaffold import RecordedDelivery, files, is_taken, names
 from bothost.errors import BodyRefused, UsageError
 from bothost.pyrus.envelope import decode, is_own, waiting_step
 
@@ -64,11 +64,11 @@ def taken() -> Callable[[str], bool]:
     return is_there
 
 
-def read_recorded(path: Path) -> Recorded:
+def read_recorded(path: Path) -> RecordedDelivery:
     """A recorded delivery without what names people. Raises UsageError where the file holds none."""
     sent = path.read_bytes()
     try:
-        body: dict[str, Any] = Masks().body(sent)
+        body: dict[str, Any] = Anonymizer().body(sent)
     except (ValueError, AttributeError) as error:
         raise UsageError(f"{path} holds no delivery, a JSON object as Pyrus posts it: {error}") from error
     task = body.get("task")
@@ -79,7 +79,7 @@ def read_recorded(path: Path) -> Recorded:
         raise UsageError(
             f"{path}: its newest comment is the bot's own, so no plugin would get it: use a delivery that the bot has to answer"
         )
-    return Recorded(
+    return RecordedDelivery(
         msgspec.json.Encoder(decimal_format="number").encode(body), form_id if isinstance(form_id, int) else None
     )
 

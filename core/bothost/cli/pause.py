@@ -15,7 +15,7 @@ from bothost.cli.selection import check_there, read_existing
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bothost.journal import Store
+    from bothost.journal import Journal
 
 task_option = click.option("--task", type=int, help="Only this task of the bot.")
 
@@ -31,8 +31,8 @@ def pause(bot: str, reason: str, task: int | None, config: str, as_json: bool) -
     check_there(bot, read_existing(config))
     why = reason or f"by {_user()} on the command line"
 
-    async def work(store: Store) -> None:
-        await store.control(_fact("pause", bot, task), why)
+    async def work(journal: Journal) -> None:
+        await journal.control(_fact("pause", bot, task), why)
 
     visit(config, work)
     _tell({"bot": bot, "task": task, "state": "paused", "reason": why}, as_json=as_json)
@@ -49,11 +49,11 @@ def resume(bot: str, task: int | None, config: str, as_json: bool) -> int:
     check_there(bot, read_existing(config))
     facts = [_fact("pause", bot, task)] + ([f"quarantine:{bot}"] if task is None else [])
 
-    async def work(store: Store) -> list[str]:
-        there: Mapping[str, str] = await store.controls()
+    async def work(journal: Journal) -> list[str]:
+        there: Mapping[str, str] = await journal.controls()
         undone = [fact for fact in facts if fact in there]
         for fact in undone:
-            await store.control(fact, None)
+            await journal.control(fact, None)
         return undone
 
     undone = visit(config, work)

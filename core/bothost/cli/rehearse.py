@@ -16,17 +16,17 @@ import msgspec
 from bothost.cli import OK, PROBLEM
 from bothost.cli.journal_access import visit
 from bothost.cli.output import config_option, json_option, say, show_json
-from bothost.cli.rehearse_child import Stored, Told
+from bothost.cli.rehearse_child import RehearsalResult, RehearsedEvent
 from bothost.cli.selection import bot_named, read_existing
 from bothost.clock import SystemClock
 from bothost.config.units import seconds
 from bothost.errors import BothostError, UsageError
-from bothost.journal.entry import Filter
+from bothost.journal.entry import EntryFilter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bothost.journal import Store
+    from bothost.journal import Journal
     from bothost.journal.entry import Entry
 
 PAGE = 500
@@ -34,16 +34,16 @@ Verdict = Literal["same", "differs", "fails", "not rehearsed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class AnsweredEvent:
     """An event that was answered: what to play, and what its reply was."""
 
-    stored: Stored
+    stored: RehearsedEvent
     reply: bytes
     version: str
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class ReplyComparison:
     """How one event's reply came out against the one that was given."""
 
     id: str
@@ -74,7 +74,7 @@ def rehearse(bot: str, since: str, limit: int, config: str, as_json: bool) -> in
     """
     bot_named(bot, read_existing(config))
     began = SystemClock().now().timestamp() - age(since)
-    past, lost = visit(config, lambda store: stored_of(store, bot, began, limit))
+    past, lost = visit(config, lambda journal: stored_of(journal, bot, began, limit))
     compared, alone = play(bot, config, past) if past else ([], True)
     if as_json:
         show_json({"network": wall(alone=alone), "no body": lost, "events": [one.row() for one in compared]})
@@ -91,22 +91,22 @@ def age(text: str) -> float:
         raise UsageError(f"--since: {error}") from None
 
 
-async def stored_of(store: Store, bot: str, began: float, limit: int) -> tuple[list[Past], int]:
+async def stored_of(journal: Journal, bot: str, began: float, limit: int) -> tuple[list[AnsweredEvent], int]:
     """The events that got a reply of the plugin's own, oldest first, and how many of them have no body any more."""
-    facts = await store.controls()
+    facts = await journal.controls()
     learnt = facts.get(f"user:{bot}", "")
     user_id = int(learnt) if learnt.isdecimal() else None
-    found: list[Past] = []
+    found: list[AnsweredEvent] = []
     lost = 0
     before: tuple[float, str] | None = None
     while len(found) < limit:
-        want = Filter(bot=bot, states=("answered",), since=began, before=before, limit=PAGE)
-        page = await store.list(want)
+        want = EntryFilter(bot=bot, states=("answered",), since=began, before=before, limit=PAGE)
+        page = await journal.list(want)
         if not page:
             break
         before = (page[-1].created, page[-1].id)
         for entry in replied(page):
-            body = await store.body(entry.id)
+            body = await journal.body(entry.id)
             if body is None:
                 lost += 1
             elif len(found) < limit:
@@ -119,14 +119,14 @@ def replied(page: Sequence[Entry]) -> Iterator[Entry]:
     return (entry for entry in page if entry.kind != "timer" and entry.answer is not None and not entry.failed)
 
 
-def as_past(entry: Entry, body: bytes, user_id: int | None) -> Past:
+def as_past(entry: Entry, body: bytes, user_id: int | None) -> AnsweredEvent:
     """An entry with its body."""
     encoded = base64.b64encode(body).decode()
-    stored = Stored(entry.id, encoded, entry.created, entry.rerun, user_id)
-    return Past(stored, entry.answer or b"{}", entry.version)
+    stored = RehearsedEvent(entry.id, encoded, entry.created, entry.rerun, user_id)
+    return AnsweredEvent(stored, entry.answer or b"{}", entry.version)
 
 
-def play(bot: str, config: str, past: Sequence[Past]) -> tuple[list[Compared], bool]:
+def play(bot: str, config: str, past: Sequence[AnsweredEvent]) -> tuple[list[ReplyComparison], bool]:
     """Play the events in a child; what came out, and whether it had no network at all. Raises BothostError."""
     command = [sys.executable, "-m", "bothost.cli.rehearse_child"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
@@ -139,7 +139,7 @@ def play(bot: str, config: str, past: Sequence[Past]) -> tuple[list[Compared], b
         for one in past:
             child.stdin.write(msgspec.json.encode(one.stored) + b"\n")
             child.stdin.flush()
-            compared.append(compare(one, answer_of(child.stdout.readline(), Told)))
+            compared.append(compare(one, answer_of(child.stdout.readline(), RehearsalResult)))
         child.stdin.close()
         child.wait()
     return compared, alone
@@ -155,20 +155,20 @@ def answer_of(line: bytes, kind: Any) -> Any:
     return msgspec.json.decode(line, type=kind)
 
 
-def compare(past: Past, told: Told) -> Compared:
+def compare(past: AnsweredEvent, told: RehearsalResult) -> ReplyComparison:
     """The verdict on one event."""
     was = json.loads(past.reply, parse_float=Decimal)
     now = json.loads(told.reply, parse_float=Decimal)
     if told.left:
-        return Compared(
+        return ReplyComparison(
             past.stored.id, "not rehearsed", was, None, f"its handler tried to leave: {', '.join(told.left)}"
         )
     if told.error:
-        return Compared(past.stored.id, "fails", was, None, told.error)
-    return Compared(past.stored.id, "same" if was == now else "differs", was, now)
+        return ReplyComparison(past.stored.id, "fails", was, None, told.error)
+    return ReplyComparison(past.stored.id, "same" if was == now else "differs", was, now)
 
 
-def tell(compared: Sequence[Compared], lost: int, *, alone: bool) -> None:
+def tell(compared: Sequence[ReplyComparison], lost: int, *, alone: bool) -> None:
     """For a person: what is not the same, then the sum."""
     for one in compared:
         if one.verdict == "same":

@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bothost.cli.sandbox import Exits, take_network_away
+from bothost.cli.sandbox import EscapeGuard, take_network_away
 from bothost.cli.selection import bot_named, read_existing
 from bothost.clock import SystemClock
-from bothost.config.secrets import Sources
+from bothost.config.secrets import SecretSources
 from bothost.errors import BothostError
 from bothost.plugins.discovery import find
-from bothost.plugins.event import Context
-from bothost.plugins.loading import Ground, load
+from bothost.plugins.event import RunContext
+from bothost.plugins.loading import PluginResources, load
 from bothost.pyrus.envelope import decode
-from bothost.pyrus.rest.requests import Response
+from bothost.pyrus.rest.requests import ApiResponse
 from bothost.pyrus_client.api import Pyrus
 from bothost.runners.local import LocalRunner
 
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 
     from bothost.config import BotConfig
     from bothost.pyrus.envelope import Envelope
-    from bothost.pyrus.rest.requests import Request
+    from bothost.pyrus.rest.requests import ApiRequest
 
 
-class Stored(msgspec.Struct):
+class RehearsedEvent(msgspec.Struct):
     """One event as the journal holds it. `body` in base64; `created` in epoch seconds."""
 
     id: str
@@ -51,7 +51,7 @@ class Stored(msgspec.Struct):
     user_id: int | None = None
 
 
-class Told(msgspec.Struct):
+class RehearsalResult(msgspec.Struct):
     """What came of one event. `reply` is JSON; `left`: the ways out that its handler tried."""
 
     id: str
@@ -80,45 +80,45 @@ class EventClock(SystemClock):
 
 
 @dataclass(frozen=True, slots=True)
-class Stub:
-    """Stands where the way to Pyrus stands; see `api.Sender`. Knows one task."""
+class PyrusStub:
+    """Stands where the way to Pyrus stands; see `api.CallSender`. Knows one task."""
 
     envelope: Envelope | None
-    exits: Exits
+    exits: EscapeGuard
 
-    async def send(self, request: Request, content: Callable[[], AsyncIterator[bytes]] | None = None) -> Response:
+    async def send(self, request: ApiRequest, content: Callable[[], AsyncIterator[bytes]] | None = None) -> ApiResponse:
         """The event's task for whoever reads it or comments on it. Raises Left for every other call."""
         task_id = self.envelope.task_id if self.envelope is not None else 0
         own = {f"GET tasks/{task_id}", f"POST tasks/{task_id}/comments"}
         if self.envelope is None or content is not None or request.title not in own:
             raise self.exits.refuse(request.title)
         task = dict(self.envelope.raw.get("task") or {"id": task_id})
-        return Response(200, body=msgspec.json.encode({"task": task}))
+        return ApiResponse(200, body=msgspec.json.encode({"task": task}))
 
-    def stream(self, request: Request) -> AsyncIterator[bytes]:
+    def stream(self, request: ApiRequest) -> AsyncIterator[bytes]:
         """Files are not rehearsed."""
         raise self.exits.refuse(request.title)
 
 
-class Stage:
+class RehearsalRunner:
     """One bot's plugin, on the loop of this child."""
 
-    def __init__(self, config: BotConfig, folder: Path, exits: Exits) -> None:
+    def __init__(self, config: BotConfig, folder: Path, exits: EscapeGuard) -> None:
         self.clock = EventClock()
         self._config = config
         self._exits = exits
-        sources = Sources(Path(config.file).absolute().parent, os.environ)
-        pyrus = Pyrus(Stub(None, exits), self.clock)
-        plugged = load(config, find(), Ground(self.clock, folder, pyrus, sources))
+        sources = SecretSources(Path(config.file).absolute().parent, os.environ)
+        pyrus = Pyrus(PyrusStub(None, exits), self.clock)
+        plugged = load(config, find(), PluginResources(self.clock, folder, pyrus, sources))
         self.runner = LocalRunner(plugged, config, self.clock)
 
-    async def play(self, stored: Stored) -> Told:
+    async def play(self, stored: RehearsedEvent) -> RehearsalResult:
         """Run the handler for one event."""
         self._exits.tried.clear()
         self.clock.put(stored.created)
         envelope = decode(base64.b64decode(stored.body))
         limit_s = self._config.timeout_s
-        context = Context(
+        context = RunContext(
             id=stored.id,
             bot=self._config.name,
             attempt=1,
@@ -126,27 +126,27 @@ class Stage:
             deadline=self.clock.now() + timedelta(seconds=limit_s),
             clock=self.clock,
             user_id=stored.user_id if envelope.user_id is None else envelope.user_id,
-            pyrus=Pyrus(Stub(envelope, self._exits), self.clock),
+            pyrus=Pyrus(PyrusStub(envelope, self._exits), self.clock),
             rehearsal=True,
         )
         ran = await self.runner.run(envelope, context, limit_s, _nothing)
         left = tuple(dict.fromkeys(self._exits.tried))
         if ran.failure is not None:
-            return Told(stored.id, error=ran.failure.text, left=left)
-        return Told(stored.id, reply=ran.reply.decode(), left=left)
+            return RehearsalResult(stored.id, error=ran.failure.text, left=left)
+        return RehearsalResult(stored.id, reply=ran.reply.decode(), left=left)
 
 
 def _nothing(returned: bytes = b"") -> None:
     del returned
 
 
-async def rehearse(lines: IO[bytes], out: IO[bytes], config: BotConfig, exits: Exits) -> None:
+async def rehearse(lines: IO[bytes], out: IO[bytes], config: BotConfig, exits: EscapeGuard) -> None:
     """Open the plugin, play all events that come in, one after the other, close it."""
     with tempfile.TemporaryDirectory(prefix="bothost-rehearsal-") as folder:
-        stage = Stage(config, Path(folder), exits)
+        stage = RehearsalRunner(config, Path(folder), exits)
         await stage.runner.open()
         for line in lines:
-            told = await stage.play(msgspec.json.decode(line, type=Stored))
+            told = await stage.play(msgspec.json.decode(line, type=RehearsedEvent))
             out.write(msgspec.json.encode(told) + b"\n")
             out.flush()
         await stage.runner.close()
@@ -157,7 +157,7 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what the plugin prints is no answer
     asked: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
-    exits = Exits()
+    exits = EscapeGuard()
     try:
         config = bot_named(asked["bot"], read_existing(asked["config"]))
         alone = take_network_away()
@@ -168,7 +168,7 @@ def main() -> None:
         sys.exit(1)
 
 
-async def begin(out: IO[bytes], config: BotConfig, exits: Exits, *, alone: bool) -> None:
+async def begin(out: IO[bytes], config: BotConfig, exits: EscapeGuard, *, alone: bool) -> None:
     """Say how this child is kept from the network, and rehearse. The hook comes last: the loop's own sockets are made."""
     out.write(msgspec.json.encode({"alone": alone}) + b"\n")
     out.flush()

@@ -25,11 +25,11 @@ LEAVING = frozenset(
 """What Python tells of by itself (PEP 578) when something would leave the process."""
 
 
-class Left(CallUnsent):
+class SandboxEscape(CallUnsent):
     """Raised in a handler that tries to leave."""
 
 
-class Exits:
+class EscapeGuard:
     """Refuses to leave, and remembers that somebody tried. One for a process: an audit hook cannot be removed."""
 
     def __init__(self) -> None:
@@ -39,10 +39,10 @@ class Exits:
         """From now on every way out raises Left."""
         sys.addaudithook(self._hook)
 
-    def refuse(self, what: str) -> Left:
+    def refuse(self, what: str) -> SandboxEscape:
         """Note an attempt; the error to raise."""
         self.tried.append(what)
-        return Left(f"a rehearsal must not leave its process: {what} was refused")
+        return SandboxEscape(f"a rehearsal must not leave its process: {what} was refused")
 
     def _hook(self, event: str, _arguments: tuple[Any, ...]) -> None:
         if event in LEAVING:

@@ -30,7 +30,7 @@ FILES: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class ProjectNames:
     """One bot's names: `name` for pip, entry point and bots.ini, `package` for Python's import, `plugin` for its class."""
 
     name: str
@@ -39,14 +39,14 @@ class Names:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedDelivery:
     """A recorded delivery that the made test delivers, and the form of its task (None: a simple task)."""
 
     body: bytes
     form_id: int | None
 
 
-def names(name: str, taken: Callable[[str], bool]) -> Names:
+def names(name: str, taken: Callable[[str], bool]) -> ProjectNames:
     """Check a name, or refuse it with a better one. `taken` tells whether a package or plugin of a name is installed.
 
     Raises UsageError.
@@ -54,10 +54,10 @@ def names(name: str, taken: Callable[[str], bool]) -> Names:
     why = _objection(name, taken)
     if why:
         raise UsageError(f"{name!r} {why}: try `bothost new {_better(name, taken)}`")
-    return Names(name, name.replace("-", "_"), "".join(part.title() for part in re.split("[-_]", name)))
+    return ProjectNames(name, name.replace("-", "_"), "".join(part.title() for part in re.split("[-_]", name)))
 
 
-def files(of: Names, *, secret: str, version: str, recorded: Recorded | None = None) -> dict[str, bytes]:
+def files(of: ProjectNames, *, secret: str, version: str, recorded: RecordedDelivery | None = None) -> dict[str, bytes]:
     """Path → content of everything that is made."""
     form = recorded.form_id if recorded is not None else None
     values = {

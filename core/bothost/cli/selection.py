@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from bothost.config import read
-from bothost.config.secrets import Sources, Unresolved
+from bothost.config.secrets import SecretSources, Unresolved
 from bothost.errors import ConfigError, UsageError
 from bothost.text import nearest
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from bothost.config import BotConfig, HostConfig, Reading
+    from bothost.config import BotConfig, ConfigReading, HostConfig
     from bothost.errors import Problem
 
 MOST_NAMES = 20
 
 
-def read_existing(path: str) -> Reading:
+def read_existing(path: str) -> ConfigReading:
     """The configuration as far as it is right. Raises ConfigError where there is no such file."""
     reading = read(path)
     if not reading.found:
@@ -33,14 +33,14 @@ def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     return tuple(sorted(problems, key=lambda problem: problem.line))
 
 
-def host_of(reading: Reading) -> HostConfig:
+def host_of(reading: ConfigReading) -> HostConfig:
     """[host]. Raises ConfigError where it is wrong."""
     if reading.host is None:
         raise ConfigError(in_order(reading.problems))
     return reading.host
 
 
-def bot_named(name: str, reading: Reading) -> BotConfig:
+def bot_named(name: str, reading: ConfigReading) -> BotConfig:
     """The bot of a name. Raises UsageError with near names, ConfigError where its section is wrong."""
     if name in reading.bots:
         return reading.bots[name]
@@ -49,13 +49,13 @@ def bot_named(name: str, reading: Reading) -> BotConfig:
     raise no_such_bot(name, reading)
 
 
-def check_there(name: str, reading: Reading) -> None:
+def check_there(name: str, reading: ConfigReading) -> None:
     """That bots.ini has a bot of this name, be its section right or wrong. Raises UsageError."""
     if name not in reading.bots and name not in reading.broken:
         raise no_such_bot(name, reading)
 
 
-def no_such_bot(name: str, reading: Reading) -> UsageError:
+def no_such_bot(name: str, reading: ConfigReading) -> UsageError:
     """The error for a name that bots.ini does not have."""
     names = sorted({*reading.bots, *reading.broken})
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
@@ -66,7 +66,7 @@ def no_such_bot(name: str, reading: Reading) -> UsageError:
 def given_secret(text: str, folder: Path) -> bytes:
     """A secret from the command line: env:NAME, file:PATH or the value itself. Raises UsageError."""
     try:
-        secret = Sources(folder, os.environ).resolve(text)
+        secret = SecretSources(folder, os.environ).resolve(text)
     except Unresolved as error:
         raise UsageError(f"--secret: {error}") from None
     if not secret:

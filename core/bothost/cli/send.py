@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bothost.cli import OK, PROBLEM
-from bothost.cli.http_delivery import Answer, Target, deliver, host_target, parse_target
+from bothost.cli.http_delivery import DeliveryResponse, DeliveryTarget, deliver, host_target, parse_target
 from bothost.cli.journal_access import visit
 from bothost.cli.output import config_option, json_option, say, show_json
 from bothost.cli.selection import bot_named, given_secret, host_of, read_existing
@@ -31,7 +31,7 @@ MOST_TIMES = 10_000
 
 
 @dataclass(slots=True)
-class Wanted:
+class SendOptions:
     """The command line of `send`."""
 
     bot: str | None
@@ -51,10 +51,10 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Addressee:
+class Recipient:
     """Who gets the delivery, and what signs it."""
 
-    target: Target
+    target: DeliveryTarget
     secret: bytes
     bot: BotConfig | None
 
@@ -93,7 +93,7 @@ def send(**given: Any) -> int:
     --secret no BOT is needed: `bothost send --url https://HOST/PATH --secret env:KEY FILE`.
     """
     clock = SystemClock()
-    wanted = Wanted(**given)
+    wanted = SendOptions(**given)
     addressee = _addressee(wanted)
     body = _body(wanted, addressee.bot, clock)
     worst = OK
@@ -110,12 +110,12 @@ def send(**given: Any) -> int:
     return worst
 
 
-def _addressee(wanted: Wanted) -> Addressee:
+def _addressee(wanted: SendOptions) -> Recipient:
     given = parse_target(wanted.url) if wanted.url else None
     if wanted.bot is None:
         if given is None or wanted.secret is None:
             raise UsageError("name a BOT of bots.ini, or give --url and --secret for one that is elsewhere")
-        return Addressee(given, given_secret(wanted.secret, Path.cwd()), None)
+        return Recipient(given, given_secret(wanted.secret, Path.cwd()), None)
     reading = read_existing(wanted.config)
     try:
         chosen, host = bot_named(wanted.bot, reading), reading.host
@@ -127,10 +127,10 @@ def _addressee(wanted: Wanted) -> Addressee:
         chosen, host = with_samples.bots[wanted.bot], reading.host or with_samples.host
     secret = given_secret(wanted.secret, Path(wanted.config).parent) if wanted.secret else chosen.secrets[0]
     target = given or host_target(host if host is not None else host_of(reading))
-    return Addressee(target.at(chosen.path), secret, chosen)
+    return Recipient(target.at(chosen.path), secret, chosen)
 
 
-def _body(wanted: Wanted, bot: BotConfig | None, clock: Clock) -> bytes:
+def _body(wanted: SendOptions, bot: BotConfig | None, clock: Clock) -> bytes:
     fresh_id = new_id()
     if wanted.file is None:
         body = built_in(bot, clock, fresh_id)
@@ -171,7 +171,7 @@ def _decoded(content: bytes, file: str) -> dict[str, Any]:
     return body
 
 
-def _row(answer: Answer) -> dict[str, Any]:
+def _row(answer: DeliveryResponse) -> dict[str, Any]:
     return {
         "status": answer.status,
         "reply": answer.reply,
@@ -180,19 +180,19 @@ def _row(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _first_time(wanted: Wanted, addressee: Addressee, body: bytes) -> str:
+def _first_time(wanted: SendOptions, addressee: Recipient, body: bytes) -> str:
     """When the event of this body came first, by the journal beside bots.ini; "" where that does not know."""
     if addressee.bot is None or wanted.url:
         return ""
     try:
         key = event_key(addressee.bot.name, decode(body))
-        entry = visit(wanted.config, lambda store: store.latest(key))
+        entry = visit(wanted.config, lambda journal: journal.latest(key))
     except BothostError:
         return ""
     return datetime.fromtimestamp(entry.created, UTC).astimezone().strftime(" of %H:%M") if entry else ""
 
 
-def _show(answer: Answer, first_time: str) -> None:
+def _show(answer: DeliveryResponse, first_time: str) -> None:
     say(f"{answer.status} in {answer.seconds * 1000:.0f} ms{_meaning(answer)}")
     if answer.repeat:
         say(f"repeat{first_time}, not run again; `--fresh` gives it new ids")
@@ -211,7 +211,7 @@ _MEANINGS = {
 }
 
 
-def _meaning(answer: Answer) -> str:
+def _meaning(answer: DeliveryResponse) -> str:
     if answer.status == 200 and answer.reply == {}:
         return " (the bot says nothing, or its reply comes later)"
     return f" ({_MEANINGS[answer.status]})" if answer.status in _MEANINGS else ""

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bothost.cli import OK, PROBLEM
-from bothost.cli.bot_status import Judged, judge
-from bothost.cli.http_delivery import Target, Unreachable, deliver, parse_target
+from bothost.cli.bot_status import BotDiagnosis, judge
+from bothost.cli.http_delivery import DeliveryTarget, Unreachable, deliver, parse_target
 from bothost.cli.output import config_option, json_option, say, show_json, show_table
 from bothost.cli.send import built_in, new_id
 from bothost.clock import SystemClock
@@ -23,8 +23,8 @@ from bothost.errors import ConfigError
 
 if TYPE_CHECKING:
     from bothost.clock import Clock
-    from bothost.config import HostConfig, Reading
-    from bothost.host.serve import Serving
+    from bothost.config import ConfigReading, HostConfig
+    from bothost.host.serve import ServingAddresses
 
 
 @click.command(epilog="Example: bothost serve --config /etc/bothost/bots.ini")
@@ -53,7 +53,7 @@ def demo(once: bool, config: str, as_json: bool) -> int:
     reading = read(config, demo=True)
     if not reading.found or reading.host is None:
         raise ConfigError(reading.all_problems())
-    show = Show(reading, once=once, as_json=as_json)
+    show = DemoDelivery(reading, once=once, as_json=as_json)
     return serve_host(replace(reading, host=with_free_ports(reading.host)), show, demo=True)
 
 
@@ -96,14 +96,14 @@ def _bound(address: str, port: int) -> socket.socket:
 
 
 @dataclass(frozen=True, slots=True)
-class Show:
+class DemoDelivery:
     """What the demo does once the host serves: a delivery to each bot, and a table."""
 
-    reading: Reading
+    reading: ConfigReading
     once: bool
     as_json: bool
 
-    async def __call__(self, serving: Serving) -> int:
+    async def __call__(self, serving: ServingAddresses) -> int:
         """The exit code; asks the host to stop where the demo is to end."""
         host = self.reading.host
         assert host is not None
@@ -122,7 +122,7 @@ class Show:
             os.kill(os.getpid(), signal.SIGTERM)
         return code
 
-    def _say_where(self, serving: Serving, page: str) -> None:
+    def _say_where(self, serving: ServingAddresses, page: str) -> None:
         say(f"listening on {', '.join(serving.public)}")
         if page:
             say(f"operator's page: {page}  (its token: bothost token)")
@@ -131,12 +131,12 @@ class Show:
         url = "" if self._configured(serving) else f" --url {serving.public[0]}"
         say(f"try: bothost send {min(self.reading.bots, default='BOT')}{url}    stop: Ctrl+C")
 
-    def _configured(self, serving: Serving) -> bool:
+    def _configured(self, serving: ServingAddresses) -> bool:
         host = self.reading.host
         return host is not None and serving.public[0].endswith(f":{host.port}")
 
 
-async def _row(bot: Judged, target: Target, clock: Clock) -> dict[str, Any]:
+async def _row(bot: BotDiagnosis, target: DeliveryTarget, clock: Clock) -> dict[str, Any]:
     """One bot's line of the table; one that is broken is not called, for its events would wait for better times."""
     config = bot.config
     if bot.problems:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from bothost.config import host as _host
 from bothost.config.bot import BOT_NAME, HOST_BOT_KEYS, read_bot, read_defaults
 from bothost.config.host import SECRET_KEYS, is_loopback, page_by_tls, read_host
-from bothost.config.ini import Document, Section, parse
-from bothost.config.secrets import Sources, content_digest
-from bothost.config.section import Values
-from bothost.config.values import BotConfig, Config, HostConfig, Reading
+from bothost.config.ini import IniDocument, IniSection, parse
+from bothost.config.secrets import SecretSources, content_digest
+from bothost.config.section import SectionReader
+from bothost.config.values import BotConfig, Config, ConfigReading, HostConfig
 from bothost.errors import ConfigError, Problem
 from bothost.text import nearest
 
@@ -28,8 +28,8 @@ __all__ = [
     "HOST_KEYS",
     "BotConfig",
     "Config",
+    "ConfigReading",
     "HostConfig",
-    "Reading",
     "digest",
     "is_loopback",
     "load",
@@ -55,7 +55,7 @@ def load(path: str | os.PathLike[str], env: Mapping[str, str] = os.environ, *, d
     return Config(reading.host, reading.bots, reading.warnings)
 
 
-def read(path: str | os.PathLike[str], env: Mapping[str, str] = os.environ, *, demo: bool = False) -> Reading:
+def read(path: str | os.PathLike[str], env: Mapping[str, str] = os.environ, *, demo: bool = False) -> ConfigReading:
     """A bots.ini as far as it is right; never raises. For a reload, and for a host that serves its good sections."""
     whole = Path(os.path.abspath(path))
     file = os.fspath(path)
@@ -63,17 +63,17 @@ def read(path: str | os.PathLike[str], env: Mapping[str, str] = os.environ, *, d
     document = parse(content or b"", file)
     if content is None:
         document.problems.append(Problem(f"{why}; name another file with --config", file))
-    sources = Sources(whole.parent, env)
-    host = Values(file, document.sections.get("host") or Section("host", 0))
+    sources = SecretSources(whole.parent, env)
+    host = SectionReader(file, document.sections.get("host") or IniSection("host", 0))
     host_config = read_host(host, sources, whole, dict.fromkeys(HOST_BOT_KEYS, "[bot:NAME] or [bot]"), demo=demo)
-    defaults = Values(file, document.sections.get("bot") or Section("bot", 0))
+    defaults = SectionReader(file, document.sections.get("bot") or IniSection("bot", 0))
     read_defaults(defaults, dict.fromkeys(HOST_KEYS, "[host]"))
     if host.found.get("port_from_env"):
         defaults.found.setdefault("answer_within_s", _ROUTED_ANSWER_WITHIN_S)
     bots, stubs, broken, warnings = _bots(document, defaults, sources, demo=demo)
     if content is not None and not demo and _literals(document) and mode & stat.S_IROTH:
         warnings.append(Problem("holds secrets and other users of this machine may read it: chmod 600", file))
-    return Reading(
+    return ConfigReading(
         host=host_config,
         bots=MappingProxyType(bots),
         stubs=MappingProxyType(stubs),
@@ -88,7 +88,7 @@ def read(path: str | os.PathLike[str], env: Mapping[str, str] = os.environ, *, d
 
 
 def digest(path: str | os.PathLike[str], files: Iterable[Path]) -> str:
-    """`Reading.digest` as it would be now, given `Reading.files`; cheap enough to ask each second."""
+    """`ConfigReading.digest` as it would be now, given `ConfigReading.files`; cheap enough to ask each second."""
     return content_digest(_content(Path(path))[0], files)
 
 
@@ -105,11 +105,11 @@ def _content(path: Path) -> tuple[bytes | None, str, int]:
     return content, "", mode
 
 
-def _own(values: Values) -> list[Problem]:
+def _own(values: SectionReader) -> list[Problem]:
     return values.section.problems + values.problems
 
 
-def _strangers(document: Document) -> list[Problem]:
+def _strangers(document: IniDocument) -> list[Problem]:
     problems = []
     for section in document.sections.values():
         if section.name in ("host", "bot") or section.name.startswith("bot:"):
@@ -125,11 +125,11 @@ def _strangers(document: Document) -> list[Problem]:
 _Bots = tuple[dict[str, BotConfig], dict[str, BotConfig], dict[str, tuple[Problem, ...]], list[Problem]]
 
 
-def _bots(document: Document, defaults: Values, sources: Sources, *, demo: bool) -> _Bots:
-    every: list[tuple[Values, BotConfig]] = []
+def _bots(document: IniDocument, defaults: SectionReader, sources: SecretSources, *, demo: bool) -> _Bots:
+    every: list[tuple[SectionReader, BotConfig]] = []
     for section in document.sections.values():
         if section.name.startswith("bot:"):
-            values = Values(document.file, section)
+            values = SectionReader(document.file, section)
             every.append((values, read_bot(values, defaults.found, sources, demo=demo)))
     _paths(every)
     _same_secrets(every)
@@ -149,7 +149,7 @@ def _bots(document: Document, defaults: Values, sources: Sources, *, demo: bool)
     return bots, stubs, broken, warnings
 
 
-def _paths(every: list[tuple[Values, BotConfig]]) -> None:
+def _paths(every: list[tuple[SectionReader, BotConfig]]) -> None:
     first: dict[str, BotConfig] = {}
     for values, bot in every:
         known = first.setdefault(bot.path, bot)
@@ -158,8 +158,8 @@ def _paths(every: list[tuple[Values, BotConfig]]) -> None:
             values.wrong(f"{bot.path} is the path of {place} already", "path")
 
 
-def _same_secrets(every: list[tuple[Values, BotConfig]]) -> None:
-    sharing: dict[bytes, list[tuple[Values, BotConfig]]] = {}
+def _same_secrets(every: list[tuple[SectionReader, BotConfig]]) -> None:
+    sharing: dict[bytes, list[tuple[SectionReader, BotConfig]]] = {}
     for values, bot in every:
         for secret in bot.secrets:
             sharing.setdefault(secret, []).append((values, bot))
@@ -171,7 +171,7 @@ def _same_secrets(every: list[tuple[Values, BotConfig]]) -> None:
             values.warn(text, "secret")
 
 
-def _literals(document: Document) -> bool:
+def _literals(document: IniDocument) -> bool:
     """Whether any key that holds a secret holds it as a literal."""
     for section in document.sections.values():
         for key in SECRET_KEYS if section.name == "host" else ("secret", "old_secret"):

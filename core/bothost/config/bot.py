@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from bothost.config.host import is_loopback, positive
 from bothost.config.secrets import Unresolved, Unset
-from bothost.config.section import Key, Values, refusal, unknown
+from bothost.config.section import ConfigKey, SectionReader, refusal, unknown
 from bothost.config.units import choice, number, seconds, size, truth, words
 from bothost.config.values import BotConfig
 from bothost.text import nearest, shown
@@ -18,8 +18,8 @@ from bothost.text import nearest, shown
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bothost.config.ini import Item, Section
-    from bothost.config.secrets import Sources
+    from bothost.config.ini import IniItem, IniSection
+    from bothost.config.secrets import SecretSources
 
 BOT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 _ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})", re.ASCII)
@@ -100,28 +100,28 @@ def _plugin(text: str) -> str:
     return text
 
 
-KEYS: dict[str, Key] = {
-    "plugin": Key("plugin", _plugin),
-    "path": Key("path", read_path),
-    "login": Key("login", read_login, empty=True),
-    "api_url": Key("api_url", read_api_url, empty=True),
-    "enabled": Key("enabled", truth),
-    "run": Key("run", partial(choice, allowed=("auto", "loop", "thread", "process"))),
-    "concurrency": Key("concurrency", partial(number, low=1, high=1000)),
-    "order": Key("order", partial(choice, allowed=("task", "none"))),
-    "answer_within": Key("answer_within_s", positive),
-    "late": Key("late", partial(choice, allowed=("post", "retry"))),
-    "timeout": Key("timeout_s", positive),
-    "on_error": Key("on_error", partial(choice, allowed=("retry", "ignore", "reply"))),
-    "error_text": Key("error_text", str, empty=True, lines=True),
-    "error_choice": Key(
+KEYS: dict[str, ConfigKey] = {
+    "plugin": ConfigKey("plugin", _plugin),
+    "path": ConfigKey("path", read_path),
+    "login": ConfigKey("login", read_login, empty=True),
+    "api_url": ConfigKey("api_url", read_api_url, empty=True),
+    "enabled": ConfigKey("enabled", truth),
+    "run": ConfigKey("run", partial(choice, allowed=("auto", "loop", "thread", "process"))),
+    "concurrency": ConfigKey("concurrency", partial(number, low=1, high=1000)),
+    "order": ConfigKey("order", partial(choice, allowed=("task", "none"))),
+    "answer_within": ConfigKey("answer_within_s", positive),
+    "late": ConfigKey("late", partial(choice, allowed=("post", "retry"))),
+    "timeout": ConfigKey("timeout_s", positive),
+    "on_error": ConfigKey("on_error", partial(choice, allowed=("retry", "ignore", "reply"))),
+    "error_text": ConfigKey("error_text", str, empty=True, lines=True),
+    "error_choice": ConfigKey(
         "error_choice", partial(choice, allowed=("approved", "rejected", "revoked", "acknowledged")), empty=True
     ),
-    "own_comments": Key("own_comments", partial(choice, allowed=("skip", "deliver"))),
-    "forms": Key("forms", read_forms, empty=True, lines=True),
-    "max_body": Key("max_body_bytes", _max_body),
-    "keep": Key("keep_s", seconds),
-    "memory": Key("memory_bytes", _memory, empty=True),
+    "own_comments": ConfigKey("own_comments", partial(choice, allowed=("skip", "deliver"))),
+    "forms": ConfigKey("forms", read_forms, empty=True, lines=True),
+    "max_body": ConfigKey("max_body_bytes", _max_body),
+    "keep": ConfigKey("keep_s", seconds),
+    "memory": ConfigKey("memory_bytes", _memory, empty=True),
 }
 """The grammar of a bot's section but for its secrets."""
 
@@ -134,7 +134,7 @@ A key that comes after 0.1 has a point in its name, which no setting has: so an 
 _LOWER = {key.lower(): key for key in HOST_BOT_KEYS}
 
 
-def read_defaults(values: Values, elsewhere: Mapping[str, str]) -> None:
+def read_defaults(values: SectionReader, elsewhere: Mapping[str, str]) -> None:
     """The section [bot]: what each bot has unless it says otherwise."""
     grammar = {key: rule for key, rule in KEYS.items() if key != "path"}
     for item in values.section.items.values():
@@ -147,7 +147,7 @@ def read_defaults(values: Values, elsewhere: Mapping[str, str]) -> None:
             values.wrong(f"{text}; a plugin's settings stand in its bot's section", item.key)
 
 
-def read_bot(values: Values, defaults: dict[str, Any], sources: Sources, *, demo: bool) -> BotConfig:
+def read_bot(values: SectionReader, defaults: dict[str, Any], sources: SecretSources, *, demo: bool) -> BotConfig:
     """One bot's section. Its value is a stub where `values` has problems afterwards."""
     name = values.section.name.removeprefix("bot:")
     if not BOT_NAME.fullmatch(name):
@@ -193,7 +193,7 @@ _EMPTY: dict[str, Any] = {
 }
 
 
-def _setting(item: Item, values: Values, settings: dict[str, str], sources: Sources) -> None:
+def _setting(item: IniItem, values: SectionReader, settings: dict[str, str], sources: SecretSources) -> None:
     right = _LOWER.get(item.key.lower())
     if right is not None:
         values.wrong(f"keys are lower-case: write {right}", item.key)
@@ -202,7 +202,7 @@ def _setting(item: Item, values: Values, settings: dict[str, str], sources: Sour
     sources.notice(item.text)
 
 
-def _follow(text: str, resolved: hashlib._Hash, sources: Sources) -> None:
+def _follow(text: str, resolved: hashlib._Hash, sources: SecretSources) -> None:
     """What env: and file: lead to now: a setting that is a secret is read when the plugin is loaded, and loaded anew if it has
     changed."""
     if text.startswith(("env:", "file:")):
@@ -212,7 +212,7 @@ def _follow(text: str, resolved: hashlib._Hash, sources: Sources) -> None:
             resolved.update(text.encode() + b"\0")
 
 
-def _rules(values: Values) -> None:
+def _rules(values: SectionReader) -> None:
     found = values.found
     if not found.get("plugin") and "plugin" not in values.section.items:
         near = _near_key("plugin", values.section)
@@ -225,12 +225,12 @@ def _rules(values: Values) -> None:
         values.warn("Pyrus waits 60 s for an answer: what comes later is lost", "answer_within")
 
 
-def _near_key(key: str, section: Section) -> str:
+def _near_key(key: str, section: IniSection) -> str:
     near = [word for word in section.items if word not in HOST_BOT_KEYS and nearest(word, (key,))]
     return f" (is {near[0]} in line {section.items[near[0]].line} meant?)" if near else ""
 
 
-def _secrets(values: Values, sources: Sources, *, demo: bool) -> tuple[bytes, ...]:
+def _secrets(values: SectionReader, sources: SecretSources, *, demo: bool) -> tuple[bytes, ...]:
     items = values.section.items
     if "secret" not in items:
         near = _near_key("secret", values.section)

@@ -8,9 +8,9 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from bothost.config.ini import Item
-from bothost.config.secrets import SHORTEST_SECRET, Hidden, Unset
-from bothost.config.section import Key, Values, unknown
+from bothost.config.ini import IniItem
+from bothost.config.secrets import SHORTEST_SECRET, SecretText, Unset
+from bothost.config.section import ConfigKey, SectionReader, unknown
 from bothost.config.units import choice, number, seconds, truth, words
 from bothost.config.values import HostConfig
 from bothost.text import nearest, shown
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from bothost.config.secrets import Sources
+    from bothost.config.secrets import SecretSources
 
 _NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*\.?", re.ASCII)
 _HOST_PORT = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(:[0-9]{1,5})?", re.ASCII)
@@ -108,31 +108,31 @@ def _port(text: str) -> int:
     return number(text, 0, 65535)
 
 
-def keys(folder: Path) -> dict[str, Key]:
+def keys(folder: Path) -> dict[str, ConfigKey]:
     """The grammar of [host]; relative paths are relative to `folder`."""
     path = partial(_path, folder)
     return {
-        "address": Key("address", read_address),
-        "port": Key("port", _port),
-        "unix_socket": Key("unix_socket", path, empty=True),
-        "state": Key("state", path),
-        "operator_address": Key("operator_address", read_address),
-        "operator_port": Key("operator_port", _port),
-        "operator_hosts": Key("operator_hosts", read_hosts, empty=True, lines=True),
-        "metrics_open": Key("metrics_open", truth),
-        "processes": Key("processes", partial(number, low=1, high=256)),
-        "log": Key("log", partial(choice, allowed=("auto", "pretty", "json"))),
-        "drain": Key("drain_s", seconds),
-        "xheaders": Key("xheaders", truth),
-        "trusted_proxies": Key("trusted_proxies", read_proxies, empty=True, lines=True),
-        "certfile": Key("certfile", path, empty=True),
-        "keyfile": Key("keyfile", path, empty=True),
-        "max_connections": Key("max_connections", read_connections),
-        "header_timeout": Key("header_timeout_s", positive),
-        "body_timeout": Key("body_timeout_s", positive),
-        "idle_timeout": Key("idle_timeout_s", positive),
-        "public_url": Key("public_url", read_public_url, empty=True),
-        "on_failure": Key("on_failure", str, empty=True),
+        "address": ConfigKey("address", read_address),
+        "port": ConfigKey("port", _port),
+        "unix_socket": ConfigKey("unix_socket", path, empty=True),
+        "state": ConfigKey("state", path),
+        "operator_address": ConfigKey("operator_address", read_address),
+        "operator_port": ConfigKey("operator_port", _port),
+        "operator_hosts": ConfigKey("operator_hosts", read_hosts, empty=True, lines=True),
+        "metrics_open": ConfigKey("metrics_open", truth),
+        "processes": ConfigKey("processes", partial(number, low=1, high=256)),
+        "log": ConfigKey("log", partial(choice, allowed=("auto", "pretty", "json"))),
+        "drain": ConfigKey("drain_s", seconds),
+        "xheaders": ConfigKey("xheaders", truth),
+        "trusted_proxies": ConfigKey("trusted_proxies", read_proxies, empty=True, lines=True),
+        "certfile": ConfigKey("certfile", path, empty=True),
+        "keyfile": ConfigKey("keyfile", path, empty=True),
+        "max_connections": ConfigKey("max_connections", read_connections),
+        "header_timeout": ConfigKey("header_timeout_s", positive),
+        "body_timeout": ConfigKey("body_timeout_s", positive),
+        "idle_timeout": ConfigKey("idle_timeout_s", positive),
+        "public_url": ConfigKey("public_url", read_public_url, empty=True),
+        "on_failure": ConfigKey("on_failure", str, empty=True),
     }
 
 
@@ -143,7 +143,7 @@ SECRET_KEYS = ("journal", "operator_token", "operator_read_token")
 
 
 def read_host(
-    values: Values, sources: Sources, path: Path, elsewhere: Mapping[str, str], *, demo: bool
+    values: SectionReader, sources: SecretSources, path: Path, elsewhere: Mapping[str, str], *, demo: bool
 ) -> HostConfig | None:
     """The values of [host], its rules and the environment's; None where `values` has problems."""
     grammar = keys(path.parent)
@@ -165,8 +165,8 @@ def read_host(
     return HostConfig(path=path, **{"state": path.parent / "state", **values.found})
 
 
-def _secrets(values: Values, sources: Sources) -> None:
-    unsaid = {"operator_token": Item("operator_token", DEFAULT_TOKEN, values.section.line)}
+def _secrets(values: SectionReader, sources: SecretSources) -> None:
+    unsaid = {"operator_token": IniItem("operator_token", DEFAULT_TOKEN, values.section.line)}
     for name in ("operator_token", "operator_read_token"):
         if item := values.section.items.get(name) or unsaid.get(name):
             try:
@@ -182,7 +182,7 @@ def _secrets(values: Values, sources: Sources) -> None:
         values.found["journal"] = _dsn(dsn, values)
 
 
-def _dsn(dsn: Hidden | None, values: Values) -> str:
+def _dsn(dsn: SecretText | None, values: SectionReader) -> str:
     text = dsn.reveal() if dsn else ""
     if text and not text.startswith(("postgresql://", "postgres://")):
         scheme = text.partition("://")[0] if "://" in text else ""
@@ -198,7 +198,7 @@ def _demo_listener(found: dict[str, Any]) -> None:
     found["unix_socket"] = None
 
 
-def _environment(values: Values, env: Mapping[str, str]) -> None:
+def _environment(values: SectionReader, env: Mapping[str, str]) -> None:
     """PORT makes the listener public unless an address is set, and wins over a socket; BOTHOST_ADDRESS wins over all."""
     for name, read in (("PORT", _port), ("BOTHOST_ADDRESS", read_address)):
         text = env.get(name, "").strip()
@@ -213,14 +213,14 @@ def _environment(values: Values, env: Mapping[str, str]) -> None:
             values.found.setdefault("address", "0.0.0.0")  # noqa: S104 - a platform's router must reach it
 
 
-def _rules(values: Values) -> None:
+def _rules(values: SectionReader) -> None:
     _proxies(values)
     _certificate(values)
     _listeners(values)
     _tokens(values)
 
 
-def _proxies(values: Values) -> None:
+def _proxies(values: SectionReader) -> None:
     found = values.found
     closed = found.get("unix_socket") or is_loopback(found.get("address", "127.0.0.1"))
     if found.get("xheaders") and not found.get("trusted_proxies") and not closed:
@@ -228,7 +228,7 @@ def _proxies(values: Values) -> None:
         values.wrong(text, "xheaders")
 
 
-def _certificate(values: Values) -> None:
+def _certificate(values: SectionReader) -> None:
     found = values.found
     for name, other in (("certfile", "keyfile"), ("keyfile", "certfile")):
         file = found.get(name)
@@ -238,7 +238,7 @@ def _certificate(values: Values) -> None:
             values.wrong(f"there is no file {file}", name)
 
 
-def _listeners(values: Values) -> None:
+def _listeners(values: SectionReader) -> None:
     found = values.found
     socket = found.get("unix_socket")
     if socket and len(bytes(socket)) > _LONGEST_SOCKET_PATH:
@@ -251,7 +251,7 @@ def _listeners(values: Values) -> None:
         values.wrong(f"the public listener and the page cannot both have port {port}: give them two", key)
 
 
-def _tokens(values: Values) -> None:
+def _tokens(values: SectionReader) -> None:
     found = values.found
     token, read_token = found.get("operator_token"), found.get("operator_read_token")
     beyond = not is_loopback(found.get("operator_address", "127.0.0.1")) and found.get("operator_port", 8081) != 0

@@ -18,7 +18,7 @@ _WORD = re.compile(r"[^\W\d][\w-]*")
 
 
 @dataclass(slots=True)
-class Item:
+class IniItem:
     """One `key = value`: the value's lines joined, without the blanks around each."""
 
     key: str
@@ -27,34 +27,34 @@ class Item:
 
 
 @dataclass(slots=True)
-class Section:
+class IniSection:
     """One `[name]` with its items in the order of the file, and what is wrong inside it."""
 
     name: str
     line: int
-    items: dict[str, Item] = field(default_factory=dict)
+    items: dict[str, IniItem] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
 
 @dataclass(slots=True)
-class Document:
+class IniDocument:
     """All sections by name; `problems` belong to no section."""
 
     file: str
-    sections: dict[str, Section] = field(default_factory=dict)
+    sections: dict[str, IniSection] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
 
-def parse(content: bytes, file: str) -> Document:
+def parse(content: bytes, file: str) -> IniDocument:
     """Read any bytes whatever; nothing raises, what is wrong becomes problems."""
-    document = Document(file)
+    document = IniDocument(file)
     text = _decode(content, document)
     if text is not None:
-        _Reader(document).read(text)
+        _IniReader(document).read(text)
     return document
 
 
-def _decode(content: bytes, document: Document) -> str | None:
+def _decode(content: bytes, document: IniDocument) -> str | None:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -64,13 +64,13 @@ def _decode(content: bytes, document: Document) -> str | None:
         return None
 
 
-class _Reader:
+class _IniReader:
     """Goes through the lines once; knows the section and the item it stands in."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: IniDocument) -> None:
         self.document = document
-        self.section: Section | None = None
-        self.item: Item | None = None
+        self.section: IniSection | None = None
+        self.item: IniItem | None = None
         self.more: list[str] = []
 
     def read(self, text: str) -> None:
@@ -118,7 +118,7 @@ class _Reader:
             self.document.problems.append(Problem(problem, self.document.file, number))
             return
         known = self.document.sections.get(name)
-        self.section = Section(name, number)
+        self.section = IniSection(name, number)
         if known is None:
             self.document.sections[name] = self.section
         else:
@@ -147,9 +147,9 @@ class _Reader:
             )
             self._wrong(f"{shown(key)} is in {where}: put it below [host], [bot] or [bot:NAME]", number)
             return
-        self._add(self.section, Item(key, self._seen(value.strip(_BLANKS), number), number))
+        self._add(self.section, IniItem(key, self._seen(value.strip(_BLANKS), number), number))
 
-    def _add(self, section: Section, item: Item) -> None:
+    def _add(self, section: IniSection, item: IniItem) -> None:
         self.item = item
         known = section.items.setdefault(item.key, item)
         if known is not item:

@@ -42,7 +42,7 @@ def is_sample(secret: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Hidden:
+class SecretText:
     """A secret text that no `repr`, log or page shows; only `reveal()` gives it."""
 
     _text: str
@@ -75,7 +75,7 @@ class Unset(Unresolved):
 
 
 @dataclass(slots=True)
-class Sources:
+class SecretSources:
     """Resolves env:, file: and literals for one bots.ini, and remembers what it looked at."""
 
     folder: Path

@@ -7,21 +7,21 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from bothost.config.secrets import SHORTEST_SECRET, Hidden, Unresolved, Unset, is_sample
+from bothost.config.secrets import SHORTEST_SECRET, SecretText, Unresolved, Unset, is_sample
 from bothost.errors import Problem
 from bothost.text import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bothost.config.ini import Item, Section
-    from bothost.config.secrets import Sources
+    from bothost.config.ini import IniItem, IniSection
+    from bothost.config.secrets import SecretSources
 
 _REMARK = re.compile(r"[ \t][;#]")
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class ConfigKey:
     """One key of the grammar: the field it fills, how its text is read, and whether it may stand empty."""
 
     field: str
@@ -33,11 +33,11 @@ class Key:
 
 
 @dataclass(slots=True)
-class Values:
+class SectionReader:
     """What could be read of one section; `file` is how problems call it."""
 
     file: str
-    section: Section
+    section: IniSection
     found: dict[str, Any] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Values:
         item = self.section.items.get(key)
         return Problem(text, self.file, item.line if item else self.section.line, self.section.name, key)
 
-    def take(self, item: Item, key: Key) -> None:
+    def take(self, item: IniItem, key: ConfigKey) -> None:
         """Read one item into its field, or note why not."""
         if not item.text:
             if not key.empty:
@@ -68,7 +68,7 @@ class Values:
         except ValueError as error:
             self.wrong(f"{error}{_remark(item.text)}", item.key)
 
-    def secret(self, item: Item, sources: Sources) -> bytes | None:
+    def secret(self, item: IniItem, sources: SecretSources) -> bytes | None:
         """What env:, file: or the literal stands for; None where it leads nowhere (noted). Raises Unset for env:."""
         if "\n" in item.text:
             self.wrong("has several lines: a line that begins with a blank continues the value before it", item.key)
@@ -84,12 +84,12 @@ class Values:
             self.wrong(str(error), item.key)
             return None
 
-    def hidden(self, item: Item, sources: Sources) -> Hidden | None:
+    def hidden(self, item: IniItem, sources: SecretSources) -> SecretText | None:
         """A text of [host] that is resolved as secrets are; None where it is empty, unset or wrong."""
         if not item.text:
             return None
         value = self.secret(item, sources)
-        return Hidden(value.decode("utf-8", "surrogateescape").strip()) if value and value.strip() else None
+        return SecretText(value.decode("utf-8", "surrogateescape").strip()) if value and value.strip() else None
 
 
 def refusal(secret: bytes, *, demo: bool) -> str:
@@ -110,7 +110,7 @@ def _remark(text: str) -> str:
     return "; a remark stands on a line of its own, not after a value" if _REMARK.search(text) else ""
 
 
-def unknown(key: str, known: Mapping[str, Key], elsewhere: Mapping[str, str]) -> str:
+def unknown(key: str, known: Mapping[str, ConfigKey], elsewhere: Mapping[str, str]) -> str:
     """The error for a key that the section does not have; `elsewhere`: key → the section where it belongs."""
     if key in elsewhere:
         return f"belongs in {elsewhere[key]}"

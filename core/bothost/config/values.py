@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
     from pathlib import Path
 
-    from bothost.config.secrets import Hidden
+    from bothost.config.secrets import SecretText
     from bothost.errors import Problem
 
 
@@ -34,8 +34,8 @@ class HostConfig:
     operator_address: str = "127.0.0.1"
     operator_port: int = 8081
     """0: no page."""
-    operator_token: Hidden | None = None
-    operator_read_token: Hidden | None = None
+    operator_token: SecretText | None = None
+    operator_read_token: SecretText | None = None
     operator_hosts: tuple[str, ...] = ()
     metrics_open: bool = False
     processes: int = 1
@@ -63,7 +63,7 @@ class BotConfig:
     path: str = ""
     """Decoded, without a slash at its end; requests may have one."""
     secrets: tuple[bytes, ...] = ()
-    """The secret, then the old one where there is one. Empty only in `Reading.stubs`."""
+    """The secret, then the old one where there is one. Empty only in `ConfigReading.stubs`."""
     login: str = ""
     api_url: str = ""
     """"" or a URL that ends with a slash."""
@@ -125,7 +125,7 @@ class Config:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class ConfigReading:
     """A bots.ini as far as it could be read: the good sections, and all that is wrong."""
 
     host: HostConfig | None

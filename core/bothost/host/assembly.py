@@ -7,16 +7,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bothost import __version__
-from bothost.bots.loader import Loader, Shelf
+from bothost.bots.loader import Loader, LoaderContext
 from bothost.bots.registry import Service
-from bothost.config.secrets import Sources
-from bothost.host.operator_page import Page, Told
+from bothost.config.secrets import SecretSources
+from bothost.host.operator_page import OperatorPage, PageInputs
 from bothost.host.process import Host, registry_of
-from bothost.journal import open_store
-from bothost.journal.entry import Timing
-from bothost.journal.sqlite.journal import SqliteStore
-from bothost.operator.failure_hook import Failures, hook_of
-from bothost.pipeline.assembly import Ground, build, pyrus_of_bot
+from bothost.journal import open_journal
+from bothost.journal.entry import JournalTiming
+from bothost.journal.sqlite.journal import SqliteJournal
+from bothost.operator.failure_hook import FailureNotifier, hook_of
+from bothost.pipeline.assembly import ProcessResources, build, pyrus_of_bot
 from bothost.pyrus_client.client import PyrusClient
 from bothost.pyrus_client.transport import TornadoTransport
 from bothost.runners.process.log_forwarding import relay
@@ -26,28 +26,28 @@ from bothost.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from bothost.clock import Clock
-    from bothost.config import HostConfig, Reading
-    from bothost.host.process import Plan
-    from bothost.telemetry.logs import Logs
+    from bothost.config import ConfigReading, HostConfig
+    from bothost.host.process import HostPlan
+    from bothost.telemetry.logs import LogHandler
     from bothost.telemetry.redaction import Scrubber
 
 
-def make_host(plan: Plan, clock: Clock, scrubber: Scrubber, writer: Logs | None = None) -> Host:
+def make_host(plan: HostPlan, clock: Clock, scrubber: Scrubber, writer: LogHandler | None = None) -> Host:
     """A host that is not started yet; on the loop that will run it. `writer`: where its log lines go."""
     hide_secrets(plan.reading, plan.host, scrubber)
     number = plan.worker.number if plan.worker is not None else 0
     metrics = Metrics(clock, str(number))
-    timing = Timing()
+    timing = JournalTiming()
     several = plan.host.processes > 1
-    store = open_store(plan.host.journal, plan.host.state, clock, claims_first=several, timing=timing)
-    if isinstance(store, SqliteStore):
-        store.measure(metrics.commit)
-    client = PyrusClient(clock, store, TornadoTransport(), metrics.call, f"bothost/{__version__}")
+    journal = open_journal(plan.host.journal, plan.host.state, clock, claims_first=several, timing=timing)
+    if isinstance(journal, SqliteJournal):
+        journal.measure(metrics.commit)
+    client = PyrusClient(clock, journal, TornadoTransport(), metrics.call, f"bothost/{__version__}")
     client.on_limit = metrics.limit
     client.hide = scrubber.remember
-    ground = Ground(
+    resources = ProcessResources(
         clock=clock,
-        store=store,
+        journal=journal,
         client=client,
         count=metrics,
         timing=timing,
@@ -55,36 +55,36 @@ def make_host(plan: Plan, clock: Clock, scrubber: Scrubber, writer: Logs | None 
         hide=scrubber.remember,
     )
     service = Service(registry_of(plan.reading))
-    shelf = Shelf(
+    loader_context = LoaderContext(
         folder=plan.host.state / "plugins",
-        sources=Sources(plan.host.path.parent, os.environ),
+        sources=SecretSources(plan.host.path.parent, os.environ),
         scrub=scrubber.scrub,
         spawner=Spawner(_hidden(plan.reading), relay),
     )
-    loader = Loader(clock, partial(pyrus_of_bot, ground), shelf)
+    loader = Loader(clock, partial(pyrus_of_bot, resources), loader_context)
     loader.died = metrics.child_restart
-    failures = Failures(hook_of(plan.host.on_failure, clock, shelf.spawner.environment))
-    host = Host(plan, ground, build(ground, service.present, failures.tell), service, loader)
-    host.spawner = shelf.spawner
+    failures = FailureNotifier(hook_of(plan.host.on_failure, clock, loader_context.spawner.environment))
+    host = Host(plan, resources, build(resources, service.present, failures.tell), service, loader)
+    host.spawner = loader_context.spawner
     host.failures = failures
     host.watchdog = Watchdog(clock, lambda one: metrics.blocked(one.bot, one.seconds), metrics.loop_lag)
     host.hide = partial(_hide, host, scrubber)
-    host.page = Page(host, Told(metrics, scrubber, lambda: writer.dropped_in_all if writer else 0))
+    host.page = OperatorPage(host, PageInputs(metrics, scrubber, lambda: writer.dropped_in_all if writer else 0))
     return host
 
 
-def _hidden(reading: Reading) -> frozenset[str]:
+def _hidden(reading: ConfigReading) -> frozenset[str]:
     """Variables that no child gets: every one that bots.ini names."""
     return frozenset[str]().union(*(config.env_names for config in reading.bots.values()))
 
 
-def _hide(host: Host, scrubber: Scrubber, reading: Reading) -> None:
+def _hide(host: Host, scrubber: Scrubber, reading: ConfigReading) -> None:
     hide_secrets(reading, reading.host or host.plan.host, scrubber)
     if host.spawner is not None:
         host.spawner.hide(_hidden(reading))
 
 
-def hide_secrets(reading: Reading, host: HostConfig, scrubber: Scrubber) -> None:
+def hide_secrets(reading: ConfigReading, host: HostConfig, scrubber: Scrubber) -> None:
     """Whatever bots.ini holds of secrets stands in no log line from now on."""
     for config in (*reading.bots.values(), *reading.stubs.values()):
         for secret in config.secrets:

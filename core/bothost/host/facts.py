@@ -8,25 +8,25 @@ import logging
 from typing import TYPE_CHECKING
 
 from bothost.background import watch
-from bothost.errors import StoreAway
+from bothost.errors import JournalAway
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
-    from bothost.bots.lifecycle import Standing
+    from bothost.bots.lifecycle import BotLifecycle
     from bothost.bots.registry import Service
-    from bothost.pipeline.assembly import Core
+    from bothost.pipeline.assembly import Pipeline
 
 log = logging.getLogger("bothost.bots")
 
 LOOK_S = 1.0
 
 
-class Controls:
+class HostFacts:
     """Pauses, quarantines, what bodies taught about bots, and the call for a reload."""
 
-    def __init__(self, core: Core, service: Service, learn: Callable[[str, str], None]) -> None:
-        self._core = core
+    def __init__(self, pipeline: Pipeline, service: Service, learn: Callable[[str, str], None]) -> None:
+        self._pipeline = pipeline
         self._service = service
         self._learn_login = learn
         self._tasks: set[asyncio.Task[None]] = set()
@@ -35,10 +35,10 @@ class Controls:
         self.facts: Mapping[str, str] = {}
         """As last read or written."""
 
-    async def start(self, standing: Standing, reload: Callable[[], None]) -> None:
+    async def start(self, lifecycle: BotLifecycle, reload: Callable[[], None]) -> None:
         """Read once, then each second."""
-        await self._look(standing, reload, first=True)
-        self._spawn(self._go_on(standing, reload))
+        await self._look(lifecycle, reload, first=True)
+        self._spawn(self._go_on(lifecycle, reload))
 
     async def stop(self) -> None:
         """Look no more."""
@@ -60,46 +60,46 @@ class Controls:
     async def _write(self, key: str, value: str) -> None:
         while True:
             async with self._lock:
-                with contextlib.suppress(StoreAway):
-                    await self._core.means.store.control(key, value)
+                with contextlib.suppress(JournalAway):
+                    await self._pipeline.context.journal.control(key, value)
                     self.facts = {**self.facts, key: value}
-                    self._core.means.breaker.read(self.facts)
+                    self._pipeline.context.loop_breaker.read(self.facts)
                     return
             await asyncio.sleep(LOOK_S)
 
-    async def _go_on(self, standing: Standing, reload: Callable[[], None]) -> None:
+    async def _go_on(self, lifecycle: BotLifecycle, reload: Callable[[], None]) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
-            await self._look(standing, reload)
-            standing.look_for_stuck(self._service)
+            await self._look(lifecycle, reload)
+            lifecycle.look_for_stuck(self._service)
 
-    async def _look(self, standing: Standing, reload: Callable[[], None], *, first: bool = False) -> None:
+    async def _look(self, lifecycle: BotLifecycle, reload: Callable[[], None], *, first: bool = False) -> None:
         async with self._lock:
             try:
-                facts = await self._core.means.store.controls()
-            except StoreAway:
+                facts = await self._pipeline.context.journal.controls()
+            except JournalAway:
                 return
             before, self.facts = self.facts, facts
         if facts == before and not first:
             return
         self._learn(facts)
-        self._core.means.breaker.read(facts)
-        standing.pause(self._service, _of_bots(facts, "pause:"))
-        self._quarantine(standing, _of_bots(before, "quarantine:"), _of_bots(facts, "quarantine:"))
+        self._pipeline.context.loop_breaker.read(facts)
+        lifecycle.pause(self._service, _of_bots(facts, "pause:"))
+        self._quarantine(lifecycle, _of_bots(before, "quarantine:"), _of_bots(facts, "quarantine:"))
         if not first and facts.get("generation") != before.get("generation"):
             reload()
 
-    def _quarantine(self, standing: Standing, before: Mapping[str, str], now: Mapping[str, str]) -> None:
+    def _quarantine(self, lifecycle: BotLifecycle, before: Mapping[str, str], now: Mapping[str, str]) -> None:
         """Take over what another process or an earlier life found, and let go what an operator has resumed."""
         for name in now.keys() - before.keys():
             bot = self._service.find(name)
             if bot is not None and bot.config.run == "process" and bot.state.word != "quarantined":
-                standing.quarantine(bot, now[name])
+                lifecycle.quarantine(bot, now[name])
         for name in before.keys() - now.keys():
             bot = self._service.find(name)
             if bot is not None and bot.state.word == "quarantined":
                 log.warning("no longer quarantined", extra={"bot": name})
-                _ = standing.bring(bot)
+                _ = lifecycle.start(bot)
 
     def _learn(self, facts: Mapping[str, str]) -> None:
         for name, user_id in _of_bots(facts, "user:").items():

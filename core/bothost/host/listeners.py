@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from bothost.errors import ConfigError, Problem
 from bothost.host.process_setup import connections
 from bothost.host.sockets import UnixSocket, bind_tcp, bind_unix, settled
-from bothost.webhook.connections import Limits
+from bothost.webhook.connections import ConnectionLimits
 from bothost.webhook.listener import tls_context
-from bothost.webhook.routing import Proxies
+from bothost.webhook.routing import TrustedProxies
 
 if TYPE_CHECKING:
     import socket
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Sockets:
+class ListeningSockets:
     """Listening sockets of a host, before and after its listeners take them."""
 
     public: list[socket.socket] = field(default_factory=list)
@@ -37,9 +37,9 @@ class Sockets:
             self.unix.unlink()
 
 
-def bind(host: HostConfig, passed: dict[str, list[socket.socket]]) -> Sockets:
+def bind(host: HostConfig, passed: dict[str, list[socket.socket]]) -> ListeningSockets:
     """Listen where [host] says, except for what was passed to this process. Raises OSError, which names the place."""
-    sockets = Sockets(passed["public"], passed["operator"])
+    sockets = ListeningSockets(passed["public"], passed["operator"])
     try:
         if not sockets.public:
             if host.unix_socket is not None:
@@ -55,7 +55,7 @@ def bind(host: HostConfig, passed: dict[str, list[socket.socket]]) -> Sockets:
     return sockets
 
 
-def bind_or_explain(host: HostConfig, passed: dict[str, list[socket.socket]]) -> Sockets:
+def bind_or_explain(host: HostConfig, passed: dict[str, list[socket.socket]]) -> ListeningSockets:
     """As `bind`, with a ConfigError for the operator."""
     try:
         return bind(host, passed)
@@ -63,9 +63,9 @@ def bind_or_explain(host: HostConfig, passed: dict[str, list[socket.socket]]) ->
         raise ConfigError((Problem(str(error), str(host.path), section="host"),)) from error
 
 
-def limits(host: HostConfig, files: int) -> Limits:
+def limits(host: HostConfig, files: int) -> ConnectionLimits:
     """What strangers may hold by this configuration."""
-    return Limits(
+    return ConnectionLimits(
         max_connections=connections(host.max_connections, files),
         header_s=host.header_timeout_s,
         body_s=host.body_timeout_s,
@@ -73,9 +73,9 @@ def limits(host: HostConfig, files: int) -> Limits:
     )
 
 
-def proxies(host: HostConfig) -> Proxies | None:
+def proxies(host: HostConfig) -> TrustedProxies | None:
     """Whose X-Forwarded-For counts."""
-    return Proxies(host.trusted_proxies) if host.xheaders else None
+    return TrustedProxies(host.trusted_proxies) if host.xheaders else None
 
 
 def tls(host: HostConfig) -> ssl.SSLContext | None:

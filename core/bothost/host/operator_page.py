@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bothost import __version__
-from bothost.background import Beat
+from bothost.background import PeriodicJob
 from bothost.config import page_by_tls
 from bothost.host import listeners
-from bothost.host.workers.metrics import QUESTION, Counted
-from bothost.host.workers.waiting import Lines
+from bothost.host.workers.metrics import QUESTION, WorkerMetrics
+from bothost.host.workers.waiting import WaitingEvents
 from bothost.operator import access_token, page
-from bothost.operator.page.assets import Files
-from bothost.operator.page.host_names import Names
-from bothost.operator.page.refusal_tail import Tail
+from bothost.operator.page.assets import StaticFiles
+from bothost.operator.page.host_names import AcceptedHostNames
+from bothost.operator.page.refusal_tail import RefusalTail
 from bothost.operator.page.sessions import Sessions
-from bothost.operator.service import Operations, PluginView, Sight, report
+from bothost.operator.service import HostView, Operations, PluginView, report
 from bothost.plugins import loading
 from bothost.telemetry.metrics.prometheus import Exposition
 
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from tornado.httpserver import HTTPServer
 
     from bothost.config import HostConfig
-    from bothost.config.secrets import Hidden
+    from bothost.config.secrets import SecretText
     from bothost.host.process import Host
-    from bothost.telemetry.metrics import Metrics, Snapshot
+    from bothost.telemetry.metrics import Metrics, MetricsSnapshot
     from bothost.telemetry.redaction import Scrubber
 
 log = logging.getLogger("bothost.page")
@@ -44,7 +44,7 @@ _TOKEN_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class PageInputs:
     """What the page is told of besides the host itself."""
 
     metrics: Metrics
@@ -53,32 +53,32 @@ class Told:
     """Log lines that were dropped so far."""
 
 
-class Page:
+class OperatorPage:
     """One process's part in the page. Worker 0 (or the only process) serves it; the others answer its questions."""
 
-    def __init__(self, host: Host, told: Told) -> None:
+    def __init__(self, host: Host, told: PageInputs) -> None:
         self._host = host
         self._told = told
-        self._beats: list[Beat] = []
-        self._tail = Tail(told.scrubber.scrub)
+        self._beats: list[PeriodicJob] = []
+        self._tail = RefusalTail(told.scrubber.scrub)
         self._server: HTTPServer | None = None
         self._sessions: Sessions | None = None
 
     def start(self) -> None:
         """Answer the siblings, and listen where this process has the operator's sockets."""
         host = self._host
-        lines = Lines(host.core.late, host.siblings)
+        lines = WaitingEvents(host.pipeline.poller, host.siblings)
         if host.siblings is not None:
             host.siblings.answers[QUESTION] = self._answer
         if not host.plan.sockets.operator:
             return
         config = self._config()
-        self._sessions = Sessions(self._token(), config.operator_read_token, host.ground.clock)
+        self._sessions = Sessions(self._token(), config.operator_read_token, host.resources.clock)
         self._tail.start()
-        self._beats.append(Beat(_TOKEN_S, self._look_at_token))
+        self._beats.append(PeriodicJob(_TOKEN_S, self._look_at_token))
         tls = listeners.tls(config) if page_by_tls(config) else None
         self._server = page.serve(
-            self._desk(self._sessions, lines, secure=tls is not None), host.plan.sockets.operator, tls
+            self._page_context(self._sessions, lines, secure=tls is not None), host.plan.sockets.operator, tls
         )
 
     async def stop(self) -> None:
@@ -90,11 +90,11 @@ class Page:
             self._server.stop()
             await self._server.close_all_connections()
 
-    def _desk(self, sessions: Sessions, lines: Lines, *, secure: bool) -> page.Desk:
+    def _page_context(self, sessions: Sessions, lines: WaitingEvents, *, secure: bool) -> page.PageContext:
         host = self._host
         config = host.plan.host
-        gather = self._alone if host.siblings is None else Counted(host.siblings, self._report).gather
-        sight = Sight(
+        gather = self._alone if host.siblings is None else WorkerMetrics(host.siblings, self._report).gather
+        host_view = HostView(
             bots=lambda: tuple(host.service),
             reading=lambda: host.reading,
             gather=gather,
@@ -106,13 +106,13 @@ class Page:
             cancel=lines.cancel,
             kept=lambda: host.reloader.problems,
         )
-        operations = Operations(sight, host.ground.store, host.ground.clock, __version__)
-        return page.Desk(
+        operations = Operations(host_view, host.resources.journal, host.resources.clock, __version__)
+        return page.PageContext(
             operations=operations,
             sessions=sessions,
-            names=Names([config.operator_address], config.operator_hosts),
-            files=Files.installed(),
-            exposition=Exposition(operations.host, host.ground.clock),
+            names=AcceptedHostNames([config.operator_address], config.operator_hosts),
+            files=StaticFiles.installed(),
+            exposition=Exposition(operations.host, host.resources.clock),
             tail=self._tail,
             scrub=self._told.scrubber.scrub,
             cookie=f"bothost-{_port(host)}",
@@ -121,7 +121,7 @@ class Page:
             version=__version__,
         )
 
-    async def _report(self) -> Snapshot:
+    async def _report(self) -> MetricsSnapshot:
         told = self._told
         snapshot = await report(tuple(self._host.service), told.metrics)
         snapshot.log_dropped = told.dropped()
@@ -129,7 +129,7 @@ class Page:
         snapshot.reloads = {"done": reloader.count - reloader.failed, "refused": reloader.failed}
         return snapshot
 
-    async def _alone(self) -> Sequence[Snapshot]:
+    async def _alone(self) -> Sequence[MetricsSnapshot]:
         return [await self._report()]
 
     async def _answer(self) -> AsyncIterator[bytes]:
@@ -137,7 +137,7 @@ class Page:
             yield msgspec.msgpack.encode(piece)
             await asyncio.sleep(0)
 
-    def _token(self) -> Hidden:
+    def _token(self) -> SecretText:
         """The configured token, else the made one; a new one is printed only where a person reads."""
         config = self._config()
         if config.operator_token is not None:

@@ -10,34 +10,34 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from bothost.background import Beat
-from bothost.bots.lifecycle import Standing
-from bothost.bots.queue import Lane
+from bothost.background import PeriodicJob
+from bothost.bots.lifecycle import BotLifecycle
+from bothost.bots.queue import BotQueue
 from bothost.bots.registry import Bot, Registry, Service
 from bothost.bots.reload import Reloader
-from bothost.errors import ConfigError, StoreError
+from bothost.errors import ConfigError, JournalError
 from bothost.host import listeners
-from bothost.host.facts import Controls
+from bothost.host.facts import HostFacts
 from bothost.host.workers.counts import count_together
 from bothost.host.workers.siblings import Siblings
 from bothost.pipeline.drain import drain
-from bothost.pipeline.startup_queue import Lobby
-from bothost.webhook.listener import Listener
-from bothost.webhook.refusals import Refusals, Refusing
-from bothost.webhook.request import Front
+from bothost.pipeline.startup_queue import StartupQueue
+from bothost.webhook.listener import WebhookListener
+from bothost.webhook.refusals import RefusalCounter, Refusals
+from bothost.webhook.request import WebhookContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from bothost.bots.loader import Loader
-    from bothost.bots.reload import Source
-    from bothost.config import HostConfig, Reading
+    from bothost.bots.reload import ConfigSource
+    from bothost.config import ConfigReading, HostConfig
     from bothost.errors import PluginError
-    from bothost.host.listeners import Sockets
+    from bothost.host.listeners import ListeningSockets
     from bothost.host.systemd import Notifier
     from bothost.host.workers.protocol import Worker
-    from bothost.operator.failure_hook import Failures
-    from bothost.pipeline.assembly import Core, Ground
+    from bothost.operator.failure_hook import FailureNotifier
+    from bothost.pipeline.assembly import Pipeline, ProcessResources
     from bothost.pipeline.delivery import Delivery
     from bothost.runners import Runner
     from bothost.runners.process.spawner import Spawner
@@ -54,21 +54,21 @@ LEAVE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class HostPlan:
     """What a process is to serve, and on what."""
 
-    reading: Reading
+    reading: ConfigReading
     host: HostConfig
-    sockets: Sockets
+    sockets: ListeningSockets
     files: int
     notifier: Notifier
-    source: Source
+    source: ConfigSource
     """Where bots.ini is read again."""
     worker: Worker | None = None
     """None where this process is the whole host."""
 
 
-class OperatorPage(Protocol):
+class PageService(Protocol):
     """This process's part in the operator's page."""
 
     def start(self) -> None:
@@ -81,37 +81,39 @@ class OperatorPage(Protocol):
 class Host:
     """From sockets to journal. Made, started and stopped on its loop."""
 
-    def __init__(self, plan: Plan, ground: Ground, core: Core, service: Service, loader: Loader) -> None:
+    def __init__(
+        self, plan: HostPlan, resources: ProcessResources, pipeline: Pipeline, service: Service, loader: Loader
+    ) -> None:
         self.plan = plan
-        self.ground = ground
-        self.core = core
+        self.resources = resources
+        self.pipeline = pipeline
         self.service = service
-        self.standing = Standing(loader.load, ground.clock)
+        self.lifecycle = BotLifecycle(loader.load, resources.clock)
         self._loader = loader
         loader.quarantine, loader.broken = self.quarantine, self.broken
-        self.controls = Controls(core, service, ground.client.learn)
-        core.means.breaker.pause = self.controls.tell
+        self.controls = HostFacts(pipeline, service, resources.client.learn)
+        pipeline.context.loop_breaker.pause = self.controls.tell
         self.phase: Phase = "starting"
-        self.refusals = Refusals(ground.clock)
-        self._lobby = Lobby(core.means.answers, ground.clock.monotonic)
-        front = Front(
+        self.refusals = Refusals(resources.clock)
+        self._startup_queue = StartupQueue(pipeline.context.responses, resources.clock.monotonic)
+        front = WebhookContext(
             service,
-            self._lobby.receive,
-            Refusing(self.refusals, ground.count).refuse,
-            ground.clock,
+            self._startup_queue.receive,
+            RefusalCounter(self.refusals, resources.count).refuse,
+            resources.clock,
             listeners.proxies(plan.host),
         )
         self._front = front
-        self.listener = Listener(front, listeners.limits(plan.host, plan.files), listeners.tls(plan.host))
-        self._beats: list[Beat] = []
+        self.listener = WebhookListener(front, listeners.limits(plan.host, plan.files), listeners.tls(plan.host))
+        self._beats: list[PeriodicJob] = []
         self.siblings: Siblings | None = None
-        self.reloader = Reloader(plan.source, plan.reading, service, self.standing, self._take_fresh)
+        self.reloader = Reloader(plan.source, plan.reading, service, self.lifecycle, self._take_fresh)
         self.watchdog: Watchdog | None = None
-        self.page: OperatorPage | None = None
+        self.page: PageService | None = None
         self.spawner: Spawner | None = None
         """What starts the processes of bots, and has to end with the host."""
-        self.failures: Failures | None = None
-        self.hide: Callable[[Reading], None] = lambda _reading: None
+        self.failures: FailureNotifier | None = None
+        self.hide: Callable[[ConfigReading], None] = lambda _reading: None
         """Told of a fresh reading, whose secrets must not stand in logs."""
 
     async def start(self, orphaned: Callable[[], None]) -> None:
@@ -119,25 +121,25 @@ class Host:
         plugins may still be opening, and their events wait. `orphaned` is called when the supervisor is gone."""
         plan = self.plan
         self.listener.add_sockets(plan.sockets.public)
-        self._beats.append(Beat(5.0, self.refusals.sweep))
+        self._beats.append(PeriodicJob(5.0, self.refusals.sweep))
         if plan.notifier.watchdog_s:
-            self._beats.append(Beat(plan.notifier.watchdog_s / 3, lambda: plan.notifier.say("WATCHDOG=1")))
+            self._beats.append(PeriodicJob(plan.notifier.watchdog_s / 3, lambda: plan.notifier.say("WATCHDOG=1")))
         if plan.worker is not None:
             self.siblings = Siblings(plan.worker, orphaned)
-            count_together(self.siblings, self.core.means.breaker, self._loader, self.service)
+            count_together(self.siblings, self.pipeline.context.loop_breaker, self._loader, self.service)
             await self.siblings.connect()
-            self._beats.append(Beat(ALIVE_S, partial(self.siblings.say, "alive")))
+            self._beats.append(PeriodicJob(ALIVE_S, partial(self.siblings.say, "alive")))
         if self.page is not None:
             self.page.start()
         await self._open_journal()
-        await self.core.start()
-        await self.controls.start(self.standing, self.reload)
+        await self.pipeline.start()
+        await self.controls.start(self.lifecycle, self.reload)
         self.enlist(plan.reading)
         self.reloader.start()
         if self.watchdog is not None:
             self.watchdog.start(asyncio.get_running_loop())
-        self._front.receive = self.core.dispatch.receive
-        self._lobby.let_in(self.core.dispatch.receive)
+        self._front.receive = self.pipeline.dispatch.receive
+        self._startup_queue.let_in(self.pipeline.dispatch.receive)
         self.phase = "serving"
         if self.siblings is not None:
             self.siblings.say("ready")
@@ -151,11 +153,11 @@ class Host:
         self.reloader.now()
 
     @property
-    def reading(self) -> Reading:
+    def reading(self) -> ConfigReading:
         """bots.ini as it was last accepted."""
         return self.reloader.reading
 
-    def _take_fresh(self, reading: Reading) -> None:
+    def _take_fresh(self, reading: ConfigReading) -> None:
         """What else a reload renews: secrets to hide, and for new connections what stands in the certificate's files now
         (other files take a restart)."""
         self.hide(reading)
@@ -167,7 +169,7 @@ class Host:
         if context is not None:
             self.listener.use_tls(context)
 
-    def enlist(self, reading: Reading) -> None:
+    def enlist(self, reading: ConfigReading) -> None:
         """Set how each bot of a reading stands, and bring into service what can serve."""
         for warning in reading.warnings:
             log.warning("%s", warning)
@@ -176,31 +178,31 @@ class Host:
             if bot.name in reading.broken:
                 problems = "; ".join(str(problem) for problem in reading.broken[bot.name])
                 log.error("%s", problems, extra={"bot": bot.name})
-                self.standing.cannot(bot, "config error", problems)
+                self.lifecycle.disable(bot, "config error", problems)
             elif not bot.config.enabled:
-                self.standing.cannot(bot, "off", "enabled = no")
+                self.lifecycle.disable(bot, "off", "enabled = no")
             elif bot.state.word != "quarantined":
-                firsts.append(self.standing.bring(bot))
+                firsts.append(self.lifecycle.start(bot))
         # what stands now stays: with 10,000 bots the collector's passes over it cost each delivery a tenth
         asyncio.gather(*firsts).add_done_callback(lambda _done: gc.freeze())
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """The rule Stop: drain while listening, close the listeners, close plugins, flush the journal."""
-        plan, clock = self.plan, self.ground.clock
+        plan, clock = self.plan, self.resources.clock
         plan.notifier.say("STOPPING=1", "STATUS=draining")
-        log.info("draining: %d runs are under way", len(self.core.runs.running))
+        log.info("draining: %d runs are under way", len(self.pipeline.runs.running))
         if await self._others_listen():
             self.listener.retire()
         end = clock.monotonic() + plan.host.drain_s + LEAVE_S
         started, self.phase = self.phase == "serving", "draining"
-        self.standing.halt(self.service)
-        self._lobby.dismiss()
+        self.lifecycle.halt(self.service)
+        self._startup_queue.dismiss()
         if started:
             await self.controls.stop()
             await self.reloader.stop()
             if self.watchdog is not None:
                 self.watchdog.stop()
-            await drain(self.core, plan.host.drain_s, hurry)
+            await drain(self.pipeline, plan.host.drain_s, hurry)
         left_s = max(end - clock.monotonic() - 0.3, 0.2)
         await asyncio.gather(self.listener.leave(min(LEAVE_S, left_s)), self._close_plugins(min(CLOSE_S, left_s)))
         if self.spawner is not None:
@@ -211,7 +213,7 @@ class Host:
             beat.stop()
         self.refusals.sweep(everything=True)
         if started:
-            await self.ground.store.close()
+            await self.resources.journal.close()
         if self.siblings is not None:
             self.siblings.close()
 
@@ -234,22 +236,22 @@ class Host:
         """A bot's process died too often: kept over restarts, until an operator resumes it."""
         bot = self.service.find(name)
         if bot is not None and bot.runner is runner:
-            self.standing.quarantine(bot, reason)
+            self.lifecycle.quarantine(bot, reason)
             self.controls.tell(f"quarantine:{name}", reason)
 
     def broken(self, name: str, runner: Runner, error: PluginError | ConfigError) -> None:
         """A bot's plugin does not open in its process: out of service until it does."""
         bot = self.service.find(name)
         if bot is not None and bot.runner is runner:
-            self.standing.fell(bot, error)
+            self.lifecycle.fail(bot, error)
 
     async def _open_journal(self) -> None:
         """Try until it opens: another host may still hold it, a database may be on its way up."""
         pause_s, told = 0.5, ""
         while True:
             try:
-                await self.ground.store.open()
-            except StoreError as error:
+                await self.resources.journal.open()
+            except JournalError as error:
                 if str(error) != told:
                     log.error("the journal cannot be opened, deliveries wait: %s", error)
                     told = str(error)
@@ -262,7 +264,7 @@ class Host:
 
     async def _close_plugins(self, limit_s: float) -> None:
         bots = [bot for bot in {*self.service, *self.reloader.retiring} if bot.runner is not None]
-        closings = [asyncio.ensure_future(self.standing.dismiss(bot)) for bot in bots]
+        closings = [asyncio.ensure_future(self.lifecycle.dismiss(bot)) for bot in bots]
         if not closings:
             return
         done, late = await asyncio.wait(closings, timeout=limit_s)
@@ -276,11 +278,11 @@ class Host:
             await asyncio.sleep(0)
 
 
-def registry_of(reading: Reading) -> Registry:
+def registry_of(reading: ConfigReading) -> Registry:
     """The bots of a reading, broken sections too: their paths answer 503."""
     return Registry(_bots(reading))
 
 
-def _bots(reading: Reading) -> Iterable[Bot]:
+def _bots(reading: ConfigReading) -> Iterable[Bot]:
     for config in (*reading.bots.values(), *reading.stubs.values()):
-        yield Bot(config, Lane(0))
+        yield Bot(config, BotQueue(0))

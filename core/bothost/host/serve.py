@@ -17,7 +17,7 @@ from bothost.clock import SystemClock
 from bothost.errors import ConfigError
 from bothost.host import listeners, process_setup
 from bothost.host.assembly import make_host
-from bothost.host.process import Plan
+from bothost.host.process import HostPlan
 from bothost.host.systemd import Notifier, take_sockets
 from bothost.host.workers.protocol import Worker
 from bothost.telemetry import logs
@@ -26,21 +26,21 @@ from bothost.telemetry.redaction import Scrubber
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bothost.config import HostConfig, Reading
+    from bothost.config import ConfigReading, HostConfig
     from bothost.host.process import Host
 
 log = logging.getLogger("bothost.server")
 
 
 @dataclass(frozen=True, slots=True)
-class Serving:
+class ServingAddresses:
     """Where a host that has started listens."""
 
     public: tuple[str, ...]
     operator: tuple[str, ...]
 
 
-WhenServing = Callable[[Serving], Awaitable[int]]
+WhenServing = Callable[[ServingAddresses], Awaitable[int]]
 """Called when deliveries run; what it returns is the exit code of a stop after it."""
 
 
@@ -51,16 +51,16 @@ class IniFile:
     path: Path
     demo: bool = False
 
-    def read(self) -> Reading:
-        """See `reload.Source`."""
+    def read(self) -> ConfigReading:
+        """See `reload.ConfigSource`."""
         return config.read(self.path, os.environ, demo=self.demo)
 
-    def digest(self, reading: Reading) -> str:
-        """See `reload.Source`."""
+    def digest(self, reading: ConfigReading) -> str:
+        """See `reload.ConfigSource`."""
         return config.digest(self.path, reading.files)
 
 
-def serve(reading: Reading, when_serving: WhenServing | None = None, *, demo: bool = False) -> int:
+def serve(reading: ConfigReading, when_serving: WhenServing | None = None, *, demo: bool = False) -> int:
     """Run a host until it is told to stop.
 
     Does not return once it has served: it leaves by `os._exit`, for a plugin's threads would hold the process. Raises
@@ -85,7 +85,7 @@ def serve(reading: Reading, when_serving: WhenServing | None = None, *, demo: bo
     os._exit(code)
 
 
-def prepare(reading: Reading, host: HostConfig, source: IniFile) -> Plan:
+def prepare(reading: ConfigReading, host: HostConfig, source: IniFile) -> HostPlan:
     """What a process needs before it has a loop: limits, folder, sockets. Raises ConfigError."""
     files = process_setup.prepare_process()
     process_setup.state_folder(host.state)
@@ -93,13 +93,13 @@ def prepare(reading: Reading, host: HostConfig, source: IniFile) -> Plan:
     worker = Worker.take(os.environ)
     passed = worker.sockets if worker is not None else take_sockets(os.environ)
     if worker is not None:
-        given = listeners.Sockets(passed["public"], passed["operator"])
-        return Plan(reading, host, given, files, Notifier(), source, worker)
+        given = listeners.ListeningSockets(passed["public"], passed["operator"])
+        return HostPlan(reading, host, given, files, Notifier(), source, worker)
     sockets = listeners.bind_or_explain(host, passed)
-    return Plan(reading, host, sockets, files, notifier, source)
+    return HostPlan(reading, host, sockets, files, notifier, source)
 
 
-async def _serve(plan: Plan, when_serving: WhenServing | None, scrubber: Scrubber, writer: logs.Logs) -> int:
+async def _serve(plan: HostPlan, when_serving: WhenServing | None, scrubber: Scrubber, writer: logs.LogHandler) -> int:
     stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     host = make_host(plan, SystemClock(), scrubber, writer)
@@ -129,7 +129,7 @@ async def _start(host: Host, stop: asyncio.Event, changed: asyncio.Event, when_s
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, host.reload)
     if changed.is_set():
         host.reload()
-    serving = Serving(
+    serving = ServingAddresses(
         tuple(listeners.shown(plan.sockets.public, secure=plan.host.certfile is not None)),
         tuple(listeners.shown(plan.sockets.operator, secure=config.page_by_tls(plan.host))),
     )

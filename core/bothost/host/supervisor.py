@@ -21,19 +21,19 @@ from typing import TYPE_CHECKING, Literal
 
 from bothost.errors import ConfigError
 from bothost.host.systemd import Notifier, take_sockets
-from bothost.host.workers.protocol import LONGEST_FRAME, VARIABLE, Frames, Message, described, frame
+from bothost.host.workers.protocol import LONGEST_FRAME, VARIABLE, FrameReader, Message, described, frame
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bothost.clock import Clock
-    from bothost.config import HostConfig, Reading
+    from bothost.config import ConfigReading, HostConfig
     from bothost.host.serve import WhenServing
 
 log = logging.getLogger("bothost.supervisor")
 
 
-def serve(reading: Reading, when_serving: WhenServing | None = None) -> int:
+def serve(reading: ConfigReading, when_serving: WhenServing | None = None) -> int:
     """Serve what a bots.ini says, with one process or several; the exit code. Raises ConfigError where that cannot begin.
 
     Bots whose sections are wrong answer 503 and hurt no other; what is wrong in [host] or the file as a whole stops a start.
@@ -47,7 +47,7 @@ def serve(reading: Reading, when_serving: WhenServing | None = None) -> int:
     return server.serve(reading, when_serving)
 
 
-def supervise(reading: Reading, host: HostConfig) -> int:
+def supervise(reading: ConfigReading, host: HostConfig) -> int:
     """Hold the sockets and run the workers of a host."""
     from bothost.clock import SystemClock
     from bothost.host import listeners, process_setup
@@ -60,7 +60,7 @@ def supervise(reading: Reading, host: HostConfig) -> int:
     sockets = listeners.bind_or_explain(host, take_sockets(os.environ))
     for problem in (*reading.all_problems(), *reading.warnings):
         log.warning("%s", problem)
-    crew = Crew(
+    crew = WorkerGroup(
         host.processes,
         [sys.executable, "-m", "bothost", "serve", "--config", str(host.path)],
         {"public": sockets.public, "operator": sockets.operator},
@@ -78,13 +78,13 @@ def speak(mode: Literal["auto", "pretty", "json"]) -> None:
     if mode == "pretty" or (mode == "auto" and sys.stderr.isatty()):
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s -  %(message)s", "%H:%M:%S"))
     else:
-        handler.setFormatter(JsonLine())
+        handler.setFormatter(SupervisorLogFormat())
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)
 
 
-class JsonLine(logging.Formatter):
+class SupervisorLogFormat(logging.Formatter):
     """The lines that bothost.telemetry.logs writes, for a process that has no field but the message."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -101,7 +101,7 @@ SETTLED_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Crew:
+class WorkerGroup:
     """What the workers are: how many, by which command, on which sockets, and how long their drain may take."""
 
     count: int
@@ -113,13 +113,13 @@ class Crew:
 
 
 @dataclass(slots=True)
-class Place:
+class WorkerSlot:
     """One worker's place: the process in it, its line, and when the next one may start."""
 
     number: int
     process: subprocess.Popen[bytes] | None = None
     line: socket.socket | None = None
-    frames: Frames = field(default_factory=Frames)
+    frames: FrameReader = field(default_factory=FrameReader)
     outgoing: bytearray = field(default_factory=bytearray)
     ready: bool = False
     began: float = 0.0
@@ -139,11 +139,11 @@ class Place:
 class Supervisor:
     """Runs the crew until it is told to stop, and all have ended."""
 
-    def __init__(self, crew: Crew, clock: Clock, notifier: Notifier) -> None:
+    def __init__(self, crew: WorkerGroup, clock: Clock, notifier: Notifier) -> None:
         self._crew = crew
         self._clock = clock
         self._notifier = notifier
-        self._places = [Place(number) for number in range(crew.count)]
+        self._places = [WorkerSlot(number) for number in range(crew.count)]
         self._selector = selectors.DefaultSelector()
         self._signals, self._wakeup = socket.socketpair()
         self._stopping = False
@@ -173,13 +173,13 @@ class Supervisor:
         while True:
             now = self._clock.monotonic()
             self._bury()
-            if self._stopping and not any(place.process for place in self._places):
+            if self._stopping and not any(slot.process for slot in self._places):
                 return 1 if killed else 0
             if self._stopping and now >= self._kill_at:
                 killed |= self._send(signal.SIGKILL)
-            for place in self._places:
-                if not self._stopping and place.process is None and now >= place.due:
-                    self._start(place)
+            for slot in self._places:
+                if not self._stopping and slot.process is None and now >= slot.due:
+                    self._start(slot)
             self._report(now)
             for key, events in self._selector.select(self._pause_s(now)):
                 if key.data is None:
@@ -188,64 +188,64 @@ class Supervisor:
                     self._attend(key.data, events)
 
     def _pause_s(self, now: float) -> float:
-        dues = [place.due - now for place in self._places if place.process is None and not self._stopping]
+        dues = [slot.due - now for slot in self._places if slot.process is None and not self._stopping]
         if self._stopping:
             dues.append(self._kill_at - now)
         if self._notifier.watchdog_s:
             dues.append(self._notifier.watchdog_s / 3)
         return max(0.01, min(dues, default=30.0))
 
-    def _start(self, place: Place) -> None:
+    def _start(self, slot: WorkerSlot) -> None:
         ours, theirs = socket.socketpair()
-        value, descriptors = described(place.number, self._crew.count, theirs, self._crew.sockets)
+        value, descriptors = described(slot.number, self._crew.count, theirs, self._crew.sockets)
         try:
-            place.process = subprocess.Popen(
+            slot.process = subprocess.Popen(
                 self._crew.command, pass_fds=descriptors, env={**os.environ, VARIABLE: value}, start_new_session=False
             )
         except OSError as error:
-            log.error("worker %d cannot be started: %s", place.number, error)
+            log.error("worker %d cannot be started: %s", slot.number, error)
             ours.close()
-            self._fell(place)
+            self._fell(slot)
             return
         finally:
             theirs.close()
         ours.setblocking(False)
-        place.line, place.frames, place.outgoing, place.ready = ours, Frames(), bytearray(), False
-        place.keeping, place.changed = {}, False
-        place.began = place.heard = self._clock.monotonic()
-        self._selector.register(ours, selectors.EVENT_READ, place)
-        self._hand_down(place)
-        log.info("worker %d started, pid %d", place.number, place.process.pid)
+        slot.line, slot.frames, slot.outgoing, slot.ready = ours, FrameReader(), bytearray(), False
+        slot.keeping, slot.changed = {}, False
+        slot.began = slot.heard = self._clock.monotonic()
+        self._selector.register(ours, selectors.EVENT_READ, slot)
+        self._hand_down(slot)
+        log.info("worker %d started, pid %d", slot.number, slot.process.pid)
         self._tell_restarts()
 
     def _bury(self) -> None:
-        for place in self._places:
-            if place.process is None or place.process.poll() is None:
+        for slot in self._places:
+            if slot.process is None or slot.process.poll() is None:
                 continue
-            code = place.process.returncode
-            self._hang_up(place)
-            place.process, place.ready = None, False
+            code = slot.process.returncode
+            self._hang_up(slot)
+            slot.process, slot.ready = None, False
             if self._stopping:
                 continue
-            self._fell(place, peaceful=code == 0)
-            pause_s = place.due - self._clock.monotonic()
+            self._fell(slot, peaceful=code == 0)
+            pause_s = slot.due - self._clock.monotonic()
             if code == 0:
-                log.info("worker %d has stopped; started again in %.1f s", place.number, pause_s)
+                log.info("worker %d has stopped; started again in %.1f s", slot.number, pause_s)
             else:
                 cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-                log.error("worker %d ended: %s; started again in %.1f s", place.number, cause, pause_s)
+                log.error("worker %d ended: %s; started again in %.1f s", slot.number, cause, pause_s)
 
-    def _fell(self, place: Place, *, peaceful: bool = False) -> None:
+    def _fell(self, slot: WorkerSlot, *, peaceful: bool = False) -> None:
         now = self._clock.monotonic()
-        place.deaths = place.deaths + 1 if now - place.began < SETTLED_S and not peaceful else 1
-        place.restarts += 1
-        place.due = now + BACKOFF_S[min(place.deaths, len(BACKOFF_S)) - 1]
+        slot.deaths = slot.deaths + 1 if now - slot.began < SETTLED_S and not peaceful else 1
+        slot.restarts += 1
+        slot.due = now + BACKOFF_S[min(slot.deaths, len(BACKOFF_S)) - 1]
 
-    def _hang_up(self, place: Place) -> None:
-        if place.line is not None:
-            self._selector.unregister(place.line)
-            place.line.close()
-            place.line = None
+    def _hang_up(self, slot: WorkerSlot) -> None:
+        if slot.line is not None:
+            self._selector.unregister(slot.line)
+            slot.line.close()
+            slot.line = None
 
     def _take_signals(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -257,67 +257,67 @@ class Supervisor:
                     self._kill_at = self._clock.monotonic() + self._crew.drain_s + self._crew.patience_s
                     self._notifier.say("STOPPING=1")
                     # a worker that is told so goes on listening while it drains: there is nobody else
-                    for place in self._places:
-                        if place.line is not None:
-                            self._tell(place, Message("stopping", to=place.number))
+                    for slot in self._places:
+                        if slot.line is not None:
+                            self._tell(slot, Message("stopping", to=slot.number))
                 if number == signal.SIGHUP:
                     self._have_reloaded()
                 else:
                     self._send(signal.Signals(number))
 
     def _have_reloaded(self) -> None:
-        for place in self._places:
-            if place.ready and place.process is not None:
-                place.process.send_signal(signal.SIGHUP)
+        for slot in self._places:
+            if slot.ready and slot.process is not None:
+                slot.process.send_signal(signal.SIGHUP)
             else:
-                place.changed = True
+                slot.changed = True
 
     def _send(self, number: signal.Signals) -> bool:
         """Pass a signal on to every worker; whether there was one."""
         sent = False
-        for place in self._places:
-            if place.process is not None and place.process.poll() is None:
-                place.process.send_signal(number)
+        for slot in self._places:
+            if slot.process is not None and slot.process.poll() is None:
+                slot.process.send_signal(number)
                 sent = True
         return sent
 
-    def _attend(self, place: Place, events: int) -> None:
-        if events & selectors.EVENT_WRITE and place.line is not None:
-            self._send_on(place)
-        if events & selectors.EVENT_READ and place.line is not None:
-            self._hear(place)
+    def _attend(self, slot: WorkerSlot, events: int) -> None:
+        if events & selectors.EVENT_WRITE and slot.line is not None:
+            self._send_on(slot)
+        if events & selectors.EVENT_READ and slot.line is not None:
+            self._hear(slot)
 
-    def _hear(self, place: Place) -> None:
-        assert place.line is not None
+    def _hear(self, slot: WorkerSlot) -> None:
+        assert slot.line is not None
         try:
-            data = place.line.recv(1 << 16)
+            data = slot.line.recv(1 << 16)
         except BlockingIOError:
             return
         except OSError:
             data = b""
         if not data:
-            self._hang_up(place)
+            self._hang_up(slot)
             return
-        place.heard = self._clock.monotonic()
-        for message in place.frames.feed(data):
-            self._pass_on(place, message)
+        slot.heard = self._clock.monotonic()
+        for message in slot.frames.feed(data):
+            self._pass_on(slot, message)
 
-    def _pass_on(self, sender: Place, message: Message) -> None:
+    def _pass_on(self, sender: WorkerSlot, message: Message) -> None:
         """What is ours is taken; what is addressed goes to that worker, what is not to all others."""
         message.sender = sender.number
         if message.kind in ("ready", "alive", "keep", "kept"):
             self._take(sender, message)
             return
-        others = [place for place in self._places if place is not sender and place.line is not None and place.ready]
-        for place in others:
-            if message.to in (-1, place.number):
-                self._tell(place, message)
+        others = [slot for slot in self._places if slot is not sender and slot.line is not None and slot.ready]
+        for slot in others:
+            if message.to in (-1, slot.number):
+                self._tell(slot, message)
         if message.kind == "ask":
             # who is not there answers nothing, and nobody waits for it
-            for number in {place.number for place in self._places} - {place.number for place in (sender, *others)}:
+            for number in {slot.number for slot in self._places} - {slot.number for slot in (sender, *others)}:
                 self._tell(sender, Message("end", message.number, sender=number, to=sender.number))
 
-    def _take(self, sender: Place, message: Message) -> None:
+    def _take(self, sender: WorkerSlot, message: Message) -> None:
         if message.kind == "ready":
             sender.ready = True
             if sender.changed and sender.process is not None:
@@ -328,45 +328,45 @@ class Supervisor:
         elif message.kind == "kept":
             sender.kept, sender.keeping = {**sender.kept, **sender.keeping}, {}
 
-    def _hand_down(self, place: Place) -> None:
+    def _hand_down(self, slot: WorkerSlot) -> None:
         """A process gets what the one before it had us keep."""
-        for what, parts in place.kept.items():
+        for what, parts in slot.kept.items():
             for part in parts:
-                self._tell(place, Message("keep", what=what, data=part))
-        self._tell(place, Message("kept"))
+                self._tell(slot, Message("keep", what=what, data=part))
+        self._tell(slot, Message("kept"))
 
     def _tell_restarts(self) -> None:
         """Worker 0 shows them."""
         first = self._places[0]
         if first.line is not None and first.ready:
-            counts = {str(place.number): place.restarts for place in self._places}
+            counts = {str(slot.number): slot.restarts for slot in self._places}
             self._tell(first, Message("restarts", to=0, counts=counts))
 
-    def _tell(self, place: Place, message: Message) -> None:
+    def _tell(self, slot: WorkerSlot, message: Message) -> None:
         """Never waits: what the socket does not take now is kept, up to a bound."""
-        if len(place.outgoing) < LONGEST_FRAME:
-            place.outgoing += frame(message)
-            self._send_on(place)
+        if len(slot.outgoing) < LONGEST_FRAME:
+            slot.outgoing += frame(message)
+            self._send_on(slot)
 
-    def _send_on(self, place: Place) -> None:
-        assert place.line is not None
+    def _send_on(self, slot: WorkerSlot) -> None:
+        assert slot.line is not None
         try:
-            del place.outgoing[: place.line.send(place.outgoing)]
+            del slot.outgoing[: slot.line.send(slot.outgoing)]
         except BlockingIOError:
             pass
         except OSError:
-            place.outgoing.clear()
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if place.outgoing else 0)
-        self._selector.modify(place.line, events, place)
+            slot.outgoing.clear()
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if slot.outgoing else 0)
+        self._selector.modify(slot.line, events, slot)
 
     def _report(self, now: float) -> None:
         """Readiness once all have it; a life sign while every worker gives its own."""
-        if not self._told_ready and all(place.ready for place in self._places):
+        if not self._told_ready and all(slot.ready for slot in self._places):
             self._told_ready = True
             self._notifier.say("READY=1", f"STATUS=serving with {self._crew.count} processes")
             log.info("all %d workers serve", self._crew.count)
         period = self._notifier.watchdog_s
         if period and now - self._alive_at >= period / 3:
             self._alive_at = now
-            if all(not place.ready or now - place.heard < period for place in self._places):
+            if all(not slot.ready or now - slot.heard < period for slot in self._places):
                 self._notifier.say("WATCHDOG=1")

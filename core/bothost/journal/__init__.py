@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bothost.clock import Clock
-    from bothost.journal.entry import Door, Entry, Filter, Reaped, State, Timing
+    from bothost.journal.entry import Door, Entry, EntryFilter, JournalTiming, ReapedEntry, State
 
 
-class Store(Protocol):
-    """What both stores do. Every coroutine raises `StoreAway` where the journal cannot be reached or written.
+class Journal(Protocol):
+    """What both stores do. Every coroutine raises `JournalAway` where the journal cannot be reached or written.
 
     `claims_first` tells whether a claim must be durable before the run (several processes, or PostgreSQL). Where it is
     false (one process, embedded store) the caller keeps claims in memory and uses `note` to write behind.
@@ -66,7 +66,7 @@ class Store(Protocol):
         """
 
     async def save(self, entry: Entry, body: bytes | None = None, *, door: Door | None = None) -> bool:
-        """As `note`, but done when durable; False where the fence, or `door` (the row's present door), refuses. Raises StoreAway."""
+        """As `note`, but done when durable; False where the fence, or `door` (the row's present door), refuses. Raises JournalAway."""
 
     async def acknowledge(self, key: str, *, seen: int, seen_at: float, body: bytes | None = None) -> Entry | None:
         """Set the door of somebody else's running entry to api, durably; `body` for a row that has none (`keep = 0`).
@@ -96,7 +96,7 @@ class Store(Protocol):
     async def wait_hint(self, seconds: float) -> None:
         """Return when another process may have put something due (NOTIFY), or after `seconds`."""
 
-    async def reap(self) -> Sequence[Reaped]:
+    async def reap(self) -> Sequence[ReapedEntry]:
         """Free entries of dead owners: door api and timers → parked (rerun crash, deaths + 1; the third → failed), posting →
         ready, due after 5 s (owner dead) or 30 s (lease lost) where a post had begun; door response → held, deaths + 1.
         After a store error it does nothing for half a lease, so that live hosts renew first.
@@ -126,7 +126,7 @@ class Store(Protocol):
     async def written(self, bot: str, task: int) -> set[int]:
         """These ids, for one task."""
 
-    async def list(self, want: Filter) -> Sequence[Entry]:
+    async def list(self, want: EntryFilter) -> Sequence[Entry]:
         """Entries for the operator, on a connection of its own; quick with 100,000."""
 
     async def counts(self) -> Mapping[tuple[str, State], int]:
@@ -140,10 +140,10 @@ class Store(Protocol):
         """All of these facts."""
 
     async def retry(self, key: str, *, again: bool = False) -> Entry:
-        """Operator's retry by the page "By hand": the entry as it stands afterwards. Raises StoreError, saying why, where refused."""
+        """Operator's retry by the page "By hand": the entry as it stands afterwards. Raises JournalError, saying why, where refused."""
 
     async def cancel(self, key: str) -> Entry:
-        """Operator's cancel: ready ones end at once, of running ones the owner is told by `cancelled()`. StoreError where refused."""
+        """Operator's cancel: ready ones end at once, of running ones the owner is told by `cancelled()`. JournalError where refused."""
 
     def cancelled(self) -> set[str]:
         """Keys of this owner's running entries that an operator asked to cancel, seen at the last beat."""
@@ -161,23 +161,23 @@ class Store(Protocol):
         """Correct a gate by what the X-RateLimit headers say is left."""
 
 
-def open_store(
+def open_journal(
     journal: str,
     folder: Path,
     clock: Clock,
     *,
     claims_first: bool,
-    timing: Timing | None = None,
+    timing: JournalTiming | None = None,
     readonly: bool = False,
-) -> Store:
+) -> Journal:
     """The store of a `journal` setting: a `postgresql://` URL, or empty for the embedded one in `folder`. Not open yet.
 
     PostgreSQL always claims first. `readonly`: a visitor beside a running host, such as the command line.
     """
     if journal.startswith(("postgresql://", "postgres://")):
-        from bothost.journal.postgres.journal import PostgresStore
+        from bothost.journal.postgres.journal import PostgresJournal
 
-        return PostgresStore(journal, clock, timing=timing, folder=folder, readonly=readonly)
-    from bothost.journal.sqlite.journal import SqliteStore
+        return PostgresJournal(journal, clock, timing=timing, folder=folder, readonly=readonly)
+    from bothost.journal.sqlite.journal import SqliteJournal
 
-    return SqliteStore(folder, clock, claims_first=claims_first, timing=timing, readonly=readonly)
+    return SqliteJournal(folder, clock, claims_first=claims_first, timing=timing, readonly=readonly)

@@ -72,7 +72,7 @@ class Entry(msgspec.Struct, kw_only=True, gc=False):
     """Seconds from its claim for which its owner's heartbeat keeps it at most: its `timeout` and a minute; 0: no end."""
 
 
-class Filter(msgspec.Struct, kw_only=True, frozen=True):
+class EntryFilter(msgspec.Struct, kw_only=True, frozen=True):
     """What `Store.list` shows, newest first; None: any."""
 
     bot: str | None = None
@@ -88,7 +88,7 @@ class Filter(msgspec.Struct, kw_only=True, frozen=True):
     limit: int = 50
 
 
-class Reaped(msgspec.Struct, frozen=True):
+class ReapedEntry(msgspec.Struct, frozen=True):
     """An entry whose owner died or lost its lease, after the reaper has dealt with it."""
 
     entry: Entry
@@ -96,7 +96,7 @@ class Reaped(msgspec.Struct, frozen=True):
     """True where the owner's process is known to be dead (flock), false where only its lease ran out."""
 
 
-class Timing(msgspec.Struct, frozen=True, kw_only=True):
+class JournalTiming(msgspec.Struct, frozen=True, kw_only=True):
     """The store's own times in seconds; tests make them short."""
 
     lease_s: float = 30.0

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bothost.journal.entry import Entry
 
 
-class Held:
+class HeldClaims:
     """Written on the loop's thread, compared in the one that beats."""
 
     def __init__(self) -> None:

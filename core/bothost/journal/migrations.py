@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from bothost.errors import StoreError
+from bothost.errors import JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -122,12 +122,12 @@ def applied_table(dialect: Dialect) -> str:
 
 
 def missing(dialect: Dialect, applied: Iterable[str]) -> list[tuple[str, tuple[str, ...]]]:
-    """The steps that a journal still needs. Raises StoreError where it has steps that this version does not know."""
+    """The steps that a journal still needs. Raises JournalError where it has steps that this version does not know."""
     known = steps(dialect)
     have = set(applied)
     unknown = sorted(have - {name for name, _ in known})
     if unknown:
-        raise StoreError(
+        raise JournalError(
             f"the journal was written by a newer bothost (step {unknown[-1]!r}); install that version or newer"
         )
     return [step for step in known if step[0] not in have]

@@ -9,7 +9,7 @@ import secrets
 import socket
 from pathlib import Path
 
-from bothost.errors import StoreAway
+from bothost.errors import JournalAway
 
 FOLDER = "owners"
 _HOST = "host-lock"
@@ -72,14 +72,14 @@ class HostLock:
         self._file = -1
 
     def take(self) -> None:
-        """Raises StoreAway while another host has it; OSError."""
+        """Raises JournalAway while another host has it; OSError."""
         file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(file, self._mode | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(file)
             text = f"another host works on {self._path.parent}; this one waits until it has ended"
-            raise StoreAway(text) from None
+            raise JournalAway(text) from None
         self._file = file
 
     def give_back(self) -> None:

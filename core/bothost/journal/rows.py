@@ -13,7 +13,7 @@ from bothost.journal.status import CONDITIONS, STATES_OF
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from bothost.journal.entry import Filter, State
+    from bothost.journal.entry import EntryFilter, State
 
 FIELDS = Entry.__struct_fields__
 """The entry's columns, in the order in which rows are read and written."""
@@ -70,7 +70,7 @@ def number_of(key: str) -> tuple[str, int]:
     return (head, int(number)) if mark and number.isdigit() else (key, 1)
 
 
-class Condition:
+class WhereClause:
     """A WHERE clause that grows; only what was asked for stands in it, so that the planner sees what it can use."""
 
     def __init__(self, mark: Callable[[int], str]) -> None:
@@ -90,14 +90,14 @@ class Condition:
         return " and ".join(self.parts) or "true"
 
 
-def states_of(want: Filter) -> tuple[State, ...]:
+def states_of(want: EntryFilter) -> tuple[State, ...]:
     """The journal's states that are asked for; empty: all."""
     return STATES_OF[want.phase] if want.phase is not None else want.states
 
 
-def condition_of(want: Filter, mark: Callable[[int], str]) -> Condition:
+def condition_of(want: EntryFilter, mark: Callable[[int], str]) -> WhereClause:
     """What the operator asks for as a condition; `mark` writes the n-th value's place (`?`, or `$n`)."""
-    where = Condition(mark)
+    where = WhereClause(mark)
     _add_equals(where, want)
     if want.since is not None:
         where.add("created >= {}", want.since)
@@ -109,7 +109,7 @@ def condition_of(want: Filter, mark: Callable[[int], str]) -> Condition:
     return where
 
 
-def _add_equals(where: Condition, want: Filter) -> None:
+def _add_equals(where: WhereClause, want: EntryFilter) -> None:
     if want.bot is not None:
         where.add("bot = {}", want.bot)
     if states := states_of(want):

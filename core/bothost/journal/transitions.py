@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bothost.errors import StoreError
+from bothost.errors import JournalError
 
 if TYPE_CHECKING:
-    from bothost.journal.entry import Entry, Timing
+    from bothost.journal.entry import Entry, JournalTiming
 
 DEATHS = 3
 """Deaths of its process after which an entry is not run again by itself."""
@@ -33,7 +33,7 @@ EXPIRED = "expired: its bot did not come back"
 CANCELLED = "cancelled by the operator"
 
 
-def reaped(entry: Entry, *, dead: bool, now: float, timing: Timing) -> Entry:
+def reaped(entry: Entry, *, dead: bool, now: float, timing: JournalTiming) -> Entry:
     """A running entry whose owner is dead, or (`dead` false) lost its lease."""
     freed = msgspec.structs.replace(entry, state="ready", owner="", updated=now)
     if entry.cancel:
@@ -52,7 +52,7 @@ def reaped(entry: Entry, *, dead: bool, now: float, timing: Timing) -> Entry:
     return freed
 
 
-def given_back(entry: Entry, *, now: float, timing: Timing) -> Entry:
+def given_back(entry: Entry, *, now: float, timing: JournalTiming) -> Entry:
     """A running entry that this owner claimed without ever hearing of it: nothing was run."""
     freed = msgspec.structs.replace(entry, state="ready", owner="", updated=now, due=now)
     if entry.answer is None and entry.door == "response" and entry.kind == "hook":
@@ -77,10 +77,10 @@ def expired(entry: Entry, now: float) -> Entry:
     return msgspec.structs.replace(entry, state="failed", failed=True, owner="", error=EXPIRED, updated=now)
 
 
-def retried(entry: Entry, *, has_body: bool, now: float, timing: Timing) -> Entry:
-    """The operator's retry of anything but an answered event. Raises StoreError, saying why, where it is refused."""
+def retried(entry: Entry, *, has_body: bool, now: float, timing: JournalTiming) -> Entry:
+    """The operator's retry of anything but an answered event. Raises JournalError, saying why, where it is refused."""
     if entry.state == "running":
-        raise StoreError(f"{entry.id} runs at this moment; retry it when it has ended")
+        raise JournalError(f"{entry.id} runs at this moment; retry it when it has ended")
     _refuse_before_pyrus(entry, now, timing)
     again = msgspec.structs.replace(entry, state="ready", door="api", due=now, owner="", cancel=False, updated=now)
     if entry.state == "ready" and entry.door == "api":
@@ -89,13 +89,13 @@ def retried(entry: Entry, *, has_body: bool, now: float, timing: Timing) -> Entr
         again.post_begun = 0.0
         return again
     if not has_body and entry.kind != "timer":
-        raise StoreError(f"{entry.id} cannot run again: its body is no longer stored")
+        raise JournalError(f"{entry.id} cannot run again: its body is no longer stored")
     return msgspec.structs.replace(
         again, answer=None, failed=False, posted=0, post_begun=0.0, rerun="manual", deaths=0, error=""
     )
 
 
-def _refuse_before_pyrus(entry: Entry, now: float, timing: Timing) -> None:
+def _refuse_before_pyrus(entry: Entry, now: float, timing: JournalTiming) -> None:
     """An event that nobody acknowledged comes again by itself while Pyrus has attempts left."""
     answered = 200 <= entry.status < 300
     if entry.kind != "hook" or entry.door == "api" or answered or entry.state == "cancelled":
@@ -103,12 +103,12 @@ def _refuse_before_pyrus(entry: Entry, now: float, timing: Timing) -> None:
     comes = now + ATTEMPT_EACH_S - (now - entry.seen_at) % ATTEMPT_EACH_S
     if entry.seen < ATTEMPTS and now < entry.seen_at + timing.quiet_s:
         at = datetime.fromtimestamp(comes, UTC).astimezone().strftime("%H:%M")
-        raise StoreError(f"{entry.id} was not acknowledged: Pyrus comes again at {at}")
+        raise JournalError(f"{entry.id} was not acknowledged: Pyrus comes again at {at}")
 
 
 def refuse_answered(entry: Entry) -> None:
-    """Raise StoreError: an answered event is run again only as a new one."""
-    raise StoreError(f"{entry.id} was answered; --again runs it once more, as a new entry")
+    """Raise JournalError: an answered event is run again only as a new one."""
+    raise JournalError(f"{entry.id} was answered; --again runs it once more, as a new entry")
 
 
 def run_again(entry: Entry, key: str, now: float) -> Entry:
@@ -121,12 +121,12 @@ def run_again(entry: Entry, key: str, now: float) -> Entry:
 
 
 def cancelled(entry: Entry, now: float) -> Entry:
-    """The operator's cancel: at once, or as a wish that the owner reads. Raises StoreError where nothing is left to cancel."""
+    """The operator's cancel: at once, or as a wish that the owner reads. Raises JournalError where nothing is left to cancel."""
     if entry.state == "running":
         return msgspec.structs.replace(entry, cancel=True, updated=now)
     if entry.state == "ready":
         return msgspec.structs.replace(entry, state="cancelled", owner="", error=CANCELLED, updated=now)
-    raise StoreError(f"{entry.id} is {entry.state}: there is nothing to cancel")
+    raise JournalError(f"{entry.id} is {entry.state}: there is nothing to cancel")
 
 
 def taken(bucket: tuple[float, float] | None, want: int, pace: tuple[float, float], at: float) -> tuple[float, float]:

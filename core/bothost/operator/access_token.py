@@ -6,7 +6,7 @@ import os
 import secrets
 from typing import TYPE_CHECKING
 
-from bothost.config.secrets import Hidden
+from bothost.config.secrets import SecretText
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,18 +20,18 @@ def path_of(state: Path) -> Path:
     return state / _NAME
 
 
-def stored(state: Path) -> Hidden | None:
+def stored(state: Path) -> SecretText | None:
     """The made token; None where none was made yet. Raises OSError where it cannot be read."""
     try:
         text = path_of(state).read_text("utf-8").strip()
     except FileNotFoundError:
         return None
-    return Hidden(text) if text else None
+    return SecretText(text) if text else None
 
 
-def make(state: Path) -> Hidden:
+def make(state: Path) -> SecretText:
     """A new token in place of an old one: 32 random bytes, 0600; the state folder exists."""
-    token = Hidden(secrets.token_urlsafe(_BYTES))
+    token = SecretText(secrets.token_urlsafe(_BYTES))
     target = path_of(state)
     fresh = target.with_name(f".{_NAME}-{os.getpid()}")
     fresh.unlink(missing_ok=True)
@@ -44,7 +44,7 @@ def make(state: Path) -> Hidden:
     return token
 
 
-def ensure(state: Path) -> tuple[Hidden, bool]:
+def ensure(state: Path) -> tuple[SecretText, bool]:
     """The made token, and whether it was made just now."""
     known = stored(state)
     return (known, False) if known is not None else (make(state), True)

@@ -25,14 +25,14 @@ MOST_WAITING = 1_000
 _AT_ONCE = 2
 
 
-class Hook(Protocol):
+class FailureHook(Protocol):
     """What carries one failure out of the host."""
 
     async def tell(self, failure: dict[str, Any]) -> None:
         """Raises whatever went wrong."""
 
 
-class Command:
+class FailureCommand:
     """Runs a command without a shell; the failure is JSON on its standard input."""
 
     def __init__(self, line: str, environment: Callable[[], Mapping[str, str]] | None) -> None:
@@ -45,7 +45,7 @@ class Command:
         return self._words[0]
 
     async def tell(self, failure: dict[str, Any]) -> None:
-        """See `Hook.tell`; an exit code other than 0 is a failure of the hook."""
+        """See `FailureHook.tell`; an exit code other than 0 is a failure of the hook."""
         process = await asyncio.create_subprocess_exec(
             *self._words,
             stdin=asyncio.subprocess.PIPE,
@@ -63,7 +63,7 @@ class Command:
             raise RuntimeError(f"exit code {process.returncode}: {told.decode('utf-8', 'replace').strip()[-300:]}")
 
 
-class Function:
+class FailureFunction:
     """Calls what an installed package offers: async on the loop, plain in a thread."""
 
     def __init__(self, function: Callable[[dict[str, Any]], Any], clock: Clock) -> None:
@@ -71,7 +71,7 @@ class Function:
         self._clock = clock
 
     async def tell(self, failure: dict[str, Any]) -> None:
-        """See `Hook.tell`."""
+        """See `FailureHook.tell`."""
         if inspect.iscoroutinefunction(self._function):
             await self._function(failure)
             return
@@ -81,7 +81,9 @@ class Function:
             await answer
 
 
-def hook_of(setting: str, clock: Clock, environment: Callable[[], Mapping[str, str]] | None = None) -> Hook | None:
+def hook_of(
+    setting: str, clock: Clock, environment: Callable[[], Mapping[str, str]] | None = None
+) -> FailureHook | None:
     """The hook that [host] on_failure names, None without one that works; its trouble is logged at the start, not at the
     first failure. `environment`: what a command gets, asked each time; None: this process's."""
     hook, trouble = find_hook(setting, clock, environment)
@@ -92,7 +94,7 @@ def hook_of(setting: str, clock: Clock, environment: Callable[[], Mapping[str, s
 
 def find_hook(
     setting: str, clock: Clock, environment: Callable[[], Mapping[str, str]] | None = None
-) -> tuple[Hook | None, str]:
+) -> tuple[FailureHook | None, str]:
     """An entry point of the group, else a command; and what is wrong with it, or "".
 
     A command that cannot be run at present is a hook all the same: it may yet be installed.
@@ -104,8 +106,8 @@ def find_hook(
             from importlib_metadata import entry_points
 
             for point in entry_points(group=GROUP, name=setting):
-                return Function(point.load(), clock), ""
-        command = Command(setting, environment)
+                return FailureFunction(point.load(), clock), ""
+        command = FailureCommand(setting, environment)
     except Exception as error:  # noqa: BLE001 - around a plugin's import: the host serves without its hook
         return None, f"{setting} cannot be used: {error!r}"
     if shutil.which(command.program) is None:
@@ -132,10 +134,10 @@ def described(entry: Entry) -> dict[str, Any]:
     }
 
 
-class Failures:
+class FailureNotifier:
     """Tells the hook in the background; more than a thousand waiting failures are counted instead. Used on the loop."""
 
-    def __init__(self, hook: Hook | None) -> None:
+    def __init__(self, hook: FailureHook | None) -> None:
         self._hook = hook
         self._waiting: deque[Entry] = deque()
         self._workers: set[asyncio.Task[None]] = set()

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from bothost.errors import StoreAway
+from bothost.errors import JournalAway
 from bothost.journal.transitions import cancelled
 from bothost.operator.waiting import beside
-from bothost.telemetry.metrics import BotFigures, BotNow, Metrics, Snapshot, together
-from bothost.telemetry.metrics.families import STATES, BotGauge, Host
+from bothost.telemetry.metrics import BotFigures, BotNow, Metrics, MetricsSnapshot, together
+from bothost.telemetry.metrics.families import STATES, BotGauge, HostGauges
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from bothost.bots.registry import Bot
     from bothost.clock import Clock
-    from bothost.config import Reading
-    from bothost.journal import Store
-    from bothost.journal.entry import Entry, Filter
+    from bothost.config import ConfigReading
+    from bothost.journal import Journal
+    from bothost.journal.entry import Entry, EntryFilter
     from bothost.pipeline.delivery import Delivery
 
     Phase = Literal["starting", "serving", "draining"]
@@ -45,12 +45,12 @@ class PluginView(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class HostView:
     """What the operations look at; every callable gives what holds at this moment."""
 
     bots: Callable[[], Iterable[Bot]]
-    reading: Callable[[], Reading]
-    gather: Callable[[], Awaitable[Sequence[Snapshot]]]
+    reading: Callable[[], ConfigReading]
+    gather: Callable[[], Awaitable[Sequence[MetricsSnapshot]]]
     """The reports of all processes (see `report`), this one's first."""
     phase: Callable[[], Phase]
     plugins: Callable[[], Sequence[PluginView]]
@@ -104,7 +104,7 @@ class BotView:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class Readiness:
     """Whether the host can take deliveries, and why not."""
 
     ready: bool
@@ -117,38 +117,38 @@ class Ready:
     """Bots that do not serve, each with its state."""
 
 
-async def report(bots: Iterable[Bot], metrics: Metrics) -> Snapshot:
-    """The figures of this process and how its bots stand, for `Sight.gather` and for the process that serves the page."""
+async def report(bots: Iterable[Bot], metrics: Metrics) -> MetricsSnapshot:
+    """The figures of this process and how its bots stand, for `HostView.gather` and for the process that serves the page."""
     now: dict[str, BotNow] = {}
     running = 0
     for bot in bots:
-        state, lane = bot.state, bot.lane
-        now[bot.config.name] = BotNow(state.word, state.reason, state.since, lane.waiting, lane.held)
-        running += lane.held
+        state, queue = bot.state, bot.queue
+        now[bot.config.name] = BotNow(state.word, state.reason, state.since, queue.waiting, queue.held)
+        running += queue.held
         if len(now) % _SLICE == 0:
             await asyncio.sleep(0)
     return msgspec.structs.replace(metrics.snapshot(), now=now, running=running)
 
 
 class Operations:
-    """Reads everything, and carries out what an operator asks; raises StoreError, which says why, where that is refused."""
+    """Reads everything, and carries out what an operator asks; raises JournalError, which says why, where that is refused."""
 
-    def __init__(self, sight: Sight, store: Store, clock: Clock, version: str = "") -> None:
-        self._sight = sight
-        self._store = store
+    def __init__(self, host_view: HostView, journal: Journal, clock: Clock, version: str = "") -> None:
+        self._sight = host_view
+        self._journal = journal
         self._version = version
         self._committed = float("-inf")
         self.clock = clock
-        self.receive = sight.receive
+        self.receive = host_view.receive
 
     @property
-    def reading(self) -> Reading:
+    def reading(self) -> ConfigReading:
         """bots.ini as it was last read."""
         return self._sight.reading()
 
     @property
     def kept(self) -> Mapping[str, str]:
-        """See `Sight.kept`."""
+        """See `HostView.kept`."""
         return self._sight.kept()
 
     @property
@@ -168,7 +168,7 @@ class Operations:
         """Every bot: those in trouble first, then those whose runs fail, whose deliveries are signed otherwise or that block
         the loop, then the others, each by name."""
         snapshots = await self._sight.gather()
-        entries, facts = await self._journal()
+        entries, facts = await self._read_journal()
         bots = tuple(self._sight.bots())
         with self.clock.real_io():
             return await asyncio.to_thread(_views, bots, snapshots, entries, facts, self.clock.now().timestamp())
@@ -177,14 +177,14 @@ class Operations:
         """One bot."""
         return next((view for view in await self.bots() if view.name == name), None)
 
-    async def processes(self) -> Sequence[Snapshot]:
+    async def processes(self) -> Sequence[MetricsSnapshot]:
         """What each process reports of itself."""
         return [snapshot for snapshot in await self._sight.gather() if snapshot.process]
 
-    async def deliveries(self, want: Filter) -> Sequence[Entry]:
+    async def deliveries(self, want: EntryFilter) -> Sequence[Entry]:
         """Entries of the journal, and of what stands in line in this host's memory; newest first."""
         waiting = await self._sight.waiting()
-        return beside(waiting, await self._store.list(want), want)
+        return beside(waiting, await self._journal.list(want), want)
 
     async def waiting(self) -> Sequence[Entry]:
         """What stands in line in this host's memory."""
@@ -193,47 +193,47 @@ class Operations:
     async def delivery(self, key: str) -> tuple[Entry, bytes | None] | None:
         """One entry and its body (None where it is not kept)."""
         waits = await self._in_line(key)
-        entry = await self._store.find(key) or waits
-        return None if entry is None else (entry, await self._store.body(key))
+        entry = await self._journal.find(key) or waits
+        return None if entry is None else (entry, await self._journal.body(key))
 
     async def _in_line(self, key: str) -> Entry | None:
         return next((entry for entry in await self._sight.waiting() if entry.id == key), None)
 
     async def retry(self, key: str, *, again: bool = False) -> Entry:
         """Run (or post) a failed event again; `again`: an answered one, as a new entry."""
-        return await self._store.retry(key, again=again)
+        return await self._journal.retry(key, again=again)
 
     async def cancel(self, key: str) -> Entry:
         """End what waits, is parked or runs. The journal hears of it first: who claims it meanwhile learns it there."""
         waits = await self._in_line(key)
         entry = cancelled(waits, self.clock.now().timestamp()) if waits is not None else None
-        if entry is None or not await self._store.save(entry):
-            entry = await self._store.cancel(key)
+        if entry is None or not await self._journal.save(entry):
+            entry = await self._journal.cancel(key)
         self._sight.cancel(key)
         return entry
 
     async def pause(self, bot: str, reason: str) -> None:
         """Let a bot's events wait: 503 while attempts are left, parked at the last one."""
-        await self._store.control(f"pause:{bot}", reason)
+        await self._journal.control(f"pause:{bot}", reason)
 
     async def resume(self, bot: str, task: int | None = None) -> None:
         """Take back a pause, of the bot or of one of its tasks; of the bot its quarantine too."""
         facts = [f"pause:{bot}:{task}"] if task is not None else [f"pause:{bot}", f"quarantine:{bot}"]
-        there = await self._store.controls()
+        there = await self._journal.controls()
         for fact in facts:
             if fact in there:
-                await self._store.control(fact, None)
+                await self._journal.control(fact, None)
 
     async def reload(self) -> None:
         """Have every process read bots.ini again."""
-        await self._store.control("generation", f"{self.clock.now().timestamp():.3f}")
+        await self._journal.control("generation", f"{self.clock.now().timestamp():.3f}")
 
     async def plugins(self) -> Sequence[PluginView]:
         """What is installed."""
         with self.clock.real_io():
             return await asyncio.to_thread(self._sight.plugins)
 
-    async def ready(self) -> Ready:
+    async def ready(self) -> Readiness:
         """For /readyz and the page's head: a record was committed within 10 s, or one can be."""
         states = {bot.config.name: bot.state.word for bot in self._sight.bots()}
         tally: Counter[str] = Counter(states.values())
@@ -241,25 +241,25 @@ class Operations:
         journal = await self._journal_state()
         phase = self.phase
         troubled = {name: word for name, word in states.items() if word not in ("active", "off")}
-        return Ready(phase == "serving" and journal == "ok", phase, journal, counts, troubled)
+        return Readiness(phase == "serving" and journal == "ok", phase, journal, counts, troubled)
 
-    async def host(self) -> tuple[Sequence[Snapshot], Host]:
+    async def host(self) -> tuple[Sequence[MetricsSnapshot], HostGauges]:
         """What a scrape shows."""
         snapshots = await self._sight.gather()
         entries: dict[str, int] = {}
-        for counts in (await self._journal())[0].values():
+        for counts in (await self._read_journal())[0].values():
             for state, count in counts.items():
                 entries[state] = entries.get(state, 0) + count
         with self.clock.real_io():
             size = await asyncio.to_thread(self._sight.journal_bytes)
             gauges = await asyncio.to_thread(_gauges, snapshots)
-        return snapshots, Host(version=self._version, bots=gauges, journal_bytes=size, entries=entries)
+        return snapshots, HostGauges(version=self._version, bots=gauges, journal_bytes=size, entries=entries)
 
-    async def _journal(self) -> tuple[dict[str, dict[str, int]], Mapping[str, str] | None]:
+    async def _read_journal(self) -> tuple[dict[str, dict[str, int]], Mapping[str, str] | None]:
         """Open and failed entries by bot, and the facts; nothing while the journal is away, for the page is wanted then too."""
         try:
-            counts, facts = await self._store.counts(), await self._store.controls()
-        except StoreAway:
+            counts, facts = await self._journal.counts(), await self._journal.controls()
+        except JournalAway:
             return {}, None
         entries: dict[str, dict[str, int]] = {}
         for (name, state), count in counts.items():
@@ -274,8 +274,8 @@ class Operations:
             return "ok"
         try:
             async with asyncio.timeout(_PROBE_S):
-                await self._store.control("probe", f"{self.clock.now().timestamp():.3f}")
-        except StoreAway as error:
+                await self._journal.control("probe", f"{self.clock.now().timestamp():.3f}")
+        except JournalAway as error:
             return str(error) or "cannot be written"
         except TimeoutError:
             return f"did not commit within {_PROBE_S:.0f} s"
@@ -285,7 +285,7 @@ class Operations:
 
 def _views(
     bots: Sequence[Bot],
-    snapshots: Sequence[Snapshot],
+    snapshots: Sequence[MetricsSnapshot],
     entries: Mapping[str, Mapping[str, int]],
     facts: Mapping[str, str] | None,
     at: float,
@@ -304,7 +304,7 @@ def _views(
     return sorted(views, key=lambda view: (not view.broken, not view.wants_a_look(at), view.name))
 
 
-def _stands(bot: Bot, snapshots: Sequence[Snapshot], facts: Mapping[str, str] | None) -> BotNow:
+def _stands(bot: Bot, snapshots: Sequence[MetricsSnapshot], facts: Mapping[str, str] | None) -> BotNow:
     """How the bot stands over all processes; a pause, or what an operator has undone, counts before they have read it."""
     name = bot.config.name
     nows = [snapshot.now[name] for snapshot in snapshots if name in snapshot.now]
@@ -330,7 +330,7 @@ def _worst(nows: Sequence[BotNow]) -> BotNow:
     )
 
 
-def _gauges(snapshots: Sequence[Snapshot]) -> tuple[BotGauge, ...]:
+def _gauges(snapshots: Sequence[MetricsSnapshot]) -> tuple[BotGauge, ...]:
     by_name: dict[str, list[BotNow]] = {}
     for snapshot in snapshots:
         for name, now in snapshot.now.items():

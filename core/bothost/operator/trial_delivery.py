@@ -22,7 +22,7 @@ _PYRUS_WAITS_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class TrialResult:
     """How a test delivery was answered; `status` 0: not within the 60 s that Pyrus waits."""
 
     status: int
@@ -64,7 +64,7 @@ def editable(bot: Bot, clock: Clock) -> str:
     return json.dumps(sample(clock.now(), _fresh_id(clock), form_id), ensure_ascii=False, indent=2)
 
 
-async def send(bot: Bot, text: str, receive: Callable[[Delivery], None], clock: Clock) -> Sent:
+async def send(bot: Bot, text: str, receive: Callable[[Delivery], None], clock: Clock) -> TrialResult:
     """Give the task and its newest comment fresh ids, sign, deliver, wait. Raises BodyRefused where it is not a JSON object."""
     body = _fresh(text, _fresh_id(clock))
     encoded = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
@@ -82,8 +82,8 @@ async def send(bot: Bot, text: str, receive: Callable[[Delivery], None], clock: 
             outcome = await asyncio.shield(delivery.outcome)
     except TimeoutError:
         delivery.outcome.cancel()
-        return Sent(0, b"", "none", clock.monotonic() - began, task)
-    return Sent(outcome.status, outcome.body, outcome.word, clock.monotonic() - began, task)
+        return TrialResult(0, b"", "none", clock.monotonic() - began, task)
+    return TrialResult(outcome.status, outcome.body, outcome.word, clock.monotonic() - began, task)
 
 
 def _fresh(text: str, fresh_id: int) -> dict[str, Any]:

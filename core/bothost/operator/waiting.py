@@ -10,17 +10,17 @@ from bothost.journal.status import phase
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bothost.journal.entry import Entry, Filter
+    from bothost.journal.entry import Entry, EntryFilter
 
 
-def beside(waiting: Iterable[Entry], rows: Sequence[Entry], want: Filter) -> list[Entry]:
+def beside(waiting: Iterable[Entry], rows: Sequence[Entry], want: EntryFilter) -> list[Entry]:
     """Both together, as `Store.list` would give them: what fits the filter, newest first, an entry that is in both once."""
     known = {row.id for row in rows}
     lines = [entry for entry in waiting if entry.id not in known and fits(entry, want)]
     return sorted([*lines, *rows], key=_place, reverse=True)[: want.limit]
 
 
-def fits(entry: Entry, want: Filter) -> bool:
+def fits(entry: Entry, want: EntryFilter) -> bool:
     """Whether the filter asks for this entry."""
     states = states_of(want)
     return (
@@ -33,7 +33,7 @@ def fits(entry: Entry, want: Filter) -> bool:
     )
 
 
-def _is_within(entry: Entry, want: Filter) -> bool:
+def _is_within(entry: Entry, want: EntryFilter) -> bool:
     return (
         (want.since is None or entry.created >= want.since)
         and (want.until is None or entry.created < want.until)

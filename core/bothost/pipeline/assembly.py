@@ -9,21 +9,21 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from bothost.background import watch
-from bothost.errors import StoreAway
-from bothost.pipeline.acknowledgement import Acks
-from bothost.pipeline.context import Means
-from bothost.pipeline.dispatcher import Dispatch
-from bothost.pipeline.event_table import Ledger
-from bothost.pipeline.filters import Sieve
-from bothost.pipeline.late_replies import Posts
-from bothost.pipeline.loop_breaker import Breaker
-from bothost.pipeline.poller import Late
-from bothost.pipeline.reply_poster import Poster
-from bothost.pipeline.responses import Answers, Count, Tell
+from bothost.errors import JournalAway
+from bothost.pipeline.acknowledgement import Acknowledger
+from bothost.pipeline.context import PipelineContext
+from bothost.pipeline.dispatcher import Dispatcher
+from bothost.pipeline.event_table import EventTable
+from bothost.pipeline.filters import EventFilter
+from bothost.pipeline.late_replies import LateReplies
+from bothost.pipeline.loop_breaker import LoopBreaker
+from bothost.pipeline.poller import JournalPoller
+from bothost.pipeline.reply_poster import ReplyPoster
+from bothost.pipeline.responses import PipelineMetrics, Responses, Tell
 from bothost.pipeline.runs import Runs
 from bothost.pipeline.timers import Timers
 from bothost.pyrus_client.api import Pyrus
-from bothost.pyrus_client.client import Caller, Terms
+from bothost.pyrus_client.client import CallingBot, SessionTerms
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -31,22 +31,22 @@ if TYPE_CHECKING:
     from bothost.bots.registry import Bot, Registry
     from bothost.clock import Clock
     from bothost.config import BotConfig
-    from bothost.journal import Store
-    from bothost.journal.entry import Entry, Timing
-    from bothost.pipeline.event_table import Live
-    from bothost.pyrus.rest.requests import Request, Response
-    from bothost.pyrus_client.client import Line, PyrusClient
+    from bothost.journal import Journal
+    from bothost.journal.entry import Entry, JournalTiming
+    from bothost.pipeline.event_table import TrackedEvent
+    from bothost.pyrus.rest.requests import ApiRequest, ApiResponse
+    from bothost.pyrus_client.client import PyrusClient, PyrusSession
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class ProcessResources:
     """What a process brings: time, journal, the way to Pyrus, who counts."""
 
     clock: Clock
-    store: Store
+    journal: Journal
     client: PyrusClient
-    count: Count
-    timing: Timing
+    count: PipelineMetrics
+    timing: JournalTiming
     tell: Tell | None = None
     """Takes the log line of each delivery; None: the logger does."""
     hide: Callable[[str], None] = lambda _token: None
@@ -54,43 +54,45 @@ class Ground:
 
 
 @dataclass(frozen=True, slots=True)
-class Core:
+class Pipeline:
     """The stages of one process, wired. The store is opened and closed by whoever made it."""
 
-    means: Means
-    dispatch: Dispatch
+    context: PipelineContext
+    dispatch: Dispatcher
     runs: Runs
-    late: Late
+    poller: JournalPoller
     timers: Timers
 
     async def start(self) -> None:
         """After the store is open: take over what is there, begin the rounds and the ticks."""
-        await self.late.start()
+        await self.poller.start()
         await self.timers.start()
 
     async def stop(self) -> None:
         """Before the store closes: begin nothing more."""
         await self.timers.stop()
-        await self.late.stop()
+        await self.poller.stop()
 
 
-def build(ground: Ground, registry: Callable[[], Registry], failed: Callable[[Entry], None] | None = None) -> Core:
+def build(
+    resources: ProcessResources, registry: Callable[[], Registry], failed: Callable[[Entry], None] | None = None
+) -> Pipeline:
     """Wire everything around the registry in service at each moment; `failed` is told once of each failed event."""
 
     def find_bot(name: str) -> Bot | None:
         return registry().by_name.get(name)
 
-    breaker = Breaker(ground.clock, lambda fact, reason: write_behind(ground, fact, reason))
-    means = Means(
-        store=ground.store,
-        ledger=Ledger(),
-        clock=ground.clock,
-        answers=Answers(ground.clock, ground.count, ground.tell),
+    loop_breaker = LoopBreaker(resources.clock, lambda fact, reason: write_behind(resources, fact, reason))
+    context = PipelineContext(
+        journal=resources.journal,
+        event_table=EventTable(),
+        clock=resources.clock,
+        responses=Responses(resources.clock, resources.count, resources.tell),
         find_bot=find_bot,
-        pyrus_for=lambda bot, live: pyrus_of_run(ground, bot, live),
-        timing=ground.timing,
-        breaker=breaker,
-        hide=ground.hide,
+        pyrus_for=lambda bot, tracked: pyrus_of_run(resources, bot, tracked),
+        timing=resources.timing,
+        loop_breaker=loop_breaker,
+        hide=resources.hide,
         failed=failed or (lambda _entry: None),
     )
 
@@ -98,75 +100,82 @@ def build(ground: Ground, registry: Callable[[], Registry], failed: Callable[[En
         bot = find_bot(name)
         return bot.user_id if bot is not None else None
 
-    ground.client.keep = lambda bot, task, comment: spawn(keep_written(ground, (bot, task, comment)))
-    posts = Posts(means, Poster(ground.client, ground.store, ground.clock, user_of))
-    runs = Runs(means, posts)
-    dispatch = Dispatch(means, runs, Acks(means), Sieve(ground.clock, lambda key, value: learn(ground, key, value)))
-    return Core(means, dispatch, runs, Late(means, runs, posts, registry), Timers(means, registry))
+    resources.client.keep = lambda bot, task, comment: spawn(keep_written(resources, (bot, task, comment)))
+    late_replies = LateReplies(context, ReplyPoster(resources.client, resources.journal, resources.clock, user_of))
+    runs = Runs(context, late_replies)
+    dispatch = Dispatcher(
+        context,
+        runs,
+        Acknowledger(context),
+        EventFilter(resources.clock, lambda key, value: learn(resources, key, value)),
+    )
+    return Pipeline(
+        context, dispatch, runs, JournalPoller(context, runs, late_replies, registry), Timers(context, registry)
+    )
 
 
-def pyrus_of_run(ground: Ground, bot: Bot, live: Live) -> Pyrus:
+def pyrus_of_run(resources: ProcessResources, bot: Bot, tracked: TrackedEvent) -> Pyrus:
     """`event.pyrus` of one run: the event's newest token, the bot's own login behind it."""
-    return Pyrus(Way(ground, bot, live), ground.clock)
+    return Pyrus(LazySession(resources, bot, tracked), resources.clock)
 
 
-class Way:
+class LazySession:
     """One run's way to Pyrus, made when the first call is sent: most handlers send none."""
 
-    __slots__ = ("_api_url", "_bot", "_ground", "_line", "_live", "_since")
+    __slots__ = ("_api_url", "_bot", "_line", "_live", "_resources", "_since")
 
-    def __init__(self, ground: Ground, bot: Bot, live: Live) -> None:
-        self._ground = ground
+    def __init__(self, resources: ProcessResources, bot: Bot, tracked: TrackedEvent) -> None:
+        self._resources = resources
         self._bot = bot
-        self._live = live
-        self._api_url = live.envelope.api_url if live.envelope is not None else ""
-        self._since = ground.clock.epoch()
-        self._line: Line | None = None
+        self._live = tracked
+        self._api_url = tracked.envelope.api_url if tracked.envelope is not None else ""
+        self._since = resources.clock.epoch()
+        self._line: PyrusSession | None = None
 
-    async def send(self, request: Request, content: Callable[[], AsyncIterator[bytes]] | None = None) -> Response:
-        """See `api.Sender`."""
+    async def send(self, request: ApiRequest, content: Callable[[], AsyncIterator[bytes]] | None = None) -> ApiResponse:
+        """See `api.CallSender`."""
         return await self._there().send(request, content)
 
-    def stream(self, request: Request) -> AsyncIterator[bytes]:
-        """See `api.Sender`."""
+    def stream(self, request: ApiRequest) -> AsyncIterator[bytes]:
+        """See `api.CallSender`."""
         return self._there().stream(request)
 
-    def _there(self) -> Line:
+    def _there(self) -> PyrusSession:
         if self._line is None:
-            bot, live = self._bot, self._live
-            terms = Terms(
-                token=live.token,
+            bot, tracked = self._bot, self._live
+            terms = SessionTerms(
+                token=tracked.token,
                 api_url=self._api_url,
                 user_id=bot.user_id,
                 deadline=datetime.fromtimestamp(self._since + bot.config.timeout_s, UTC),
-                trace=live.entry.trace,
-                key=live.entry.id,
+                trace=tracked.entry.trace,
+                key=tracked.entry.id,
             )
-            self._line = self._ground.client.line(caller_of(bot.config), terms)
+            self._line = self._resources.client.line(caller_of(bot.config), terms)
         return self._line
 
 
-def pyrus_of_bot(ground: Ground, config: BotConfig) -> Pyrus:
+def pyrus_of_bot(resources: ProcessResources, config: BotConfig) -> Pyrus:
     """`self.pyrus` of a plugin: calls by the bot's login, in no run's name."""
-    return Pyrus(ground.client.line(caller_of(config), Terms()), ground.clock)
+    return Pyrus(resources.client.line(caller_of(config), SessionTerms()), resources.clock)
 
 
-def caller_of(config: BotConfig) -> Caller:
+def caller_of(config: BotConfig) -> CallingBot:
     """A bot as its calls need it."""
-    return Caller(config.name, config.api_url, config.login, config.secrets)
+    return CallingBot(config.name, config.api_url, config.login, config.secrets)
 
 
-def learn(ground: Ground, key: str, value: str) -> None:
+def learn(resources: ProcessResources, key: str, value: str) -> None:
     """Keep a fact that a body told, `user:NAME` or `login:NAME`, in the journal and for the calls of this process."""
     kind, _, name = key.partition(":")
     if kind == "login":
-        ground.client.learn(name, value)
-    write_behind(ground, key, value)
+        resources.client.learn(name, value)
+    write_behind(resources, key, value)
 
 
-def write_behind(ground: Ground, key: str, value: str) -> None:
+def write_behind(resources: ProcessResources, key: str, value: str) -> None:
     """Write a fact to the journal without waiting for it."""
-    spawn(keep(ground.store, key, value))
+    spawn(keep(resources.journal, key, value))
 
 
 def spawn(work: Coroutine[object, object, None]) -> None:
@@ -174,21 +183,21 @@ def spawn(work: Coroutine[object, object, None]) -> None:
     asyncio.get_running_loop().create_task(work).add_done_callback(watch)
 
 
-async def keep_written(ground: Ground, comment: tuple[str, int, int]) -> None:
+async def keep_written(resources: ProcessResources, comment: tuple[str, int, int]) -> None:
     """Write that a handler wrote this comment (bot, task, id) itself; tried until the journal takes it, for nothing teaches
     it again."""
-    pause_s = ground.timing.retry_beat_s
+    pause_s = resources.timing.retry_beat_s
     while True:
-        with contextlib.suppress(StoreAway):
-            await ground.store.wrote(*comment)
+        with contextlib.suppress(JournalAway):
+            await resources.journal.wrote(*comment)
             return
-        await ground.store.wait_hint(pause_s)
+        await resources.journal.wait_hint(pause_s)
         pause_s = min(pause_s * 2, 60.0)
 
 
-async def keep(store: Store, key: str, value: str) -> None:
+async def keep(journal: Journal, key: str, value: str) -> None:
     """Write a learnt fact; a later body teaches it again where the journal is away now."""
     try:
-        await store.control(key, value)
-    except StoreAway:
+        await journal.control(key, value)
+    except JournalAway:
         return

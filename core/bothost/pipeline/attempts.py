@@ -25,7 +25,7 @@ _ATTEMPT = re.compile(r"\s*(\d{1,9})\s*(?:/\s*(\d{1,9})\s*)?\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class AttemptNumber:
     """What `X-Pyrus-Retry` says, read leniently: `marked` 0 where it says nothing usable, `of` 3 where it does not say."""
 
     marked: int = 0
@@ -40,11 +40,11 @@ class Attempt:
         return self.number(seen) >= self.of or seen + 1 >= ATTEMPTS
 
 
-_FIRST = Attempt()
+_FIRST = AttemptNumber()
 
 
 @lru_cache(maxsize=64)
-def read_attempt(header: str) -> Attempt:
+def read_attempt(header: str) -> AttemptNumber:
     """Read the header's value; whatever it holds, an attempt comes out."""
     if not header:
         return _FIRST
@@ -52,4 +52,4 @@ def read_attempt(header: str) -> Attempt:
     if not match:
         return _FIRST
     of = int(match[2]) if match[2] else ATTEMPTS
-    return Attempt(int(match[1]), of if 1 <= of <= 9 else ATTEMPTS)
+    return AttemptNumber(int(match[1]), of if 1 <= of <= 9 else ATTEMPTS)

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bothost.errors import StoreAway
+from bothost.errors import JournalAway
 from bothost.journal.transitions import CANCELLED
 from bothost.pipeline.context import limit_of, save_surely, stored_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bothost.bots.queue import Place
+    from bothost.bots.queue import QueueTicket
     from bothost.bots.registry import Bot
     from bothost.journal.entry import Entry
-    from bothost.pipeline.context import Means
-    from bothost.pipeline.event_table import Live
+    from bothost.pipeline.context import PipelineContext
+    from bothost.pipeline.event_table import TrackedEvent
 
 BUSY_S = 0.25
 """How long an event whose turn another process has waits before it asks again."""
@@ -27,155 +27,157 @@ BUSY_S = 0.25
 class Claims:
     """Claims events that have turn and permit. `known` is told of one that turned out to be in the journal already."""
 
-    def __init__(self, means: Means) -> None:
-        self._means = means
-        self.known: Callable[[Live], None] = lambda _live: None
+    def __init__(self, context: PipelineContext) -> None:
+        self._context = context
+        self.known: Callable[[TrackedEvent], None] = lambda _live: None
 
-    async def holds(self, live: Live, bot: Bot, place: Place) -> bool:
+    async def holds(self, tracked: TrackedEvent, bot: Bot, ticket: QueueTicket) -> bool:
         """Claim it, or see that the claim of a stored event still holds."""
-        if live.phase == "running":
-            return not (self._means.store.claims_first and is_suspect(live)) or await self._still_holds(live, place)
-        if live.place is not place or live.phase != "waiting":
-            place.leave()
+        if tracked.phase == "running":
+            return not (self._context.journal.claims_first and is_suspect(tracked)) or await self._still_holds(
+                tracked, ticket
+            )
+        if tracked.ticket is not ticket or tracked.phase != "waiting":
+            ticket.leave()
             return False
-        if is_being_parked(live):
+        if is_being_parked(tracked):
             return False
-        if self._means.store.claims_first:
-            return await self._claim_durably(live, bot, place)
-        self.in_memory(live, bot)
+        if self._context.journal.claims_first:
+            return await self._claim_durably(tracked, bot, ticket)
+        self.in_memory(tracked, bot)
         return True
 
-    async def _still_holds(self, live: Live, place: Place) -> bool:
-        row = await self.row_of(live.entry.id)
-        if row is not None and row.fence == live.entry.fence and row.owner == self._means.store.owner:
+    async def _still_holds(self, tracked: TrackedEvent, ticket: QueueTicket) -> bool:
+        row = await self.row_of(tracked.entry.id)
+        if row is not None and row.fence == tracked.entry.fence and row.owner == self._context.journal.owner:
             return True
-        self._somebody_elses(live, row, place)
+        self._somebody_elses(tracked, row, ticket)
         return False
 
-    def in_memory(self, live: Live, bot: Bot) -> None:
+    def in_memory(self, tracked: TrackedEvent, bot: Bot) -> None:
         """Make the event ours in memory, and write it behind."""
-        means = self._means
-        entry = live.entry
-        entry.updated = means.now()
+        context = self._context
+        entry = tracked.entry
+        entry.updated = context.now()
         entry.fence += 1
-        entry.owner = means.store.owner
+        entry.owner = context.journal.owner
         entry.state = "running"
-        means.store.note(entry, stored_body(live) if bot.config.keep_s > 0 else None)
-        self._started(live)
+        context.journal.note(entry, stored_body(tracked) if bot.config.keep_s > 0 else None)
+        self._started(tracked)
 
-    async def _claim_durably(self, live: Live, bot: Bot, place: Place) -> bool:
+    async def _claim_durably(self, tracked: TrackedEvent, bot: Bot, ticket: QueueTicket) -> bool:
         """Make the event ours in the journal; False where it is somebody else's, or must stand in line again."""
-        means = self._means
-        entry = live.entry
-        entry.updated = means.now()
+        context = self._context
+        entry = tracked.entry
+        entry.updated = context.now()
         entry.limit_s = limit_of(bot.config)
-        body = stored_body(live) if bot.config.keep_s > 0 else None
+        body = stored_body(tracked) if bot.config.keep_s > 0 else None
         try:
             row: Entry | None
             if entry.state == "ready" and entry.fence:
-                row = await means.store.take(entry.id, seen=entry.seen, seen_at=entry.seen_at)
+                row = await context.journal.take(entry.id, seen=entry.seen, seen_at=entry.seen_at)
                 word = "claimed" if row is not None else "known"
-                row = row or await means.store.find(entry.id)
+                row = row or await context.journal.find(entry.id)
                 if word == "known" and row is not None and row.state == "ready" and row.door == "response":
                     word = "busy"
             else:
-                word, row = await means.store.claim(entry, body or b"")
-        except StoreAway:
-            return await self._claim_without_store(live, place)
+                word, row = await context.journal.claim(entry, body or b"")
+        except JournalAway:
+            return await self._claim_without_store(tracked, ticket)
         if word == "claimed" and row is not None:
-            if live.place is not place:
-                await self._let_go(live, row, place)
+            if tracked.ticket is not ticket:
+                await self._let_go(tracked, row, ticket)
                 return False
-            live.adopt(row)
-            self._started(live)
+            tracked.adopt(row)
+            self._started(tracked)
             return True
         if word == "busy":
-            await self._wait_in_line(live, place)
+            await self._wait_in_line(tracked, ticket)
             return False
-        self._somebody_elses(live, row, place)
+        self._somebody_elses(tracked, row, ticket)
         return False
 
-    async def _let_go(self, live: Live, row: Entry, place: Place) -> None:
+    async def _let_go(self, tracked: TrackedEvent, row: Entry, ticket: QueueTicket) -> None:
         """An operator cancelled it while its claim was under way."""
-        place.leave()
-        live.entry = msgspec.structs.replace(row, state="cancelled", error=CANCELLED, updated=self._means.now())
-        await save_surely(self._means, live.entry)
+        ticket.leave()
+        tracked.entry = msgspec.structs.replace(row, state="cancelled", error=CANCELLED, updated=self._context.now())
+        await save_surely(self._context, tracked.entry)
 
-    def _somebody_elses(self, live: Live, row: Entry | None, place: Place) -> None:
-        place.leave()
-        self._means.ledger.unweigh(live)
-        if live.place is place:
-            live.rest()
+    def _somebody_elses(self, tracked: TrackedEvent, row: Entry | None, ticket: QueueTicket) -> None:
+        ticket.leave()
+        self._context.event_table.unweigh(tracked)
+        if tracked.ticket is ticket:
+            tracked.rest()
             if row is not None:
-                live.adopt(row)
-            self.known(live)
+                tracked.adopt(row)
+            self.known(tracked)
 
-    async def _claim_without_store(self, live: Live, place: Place) -> bool:
+    async def _claim_without_store(self, tracked: TrackedEvent, ticket: QueueTicket) -> bool:
         """The store is away: wait for it; the last attempt runs on a claim in memory rather than be lost."""
-        means = self._means
-        patience = means.clock.monotonic() + means.timing.commit_s
-        while live.waiters and live.place is place:
-            if live.last and means.clock.monotonic() >= patience:
-                entry = live.entry
-                entry.state, entry.owner, entry.rerun = "running", means.store.owner, "maybe"
+        context = self._context
+        patience = context.clock.monotonic() + context.timing.commit_s
+        while tracked.waiters and tracked.ticket is ticket:
+            if tracked.last and context.clock.monotonic() >= patience:
+                entry = tracked.entry
+                entry.state, entry.owner, entry.rerun = "running", context.journal.owner, "maybe"
                 entry.fence += 1
-                live.unrecorded = True
-                self._started(live)
+                tracked.unrecorded = True
+                self._started(tracked)
                 return True
-            await means.store.wait_hint(means.timing.retry_beat_s)
-            if live.waiters and await self._is_back():
-                await self._wait_in_line(live, place, 0.0)
+            await context.journal.wait_hint(context.timing.retry_beat_s)
+            if tracked.waiters and await self._is_back():
+                await self._wait_in_line(tracked, ticket, 0.0)
                 return False
-        place.leave()
-        if live.place is place:
-            means.ledger.unweigh(live)
-            live.rest()
+        ticket.leave()
+        if tracked.ticket is ticket:
+            context.event_table.unweigh(tracked)
+            tracked.rest()
         return False
 
     async def _is_back(self) -> bool:
         try:
-            await self._means.store.waiting()
-        except StoreAway:
+            await self._context.journal.waiting()
+        except JournalAway:
             return False
         return True
 
-    async def _wait_in_line(self, live: Live, place: Place, seconds: float = BUSY_S) -> None:
+    async def _wait_in_line(self, tracked: TrackedEvent, ticket: QueueTicket, seconds: float = BUSY_S) -> None:
         """Another process holds the turn: keep our place among the task's events, but no permit meanwhile."""
-        place.free_permit()
+        ticket.free_permit()
         if seconds:
-            await self._means.store.wait_hint(seconds)
-        if live.phase == "waiting" and live.place is place:
-            asyncio.get_running_loop().call_soon(self._ask_again, live, place)
+            await self._context.journal.wait_hint(seconds)
+        if tracked.phase == "waiting" and tracked.ticket is ticket:
+            asyncio.get_running_loop().call_soon(self._ask_again, tracked, ticket)
         else:
-            place.leave()
+            ticket.leave()
 
-    def _ask_again(self, live: Live, place: Place) -> None:
-        if live.phase == "waiting" and place.lane is not None and live.place is place:
-            place.lane.ask_again(place)
+    def _ask_again(self, tracked: TrackedEvent, ticket: QueueTicket) -> None:
+        if tracked.phase == "waiting" and ticket.queue is not None and tracked.ticket is ticket:
+            ticket.queue.ask_again(ticket)
 
-    def _started(self, live: Live) -> None:
-        live.phase = "running"
-        live.start = self._means.clock.monotonic()
-        self._means.ledger.unweigh(live)
-        self._means.answers.count.queue_wait(live.entry.bot, max(live.start - live.touched, 0.0))
+    def _started(self, tracked: TrackedEvent) -> None:
+        tracked.phase = "running"
+        tracked.start = self._context.clock.monotonic()
+        self._context.event_table.unweigh(tracked)
+        self._context.responses.count.queue_wait(tracked.entry.bot, max(tracked.start - tracked.touched, 0.0))
 
     async def row_of(self, key: str) -> Entry | None:
         """The row of a key, however long the journal is away."""
         while True:
             try:
-                return await self._means.store.find(key)
-            except StoreAway:
-                await self._means.store.wait_hint(self._means.timing.retry_beat_s)
+                return await self._context.journal.find(key)
+            except JournalAway:
+                await self._context.journal.wait_hint(self._context.timing.retry_beat_s)
 
 
-def is_suspect(live: Live) -> bool:
+def is_suspect(tracked: TrackedEvent) -> bool:
     """Whether its host died while it ran: then it runs alone the next time."""
-    return live.entry.deaths > 0 and live.entry.rerun == "crash"
+    return tracked.entry.deaths > 0 and tracked.entry.rerun == "crash"
 
 
-def is_being_parked(live: Live) -> bool:
+def is_being_parked(tracked: TrackedEvent) -> bool:
     """Whether its parking is being committed: it then waits for how that ends."""
-    if live.commit is None or live.phase != "waiting":
+    if tracked.commit is None or tracked.phase != "waiting":
         return False
-    live.deferred = True
+    tracked.deferred = True
     return True

@@ -14,17 +14,17 @@ from bothost.pyrus.reply.reply import encode
 if TYPE_CHECKING:
     from bothost.config import BotConfig
     from bothost.journal.entry import Door, Entry
-    from bothost.pipeline.event_table import Live
-    from bothost.runners import Failure, Ran
+    from bothost.pipeline.event_table import TrackedEvent
+    from bothost.runners import RunFailure, RunResult
 
-Failing = Literal["held", "parked", "posting", "failed"]
+FailedState = Literal["held", "parked", "posting", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class FailureDecision:
     """What a failed run leads to: the next state, what the waiting deliveries get, when it is due again."""
 
-    state: Failing
+    state: FailedState
     status: int
     speaks: bool = False
     """The error text is the answer."""
@@ -40,31 +40,31 @@ class ErrorPolicy:
 
 
 def after_failure(
-    policy: ErrorPolicy, failure: Failure, *, door: Door, last: bool, runs: int, again_already: bool = False
-) -> Verdict:
+    policy: ErrorPolicy, failure: RunFailure, *, door: Door, last: bool, runs: int, again_already: bool = False
+) -> FailureDecision:
     """Decide by the state table; `runs` counts this one, `last` tells that Pyrus will not come again, `again_already` that
     the host had run it again by itself."""
     again = policy.on_error == "retry" and failure.may_rerun and runs < RUNS
     if door == "api":
         if again:
-            return Verdict("parked", 200, due_in_s=RERUN_AFTER_S[again_already])
+            return FailureDecision("parked", 200, due_in_s=RERUN_AFTER_S[again_already])
         if policy.on_error != "ignore" and policy.speaks:
-            return Verdict("posting", 200, speaks=True)
-        return Verdict("failed", 200)
+            return FailureDecision("posting", 200, speaks=True)
+        return FailureDecision("failed", 200)
     if again and not last:
-        return Verdict("held", 500)
+        return FailureDecision("held", 500)
     if policy.on_error == "ignore":
-        return Verdict("failed", 200)
+        return FailureDecision("failed", 200)
     if policy.speaks:
-        return Verdict("failed", 200, speaks=True)
-    return Verdict("failed", 500)
+        return FailureDecision("failed", 200, speaks=True)
+    return FailureDecision("failed", 500)
 
 
 _KEPT = 20_000
 """How much of a reply that came too late is kept, in characters."""
 
 
-class Settled(msgspec.Struct, frozen=True):
+class Completion(msgspec.Struct, frozen=True):
     """The entry as it stands after the run, what the waiting deliveries get, and what the log says of a failure."""
 
     entry: Entry
@@ -72,32 +72,32 @@ class Settled(msgspec.Struct, frozen=True):
     failure: str = ""
 
 
-class Moment(msgspec.Struct, frozen=True):
+class RunEnd(msgspec.Struct, frozen=True):
     """When the run ended (epoch seconds), and how long an event stays unquiet after its last delivery."""
 
     now: float
     quiet_s: float
 
 
-def settle(live: Live, config: BotConfig, ran: Ran | None, moment: Moment) -> Settled:
+def complete(tracked: TrackedEvent, config: BotConfig, ran: RunResult | None, moment: RunEnd) -> Completion:
     """Decide what follows; `ran` None: the run was cut, and `live.cut` says why."""
     if ran is None:
-        return _cut(live, config, moment)
-    entry = msgspec.structs.replace(live.entry, updated=moment.now, runs=live.entry.runs + 1)
+        return _cut(tracked, config, moment)
+    entry = msgspec.structs.replace(tracked.entry, updated=moment.now, runs=tracked.entry.runs + 1)
     if ran.failure is not None:
-        return _failed(entry, live, config, ran.failure, moment)
+        return _failed(entry, tracked, config, ran.failure, moment)
     entry.error = ""
     if entry.kind == "timer" or (entry.door == "api" and ran.reply == NOTHING):
         entry.state, entry.answer = "answered", NOTHING
-        return Settled(entry, Outcome(200, NOTHING, "silent"))
+        return Completion(entry, Outcome(200, NOTHING, "silent"))
     entry.answer = ran.reply
     if entry.door == "api":
         entry.due = moment.now
-        return Settled(entry, Outcome(200, NOTHING, "late"))
+        return Completion(entry, Outcome(200, NOTHING, "late"))
     entry.state, entry.status = "answered", 200
-    entry.delivered = live.heard
+    entry.delivered = tracked.heard
     entry.due = entry.seen_at + moment.quiet_s
-    return Settled(entry, Outcome(200, ran.reply, "silent" if ran.reply == NOTHING else "replied"))
+    return Completion(entry, Outcome(200, ran.reply, "silent" if ran.reply == NOTHING else "replied"))
 
 
 def error_reply(config: BotConfig) -> bytes:
@@ -111,18 +111,18 @@ def policy_of(config: BotConfig) -> ErrorPolicy:
     return ErrorPolicy(config.on_error, bool(config.error_text or config.error_choice))
 
 
-def _failed(entry: Entry, live: Live, config: BotConfig, failure: Failure, moment: Moment) -> Settled:
+def _failed(entry: Entry, tracked: TrackedEvent, config: BotConfig, failure: RunFailure, moment: RunEnd) -> Completion:
     entry.error = f"{failure.text}\n{failure.trace}".rstrip()
     if entry.kind == "timer":
         entry.state = "failed"
-        return Settled(entry, Outcome(200, NOTHING, "failed"), entry.error)
+        return Completion(entry, Outcome(200, NOTHING, "failed"), entry.error)
     verdict = after_failure(
-        policy_of(config), failure, door=entry.door, last=live.last, runs=entry.runs,
-        again_already=live.stored and _ran_again(entry),
+        policy_of(config), failure, door=entry.door, last=tracked.last, runs=entry.runs,
+        again_already=tracked.stored and _ran_again(entry),
     )  # fmt: skip
     if verdict.state in ("held", "parked"):
         entry.rerun = "crash" if failure.why == "died" else "error"
-    return Settled(*_by_verdict(entry, verdict, config, moment), failure=entry.error)
+    return Completion(*_by_verdict(entry, verdict, config, moment), failure=entry.error)
 
 
 def _ran_again(entry: Entry) -> bool:
@@ -138,7 +138,7 @@ def with_unsent(entry: Entry, returned: bytes, now: float) -> Entry | None:
     return msgspec.structs.replace(entry, error=f"{entry.error}\n{told}", updated=now)
 
 
-def _by_verdict(entry: Entry, verdict: Verdict, config: BotConfig, moment: Moment) -> tuple[Entry, Outcome]:
+def _by_verdict(entry: Entry, verdict: FailureDecision, config: BotConfig, moment: RunEnd) -> tuple[Entry, Outcome]:
     body = error_reply(config) if verdict.speaks else NOTHING
     entry.status = verdict.status
     if verdict.state == "held":
@@ -153,14 +153,14 @@ def _by_verdict(entry: Entry, verdict: Verdict, config: BotConfig, moment: Momen
     return entry, Outcome(verdict.status, body, verdict.state)
 
 
-def _cut(live: Live, config: BotConfig, moment: Moment) -> Settled:
-    entry = msgspec.structs.replace(live.entry, updated=moment.now)
-    if live.cut == "cancel":
+def _cut(tracked: TrackedEvent, config: BotConfig, moment: RunEnd) -> Completion:
+    entry = msgspec.structs.replace(tracked.entry, updated=moment.now)
+    if tracked.cut == "cancel":
         entry.state, entry.error, entry.status = "cancelled", "cancelled by the operator", 200
-        return Settled(entry, Outcome(200, NOTHING, "cancelled"))
+        return Completion(entry, Outcome(200, NOTHING, "cancelled"))
     entry.state, entry.rerun = "ready", "drain"
     if entry.door == "api" or config.late == "post":
         entry.door, entry.due, entry.status = "api", moment.now, 200
-        return Settled(entry, Outcome(200, NOTHING, "parked"))
+        return Completion(entry, Outcome(200, NOTHING, "parked"))
     entry.due, entry.status = entry.seen_at + moment.quiet_s, 503
-    return Settled(entry, Outcome(503, NOTHING, "held"))
+    return Completion(entry, Outcome(503, NOTHING, "held"))

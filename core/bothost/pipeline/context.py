@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bothost.errors import StoreAway
+from bothost.errors import JournalAway
 from bothost.pipeline.attempts import LEASE_BEYOND_S
 from bothost.pyrus.digest import without_token
 
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
     from bothost.bots.registry import Bot
     from bothost.clock import Clock
     from bothost.config import BotConfig
-    from bothost.journal import Store
-    from bothost.journal.entry import Door, Entry, Timing
-    from bothost.pipeline.event_table import Ledger, Live
-    from bothost.pipeline.loop_breaker import Breaker
-    from bothost.pipeline.responses import Answers
+    from bothost.journal import Journal
+    from bothost.journal.entry import Door, Entry, JournalTiming
+    from bothost.pipeline.event_table import EventTable, TrackedEvent
+    from bothost.pipeline.loop_breaker import LoopBreaker
+    from bothost.pipeline.responses import Responses
     from bothost.pyrus_client.api import Pyrus
 
 log = logging.getLogger("bothost.journal")
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class PipelineContext:
     """Store, memory, time and the bots in service: all that an event needs besides its own values."""
 
-    store: Store
-    ledger: Ledger
+    journal: Journal
+    event_table: EventTable
     clock: Clock
-    answers: Answers
+    responses: Responses
     find_bot: Callable[[str], Bot | None]
     """The bot of a name in the registry of this moment."""
-    pyrus_for: Callable[[Bot, Live], Pyrus | None]
-    timing: Timing
-    breaker: Breaker
+    pyrus_for: Callable[[Bot, TrackedEvent], Pyrus | None]
+    timing: JournalTiming
+    loop_breaker: LoopBreaker
     hide: Callable[[str], None] = lambda _token: None
     """Told of each delivery's token, which must stand in no log line and no stored traceback."""
     failed: Callable[[Entry], None] = lambda _entry: None
@@ -54,22 +54,24 @@ def limit_of(config: BotConfig) -> float:
     return config.timeout_s + LEASE_BEYOND_S
 
 
-def stored_body(live: Live) -> bytes | None:
+def stored_body(tracked: TrackedEvent) -> bytes | None:
     """What the journal keeps of a live entry's body: the bytes with the token masked; None where it has them already."""
-    if live.body is None and live.envelope is not None and live.envelope.body:
-        live.body = without_token(live.envelope.body, live.envelope.token)
-    return live.body
+    if tracked.body is None and tracked.envelope is not None and tracked.envelope.body:
+        tracked.body = without_token(tracked.envelope.body, tracked.envelope.token)
+    return tracked.body
 
 
-async def save_surely(means: Means, entry: Entry, body: bytes | None = None, door: Door | None = None) -> bool:
+async def save_surely(
+    context: PipelineContext, entry: Entry, body: bytes | None = None, door: Door | None = None
+) -> bool:
     """Write an entry that must not be forgotten: tried until it lands (True) or the fence refuses it (False)."""
-    pause_s = means.timing.retry_beat_s
+    pause_s = context.timing.retry_beat_s
     while True:
         try:
-            return await means.store.save(entry, body, door=door)
-        except StoreAway as error:
+            return await context.journal.save(entry, body, door=door)
+        except JournalAway as error:
             log.warning(
                 "the journal is away; %s is kept and written again: %s", entry.id, error, extra={"bot": entry.bot}
             )
-        await means.store.wait_hint(pause_s)
+        await context.journal.wait_hint(pause_s)
         pause_s = min(pause_s * 2, 2.0)

@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bothost.background import watch
-from bothost.errors import BodyRefused, StoreAway
+from bothost.errors import BodyRefused, JournalAway
 from bothost.journal.entry import Entry
 from bothost.pipeline.attempts import APART_S, DEATHS, REPEAT_S, read_attempt
 from bothost.pipeline.context import limit_of
 from bothost.pipeline.delivery import ACKNOWLEDGED, BUSY, CANCELLED, NOTHING, REPEAT, UNAVAILABLE, Outcome
-from bothost.pipeline.event_table import Live, split
+from bothost.pipeline.event_table import TrackedEvent, split
 from bothost.pyrus.envelope import decode, event_key, waiting_step
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from bothost.pipeline.acknowledgement import Acks
-    from bothost.pipeline.context import Means
+    from bothost.pipeline.acknowledgement import Acknowledger
+    from bothost.pipeline.context import PipelineContext
     from bothost.pipeline.delivery import Delivery
-    from bothost.pipeline.filters import Sieve
+    from bothost.pipeline.filters import EventFilter
     from bothost.pipeline.runs import Runs
     from bothost.pyrus.envelope import Envelope
 
@@ -32,55 +32,65 @@ log = logging.getLogger("bothost.delivery")
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class WaitingLimits:
     """How many bytes of bodies may wait; beyond that events are parked at once."""
 
     bot_bytes: int = 64 << 20
     host_bytes: int = 256 << 20
 
 
-class Dispatch:
+class Dispatcher:
     """Takes deliveries; each is answered once, at once or later."""
 
-    def __init__(self, means: Means, runs: Runs, acks: Acks, sieve: Sieve, bounds: Bounds | None = None) -> None:
-        self._means = means
+    def __init__(
+        self,
+        context: PipelineContext,
+        runs: Runs,
+        acknowledger: Acknowledger,
+        event_filter: EventFilter,
+        bounds: WaitingLimits | None = None,
+    ) -> None:
+        self._context = context
         self._runs = runs
-        self._acks = acks
-        self._sieve = sieve
-        self._bounds = bounds or Bounds()
+        self._acknowledger = acknowledger
+        self._event_filter = event_filter
+        self._bounds = bounds or WaitingLimits()
         self.draining = False
-        runs.claims.known = acks.known = self._meet_again
-        acks.take_over = self._take_over
+        runs.claims.known = acknowledger.known = self._meet_again
+        acknowledger.take_over = self._take_over
 
     def receive(self, delivery: Delivery) -> None:
         """Decode, find what is known of the event, sift, then claim, join, or answer by its door."""
         try:
             envelope = decode(delivery.body)
         except BodyRefused as error:
-            self._means.answers.give(delivery, Outcome(400, NOTHING, "malformed"), 0, 1, str(error))
+            self._context.responses.give(delivery, Outcome(400, NOTHING, "malformed"), 0, 1, str(error))
             return
         key = event_key(delivery.bot.config.name, envelope)
-        self._sieve.learn(delivery.bot, envelope)
+        self._event_filter.learn(delivery.bot, envelope)
         if delivery.signature_ok:
-            self._sieve.old_secret(delivery.bot)
-        live = self._means.ledger.get(key)
-        if self._must_look(live, delivery, envelope):
+            self._event_filter.old_secret(delivery.bot)
+        tracked = self._context.event_table.get(key)
+        if self._must_look(tracked, delivery, envelope):
             self._spawn(self._look_up(key, delivery, envelope))
-        elif live is not None:
-            self._again(live, delivery, envelope)
+        elif tracked is not None:
+            self._again(tracked, delivery, envelope)
         else:
             self._new(key, delivery, envelope)
 
-    def _must_look(self, live: Live | None, delivery: Delivery, envelope: Envelope) -> bool:
+    def _must_look(self, tracked: TrackedEvent | None, delivery: Delivery, envelope: Envelope) -> bool:
         """Whether the journal may know more of the event than we do: then it is asked before anything is decided."""
-        if self._means.store.claims_first:
-            return live is None or live.phase != "waiting"
-        if live is None:
-            return self._means.ledger.may_be_stored(delivery.bot.config.name, envelope.comment_id or 0)
+        if self._context.journal.claims_first:
+            return tracked is None or tracked.phase != "waiting"
+        if tracked is None:
+            return self._context.event_table.may_be_stored(delivery.bot.config.name, envelope.comment_id or 0)
         # what is held or has failed may be in an operator's hand
-        entry = live.entry
+        entry = tracked.entry
         return (
-            live.phase == "idle" and entry.door == "response" and entry.state in ("ready", "failed") and entry.fence > 0
+            tracked.phase == "idle"
+            and entry.door == "response"
+            and entry.state in ("ready", "failed")
+            and entry.fence > 0
         )
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
@@ -88,62 +98,62 @@ class Dispatch:
 
     async def _look_up(self, key: str, delivery: Delivery, envelope: Envelope) -> None:
         row, number = await self._row_of(key)
-        ledger = self._means.ledger
-        live = ledger.get(key)
-        if live is None and row is None:
+        event_table = self._context.event_table
+        tracked = event_table.get(key)
+        if tracked is None and row is None:
             self._new(key, delivery, envelope)
             return
-        if live is None:
+        if tracked is None:
             assert row is not None
-            live = Live(key, row)
-            ledger.add(live)
+            tracked = TrackedEvent(key, row)
+            event_table.add(tracked)
         elif row is not None:
-            self._compare(live, row)
-        live.number = max(live.number, number)
-        self._again(live, delivery, envelope)
+            self._compare(tracked, row)
+        tracked.number = max(tracked.number, number)
+        self._again(tracked, delivery, envelope)
 
     async def _row_of(self, key: str) -> tuple[Entry | None, int]:
         """The event's newest row, and the highest number taken of its key: that may be an operator's `--again`."""
-        store = self._means.store
+        journal = self._context.journal
         try:
-            row = await store.latest(key)
+            row = await journal.latest(key)
             number = split(row.id)[1] if row is not None else 1
             below = number
             while row is not None and row.kind == "manual":
                 below -= 1
-                row = await store.find(key if below <= 1 else f"{key}~{below}")
-        except StoreAway:
+                row = await journal.find(key if below <= 1 else f"{key}~{below}")
+        except JournalAway:
             return None, 1
         return row, number
 
-    def _compare(self, live: Live, row: Entry) -> None:
+    def _compare(self, tracked: TrackedEvent, row: Entry) -> None:
         """Where claims come first the journal is ahead of an event we are not at; of one that we run it knows the door. Where
         memory is the truth it knows only what an operator cancelled or lets run again."""
-        if not self._means.store.claims_first:
-            by_hand = row.state == "cancelled" or (row.door == "api" and live.entry.door == "response")
-            if live.phase == "idle" and by_hand and row.id == live.entry.id and row.fence >= live.entry.fence:
-                live.adopt(row)
-        elif live.phase == "idle":
-            if row.fence >= live.entry.fence:
-                live.adopt(row)
-        elif row.id == live.entry.id and row.fence == live.entry.fence and row.door == "api":
-            live.entry.door = "api"
+        if not self._context.journal.claims_first:
+            by_hand = row.state == "cancelled" or (row.door == "api" and tracked.entry.door == "response")
+            if tracked.phase == "idle" and by_hand and row.id == tracked.entry.id and row.fence >= tracked.entry.fence:
+                tracked.adopt(row)
+        elif tracked.phase == "idle":
+            if row.fence >= tracked.entry.fence:
+                tracked.adopt(row)
+        elif row.id == tracked.entry.id and row.fence == tracked.entry.fence and row.door == "api":
+            tracked.entry.door = "api"
 
     def _new(self, key: str, delivery: Delivery, envelope: Envelope, number: int = 1) -> None:
         """An event that nobody has seen before; `number` > 1: a later one of a key by digest."""
-        means = self._means
+        context = self._context
         attempt = read_attempt(delivery.attempt)
         config = delivery.bot.config
         step = waiting_step(envelope, delivery.bot.user_id)
         if number == 1:
-            word = self._sieve.skips(delivery.bot, envelope, step)
+            word = self._event_filter.skips(delivery.bot, envelope, step)
             if word == "ask":
                 self._spawn(self._ask_own(key, delivery, envelope))
                 return
             if word:
-                means.answers.give(delivery, Outcome(200, NOTHING, word), envelope.task_id, attempt.number(0))
+                context.responses.give(delivery, Outcome(200, NOTHING, word), envelope.task_id, attempt.number(0))
                 return
-        now = means.now()
+        now = context.now()
         entry = Entry(
             id=key if number == 1 else f"{key}~{number}",
             bot=config.name,
@@ -155,189 +165,189 @@ class Dispatch:
             trace=delivery.trace,
             created=now,
             updated=now,
-            limit_s=limit_of(config) if means.store.claims_first else 0.0,
+            limit_s=limit_of(config) if context.journal.claims_first else 0.0,
         )
-        live = Live(key, entry)
-        means.ledger.add(live)
-        self._count(live, delivery, envelope)
-        self._admit(live, delivery, envelope)
+        tracked = TrackedEvent(key, entry)
+        context.event_table.add(tracked)
+        self._count(tracked, delivery, envelope)
+        self._admit(tracked, delivery, envelope)
 
     async def _ask_own(self, key: str, delivery: Delivery, envelope: Envelope) -> None:
         """The bot waits after a comment of its own: whether that is a new step only the journal may know."""
         bot = delivery.bot
         try:
-            last = await self._means.store.last_step(bot.config.name, envelope.task_id)
-        except StoreAway:
+            last = await self._context.journal.last_step(bot.config.name, envelope.task_id)
+        except JournalAway:
             last = None
-        self._sieve.remember(bot, envelope.task_id, last or 0)
-        live = self._means.ledger.get(key)
-        if live is not None:
-            self._again(live, delivery, envelope)
+        self._event_filter.remember(bot, envelope.task_id, last or 0)
+        tracked = self._context.event_table.get(key)
+        if tracked is not None:
+            self._again(tracked, delivery, envelope)
         else:
             self._new(key, delivery, envelope)
 
-    def _admit(self, live: Live, delivery: Delivery, envelope: Envelope) -> None:
+    def _admit(self, tracked: TrackedEvent, delivery: Delivery, envelope: Envelope) -> None:
         """A new or held event: run it, let it wait, park it, or have Pyrus come again."""
-        means = self._means
+        context = self._context
         bot = delivery.bot
-        live.envelope, live.body = envelope, None
+        tracked.envelope, tracked.body = envelope, None
         size = len(envelope.body)
         full = (
-            bot.lane.waiting_bytes + size > self._bounds.bot_bytes
-            or means.ledger.waiting_bytes + size > self._bounds.host_bytes
+            bot.queue.waiting_bytes + size > self._bounds.bot_bytes
+            or context.event_table.waiting_bytes + size > self._bounds.host_bytes
         )
-        looping = means.breaker.holds(bot.name, envelope.task_id)
+        looping = context.loop_breaker.holds(bot.name, envelope.task_id)
         runs = not (full or looping or self.draining or bot.state.broken)
-        if not runs and (bot.config.late == "retry" or (bot.state.broken and not live.last)):
-            self._turn_away(live, delivery)
+        if not runs and (bot.config.late == "retry" or (bot.state.broken and not tracked.last)):
+            self._turn_away(tracked, delivery)
             return
-        self._sieve.ran(bot, envelope.task_id, live.entry.step)
+        self._event_filter.ran(bot, envelope.task_id, tracked.entry.step)
         if runs:
-            means.ledger.weigh(live, bot.lane, size)
-            waiter = self._acks.admit(live, delivery)
-            self._runs.begin(live, bot)
-            if waiter in live.waiters:  # it is not answered yet
-                self._acks.limit(live, waiter)
+            context.event_table.weigh(tracked, bot.queue, size)
+            waiter = self._acknowledger.admit(tracked, delivery)
+            self._runs.begin(tracked, bot)
+            if waiter in tracked.waiters:  # it is not answered yet
+                self._acknowledger.limit(tracked, waiter)
         else:
-            live.phase = "waiting"
-            self._acks.join(live, delivery)
-            self._acks.park(live)
+            tracked.phase = "waiting"
+            self._acknowledger.join(tracked, delivery)
+            self._acknowledger.park(tracked)
 
-    def _turn_away(self, live: Live, delivery: Delivery) -> None:
+    def _turn_away(self, tracked: TrackedEvent, delivery: Delivery) -> None:
         """503: Pyrus comes again."""
-        live.rest()
-        self._held_on(live)
+        tracked.rest()
+        self._held_on(tracked)
         outcome = UNAVAILABLE if delivery.bot.state.broken else BUSY
-        self._means.answers.give(delivery, outcome, live.entry.task, live.attempt)
+        self._context.responses.give(delivery, outcome, tracked.entry.task, tracked.attempt)
 
-    def _held_on(self, live: Live) -> None:
+    def _held_on(self, tracked: TrackedEvent) -> None:
         """Nothing is kept of a new event that is turned away but the count of its deliveries; a held one is quiet later."""
-        entry = live.entry
+        entry = tracked.entry
         entry.status = 503
         if entry.fence:
-            entry.due = entry.seen_at + self._means.timing.quiet_s
-            self._note(live)
+            entry.due = entry.seen_at + self._context.timing.quiet_s
+            self._note(tracked)
 
-    def _count(self, live: Live, delivery: Delivery, envelope: Envelope) -> None:
+    def _count(self, tracked: TrackedEvent, delivery: Delivery, envelope: Envelope) -> None:
         """Which attempt this is; deliveries within a second of each other count as one."""
-        now = self._means.now()
-        entry = live.entry
+        now = self._context.now()
+        entry = tracked.entry
         attempt = read_attempt(delivery.attempt)
         seen = entry.seen
         if seen and now - entry.seen_at < APART_S:
             seen -= 1
-        live.attempt = attempt.number(seen)
-        live.last = attempt.is_last(seen)
+        tracked.attempt = attempt.number(seen)
+        tracked.last = attempt.is_last(seen)
         entry.seen, entry.seen_at = seen + 1, now
-        live.touched = self._means.clock.monotonic()
+        tracked.touched = self._context.clock.monotonic()
         if envelope.token:
-            live.token = envelope.token
-            self._means.hide(envelope.token)
+            tracked.token = envelope.token
+            self._context.hide(envelope.token)
 
-    def _again(self, live: Live, delivery: Delivery, envelope: Envelope) -> None:
+    def _again(self, tracked: TrackedEvent, delivery: Delivery, envelope: Envelope) -> None:
         """A delivery of an event that is known: count it, then go by state and door."""
-        entry = live.entry
-        if self._is_later_first(live, read_attempt(delivery.attempt).marked):
+        entry = tracked.entry
+        if self._is_later_first(tracked, read_attempt(delivery.attempt).marked):
             if entry.comment:
-                self._repeat(live, delivery, REPEAT)
+                self._repeat(tracked, delivery, REPEAT)
                 return
-            if live.phase == "idle" and entry.state not in ("ready", "running"):
-                self._new(live.base, delivery, envelope, live.number + 1)
+            if tracked.phase == "idle" and entry.state not in ("ready", "running"):
+                self._new(tracked.base, delivery, envelope, tracked.number + 1)
                 return
-        self._count(live, delivery, envelope)
-        self._meet(live, delivery, envelope)
+        self._count(tracked, delivery, envelope)
+        self._meet(tracked, delivery, envelope)
 
-    def _meet(self, live: Live, delivery: Delivery, envelope: Envelope) -> None:
+    def _meet(self, tracked: TrackedEvent, delivery: Delivery, envelope: Envelope) -> None:
         """What a counted delivery of a known event gets."""
-        entry = live.entry
-        if live.phase in ("waiting", "running", "foreign") and entry.door == "response":
-            self._acks.join(live, delivery)
-        elif live.phase != "idle" or entry.door == "api":
-            self._repeat(live, delivery, ACKNOWLEDGED)
+        entry = tracked.entry
+        if tracked.phase in ("waiting", "running", "foreign") and entry.door == "response":
+            self._acknowledger.join(tracked, delivery)
+        elif tracked.phase != "idle" or entry.door == "api":
+            self._repeat(tracked, delivery, ACKNOWLEDGED)
         elif entry.state == "ready":
-            self._meet_held(live, delivery, envelope)
+            self._meet_held(tracked, delivery, envelope)
         elif entry.state == "running":
-            self._acks.join(live, delivery)
-            self._acks.follow(live)
+            self._acknowledger.join(tracked, delivery)
+            self._acknowledger.follow(tracked)
         elif entry.state == "answered":
-            self._give_stored(live, delivery)
+            self._give_stored(tracked, delivery)
         elif entry.state == "failed":
             body = entry.answer if entry.status == 200 and entry.answer else NOTHING
-            self._repeat(live, delivery, Outcome(entry.status or 500, body, "failed", repeat=True))
+            self._repeat(tracked, delivery, Outcome(entry.status or 500, body, "failed", repeat=True))
             # the journal must know that Pyrus has no attempts left; it may be in an operator's hand by now
             self._spawn(self._save_quietly(entry))
         else:
-            self._repeat(live, delivery, CANCELLED)
+            self._repeat(tracked, delivery, CANCELLED)
 
-    def _meet_held(self, live: Live, delivery: Delivery, envelope: Envelope) -> None:
+    def _meet_held(self, tracked: TrackedEvent, delivery: Delivery, envelope: Envelope) -> None:
         """An attempt at a held event claims it; but not the last one where its host died twice over it."""
-        entry = live.entry
-        if entry.deaths < DEATHS - 1 or not live.last:
-            self._admit(live, delivery, envelope)
+        entry = tracked.entry
+        if entry.deaths < DEATHS - 1 or not tracked.last:
+            self._admit(tracked, delivery, envelope)
             return
         error = f"not run again: the host died {entry.deaths} times while it ran"
-        live.entry = msgspec.structs.replace(entry, state="failed", status=500, failed=True, error=error)
+        tracked.entry = msgspec.structs.replace(entry, state="failed", status=500, failed=True, error=error)
         log.error("%s", error, extra={"bot": entry.bot, "task": entry.task})
-        self._note(live)
-        self._means.failed(live.entry)
-        self._repeat(live, delivery, Outcome(500, NOTHING, "failed"))
+        self._note(tracked)
+        self._context.failed(tracked.entry)
+        self._repeat(tracked, delivery, Outcome(500, NOTHING, "failed"))
 
-    def _give_stored(self, live: Live, delivery: Delivery) -> None:
+    def _give_stored(self, tracked: TrackedEvent, delivery: Delivery) -> None:
         """The stored bytes, once more; the first connection that takes them makes the answer delivered."""
-        entry = live.entry
+        entry = tracked.entry
         outcome = Outcome(200, entry.answer or NOTHING, "repeat", repeat=True)
-        written = self._means.answers.give(delivery, outcome, entry.task, live.attempt)
-        due = entry.seen_at + self._means.timing.quiet_s
-        live.entry = msgspec.structs.replace(entry, delivered=entry.delivered or written, due=due)
-        if not (self._means.store.claims_first and entry.delivered):
-            self._note(live)
+        written = self._context.responses.give(delivery, outcome, entry.task, tracked.attempt)
+        due = entry.seen_at + self._context.timing.quiet_s
+        tracked.entry = msgspec.structs.replace(entry, delivered=entry.delivered or written, due=due)
+        if not (self._context.journal.claims_first and entry.delivered):
+            self._note(tracked)
 
-    def _repeat(self, live: Live, delivery: Delivery, outcome: Outcome) -> None:
-        self._means.answers.give(delivery, outcome, live.entry.task, live.attempt)
+    def _repeat(self, tracked: TrackedEvent, delivery: Delivery, outcome: Outcome) -> None:
+        self._context.responses.give(delivery, outcome, tracked.entry.task, tracked.attempt)
 
-    def _note(self, live: Live) -> None:
+    def _note(self, tracked: TrackedEvent) -> None:
         """Write what a delivery changed, behind."""
-        store = self._means.store
-        if not store.claims_first:
-            store.note(live.entry)
+        journal = self._context.journal
+        if not journal.claims_first:
+            journal.note(tracked.entry)
         else:
-            self._spawn(self._save_quietly(live.entry))
+            self._spawn(self._save_quietly(tracked.entry))
 
     async def _save_quietly(self, entry: Entry) -> None:
         try:
-            await self._means.store.save(entry, door="response")
-        except StoreAway:
+            await self._context.journal.save(entry, door="response")
+        except JournalAway:
             log.warning("what a delivery changed in %s could not be written", entry.id, extra={"bot": entry.bot})
 
-    def _is_later_first(self, live: Live, marked: int) -> bool:
+    def _is_later_first(self, tracked: TrackedEvent, marked: int) -> bool:
         """A first attempt that is no repeat: later than ten minutes, or marked 1 when a digest's event has its answer."""
         if marked > 1:
             return False
-        entry = live.entry
-        if entry.seen_at and self._means.now() - entry.seen_at > REPEAT_S:
+        entry = tracked.entry
+        if entry.seen_at and self._context.now() - entry.seen_at > REPEAT_S:
             return True
-        return marked == 1 and not entry.comment and live.phase == "idle" and entry.state == "answered"
+        return marked == 1 and not entry.comment and tracked.phase == "idle" and entry.state == "answered"
 
-    def _meet_again(self, live: Live) -> None:
+    def _meet_again(self, tracked: TrackedEvent) -> None:
         """An event turned out to be in the journal, or another process ended it: answer those who wait by what it says."""
-        waiters, live.waiters = live.waiters, []
+        waiters, tracked.waiters = tracked.waiters, []
         for waiter in waiters:
             waiter.stop()
             if waiter.delivery.gone:
-                self._repeat(live, waiter.delivery, UNAVAILABLE)
+                self._repeat(tracked, waiter.delivery, UNAVAILABLE)
             else:
-                self._meet(live, waiter.delivery, decode(waiter.delivery.body))
+                self._meet(tracked, waiter.delivery, decode(waiter.delivery.body))
 
-    def _take_over(self, live: Live) -> bool:
+    def _take_over(self, tracked: TrackedEvent) -> bool:
         """The owner of an event we wait for is gone: claim it with the deliveries that wait here."""
-        bot = self._means.find_bot(live.entry.bot)
+        bot = self._context.find_bot(tracked.entry.bot)
         if bot is None:
             return False
-        delivery = live.waiters[-1].delivery
-        live.envelope = decode(delivery.body)
-        live.body = None
-        self._means.ledger.weigh(live, bot.lane, len(delivery.body))
-        self._runs.begin(live, bot)
+        delivery = tracked.waiters[-1].delivery
+        tracked.envelope = decode(delivery.body)
+        tracked.body = None
+        self._context.event_table.weigh(tracked, bot.queue, len(delivery.body))
+        self._runs.begin(tracked, bot)
         return True
 
     def park_all(self) -> None:
@@ -346,16 +356,16 @@ class Dispatch:
         Called again and again during a drain: what stood in line behind another process's run is waiting only now and then.
         """
         self.draining = True
-        for live in self._means.ledger:
-            if live.phase == "waiting" and live not in self._runs.running:
-                bot = self._means.find_bot(live.entry.bot)
+        for tracked in self._context.event_table:
+            if tracked.phase == "waiting" and tracked not in self._runs.running:
+                bot = self._context.find_bot(tracked.entry.bot)
                 if bot is not None and bot.config.late == "retry":
-                    self._send_away(live)
+                    self._send_away(tracked)
                 else:
-                    self._acks.park(live)
+                    self._acknowledger.park(tracked)
 
-    def _send_away(self, live: Live) -> None:
-        self._means.answers.give_all(live, BUSY)
-        self._means.ledger.unweigh(live)
-        live.leave()
-        self._held_on(live)
+    def _send_away(self, tracked: TrackedEvent) -> None:
+        self._context.responses.give_all(tracked, BUSY)
+        self._context.event_table.unweigh(tracked)
+        tracked.leave()
+        self._held_on(tracked)

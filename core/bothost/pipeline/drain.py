@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bothost.pipeline.assembly import Core
+    from bothost.pipeline.assembly import Pipeline
 
 log = logging.getLogger("bothost.server")
 
@@ -16,33 +16,33 @@ CUT_S = 1.0
 STEP_S = 0.05
 
 
-async def drain(core: Core, drain_s: float, hurry: asyncio.Event) -> None:
+async def drain(pipeline: Pipeline, drain_s: float, hurry: asyncio.Event) -> None:
     """Park what waits, wait for what runs until `drain_s` are over or `hurry` is set, then cut the rest.
 
     Lanes are halted before, so that nothing new begins. What arrives meanwhile is parked by dispatch.
     """
-    core.late.hold()
-    core.dispatch.park_all()
-    await core.timers.stop()
+    pipeline.poller.hold()
+    pipeline.dispatch.park_all()
+    await pipeline.timers.stop()
     hurried = asyncio.ensure_future(hurry.wait())
     await asyncio.wait(
-        {hurried, asyncio.ensure_future(_all_end(core))}, timeout=drain_s, return_when=asyncio.FIRST_COMPLETED
+        {hurried, asyncio.ensure_future(_all_end(pipeline))}, timeout=drain_s, return_when=asyncio.FIRST_COMPLETED
     )
     hurried.cancel()
-    if core.runs.running:
-        log.warning("%d runs have not ended within `drain` and are cut off", len(core.runs.running))
-    for live in tuple(core.runs.running):
-        core.runs.cut(live, "drain")
+    if pipeline.runs.running:
+        log.warning("%d runs have not ended within `drain` and are cut off", len(pipeline.runs.running))
+    for tracked in tuple(pipeline.runs.running):
+        pipeline.runs.cut(tracked, "drain")
     # a journal that does not take it in time is no reason to stay
-    await asyncio.wait({asyncio.ensure_future(_all_end(core))}, timeout=CUT_S)
-    await core.late.stop()
+    await asyncio.wait({asyncio.ensure_future(_all_end(pipeline))}, timeout=CUT_S)
+    await pipeline.poller.stop()
 
 
-async def _all_end(core: Core) -> None:
+async def _all_end(pipeline: Pipeline) -> None:
     """Return when nothing runs and nobody waits; what a run begins at its end (a post of its reply) belongs to it."""
-    while core.runs.running or any(live.waiters for live in core.means.ledger):
-        core.dispatch.park_all()
-        tasks = {live.task for live in core.runs.running if live.task is not None}
+    while pipeline.runs.running or any(tracked.waiters for tracked in pipeline.context.event_table):
+        pipeline.dispatch.park_all()
+        tasks = {tracked.task for tracked in pipeline.runs.running if tracked.task is not None}
         if tasks:
             await asyncio.wait(tasks, timeout=STEP_S, return_when=asyncio.FIRST_COMPLETED)
         await asyncio.sleep(STEP_S)

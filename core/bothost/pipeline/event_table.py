@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterator, Mapping, Sequence
 
-    from bothost.bots.queue import Lane, Place
+    from bothost.bots.queue import BotQueue, QueueTicket
     from bothost.journal.entry import Entry
     from bothost.pipeline.delivery import Delivery
     from bothost.pyrus.envelope import Envelope
@@ -57,7 +57,7 @@ class Waiter:
 
 
 @dataclass(slots=True, eq=False)
-class Live:
+class TrackedEvent:
     """One event as this process knows it."""
 
     base: str
@@ -74,7 +74,7 @@ class Live:
     """What the journal may keep: the body without its token; None where `keep = 0` or it is stored already."""
     token: str = field(default="", repr=False)
     """The newest token of its deliveries; never stored."""
-    place: Place | None = None
+    ticket: QueueTicket | None = None
     task: asyncio.Task[None] | None = None
     commit: asyncio.Task[None] | None = None
     """An acknowledgement that is being committed."""
@@ -82,7 +82,7 @@ class Live:
     """Its turn and permit came while it was being parked."""
     calling: bool = False
     """The plugin is being called: only then can a run be cut."""
-    settling: bool = False
+    completing: bool = False
     """The call of the plugin is over, and how it ended is being recorded: nothing else may write the entry."""
     hung: bool = False
     """A call of the plugin has begun and not really ended."""
@@ -98,7 +98,7 @@ class Live:
     start: float = 0.0
     touched: float = 0.0
     """When it was last delivered or changed, by the monotonic clock."""
-    weight: tuple[Lane, int] | None = None
+    weight: tuple[BotQueue, int] | None = None
     """The lane in which its body counts as waiting, and how many bytes."""
 
     def __post_init__(self) -> None:
@@ -126,40 +126,40 @@ class Live:
         self.phase = "idle"
         self.envelope = None
         self.body = None
-        self.place = None
+        self.ticket = None
         self.task = None
         self.deferred = False
-        self.settling = False
+        self.completing = False
         self.stored = False
         self.unrecorded = False
         self.cut = ""
 
     def leave(self) -> None:
         """`rest`, and give turn and permit back."""
-        place = self.place
+        ticket = self.ticket
         self.rest()
-        if place is not None:
-            place.leave()
+        if ticket is not None:
+            ticket.leave()
 
 
-class Ledger:
+class EventTable:
     """The live entries of this process."""
 
     __slots__ = ("_lives", "floors", "waiting_bytes")
 
     def __init__(self) -> None:
-        self._lives: dict[str, Live] = {}
+        self._lives: dict[str, TrackedEvent] = {}
         self.floors: dict[str, int] | None = None
         """None until the journal has told its highest ids: then everything unknown must be looked up."""
         self.waiting_bytes = 0
 
-    def get(self, base: str) -> Live | None:
+    def get(self, base: str) -> TrackedEvent | None:
         """The newest live entry of an event key."""
         return self._lives.get(base)
 
-    def add(self, live: Live) -> None:
+    def add(self, tracked: TrackedEvent) -> None:
         """Know this entry from now on; a later one of the same key (`key~n`) takes its place."""
-        self._lives[live.base] = live
+        self._lives[tracked.base] = tracked
 
     def may_be_stored(self, bot: str, comment: int) -> bool:
         """Whether an event that is not here can be in the journal all the same; `comment` 0: the key is a digest."""
@@ -173,58 +173,58 @@ class Ledger:
     def load(self, entries: Sequence[Entry], now: float) -> None:
         """Know entries of the journal at start."""
         for entry in entries:
-            live = Live(name_of(entry), entry)
-            live.touched = now
-            other = self._lives.get(live.base)
+            tracked = TrackedEvent(name_of(entry), entry)
+            tracked.touched = now
+            other = self._lives.get(tracked.base)
             if other is None or other.entry.created <= entry.created:
-                self._lives[live.base] = live
-        for live in self._lives.values():
-            if live.entry.kind == "manual" and (event := self._lives.get(base_of(live.entry.id))) is not None:
-                event.number = max(event.number, live.number)
+                self._lives[tracked.base] = tracked
+        for tracked in self._lives.values():
+            if tracked.entry.kind == "manual" and (event := self._lives.get(base_of(tracked.entry.id))) is not None:
+                event.number = max(event.number, tracked.number)
 
     def forget(self, before: float) -> int:
         """Drop what nobody waits for and was last touched before `before` (monotonic); how many."""
-        gone = [live for live in self._lives.values() if live.touched < before and not live.open]
-        for live in gone:
-            del self._lives[live.base]
-            if self.floors is not None and live.comment > self.floors.get(live.entry.bot, 0):
-                self.floors[live.entry.bot] = live.comment
+        gone = [tracked for tracked in self._lives.values() if tracked.touched < before and not tracked.open]
+        for tracked in gone:
+            del self._lives[tracked.base]
+            if self.floors is not None and tracked.comment > self.floors.get(tracked.entry.bot, 0):
+                self.floors[tracked.entry.bot] = tracked.comment
         return len(gone)
 
-    def weigh(self, live: Live, lane: Lane, size: int) -> None:
+    def weigh(self, tracked: TrackedEvent, queue: BotQueue, size: int) -> None:
         """Count a waiting body, for the bot's bound and the host's."""
-        self.unweigh(live)
-        live.weight = (lane, size)
-        lane.waiting_bytes += size
+        self.unweigh(tracked)
+        tracked.weight = (queue, size)
+        queue.waiting_bytes += size
         self.waiting_bytes += size
 
-    def unweigh(self, live: Live) -> None:
+    def unweigh(self, tracked: TrackedEvent) -> None:
         """Its body waits no more."""
-        if live.weight is not None:
-            lane, size = live.weight
-            live.weight = None
-            lane.waiting_bytes -= size
+        if tracked.weight is not None:
+            queue, size = tracked.weight
+            tracked.weight = None
+            queue.waiting_bytes -= size
             self.waiting_bytes -= size
 
-    def of(self, row: Entry) -> Live | None:
+    def of(self, row: Entry) -> TrackedEvent | None:
         """The live entry of a row; None where this process does not know it."""
-        live = self._lives.get(name_of(row))
-        return live if live is not None and live.entry.id == row.id else None
+        tracked = self._lives.get(name_of(row))
+        return tracked if tracked is not None and tracked.entry.id == row.id else None
 
-    def claimed(self, row: Entry, now: float) -> Live:
+    def claimed(self, row: Entry, now: float) -> TrackedEvent:
         """The live entry of a row that this process has just claimed."""
-        live = self.of(row)
-        if live is None:
-            live = Live(name_of(row), row)
-            self.add(live)
+        tracked = self.of(row)
+        if tracked is None:
+            tracked = TrackedEvent(name_of(row), row)
+            self.add(tracked)
             event = self._lives.get(base_of(row.id))
             if event is not None:
-                event.number = max(event.number, live.number)
-        live.entry = row
-        live.touched = now
-        return live
+                event.number = max(event.number, tracked.number)
+        tracked.entry = row
+        tracked.touched = now
+        return tracked
 
-    def __iter__(self) -> Iterator[Live]:
+    def __iter__(self) -> Iterator[TrackedEvent]:
         return iter(list(self._lives.values()))
 
     def __len__(self) -> int:

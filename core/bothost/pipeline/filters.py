@@ -24,7 +24,7 @@ HOUR_S = 3600.0
 _BOT_EMAIL = b'"bot@'
 
 
-class Sieve:
+class EventFilter:
     """Own comments and forms (delivery states, "Own comments, forms"); only keys not seen before come here."""
 
     def __init__(self, clock: Clock, learnt: Callable[[str, str], None]) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bothost.errors import StoreAway
-from bothost.journal.entry import Filter
+from bothost.errors import JournalAway
+from bothost.journal.entry import EntryFilter
 from bothost.pipeline.context import save_surely
 
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from bothost.bots.registry import Bot
     from bothost.journal.entry import Entry
-    from bothost.pipeline.context import Means
-    from bothost.pipeline.event_table import Live
-    from bothost.pipeline.reply_poster import Posted, Poster
+    from bothost.pipeline.context import PipelineContext
+    from bothost.pipeline.event_table import TrackedEvent
+    from bothost.pipeline.reply_poster import PostResult, ReplyPoster
 
 log = logging.getLogger("bothost.late")
 
@@ -34,50 +34,50 @@ def again_in(tries: int) -> float:
     return _AGAIN_S[min(tries, len(_AGAIN_S)) - 1]
 
 
-class Posts:
+class LateReplies:
     """Posts replies and records what came of it. One post of a task at a time, in the order of its events."""
 
-    def __init__(self, means: Means, poster: Poster) -> None:
-        self._means = means
-        self._poster = poster
+    def __init__(self, context: PipelineContext, reply_poster: ReplyPoster) -> None:
+        self._context = context
+        self._poster = reply_poster
 
-    async def post(self, live: Live, bot: Bot) -> None:
+    async def post(self, tracked: TrackedEvent, bot: Bot) -> None:
         """Try once to post the reply of an entry that this owner holds (running, answer present), and record the outcome."""
-        means = self._means
-        live.phase = "posting"
-        if await self._behind_another(live.entry) or not means.store.alive():
-            await self._record(live, _change(live.entry, state="ready", due=means.now() + 1.0))
+        context = self._context
+        tracked.phase = "posting"
+        if await self._behind_another(tracked.entry) or not context.journal.alive():
+            await self._record(tracked, _change(tracked.entry, state="ready", due=context.now() + 1.0))
             return
         posted = await self._poster.post(
-            live.entry, bot.config, token=live.token, envelope=live.envelope, begin=self._begin(live)
+            tracked.entry, bot.config, token=tracked.token, envelope=tracked.envelope, begin=self._begin(tracked)
         )
-        means.answers.count.post(bot.config.name, "unclear" if posted.unclear else posted.kind)
-        await self._record(live, self._after(live.entry, posted))
+        context.responses.count.post(bot.config.name, "unclear" if posted.unclear else posted.kind)
+        await self._record(tracked, self._after(tracked.entry, posted))
 
-    def _begin(self, live: Live) -> Callable[[], Awaitable[bool]]:
+    def _begin(self, tracked: TrackedEvent) -> Callable[[], Awaitable[bool]]:
         async def begin() -> bool:
             """Write durably that a POST is about to go out; False where the entry is not ours any more. The first one counts:
             by it the look knows which comments can be ours, and unclear tries come to an end."""
-            begun = _change(live.entry, post_begun=live.entry.post_begun or self._means.now())
-            if not await save_surely(self._means, begun) or not self._means.store.alive():
+            begun = _change(tracked.entry, post_begun=tracked.entry.post_begun or self._context.now())
+            if not await save_surely(self._context, begun) or not self._context.journal.alive():
                 return False
-            live.entry = begun
+            tracked.entry = begun
             return True
 
         return begin
 
     async def _behind_another(self, entry: Entry) -> bool:
         """Whether another reply of the task is under way at this moment, or an older one is not out yet."""
-        want = Filter(bot=entry.bot, task=entry.task, states=("ready", "running"), limit=1000)
+        want = EntryFilter(bot=entry.bot, task=entry.task, states=("ready", "running"), limit=1000)
         try:
-            rows = await self._means.store.list(want)
-        except StoreAway:
+            rows = await self._context.journal.list(want)
+        except JournalAway:
             return False
         on_their_way = [row for row in rows if row.answer is not None and row.door == "api" and row.id != entry.id]
         return any(row.state == "running" or row.created < entry.created for row in on_their_way)
 
-    def _after(self, entry: Entry, posted: Posted) -> Entry:
-        now = self._means.now()
+    def _after(self, entry: Entry, posted: PostResult) -> Entry:
+        now = self._context.now()
         # where the rate limit did not let it go it was no try: `after_s` says when it may
         tries = entry.tries + (0 if posted.after_s else 1)
         if posted.kind == "done":
@@ -94,20 +94,20 @@ class Posts:
         error = f"{posted.error}\n{entry.error}" if entry.failed else posted.error
         return _change(entry, state="failed", tries=tries, error=error)
 
-    async def _record(self, live: Live, entry: Entry) -> None:
-        entry.updated = self._means.now()
-        if live.cut == "cancel" and entry.state == "ready":
+    async def _record(self, tracked: TrackedEvent, entry: Entry) -> None:
+        entry.updated = self._context.now()
+        if tracked.cut == "cancel" and entry.state == "ready":
             entry.state, entry.error = "cancelled", "cancelled by the operator"
-        saved = await save_surely(self._means, entry)
+        saved = await save_surely(self._context, entry)
         if saved:
-            live.entry = entry
+            tracked.entry = entry
         else:
             log.warning(
                 "the outcome of a post was refused: %s belongs to another owner now", entry.id, extra={"bot": entry.bot}
             )
-        live.rest()
+        tracked.rest()
         if saved and entry.state == "failed" and not entry.failed:
-            self._means.failed(entry)
+            self._context.failed(entry)
         if saved and (entry.state != "ready" or entry.tries == 1):
             self._say(entry)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from bothost.clock import Clock
-    from bothost.pipeline.event_table import Live
+    from bothost.pipeline.event_table import TrackedEvent
 
 log = logging.getLogger("bothost.breaker")
 
@@ -24,7 +24,7 @@ TASKS = 10_000
 """Of how many tasks replies are counted at most; the longest silent one is forgotten first."""
 
 
-class Breaker:
+class LoopBreaker:
     """Counts non-empty replies by bot and task. The counts belong to the bot's name and outlive reloads."""
 
     def __init__(self, clock: Clock, pause: Callable[[str, str], None]) -> None:
@@ -46,9 +46,9 @@ class Breaker:
         """Whether events of this task are parked until an operator resumes it."""
         return bool(self.paused) and (bot, task) in self.paused
 
-    def count(self, live: Live, user_id: int | None) -> None:
+    def count(self, tracked: TrackedEvent, user_id: int | None) -> None:
         """A bot, whose person id this is, gives a non-empty reply to this event; an error text is one."""
-        key, to_a_bot = (live.entry.bot, live.entry.task), by_a_bot(live, user_id)
+        key, to_a_bot = (tracked.entry.bot, tracked.entry.task), by_a_bot(tracked, user_id)
         replies = self._within(key)
         replies.append((self._clock.monotonic(), to_a_bot))
         if self.tell is not None:
@@ -116,9 +116,9 @@ class Breaker:
         self.pause(f"pause:{bot}:{task}", reason)
 
 
-def by_a_bot(live: Live, user_id: int | None) -> bool:
+def by_a_bot(tracked: TrackedEvent, user_id: int | None) -> bool:
     """Whether the newest comment of the event is by the bot itself or by a person of type `bot`."""
-    newest = live.envelope.newest if live.envelope is not None else None
-    if newest is None or live.envelope is None:
+    newest = tracked.envelope.newest if tracked.envelope is not None else None
+    if newest is None or tracked.envelope is None:
         return False
-    return newest.author.type == "bot" or is_own(live.envelope, user_id)
+    return newest.author.type == "bot" or is_own(tracked.envelope, user_id)

@@ -12,25 +12,25 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from bothost.errors import CallError, CallRefused, CallUnclear, NoLogin, RateLimited, StoreAway, Unauthorized
-from bothost.journal.entry import Filter
+from bothost.errors import CallError, CallRefused, CallUnclear, JournalAway, NoLogin, RateLimited, Unauthorized
+from bothost.journal.entry import EntryFilter
 from bothost.pyrus.envelope import waiting_step
 from bothost.pyrus.raw_json import untyped
 from bothost.pyrus.reply.comment_match import comment_written, is_ours
 from bothost.pyrus.rest import requests
 from bothost.pyrus.scalars import instant
-from bothost.pyrus_client.client import Caller, Terms
+from bothost.pyrus_client.client import CallingBot, SessionTerms
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from bothost.clock import Clock
     from bothost.config import BotConfig
-    from bothost.journal import Store
+    from bothost.journal import Journal
     from bothost.journal.entry import Entry
     from bothost.pyrus.envelope import Envelope
-    from bothost.pyrus.rest.requests import Response
-    from bothost.pyrus_client.client import Line, PyrusClient
+    from bothost.pyrus.rest.requests import ApiResponse
+    from bothost.pyrus_client.client import PyrusClient, PyrusSession
 
 MOVED = "the step has moved on"
 SLACK_S = 5.0
@@ -43,7 +43,7 @@ MOST_DENIED = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Posted:
+class PostResult:
     """What one try came to. done: `comment_id` carries the reply (0: Pyrus did not show which) · again: after `after_s`
     seconds (0: the poster has no wish) · failed: for good, the reply is kept."""
 
@@ -57,11 +57,11 @@ class Posted:
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class PendingReply:
     """One reply on its way: whose it is, what it says, what is known of the event it answers."""
 
     entry: Entry
-    caller: Caller
+    caller: CallingBot
     envelope: Envelope | None
     reply: dict[str, Any]
     user_id: int | None
@@ -74,14 +74,14 @@ class Errand:
         return bool(self.reply.get("approval_choice"))
 
 
-class Poster:
+class ReplyPoster:
     """Posts replies through the API. `user_of` tells a bot's person id where the event does not."""
 
     def __init__(
-        self, client: PyrusClient, store: Store, clock: Clock, user_of: Callable[[str], int | None] | None = None
+        self, client: PyrusClient, journal: Journal, clock: Clock, user_of: Callable[[str], int | None] | None = None
     ) -> None:
         self._client = client
-        self._store = store
+        self._journal = journal
         self._clock = clock
         self._user_of = user_of or (lambda _bot: None)
 
@@ -93,11 +93,11 @@ class Poster:
         token: str,
         envelope: Envelope | None,
         begin: Callable[[], Awaitable[bool]],
-    ) -> Posted:
+    ) -> PostResult:
         """Try once. `token` is the event's newest, or empty. `begin` writes durably that a POST goes out and is asked right
         before it; where it says False, the entry is another owner's and nothing is sent. Never raises for what Pyrus does."""
-        errand = self._errand(entry, config, envelope)
-        line = self._client.line(errand.caller, terms(entry, envelope, token, errand.user_id))
+        pending = self._errand(entry, config, envelope)
+        line = self._client.line(pending.caller, terms(entry, envelope, token, pending.user_id))
         begun = False
 
         async def begin_here() -> bool:
@@ -106,43 +106,43 @@ class Poster:
             return begun
 
         try:
-            return await self._try(errand, line, begin_here)
+            return await self._try(pending, line, begin_here)
         except Unauthorized as error:
             # refused with a fresh token too: not applied, and worth another try where it is not the login that is wrong
             final = error.code in requests.FINAL_401 or entry.tries >= MOST_DENIED
-            return Posted("failed" if final else "again", error=str(error))
-        except (CallError, StoreAway) as error:
+            return PostResult("failed" if final else "again", error=str(error))
+        except (CallError, JournalAway) as error:
             return after(error, begun=begun)
 
-    def _errand(self, entry: Entry, config: BotConfig, envelope: Envelope | None) -> Errand:
+    def _errand(self, entry: Entry, config: BotConfig, envelope: Envelope | None) -> PendingReply:
         user_id = envelope.user_id if envelope is not None else None
         if user_id is None:
             user_id = self._user_of(entry.bot)
         step = entry.step
         if not step and envelope is not None and user_id is not None:
             step = waiting_step(envelope, user_id)
-        caller = Caller(entry.bot, config.api_url, config.login, config.secrets)
+        caller = CallingBot(entry.bot, config.api_url, config.login, config.secrets)
         reply = msgspec.json.decode(entry.answer or b"{}")
-        return Errand(entry, caller, envelope, reply, user_id, step)
+        return PendingReply(entry, caller, envelope, reply, user_id, step)
 
-    async def _try(self, errand: Errand, line: Line, begin: Callable[[], Awaitable[bool]]) -> Posted:
-        looked = await line.send(requests.task(errand.entry.task))
+    async def _try(self, pending: PendingReply, line: PyrusSession, begin: Callable[[], Awaitable[bool]]) -> PostResult:
+        looked = await line.send(requests.task(pending.entry.task))
         task = task_in(looked)
-        me = errand.user_id if errand.user_id is not None else await self._who(errand, task, line)
-        ours = await self._ours(errand, task, me, skew_s(looked, self._clock))
+        me = pending.user_id if pending.user_id is not None else await self._who(pending, task, line)
+        ours = await self._ours(pending, task, me, skew_s(looked, self._clock))
         if ours:
-            return Posted("done", ours)
-        if errand.choice and moved_on(errand, task, me):
-            return Posted("failed", error=MOVED, moved=True)
-        body = msgspec.json.encode(as_posted(errand, task))
+            return PostResult("done", ours)
+        if pending.choice and moved_on(pending, task, me):
+            return PostResult("failed", error=MOVED, moved=True)
+        body = msgspec.json.encode(as_posted(pending, task))
         if not await begin():
-            return Posted("again", error="the entry belongs to another owner now")
-        answer = await line.send(requests.comment(errand.entry.task, body))
-        return Posted("done", comment_written(body, answer.body, me))
+            return PostResult("again", error="the entry belongs to another owner now")
+        answer = await line.send(requests.comment(pending.entry.task, body))
+        return PostResult("done", comment_written(body, answer.body, me))
 
-    async def _who(self, errand: Errand, task: Mapping[str, Any], line: Line) -> int | None:
+    async def _who(self, pending: PendingReply, task: Mapping[str, Any], line: PyrusSession) -> int | None:
         """The bot's person id, where no event told it: by its login among the task's persons, else Pyrus is asked."""
-        login = self._client.login_of(errand.caller)
+        login = self._client.login_of(pending.caller)
         for person in persons_of(task):
             if login and person.get("email") == login and isinstance(person.get("id"), int):
                 return int(person["id"])
@@ -153,22 +153,22 @@ class Poster:
         found = profile.get("person_id") if isinstance(profile, dict) else None
         return found if isinstance(found, int) else None
 
-    async def _ours(self, errand: Errand, task: Mapping[str, Any], me: int | None, skew: float) -> int:
+    async def _ours(self, pending: PendingReply, task: Mapping[str, Any], me: int | None, skew: float) -> int:
         """The id of the comment that already carries this reply; 0 if there is none."""
-        thread = [c for c in dicts(task.get("comments")) if by(c, me) and is_ours(errand.reply, c)]
-        since = (errand.entry.post_begun or errand.entry.created) + skew - SLACK_S
-        if not any(newer(comment, errand.entry.comment, since) for comment in thread):
+        thread = [c for c in dicts(task.get("comments")) if by(c, me) and is_ours(pending.reply, c)]
+        since = (pending.entry.post_begun or pending.entry.created) + skew - SLACK_S
+        if not any(newer(comment, pending.entry.comment, since) for comment in thread):
             return 0
-        others = await self._store.list(Filter(bot=errand.entry.bot, task=errand.entry.task, limit=OTHERS))
-        others = [other for other in others if other.id != errand.entry.id]
-        taken = {other.posted for other in others} | await self._written(errand.entry)
+        others = await self._journal.list(EntryFilter(bot=pending.entry.bot, task=pending.entry.task, limit=OTHERS))
+        others = [other for other in others if other.id != pending.entry.id]
+        taken = {other.posted for other in others} | await self._written(pending.entry)
         thread = [comment for comment in thread if comment["id"] not in taken]
-        unclaimed(thread, [other for other in others if same_by_response(errand.reply, other)], skew)
-        return max((comment["id"] for comment in thread if newer(comment, errand.entry.comment, since)), default=0)
+        unclaimed(thread, [other for other in others if same_by_response(pending.reply, other)], skew)
+        return max((comment["id"] for comment in thread if newer(comment, pending.entry.comment, since)), default=0)
 
     async def _written(self, entry: Entry) -> set[int]:
         """The comments on the task that handlers wrote themselves; this process may know more than the journal yet."""
-        kept = await self._store.written(entry.bot, entry.task)
+        kept = await self._journal.written(entry.bot, entry.task)
         return kept | self._client.written(entry.bot, entry.task)
 
 
@@ -183,39 +183,39 @@ def unclaimed(thread: list[dict[str, Any]], answered: Sequence[Entry], skew: flo
             thread.remove(mine)
 
 
-def terms(entry: Entry, envelope: Envelope | None, token: str, user_id: int | None) -> Terms:
+def terms(entry: Entry, envelope: Envelope | None, token: str, user_id: int | None) -> SessionTerms:
     """What the calls of a late reply go by."""
     api_url = envelope.api_url if envelope is not None else ""
-    return Terms(token, api_url, user_id, trace=entry.trace, late=True)
+    return SessionTerms(token, api_url, user_id, trace=entry.trace, late=True)
 
 
-def after(error: CallError | StoreAway, *, begun: bool) -> Posted:
+def after(error: CallError | JournalAway, *, begun: bool) -> PostResult:
     """What a failed try comes to; `begun`: the POST itself was under way."""
     text = str(error)
     match error:
         case NoLogin():
-            return Posted("failed", error=f"no login: {text}")
+            return PostResult("failed", error=f"no login: {text}")
         case CallRefused():
-            return Posted("failed", error=text)
+            return PostResult("failed", error=text)
         case RateLimited():
-            return Posted("again", after_s=error.retry_after_s, error=text)
+            return PostResult("again", after_s=error.retry_after_s, error=text)
         case CallUnclear():
-            return Posted("again", error=text, unclear=begun)
+            return PostResult("again", error=text, unclear=begun)
         case _:
-            return Posted("again", error=text)
+            return PostResult("again", error=text)
 
 
-def as_posted(errand: Errand, task: Mapping[str, Any]) -> dict[str, Any]:
+def as_posted(pending: PendingReply, task: Mapping[str, Any]) -> dict[str, Any]:
     """The comment to send: a choice is bound to the step that asked for it; a task closed meanwhile stays closed."""
-    body = dict(errand.reply)
-    if errand.choice and errand.step and not body.get("approval_steps"):
-        body["approval_steps"] = [errand.step]
-    if not errand.choice and is_closed(task) and not was_closed(errand.envelope):
+    body = dict(pending.reply)
+    if pending.choice and pending.step and not body.get("approval_steps"):
+        body["approval_steps"] = [pending.step]
+    if not pending.choice and is_closed(task) and not was_closed(pending.envelope):
         body.setdefault("skip_auto_reopen", True)
     return body
 
 
-def moved_on(errand: Errand, task: Mapping[str, Any], me: int | None) -> bool:
+def moved_on(pending: PendingReply, task: Mapping[str, Any], me: int | None) -> bool:
     """Whether a choice would come too late: the task is closed, or the bot is not asked any more where it was asked.
 
     A bot that was asked nowhere may give a choice, which Pyrus ignores, unless it is asked somewhere by now: that would
@@ -224,18 +224,18 @@ def moved_on(errand: Errand, task: Mapping[str, Any], me: int | None) -> bool:
     if is_closed(task):
         return True
     waits_at = waiting_steps(task, me)
-    steps = errand.reply.get("approval_steps")
+    steps = pending.reply.get("approval_steps")
     if isinstance(steps, list) and steps:
-        asked = asked_at(errand)
+        asked = asked_at(pending)
         return any(step in asked and step not in waits_at for step in steps)
-    return errand.step not in waits_at if errand.step else bool(waits_at)
+    return pending.step not in waits_at if pending.step else bool(waits_at)
 
 
-def asked_at(errand: Errand) -> frozenset[int]:
+def asked_at(pending: PendingReply) -> frozenset[int]:
     """The steps at which the bot was asked in the event."""
-    found = {errand.step} if errand.step else set()
-    if errand.envelope is not None:
-        found |= waiting_steps(errand.envelope.raw.get("task") or {}, errand.user_id)
+    found = {pending.step} if pending.step else set()
+    if pending.envelope is not None:
+        found |= waiting_steps(pending.envelope.raw.get("task") or {}, pending.user_id)
     return frozenset(found)
 
 
@@ -296,7 +296,7 @@ def persons_of(task: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
     return dicts([*asked, *(comment.get("author") for comment in dicts(task.get("comments")))])
 
 
-def task_in(response: Response) -> Mapping[str, Any]:
+def task_in(response: ApiResponse) -> Mapping[str, Any]:
     """The task of an answer. Raises CallUnclear if there is none."""
     answer = untyped(response.body)
     task = answer.get("task") if isinstance(answer, dict) else None
@@ -305,7 +305,7 @@ def task_in(response: Response) -> Mapping[str, Any]:
     return task
 
 
-def skew_s(response: Response, clock: Clock) -> float:
+def skew_s(response: ApiResponse, clock: Clock) -> float:
     """Pyrus's clock less ours, by the answer's Date; 0 where it has none."""
     try:
         date = parsedate_to_datetime(response.headers["date"])

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from bothost.clock import Clock
     from bothost.pipeline.delivery import Delivery, Outcome
-    from bothost.pipeline.event_table import Live
+    from bothost.pipeline.event_table import TrackedEvent
 
 log = logging.getLogger("bothost.delivery")
 
 
-class Count(Protocol):
+class PipelineMetrics(Protocol):
     """Takes the figures of what happened; telemetry.metrics.Metrics is one, and tests bring theirs."""
 
     def delivery(self, bot: str, word: str, status: int, seconds: float) -> None:
@@ -34,7 +34,7 @@ class Count(Protocol):
 
 
 Tell = Callable[[int, str, dict[str, Any]], None]
-"""Takes a log line of the logger `bothost.delivery`: level, message, fields. `logs.Logs.take` is one that costs less."""
+"""Takes a log line of the logger `bothost.delivery`: level, message, fields. `logs.LogHandler.take` is one that costs less."""
 
 
 def _log(level: int, message: str, fields: dict[str, Any]) -> None:
@@ -42,12 +42,12 @@ def _log(level: int, message: str, fields: dict[str, Any]) -> None:
         log.log(level, message, extra=fields)
 
 
-class Answers:
+class Responses:
     """Gives outcomes to deliveries and says so."""
 
     __slots__ = ("_clock", "_tell", "count")
 
-    def __init__(self, clock: Clock, count: Count, tell: Tell | None = None) -> None:
+    def __init__(self, clock: Clock, count: PipelineMetrics, tell: Tell | None = None) -> None:
         self._clock = clock
         self.count = count
         self._tell = tell or _log
@@ -70,11 +70,11 @@ class Answers:
         self._tell(level, "delivery", extra)
         return written
 
-    def give_all(self, live: Live, outcome: Outcome) -> bool:
+    def give_all(self, tracked: TrackedEvent, outcome: Outcome) -> bool:
         """Answer all deliveries that wait for an event; whether any of them could be written."""
-        waiters, live.waiters = live.waiters, []
+        waiters, tracked.waiters = tracked.waiters, []
         written = False
         for waiter in waiters:
             waiter.stop()
-            written |= self.give(waiter.delivery, outcome, live.entry.task, live.attempt)
+            written |= self.give(waiter.delivery, outcome, tracked.entry.task, tracked.attempt)
         return written

@@ -11,16 +11,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bothost.pipeline.delivery import Delivery
-    from bothost.pipeline.responses import Answers
+    from bothost.pipeline.responses import Responses
 
 MOST_BYTES = 64 << 20
 
 
-class Lobby:
+class StartupQueue:
     """Takes deliveries while the host starts; `let_in` gives them to dispatch in the order in which they came."""
 
-    def __init__(self, answers: Answers, now: Callable[[], float]) -> None:
-        self._answers = answers
+    def __init__(self, responses: Responses, now: Callable[[], float]) -> None:
+        self._responses = responses
         self._now = now
         self._waiting: dict[Delivery, asyncio.TimerHandle] = {}
         self._bytes = 0
@@ -29,7 +29,7 @@ class Lobby:
         """Let it wait until `answer_within`; 503 then, and at once where too much waits: nothing could be parked yet."""
         left_s = delivery.received + delivery.bot.config.answer_within_s - self._now()
         if self._bytes + len(delivery.body) > MOST_BYTES or left_s <= 0:
-            self._answers.give(delivery, UNAVAILABLE, 0, 1)
+            self._responses.give(delivery, UNAVAILABLE, 0, 1)
             return
         self._bytes += len(delivery.body)
         self._waiting[delivery] = asyncio.get_running_loop().call_later(left_s, self._dismiss, delivery)
@@ -49,4 +49,4 @@ class Lobby:
     def _dismiss(self, delivery: Delivery) -> None:
         self._waiting.pop(delivery).cancel()
         self._bytes -= len(delivery.body)
-        self._answers.give(delivery, UNAVAILABLE, 0, 1)
+        self._responses.give(delivery, UNAVAILABLE, 0, 1)

@@ -12,15 +12,15 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim
 
 from bothost.background import watch
-from bothost.errors import StoreAway
-from bothost.journal.entry import Entry, Filter
+from bothost.errors import JournalAway
+from bothost.journal.entry import Entry, EntryFilter
 from bothost.pipeline.context import limit_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bothost.bots.registry import Bot, Registry
-    from bothost.pipeline.context import Means
+    from bothost.pipeline.context import PipelineContext
     from bothost.plugins.timers import TimerSpec
 
 log = logging.getLogger("bothost.timers")
@@ -55,14 +55,14 @@ def newest(spec: TimerSpec, now: datetime) -> datetime | None:
 class Timers:
     """Puts the ticks of all bots in service into the journal as they fall due."""
 
-    def __init__(self, means: Means, registry: Callable[[], Registry]) -> None:
-        self._means = means
+    def __init__(self, context: PipelineContext, registry: Callable[[], Registry]) -> None:
+        self._context = context
         self._registry = registry
         self._next: dict[tuple[str, str], tuple[str, datetime]] = {}
         """By bot and timer: when it ticks, as its plugin says, and the next tick by that."""
         self._ticked: set[str] = set()
         """Facts `ticked:bot:timer` that the journal holds: keys of ticks are forgotten after two days, a timer may be rarer."""
-        self._looked = means.clock.now()
+        self._looked = context.clock.now()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -91,7 +91,7 @@ class Timers:
 
         Where the wall clock was set, or the machine slept, a tick that lies too far back is passed over.
         """
-        now = self._means.clock.now()
+        now = self._context.clock.now()
         went_back = now < self._looked
         self._looked = now
         due_in_s = LOOK_S
@@ -122,25 +122,25 @@ class Timers:
 
     async def put(self, bot: Bot, spec: TimerSpec, tick: datetime) -> Entry | None:
         """Put one tick into the journal; the entry, or None where another host did it, or the journal is away."""
-        now = self._means.now()
+        now = self._context.now()
         epoch = int(tick.timestamp())
         entry = Entry(
             id=f"timer:{bot.name}:{spec.name}:{epoch}", bot=bot.name, kind="timer", door="api",
             turn=f"timer:{spec.name}", due=tick.timestamp(), created=now, updated=now,
             # with an owner the row of another host that was quicker refuses this one
-            owner=self._means.store.owner, limit_s=limit_of(bot.config) if self._means.store.claims_first else 0.0,
+            owner=self._context.journal.owner, limit_s=limit_of(bot.config) if self._context.journal.claims_first else 0.0,
         )  # fmt: skip
         try:
-            if await self._means.store.find(entry.id) is not None:
+            if await self._context.journal.find(entry.id) is not None:
                 return None
             if await self._runs_still(bot, spec, entry.id):
                 entry.state, entry.error = "cancelled", "skipped: the tick before it still runs"
-                self._means.answers.count.tick(bot.name, "skipped")
+                self._context.responses.count.tick(bot.name, "skipped")
                 log.warning("timer %s: %s", spec.name, entry.error, extra={"bot": bot.name})
-            if not await self._means.store.save(entry, b""):
+            if not await self._context.journal.save(entry, b""):
                 return None
             await self._keep_in_mind(bot, spec)
-        except StoreAway as error:
+        except JournalAway as error:
             log.warning(
                 "timer %s: tick of %s lost, the journal is away: %s", spec.name, tick, error, extra={"bot": bot.name}
             )
@@ -148,27 +148,27 @@ class Timers:
         return entry
 
     async def _runs_still(self, bot: Bot, spec: TimerSpec, this: str) -> bool:
-        want = Filter(bot=bot.name, kind="timer", states=("ready", "running"), limit=1000)
+        want = EntryFilter(bot=bot.name, kind="timer", states=("ready", "running"), limit=1000)
         prefix = f"timer:{bot.name}:{spec.name}:"
-        rows = await self._means.store.list(want)
+        rows = await self._context.journal.list(want)
         return any(row.id.startswith(prefix) and row.id != this for row in rows)
 
     async def _make_up(self, bot: Bot, spec: TimerSpec) -> None:
         """Of the ticks missed while no host was up only the newest, and only where the timer had run before."""
-        tick = newest(spec, self._means.clock.now())
+        tick = newest(spec, self._context.clock.now())
         if tick is not None and _fact(bot, spec) in self._ticked:
             await self.put(bot, spec, tick)
 
     async def _remember(self) -> None:
         """Read which timers had run before."""
-        with suppress(StoreAway):
-            self._ticked.update(fact for fact in await self._means.store.controls() if fact.startswith("ticked:"))
+        with suppress(JournalAway):
+            self._ticked.update(fact for fact in await self._context.journal.controls() if fact.startswith("ticked:"))
 
     async def _keep_in_mind(self, bot: Bot, spec: TimerSpec) -> None:
         fact = _fact(bot, spec)
         if fact not in self._ticked:
-            with suppress(StoreAway):
-                await self._means.store.control(fact, "yes")
+            with suppress(JournalAway):
+                await self._context.journal.control(fact, "yes")
                 self._ticked.add(fact)
 
 

@@ -46,7 +46,7 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
-class OnMark:
+class HandlerMark:
     """What `@on` was given: key → the values of which one must match, or `"settings.NAME"`."""
 
     wanted: Mapping[str, tuple[Any, ...]]
@@ -61,7 +61,7 @@ class TimerMark:
     tz: str = "UTC"
 
 
-Mark = OnMark | TimerMark
+Mark = HandlerMark | TimerMark
 
 
 def on(
@@ -79,7 +79,7 @@ def on(
     wanted = {key: _several(key, value) for key, value in given.items() if value is not None}
     if not wanted:
         raise TypeError("@on needs at least one of form=, step=, kind=; `handle` takes all other events")
-    return _marking(OnMark(wanted))
+    return _marking(HandlerMark(wanted))
 
 
 def cron(when: str, *, tz: str = "UTC") -> Callable[[T], T]:
@@ -111,7 +111,7 @@ def _several(key: str, value: Any) -> tuple[Any, ...]:
 def _marking(mark: Mark) -> Callable[[Any], Any]:
     def decorate(method: Any) -> Any:
         marks = (mark, *marks_of(method))
-        if len({isinstance(one, OnMark) for one in marks}) > 1:
+        if len({isinstance(one, HandlerMark) for one in marks}) > 1:
             raise TypeError(f"{_name(method)}: one method cannot be both a handler (@on) and a timer (@cron, @every)")
         setattr(method, MARK, marks)
         return method
@@ -130,7 +130,7 @@ def _name(method: object) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
+class PluginHome:
     """What the host gives an instance of a plugin."""
 
     bot: str
@@ -156,10 +156,10 @@ class Plugin(Generic[S]):
     run in threads, up to the bot's `concurrency` at once on this one instance.
     """
 
-    __home: Home
+    __home: PluginHome
     __timers__: Mapping[str, tuple[TimerMark, ...]] = {}
     """Timer methods by name, in order of definition."""
-    __handlers__: Mapping[str, tuple[OnMark, ...]] = {}
+    __handlers__: Mapping[str, tuple[HandlerMark, ...]] = {}
     """Handler methods by name, in order of definition, a base class's first."""
 
     def __init_subclass__(cls, **keys: Any) -> None:
@@ -167,7 +167,7 @@ class Plugin(Generic[S]):
         marks: dict[str, tuple[Mark, ...]] = {}
         for base in reversed(cls.__mro__):
             _gather(vars(base), marks)
-        cls.__handlers__ = _only(OnMark, marks)
+        cls.__handlers__ = _only(HandlerMark, marks)
         cls.__timers__ = _only(TimerMark, marks)
 
     @property
@@ -216,9 +216,9 @@ class Plugin(Generic[S]):
         return None
 
 
-def settle(plugin: Plugin[Any], home: Home) -> None:
+def settle(plugin: Plugin[Any], plugin_home: PluginHome) -> None:
     """Give an instance what the host has for it; before its `open`."""
-    plugin._Plugin__home = home  # type: ignore[attr-defined]
+    plugin._Plugin__home = plugin_home  # type: ignore[attr-defined]
 
 
 def _gather(members: Mapping[str, Any], marks: dict[str, tuple[Mark, ...]]) -> None:

@@ -15,7 +15,7 @@ GROUP = "bothost.plugins"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class DiscoveredPlugin:
     """A plugin that can be loaded. `rivals` are further distributions that offer the same name: then none is taken."""
 
     name: str
@@ -27,14 +27,14 @@ class Found:
     rivals: tuple[str, ...] = ()
 
 
-def find(group: str = GROUP) -> dict[str, Found]:
+def find(group: str = GROUP) -> dict[str, DiscoveredPlugin]:
     """All installed plugins by name, in the order of their names."""
     from importlib_metadata import entry_points
 
-    found: dict[str, Found] = {}
+    found: dict[str, DiscoveredPlugin] = {}
     for point in sorted(entry_points(group=group), key=lambda point: point.name):
         distribution = point.dist
-        offered = Found(
+        offered = DiscoveredPlugin(
             point.name,
             point.load,
             distribution.name if distribution is not None else "",
@@ -45,15 +45,15 @@ def find(group: str = GROUP) -> dict[str, Found]:
     return found
 
 
-def _beside(known: Found | None, offered: Found) -> Found:
+def _beside(known: DiscoveredPlugin | None, offered: DiscoveredPlugin) -> DiscoveredPlugin:
     if known is None or (known.distribution, known.target) == (offered.distribution, offered.target):
         return offered
-    return Found(
+    return DiscoveredPlugin(
         known.name, known.load, known.distribution, known.version, known.target, (*known.rivals, offered.distribution)
     )
 
 
-def choose(bot: str, wanted: str, found: Mapping[str, Found]) -> Found:
+def choose(bot: str, wanted: str, found: Mapping[str, DiscoveredPlugin]) -> DiscoveredPlugin:
     """The plugin a bot asks for. Raises PluginError, which says what is installed."""
     chosen = found.get(wanted)
     if chosen is None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bothost.pyrus_client.api import Pyrus
 
 
-class Context(msgspec.Struct, frozen=True):
+class RunContext(msgspec.Struct, frozen=True):
     """One run of an event: which bot, which attempt, until when; `user_id` the bot's id where body or journal tell it."""
 
     id: str
@@ -40,7 +40,7 @@ class Event:
 
     __slots__ = ("_context", "_envelope")
 
-    def __init__(self, envelope: Envelope, context: Context) -> None:
+    def __init__(self, envelope: Envelope, context: RunContext) -> None:
         self._envelope = envelope
         self._context = context
 

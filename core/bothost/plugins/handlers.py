@@ -14,7 +14,7 @@ from bothost.text import nearest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bothost.plugins.api import OnMark
+    from bothost.plugins.api import HandlerMark
     from bothost.plugins.event import Event
 
 
@@ -37,7 +37,7 @@ def handler(name: str, call: Callable[..., Any]) -> Handler:
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class EventCondition:
     """The values of one `@on`; None: not asked for."""
 
     forms: frozenset[Any] | None = None
@@ -54,17 +54,17 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class HandlerRoute:
     """A handler and its conditions, of which one must match."""
 
     handler: Handler
-    conditions: tuple[Condition, ...]
+    conditions: tuple[EventCondition, ...]
 
 
-def condition(mark: OnMark, settings: object, where: str) -> Condition:
+def condition(mark: HandlerMark, settings: object, where: str) -> EventCondition:
     """The mark with its settings read. Raises PluginError."""
     wanted = mark.wanted
-    return Condition(
+    return EventCondition(
         _resolved(wanted.get("form"), settings, f"{where}: @on(form=)", int),
         _resolved(wanted.get("step"), settings, f"{where}: @on(step=)", int),
         _resolved(wanted.get("kind"), settings, f"{where}: @on(kind=)", str),

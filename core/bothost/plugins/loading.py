@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from bothost.config import HOST_BOT_KEYS
 from bothost.errors import BothostError, PluginError
-from bothost.plugins.api import Home, Plugin, marks_of, settle
+from bothost.plugins.api import Plugin, PluginHome, marks_of, settle
 from bothost.plugins.attribution import innermost_of
-from bothost.plugins.discovery import Found, choose, find
-from bothost.plugins.handlers import Handler, Route, check_call, condition, handler
-from bothost.plugins.settings import Place, Settings, fill, keys, no_settings
+from bothost.plugins.discovery import DiscoveredPlugin, choose, find
+from bothost.plugins.handlers import Handler, HandlerRoute, check_call, condition, handler
+from bothost.plugins.settings import Settings, SettingsSource, fill, keys, no_settings
 from bothost.plugins.timers import TimerSpec, timers
 
 if TYPE_CHECKING:
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
 
     from bothost.clock import Clock
     from bothost.config import BotConfig
-    from bothost.config.secrets import Sources
+    from bothost.config.secrets import SecretSources
     from bothost.plugins.event import Event
     from bothost.pyrus_client.api import Pyrus
 
-__all__ = ["Found", "Ground", "Handler", "Plugged", "TimerSpec", "find", "load", "trouble"]
+__all__ = ["DiscoveredPlugin", "Handler", "LoadedPlugin", "PluginResources", "TimerSpec", "find", "load", "trouble"]
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class PluginResources:
     """What the host has for a bot's plugin: time, a folder of its own, its way to Pyrus, and where settings come from."""
 
     clock: Clock
     folder: Path
     pyrus: Pyrus | None
-    sources: Sources
+    sources: SecretSources
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Plugged:
+class LoadedPlugin:
     """A bot's plugin, loaded: an instance of its own, with its settings, its handlers in order and its timers."""
 
     name: str
@@ -49,7 +49,7 @@ class Plugged:
     """The `Plugin`, or the function."""
     fallback: Handler
     settings: Settings | None = None
-    routes: tuple[Route, ...] = ()
+    routes: tuple[HandlerRoute, ...] = ()
     timers: tuple[TimerSpec, ...] = ()
     opening: Handler | None = None
     closing: Handler | None = None
@@ -69,14 +69,14 @@ class Plugged:
         return next((spec for spec in self.timers if spec.name == name), None)
 
 
-def load(config: BotConfig, found: Mapping[str, Found], ground: Ground) -> Plugged:
+def load(config: BotConfig, found: Mapping[str, DiscoveredPlugin], resources: PluginResources) -> LoadedPlugin:
     """Import a bot's plugin, fill its settings and make its instance. Raises PluginError and ConfigError."""
     who = f"[bot:{config.name}] plugin {config.plugin!r}"
     chosen = choose(config.name, config.plugin, found)
     try:
         target = _imported(chosen, who)
         if inspect.isclass(target):
-            return _with_class(_checked_class(target, who), chosen, config, ground)
+            return _with_class(_checked_class(target, who), chosen, config, resources)
         return _with_function(target, chosen, config, who)
     except BothostError:
         raise
@@ -84,7 +84,7 @@ def load(config: BotConfig, found: Mapping[str, Found], ground: Ground) -> Plugg
         raise PluginError(f"{who} cannot be loaded: {_what(error)}") from error
 
 
-def trouble(found: Found) -> str:
+def trouble(found: DiscoveredPlugin) -> str:
     """Why an installed plugin cannot be used, "" where it can; imports it."""
     if found.rivals:
         others = " and ".join((found.distribution, *found.rivals))
@@ -96,7 +96,7 @@ def trouble(found: Found) -> str:
     return ""
 
 
-def _imported(chosen: Found, who: str) -> Any:
+def _imported(chosen: DiscoveredPlugin, who: str) -> Any:
     try:
         return chosen.load()
     except (
@@ -136,23 +136,25 @@ def _settings_class(cls: type[Plugin[Any]]) -> type[Settings] | None:
     return None
 
 
-def _with_class(cls: type[Plugin[Any]], chosen: Found, config: BotConfig, ground: Ground) -> Plugged:
+def _with_class(
+    cls: type[Plugin[Any]], chosen: DiscoveredPlugin, config: BotConfig, resources: PluginResources
+) -> LoadedPlugin:
     who = f"[bot:{config.name}] plugin {config.plugin!r}"
-    settings = _settings(_settings_class(cls), config, ground.sources, who)
+    settings = _settings(_settings_class(cls), config, resources.sources, who)
     plugin = cls.__new__(cls)
-    settle(plugin, Home(config.name, settings or Settings(), ground.clock, ground.folder, ground.pyrus))
+    settle(plugin, PluginHome(config.name, settings or Settings(), resources.clock, resources.folder, resources.pyrus))
     where = f"{who}: {cls.__qualname__}"
     routes = []
     for name, marks in cls.__handlers__.items():
         kept = handler(name, getattr(plugin, name))
         check_call(kept.call, 1, f"{where}.{name}", f"def {name}(self, event)")
-        routes.append(Route(kept, tuple(condition(mark, settings, f"{where}.{name}") for mark in marks)))
+        routes.append(HandlerRoute(kept, tuple(condition(mark, settings, f"{where}.{name}") for mark in marks)))
     specs = tuple(timers(plugin, cls.__timers__, settings, where))
     fallback = handler("handle", plugin.handle)
     check_call(fallback.call, 1, f"{where}.handle", "def handle(self, event)")
     check_call(plugin.open, 0, f"{where}.open", "def open(self)")
     check_call(plugin.close, 0, f"{where}.close", "def close(self)")
-    return Plugged(
+    return LoadedPlugin(
         chosen.name,
         chosen.distribution,
         chosen.version,
@@ -167,8 +169,8 @@ def _with_class(cls: type[Plugin[Any]], chosen: Found, config: BotConfig, ground
     )
 
 
-def _settings(cls: type[Settings] | None, config: BotConfig, sources: Sources, who: str) -> Settings | None:
-    place = Place(config.plugin, f"bot:{config.name}", config.file, config.lines, config.line)
+def _settings(cls: type[Settings] | None, config: BotConfig, sources: SecretSources, who: str) -> Settings | None:
+    place = SettingsSource(config.plugin, f"bot:{config.name}", config.file, config.lines, config.line)
     if cls is None:
         no_settings(config.settings, place, HOST_BOT_KEYS)
         return None
@@ -194,7 +196,7 @@ def _warnings(specs: tuple[TimerSpec, ...], config: BotConfig) -> tuple[str, ...
     return (f"has timers ({names}) and no login: they cannot call Pyrus before a delivery has told the bot's login",)
 
 
-def _with_function(target: Any, chosen: Found, config: BotConfig, who: str) -> Plugged:
+def _with_function(target: Any, chosen: DiscoveredPlugin, config: BotConfig, who: str) -> LoadedPlugin:
     if not callable(target) or isinstance(target, Plugin):
         raise PluginError(
             f"{who} is {_kind(target)}; the entry point must name a function or a subclass of bothost.Plugin"
@@ -204,7 +206,7 @@ def _with_function(target: Any, chosen: Found, config: BotConfig, who: str) -> P
     name = getattr(target, "__name__", config.plugin)
     check_call(target, 1, f"{who}: {name}", f"def {name}(event)")
     _settings(None, config, None, who)  # type: ignore[arg-type]  # a function has none to read
-    return Plugged(chosen.name, chosen.distribution, chosen.version, target, handler(name, target))
+    return LoadedPlugin(chosen.name, chosen.distribution, chosen.version, target, handler(name, target))
 
 
 def _kind(target: Any) -> str:

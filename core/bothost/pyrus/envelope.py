@@ -9,8 +9,8 @@ import msgspec
 
 from bothost.errors import BodyRefused
 from bothost.pyrus.digest import MASK, digest, without_token
-from bothost.pyrus.model.descriptors import Touched, empty, slot
-from bothost.pyrus.model.newest_comment import NONE, Newest, newest_of
+from bothost.pyrus.model.descriptors import LazyList, empty, slot
+from bothost.pyrus.model.newest_comment import NONE, NewestComment, newest_of
 from bothost.pyrus.model.parts import Approval, Person
 from bothost.pyrus.model.task import Comment, Task
 from bothost.pyrus.raw_json import ReadOnlyDict, as_sent, is_utf8, mended, utf8
@@ -156,16 +156,16 @@ def _task_id(sent: object, in_task: object) -> int:
     raise BodyRefused("the body names no task: neither task_id nor task.id is a whole number")
 
 
-def _comments(task: Task) -> Newest:
+def _comments(task: Task) -> NewestComment:
     items = _COMMENTS.__get__(task)
     if type(items) is not list:
         return NONE
     found = newest_of(items)
-    _COMMENTS.__set__(task, Touched(Comment, found.sources) if found.sources else ())
+    _COMMENTS.__set__(task, LazyList(Comment, found.sources) if found.sources else ())
     return found
 
 
-def _check_utf8(text: bytes, comments: Newest) -> None:
+def _check_utf8(text: bytes, comments: NewestComment) -> None:
     """All but the older comments: on big bodies the check of these is dearer than signature and decoding together."""
     if len(comments.sources) < 2:
         checked: tuple[bytes, ...] = (text,)

@@ -1,6 +1,6 @@
 """`event.pyrus` and `self.pyrus`: Pyrus's API for a plugin's author, from async and plain handlers alike.
 
-A method returns a `Call` (see `call.py`) of a typed result. What sends is a narrow `Sender`, so that the same object works
+A method returns a `Call` (see `call.py`) of a typed result. What sends is a narrow `CallSender`, so that the same object works
 in the host, and in a child process that asks the host.
 """
 
@@ -15,8 +15,8 @@ from bothost.pyrus.reply import reply as replies
 from bothost.pyrus.rest import requests, results
 from bothost.pyrus.rest.results import Catalog, Contacts, Form, Profile, Upload
 from bothost.pyrus_client import files
-from bothost.pyrus_client.call import Call, Home, Page, Pages, call
-from bothost.pyrus_client.paging import LONGEST_PAGE, Window
+from bothost.pyrus_client.call import Call, CallLoop, Page, Pages, call
+from bothost.pyrus_client.paging import LONGEST_PAGE, RegisterWindow
 
 if TYPE_CHECKING:
     import os
@@ -26,40 +26,40 @@ if TYPE_CHECKING:
     from bothost.clock import Clock
     from bothost.pyrus.model.task import Task
     from bothost.pyrus.reply.reply import Reply
-    from bothost.pyrus.rest.requests import Request, Response
+    from bothost.pyrus.rest.requests import ApiRequest, ApiResponse
 
-__all__ = ["Call", "Catalog", "Contacts", "Form", "Page", "Pages", "Profile", "Pyrus", "Sender", "Upload", "call"]
+__all__ = ["Call", "CallSender", "Catalog", "Contacts", "Form", "Page", "Pages", "Profile", "Pyrus", "Upload", "call"]
 
 PAGE_SIZE = 1000
 
 
-class Sender(Protocol):
+class CallSender(Protocol):
     """Makes one call, with token, rate limit and retries; implementations: the host's `Line`, and a child's way to it.
 
     Both raise CallError, return only 2xx responses, and run on the loop of the `Pyrus` they belong to.
     """
 
-    async def send(self, request: Request, content: Callable[[], AsyncIterator[bytes]] | None = None) -> Response:
+    async def send(self, request: ApiRequest, content: Callable[[], AsyncIterator[bytes]] | None = None) -> ApiResponse:
         """Make the call; `content` makes the pieces of a streamed body, anew for each try."""
 
-    def stream(self, request: Request) -> AsyncIterator[bytes]:
+    def stream(self, request: ApiRequest) -> AsyncIterator[bytes]:
         """The response's body, piece by piece."""
 
 
 class Pyrus:
     """Pyrus's API as this bot. In an async handler `await` a call, in a plain one `.wait()` for it."""
 
-    def __init__(self, sender: Sender, clock: Clock, loop: asyncio.AbstractEventLoop | None = None) -> None:
+    def __init__(self, sender: CallSender, clock: Clock, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self.sender = sender
         self._clock = clock
-        self._home = Home(clock, loop or asyncio.get_running_loop())
+        self._call_loop = CallLoop(clock, loop or asyncio.get_running_loop())
 
     def __repr__(self) -> str:
         return "<Pyrus API>"
 
     def give_up(self, why: str) -> None:
         """For the host: refuse every further call, and end those that a thread still waits for."""
-        self._home.give_up(why)
+        self._call_loop.give_up(why)
 
     @call
     async def task(self, task_id: int) -> Task:
@@ -88,8 +88,8 @@ class Pyrus:
         Filters are Pyrus's: steps, include_archived, field_ids, task_ids, created_after, modified_before, due_filter,
         `fld12="gt100"` …; lists, datetimes and bools are put into its form.
         """
-        wanted = Window(form_id, filters, max(1, min(page_size, LONGEST_PAGE)), limit)
-        return Pages(self._page_of(wanted), self._home)
+        wanted = RegisterWindow(form_id, filters, max(1, min(page_size, LONGEST_PAGE)), limit)
+        return Pages(self._page_of(wanted), self._call_loop)
 
     @call
     async def form(self, form_id: int) -> Form:
@@ -115,7 +115,7 @@ class Pyrus:
     async def upload(self, source: files.Source, name: str | None = None) -> Upload:
         """Send a file (a path, bytes, or a file open for reading bytes) and get what a reply's `attachments` take."""
         outgoing = await files.outgoing(self._clock, source, name)
-        self._home.begin()
+        self._call_loop.begin()
         response = await self.sender.send(outgoing.request, outgoing.content)
         return results.uploaded(response.body, outgoing.name)
 
@@ -127,7 +127,7 @@ class Pyrus:
         """A file's bytes in pieces, to be iterated; or, with `to`, written to that path, which appears when complete."""
         request = requests.download(id_of(file))
         if to is None:
-            return Pages(self._first_piece(request), self._home)
+            return Pages(self._first_piece(request), self._call_loop)
         return self._save(request, to)
 
     @call
@@ -141,21 +141,21 @@ class Pyrus:
         request = requests.plain("POST", path, query, replies.encode_json(body or {}))
         return results.json((await self._send(request)).body)
 
-    async def _send(self, request: Request) -> Response:
-        self._home.begin()
+    async def _send(self, request: ApiRequest) -> ApiResponse:
+        self._call_loop.begin()
         return await self.sender.send(request)
 
     @call
-    async def _save(self, request: Request, to: str | os.PathLike[str]) -> Path:
-        self._home.begin()
+    async def _save(self, request: ApiRequest, to: str | os.PathLike[str]) -> Path:
+        self._call_loop.begin()
         async with aclosing(self.sender.stream(request)) as pieces:  # type: ignore[type-var]
             return await files.save(self._clock, pieces, to)
 
-    async def _first_piece(self, request: Request) -> Page[bytes]:
-        self._home.begin()
+    async def _first_piece(self, request: ApiRequest) -> Page[bytes]:
+        self._call_loop.begin()
         return await next_piece(self.sender.stream(request))
 
-    async def _page_of(self, window: Window) -> Page[Task]:
+    async def _page_of(self, window: RegisterWindow) -> Page[Task]:
         found = results.tasks((await self._send(window.request())).body)
         following = window.after(found)
         fresh = window.fresh(found)

@@ -26,7 +26,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Home:
+class CallLoop:
     """The loop on which a run's calls are made, until they are given up: at the end of the run, or of the host."""
 
     def __init__(self, clock: Clock, loop: asyncio.AbstractEventLoop) -> None:
@@ -83,22 +83,22 @@ class Home:
 class Call(Coroutine[Any, Any, T], Generic[T]):
     """One call to Pyrus: `await` it in an async handler, `.wait()` for it in a plain one."""
 
-    __slots__ = ("_coroutine", "_home", "_way")
+    __slots__ = ("_call_loop", "_coroutine", "_way")
 
-    def __init__(self, coroutine: Coroutine[Any, Any, T], home: Home) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, T], call_loop: CallLoop) -> None:
         self._coroutine = coroutine
-        self._home = home
+        self._call_loop = call_loop
         self._way: Coroutine[Any, Any, T] | None = None
 
     def wait(self) -> T:
         """The result, in a plain handler or a thread. Raises CallError, and RuntimeError on the host's own loop."""
-        if self._home.here():
+        if self._call_loop.here():
             self._coroutine.close()
             raise RuntimeError(
                 f"{getattr(self._coroutine, '__qualname__', 'a call')}(...).wait() would stop the host's event loop. In an async handler write "
                 "`await` instead; a plain handler that waits runs in a thread (run = auto or thread, not loop)"
             )
-        return self._home.result(self._home.submit(self._coroutine))
+        return self._call_loop.result(self._call_loop.submit(self._coroutine))
 
     def __await__(self) -> Generator[Any, Any, T]:
         return self._direction().__await__()
@@ -127,22 +127,22 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
 
     def _direction(self) -> Coroutine[Any, Any, T]:
         if self._way is None:
-            self._way = self._coroutine if self._home.here() else _across(self._coroutine, self._home)
+            self._way = self._coroutine if self._call_loop.here() else _across(self._coroutine, self._call_loop)
         return self._way
 
 
-async def _across(coroutine: Coroutine[Any, Any, T], home: Home) -> T:
-    return await asyncio.wrap_future(home.submit(coroutine))
+async def _across(coroutine: Coroutine[Any, Any, T], call_loop: CallLoop) -> T:
+    return await asyncio.wrap_future(call_loop.submit(coroutine))
 
 
-class HasHome(Protocol):
+class CallsOnLoop(Protocol):
     """Whose methods may be calls."""
 
     @property
-    def _home(self) -> Home: ...
+    def _call_loop(self) -> CallLoop: ...
 
 
-Self = TypeVar("Self", bound=HasHome)
+Self = TypeVar("Self", bound=CallsOnLoop)
 
 
 def call(method: Callable[Concatenate[Self, P], Coroutine[Any, Any, T]]) -> Callable[Concatenate[Self, P], Call[T]]:
@@ -150,7 +150,7 @@ def call(method: Callable[Concatenate[Self, P], Coroutine[Any, Any, T]]) -> Call
 
     @functools.wraps(method)
     def made(self: Self, /, *args: P.args, **kwargs: P.kwargs) -> Call[T]:
-        return Call(method(self, *args, **kwargs), self._home)
+        return Call(method(self, *args, **kwargs), self._call_loop)
 
     return made
 
@@ -166,33 +166,33 @@ class Page(Generic[T]):
 class Pages(Generic[T]):
     """Items that come page by page: iterate with `async for` or, in a plain handler, `for`; or `await`/`.wait()` for all."""
 
-    __slots__ = ("_first", "_home")
+    __slots__ = ("_call_loop", "_first")
 
-    def __init__(self, first: Coroutine[Any, Any, Page[T]], home: Home) -> None:
+    def __init__(self, first: Coroutine[Any, Any, Page[T]], call_loop: CallLoop) -> None:
         self._first = first
-        self._home = home
+        self._call_loop = call_loop
 
     async def __aiter__(self) -> AsyncIterator[T]:
-        page = await Call(self._first, self._home)
+        page = await Call(self._first, self._call_loop)
         while True:
             for item in page.items:
                 yield item
             if page.following is None:
                 return
-            page = await Call(page.following(), self._home)
+            page = await Call(page.following(), self._call_loop)
 
     def __iter__(self) -> Iterator[T]:
-        if self._home.here():
+        if self._call_loop.here():
             self._first.close()
             raise RuntimeError(
                 "`for` would stop the host's event loop here. In an async handler write `async for` instead"
             )
-        page = Call(self._first, self._home).wait()
+        page = Call(self._first, self._call_loop).wait()
         while True:
             yield from page.items
             if page.following is None:
                 return
-            page = Call(page.following(), self._home).wait()
+            page = Call(page.following(), self._call_loop).wait()
 
     def __await__(self) -> Generator[Any, Any, tuple[T, ...]]:
         return self._all().__await__()

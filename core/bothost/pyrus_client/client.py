@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, TypeVar
 from bothost.errors import CallUnclear, CallUnsent, NoLogin, RateLimited, Unauthorized
 from bothost.pyrus.reply.comment_match import comment_written
 from bothost.pyrus.rest import base_urls, requests
-from bothost.pyrus_client.rate_limit import Gates, Shared
-from bothost.pyrus_client.tokens import Credentials, Login, Token
-from bothost.pyrus_client.transport import Chunks, Sending, Transport
+from bothost.pyrus_client.rate_limit import RateLimits, SharedLimits
+from bothost.pyrus_client.tokens import AccessToken, AccountToken, Credentials
+from bothost.pyrus_client.transport import Chunks, HttpRequest, Transport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from datetime import datetime
 
     from bothost.clock import Clock
-    from bothost.pyrus.rest.requests import Request, Response
+    from bothost.pyrus.rest.requests import ApiRequest, ApiResponse
 
 PERMITS = 8
 READ_AGAIN_S = (0.5, 5.0)
@@ -36,7 +36,7 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class CallingBot:
     """A bot as far as calls need it: its name, and what its section says of the API."""
 
     bot: str
@@ -46,7 +46,7 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class SessionTerms:
     """What calls of one run go by: the event's token and base URL, the bot's person id, the deadline of the run."""
 
     token: str = field(default="", repr=False)
@@ -66,7 +66,7 @@ class PyrusClient:
     def __init__(
         self,
         clock: Clock,
-        shared: Shared,
+        shared: SharedLimits,
         transport: Transport,
         on_call: Callable[[str, int], None] | None = None,
         user_agent: str = "bothost",
@@ -74,7 +74,7 @@ class PyrusClient:
         self.clock = clock
         self.shared = shared
         self.transport = transport
-        self.gates = Gates(clock, shared)
+        self.gates = RateLimits(clock, shared)
         self.on_call = on_call or (lambda _account, _status: None)
         self.user_agent = user_agent
         """What Pyrus's logs show of us."""
@@ -85,27 +85,27 @@ class PyrusClient:
         self.hide: Callable[[str], None] = lambda _token: None
         """Told of each token that a login gave, which must stand in no log line."""
         self._permits: dict[str, asyncio.Semaphore] = {}
-        self._logins: dict[tuple[str, str], Login] = {}
+        self._logins: dict[tuple[str, str], AccountToken] = {}
         self._learnt: dict[str, str] = {}
         self._written: OrderedDict[tuple[str, int], set[int]] = OrderedDict()
 
-    def line(self, caller: Caller, terms: Terms) -> Line:
+    def line(self, caller: CallingBot, terms: SessionTerms) -> PyrusSession:
         """One run's way to Pyrus."""
-        return Line(self, caller, terms)
+        return PyrusSession(self, caller, terms)
 
     def learn(self, bot: str, login: str) -> None:
         """Keep a login that was seen in a body, for a bot whose section has none."""
         self._learnt[bot] = login
 
-    def login_of(self, caller: Caller) -> str:
+    def login_of(self, caller: CallingBot) -> str:
         """The login to use: the section's, else the learnt one, else none."""
         return caller.login or self._learnt.get(caller.bot, "")
 
-    def login(self, credentials: Credentials) -> Login:
-        """The one `Login` of an account, shared by all bots that log in as it."""
+    def login(self, credentials: Credentials) -> AccountToken:
+        """The one `AccountToken` of an account, shared by all bots that log in as it."""
         key = (base_urls.auth_url(credentials.api_url), credentials.login)
         if key not in self._logins:
-            self._logins[key] = Login(self.clock, self.send_bare)
+            self._logins[key] = AccountToken(self.clock, self.send_bare)
         return self._logins[key]
 
     def permits(self, bot: str) -> asyncio.Semaphore:
@@ -125,31 +125,31 @@ class PyrusClient:
         while len(self._written) > REMEMBERED_TASKS:
             self._written.popitem(last=False)
 
-    def look_at_lease(self, request: Request, key: str = "") -> None:
+    def look_at_lease(self, request: ApiRequest, key: str = "") -> None:
         """Nothing while this owner's lease stands, and while it holds this event; else CallUnsent, for another owner may be
         at the same work."""
         if not self.shared.alive() or (key and key in self.shared.lost()):
             raise CallUnsent(f"{request.title}: this host's lease has run out, so it begins no calls", code=LEASE_LOST)
 
-    async def send_bare(self, request: Request, url: str) -> Response:
+    async def send_bare(self, request: ApiRequest, url: str) -> ApiResponse:
         """Send one request without a token: a login."""
         headers = {"Content-Type": request.content_type, "User-Agent": self.user_agent}
         self.look_at_lease(request)
-        return await within(request, self.transport.fetch(Sending(request, url, headers)))
+        return await within(request, self.transport.fetch(HttpRequest(request, url, headers)))
 
     async def close(self) -> None:
         """Give up what is under way."""
         await self.transport.close()
 
 
-class Line:
+class PyrusSession:
     """One run's way to Pyrus. Its token is the event's while Pyrus takes it, then one from a login."""
 
-    def __init__(self, client: PyrusClient, caller: Caller, terms: Terms) -> None:
+    def __init__(self, client: PyrusClient, caller: CallingBot, terms: SessionTerms) -> None:
         self._client = client
         self._caller = caller
         self._terms = terms
-        self._token = Token(terms.token, base_urls.choose(caller.api_url, terms.api_url)) if terms.token else None
+        self._token = AccessToken(terms.token, base_urls.choose(caller.api_url, terms.api_url)) if terms.token else None
 
     def __repr__(self) -> str:
         return f"<Line of {self._caller.bot}>"
@@ -160,11 +160,11 @@ class Line:
         who = self._client.login_of(self._caller) or self._terms.user_id or self._caller.bot
         return f"{base_urls.choose(self._caller.api_url)} {who}"
 
-    async def send(self, request: Request, content: Callable[[], Chunks] | None = None) -> Response:
+    async def send(self, request: ApiRequest, content: Callable[[], Chunks] | None = None) -> ApiResponse:
         """Send until Pyrus has answered 2xx, as often as that is safe. `content` makes the pieces of a streamed body anew
         for each try. Raises CallError."""
 
-        async def once(token: Token) -> Response | None:
+        async def once(token: AccessToken) -> ApiResponse | None:
             async with self._client.permits(self._caller.bot):
                 if self._is_shut():
                     return None
@@ -179,11 +179,11 @@ class Line:
             self._remember(request, response)
         return response
 
-    async def stream(self, request: Request) -> AsyncIterator[bytes]:
+    async def stream(self, request: ApiRequest) -> AsyncIterator[bytes]:
         """A response's body piece by piece, holding a permit until its end. Only the opening is tried again."""
         permits = self._client.permits(self._caller.bot)
 
-        async def once(token: Token) -> Chunks | None:
+        async def once(token: AccessToken) -> Chunks | None:
             await permits.acquire()
             try:
                 if self._is_shut():
@@ -209,7 +209,7 @@ class Line:
         """Whether the rate limit has come to its end while the call waited for a permit: then it waits there again."""
         return self._client.gates.is_shut(self.account, late=self._terms.late)
 
-    async def _persist(self, request: Request, once: Callable[[Token], Awaitable[R | None]]) -> R:
+    async def _persist(self, request: ApiRequest, once: Callable[[AccessToken], Awaitable[R | None]]) -> R:
         """Do it until it is done. `once` returns None where the call has to wait for the rate limit once more."""
         token, fresh = (self._token, False) if self._token is not None else await self._log_in(request)
         pauses = list(READ_AGAIN_S) if request.reads and not self._terms.late else []
@@ -230,7 +230,7 @@ class Line:
                     raise
                 await asyncio.sleep(pauses.pop(0))
 
-    async def _log_in(self, request: Request, refused: str = "") -> tuple[Token, bool]:
+    async def _log_in(self, request: ApiRequest, refused: str = "") -> tuple[AccessToken, bool]:
         """The token of the last login, or of a new one where there is none or it is the refused one; whether it is new."""
         login = self._client.login_of(self._caller)
         if not login:
@@ -253,7 +253,7 @@ class Line:
             self._client.on_call(self.account, 0)
             raise
 
-    async def _judge(self, request: Request, response: Response, token: Token) -> None:
+    async def _judge(self, request: ApiRequest, response: ApiResponse, token: AccessToken) -> None:
         self._client.on_call(self.account, response.status)
         rate = requests.rate(response.headers)
         if rate is not None:
@@ -262,7 +262,7 @@ class Line:
             await self._client.gates.correct(self.account, rate)
         requests.check(request, response, token.value)
 
-    def _sending(self, request: Request, token: Token, content: Chunks | None) -> Sending:
+    def _sending(self, request: ApiRequest, token: AccessToken, content: Chunks | None) -> HttpRequest:
         headers = {
             "Authorization": f"Bearer {token.value}",
             "User-Agent": self._client.user_agent,
@@ -272,15 +272,15 @@ class Line:
             headers["Content-Type"] = request.content_type
         if TRACEPARENT.fullmatch(self._terms.trace):
             headers["traceparent"] = self._terms.trace
-        return Sending(request, token.api_url + request.target, headers, content)
+        return HttpRequest(request, token.api_url + request.target, headers, content)
 
-    def _remember(self, request: Request, response: Response) -> None:
+    def _remember(self, request: ApiRequest, response: ApiResponse) -> None:
         comment_id = comment_written(request.body or b"", response.body, self._terms.user_id)
         if comment_id:
             self._client.remember(self._caller.bot, request.comments_on, comment_id)
 
 
-async def within(request: Request, work: Awaitable[R]) -> R:
+async def within(request: ApiRequest, work: Awaitable[R]) -> R:
     """The work's result within the request's time limit, which begins now: the permit is held."""
     try:
         async with asyncio.timeout(request.limit_s):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from bothost.clock import Clock
-    from bothost.pyrus.rest.requests import Request
+    from bothost.pyrus.rest.requests import ApiRequest
 
 PIECE_BYTES = 64 << 10
 
@@ -25,11 +25,11 @@ Source = str | os.PathLike[str] | bytes | IO[bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Outgoing:
+class FileUpload:
     """A file to send: the request, and its body's pieces, made anew for each try."""
 
     name: str
-    request: Request
+    request: ApiRequest
     content: Callable[[], AsyncIterator[bytes]]
 
 
@@ -39,7 +39,7 @@ async def in_thread(clock: Clock, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(None, work)
 
 
-async def outgoing(clock: Clock, source: Source, name: str | None) -> Outgoing:
+async def outgoing(clock: Clock, source: Source, name: str | None) -> FileUpload:
     """Prepare a path, bytes, or a file that is open for reading bytes (sent from where it stands). Raises OSError."""
     if isinstance(source, bytes | bytearray | memoryview):
         content = bytes(source)
@@ -48,12 +48,12 @@ async def outgoing(clock: Clock, source: Source, name: str | None) -> Outgoing:
         path = Path(source)
         size = (await in_thread(clock, path.stat)).st_size
         return _framed(name or path.name, size, lambda: _of_path(clock, path))
-    reader = OpenFile(clock, source)
+    reader = OpenedFile(clock, source)
     own_name = getattr(source, "name", None)
     return _framed(name or (Path(own_name).name if isinstance(own_name, str) else "file"), None, reader.pieces)
 
 
-def _framed(name: str, size: int | None, content: Callable[[], AsyncIterator[bytes]]) -> Outgoing:
+def _framed(name: str, size: int | None, content: Callable[[], AsyncIterator[bytes]]) -> FileUpload:
     content_type, head, tail = requests.multipart(name, secrets.token_hex(16))
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -63,7 +63,7 @@ def _framed(name: str, size: int | None, content: Callable[[], AsyncIterator[byt
         yield tail
 
     length = None if size is None else len(head) + size + len(tail)
-    return Outgoing(name, requests.upload(content_type, length), pieces)
+    return FileUpload(name, requests.upload(content_type, length), pieces)
 
 
 async def _of_bytes(content: bytes) -> AsyncIterator[bytes]:
@@ -80,7 +80,7 @@ async def _of_path(clock: Clock, path: Path) -> AsyncIterator[bytes]:
         file.close()
 
 
-class OpenFile:
+class OpenedFile:
     """A file the author has opened. A second try begins where the first began, if the file can go back."""
 
     def __init__(self, clock: Clock, file: IO[bytes]) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bothost.pyrus.model.task import Task
-    from bothost.pyrus.rest.requests import Request
+    from bothost.pyrus.rest.requests import ApiRequest
 
 LONGEST_PAGE = 20_000
 """The most tasks that one answer may hold (protocol 5.2)."""
@@ -21,7 +21,7 @@ SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class RegisterWindow:
     """What is still wanted of a register. Times have whole seconds, so pages overlap by one; `seen` are the ids in it."""
 
     form_id: int
@@ -35,7 +35,7 @@ class Window:
         """Whether it must come in one answer: in an order of the author's own, no page can begin where the last ended."""
         return "sort" in self.filters or "item_count" in self.filters
 
-    def request(self) -> Request:
+    def request(self) -> ApiRequest:
         """The request for the next page."""
         if self.single:
             return requests.register(self.form_id, {"item_count": self.limit or LONGEST_PAGE, **self.filters})
@@ -45,7 +45,7 @@ class Window:
         """What of a page was not in the one before, and is within the limit."""
         return [task for task in found if task.id not in self.seen][: self.limit]
 
-    def after(self, found: Sequence[Task]) -> Window | None:
+    def after(self, found: Sequence[Task]) -> RegisterWindow | None:
         """The window for the page after this one; None if there is none. Raises CallRefused where no page can move on."""
         fresh = self.fresh(found)
         left = None if self.limit is None else self.limit - len(fresh)

@@ -11,13 +11,13 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from bothost.errors import RateLimited, StoreAway
+from bothost.errors import JournalAway, RateLimited
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from bothost.clock import Clock
-    from bothost.pyrus.rest.requests import Rate
+    from bothost.pyrus.rest.requests import RateHeaders
 
 WINDOW_S = 600.0
 DEFAULT_LIMIT = 5000
@@ -27,7 +27,7 @@ SHORTEST_WAIT_S = 0.05
 LONGEST_WAIT_S = 900.0
 
 
-class Shared(Protocol):
+class SharedLimits(Protocol):
     """What of the journal the client needs; the journal's Protocol has it, and so has whatever stands in for it."""
 
     def alive(self) -> bool:
@@ -44,7 +44,7 @@ class Shared(Protocol):
 
 
 @dataclass(slots=True)
-class Account:
+class AccountLimit:
     """What this process knows of one account's limit."""
 
     limit: int = DEFAULT_LIMIT
@@ -56,13 +56,13 @@ class Account:
     """Tenths of the limit that were left at the last correction."""
 
 
-class Gates:
+class RateLimits:
     """The gates of all accounts, as one process sees them."""
 
-    def __init__(self, clock: Clock, shared: Shared) -> None:
+    def __init__(self, clock: Clock, shared: SharedLimits) -> None:
         self._clock = clock
         self._shared = shared
-        self._accounts: dict[str, Account] = {}
+        self._accounts: dict[str, AccountLimit] = {}
 
     async def enter(self, name: str, deadline: datetime | None, *, late: bool) -> None:
         """Wait for the right to make one call. Raises RateLimited where that would take beyond the deadline, and for a
@@ -83,7 +83,7 @@ class Gates:
         if late or wait_s > room_s:
             raise RateLimited(f"Pyrus's rate limit: the next call may go in {wait_s:.0f} s", retry_after_s=wait_s)
 
-    async def correct(self, name: str, rate: Rate) -> None:
+    async def correct(self, name: str, rate: RateHeaders) -> None:
         """Take over what a response's headers say is left; written down once for each tenth, and when it comes to an end."""
         account = self._account(name)
         tenths = rate.remaining * 10 // rate.limit
@@ -110,7 +110,7 @@ class Gates:
             min(wait_s, await self._take(account, gate_name(name, late=True), KEPT)) if late and wait_s > 0 else wait_s
         )
 
-    async def _take(self, account: Account, gate: str, share: float) -> float:
+    async def _take(self, account: AccountLimit, gate: str, share: float) -> float:
         shut_s = account.shut.get(gate, 0.0) - self._clock.monotonic()
         if shut_s > 0:
             return shut_s
@@ -121,7 +121,7 @@ class Gates:
         for want in (BATCH, 1) if cap >= BATCH * 10 else (1,):
             try:
                 wait_s = await self._shared.gate(gate, want, cap / WINDOW_S, cap)
-            except StoreAway:
+            except JournalAway:
                 return 0.0  # Pyrus's own 429 still stands behind us
             if wait_s <= 0:
                 account.left[gate] = account.left.get(gate, 0) + want - 1
@@ -140,11 +140,11 @@ class Gates:
     async def _reset(self, gate: str, tokens: float) -> None:
         try:
             await self._shared.gate_reset(gate, tokens)
-        except StoreAway:
+        except JournalAway:
             return  # the next response corrects it again
 
-    def _account(self, name: str) -> Account:
-        return self._accounts.setdefault(name, Account())
+    def _account(self, name: str) -> AccountLimit:
+        return self._accounts.setdefault(name, AccountLimit())
 
 
 LATE = " late"

@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from bothost.clock import Clock
-    from bothost.pyrus.rest.requests import Request, Response
+    from bothost.pyrus.rest.requests import ApiRequest, ApiResponse
 
 FAILED_FOR_S = 10.0
 """How long a refused login is not tried again, so that a wrong secret does not become a storm of logins."""
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class AccessToken:
     """An access token and the base URL that it may be sent to."""
 
     value: str = field(repr=False)
     api_url: str
 
 
-class Answer(msgspec.Struct):
+class LoginAnswer(msgspec.Struct):
     """What a login answers, as far as it is used."""
 
     access_token: Any = ""
@@ -45,22 +45,22 @@ class Credentials:
     api_url: str
 
 
-class Login:
+class AccountToken:
     """One account's token. `send` makes one request to a whole URL, without a token, and returns any response."""
 
-    def __init__(self, clock: Clock, send: Callable[[Request, str], Awaitable[Response]]) -> None:
+    def __init__(self, clock: Clock, send: Callable[[ApiRequest, str], Awaitable[ApiResponse]]) -> None:
         self._clock = clock
         self._send = send
         self._lock = asyncio.Lock()
-        self._token: Token | None = None
+        self._token: AccessToken | None = None
         self._failed: tuple[float, CallError] | None = None
 
     @property
-    def held(self) -> Token | None:
+    def held(self) -> AccessToken | None:
         """The token of the last login, which may have been refused since."""
         return self._token
 
-    async def token(self, credentials: Credentials, refused: str = "") -> Token:
+    async def token(self, credentials: Credentials, refused: str = "") -> AccessToken:
         """The account's token, a new one if there is none yet or if it is the refused one. Raises CallError."""
         async with self._lock:
             if self._token is not None and self._token.value != refused:
@@ -75,7 +75,7 @@ class Login:
             self._failed = None
             return self._token
 
-    async def _log_in(self, credentials: Credentials) -> Token:
+    async def _log_in(self, credentials: Credentials) -> AccessToken:
         """Try each secret. A login changes nothing, so whatever was unclear in it is surely unsent for the call behind it."""
         refusal: CallError | None = None
         for secret in credentials.secrets:
@@ -92,14 +92,14 @@ class Login:
         raise refusal or CallRefused(f"login {credentials.login}: no secret to log in with")
 
     @staticmethod
-    def _read(request: Request, response: Response, credentials: Credentials) -> Token:
+    def _read(request: ApiRequest, response: ApiResponse, credentials: Credentials) -> AccessToken:
         secrets = tuple(secret.decode("utf-8", "replace") for secret in credentials.secrets)
         requests.check(request, response, *secrets)
         try:
-            answer = msgspec.json.decode(response.body, type=Answer)
+            answer = msgspec.json.decode(response.body, type=LoginAnswer)
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            answer = Answer()
+            answer = LoginAnswer()
         if not isinstance(answer.access_token, str) or not answer.access_token.isascii() or not answer.access_token:
             raise CallRefused(f"{request.title}: the answer has no access_token", status=response.status)
         offered = answer.api_url if isinstance(answer.api_url, str) else ""
-        return Token(answer.access_token, base_urls.choose(credentials.api_url, offered))
+        return AccessToken(answer.access_token, base_urls.choose(credentials.api_url, offered))

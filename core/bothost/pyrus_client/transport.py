@@ -13,7 +13,7 @@ from tornado.iostream import StreamClosedError
 from tornado.simple_httpclient import SimpleAsyncHTTPClient, _HTTPConnection
 
 from bothost.errors import CallError, CallUnclear, CallUnsent
-from bothost.pyrus.rest.requests import Request, Response
+from bothost.pyrus.rest.requests import ApiRequest, ApiResponse
 
 if TYPE_CHECKING:
     from tornado.http1connection import HTTP1Connection
@@ -29,10 +29,10 @@ Chunks = AsyncIterator[bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Sending:
+class HttpRequest:
     """A request with its whole address and headers. Its repr shows no header, for one of them is the token."""
 
-    request: Request
+    request: ApiRequest
     url: str
     headers: Mapping[str, str]
     content: Chunks | None = None
@@ -48,17 +48,17 @@ class Transport(Protocol):
     any status is returned as it is; no redirect is followed, for it would carry the token elsewhere.
     """
 
-    async def fetch(self, sending: Sending) -> Response:
+    async def fetch(self, sending: HttpRequest) -> ApiResponse:
         """Send and return the whole response."""
 
-    async def open(self, sending: Sending) -> tuple[Response, Chunks]:
+    async def open(self, sending: HttpRequest) -> tuple[ApiResponse, Chunks]:
         """Send and return when the headers are there; a 2xx body comes in pieces, any other is in the response."""
 
     async def close(self) -> None:
         """Give connections up."""
 
 
-class Going(HTTPRequest):
+class RequestInFlight(HTTPRequest):
     """A request under way: `stream` is its connection, there from the moment at which a byte of it may leave."""
 
     stream: IOStream | None = None
@@ -77,7 +77,7 @@ class Connection(_HTTPConnection):
     """Tornado's client connection (its websocket client extends the same class), telling when the sending begins."""
 
     def _create_connection(self, stream: IOStream) -> HTTP1Connection:
-        going: Going = self.request.request  # type: ignore[attr-defined]  # a proxy that adds the client's defaults
+        going: RequestInFlight = self.request.request  # type: ignore[attr-defined]  # a proxy that adds the client's defaults
         if going.given_up:
             stream.close()
             raise StreamClosedError
@@ -100,11 +100,11 @@ class TornadoTransport:
         self._files = client(MAX_FILE_BYTES)
         self._downloads: set[asyncio.Task[None]] = set()
 
-    async def fetch(self, sending: Sending) -> Response:
+    async def fetch(self, sending: HttpRequest) -> ApiResponse:
         """See `Transport.fetch`."""
         return await fetch(self._answers, sending, outgoing(sending))
 
-    async def open(self, sending: Sending) -> tuple[Response, Chunks]:
+    async def open(self, sending: HttpRequest) -> tuple[ApiResponse, Chunks]:
         """See `Transport.open`."""
         download = Download(outgoing(sending))
         download.work = asyncio.create_task(download.run(self._files, sending))
@@ -127,16 +127,16 @@ class TornadoTransport:
 class Download:
     """One response whose body is handed on piece by piece, no faster than it is read."""
 
-    def __init__(self, going: Going) -> None:
+    def __init__(self, going: RequestInFlight) -> None:
         self.going = going
         self.work: asyncio.Task[None] | None = None
-        self.opened: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self.opened: asyncio.Future[ApiResponse] = asyncio.get_running_loop().create_future()
         self._head: list[str] = []
         self._refusal = bytearray()
         self._pieces: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(maxsize=1)
         going.header_callback, going.streaming_callback = self._header, self._piece
 
-    async def run(self, client: Client, sending: Sending) -> None:
+    async def run(self, client: Client, sending: HttpRequest) -> None:
         """Send, and hand on what comes until the end."""
         try:
             response = await fetch(client, sending, self.going)
@@ -149,7 +149,7 @@ class Download:
         if self.opened.done():
             await self._pieces.put(None)
         else:
-            self.opened.set_result(Response(response.status, response.headers, bytes(self._refusal)))
+            self.opened.set_result(ApiResponse(response.status, response.headers, bytes(self._refusal)))
             self._pieces.put_nowait(None)
 
     async def pieces(self) -> Chunks:
@@ -172,7 +172,7 @@ class Download:
             return
         status = int(self._head[0].split()[1])
         if 200 <= status < 300 and not self.opened.done():
-            self.opened.set_result(Response(status, lower(HTTPHeaders.parse("".join(self._head[1:])))))
+            self.opened.set_result(ApiResponse(status, lower(HTTPHeaders.parse("".join(self._head[1:])))))
 
     async def _piece(self, piece: bytes) -> None:
         if not self.opened.done():
@@ -189,7 +189,7 @@ def client(max_body_bytes: int) -> Client:
     return made
 
 
-def outgoing(sending: Sending) -> Going:
+def outgoing(sending: HttpRequest) -> RequestInFlight:
     """Tornado's request. Its own time limit is a little longer than the caller's and closes what that one left open."""
     request = sending.request
     headers = HTTPHeaders(dict(sending.headers))
@@ -197,7 +197,7 @@ def outgoing(sending: Sending) -> Going:
     content = sending.content
     if content is None:
         body = request.body if request.body is not None or request.method == "GET" else b""
-        return Going(sending.url, request.method, headers, body, request_timeout=limit_s)
+        return RequestInFlight(sending.url, request.method, headers, body, request_timeout=limit_s)
     if request.length is not None:
         headers["Content-Length"] = str(request.length)
 
@@ -213,11 +213,11 @@ def outgoing(sending: Sending) -> Going:
             await write(piece)
 
     producer = cast("Any", produce)  # Tornado awaits it; its annotation knows only futures
-    going = Going(sending.url, request.method, headers, body_producer=producer, request_timeout=limit_s)
+    going = RequestInFlight(sending.url, request.method, headers, body_producer=producer, request_timeout=limit_s)
     return going
 
 
-async def fetch(client: Client, sending: Sending, going: Going) -> Response:
+async def fetch(client: Client, sending: HttpRequest, going: RequestInFlight) -> ApiResponse:
     """Send once; what breaks before the sending began is `CallUnsent`, later `CallUnclear`."""
     try:
         answer = await client.fetch(going, raise_error=False)
@@ -228,7 +228,7 @@ async def fetch(client: Client, sending: Sending, going: Going) -> Response:
         raise (CallUnsent(what) if going.stream is None else CallUnclear(what)) from error
     finally:
         going.give_up()
-    return Response(answer.code, lower(answer.headers), answer.body)
+    return ApiResponse(answer.code, lower(answer.headers), answer.body)
 
 
 def reason(error: Exception) -> str:

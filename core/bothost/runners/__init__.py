@@ -9,14 +9,14 @@ import msgspec
 
 if TYPE_CHECKING:
     from bothost.plugins.api import Tick
-    from bothost.plugins.event import Context
+    from bothost.plugins.event import RunContext
     from bothost.pyrus.envelope import Envelope
 
 Why = Literal["raised", "timeout", "died", "unusable", "gave up", "cut"]
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class RunFailure:
     """Why a run failed: `text` one line that names bot, what and where; `trace` the plugin's own traceback, scrubbed."""
 
     why: Why
@@ -28,14 +28,14 @@ class Failure:
     """What the plugin raised, where it was in this process: for the harness."""
 
 
-class Ran(msgspec.Struct, frozen=True):
+class RunResult(msgspec.Struct, frozen=True):
     """How one run ended: `reply` is the encoded comment (`b"{}"`: nothing to say), or there is a failure."""
 
     reply: bytes = b"{}"
-    failure: Failure | None = None
+    failure: RunFailure | None = None
 
 
-class Ending(Protocol):
+class RunEnded(Protocol):
     """Told once, on the loop, when the work of a run has really ended: the permit comes back there."""
 
     def __call__(self, returned: bytes = b"{}") -> None:
@@ -48,12 +48,12 @@ class Runner(Protocol):
     async def open(self) -> None:
         """Open the plugin (its `open`). Raises PluginError with the reason."""
 
-    async def run(self, envelope: Envelope, context: Context, limit_s: float, ended: Ending) -> Ran:
+    async def run(self, envelope: Envelope, context: RunContext, limit_s: float, ended: RunEnded) -> RunResult:
         """Run a handler for one event, at most `limit_s`. Never raises but CancelledError (an async handler is cancelled,
         a thread's result dropped). `ended` is called exactly once, when the work has really ended, which for a thread past
         its time is later than the return."""
 
-    async def tick(self, timer: str, tick: Tick, limit_s: float, ended: Ending) -> Ran:
+    async def tick(self, timer: str, tick: Tick, limit_s: float, ended: RunEnded) -> RunResult:
         """Run a timer method once."""
 
     async def close(self) -> None:

@@ -26,7 +26,7 @@ Outcome = tuple[Any, BaseException | None]
 """What the plugin returned, or what it raised."""
 
 
-class TimeUp(Exception):
+class CallTimeout(Exception):
     """A call did not end in time; `lives`: it runs on, for it cannot be stopped. The text says where it stood."""
 
     def __init__(self, place: str, *, lives: bool) -> None:
@@ -34,14 +34,14 @@ class TimeUp(Exception):
         self.lives = lives
 
 
-class Overdue(Protocol):
+class OverdueCall(Protocol):
     """A call past its time that has not ended."""
 
     def place(self) -> str:
         """Where it stands now: `file:line in function`."""
 
 
-class Work(msgspec.Struct, frozen=True, eq=False):
+class PluginCall(msgspec.Struct, frozen=True, eq=False):
     """What to call and for how long. `ended` is called once, on the loop, when the call has really ended, with what came of
     it where nobody waited for that any more; `time_up` when nobody waits any more although it lives; `overdue` holds it from
     then until its end."""
@@ -52,10 +52,10 @@ class Work(msgspec.Struct, frozen=True, eq=False):
     limit_s: float
     ended: Callable[[Outcome | None], None]
     time_up: Callable[[], None]
-    overdue: set[Overdue]
+    overdue: set[OverdueCall]
 
 
-async def on_loop(work: Work, begin: Callable[[], Any], limit_s: float) -> Outcome:
+async def on_loop(work: PluginCall, begin: Callable[[], Any], limit_s: float) -> Outcome:
     """In a task of its own, for a handler that swallows its cancellation must not keep the run from ending.
 
     Raises TimeUp, and CancelledError: the handler is then cancelled.
@@ -78,11 +78,11 @@ async def on_loop(work: Work, begin: Callable[[], Any], limit_s: float) -> Outco
         if not call.task.done():
             work.overdue.add(call)
             work.time_up()
-        raise TimeUp(call.stood, lives=not call.task.done())
+        raise CallTimeout(call.stood, lives=not call.task.done())
     return (None, asyncio.CancelledError()) if call.task.cancelled() else call.task.result()
 
 
-async def in_thread(work: Work, submit: Callable[[Callable[[], None]], None]) -> Outcome:
+async def in_thread(work: PluginCall, submit: Callable[[Callable[[], None]], None]) -> Outcome:
     """In a thread; an awaitable that comes back is awaited on the loop, within the same limit.
 
     `submit` is given what the thread has to run. Raises TimeUp; and CancelledError: what the thread returns is then dropped.
@@ -102,7 +102,7 @@ async def in_thread(work: Work, submit: Callable[[Callable[[], None]], None]) ->
         place = call.place()
         if not call.gone:
             call.outlive()
-        raise TimeUp(place, lives=not call.gone)
+        raise CallTimeout(place, lives=not call.gone)
     answer, error = outcome
     if error is None and inspect.isawaitable(answer):
         return await on_loop(work, lambda: answer, max(0.0, until - call.loop.time()))
@@ -116,7 +116,7 @@ class _TaskCall:
 
     __slots__ = ("_work", "grace", "late", "loop", "outcome", "stood", "task", "waiter")
 
-    def __init__(self, work: Work, begin: Callable[[], Any]) -> None:
+    def __init__(self, work: PluginCall, begin: Callable[[], Any]) -> None:
         self.outcome: Outcome | None = None
         self.grace: asyncio.TimerHandle | None = None
         self.late = False
@@ -158,7 +158,7 @@ class _TaskCall:
         self.grace = self.loop.call_later(GRACE_S, self._wake)
 
     def place(self) -> str:
-        """See `Overdue.place`."""
+        """See `OverdueCall.place`."""
         place = ""
         awaited: Any = self.task.get_coro()
         while awaited is not None:
@@ -174,7 +174,7 @@ class _ThreadCall:
 
     __slots__ = ("_dropped", "_returned", "_thread", "_work", "gone", "loop", "waiter")
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: PluginCall) -> None:
         self.loop = asyncio.get_running_loop()
         self.waiter: asyncio.Future[Outcome | None] = self.loop.create_future()
         self.gone = False
@@ -228,11 +228,11 @@ class _ThreadCall:
         self._work.time_up()
 
     def place(self) -> str:
-        """See `Overdue.place`."""
+        """See `OverdueCall.place`."""
         return (place_of_thread(self._thread) if self._thread else "") or "no code of the plugin"
 
 
-def _end(work: Work, call: Overdue, outcome: Outcome | None) -> None:
+def _end(work: PluginCall, call: OverdueCall, outcome: Outcome | None) -> None:
     if call not in work.overdue:
         work.ended(None)
         return

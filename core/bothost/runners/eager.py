@@ -25,7 +25,7 @@ def begin(work: Coroutine[Any, Any, T], context: Context, name: str | None = Non
     loop = asyncio.get_running_loop()
     if sys.version_info >= (3, 12):
         return asyncio.Task(work, loop=loop, name=name, context=context, eager_start=True)
-    step = _Step(work)
+    step = _FirstStep(work)
     task: asyncio.Task[T] = asyncio.Task(step, loop=loop, name=name, context=context)
     outer = asyncio.current_task(loop)
     if outer is not None:
@@ -46,7 +46,7 @@ def advance(work: Coroutine[Any, Any, T], context: Context) -> asyncio.Task[T] |
     For work of the host's own that asks for no task in its first step: there is no current one in it.
     """
     loop = asyncio.get_running_loop()
-    step = _Step(work)
+    step = _FirstStep(work)
     outer = asyncio.current_task(loop)
     if outer is not None:
         _leave_task(loop, outer)
@@ -58,7 +58,7 @@ def advance(work: Coroutine[Any, Any, T], context: Context) -> asyncio.Task[T] |
     return None if step.is_over else loop.create_task(step, context=context)
 
 
-class _Step(Coroutine[Any, Any, Any]):
+class _FirstStep(Coroutine[Any, Any, Any]):
     """A coroutine whose first step is made before its task's: the task then takes up what came of it, and goes on from there."""
 
     def __init__(self, work: Coroutine[Any, Any, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What a plugin did wrong, as a `Failure`: one line for people, and the traceback without the host's own frames."""
+"""What a plugin did wrong, as a `RunFailure`: one line for people, and the traceback without the host's own frames."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bothost.errors import GiveUp, ReplyError
 from bothost.plugins.attribution import innermost_of, is_known
-from bothost.runners import Failure
+from bothost.runners import RunFailure
 from bothost.text import visible
 
 if TYPE_CHECKING:
@@ -17,18 +17,18 @@ _LONGEST_LINE = 500
 _LONGEST_TRACE = 20_000
 
 
-def failure_of(error: BaseException, what: str, scrub: Callable[[str], str]) -> Failure:
+def failure_of(error: BaseException, what: str, scrub: Callable[[str], str]) -> RunFailure:
     """The failure that an exception of a handler means. `what` names bot and handler."""
     if isinstance(error, GiveUp):
-        return Failure("gave up", _line(f"{what} gave up: {error}", scrub), may_rerun=False, error=error)
+        return RunFailure("gave up", _line(f"{what} gave up: {error}", scrub), may_rerun=False, error=error)
     said = _said(error)
     place = innermost_of(error.__traceback__)
     where = f" ({place})" if place else ""
     trace = trace_of(error, scrub)
     if isinstance(error, ReplyError):
         text = _line(f"{what} made a reply that cannot be used: {error}{where}", scrub)
-        return Failure("unusable", text, trace, may_rerun=False, error=error)
-    return Failure("raised", _line(f"{what} raised {said}{where}", scrub), trace, error=error)
+        return RunFailure("unusable", text, trace, may_rerun=False, error=error)
+    return RunFailure("raised", _line(f"{what} raised {said}{where}", scrub), trace, error=error)
 
 
 def _said(error: BaseException) -> str:

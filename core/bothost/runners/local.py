@@ -12,20 +12,20 @@ from bothost.errors import PluginError, ReplyError
 from bothost.plugins.attribution import BOT
 from bothost.plugins.event import Event
 from bothost.pyrus.reply import reply as replies
-from bothost.runners import Failure, Ran
-from bothost.runners.calls import Outcome, Overdue, TimeUp, Work, in_thread, on_loop
+from bothost.runners import RunFailure, RunResult
+from bothost.runners.calls import CallTimeout, Outcome, OverdueCall, PluginCall, in_thread, on_loop
 from bothost.runners.failures import failure_of
-from bothost.runners.thread_pool import Pool
+from bothost.runners.thread_pool import ThreadPool
 
 if TYPE_CHECKING:
     from bothost.clock import Clock
     from bothost.config import BotConfig
     from bothost.plugins.api import Tick
-    from bothost.plugins.event import Context
+    from bothost.plugins.event import RunContext
     from bothost.plugins.handlers import Handler
-    from bothost.plugins.loading import Plugged
+    from bothost.plugins.loading import LoadedPlugin
     from bothost.pyrus.envelope import Envelope
-    from bothost.runners import Ending
+    from bothost.runners import RunEnded
 
 log = logging.getLogger("bothost.run")
 
@@ -46,7 +46,7 @@ class HandlerCall:
 
     __slots__ = ("_context", "_ended", "_envelope", "_runner", "event", "handler")
 
-    def __init__(self, runner: LocalRunner, envelope: Envelope, context: Context, ended: Ending) -> None:
+    def __init__(self, runner: LocalRunner, envelope: Envelope, context: RunContext, ended: RunEnded) -> None:
         self._runner = runner
         self._envelope = envelope
         self._context = context
@@ -64,7 +64,7 @@ class HandlerCall:
         return self.handler.call(self.event)
 
     def ended(self, outcome: Outcome | None) -> None:
-        """See `Work.ended`: what a call past its time has returned goes on, encoded as a reply would be."""
+        """See `PluginCall.ended`: what a call past its time has returned goes on, encoded as a reply would be."""
         reply = NOTHING
         if outcome is not None and outcome[1] is None:
             reply = self.encoded(outcome[0]).reply
@@ -74,28 +74,28 @@ class HandlerCall:
             self._ended(reply)
 
     def time_up(self) -> None:
-        """See `Work.time_up`: no call to Pyrus may be made any more."""
+        """See `PluginCall.time_up`: no call to Pyrus may be made any more."""
         if self._context.pyrus is not None:
             self._context.pyrus.give_up("the time of this run is over")
 
-    def failed(self, error: BaseException) -> Ran:
+    def failed(self, error: BaseException) -> RunResult:
         """What an exception of the handler means."""
-        return Ran(failure=failure_of(error, self.what, self._scrub))
+        return RunResult(failure=failure_of(error, self.what, self._scrub))
 
-    def encoded(self, answer: Any) -> Ran:
+    def encoded(self, answer: Any) -> RunResult:
         """The handler's answer as a reply."""
         try:
             reply = replies.encode(answer, self._envelope.task)
             warnings = replies.warnings(answer)
         except ReplyError as error:
             text = self._scrub(f"{self.what} returned a reply that cannot be used: {error}")
-            return Ran(failure=Failure("unusable", text, may_rerun=False, error=error))
+            return RunResult(failure=RunFailure("unusable", text, may_rerun=False, error=error))
         except Exception as error:  # noqa: BLE001 - a mapping of the plugin's own may raise anything when it is read
             text = f"{self.what} returned a reply that cannot be read: {type(error).__name__}"
-            return Ran(failure=Failure("unusable", text, may_rerun=False, error=error))
+            return RunResult(failure=RunFailure("unusable", text, may_rerun=False, error=error))
         if warnings:
             self._runner.warn(self.what, warnings, self._envelope.task_id)
-        return Ran(reply)
+        return RunResult(reply)
 
     def _scrub(self, text: str) -> str:
         token = self._envelope.token
@@ -106,15 +106,15 @@ class LocalRunner:
     """See `Runner`. Used on the loop only; made on it."""
 
     def __init__(
-        self, plugged: Plugged, config: BotConfig, clock: Clock, scrub: Callable[[str], str] = lambda text: text
+        self, plugged: LoadedPlugin, config: BotConfig, clock: Clock, scrub: Callable[[str], str] = lambda text: text
     ) -> None:
         self.plugged = plugged
         self._bot = config.name
         self._on_loop_only = config.run == "loop"
         self._clock = clock
         self.scrub = scrub
-        self._pool = Pool(config.name, config.concurrency)
-        self._overdue: set[Overdue] = set()
+        self._pool = ThreadPool(config.name, config.concurrency)
+        self._overdue: set[OverdueCall] = set()
         self._warned: set[str] = set()
         self._opened = False
 
@@ -139,30 +139,32 @@ class LocalRunner:
         if failure is not None:
             log.error("%s", failure.text, extra={"bot": self._bot})
 
-    async def run(self, envelope: Envelope, context: Context, limit_s: float, ended: Ending) -> Ran:
+    async def run(self, envelope: Envelope, context: RunContext, limit_s: float, ended: RunEnded) -> RunResult:
         """See `Runner.run`."""
         call = HandlerCall(self, envelope, context, ended)
         try:
             work = self._work(call.begin, limit_s, call.ended, call.time_up)
             answer, error = await self._carry(work, call.handler)
-        except TimeUp as late:
-            return Ran(failure=_late(late, call.what, limit_s))
+        except CallTimeout as late:
+            return RunResult(failure=_late(late, call.what, limit_s))
         return call.encoded(answer) if error is None else call.failed(error)
 
-    async def tick(self, timer: str, tick: Tick, limit_s: float, ended: Ending) -> Ran:
+    async def tick(self, timer: str, tick: Tick, limit_s: float, ended: RunEnded) -> RunResult:
         """See `Runner.tick`. What a timer returns is dropped."""
         spec = self.plugged.timer(timer)
         what = f"[bot:{self._bot}] timer {timer}"
         if spec is None:
             ended()
-            return Ran(failure=Failure("raised", f"{what}: the plugin has no such timer any more", may_rerun=False))
+            return RunResult(
+                failure=RunFailure("raised", f"{what}: the plugin has no such timer any more", may_rerun=False)
+            )
         call = spec.handler.call
         work = self._work(partial(call, tick) if spec.takes_tick else call, limit_s, lambda _outcome: ended())
         try:
             _, error = await self._carry(work, spec.handler)
-        except TimeUp as late:
-            return Ran(failure=_late(late, what, limit_s))
-        return Ran(failure=failure_of(error, what, self.scrub) if error is not None else None)
+        except CallTimeout as late:
+            return RunResult(failure=_late(late, what, limit_s))
+        return RunResult(failure=failure_of(error, what, self.scrub) if error is not None else None)
 
     def held(self) -> tuple[str, ...]:
         """See `Runner.held`."""
@@ -175,12 +177,12 @@ class LocalRunner:
                 self._warned.add(warning)
                 log.warning("%s: %s", what, warning, extra={"bot": self._bot, "task": task})
 
-    async def _beside(self, handler: Handler, limit_s: float, submit: Submit) -> Failure | None:
+    async def _beside(self, handler: Handler, limit_s: float, submit: Submit) -> RunFailure | None:
         """`open` or `close`: as a handler, but for the permit."""
         what = f"[bot:{self._bot}] plugin {self.plugged.name!r}: {handler.name}"
         try:
             _, error = await self._carry(self._work(handler.call, limit_s, _nothing), handler, submit)
-        except TimeUp as late:
+        except CallTimeout as late:
             return _late(late, what, limit_s)
         return failure_of(error, what, self.scrub) if error is not None else None
 
@@ -190,12 +192,12 @@ class LocalRunner:
         limit_s: float,
         ended: Callable[[Outcome | None], None],
         time_up: Callable[[], None] = lambda: None,
-    ) -> Work:
+    ) -> PluginCall:
         context = contextvars.copy_context()
         context.run(BOT.set, self._bot)
-        return Work(self._bot, begin, context, limit_s, ended, time_up, self._overdue)
+        return PluginCall(self._bot, begin, context, limit_s, ended, time_up, self._overdue)
 
-    async def _carry(self, work: Work, handler: Handler, submit: Submit | None = None) -> Outcome:
+    async def _carry(self, work: PluginCall, handler: Handler, submit: Submit | None = None) -> Outcome:
         """Call the plugin. Raises TimeUp, and CancelledError."""
         if handler.is_async or self._on_loop_only:
             return await on_loop(work, work.begin, work.limit_s)
@@ -203,8 +205,8 @@ class LocalRunner:
         return await in_thread(work, lambda run: give(self._clock.in_thread(run)))
 
 
-def _late(late: TimeUp, what: str, limit_s: float) -> Failure:
+def _late(late: CallTimeout, what: str, limit_s: float) -> RunFailure:
     lives = LIVES if late.lives else ""
-    return Failure(
+    return RunFailure(
         "timeout", f"{what} did not end within {limit_s:g} s, it stood at {late}{lives}", may_rerun=not late.lives
     )

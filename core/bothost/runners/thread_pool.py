@@ -18,7 +18,7 @@ THREAD_PREFIX = "bothost-bot-"
 IDLE_S = 60.0
 
 
-class Pool:
+class ThreadPool:
     """Runs work in at most `limit` threads; what is more waits. `work` must not raise."""
 
     def __init__(self, bot: str, limit: int) -> None:
@@ -92,7 +92,7 @@ class _Worker:
 
     __slots__ = ("_awake", "_pool", "_work")
 
-    def __init__(self, pool: Pool, work: Callable[[], None]) -> None:
+    def __init__(self, pool: ThreadPool, work: Callable[[], None]) -> None:
         self._pool = pool
         self._work: Callable[[], None] | None = work
         self._awake = threading.Lock()

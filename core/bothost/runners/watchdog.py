@@ -55,7 +55,7 @@ THREAD_PREFIX = "bothost-bot-"
 
 
 @dataclass(frozen=True, slots=True)
-class Blocked:
+class BlockedLoop:
     """A bot's code that stopped the loop: where it stands ("" where it has gone on already), and for how long by now."""
 
     bot: str
@@ -80,7 +80,7 @@ class Watchdog:
     The log names a place once a minute; `report` is told of each block, with its whole length, when it has ended.
     """
 
-    def __init__(self, clock: Clock, report: Callable[[Blocked], None], lag: Callable[[float], None]) -> None:
+    def __init__(self, clock: Clock, report: Callable[[BlockedLoop], None], lag: Callable[[float], None]) -> None:
         self._clock = clock
         self._report = report
         self._lag = lag
@@ -92,14 +92,14 @@ class Watchdog:
         """Frames that stand around the loop: of the command line, of a test. What blocks the loop stands within it."""
         self._answered = True
         self._asked = 0.0
-        self._blamed: Blocked | None = None
+        self._blamed: BlockedLoop | None = None
         """Who was found to hold the loop that has not answered yet."""
         self._said: dict[tuple[str, str, str], float] = {}
         self._cpu: dict[int, float] = {}
         self._sample_at = 0.0
         self._greedy: dict[str, tuple[float, float]] = {}
         self._told: dict[str, float] = {}
-        self._switching = Switching()
+        self._switching = SwitchInterval()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to watch the loop that runs in this thread."""
@@ -175,7 +175,7 @@ class Watchdog:
             self._blamed = second
             self._say(second)
 
-    def _place(self, now: float) -> Blocked | None:
+    def _place(self, now: float) -> BlockedLoop | None:
         stack = stack_of(self._loop_thread)
         return self._place_of(self._bot_on_loop(stack), stack, now - self._asked)
 
@@ -185,7 +185,7 @@ class Watchdog:
         places = {self._loop_thread: self._place(self._asked + seconds)}
         for ident, bot in bots_by_thread().items():
             # who got the lock back first may be through by now; its bot is known all the same
-            places[ident] = self._place_of(bot, stack_of(ident), seconds) or Blocked(bot, "", 0, "", seconds)
+            places[ident] = self._place_of(bot, stack_of(ident), seconds) or BlockedLoop(bot, "", 0, "", seconds)
         after = cpu_by_thread()
         grown = {thread: used - self._cpu.get(thread, 0.0) for thread, used in after.items()}
         thread = max(grown, key=lambda one: grown[one], default=0)
@@ -197,17 +197,17 @@ class Watchdog:
             self._say(blocked)
             self._loop_call(self._report, blocked)
 
-    def _place_of(self, bot: str, stack: Iterable[FrameType], seconds: float) -> Blocked | None:
+    def _place_of(self, bot: str, stack: Iterable[FrameType], seconds: float) -> BlockedLoop | None:
         where = innermost_foreign(stack, self._outside) if bot else None
         if where is None:
             return None
-        return Blocked(bot, where.f_code.co_filename, where.f_lineno, where.f_code.co_qualname, seconds)
+        return BlockedLoop(bot, where.f_code.co_filename, where.f_lineno, where.f_code.co_qualname, seconds)
 
     def _bot_on_loop(self, stack: Iterable[FrameType]) -> str:
         assert self._loop is not None
         return bot_of(stack) if isinstance(self._loop, asyncio.BaseEventLoop) else bot_of_task(self._loop)
 
-    def _say(self, blocked: Blocked) -> None:
+    def _say(self, blocked: BlockedLoop) -> None:
         now = self._clock.monotonic()
         key = (blocked.bot, blocked.file, blocked.function)
         if now - self._said.get(key, -AGAIN_S) >= AGAIN_S:
@@ -285,7 +285,7 @@ CALM_TIMES = 50
 """Answers in time, in a row, after which it is as before."""
 
 
-class Switching:
+class SwitchInterval:
     """Told of each answer of the loop; on the loop."""
 
     def __init__(self) -> None:

@@ -38,7 +38,7 @@ _COLOURS = {"debug": "2", "info": "32", "warning": "33", "error": "1;31"}
 _JSON = msgspec.json.Encoder(enc_hook=str)
 
 
-class Line(msgspec.Struct, frozen=True):
+class LogLine(msgspec.Struct, frozen=True):
     """One log record, taken down in the thread that made it: nothing in it changes any more, no secret is left in it."""
 
     time: float
@@ -76,7 +76,7 @@ def _short(value: object) -> str:
     return text if not _QUOTED.search(text) else f'"{text}"'
 
 
-class Logs(logging.Handler):
+class LogHandler(logging.Handler):
     """The root logger's handler: takes lines down, and a thread writes them. Made by `setup`."""
 
     def __init__(self, stream: TextIO, *, pretty: bool, scrubber: Scrubber, clock: Clock) -> None:
@@ -89,7 +89,7 @@ class Logs(logging.Handler):
         self._colour = pretty and stream.isatty()
         self._scrub = scrubber.scrub
         self._clock = clock
-        self._lines: deque[Line] = deque()
+        self._lines: deque[LogLine] = deque()
         self._some = threading.Event()
         self._stopping = threading.Event()
         self._idle = threading.Condition()
@@ -107,7 +107,7 @@ class Logs(logging.Handler):
             self._lines.append(self._line(record))
         except Exception as error:  # noqa: BLE001 - a plugin's argument whose __str__ raises must not end its handler
             told = f"a log line could not be shown: {type(error).__name__}"
-            self._lines.append(Line(record.created, "error", record.name, told, {}))
+            self._lines.append(LogLine(record.created, "error", record.name, told, {}))
         if not self._some.is_set():
             self._some.set()
         return True
@@ -125,17 +125,17 @@ class Logs(logging.Handler):
         clean = {
             key: value if key in _OWN or type(value) in _PLAIN else self._field(value) for key, value in fields.items()
         }
-        self._lines.append(Line(self._clock.epoch(), _LEVELS[level], DELIVERY, message, clean))
+        self._lines.append(LogLine(self._clock.epoch(), _LEVELS[level], DELIVERY, message, clean))
         if not self._some.is_set():
             self._some.set()
 
-    def _line(self, record: logging.LogRecord) -> Line:
+    def _line(self, record: logging.LogRecord) -> LogLine:
         extras = islice(vars(record).items(), len(_STANDARD) - 3, None)  # a record gets its own attributes first
         fields = {key: self._field(value) for key, value in extras if key not in _STANDARD}
         trace = record.exc_text or str(getattr(record, "traceback", ""))
         if record.exc_info and record.exc_info[1] is not None:
             trace = "".join(traceback.format_exception(record.exc_info[1]))
-        return Line(
+        return LogLine(
             record.created,
             _LEVELS.get(record.levelno) or record.levelname.lower(),
             record.name,
@@ -190,14 +190,16 @@ class Logs(logging.Handler):
             self._told_dropped += dropped
             if dropped:
                 told = f"{dropped} log lines were dropped: they came faster than they were read"
-                batch.append(Line(self._clock.now().timestamp(), "warning", "bothost.logs", told, {"dropped": dropped}))
+                batch.append(
+                    LogLine(self._clock.now().timestamp(), "warning", "bothost.logs", told, {"dropped": dropped})
+                )
             text = b"".join(self._text(line) for line in batch)
             try:
                 self._put(text)
             except (OSError, ValueError):  # the reader has gone, or the stream is closed: there is nowhere to say so
                 self.dropped += len(batch)
 
-    def _text(self, line: Line) -> bytes:
+    def _text(self, line: LogLine) -> bytes:
         return (line.pretty(colour=self._colour) if self._pretty else line.json()) + b"\n"
 
     def _put(self, text: bytes) -> None:
@@ -209,10 +211,10 @@ class Logs(logging.Handler):
         self._stream.flush()
 
 
-def setup(mode: Literal["auto", "pretty", "json"], stream: TextIO, scrubber: Scrubber, clock: Clock) -> Logs:
+def setup(mode: Literal["auto", "pretty", "json"], stream: TextIO, scrubber: Scrubber, clock: Clock) -> LogHandler:
     """Send everything that this process logs to the stream, until the result is closed."""
     pretty = mode == "pretty" or (mode == "auto" and stream.isatty())
-    logs = Logs(stream, pretty=pretty, scrubber=scrubber, clock=clock)
+    logs = LogHandler(stream, pretty=pretty, scrubber=scrubber, clock=clock)
     root = logging.getLogger()
     root.addHandler(logs)
     root.setLevel(logging.INFO)

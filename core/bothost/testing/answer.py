@@ -10,14 +10,16 @@ from bothost.pyrus.reply.reply import OFFICIAL, Reply
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bothost.runners import Failure
-    from bothost.testing.memory_http import Written
+    from bothost.runners import RunFailure
+    from bothost.testing.memory_http import WrittenResponse
 
 
 class Answer:
     """The response to one delivery. `error` and `log` show also what came after it: a late run ends when it ends."""
 
-    def __init__(self, written: Written, failure: Callable[[], Failure | None], log: Callable[[], str]) -> None:
+    def __init__(
+        self, written: WrittenResponse, failure: Callable[[], RunFailure | None], log: Callable[[], str]
+    ) -> None:
         self._written = written
         self._failure = failure
         self._log = log

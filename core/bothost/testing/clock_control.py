@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from bothost.testing.virtual_time.clock import VirtualClock
 
 
-class Moment(datetime):
+class CallableTime(datetime):
     """A datetime that may be called: `clock.now` and `clock.now()` are the same, as the host's own clocks have it."""
 
     def __call__(self) -> Self:
         return self
 
 
-class Hand:
+class ClockControl:
     """Moves the clock and tells the time. Starts on Monday 2026-01-05 at 09:00 UTC."""
 
     def __init__(self, clock: VirtualClock, look: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -28,10 +28,10 @@ class Hand:
         self._look = look
 
     @property
-    def now(self) -> Moment:
+    def now(self) -> CallableTime:
         """The wall clock, aware, UTC."""
         now = self._clock.now()
-        return Moment.fromtimestamp(now.timestamp(), now.tzinfo)
+        return CallableTime.fromtimestamp(now.timestamp(), now.tzinfo)
 
     def advance(self, by: str | float | timedelta) -> None:
         """Move on by `"61s"`, `"1h 30m"`, seconds or a timedelta. All that falls due on the way runs at its time; then what is

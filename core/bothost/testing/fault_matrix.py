@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
-    from bothost.testing.clock_control import Hand
+    from bothost.testing.clock_control import ClockControl
     from bothost.testing.fake_pyrus import FakePyrus
     from bothost.testing.harness_bot import HarnessBot
 
@@ -29,10 +29,10 @@ FAR = "10m"
 """By then every retry of a late reply that can succeed has."""
 
 
-class World(Protocol):
+class FaultHost(Protocol):
     """A host for one fault, with its clock and its Pyrus: `Harness` is one."""
 
-    clock: Hand
+    clock: ClockControl
     pyrus: FakePyrus
 
     def __enter__(self) -> Self:
@@ -51,16 +51,16 @@ class World(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class FaultTrial:
     """A plugin with its settings, the delivery that is disturbed, and what makes a fresh world."""
 
-    world: Callable[[], World]
+    world: Callable[[], FaultHost]
     plugin: Any
     of: Mapping[str, Any] | bytes
     ini: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
-    def bot(self, bothost: World) -> HarnessBot:
+    def bot(self, bothost: FaultHost) -> HarnessBot:
         """The plugin in service."""
         return bothost.bot(self.plugin, "bot", self.ini, **self.settings)
 
@@ -78,8 +78,8 @@ class Trial:
 class Fault:
     """One thing that goes wrong. Called with a plugin it plays it, and raises AssertionError where the plugin does not hold."""
 
-    play: Callable[[Trial], None] = field(repr=False)
-    world: Callable[[], World] = field(repr=False)
+    play: Callable[[FaultTrial], None] = field(repr=False)
+    world: Callable[[], FaultHost] = field(repr=False)
 
     @property
     def __name__(self) -> str:
@@ -93,7 +93,7 @@ class Fault:
         ini: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
-        trial = Trial(self.world, plugin, task() if of is None else of, ini or {}, settings)
+        trial = FaultTrial(self.world, plugin, task() if of is None else of, ini or {}, settings)
         try:
             self.play(trial)
         except AssertionError as error:
@@ -107,7 +107,7 @@ class Fault:
 class Faults:
     """All faults: to be called with a plugin, or iterated."""
 
-    def __init__(self, world: Callable[[], World], plays: Iterable[Callable[[Trial], None]]) -> None:
+    def __init__(self, world: Callable[[], FaultHost], plays: Iterable[Callable[[FaultTrial], None]]) -> None:
         self._all = tuple(Fault(play, world) for play in plays)
 
     def __iter__(self) -> Iterator[Fault]:
@@ -138,7 +138,7 @@ class Faults:
 
 
 @contextmanager
-def expecting_as_many(trial: Trial) -> Iterator[tuple[World, HarnessBot]]:
+def expecting_as_many(trial: FaultTrial) -> Iterator[tuple[FaultHost, HarnessBot]]:
     """A fresh world in which a fault is played; in the end there must be as many comments as without it."""
     expected = trial.undisturbed()
     with trial.world() as bothost:
@@ -148,7 +148,7 @@ def expecting_as_many(trial: Trial) -> Iterator[tuple[World, HarnessBot]]:
         refuse_failures(bot)
 
 
-def finish(bothost: World, expected: int) -> None:
+def finish(bothost: FaultHost, expected: int) -> None:
     """Let everything end, and count the comments."""
     bothost.clock.advance(FAR)
     written = bothost.pyrus.written
@@ -163,7 +163,7 @@ def refuse_failures(bot: HarnessBot) -> None:
             raise AssertionError(f"the handler failed: {failure.text}") from failure.error
 
 
-def duplicate(trial: Trial) -> None:
+def duplicate(trial: FaultTrial) -> None:
     """Twice the same delivery, as when a proxy repeats it."""
     with expecting_as_many(trial) as (bothost, bot):
         bot.deliver(trial.of)
@@ -171,7 +171,7 @@ def duplicate(trial: Trial) -> None:
         bot.deliver(trial.of)
 
 
-def retry_while_running(trial: Trial) -> None:
+def retry_while_running(trial: FaultTrial) -> None:
     """A router cuts the connection at 30 s; Pyrus comes again while the handler still runs."""
     with expecting_as_many(trial) as (bothost, bot):
         bot.runner.delay_s = SLOW_S
@@ -182,7 +182,7 @@ def retry_while_running(trial: Trial) -> None:
         bot.redeliver()
 
 
-def response_lost(trial: Trial) -> None:
+def response_lost(trial: FaultTrial) -> None:
     """The handler has answered, and nobody read it; the next attempt gets the same answer."""
     with expecting_as_many(trial) as (bothost, bot):
         first = bot.begin(trial.of, hang_up=True)
@@ -191,7 +191,7 @@ def response_lost(trial: Trial) -> None:
         bot.redeliver()
 
 
-def crash_and_rerun(trial: Trial) -> None:
+def crash_and_rerun(trial: FaultTrial) -> None:
     """The host dies after the handler ran and before its outcome was kept or read: the handler runs again, and is told."""
     with expecting_as_many(trial) as (bothost, bot):
         bot.begin(trial.of, hang_up=True)
@@ -200,14 +200,14 @@ def crash_and_rerun(trial: Trial) -> None:
         bot.redeliver()
 
 
-def late(trial: Trial) -> None:
+def late(trial: FaultTrial) -> None:
     """The handler takes 70 s: its reply is posted."""
     with expecting_as_many(trial) as (_, bot):
         bot.runner.delay_s = SLOW_S
         bot.deliver(trial.of)
 
 
-def api_down(trial: Trial) -> None:
+def api_down(trial: FaultTrial) -> None:
     """Pyrus's API answers 503 for 100 s; the handler is slow, and Pyrus comes again where it got no 2xx."""
     expected = trial.undisturbed()
     with trial.world() as bothost:
@@ -224,7 +224,7 @@ def api_down(trial: Trial) -> None:
         finish(bothost, expected)
 
 
-def unknown_future(trial: Trial) -> None:
+def unknown_future(trial: FaultTrial) -> None:
     """Kinds, field types, persons, choices and keys that nobody knows yet, and numbers where texts were."""
     with trial.world() as bothost:
         bot = trial.bot(bothost)
@@ -234,7 +234,7 @@ def unknown_future(trial: Trial) -> None:
         assert answer.status == 200, f"answered {answer.status}"
 
 
-def empty_body(trial: Trial) -> None:
+def empty_body(trial: FaultTrial) -> None:
     """Only a task's id: no fields, comments, author."""
     with trial.world() as bothost:
         bot = trial.bot(bothost)
@@ -244,7 +244,7 @@ def empty_body(trial: Trial) -> None:
         assert answer.status == 200, f"answered {answer.status}"
 
 
-def huge_body(trial: Trial) -> None:
+def huge_body(trial: FaultTrial) -> None:
     """Two thousand comments before the newest one, about 2 MB."""
     with expecting_as_many(trial) as (_, bot):
         sent = json.loads(bot.as_body(trial.of))

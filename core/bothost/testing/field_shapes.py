@@ -9,7 +9,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
-from bothost.testing.people import Numbering, Person, as_person, file, plain
+from bothost.testing.people import IdNumbering, PersonDict, as_person, file, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +24,15 @@ class FieldSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _FieldPosition:
     """Where a field stands: what its value's parts need for ids of their own."""
 
     id: int
     form_id: int | None
-    numbering: Numbering
+    numbering: IdNumbering
 
 
-def shape(key: str | int, value: Any, form_id: int | None, numbering: Numbering, **keys: Any) -> dict[str, Any]:
+def shape(key: str | int, value: Any, form_id: int | None, numbering: IdNumbering, **keys: Any) -> dict[str, Any]:
     """One field of a form as Pyrus sends it; a value that is empty (None) is absent, as there."""
     spec = value if isinstance(value, FieldSpec) else FieldSpec(value)
     name = f"Field {key}" if isinstance(key, int) else key
@@ -43,7 +43,7 @@ def shape(key: str | int, value: Any, form_id: int | None, numbering: Numbering,
         made["code"] = spec.code
     made |= keys
     if spec.value is not None or kind == "flag":
-        made["value"] = SHAPES.get(kind, _as_it_is)(spec.value, _Place(number, form_id, numbering))
+        made["value"] = SHAPES.get(kind, _as_it_is)(spec.value, _FieldPosition(number, form_id, numbering))
     return made | spec.keys
 
 
@@ -55,7 +55,7 @@ def type_of(value: Any) -> str:
             return "file" if "md5" in first else "table"
         return "multiple_choice"
     if isinstance(value, Mapping):
-        return "person" if isinstance(value, Person) else "file" if "md5" in value else "title"
+        return "person" if isinstance(value, PersonDict) else "file" if "md5" in value else "title"
     return next((name for kind, name in _BY_CLASS if isinstance(value, kind)), "text")
 
 
@@ -70,25 +70,25 @@ _BY_CLASS: tuple[tuple[type, str], ...] = (
 )
 
 
-def _as_it_is(value: Any, _place: _Place) -> Any:
+def _as_it_is(value: Any, _place: _FieldPosition) -> Any:
     return plain(value)
 
 
-def _tick(value: Any, _place: _Place) -> Any:
+def _tick(value: Any, _place: _FieldPosition) -> Any:
     if isinstance(value, bool):
         return "checked" if value else "unchecked"
     return "none" if value is None else value
 
 
-def _time(value: Any, _place: _Place) -> Any:
+def _time(value: Any, _place: _FieldPosition) -> Any:
     return value.strftime("%H:%M") if isinstance(value, time) else value
 
 
-def _person(value: Any, _place: _Place) -> Any:
+def _person(value: Any, _place: _FieldPosition) -> Any:
     return as_person(value) if isinstance(value, str) or value is None else value
 
 
-def _choice(value: Any, place: _Place) -> Any:
+def _choice(value: Any, place: _FieldPosition) -> Any:
     if isinstance(value, Mapping):
         return value
     names = [value] if isinstance(value, str | int) else list(value)
@@ -97,7 +97,7 @@ def _choice(value: Any, place: _Place) -> Any:
     return made if not ids else {"choice_id": ids[0]} | made
 
 
-def _catalog(value: Any, place: _Place) -> Any:
+def _catalog(value: Any, place: _FieldPosition) -> Any:
     """A name, a row (`{"Supplier": "Acme", "Tax id": "77"}`), or several of either; what is Pyrus's shape already stays."""
     if isinstance(value, Mapping) and "headers" in value:
         return value
@@ -110,7 +110,7 @@ def _catalog(value: Any, place: _Place) -> Any:
     return ({"item_id": ids[0]} if ids else {}) | made | {"values": cells[0] if cells else [], "rows": cells}
 
 
-def _link(value: Any, _place: _Place) -> Any:
+def _link(value: Any, _place: _FieldPosition) -> Any:
     if isinstance(value, Mapping):
         return (
             {"task_id": value["id"], "task_ids": [value["id"]], "subject": value.get("text", "")}
@@ -121,12 +121,12 @@ def _link(value: Any, _place: _Place) -> Any:
     return {"task_id": ids[0], "task_ids": ids, "subject": f"Task {ids[0]}"} if ids else {"task_ids": []}
 
 
-def _files(value: Any, _place: _Place) -> Any:
+def _files(value: Any, _place: _FieldPosition) -> Any:
     items = [value] if isinstance(value, str | Mapping) else list(value)
     return [file(item) if isinstance(item, str) else item for item in items]
 
 
-def _table(value: Any, place: _Place) -> Any:
+def _table(value: Any, place: _FieldPosition) -> Any:
     rows = []
     for position, row in enumerate(value):
         if "cells" in row:
@@ -141,14 +141,14 @@ def _table(value: Any, place: _Place) -> Any:
     return rows
 
 
-def _section(value: Any, place: _Place) -> Any:
+def _section(value: Any, place: _FieldPosition) -> Any:
     if isinstance(value, Mapping) and "fields" in value and isinstance(value["fields"], list):
         return value
     fields = [shape(key, item, place.form_id, place.numbering, parent_id=place.id) for key, item in value.items()]
     return {"fields": fields}
 
 
-SHAPES: dict[str, Callable[[Any, _Place], Any]] = {
+SHAPES: dict[str, Callable[[Any, _FieldPosition], Any]] = {
     "checkmark": _tick,
     "flag": _tick,
     "time": _time,

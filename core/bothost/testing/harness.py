@@ -9,15 +9,15 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from bothost.testing.clock_control import Hand
+from bothost.testing.clock_control import ClockControl
 from bothost.testing.fake_pyrus import FakePyrus
 from bothost.testing.fault_matrix import ALL, Faults
 from bothost.testing.harness_bot import HarnessBot
-from bothost.testing.harness_state import Bench, turn, turning
-from bothost.testing.host import BareHost, Section, modules_of
+from bothost.testing.harness_state import HarnessState, turn, turning
+from bothost.testing.host import BareHost, HarnessSection, modules_of
 from bothost.testing.people import BOT_ID, me, numbering
 from bothost.testing.recording import LogBook
-from bothost.testing.sent_deliveries import PyrusSide
+from bothost.testing.sent_deliveries import SentDeliveries
 from bothost.testing.virtual_time.clock import VirtualClock
 from bothost.testing.virtual_time.loop import VirtualLoop
 from bothost.testing.virtual_time.sleep import VirtualSleep
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from bothost.plugins.api import Plugin
-    from bothost.testing.fake_pyrus import Wrote
+    from bothost.testing.fake_pyrus import WrittenComment
 
 
 class Harness:
@@ -37,7 +37,7 @@ class Harness:
     failures, and every comment that was written. Not to be used inside a running event loop.
     """
 
-    clock: Hand
+    clock: ClockControl
     pyrus: FakePyrus
 
     def __init__(self) -> None:
@@ -59,8 +59,8 @@ class Harness:
             self.pyrus = FakePyrus(time)
             self.pyrus.world.strict = False
             host = turn(time, BareHost.started(time, Path(folder), self.pyrus.transport()))
-            self._bench = Bench(time, PyrusSide(self.pyrus), book, host)
-            self.clock = Hand(time, self._look)
+            self._state = HarnessState(time, SentDeliveries(self.pyrus), book, host)
+            self.clock = ClockControl(time, self._look)
             self._stack = stack.pop_all()
         return self
 
@@ -69,15 +69,15 @@ class Harness:
     ) -> None:
         with self._stack:
             if kind is None:
-                self._bench.turn(self._bench.host.stop())
+                self._state.turn(self._state.host.stop())
                 with turning():
                     self._let_go()
                     gc.collect(1)  # the young: what nobody awaited is as young as the test
-                faults = self._bench.book.faults()
+                faults = self._state.book.faults()
                 assert not faults, "bothost itself failed, please report it:\n" + "\n".join(faults)
             elif issubclass(kind, Exception):
                 with suppress(AssertionError):  # the test has failed already; its journal is closed all the same
-                    self._bench.turn(self._bench.host.stop())
+                    self._state.turn(self._state.host.stop())
 
     def _let_go(self) -> None:
         """Give up what handlers that failed hold in their frames: a call that nobody awaited is blamed on this test."""
@@ -104,30 +104,30 @@ class Harness:
         person = me() | {"id": BOT_ID + number}
         if number:
             person["email"] = f"bot@{number:08x}-5a55-4d0e-9a9b-6f2f7d0a1c55"
-        origin = (plugin, Section(name, person["email"], ini or {}, settings))
+        origin = (plugin, HarnessSection(name, person["email"], ini or {}, settings))
         self.pyrus.add_bot(person["email"], origin[1].secret, person["id"])
-        bot, runner = self._bench.turn(self._bench.host.add(*origin))
+        bot, runner = self._state.turn(self._state.host.add(*origin))
         self._sleep.exchange(modules_of(bot))
-        made = self._bots[name] = HarnessBot(self._bench, (bot, runner), origin, person)
+        made = self._bots[name] = HarnessBot(self._state, (bot, runner), origin, person)
         return made
 
     @property
     def real_limit(self) -> float:
         """How long work in threads may take in real time, in seconds, before the test fails and names its place."""
-        return self._bench.time.loop.real_limit_s
+        return self._state.time.loop.real_limit_s
 
     @real_limit.setter
     def real_limit(self, seconds: float) -> None:
-        self._bench.time.loop.real_limit_s = seconds
+        self._state.time.loop.real_limit_s = seconds
 
     @property
     def io_grace(self) -> float:
         """How long a handler's own sockets on the loop are waited for, in real seconds, before the clock jumps."""
-        return self._bench.time.loop.io_grace_s
+        return self._state.time.loop.io_grace_s
 
     @io_grace.setter
     def io_grace(self, seconds: float) -> None:
-        self._bench.time.loop.io_grace_s = seconds
+        self._state.time.loop.io_grace_s = seconds
 
     @property
     def faults(self) -> Faults:
@@ -136,19 +136,19 @@ class Harness:
 
     def restart(self, *, forget: bool = False) -> None:
         """Stop the host at once, and start it again: on the same journal, or as if the journal had been lost (`forget`)."""
-        bench = self._bench
-        bench.turn(bench.host.stop())
-        folder = bench.host.folder if not forget else Path(tempfile.mkdtemp(dir=bench.host.folder))
-        bench.host = bench.turn(BareHost.started(bench.time, folder, self.pyrus.transport()))
+        state = self._state
+        state.turn(state.host.stop())
+        folder = state.host.folder if not forget else Path(tempfile.mkdtemp(dir=state.host.folder))
+        state.host = state.turn(BareHost.started(state.time, folder, self.pyrus.transport()))
         for under_test in self._bots.values():
-            bot, runner = bench.turn(bench.host.add(*under_test.origin))
+            bot, runner = state.turn(state.host.add(*under_test.origin))
             runner.runs = under_test.runner.runs
             under_test.bot, under_test.runner = bot, runner
 
     async def _look(self) -> None:
-        await self._bench.host.look()
+        await self._state.host.look()
 
-    def assert_one_comment(self, task: Mapping[str, Any] | int | None = None) -> Wrote:
+    def assert_one_comment(self, task: Mapping[str, Any] | int | None = None) -> WrittenComment:
         """Exactly one comment was written by a bot, on a task or in all, by a response or by a call to the API; it."""
         return self.pyrus.assert_one_comment(task if isinstance(task, int | None) else task["id"])
 

@@ -13,18 +13,18 @@ from bothost.pyrus.signature import sign
 from bothost.testing.answer import Answer
 from bothost.testing.factories import body as body_of
 from bothost.testing.factories import encode
-from bothost.testing.memory_http import Head, Wire
-from bothost.testing.people import Me
-from bothost.testing.sent_deliveries import Sender
+from bothost.testing.memory_http import MemoryConnection, RequestHead
+from bothost.testing.people import BotItself
+from bothost.testing.sent_deliveries import DeliverySender
 
 if TYPE_CHECKING:
     import asyncio
 
     from bothost.bots.registry import Bot
-    from bothost.runners import Failure
-    from bothost.testing.harness_state import Bench
-    from bothost.testing.host import Section
-    from bothost.testing.memory_http import Written
+    from bothost.runners import RunFailure
+    from bothost.testing.harness_state import HarnessState
+    from bothost.testing.host import HarnessSection
+    from bothost.testing.memory_http import WrittenResponse
     from bothost.testing.recording import WatchedRunner
 
 log = logging.getLogger("bothost.testing")
@@ -36,7 +36,7 @@ ANSWER_SLACK_S = 60.0
 class Pending:
     """A delivery that may not have its answer yet; see `HarnessBot.begin`."""
 
-    def __init__(self, bot: HarnessBot, wire: Wire, body: bytes, since: int) -> None:
+    def __init__(self, bot: HarnessBot, wire: MemoryConnection, body: bytes, since: int) -> None:
         self._bot = bot
         self._wire = wire
         self._body = body
@@ -61,7 +61,7 @@ class Pending:
             await wire.done
 
         if not self.answered:
-            bot.bench.turn(done(), limit_s=bot.bot.config.answer_within_s + ANSWER_SLACK_S)
+            bot.state.turn(done(), limit_s=bot.bot.config.answer_within_s + ANSWER_SLACK_S)
         return Answer(wire.done.result(), lambda: bot.failure_of(self._body), lambda: bot.log(self._since))
 
 
@@ -70,12 +70,12 @@ class HarnessBot:
 
     def __init__(
         self,
-        bench: Bench,
+        state: HarnessState,
         served: tuple[Bot, WatchedRunner],
-        origin: tuple[Any, Section],
+        origin: tuple[Any, HarnessSection],
         person: Mapping[str, Any],
     ) -> None:
-        self.bench = bench
+        self.state = state
         self.bot, self.runner = served
         self.origin = origin
         """What it was made of, to be put into service again after a restart."""
@@ -119,28 +119,28 @@ class HarnessBot:
 
     def send(self, body: bytes, headers: Mapping[str, str], *, hang_up: bool = False) -> Pending:
         """Post bytes with these headers and no others: for requests that Pyrus would never make."""
-        host, side = self.bench.host, self.bench.side
-        sent = side.send(Sender(self.name, self.person, self.bot.config.secrets[0].decode()), body)
+        host, side = self.state.host, self.state.side
+        sent = side.send(DeliverySender(self.name, self.person, self.bot.config.secrets[0].decode()), body)
 
-        def read(done: asyncio.Future[Written]) -> None:
+        def read(done: asyncio.Future[WrittenResponse]) -> None:
             why = side.read(sent, done.result()) if sent is not None else ""
             if why:
                 log.warning("the fake Pyrus would refuse this reply: %s", why, extra={"bot": self.name})
 
-        async def start() -> Wire:
-            wire = Wire()
+        async def start() -> MemoryConnection:
+            wire = MemoryConnection()
             wire.stream.cut = hang_up
-            wire.post(host.front, host.lines, Head(self.bot.config.path, headers), body)
+            wire.post(host.front, host.lines, RequestHead(self.bot.config.path, headers), body)
             wire.done.add_done_callback(read)
             return wire
 
-        since = len(self.bench.book.lines)
-        return Pending(self, self.bench.turn(start()), body, since)
+        since = len(self.state.book.lines)
+        return Pending(self, self.state.turn(start()), body, since)
 
     def tick(self, timer: str) -> None:
         """Run a timer now. Raises AssertionError from what it raised."""
         before = len(self.runner.runs)
-        self.bench.turn(self.bench.host.tick(self.bot, timer))
+        self.state.turn(self.state.host.tick(self.bot, timer))
         for run in self.runner.runs[before:]:
             if run.id.startswith(f"timer:{timer}:") and run.ran.failure is not None:
                 raise AssertionError(f"{timer} failed: {run.ran.failure.text}") from run.ran.failure.error
@@ -160,9 +160,9 @@ class HarnessBot:
 
     def log(self, since: int = 0) -> str:
         """The log lines of this bot and of the host, from a line on."""
-        return "\n".join(self.bench.book.of(self.name, since))
+        return "\n".join(self.state.book.of(self.name, since))
 
-    def failure_of(self, body: bytes) -> Failure | None:
+    def failure_of(self, body: bytes) -> RunFailure | None:
         """How the newest run of a delivered event failed; None where it did not."""
         try:
             key = event_key(self.name, decode(body))
@@ -177,7 +177,7 @@ class HarnessBot:
 
     def _addressed(self, value: Any) -> Any:
         """The value with this bot in the place of "the bot that gets the task"."""
-        if isinstance(value, Me):
+        if isinstance(value, BotItself):
             return self.person
         if isinstance(value, Mapping):
             return {key: self._addressed(item) for key, item in value.items()}

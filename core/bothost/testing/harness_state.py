@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
     from bothost.testing.host import BareHost
     from bothost.testing.recording import LogBook
-    from bothost.testing.sent_deliveries import PyrusSide
+    from bothost.testing.sent_deliveries import SentDeliveries
     from bothost.testing.virtual_time.clock import VirtualClock
 
 T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class Bench:
+class HarnessState:
     """One test's world. `host` is replaced where a test lets it crash."""
 
     time: VirtualClock
-    side: PyrusSide
+    side: SentDeliveries
     book: LogBook
     host: BareHost
 
@@ -34,7 +34,7 @@ class Bench:
 
 
 def turn(time: VirtualClock, work: Coroutine[Any, Any, T], *, limit_s: float = 86_400.0) -> T:
-    """`Bench.turn` before there is a bench."""
+    """`HarnessState.turn` before there is a bench."""
     time.loop.refuse_nesting(work)
     with turning():
         return time.run(work, limit_s=limit_s)

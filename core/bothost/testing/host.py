@@ -14,23 +14,22 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from bothost.background import watch
-from bothost.bots.queue import Lane
+from bothost.bots.queue import BotQueue
 from bothost.bots.registry import Bot, BotState, Registry, Service
 from bothost.config import read
-from bothost.config.secrets import Sources
+from bothost.config.secrets import SecretSources
 from bothost.errors import ConfigError
-from bothost.journal.entry import Timing
-from bothost.journal.sqlite.journal import SqliteStore
-from bothost.pipeline.assembly import Ground, build, pyrus_of_bot
-from bothost.plugins.discovery import Found, find
-from bothost.plugins.loading import Ground as PluginGround
-from bothost.plugins.loading import load
+from bothost.journal.entry import JournalTiming
+from bothost.journal.sqlite.journal import SqliteJournal
+from bothost.pipeline.assembly import ProcessResources, build, pyrus_of_bot
+from bothost.plugins.discovery import DiscoveredPlugin, find
+from bothost.plugins.loading import PluginResources, load
 from bothost.pyrus_client.client import PyrusClient
 from bothost.runners.local import LocalRunner
 from bothost.testing.ini_values import has_text, section
 from bothost.testing.recording import WatchedRunner
-from bothost.webhook.connections import Limits, Lines
-from bothost.webhook.request import Front
+from bothost.webhook.connections import ConnectionLimits, Connections
+from bothost.webhook.request import WebhookContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,12 +44,12 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.testing")
 
 UNDER_TEST = "under-test"
-TIMING = Timing(lease_s=3600.0, beat_s=600.0, sweep_s=30.0, linger_s=0.0)
+TIMING = JournalTiming(lease_s=3600.0, beat_s=600.0, sweep_s=30.0, linger_s=0.0)
 """Few rounds and beats, for what falls due is looked at on time, and nobody else could take a lease."""
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class HarnessSection:
     """A bot's section, as a test gives it: keys of bots.ini, and the plugin's settings."""
 
     name: str
@@ -69,26 +68,26 @@ class Section:
         return section(f"bot:{self.name}", {**fixed, **self.ini, **self.settings})
 
 
-class Counts:
+class NoMetrics:
     """Stands where the metrics stand; nobody asks."""
 
     def delivery(self, bot: str, word: str, status: int, seconds: float) -> None:
-        """See `responses.Count`."""
+        """See `responses.PipelineMetrics`."""
 
     def run(self, bot: str, seconds: float, failed: bool) -> None:
-        """See `responses.Count`."""
+        """See `responses.PipelineMetrics`."""
 
     def tick(self, bot: str, result: str) -> None:
-        """See `responses.Count`."""
+        """See `responses.PipelineMetrics`."""
 
     def queue_wait(self, bot: str, seconds: float) -> None:
-        """See `responses.Count`."""
+        """See `responses.PipelineMetrics`."""
 
     def post(self, bot: str, result: str) -> None:
-        """See `responses.Count`."""
+        """See `responses.PipelineMetrics`."""
 
 
-class PunctualStore(SqliteStore):
+class PunctualStore(SqliteJournal):
     """The embedded journal; tells when an entry that was written will want a look, so that it gets one on time."""
 
     wanted: Callable[[float], None] = staticmethod(lambda _due: None)
@@ -119,54 +118,58 @@ class BareHost:
         self._loop = asyncio.get_running_loop()
         self.folder = folder
         self.service = Service(Registry())
-        self.store = PunctualStore(folder, clock, claims_first=claims_first, timing=TIMING)
-        self.store.wanted = self._look_at
-        self.ground = Ground(clock, self.store, PyrusClient(clock, self.store, transport), Counts(), TIMING)
-        self.core = build(self.ground, self.service.present)
-        self.front = Front(self.service, self.core.dispatch.receive, self._refused, clock)
-        self.lines = Lines(Limits(), clock)
+        self.journal = PunctualStore(folder, clock, claims_first=claims_first, timing=TIMING)
+        self.journal.wanted = self._look_at
+        self.resources = ProcessResources(
+            clock, self.journal, PyrusClient(clock, self.journal, transport), NoMetrics(), TIMING
+        )
+        self.pipeline = build(self.resources, self.service.present)
+        self.front = WebhookContext(self.service, self.pipeline.dispatch.receive, self._refused, clock)
+        self.lines = Connections(ConnectionLimits(), clock)
         self._stopped = False
 
     @classmethod
     async def started(cls, clock: Clock, folder: Path, transport: Transport, *, claims_first: bool = False) -> Self:
         """A host with an open journal and no bots."""
         host = cls(clock, folder, transport, claims_first=claims_first)
-        await host.store.open()
-        await host.core.start()
+        await host.journal.open()
+        await host.pipeline.start()
         return host
 
     async def stop(self) -> None:
         """End at once: what runs is cut, what is parked stays in the journal."""
         self._stopped = True
-        await self.core.stop()
-        running = [live.task for live in list(self.core.runs.running) if live.task is not None]
+        await self.pipeline.stop()
+        running = [tracked.task for tracked in list(self.pipeline.runs.running) if tracked.task is not None]
         for call in running:
             call.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         for bot in self.service:
             if bot.runner is not None:
                 await bot.runner.close()
-        await self.ground.client.close()
-        await self.store.close()
+        await self.resources.client.close()
+        await self.journal.close()
 
-    async def add(self, plugin: Any, given: Section) -> tuple[Bot, WatchedRunner]:
+    async def add(self, plugin: Any, given: HarnessSection) -> tuple[Bot, WatchedRunner]:
         """Put a bot into service. Raises ConfigError and PluginError as `check` and a start would."""
         config = self._config(given, plugin)
-        found = find() if isinstance(plugin, str) else {UNDER_TEST: Found(UNDER_TEST, lambda: plugin)}
-        sources = Sources(self.folder, os.environ)
+        found = find() if isinstance(plugin, str) else {UNDER_TEST: DiscoveredPlugin(UNDER_TEST, lambda: plugin)}
+        sources = SecretSources(self.folder, os.environ)
         folder = self.folder / "bots" / given.name
-        plugged = load(config, found, PluginGround(self.clock, folder, pyrus_of_bot(self.ground, config), sources))
+        plugged = load(
+            config, found, PluginResources(self.clock, folder, pyrus_of_bot(self.resources, config), sources)
+        )
         runner = WatchedRunner(LocalRunner(plugged, config, self.clock))
-        bot = Bot(config, Lane(config.concurrency), BotState("active"), plugged, runner)
+        bot = Bot(config, BotQueue(config.concurrency), BotState("active"), plugged, runner)
         await runner.open()
         self.service.registry = Registry([*self.service, bot])
-        await self.core.timers.look()
+        await self.pipeline.timers.look()
         return bot, runner
 
     async def look(self) -> None:
         """Look at once for what is due: ticks, parked events, replies to post."""
-        await self.core.timers.look()
-        await self.core.late.look()
+        await self.pipeline.timers.look()
+        await self.pipeline.poller.look()
 
     async def tick(self, bot: Bot, timer: str) -> None:
         """Run a timer now, to its end."""
@@ -177,13 +180,13 @@ class BareHost:
         names = ", ".join(one.name for one in plugged.timers) or "none"
         assert spec is not None, f"[bot:{bot.name}] has no timer {timer!r} (it has: {names})"
         when = self.clock.now()
-        while await self.core.timers.put(bot, spec, when) is None:
+        while await self.pipeline.timers.put(bot, spec, when) is None:
             when -= timedelta(seconds=1)  # a tick of this second is known already; an earlier one is due too
         ended = runner.expect(f"timer:{timer}:{int(when.timestamp())}")
-        await self.core.late.look()
+        await self.pipeline.poller.look()
         await ended
 
-    def _config(self, given: Section, plugin: Any) -> BotConfig:
+    def _config(self, given: HarnessSection, plugin: Any) -> BotConfig:
         path = self.folder / "bots.ini"
         path.write_text(given.text(plugin if isinstance(plugin, str) else UNDER_TEST), "utf-8")
         reading = read(path, os.environ)
@@ -204,7 +207,7 @@ class BareHost:
 
     def _look_soon(self) -> None:
         if not self._stopped:
-            self._loop.create_task(self.core.late.look()).add_done_callback(watch)
+            self._loop.create_task(self.pipeline.poller.look()).add_done_callback(watch)
 
 
 def modules_of(bot: Bot) -> list[ModuleType]:

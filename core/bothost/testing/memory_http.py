@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from tornado.httputil import HTTPHeaders, RequestStartLine, ResponseStartLine, parse_response_start_line
 
-from bothost.webhook.request import Receiver
+from bothost.webhook.request import WebhookRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from tornado.http1connection import HTTP1Connection
 
     from bothost.pipeline.delivery import Outcome
-    from bothost.webhook.connections import Lines
-    from bothost.webhook.request import Front
+    from bothost.webhook.connections import Connections
+    from bothost.webhook.request import WebhookContext
 
 PIECE_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenResponse:
     """What was written to a connection, and the pipeline's word for it ("" where the web refused by itself)."""
 
     status: int
@@ -33,14 +33,14 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class RequestHead:
     """Where a request goes, and its headers."""
 
     path: str
     headers: Mapping[str, str]
 
 
-class Stream:
+class MemoryStream:
     """Stands where Tornado's stream stands; `cut` is a client that has gone away."""
 
     def __init__(self) -> None:
@@ -59,19 +59,19 @@ class Stream:
         self.cut = True
 
 
-class Wire:
+class MemoryConnection:
     """Stands where Tornado's connection stands. `done` gets what was written once the response has ended."""
 
     def __init__(self) -> None:
-        self.stream = Stream()
-        self.context = Context()
-        self.done: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
+        self.stream = MemoryStream()
+        self.context = MemoryContext()
+        self.done: asyncio.Future[WrittenResponse] = asyncio.get_running_loop().create_future()
         self.word = ""
         self._out = bytearray()
 
-    def post(self, front: Front, lines: Lines, head: Head, body: bytes) -> None:
+    def post(self, front: WebhookContext, lines: Connections, head: RequestHead, body: bytes) -> None:
         """Begin a POST on the running loop; the response comes by `done`."""
-        request = Request(front, lines, self)
+        request = MemoryRequest(front, lines, self)
         headers = HTTPHeaders({"Host": "bots.test", "Content-Length": str(len(body)), **head.headers})
         request.headers_received(RequestStartLine("POST", head.path, "HTTP/1.1"), headers)
         for start in range(0, len(body), PIECE_BYTES):
@@ -89,27 +89,27 @@ class Wire:
         head, _, body = bytes(self._out).partition(b"\r\n\r\n")
         first, _, rest = head.decode("latin-1").partition("\r\n")
         line: ResponseStartLine = parse_response_start_line(first)
-        self.done.set_result(Written(line.code, HTTPHeaders.parse(rest), body, self.word))
+        self.done.set_result(WrittenResponse(line.code, HTTPHeaders.parse(rest), body, self.word))
 
     def close(self) -> None:
         """The web layer gives up on a client."""
         self.stream.close()
 
 
-class Context:
+class MemoryContext:
     """Who is connected, as Tornado tells it."""
 
     remote_ip = "127.0.0.1"
 
 
-class Request(Receiver):
+class MemoryRequest(WebhookRequest):
     """One request; remembers the outcome's word, which no response shows."""
 
-    def __init__(self, front: Front, lines: Lines, wire: Wire) -> None:
+    def __init__(self, front: WebhookContext, lines: Connections, wire: MemoryConnection) -> None:
         super().__init__(front, lines, cast("HTTP1Connection", wire))
         self._wire = wire
 
     def respond(self, outcome: Outcome) -> bool:
-        """See `Receiver.respond`."""
+        """See `WebhookRequest.respond`."""
         self._wire.word = outcome.word
         return super().respond(outcome)

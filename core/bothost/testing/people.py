@@ -25,15 +25,15 @@ STEPS = {"comment": 100}
 BOT_ID = 900_100
 
 
-class Person(dict[str, Any]):
+class PersonDict(dict[str, Any]):
     """A person in Pyrus's shape; told from other dicts by its class, so that a field of it becomes a person field."""
 
 
-class Me(Person):
+class BotItself(PersonDict):
     """The bot to which the task will be delivered; `deliver` puts its id in."""
 
 
-class Numbering:
+class IdNumbering:
     """The next ids, and which names have theirs already. One for the process: factories are called without a harness too."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Numbering:
         return self._known[key]
 
 
-numbering = Numbering()
+numbering = IdNumbering()
 
 
 def person(name: str = "Anna Gromova", email: str | None = None, *, type: str = "user", **keys: Any) -> dict[str, Any]:
@@ -80,12 +80,12 @@ def person(name: str = "Anna Gromova", email: str | None = None, *, type: str = 
         "skype": "",
         "phone": "",
     }
-    return Person(made | plain_keys(keys))
+    return PersonDict(made | plain_keys(keys))
 
 
 def me() -> dict[str, Any]:
     """The bot that will get the task: as a comment's author or an approver."""
-    return Me(person("Test bot", "bot@3f1c9c2e-5a55-4d0e-9a9b-6f2f7d0a1c55", type="bot", id=BOT_ID))
+    return BotItself(person("Test bot", "bot@3f1c9c2e-5a55-4d0e-9a9b-6f2f7d0a1c55", type="bot", id=BOT_ID))
 
 
 def file(name: str = "scan.pdf", size: int = 2048, **keys: Any) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def plain(value: Any) -> Any:
         return value.value
     if isinstance(value, dict):
         changed = {key: plain(item) for key, item in value.items()}
-        return type(value)(changed) if isinstance(value, Person) else changed
+        return type(value)(changed) if isinstance(value, PersonDict) else changed
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return value

@@ -11,21 +11,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bothost.plugins.api import Tick
-    from bothost.plugins.event import Context
+    from bothost.plugins.event import RunContext
     from bothost.pyrus.envelope import Envelope
-    from bothost.runners import Ending, Ran, Runner
+    from bothost.runners import RunEnded, Runner, RunResult
 
 STANDARD = frozenset([*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"])
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RecordedRun:
     """One run of a handler or timer: of which event (`id`, the event key), and how it ended."""
 
     id: str
     attempt: int
     rerun: str
-    ran: Ran
+    ran: RunResult
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ class WatchedRunner:
     """A bot's real runner; keeps how each run ended, and can be slow, as a fault."""
 
     real: Runner
-    runs: list[Run] = field(default_factory=list)
+    runs: list[RecordedRun] = field(default_factory=list)
     delay_s: float = 0.0
     """Virtual seconds that pass before the handler begins."""
 
@@ -43,7 +43,7 @@ class WatchedRunner:
         """Done when the run of this id has ended; on the loop."""
         return self._expected.setdefault(id, asyncio.get_running_loop().create_future())
 
-    def _keep(self, run: Run) -> None:
+    def _keep(self, run: RecordedRun) -> None:
         self.runs.append(run)
         expected = self._expected.pop(run.id, None)
         if expected is not None:
@@ -53,18 +53,18 @@ class WatchedRunner:
         """See `Runner.open`."""
         await self.real.open()
 
-    async def run(self, envelope: Envelope, context: Context, limit_s: float, ended: Ending) -> Ran:
+    async def run(self, envelope: Envelope, context: RunContext, limit_s: float, ended: RunEnded) -> RunResult:
         """See `Runner.run`."""
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
         ran = await self.real.run(envelope, context, limit_s, ended)
-        self._keep(Run(context.id, context.attempt, context.rerun, ran))
+        self._keep(RecordedRun(context.id, context.attempt, context.rerun, ran))
         return ran
 
-    async def tick(self, timer: str, tick: Tick, limit_s: float, ended: Ending) -> Ran:
+    async def tick(self, timer: str, tick: Tick, limit_s: float, ended: RunEnded) -> RunResult:
         """See `Runner.tick`."""
         ran = await self.real.tick(timer, tick, limit_s, ended)
-        self._keep(Run(f"timer:{timer}:{int(tick.due.timestamp())}", 1, tick.rerun, ran))
+        self._keep(RecordedRun(f"timer:{timer}:{int(tick.due.timestamp())}", 1, tick.rerun, ran))
         return ran
 
     async def close(self) -> None:

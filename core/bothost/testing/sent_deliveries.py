@@ -10,17 +10,17 @@ from bothost.errors import BodyRefused
 from bothost.pipeline.delivery import NOTHING
 from bothost.pyrus.envelope import decode, event_key
 from bothost.pyrus.raw_json import untyped
-from bothost.testing.fake_pyrus import Account, Refusal, Wrote
+from bothost.testing.fake_pyrus import ApiAccount, ApiRefusal, WrittenComment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bothost.testing.fake_pyrus import FakePyrus
-    from bothost.testing.memory_http import Written
+    from bothost.testing.memory_http import WrittenResponse
 
 
 @dataclass(frozen=True, slots=True)
-class Sender:
+class DeliverySender:
     """As whom deliveries are sent: the bot's person, its name in bots.ini, and its key."""
 
     name: str
@@ -29,17 +29,17 @@ class Sender:
 
 
 @dataclass(slots=True)
-class Sent:
+class SentDelivery:
     """One delivery on its way: of which event, and whether an earlier one of it was still unanswered."""
 
     body: bytes
     key: str
     task_id: int
-    account: Account
+    account: ApiAccount
     joins: bool
 
 
-class PyrusSide:
+class SentDeliveries:
     """Pyrus's end of the deliveries of one test.
 
     Of an event it reads one answer: that it comes again means that it got none, so the same answer to a further attempt is
@@ -51,7 +51,7 @@ class PyrusSide:
         self._open: dict[str, int] = {}
         self._read: dict[str, bytes] = {}
 
-    def send(self, sender: Sender, body: bytes) -> Sent | None:
+    def send(self, sender: DeliverySender, body: bytes) -> SentDelivery | None:
         """Let Pyrus know what a delivery says, for it comes from there; None where it says nothing that Pyrus could say."""
         try:
             envelope = decode(body)
@@ -65,9 +65,9 @@ class PyrusSide:
         key = event_key(sender.name, envelope)
         joins = self._open.get(key, 0) > 0
         self._open[key] = self._open.get(key, 0) + 1
-        return Sent(body, key, envelope.task_id, account, joins)
+        return SentDelivery(body, key, envelope.task_id, account, joins)
 
-    def read(self, sent: Sent, written: Written) -> str:
+    def read(self, sent: SentDelivery, written: WrittenResponse) -> str:
         """Read a response; a 200 that says something writes a comment.
 
         A comment that Pyrus would refuse counts as written all the same, for nobody knows what Pyrus does with it; why it
@@ -82,15 +82,15 @@ class PyrusSide:
         self._read[sent.key] = answer
         try:
             self.pyrus.take_response(sent.account, sent.task_id, answer)
-        except Refusal as refusal:
+        except ApiRefusal as refusal:
             comment_id = self.pyrus.world.next_id("comment")
             text = str(json.loads(answer).get("text") or "")
-            wrote = Wrote(sent.task_id, comment_id, sent.account.person["id"], "response", text)
+            wrote = WrittenComment(sent.task_id, comment_id, sent.account.person["id"], "response", text)
             self.pyrus.written.append(wrote)
             return str(refusal)
         return ""
 
-    def _account(self, sender: Sender, user_id: int | None) -> Account:
+    def _account(self, sender: DeliverySender, user_id: int | None) -> ApiAccount:
         """The bot's account: of the person that the body names, else the test's own."""
         own = int(sender.person["id"])
         person_id = own if user_id is None else user_id

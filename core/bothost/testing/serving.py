@@ -14,9 +14,9 @@ from tornado.httputil import HTTPServerConnectionDelegate
 
 from bothost.clock import SystemClock
 from bothost.testing.fake_pyrus import FakePyrus
-from bothost.testing.host import BareHost, Section
+from bothost.testing.host import BareHost, HarnessSection
 from bothost.testing.people import me
-from bothost.webhook.request import Receiver
+from bothost.webhook.request import WebhookRequest
 
 if TYPE_CHECKING:
     import asyncio
@@ -41,7 +41,7 @@ class Served(HTTPServerConnectionDelegate):
         """The host's own delegate for each request."""
         connection = cast("HTTP1Connection", request_conn)
         self._host.lines.awaits_head(connection.stream)
-        return Receiver(self._host.front, self._host.lines, connection)
+        return WebhookRequest(self._host.front, self._host.lines, connection)
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def served(
 ) -> Iterator[Served]:
     """A bot in service on this loop, which is not running yet (`io_loop.asyncio_loop`), in real time, until the end of the block."""
     person = me()
-    section = Section(name, person["email"], ini or {}, settings)
+    section = HarnessSection(name, person["email"], ini or {}, settings)
 
     async def start(folder: Path) -> tuple[BareHost, Served]:
         clock = SystemClock()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ConnectionLimits:
     """How much strangers may hold, and for how long."""
 
     max_connections: int = 1000
@@ -58,10 +58,10 @@ class HeldBody(Protocol):
         """Its time is up: answer if possible, then close."""
 
 
-class Lines:
+class Connections:
     """The open connections of one listener, each in the line of what it waits for; on the loop only."""
 
-    def __init__(self, limits: Limits, clock: Clock) -> None:
+    def __init__(self, limits: ConnectionLimits, clock: Clock) -> None:
         self.limits = limits
         self.clock = clock
         self.open: set[IOStream] = set()

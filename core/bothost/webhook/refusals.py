@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bothost.bots.registry import Bot
     from bothost.clock import Clock
-    from bothost.pipeline.responses import Count
+    from bothost.pipeline.responses import PipelineMetrics
 
 _LOG = logging.getLogger("bothost.refused")
 _QUIET_S = 60.0
@@ -86,10 +86,10 @@ _TEXTS = {
 }
 
 
-class Refusing:
+class RefusalCounter:
     """Counts each refusal and has it logged, once a minute for one bot, word and address."""
 
-    def __init__(self, refusals: Refusals, count: Count) -> None:
+    def __init__(self, refusals: Refusals, count: PipelineMetrics) -> None:
         self._refusals = refusals
         self._count = count
 
@@ -119,7 +119,7 @@ QUIET_S = 60.0
 MOST_KINDS = 100
 
 
-class Sparing(logging.Filter):
+class OncePerMinuteFilter(logging.Filter):
     """Lets a line pass if none of its kind (the text before its arguments) passed within a minute; errors always pass."""
 
     def __init__(self, clock: Clock) -> None:
@@ -148,5 +148,5 @@ class Sparing(logging.Filter):
 def spare_the_log(clock: Clock) -> None:
     """Hold back Tornado's lines in this process."""
     tornado = logging.getLogger("tornado.general")
-    if not any(isinstance(each, Sparing) for each in tornado.filters):
-        tornado.addFilter(Sparing(clock))
+    if not any(isinstance(each, OncePerMinuteFilter) for each in tornado.filters):
+        tornado.addFilter(OncePerMinuteFilter(clock))

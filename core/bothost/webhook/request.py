@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from bothost.bots.registry import Bot, Service
     from bothost.clock import Clock
     from bothost.pipeline.delivery import Delivery, Outcome
-    from bothost.webhook.connections import Lines
-    from bothost.webhook.routing import Proxies
+    from bothost.webhook.connections import Connections
+    from bothost.webhook.routing import TrustedProxies
 
     Receive = Callable[[Delivery], None]
     """Takes a verified delivery, which is answered by its `respond`, at once or later."""
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 NO_ADDRESS = "0.0.0.0"  # noqa: S104 - nothing is bound: what Tornado calls the peer of a unix socket
 
 
-class Front:
+class WebhookContext:
     """What every request of a listener needs."""
 
     __slots__ = ("clock", "proxies", "receive", "refuse", "service")
 
     def __init__(
-        self, service: Service, receive: Receive, refuse: Refuse, clock: Clock, proxies: Proxies | None = None
+        self, service: Service, receive: Receive, refuse: Refuse, clock: Clock, proxies: TrustedProxies | None = None
     ) -> None:
         self.service = service
         self.receive = receive
@@ -44,7 +44,7 @@ class Front:
         """None: nobody's X-Forwarded-For counts."""
 
 
-class Receiver(httputil.HTTPMessageDelegate):
+class WebhookRequest(httputil.HTTPMessageDelegate):
     """Tornado's delegate for one request; once verified it is the `Delivery`.
 
     Every request is answered exactly once, unless its connection goes away.
@@ -59,9 +59,9 @@ class Receiver(httputil.HTTPMessageDelegate):
     answered = False
     """Refused already, while its body may still come."""
 
-    def __init__(self, front: Front, lines: Lines, connection: HTTP1Connection) -> None:
+    def __init__(self, front: WebhookContext, connections: Connections, connection: HTTP1Connection) -> None:
         self.front = front
-        self.lines = lines
+        self.connections = connections
         self.connection = connection
         self.found: Bot | None = None
         self.held = 0
@@ -79,7 +79,7 @@ class Receiver(httputil.HTTPMessageDelegate):
         self.head = cast("httputil.RequestStartLine", start_line)
         self.headers = headers
         self.since = front.clock.monotonic()
-        self.lines.has_head(self.connection.stream, self)
+        self.connections.has_head(self.connection.stream, self)
         found = routing.find(front.service.registry.by_path, self.head.path)
         self.found = found
         refusal = routing.refusal(found, self.head, headers)
@@ -103,19 +103,19 @@ class Receiver(httputil.HTTPMessageDelegate):
         size = len(chunk)
         if not self.collecting:
             self.dropped += size
-            if self.dropped > self.lines.limits.dropped_bytes:
+            if self.dropped > self.connections.limits.dropped_bytes:
                 self.connection.finish()
             return
         self.held += size
-        lines = self.lines
-        lines.unverified += size
+        connections = self.connections
+        connections.unverified += size
         if self.held > self.limit:
             self._end(routing.TOO_LARGE)
             return
         self.chunks.append(chunk)
         self.verification.feed(chunk)
-        if lines.unverified > lines.limits.unverified_bytes:
-            lines.relieve()
+        if connections.unverified > connections.limits.unverified_bytes:
+            connections.relieve()
 
     def finish(self) -> None:
         """The body is complete: verify, and hand over."""
@@ -155,7 +155,7 @@ class Receiver(httputil.HTTPMessageDelegate):
             return False
         self.connection.finish()
         if stream.writing():
-            self.lines.stalls(stream, self)
+            self.connections.stalls(stream, self)
         return True
 
     def shed(self) -> None:
@@ -196,7 +196,7 @@ class Receiver(httputil.HTTPMessageDelegate):
         self.collecting = False
         self.answered = True
         self.chunks = []
-        self.lines.unverified -= self.held
+        self.connections.unverified -= self.held
         self.held = 0
         if outcome is not routing.HEALTHY:
             self.front.refuse(self.found, self.peer, outcome.word, outcome.status)
@@ -205,20 +205,20 @@ class Receiver(httputil.HTTPMessageDelegate):
     def _write(self, outcome: Outcome) -> None:
         # Tornado's write_headers costs 12 us more, which is 8 % of a delivery; its write() takes a head that is ready
         headers = self.headers
-        lines = _STATUS_LINES.get(outcome.status) or _status_line(outcome.status)
+        connections = _STATUS_LINES.get(outcome.status) or _status_line(outcome.status)
         if outcome.repeat:
-            lines += b"X-Bothost: repeat\r\n"
+            connections += b"X-Bothost: repeat\r\n"
         if outcome is routing.METHOD:
-            lines += b"Allow: POST\r\n" if self.found is not None else b"Allow: GET, HEAD\r\n"
-        if self.lines.leaving or "Connection" in headers:
-            lines += self._connection_line()
+            connections += b"Allow: POST\r\n" if self.found is not None else b"Allow: GET, HEAD\r\n"
+        if self.connections.leaving or "Connection" in headers:
+            connections += self._connection_line()
         body = outcome.body if self.head.method != "HEAD" else b""
         # what cannot be written shows as a closed stream
-        _ = self.connection.write(b"%sContent-Length: %d\r\n\r\n%s" % (lines, len(outcome.body), body))
+        _ = self.connection.write(b"%sContent-Length: %d\r\n\r\n%s" % (connections, len(outcome.body), body))
 
     def _connection_line(self) -> bytes:
         asked = self.headers.get("Connection", "").lower()
-        if self.lines.leaving or asked == "close":
+        if self.connections.leaving or asked == "close":
             return b"Connection: close\r\n"
         return b"Connection: Keep-Alive\r\n" if asked == "keep-alive" else b""
 
@@ -229,13 +229,13 @@ class Receiver(httputil.HTTPMessageDelegate):
             _ = self.connection.stream.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _release(self) -> None:
-        self.lines.has_body(self.connection.stream, self.held)
+        self.connections.has_body(self.connection.stream, self.held)
         self.held = 0
 
 
-def whole_answer(outcome: Outcome, lines: bytes) -> bytes:
+def whole_answer(outcome: Outcome, connections: bytes) -> bytes:
     """An answer where there is no request to go by."""
-    head = _STATUS_LINES[outcome.status] + lines
+    head = _STATUS_LINES[outcome.status] + connections
     return b"%sContent-Length: %d\r\n\r\n%s" % (head, len(outcome.body), outcome.body)
 
 

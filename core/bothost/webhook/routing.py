@@ -96,7 +96,7 @@ def decoded(target: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Proxies:
+class TrustedProxies:
     """Whose word counts on where a request came from."""
 
     networks: tuple[IPv4Network | IPv6Network, ...] = ()

@@ -16,9 +16,9 @@ from tornado.iostream import IOStream
 from bothost.bots.registry import Registry, Service
 from bothost.clock import SystemClock
 from bothost.pyrus.signature import sign
-from bothost.webhook.connections import Limits
-from bothost.webhook.listener import Listener
-from bothost.webhook.request import Front
+from bothost.webhook.connections import ConnectionLimits
+from bothost.webhook.listener import WebhookListener
+from bothost.webhook.request import WebhookContext
 
 STATUSES = frozenset((100, 200, 400, 403, 404, 405, 408, 413, 503))
 _METHODS = ("POST", "GET", "HEAD", "OPTIONS", "PUT", "CONNECT", "TRACE", "post", "P\x00ST", "")
@@ -62,11 +62,11 @@ class _Ground:
         self.loop.set_exception_handler(lambda _loop, context: self.log.told.append(str(context)))
         self.edge = Edge()
         bots = (bot(), bot("copper", "/медь"), bot("big", max_body_bytes=64))
-        front = Front(Service(Registry(bots)), self.edge.receive, self.edge.refuse, SystemClock())
+        front = WebhookContext(Service(Registry(bots)), self.edge.receive, self.edge.refuse, SystemClock())
         self.loop.run_until_complete(self._open(front))
 
-    async def _open(self, front: Front) -> None:
-        self.listener = Listener(front, Limits())
+    async def _open(self, front: WebhookContext) -> None:
+        self.listener = WebhookListener(front, ConnectionLimits())
 
     def ask(self, pieces: list[bytes]) -> bytes:
         """Send the pieces one by one, say no more, and read all that comes."""
@@ -96,24 +96,24 @@ class _Ground:
         return answer
 
 
-_ground: list[_Ground] = []
+_resources: list[_Ground] = []
 
 
 def check(data: bytes) -> None:
     """Raw bytes, or requests built from known parts, some of them signed."""
-    if not _ground:
-        _ground.append(_Ground())
-    ground = _ground[0]
+    if not _resources:
+        _resources.append(_Ground())
+    resources = _resources[0]
     draw = Draw(data)
     pieces = (
         [draw.rest()] if draw.below(3) == 0 else [piece for _ in range(1 + draw.below(3)) for piece in _request(draw)]
     )
-    answer = ground.ask(pieces)
-    assert not ground.log.told, f"{pieces!r} was logged as {ground.log.told}"
-    for delivery in ground.edge.deliveries:
+    answer = resources.ask(pieces)
+    assert not resources.log.told, f"{pieces!r} was logged as {resources.log.told}"
+    for delivery in resources.edge.deliveries:
         _signed(delivery)
     _well_formed(answer, pieces)
-    lines = ground.listener.lines
+    lines = resources.listener.connections
     assert not lines.open, f"{pieces!r} left a connection"
     assert not lines.unverified, f"{pieces!r} left {lines.unverified} bytes counted as unverified"
 

@@ -15,9 +15,9 @@ from tests.fuzz.draw import Draw
 from bothost import config
 from bothost.config.host import SECRET_KEYS
 from bothost.config.ini import parse
-from bothost.config.secrets import Sources
+from bothost.config.secrets import SecretSources
 from bothost.errors import ConfigError
-from bothost.plugins.settings import Place, Secret, Settings, fill
+from bothost.plugins.settings import Secret, Settings, SettingsSource, fill
 
 _FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-ini-"))
 _FILE = _FOLDER / "bots.ini"
@@ -139,7 +139,7 @@ def _fill(draw: Draw) -> None:
         draw.pick(_SETTINGS): draw.text() if draw.sometimes(2) else draw.pick(_VALUES) for _ in range(draw.below(12))
     }
     try:
-        made = fill(_Every, texts, Place("plugin", "bot:one"), Sources(_FOLDER, _ENV))
+        made = fill(_Every, texts, SettingsSource("plugin", "bot:one"), SecretSources(_FOLDER, _ENV))
     except ConfigError:
         return
     assert made.whole >= 1

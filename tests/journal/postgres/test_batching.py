@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from bothost.journal.postgres.batching import Coalesced
+from bothost.journal.postgres.batching import BatchedCalls
 
 
 class RoundTrips:
@@ -28,7 +28,7 @@ class RoundTrips:
 
 async def asked(trips: RoundTrips, *items: str) -> list[asyncio.Task[str]]:
     """The first is under way, the others wait."""
-    line = Coalesced(trips.flush, lambda item: item[0])
+    line = BatchedCalls(trips.flush, lambda item: item[0])
     tasks = []
     for item in items:
         tasks.append(asyncio.create_task(line.ask(item)))

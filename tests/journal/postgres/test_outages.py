@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import asyncpg
 import msgspec
 import pytest
-from tests.journal.journals import BODY, QUICK, Journal, answered, change, lands, make_entry, parked, until
+from tests.journal.journals import BODY, QUICK, JournalMaker, answered, change, lands, make_entry, parked, until
 
-from bothost.errors import StoreAway, StoreError
+from bothost.errors import JournalAway, JournalError
 from bothost.journal.postgres import due, maintenance
 from bothost.journal.postgres import statements as sql
 from bothost.journal.rows import values_of
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
     from tests.postgres_server import PostgresServer
 
-    from bothost.journal import Store
+    from bothost.journal import Journal
 
 pytestmark = pytest.mark.full
 
 
 @pytest.fixture
 def shared(postgres: PostgresServer, tmp_path: Path) -> Journal:
-    return Journal(tmp_path / "state", postgres.new_database())
+    return JournalMaker(tmp_path / "state", postgres.new_database())
 
 
 @contextmanager
@@ -46,16 +46,16 @@ def outage(server: PostgresServer) -> Iterator[None]:
         server.start()
 
 
-async def save_surely(store: Store, entry: object) -> bool:
+async def save_surely(store: Journal, entry: object) -> bool:
     while True:
         try:
             return await store.save(entry)  # type: ignore[arg-type]
-        except StoreAway:
+        except JournalAway:
             await asyncio.sleep(0.05)
 
 
 def test_an_outage_in_which_nothing_dies_runs_nothing_twice(
-    shared: Journal, postgres: PostgresServer, tmp_path: Path
+    shared: JournalMaker, postgres: PostgresServer, tmp_path: Path
 ) -> None:
     timing = msgspec.structs.replace(QUICK, lease_s=3.0, beat_s=1.0, retry_beat_s=0.2)
 
@@ -68,9 +68,9 @@ def test_an_outage_in_which_nothing_dies_runs_nothing_twice(
                 end = time.monotonic() + 4.4
                 while time.monotonic() < end:
                     for store in (one, two):
-                        with pytest.raises(StoreAway):
+                        with pytest.raises(JournalAway):
                             reaped += await store.reap()
-                    with pytest.raises(StoreAway):
+                    with pytest.raises(JournalAway):
                         await two.due({"refunds": 1}, 1)
                     await asyncio.sleep(0.1)
                 assert not one.alive(), "its lease is over: no API call begins"
@@ -80,7 +80,7 @@ def test_an_outage_in_which_nothing_dies_runs_nothing_twice(
                     try:
                         reaped += await store.reap()
                         assert await store.due({"refunds": 1}, 1) == []
-                    except StoreAway:
+                    except JournalAway:
                         pass
                 await asyncio.sleep(0.02)
             assert reaped == []
@@ -91,8 +91,8 @@ def test_an_outage_in_which_nothing_dies_runs_nothing_twice(
     asyncio.run(scene())
 
 
-def test_claims_and_writes_are_away_during_an_outage_and_heal(shared: Journal, postgres: PostgresServer) -> None:
-    async def work(store: Store) -> None:
+def test_claims_and_writes_are_away_during_an_outage_and_heal(shared: JournalMaker, postgres: PostgresServer) -> None:
+    async def work(store: Journal) -> None:
         await store.save(parked(1), BODY)
         with outage(postgres):
             for attempt in (
@@ -100,7 +100,7 @@ def test_claims_and_writes_are_away_during_an_outage_and_heal(shared: Journal, p
                 store.find("x"), store.due({"refunds": 1}, 1), store.acknowledge("x", seen=1, seen_at=0.0), store.controls(),
                 store.quiet(), store.retry("x"), store.gate("x", 1, 1.0, 1.0), store.retain({}),
             ):  # fmt: skip
-                with pytest.raises(StoreAway) as raised:
+                with pytest.raises(JournalAway) as raised:
                     await attempt
                 assert "pa55" not in f"{raised.value!r}{raised.value.__cause__!r}", "no password in any error"
             store.note(parked(4, task=8), BODY)
@@ -111,7 +111,7 @@ def test_claims_and_writes_are_away_during_an_outage_and_heal(shared: Journal, p
         async def healed() -> bool:
             try:
                 return len(await store.due({"refunds": 5}, 5)) > 0
-            except StoreAway:
+            except JournalAway:
                 return False
 
         await until(healed)
@@ -120,10 +120,10 @@ def test_claims_and_writes_are_away_during_an_outage_and_heal(shared: Journal, p
     shared.run(work)
 
 
-def test_a_server_that_hangs_is_away_in_time(shared: Journal, postgres: PostgresServer) -> None:
+def test_a_server_that_hangs_is_away_in_time(shared: JournalMaker, postgres: PostgresServer) -> None:
     timing = msgspec.structs.replace(QUICK, commit_s=0.5)
 
-    async def work(store: Store) -> None:
+    async def work(store: Journal) -> None:
         await store.save(parked(1), BODY)
         children = Path(f"/proc/{postgres.pid}/task/{postgres.pid}/children").read_text("ascii").split()
         frozen = [postgres.pid, *map(int, children)]
@@ -131,7 +131,7 @@ def test_a_server_that_hangs_is_away_in_time(shared: Journal, postgres: Postgres
             os.kill(pid, signal.SIGSTOP)
         try:
             began = time.monotonic()
-            with pytest.raises(StoreAway):
+            with pytest.raises(JournalAway):
                 await store.save(parked(2, task=8), BODY)
             assert time.monotonic() - began < 3
         finally:
@@ -143,13 +143,13 @@ def test_a_server_that_hangs_is_away_in_time(shared: Journal, postgres: Postgres
     shared.run(work, timing)
 
 
-def test_a_server_that_is_not_there_is_away_from_the_start(shared: Journal, postgres: PostgresServer) -> None:
+def test_a_server_that_is_not_there_is_away_from_the_start(shared: JournalMaker, postgres: PostgresServer) -> None:
     async def scene() -> None:
         with outage(postgres):
             store = shared.make()
-            with pytest.raises(StoreAway):
+            with pytest.raises(JournalAway):
                 await store.open()
-            with pytest.raises(StoreAway):
+            with pytest.raises(JournalAway):
                 await store.find("x")
         await store.open()
         assert await store.save(parked(1), BODY)
@@ -158,7 +158,7 @@ def test_a_server_that_is_not_there_is_away_from_the_start(shared: Journal, post
     asyncio.run(scene())
 
 
-def test_another_hosts_write_wakes_who_waits_for_a_hint(shared: Journal) -> None:
+def test_another_hosts_write_wakes_who_waits_for_a_hint(shared: JournalMaker) -> None:
     async def scene() -> None:
         async with shared.open() as one, shared.open() as two:
             await asyncio.sleep(0.3)
@@ -173,25 +173,25 @@ def test_another_hosts_write_wakes_who_waits_for_a_hint(shared: Journal) -> None
     asyncio.run(scene())
 
 
-def test_statements_need_not_be_prepared(shared: Journal, tmp_path: Path) -> None:
-    other = Journal(tmp_path / "state", f"{shared.url}?statement_cache_size=0&application_name=bothost")
+def test_statements_need_not_be_prepared(shared: JournalMaker, tmp_path: Path) -> None:
+    other = JournalMaker(tmp_path / "state", f"{shared.url}?statement_cache_size=0&application_name=bothost")
 
-    async def work(store: Store) -> None:
+    async def work(store: Journal) -> None:
         _, mine = await store.claim(make_entry(), BODY)
         assert await store.save(change(mine, state="answered"))
         assert other.sql("select count(*) from pg_prepared_statements") == [] or True
 
-    async def in_thread(store: Store) -> None:
+    async def in_thread(store: Journal) -> None:
         _, mine = await store.claim(make_entry(), BODY)
         assert await store.save(change(mine, state="answered"))
         assert await store.find(mine.id) is not None
 
     other.run(in_thread)
-    with pytest.raises(StoreError, match="statement_cache_size"):
-        Journal(tmp_path / "state", f"{shared.url}?statement_cache_size=none").make()
+    with pytest.raises(JournalError, match="statement_cache_size"):
+        JournalMaker(tmp_path / "state", f"{shared.url}?statement_cache_size=none").make()
 
 
-def test_two_hosts_at_one_turn_do_not_hurt_each_other(shared: Journal, tmp_path: Path) -> None:
+def test_two_hosts_at_one_turn_do_not_hurt_each_other(shared: JournalMaker, tmp_path: Path) -> None:
     async def scene() -> None:
         async with shared.open() as one, shared.open(folder=tmp_path / "other") as two:
             for round_ in range(30):
@@ -211,9 +211,9 @@ def test_two_hosts_at_one_turn_do_not_hurt_each_other(shared: Journal, tmp_path:
 
 
 def test_a_note_is_written_when_the_server_is_back_and_keeps_its_body(
-    shared: Journal, postgres: PostgresServer, caplog: pytest.LogCaptureFixture
+    shared: JournalMaker, postgres: PostgresServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def work(store: Store) -> None:
+    async def work(store: Journal) -> None:
         with outage(postgres):
             store.note(parked(1, task=1), BODY)
             store.note(parked(2, task=2), BODY)
@@ -227,8 +227,8 @@ def test_a_note_is_written_when_the_server_is_back_and_keeps_its_body(
     shared.run(work, msgspec.structs.replace(QUICK, commit_s=0.4))
 
 
-def test_a_newer_note_follows_one_that_is_on_its_way(shared: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_a_newer_note_follows_one_that_is_on_its_way(shared: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         store.note(parked(1), BODY)
         await asyncio.sleep(0)
         store.note(parked(1, rerun="error"))
@@ -245,17 +245,17 @@ def test_a_newer_note_follows_one_that_is_on_its_way(shared: Journal) -> None:
 
 
 def test_an_owner_that_cannot_sign_off_leaves_all_the_same(
-    shared: Journal, postgres: PostgresServer, caplog: pytest.LogCaptureFixture
+    shared: JournalMaker, postgres: PostgresServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scene() -> None:
         store = shared.make(msgspec.structs.replace(QUICK, commit_s=0.5))
         await store.open()
-        await until(lambda: asyncio.sleep(0, store._heart._connection is not None))  # type: ignore[attr-defined]
-        heart = store._heart  # type: ignore[attr-defined]
-        beating = heart._connection
-        heart._timing = msgspec.structs.replace(heart._timing, beat_s=60.0)  # it does not find out by itself
-        last = heart.lease_end
-        await until(lambda: asyncio.sleep(0, heart.lease_end > last))
+        await until(lambda: asyncio.sleep(0, store._heartbeat._connection is not None))  # type: ignore[attr-defined]
+        heartbeat = store._heartbeat  # type: ignore[attr-defined]
+        beating = heartbeat._connection
+        heartbeat._timing = msgspec.structs.replace(heartbeat._timing, beat_s=60.0)  # it does not find out by itself
+        last = heartbeat.lease_end
+        await until(lambda: asyncio.sleep(0, heartbeat.lease_end > last))
         postgres.stop()
         try:
             await store.close()
@@ -267,7 +267,7 @@ def test_an_owner_that_cannot_sign_off_leaves_all_the_same(
     assert "could not sign off" in caplog.text
 
 
-def test_work_that_hangs_does_not_keep_the_process(shared: Journal) -> None:
+def test_work_that_hangs_does_not_keep_the_process(shared: JournalMaker) -> None:
     async def scene() -> None:
         store = shared.make(msgspec.structs.replace(QUICK, commit_s=0.5))
         await store.open()
@@ -290,29 +290,29 @@ def test_work_that_hangs_does_not_keep_the_process(shared: Journal) -> None:
     asyncio.run(scene())
 
 
-def test_a_hint_that_cannot_be_sent_is_no_failure(shared: Journal, postgres: PostgresServer) -> None:
-    async def work(store: Store) -> None:
+def test_a_hint_that_cannot_be_sent_is_no_failure(shared: JournalMaker, postgres: PostgresServer) -> None:
+    async def work(store: Journal) -> None:
         with outage(postgres):
             await store._pool.hint()  # type: ignore[attr-defined]
 
     shared.run(work, msgspec.structs.replace(QUICK, commit_s=0.4))
 
 
-def test_a_folder_that_cannot_be_made_is_told_and_nothing_stays_open(shared: Journal, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_told_and_nothing_stays_open(shared: JournalMaker, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
 
     async def scene() -> None:
         store = shared.make(folder=tmp_path / "file" / "state")
-        with pytest.raises(StoreAway):
+        with pytest.raises(JournalAway):
             await store.open()
-        with pytest.raises(StoreAway, match="not open"):
+        with pytest.raises(JournalAway, match="not open"):
             await store.find("x")
 
     asyncio.run(scene())
 
 
-def test_an_entry_whose_turn_another_host_has_is_written_without_it(shared: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_an_entry_whose_turn_another_host_has_is_written_without_it(shared: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         _, first = await store.claim(make_entry(1), BODY)
         second = make_entry(2, state="running", fence=1, owner=store.owner)
         assert await store.save(second, BODY)
@@ -326,12 +326,12 @@ def test_an_entry_whose_turn_another_host_has_is_written_without_it(shared: Jour
 
 @pytest.mark.parametrize("tries", [1, due.TRIES])
 def test_a_turn_that_another_host_takes_at_this_moment_is_lost_to_it(
-    shared: Journal, monkeypatch: pytest.MonkeyPatch, tries: int
+    shared: JournalMaker, monkeypatch: pytest.MonkeyPatch, tries: int
 ) -> None:
     """Its transaction has begun before ours and is committed while ours waits for it."""
     monkeypatch.setattr(due, "TRIES", tries)
 
-    async def work(store: Store) -> None:
+    async def work(store: Journal) -> None:
         _, mine = await store.claim(make_entry(1), BODY)
         held = change(mine, state="ready", rerun="error", due=time.time() + 60)
         assert await store.save(held)
@@ -362,7 +362,7 @@ async def waits_for_a_lock(connection: asyncpg.Connection) -> bool:
     return bool(await connection.fetchval(asked))
 
 
-def test_an_owner_that_has_beaten_meanwhile_keeps_what_it_runs(shared: Journal, tmp_path: Path) -> None:
+def test_an_owner_that_has_beaten_meanwhile_keeps_what_it_runs(shared: JournalMaker, tmp_path: Path) -> None:
     async def scene() -> None:
         async with shared.open() as one, shared.open(folder=tmp_path / "other") as two:
             _, mine = await one.claim(make_entry(1), BODY)
@@ -374,13 +374,13 @@ def test_an_owner_that_has_beaten_meanwhile_keeps_what_it_runs(shared: Journal, 
     asyncio.run(scene())
 
 
-def test_after_an_outage_nobodys_lease_counts_as_lost_for_a_while(shared: Journal, tmp_path: Path) -> None:
+def test_after_an_outage_nobodys_lease_counts_as_lost_for_a_while(shared: JournalMaker, tmp_path: Path) -> None:
     async def scene() -> None:
         timing = msgspec.structs.replace(QUICK, lease_s=30.0, beat_s=10.0)
         async with shared.open() as one, shared.open(timing, folder=tmp_path / "other") as two:
             _, mine = await one.claim(make_entry(1, door="api"), BODY)
-            await asyncio.to_thread(one._heart._stop.set)  # type: ignore[attr-defined]
-            await asyncio.to_thread(one._heart._thread.join)  # type: ignore[attr-defined]
+            await asyncio.to_thread(one._heartbeat._stop.set)  # type: ignore[attr-defined]
+            await asyncio.to_thread(one._heartbeat._thread.join)  # type: ignore[attr-defined]
             await asyncio.sleep(QUICK.lease_s)
             two._trouble()  # type: ignore[attr-defined]
             assert await two.reap() == [], "its lease is over, but the trouble may have been everybody's"

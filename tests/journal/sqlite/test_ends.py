@@ -15,25 +15,25 @@ import msgspec
 import pytest
 from tests.journal.journals import BODY, DAY, QUICK, answered, lands, make_entry, parked, until
 
-from bothost.errors import StoreAway, StoreError
+from bothost.errors import JournalAway, JournalError
 from bothost.journal.owner_locks import boot_id, place_id
 from bothost.journal.sqlite import body_files, maintenance, writer
-from bothost.journal.sqlite.body_files import Bodies, Place
-from bothost.journal.sqlite.connection import Database, path_of
+from bothost.journal.sqlite.body_files import BodyFiles, BodyLocation
+from bothost.journal.sqlite.connection import WritingConnection, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.journal.journals import Journal
+    from tests.journal.journals import JournalMaker
 
-    from bothost.journal import Store
+    from bothost.journal import Journal
 
 IMPATIENT = msgspec.structs.replace(QUICK, commit_s=0.1)
 
 
 @contextmanager
-def locked(journal: Journal) -> Iterator[None]:
+def locked(journal: JournalMaker) -> Iterator[None]:
     """Somebody else holds the whole database."""
     other = sqlite3.connect(path_of(journal.folder), isolation_level=None)
     other.execute("begin exclusive")
@@ -44,11 +44,11 @@ def locked(journal: Journal) -> Iterator[None]:
         other.close()
 
 
-def test_a_second_host_on_a_folder_is_told_so_and_leaves_the_first_alone(embedded: Journal) -> None:
+def test_a_second_host_on_a_folder_is_told_so_and_leaves_the_first_alone(embedded: JournalMaker) -> None:
     async def scene() -> None:
         async with embedded.open(claims_first=False) as first:
             second = embedded.make(claims_first=False)
-            with pytest.raises(StoreAway, match="another host works on"):
+            with pytest.raises(JournalAway, match="another host works on"):
                 await second.open()
             assert await first.save(parked(1), BODY)
         await second.open()
@@ -58,12 +58,12 @@ def test_a_second_host_on_a_folder_is_told_so_and_leaves_the_first_alone(embedde
     asyncio.run(scene())
 
 
-def test_a_journal_that_is_no_database_is_away(embedded: Journal) -> None:
+def test_a_journal_that_is_no_database_is_away(embedded: JournalMaker) -> None:
     embedded.folder.mkdir(mode=0o700)
     path_of(embedded.folder).write_bytes(b"this is a text and no database" * 200)
 
     async def scene() -> None:
-        with pytest.raises(StoreAway, match="not a database"):
+        with pytest.raises(JournalAway, match="not a database"):
             await embedded.make().open()
 
     asyncio.run(scene())
@@ -71,7 +71,7 @@ def test_a_journal_that_is_no_database_is_away(embedded: Journal) -> None:
 
 
 def test_a_file_that_goes_bad_is_opened_anew_once_it_is_mended(
-    embedded: Journal, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    embedded: JournalMaker, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = path_of(embedded.folder)
 
@@ -90,10 +90,10 @@ def test_a_file_that_goes_bad_is_opened_anew_once_it_is_mended(
             await until(lambda: lands(store, parked(2, task=8)))
             assert await store.body(parked(1).id) == BODY
 
-    async def away(store: Store) -> bool:
+    async def away(store: Journal) -> bool:
         try:
             await store.reap()
-        except StoreAway:
+        except JournalAway:
             return True
         return False
 
@@ -101,7 +101,9 @@ def test_a_file_that_goes_bad_is_opened_anew_once_it_is_mended(
     assert "the journal is back" in caplog.text
 
 
-def test_an_owner_that_cannot_sign_off_leaves_all_the_same(embedded: Journal, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_owner_that_cannot_sign_off_leaves_all_the_same(
+    embedded: JournalMaker, caplog: pytest.LogCaptureFixture
+) -> None:
     async def scene() -> None:
         store = embedded.make(IMPATIENT, claims_first=False)
         await store.open()
@@ -118,15 +120,15 @@ def test_an_owner_that_cannot_sign_off_leaves_all_the_same(embedded: Journal, ca
 
 
 def test_a_disk_that_hangs_does_not_keep_the_process(
-    embedded: Journal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    embedded: JournalMaker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(writer, "STOP_S", 0.0)
     back = threading.Event()
 
-    async def scene() -> Store:
+    async def scene() -> Journal:
         store = embedded.make(IMPATIENT)
         await store.open()
-        with pytest.raises(StoreAway, match="no answer within"):
+        with pytest.raises(JournalAway, match="no answer within"):
             await store._ask(lambda _connection: back.wait(20))  # type: ignore[attr-defined]
         await store.close()
         return store
@@ -136,14 +138,14 @@ def test_a_disk_that_hangs_does_not_keep_the_process(
     assert "the journal's disk does not answer; left as it is" in caplog.text
 
 
-def test_who_asked_on_a_loop_that_has_ended_is_not_waited_for(embedded: Journal) -> None:
+def test_who_asked_on_a_loop_that_has_ended_is_not_waited_for(embedded: JournalMaker) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
     def slowly(_connection: sqlite3.Connection) -> None:
         begun.set()
         go_on.wait(20)
 
-    async def first() -> Store:
+    async def first() -> Journal:
         store = embedded.make(msgspec.structs.replace(QUICK, commit_s=20.0))
         await store.open()
         asking = asyncio.create_task(store._ask(slowly))  # type: ignore[attr-defined]
@@ -151,7 +153,7 @@ def test_who_asked_on_a_loop_that_has_ended_is_not_waited_for(embedded: Journal)
         asking.cancel()
         return store
 
-    async def second(store: Store) -> None:
+    async def second(store: Journal) -> None:
         assert await store.save(parked(1), BODY), "the thread that writes has gone on"
         await store.close()
 
@@ -160,11 +162,11 @@ def test_who_asked_on_a_loop_that_has_ended_is_not_waited_for(embedded: Journal)
     asyncio.run(second(store))
 
 
-def test_a_write_that_fails_takes_its_large_body_back(embedded: Journal) -> None:
+def test_a_write_that_fails_takes_its_large_body_back(embedded: JournalMaker) -> None:
     async def scene() -> None:
         async with embedded.open() as store:
             await store.save(parked(1, task=1), b"a" * 9000)
-            with pytest.raises(StoreAway):
+            with pytest.raises(JournalAway):
                 await store._ask(lambda c: spoil(c, store))  # type: ignore[attr-defined]
             await store.save(parked(2, task=2), b"b" * 9000)
             places = embedded.sql("select body_at from delivery order by task")
@@ -172,13 +174,13 @@ def test_a_write_that_fails_takes_its_large_body_back(embedded: Journal) -> None
             assert await store.body(parked(2, task=2).id) == b"b" * 9000
 
     def spoil(connection: sqlite3.Connection, store: Any) -> None:
-        store._book.bodies.append(b"x" * 9000)
+        store._transactions.bodies.append(b"x" * 9000)
         connection.execute("select * from nowhere")
 
     asyncio.run(scene())
 
 
-def test_bodies_whose_file_is_gone_are_none(embedded: Journal) -> None:
+def test_bodies_whose_file_is_gone_are_none(embedded: JournalMaker) -> None:
     async def scene() -> None:
         async with embedded.open() as store:
             done = answered(make_entry(1, created=make_entry(1).created - 8 * DAY))
@@ -191,9 +193,9 @@ def test_bodies_whose_file_is_gone_are_none(embedded: Journal) -> None:
     asyncio.run(scene())
 
 
-def test_a_segment_without_bodies_is_not_left_behind(embedded: Journal) -> None:
+def test_a_segment_without_bodies_is_not_left_behind(embedded: JournalMaker) -> None:
     embedded.folder.mkdir(mode=0o700)
-    made = Bodies(embedded.folder, "host:1:abc")
+    made = BodyFiles(embedded.folder, "host:1:abc")
     mark = made.mark()
     made.append(b"z" * 9000)
     made.rewind(mark)
@@ -203,31 +205,31 @@ def test_a_segment_without_bodies_is_not_left_behind(embedded: Journal) -> None:
     made.rewind(mark)
     made.close()
     assert (embedded.folder / "bodies" / "host:1:abc.000000").stat().st_size == 9000
-    empty = Bodies(embedded.folder, "host:2:abc")
+    empty = BodyFiles(embedded.folder, "host:2:abc")
     empty.append(b"")
     empty.close()
     assert made.names() == ["host:1:abc.000000"]
-    empty.drop([Place("host:2:abc.000000", 0, 10)])
+    empty.drop([BodyLocation("host:2:abc.000000", 0, 10)])
 
 
 def test_a_disk_without_room_for_a_segment_is_told_and_leaves_no_file(
-    embedded: Journal, monkeypatch: pytest.MonkeyPatch
+    embedded: JournalMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(body_files, "SEGMENT_BYTES", 1 << 60)
     embedded.folder.mkdir(mode=0o700)
-    made = Bodies(embedded.folder, "host:1:abc")
+    made = BodyFiles(embedded.folder, "host:1:abc")
     with pytest.raises(OSError, match=r"space|large|Invalid"):
         made.append(b"z" * 9000)
     assert made.names() == []
 
 
-def test_a_frozen_holder_of_the_lock_is_not_waited_for_for_ever(embedded: Journal) -> None:
+def test_a_frozen_holder_of_the_lock_is_not_waited_for_for_ever(embedded: JournalMaker) -> None:
     async def scene() -> None:
         store = embedded.make(IMPATIENT)
         await store.open()
         lock = os.open(embedded.folder / "journal.lock", os.O_RDWR)
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(StoreAway):
+        with pytest.raises(JournalAway):
             await store.save(parked(1), BODY)
         await store.close()
         os.close(lock)
@@ -237,16 +239,16 @@ def test_a_frozen_holder_of_the_lock_is_not_waited_for_for_ever(embedded: Journa
     asyncio.run(scene())
 
 
-def test_an_older_sqlite_is_refused(embedded: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_sqlite_is_refused(embedded: JournalMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 0))
-    database = Database(embedded.folder, embedded.clock, 1.0)
-    with pytest.raises(StoreError, match=r"too old for the journal; 3\.35"):
+    database = WritingConnection(embedded.folder, embedded.clock, 1.0)
+    with pytest.raises(JournalError, match=r"too old for the journal; 3\.35"):
         database.open(make=True)
     database.close()
 
 
-def test_what_was_claimed_meanwhile_is_not_given_back(embedded: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_what_was_claimed_meanwhile_is_not_given_back(embedded: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         _, mine = await store.claim(make_entry(1), BODY)
         await store._ask(  # type: ignore[attr-defined]
             lambda c: maintenance.give_back(c, store.owner, {mine.id: mine.fence - 1, "gone": 1}, (0.0, QUICK))

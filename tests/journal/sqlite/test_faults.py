@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from tests.journal.journals import BODY, QUICK, Journal, answered, change, make_entry, parked, until
+from tests.journal.journals import BODY, QUICK, JournalMaker, answered, change, make_entry, parked, until
 from tests.journal.processes import line_of, process
 
-from bothost.errors import StoreAway, StoreError
-from bothost.journal.entry import Timing
+from bothost.errors import JournalAway, JournalError
+from bothost.journal.entry import JournalTiming
 from bothost.journal.sqlite.connection import path_of
 from bothost.journal.transitions import DAY_S
 from bothost.testing.virtual_time.clock import VirtualClock
@@ -25,14 +25,14 @@ from bothost.testing.virtual_time.clock import VirtualClock
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.journal.journals import Journal
+    from tests.journal.journals import JournalMaker
 
-    from bothost.journal import Store
+    from bothost.journal import Journal
 
 IMPATIENT = msgspec.structs.replace(QUICK, commit_s=0.3)
 
 
-def test_what_does_not_fit_on_the_disk_is_not_acknowledged_and_room_heals_it(embedded: Journal) -> None:
+def test_what_does_not_fit_on_the_disk_is_not_acknowledged_and_room_heals_it(embedded: JournalMaker) -> None:
     with process(embedded, "fill", 3_000_000) as child:
         said = [line.split(" ", 1) for line in child.communicate(timeout=60)[0].splitlines()]
     words = [word for word, _ in said]
@@ -41,7 +41,7 @@ def test_what_does_not_fit_on_the_disk_is_not_acknowledged_and_room_heals_it(emb
     assert dict(said)["reads"] == "True"
     assert dict(said)["noted"] == "b'noted'", "what was noted meanwhile is written when there is room"
 
-    async def work(store: Store) -> None:
+    async def work(store: Journal) -> None:
         for word, key in said:
             if word == "acknowledged":
                 assert await store.body(key) == b"y" * 3000
@@ -53,7 +53,7 @@ def test_what_does_not_fit_on_the_disk_is_not_acknowledged_and_room_heals_it(emb
 def test_a_journal_that_may_not_be_written_is_away_until_it_may() -> None:
     with TemporaryDirectory(prefix="bothost-", dir="/tmp") as folder:
         os.chmod(folder, 0o755)
-        journal = Journal(Path(folder) / "state")
+        journal = JournalMaker(Path(folder) / "state")
         with process(journal, "read_only") as child:
             said = child.communicate(timeout=60)[0].splitlines()
     assert said[0].startswith("away"), said
@@ -61,13 +61,13 @@ def test_a_journal_that_may_not_be_written_is_away_until_it_may() -> None:
     assert said[1] == "found True True"
 
 
-def test_a_locked_journal_is_away_and_reads_go_on(embedded: Journal) -> None:
+def test_a_locked_journal_is_away_and_reads_go_on(embedded: JournalMaker) -> None:
     async def scene() -> None:
         async with embedded.open(IMPATIENT) as store:
             await store.save(parked(1), BODY)
             other = sqlite3.connect(path_of(embedded.folder), isolation_level=None)
             other.execute("begin exclusive")
-            with pytest.raises(StoreAway, match=r"locked|no answer"):
+            with pytest.raises(JournalAway, match=r"locked|no answer"):
                 await store.save(parked(2, task=8), BODY)
             store.note(parked(3, task=9), BODY)
             assert await store.find(parked(1).id) is not None
@@ -81,7 +81,7 @@ def test_a_locked_journal_is_away_and_reads_go_on(embedded: Journal) -> None:
     asyncio.run(scene())
 
 
-def test_an_owner_cut_off_from_its_journal_keeps_its_runs_if_nobody_took_them(embedded: Journal) -> None:
+def test_an_owner_cut_off_from_its_journal_keeps_its_runs_if_nobody_took_them(embedded: JournalMaker) -> None:
     async def scene() -> None:
         async with embedded.open(IMPATIENT) as one, embedded.open(IMPATIENT) as two:
             _, mine = await one.claim(make_entry(door="api"), BODY)
@@ -89,7 +89,7 @@ def test_an_owner_cut_off_from_its_journal_keeps_its_runs_if_nobody_took_them(em
             other.execute("begin exclusive")
             for _ in range(4):
                 for store in (one, two):
-                    with pytest.raises(StoreAway):
+                    with pytest.raises(JournalAway):
                         await store.reap()
             other.execute("commit")
             other.close()
@@ -99,8 +99,8 @@ def test_an_owner_cut_off_from_its_journal_keeps_its_runs_if_nobody_took_them(em
     asyncio.run(scene())
 
 
-def test_a_folder_and_its_files_belong_to_their_owner_alone(embedded: Journal) -> None:
-    async def work(store: Store) -> None:
+def test_a_folder_and_its_files_belong_to_their_owner_alone(embedded: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
         await store.claim(make_entry(), b"z" * 9000)
         modes = {
             path.relative_to(embedded.folder.parent).as_posix().split("/")[-1].partition(":")[0]: path.stat().st_mode
@@ -120,10 +120,10 @@ def test_a_folder_and_its_files_belong_to_their_owner_alone(embedded: Journal) -
         os.umask(before)
 
 
-def test_what_is_dropped_leaves_no_bytes_behind(embedded: Journal) -> None:
+def test_what_is_dropped_leaves_no_bytes_behind(embedded: JournalMaker) -> None:
     needles = [b"needle-small-body" * 9, b"needle-large-body" * 600]
 
-    async def work(store: Store) -> None:
+    async def work(store: Journal) -> None:
         for number, needle in enumerate(needles):
             done = make_entry(number, task=number, state="answered", answer=b'{"text":"needle-answer"}', delivered=True)
             await store.save(change(done, created=done.created - 8 * DAY_S), needle)
@@ -137,12 +137,12 @@ def test_what_is_dropped_leaves_no_bytes_behind(embedded: Journal) -> None:
             assert b"needle" not in path.read_bytes(), path.name
 
 
-def test_a_file_of_large_bodies_goes_with_its_last_one(embedded: Journal) -> None:
-    async def fill(store: Store) -> None:
+def test_a_file_of_large_bodies_goes_with_its_last_one(embedded: JournalMaker) -> None:
+    async def fill(store: Journal) -> None:
         done = answered(make_entry(1, task=1, created=1.0))
         await store.save(done, b"z" * 9000)
 
-    async def look(store: Store) -> None:
+    async def look(store: Journal) -> None:
         bodies = embedded.folder / "bodies"
         assert len(list(bodies.iterdir())) == 1
         await store.retain({})
@@ -152,9 +152,9 @@ def test_a_file_of_large_bodies_goes_with_its_last_one(embedded: Journal) -> Non
     embedded.run(look)
 
 
-def test_a_forked_child_keeps_nothing_of_the_journal(embedded: Journal) -> None:
+def test_a_forked_child_keeps_nothing_of_the_journal(embedded: JournalMaker) -> None:
     async def scene() -> None:
-        async with embedded.open(Timing(lease_s=600.0, beat_s=0.1)) as store:
+        async with embedded.open(JournalTiming(lease_s=600.0, beat_s=0.1)) as store:
             with process(embedded, "fork") as child:
                 assert line_of(child, "child") == ["[]"]
                 assert line_of(child, "saved") == ["True"], "the parent goes on writing"
@@ -172,7 +172,7 @@ def test_a_forked_child_keeps_nothing_of_the_journal(embedded: Journal) -> None:
     asyncio.run(scene())
 
 
-def test_leases_of_another_boot_mean_nothing(embedded: Journal) -> None:
+def test_leases_of_another_boot_mean_nothing(embedded: JournalMaker) -> None:
     async def scene() -> None:
         async with embedded.open() as one, embedded.open() as two:
             await one.claim(make_entry(door="api"), BODY)
@@ -184,19 +184,19 @@ def test_leases_of_another_boot_mean_nothing(embedded: Journal) -> None:
     asyncio.run(scene())
 
 
-def test_a_second_store_with_a_newer_schema_is_refused(embedded: Journal) -> None:
-    async def nothing(_: Store) -> None:
+def test_a_second_store_with_a_newer_schema_is_refused(embedded: JournalMaker) -> None:
+    async def nothing(_: Journal) -> None:
         """Only open."""
 
     embedded.run(nothing)
     embedded.sql("insert into migration values ('9999 from tomorrow', 'x')")
-    with pytest.raises(StoreError, match="newer bothost"):
+    with pytest.raises(JournalError, match="newer bothost"):
         embedded.run(nothing)
 
 
-def test_a_visitor_makes_no_files(embedded: Journal) -> None:
+def test_a_visitor_makes_no_files(embedded: JournalMaker) -> None:
     async def scene() -> None:
-        with pytest.raises(StoreAway, match="no journal"):
+        with pytest.raises(JournalAway, match="no journal"):
             async with embedded.open(readonly=True):
                 raise AssertionError("opened")
         assert not embedded.folder.exists()
@@ -211,11 +211,11 @@ def test_a_visitor_makes_no_files(embedded: Journal) -> None:
 
 
 def test_in_virtual_time_a_lease_is_kept_for_hours_and_what_is_noted_is_written_at_once(tmp_path: Path) -> None:
-    from bothost.journal.sqlite.journal import SqliteStore
+    from bothost.journal.sqlite.journal import SqliteJournal
 
     clock = VirtualClock()
-    timing = Timing(linger_s=0.0)
-    store = SqliteStore(tmp_path / "state", clock, claims_first=False, timing=timing)
+    timing = JournalTiming(linger_s=0.0)
+    store = SqliteJournal(tmp_path / "state", clock, claims_first=False, timing=timing)
 
     async def begin() -> None:
         await store.open()

@@ -14,8 +14,8 @@ from urllib.parse import urlencode
 from bothost.clock import SystemClock
 from bothost.config import read
 from bothost.host.assembly import make_host
-from bothost.host.listeners import Sockets
-from bothost.host.process import Plan
+from bothost.host.listeners import ListeningSockets
+from bothost.host.process import HostPlan
 from bothost.host.serve import IniFile
 from bothost.host.sockets import bind_tcp
 from bothost.host.systemd import Notifier
@@ -146,7 +146,7 @@ class Site:
         }  # fmt: skip
         body = changes.pop("body", BODY.encode())
         entry = Entry(**(values | changes))
-        assert self.do(self.host.ground.store.save(entry, body))
+        assert self.do(self.host.resources.journal.save(entry, body))
         return entry
 
     def failed(self, number: int = 7, **changes: Any) -> Entry:
@@ -167,10 +167,10 @@ class Site:
         reading = read(path, {})
         assert reading.host is not None
         reading.host.state.mkdir(0o700, exist_ok=True)
-        sockets = Sockets(bind_tcp("127.0.0.1", 0), bind_tcp("127.0.0.1", 0))
+        sockets = ListeningSockets(bind_tcp("127.0.0.1", 0), bind_tcp("127.0.0.1", 0))
         self.public_port, self.port = (each[0].getsockname()[1] for each in (sockets.public, sockets.operator))
         self.host = make_host(
-            Plan(reading, reading.host, sockets, 1024, Notifier(), IniFile(path)), SystemClock(), Scrubber()
+            HostPlan(reading, reading.host, sockets, 1024, Notifier(), IniFile(path)), SystemClock(), Scrubber()
         )
         starting = asyncio.ensure_future(self.host.start(self._stop.set))
         if self._waits:

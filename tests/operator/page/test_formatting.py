@@ -8,9 +8,9 @@ import pytest
 
 from bothost.journal.entry import Entry
 from bothost.operator.page import charts, formatting
-from bothost.operator.page.host_names import Names
+from bothost.operator.page.host_names import AcceptedHostNames
 from bothost.operator.page.translation import ENGLISH, RUSSIAN_LANGUAGE
-from bothost.telemetry.metrics import Minute
+from bothost.telemetry.metrics import MinuteFigures
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_an_event_key_is_shown_without_its_bot() -> None:
 
 def test_charts_hold_every_minute_of_the_last_hour_and_none_else() -> None:
     now = 1_000_000 * 60.0
-    minutes = [Minute(1_000_000 - age, 5, 5, age % 2, 0.5, 0.3) for age in (90, 59, 1, 0)]
+    minutes = [MinuteFigures(1_000_000 - age, 5, 5, age % 2, 0.5, 0.3) for age in (90, 59, 1, 0)]
     chart = charts.counts(minutes, now, ENGLISH)
     assert chart.count('class="bar"') == 3
     assert "5 deliveries, failed: 1" in chart
@@ -118,7 +118,7 @@ def test_attempts_are_drawn_within_the_picture_whatever_the_times() -> None:
 
 
 def test_names_are_the_listeners_own() -> None:
-    everywhere = Names(["0.0.0.0"], ["ops:8443"])
+    everywhere = AcceptedHostNames(["0.0.0.0"], ["ops:8443"])
     assert everywhere.has("10.1.2.3:8081", "10.1.2.3")
     assert everywhere.has("[::ffff:10.1.2.3]:8081", "10.1.2.3")
     assert not everywhere.has("10.1.2.4:8081", "10.1.2.3")

@@ -23,7 +23,7 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     sections = (f"[bot:b{n}]\nplugin = autoreply\nsecret = key-of-the-bot-{n:06}-0123456789\n" for n in range(BOTS))
     site = Site(tmp_path_factory.mktemp("many"), f"[host]\noperator_token = {TOKEN}\ndrain = 1s\n" + "".join(sections))
     site.start(patience_s=120)
-    metrics = site.host.ground.count
+    metrics = site.host.resources.count
     for n in range(BOTS):
         metrics.delivery(f"b{n}", "replied", 200, 0.01)
         metrics.run(f"b{n}", 0.01, failed=False)

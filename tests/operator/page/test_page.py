@@ -181,14 +181,16 @@ def test_pause_and_resume_reach_the_bot(own_page: Site) -> None:
 def test_a_quarantined_bot_is_resumed_by_its_button(own_page: Site) -> None:
     bot = own_page.host.service.find("autoreply")
     assert bot is not None
-    own_page.host.standing.quarantine(bot, "its process died 3 times within an hour")
-    own_page.do(own_page.host.ground.store.control("quarantine:autoreply", "its process died 3 times within an hour"))
+    own_page.host.lifecycle.quarantine(bot, "its process died 3 times within an hour")
+    own_page.do(
+        own_page.host.resources.journal.control("quarantine:autoreply", "its process died 3 times within an hour")
+    )
     text = own_page.get("/bots/autoreply").text
     assert "/bots/autoreply/resume" in text
     assert "Pause…" not in text
     wait_for(lambda: "quarantine:autoreply" in own_page.host.controls.facts)
     own_page.put(own_page.log_in(), "/bots/autoreply/resume")
-    assert "quarantine:autoreply" not in own_page.do(own_page.host.ground.store.controls())
+    assert "quarantine:autoreply" not in own_page.do(own_page.host.resources.journal.controls())
     assert "quarantined" not in own_page.get("/bots/autoreply").text
     wait_for(lambda: bot.state.word == "active")
 
@@ -200,7 +202,7 @@ def test_a_bot_that_serves_badly_comes_before_those_that_serve_well(tmp_path_fac
     head = f"[host]\noperator_token = {TOKEN}\ndrain = 1s\n[bot:lost]\nplugin = nowhere\nsecret = {'x' * 20}\n"
     site = Site(tmp_path_factory.mktemp("bad"), head + sections).start()
     try:
-        metrics = site.host.ground.count
+        metrics = site.host.resources.count
         metrics.run("e", 0.1, failed=True)
         metrics.delivery("d", "refused-signature", 403, 0.0)
         metrics.blocked("c", 2.0)
@@ -257,11 +259,11 @@ def test_the_live_page_leads_to_what_was_refused(own_page: Site) -> None:
 
 
 def test_one_task_can_be_resumed(own_page: Site) -> None:
-    own_page.do(own_page.host.ground.store.control("pause:autoreply:5", "more than 30 replies in 10 minutes"))
+    own_page.do(own_page.host.resources.journal.control("pause:autoreply:5", "more than 30 replies in 10 minutes"))
     cookie = own_page.log_in()
     assert "Paused for task 5:" in own_page.get("/bots/autoreply").text
     own_page.put(cookie, "/bots/autoreply/resume", {"task": "5"})
-    assert "pause:autoreply:5" not in own_page.do(own_page.host.ground.store.controls())
+    assert "pause:autoreply:5" not in own_page.do(own_page.host.resources.journal.controls())
 
 
 def test_a_failed_delivery_is_retried_by_a_button(own_page: Site) -> None:
@@ -269,7 +271,7 @@ def test_a_failed_delivery_is_retried_by_a_button(own_page: Site) -> None:
     own_page.failed(body=body.encode(), door="api")
     answer = own_page.put(own_page.log_in(), FAILED + "/retry")
     assert (answer.status, answer.location.partition("?")[2]) == (303, "done=retried")
-    wait_for(lambda: own_page.do(own_page.host.ground.store.find("autoreply:7:comment:7")).state != "failed")
+    wait_for(lambda: own_page.do(own_page.host.resources.journal.find("autoreply:7:comment:7")).state != "failed")
 
 
 def test_what_the_journal_refuses_is_said(own_page: Site) -> None:

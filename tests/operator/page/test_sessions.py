@@ -7,11 +7,11 @@ import asyncio
 import pytest
 
 from bothost.clock import SystemClock
-from bothost.config.secrets import Hidden
-from bothost.operator.page.sessions import SESSION_S, Right, Sessions
+from bothost.config.secrets import SecretText
+from bothost.operator.page.sessions import SESSION_S, AccessRight, Sessions
 
-TOKEN = Hidden("operator-token-0123456789")
-READ = Hidden("reading-token-0123456789")
+TOKEN = SecretText("operator-token-0123456789")
+READ = SecretText("reading-token-0123456789")
 
 
 class Hand(SystemClock):
@@ -33,7 +33,7 @@ def sessions(clock: Hand) -> Sessions:
     return Sessions(TOKEN, READ, clock)
 
 
-def opened(sessions: Sessions, token: Hidden = TOKEN) -> str:
+def opened(sessions: Sessions, token: SecretText = TOKEN) -> str:
     session = sessions.open(token.reveal())
     assert session is not None
     return session
@@ -42,16 +42,16 @@ def opened(sessions: Sessions, token: Hidden = TOKEN) -> str:
 def test_a_session_lasts_twelve_hours(sessions: Sessions, clock: Hand) -> None:
     session = opened(sessions)
     clock.time += SESSION_S - 1
-    assert sessions.find(session) == Right(changes=True, session=session)
+    assert sessions.find(session) == AccessRight(changes=True, session=session)
     clock.time += 1
     assert sessions.find(session) is None
 
 
 def test_a_session_has_the_right_of_its_token(sessions: Sessions) -> None:
     session = opened(sessions, READ)
-    assert sessions.find(session) == Right(changes=False, session=session)
-    assert sessions.bearer(READ.reveal()) == Right(changes=False)
-    assert sessions.bearer(TOKEN.reveal()) == Right(changes=True)
+    assert sessions.find(session) == AccessRight(changes=False, session=session)
+    assert sessions.bearer(READ.reveal()) == AccessRight(changes=False)
+    assert sessions.bearer(TOKEN.reveal()) == AccessRight(changes=True)
 
 
 @pytest.mark.parametrize("token", ["", "operator", "operator-token-0123456789 ", "ключ", "\udcff", "x" * 100_000])
@@ -63,10 +63,10 @@ def test_no_other_text_opens_anything(sessions: Sessions, token: str) -> None:
 
 def test_a_changed_token_ends_its_own_sessions_and_no_others(sessions: Sessions) -> None:
     whole, reading = opened(sessions), opened(sessions, READ)
-    sessions.change_tokens(Hidden("another-token-0123456789"), READ)
+    sessions.change_tokens(SecretText("another-token-0123456789"), READ)
     assert sessions.find(whole) is None
     assert sessions.find(reading) is not None
-    sessions.change_tokens(Hidden("another-token-0123456789"), None)
+    sessions.change_tokens(SecretText("another-token-0123456789"), None)
     assert sessions.find(reading) is None
 
 

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal, NewType
 import msgspec
 import pytest
 
-from bothost.config.secrets import Sources
+from bothost.config.secrets import SecretSources
 from bothost.errors import ConfigError, PluginError
-from bothost.plugins.settings import Place, Secret, Settings, fill, keys, no_settings
+from bothost.plugins.settings import Secret, Settings, SettingsSource, fill, keys, no_settings
 
 
 class Speed(Enum):
@@ -34,8 +34,8 @@ class Colour:
 
 FormId = NewType("FormId", int)
 FOLDER = Path("/etc/bots")
-SOURCES = Sources(FOLDER, {"KEY": "a key of the environment", "BLANK": " "})
-PLACE = Place("approvals", "bot:a", "bots.ini", {"limit": 7, "limti": 8}, 5)
+SOURCES = SecretSources(FOLDER, {"KEY": "a key of the environment", "BLANK": " "})
+PLACE = SettingsSource("approvals", "bot:a", "bots.ini", {"limit": 7, "limti": 8}, 5)
 
 
 def read(hint: Any, value: object) -> Any:
@@ -140,7 +140,7 @@ def test_all_errors_of_a_section_are_reported_at_once() -> None:
 
 def test_a_secret_shows_itself_to_nobody_but_who_asks(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("a key of a file\n", "utf-8")
-    sources = Sources(tmp_path, {})
+    sources = SecretSources(tmp_path, {})
     rules = fill(Rules, {"chief": "x", "api_key": "file:key"}, PLACE, sources)
     assert rules.api_key.reveal() == "a key of a file"
     shown = f"{rules} {rules.api_key} {rules.api_key!r}"

@@ -8,7 +8,7 @@ import pytest
 
 from bothost.errors import CallError, CallRefused, CallUnclear, RateLimited, Unauthorized
 from bothost.pyrus.rest import requests
-from bothost.pyrus.rest.requests import Rate, Request, Response
+from bothost.pyrus.rest.requests import ApiRequest, ApiResponse, RateHeaders
 
 POST = requests.comment(5, b'{"text": "private"}')
 
@@ -18,7 +18,7 @@ def error_of(
 ) -> CallError:
     envelope = json.dumps({"error": "Текст", "error_code": code}).encode()
     with pytest.raises(CallError) as caught:
-        requests.check(POST, Response(status, headers or {}, envelope if body is None else body))
+        requests.check(POST, ApiResponse(status, headers or {}, envelope if body is None else body))
     return caught.value
 
 
@@ -57,18 +57,18 @@ def test_what_pyrus_says_is_cut_and_made_printable() -> None:
 def test_secrets_are_taken_out_of_what_pyrus_says() -> None:
     body = json.dumps({"error": "token abc123 is bad", "error_code": "abc123"}).encode()
     with pytest.raises(CallError) as caught:
-        requests.check(POST, Response(400, {}, body), "abc123")
+        requests.check(POST, ApiResponse(400, {}, body), "abc123")
     assert "abc123" not in str(caught.value)
 
 
 @pytest.mark.parametrize("body", [b"{}", b" [1]", b""])
 def test_a_2xx_with_json_or_nothing_is_fine(body: bytes) -> None:
-    requests.check(POST, Response(200, {}, body))
+    requests.check(POST, ApiResponse(200, {}, body))
 
 
 def test_a_2xx_with_html_is_unclear() -> None:
     with pytest.raises(CallUnclear):
-        requests.check(POST, Response(200, {}, b"<html>sign in to the hotel's network</html>"))
+        requests.check(POST, ApiResponse(200, {}, b"<html>sign in to the hotel's network</html>"))
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_when_the_next_call_may_go(headers: dict[str, str], expected: float) -> 
 
 def test_rate_limit_headers_are_read_only_if_they_make_sense() -> None:
     good = {"x-ratelimit-limit": "5000", "x-ratelimit-remaining": "4990", "x-ratelimit-reset": "300"}
-    assert requests.rate(good) == Rate(5000, 4990, 300.0)
+    assert requests.rate(good) == RateHeaders(5000, 4990, 300.0)
     for name, odd in (("limit", "0"), ("limit", "many"), ("remaining", "-1"), ("reset", "99999999")):
         assert requests.rate({**good, f"x-ratelimit-{name}": odd}) is None
     assert requests.rate({}) is None
@@ -95,7 +95,7 @@ def test_rate_limit_headers_are_read_only_if_they_make_sense() -> None:
 
 def test_bodies_and_headers_are_in_no_repr() -> None:
     assert "private" not in repr(POST)
-    assert "hush" not in repr(Response(200, {"x": "hush"}, b"hush"))
+    assert "hush" not in repr(ApiResponse(200, {"x": "hush"}, b"hush"))
     assert "hush" not in repr(requests.auth("bot@one", "hush"))
     assert requests.auth("bot@one", "hush").title == "log in"
 
@@ -103,11 +103,11 @@ def test_bodies_and_headers_are_in_no_repr() -> None:
 @pytest.mark.parametrize(
     ("request_", "task"),
     [
-        (POST, 5), (Request("GET", "tasks/5/comments"), 0), (Request("POST", "tasks/5"), 0), (Request("POST", "tasks/5/comments/"), 5),
-        (Request("POST", "tasks/comments"), 0),
+        (POST, 5), (ApiRequest("GET", "tasks/5/comments"), 0), (ApiRequest("POST", "tasks/5"), 0), (ApiRequest("POST", "tasks/5/comments/"), 5),
+        (ApiRequest("POST", "tasks/comments"), 0),
     ],
 )  # fmt: skip
-def test_which_requests_write_comments(request_: Request, task: int) -> None:
+def test_which_requests_write_comments(request_: ApiRequest, task: int) -> None:
     assert request_.comments_on == task
 
 

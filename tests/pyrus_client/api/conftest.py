@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bothost.pyrus_client.api import Pyrus
-from bothost.pyrus_client.client import Caller, PyrusClient, Terms
+from bothost.pyrus_client.client import CallingBot, PyrusClient, SessionTerms
 from bothost.testing.fake_pyrus import FakePyrus
 from bothost.testing.virtual_time.clock import VirtualClock
 
@@ -40,7 +40,7 @@ class Desk:
 
         async def begin() -> Any:
             client = PyrusClient(self.clock, Unlimited(), self.pyrus.transport())
-            line = client.line(Caller("one"), Terms(self.pyrus.world.issue_token(self.bot)))
+            line = client.line(CallingBot("one"), SessionTerms(self.pyrus.world.issue_token(self.bot)))
             return await work(Pyrus(line, self.clock))
 
         return self.clock.run(begin())

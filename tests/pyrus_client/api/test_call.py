@@ -13,8 +13,8 @@ import pytest
 from bothost.clock import SystemClock
 from bothost.errors import CallError, CallUnclear, CallUnsent
 from bothost.pyrus_client.api import Pyrus
-from bothost.pyrus_client.call import Call, Home, Page, Pages
-from bothost.pyrus_client.client import Caller, PyrusClient, Terms
+from bothost.pyrus_client.call import Call, CallLoop, Page, Pages
+from bothost.pyrus_client.client import CallingBot, PyrusClient, SessionTerms
 from bothost.testing.fake_pyrus import FakePyrus, faults
 from bothost.testing.virtual_time.clock import VirtualClock
 
@@ -43,7 +43,7 @@ def made(clock: Any = None) -> tuple[FakePyrus, Pyrus]:
     bot = pyrus.add_bot("bot@one", "key-of-the-bot-0001", 900100)
     pyrus.add_task(id=5, text="A task")
     client = PyrusClient(clock, Open(), pyrus.transport())
-    return pyrus, Pyrus(client.line(Caller("one"), Terms(pyrus.world.issue_token(bot))), clock)
+    return pyrus, Pyrus(client.line(CallingBot("one"), SessionTerms(pyrus.world.issue_token(bot))), clock)
 
 
 def forget(unused: object) -> None:
@@ -232,23 +232,23 @@ def test_virtual_time_goes_on_while_a_plain_handler_waits() -> None:
     clock.loop.close()
 
 
-def numbers(home: Home) -> Pages[int]:
+def numbers(call_loop: CallLoop) -> Pages[int]:
     async def page(start: int) -> Page[int]:
         return Page(range(start, start + 3), (lambda: page(start + 3)) if start < 6 else None)
 
-    return Pages(page(0), home)
+    return Pages(page(0), call_loop)
 
 
 def test_pages_come_by_async_for_by_for_and_all_at_once() -> None:
     async def work() -> None:
-        home = Home(SystemClock(), asyncio.get_running_loop())
-        assert [number async for number in numbers(home)] == list(range(9))
-        assert await numbers(home) == tuple(range(9))
-        assert await asyncio.to_thread(lambda: list(numbers(home))) == list(range(9))
-        assert await asyncio.to_thread(lambda: numbers(home).wait()) == tuple(range(9))
+        call_loop = CallLoop(SystemClock(), asyncio.get_running_loop())
+        assert [number async for number in numbers(call_loop)] == list(range(9))
+        assert await numbers(call_loop) == tuple(range(9))
+        assert await asyncio.to_thread(lambda: list(numbers(call_loop))) == list(range(9))
+        assert await asyncio.to_thread(lambda: numbers(call_loop).wait()) == tuple(range(9))
 
         async def foreign() -> list[int]:
-            return [number async for number in numbers(home)]
+            return [number async for number in numbers(call_loop)]
 
         assert await asyncio.to_thread(lambda: asyncio.run(foreign())) == list(range(9))
 
@@ -259,13 +259,13 @@ def test_pages_are_fetched_only_as_far_as_they_are_read() -> None:
     fetched: list[int] = []
 
     async def work() -> None:
-        home = Home(SystemClock(), asyncio.get_running_loop())
+        call_loop = CallLoop(SystemClock(), asyncio.get_running_loop())
 
         async def page(start: int) -> Page[int]:
             fetched.append(start)
             return Page((start,), lambda: page(start + 1))
 
-        async for number in Pages(page(0), home):
+        async for number in Pages(page(0), call_loop):
             if number == 2:
                 break
 
@@ -275,9 +275,9 @@ def test_pages_are_fetched_only_as_far_as_they_are_read() -> None:
 
 def test_a_for_loop_on_the_hosts_loop_says_to_write_async_for() -> None:
     async def work() -> None:
-        home = Home(SystemClock(), asyncio.get_running_loop())
+        call_loop = CallLoop(SystemClock(), asyncio.get_running_loop())
         with pytest.raises(RuntimeError, match="write `async for`"):
-            list(numbers(home))
+            list(numbers(call_loop))
 
     asyncio.run(work())
 
@@ -289,7 +289,7 @@ def test_a_call_that_is_closed_never_ran() -> None:
         async def body() -> None:
             ran.set()
 
-        Call(body(), Home(SystemClock(), asyncio.get_running_loop())).close()
+        Call(body(), CallLoop(SystemClock(), asyncio.get_running_loop())).close()
 
     asyncio.run(work())
     assert not ran.is_set()

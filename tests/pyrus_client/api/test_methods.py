@@ -332,6 +332,6 @@ def test_a_download_that_fails_leaves_no_file(desk: Any, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("answer", [b"[]", b"{}", b'{"task": 5}', b'{"task"', b'{"task": null}'])
 def test_an_answer_of_another_shape_is_unclear(desk: Any, answer: bytes) -> None:
-    desk.pyrus.fail("GET tasks/5", faults.Fault(status=200, body=answer))
+    desk.pyrus.fail("GET tasks/5", faults.ApiFault(status=200, body=answer))
     with pytest.raises(CallUnclear):
         desk.run(lambda api: api.task(5))

@@ -15,15 +15,15 @@ import pytest
 
 from bothost.clock import SystemClock
 from bothost.errors import ConfigError, PluginError
-from bothost.plugins.event import Context
+from bothost.plugins.event import RunContext
 from bothost.pyrus.envelope import decode
-from bothost.pyrus.rest.requests import Request, Response
+from bothost.pyrus.rest.requests import ApiRequest, ApiResponse
 from bothost.pyrus_client.api import Pyrus
-from bothost.runners import Ran
+from bothost.runners import RunResult
 from bothost.runners.process.log_forwarding import relay
-from bothost.runners.process.protocol import Hello
-from bothost.runners.process.runner import Care, ChildRunner
-from bothost.runners.process.spawner import EXEC_AT_MOST, Process, Spawner
+from bothost.runners.process.protocol import LoadPlugin
+from bothost.runners.process.runner import ChildEvents, ChildRunner
+from bothost.runners.process.spawner import EXEC_AT_MOST, Spawner, StartedProcess
 
 PLUGIN = """
 import asyncio, ctypes, os, re, sys, time
@@ -130,17 +130,17 @@ if raise_at_import == "die":
 class Sender:
     """Pyrus at the rim: answers what the plugin asks for."""
 
-    async def send(self, request: Request, content: Callable[[], AsyncIterator[bytes]] | None = None) -> Response:
+    async def send(self, request: ApiRequest, content: Callable[[], AsyncIterator[bytes]] | None = None) -> ApiResponse:
         from bothost.errors import CallRefused
 
         if request.path.endswith("404"):
             raise CallRefused("no such task", status=404)
         if content is not None:
             size = sum([len(piece) async for piece in content()])
-            return Response(200, {}, json.dumps({"guid": f"got-{size}", "md5_hash": ""}).encode())
-        return Response(200, {}, b'{"task": {"id": 5, "text": "from Pyrus"}}')
+            return ApiResponse(200, {}, json.dumps({"guid": f"got-{size}", "md5_hash": ""}).encode())
+        return ApiResponse(200, {}, b'{"task": {"id": 5, "text": "from Pyrus"}}')
 
-    async def stream(self, _request: Request) -> AsyncIterator[bytes]:
+    async def stream(self, _request: ApiRequest) -> AsyncIterator[bytes]:
         for _ in range(40):
             yield b"y" * 10_000
 
@@ -164,7 +164,7 @@ class Recording(Spawner):
         super().__init__(hidden, said)
         self._scene = scene
 
-    async def start(self, bot: str) -> Process:
+    async def start(self, bot: str) -> StartedProcess:
         process = await super().start(bot)
         self._scene.started.append(process)
         return process
@@ -179,26 +179,26 @@ class Scene:
         self.broken: list[Exception] = []
         self.deaths: list[int] = []
         self.ended = 0
-        self.started: list[Process] = []
+        self.started: list[StartedProcess] = []
         self.spawner = Recording(self, frozenset({"OTHER_SECRET"}), lambda _bot, line: self.said.append(line))
-        hello = Hello(
+        hello = LoadPlugin(
             bot="careless", plugin="careless", settings={}, lines={}, line=1, login="",
             base=str(folder), resolved={}, folder=str(folder / "own"), concurrency=4,
         )  # fmt: skip
         from msgspec.structs import replace
 
         self.pyrus = Pyrus(Sender(), SystemClock())
-        care = Care("bots.ini", lambda: self.deaths.append(1), self.quarantined.append, self.broken.append)
+        care = ChildEvents("bots.ini", lambda: self.deaths.append(1), self.quarantined.append, self.broken.append)
         self.runner = ChildRunner(replace(hello, **changes), self.spawner, SystemClock(), care, self.pyrus)
 
     def _ended(self, returned: bytes = b"{}") -> None:
         self.ended += 1
 
-    async def run(self, do: str, limit_s: float = 20.0, form: int = 1) -> Ran:
+    async def run(self, do: str, limit_s: float = 20.0, form: int = 1) -> RunResult:
         field = {"id": 1, "code": "do", "type": "text", "value": do}
         body = {"task_id": 5, "user_id": 9, "task": {"id": 5, "form_id": form, "fields": [field]}}
         clock = SystemClock()
-        context = Context(
+        context = RunContext(
             id="careless:5:comment:1", bot="careless", attempt=2, rerun="crash",
             deadline=datetime.now(UTC) + timedelta(seconds=limit_s), clock=clock, user_id=9, pyrus=self.pyrus,
         )  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 
 from bothost.pyrus.signature import Verifier
 from bothost.testing.fake_pyrus import FakePyrus
-from bothost.testing.fake_pyrus.webhooks import Hook, Route, Webhooks
+from bothost.testing.fake_pyrus.webhooks import SimulatedRequest, WebhookRoute, Webhooks
 from bothost.testing.virtual_time.clock import VirtualClock
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ class Doorstep:
         self.pyrus = FakePyrus(self.clock)
         self.account = self.pyrus.add_bot("bot@one", KEY, 900100)
         self.pyrus.add_task(id=5, text="A task")
-        self.called: list[tuple[float, Hook]] = []
+        self.called: list[tuple[float, SimulatedRequest]] = []
         self.took_s = 0.0
         self.answers: list[tuple[int, bytes]] = [(200, b'{"text": "hello"}')]
 
-    async def send(self, hook: Hook) -> tuple[int, bytes]:
+    async def send(self, hook: SimulatedRequest) -> tuple[int, bytes]:
         answer = self.answers[min(len(self.called), len(self.answers) - 1)]
         self.called.append((self.clock.monotonic(), hook))
         await asyncio.sleep(self.took_s)
@@ -39,7 +39,7 @@ class Doorstep:
             raise ConnectionResetError
         return answer
 
-    def deliver(self, route: Route | None = None) -> list[int]:
+    def deliver(self, route: WebhookRoute | None = None) -> list[int]:
         """Statuses that Pyrus saw."""
         webhooks = Webhooks(self.pyrus, self.account, KEY, self.send, route)
         return [reached.status for reached in self.clock.run(webhooks.deliver(5))]
@@ -89,16 +89,16 @@ def test_an_answer_after_60_seconds_is_read_by_nobody(door: Doorstep) -> None:
 
 def test_a_router_cuts_after_its_time(door: Doorstep) -> None:
     door.took_s = 40
-    assert door.deliver(Route(cut_s=30)) == [503, 503, 503]
+    assert door.deliver(WebhookRoute(cut_s=30)) == [503, 503, 503]
 
 
 def test_a_lost_response_is_not_read_and_is_tried_again(door: Doorstep) -> None:
-    assert door.deliver(Route(lost=frozenset({1}))) == [0, 200]
+    assert door.deliver(WebhookRoute(lost=frozenset({1}))) == [0, 200]
     door.pyrus.assert_one_comment(5)
 
 
 def test_a_dropped_request_never_reaches_the_bot(door: Doorstep) -> None:
-    assert door.deliver(Route(dropped=frozenset({1, 2}))) == [0, 0, 200]
+    assert door.deliver(WebhookRoute(dropped=frozenset({1, 2}))) == [0, 0, 200]
     assert len(door.called) == 1
 
 
@@ -121,7 +121,7 @@ def test_a_comment_that_pyrus_refuses_is_told_to_nobody(door: Doorstep) -> None:
 
 def test_the_times_may_be_others_and_the_header_may_be_missing(door: Doorstep) -> None:
     door.answers = [(500, b"")]
-    door.deliver(Route(times=(0, 61, 183), of=""))
+    door.deliver(WebhookRoute(times=(0, 61, 183), of=""))
     assert door.times == [0, 61, 183]
     assert all("X-Pyrus-Retry" not in hook.headers for _, hook in door.called)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bothost.testing.fake_pyrus import Asked, FakePyrus, Refusal, faults
+from bothost.testing.fake_pyrus import ApiQuestion, ApiRefusal, FakePyrus, faults
 from bothost.testing.virtual_time.clock import VirtualClock
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Room:
 
     def ask(self, method: str, path: str, body: Any = None, token: str | None = "", **query: str) -> tuple[int, Any]:
         sent = json.dumps(body).encode() if body is not None else b""
-        asked_ = Asked(method, path, query, sent, self.token if token == "" else token)
+        asked_ = ApiQuestion(method, path, query, sent, self.token if token == "" else token)
         handled = self.clock.run(self.pyrus.handle(asked_))
         return handled.status, json.loads(handled.body)
 
@@ -195,7 +195,7 @@ def test_a_wrong_key_gets_no_token(room: Room) -> None:
 
 def test_the_rate_limit_counts_down_refuses_and_starts_anew(room: Room) -> None:
     room.pyrus.limit = 2
-    handled = [room.clock.run(room.pyrus.handle(Asked("GET", "tasks/5", token=room.token))) for _ in range(3)]
+    handled = [room.clock.run(room.pyrus.handle(ApiQuestion("GET", "tasks/5", token=room.token))) for _ in range(3)]
     assert [one.status for one in handled] == [200, 200, 429]
     assert [one.headers["X-RateLimit-Remaining"] for one in handled] == ["1", "0", "0"]
     room.clock.loop.advance(601)
@@ -206,7 +206,7 @@ def test_a_fault_hits_as_often_as_it_was_told_and_only_its_pattern(room: Room) -
     room.pyrus.fail("POST tasks/*/comments", faults.gateway(502), times=2)
     body = json.dumps({"text": "x"}).encode()
     handled = [
-        room.clock.run(room.pyrus.handle(Asked("POST", "tasks/5/comments", body=body, token=room.token)))
+        room.clock.run(room.pyrus.handle(ApiQuestion("POST", "tasks/5/comments", body=body, token=room.token)))
         for _ in range(3)
     ]
     assert [one.status for one in handled] == [502, 502, 200]
@@ -218,7 +218,9 @@ def test_a_lost_answer_leaves_the_comment_and_a_lost_request_does_not(room: Room
     for fault in (faults.lose_request(), faults.lose_answer()):
         room.pyrus.fail("POST *", fault)
         assert (
-            room.clock.run(room.pyrus.handle(Asked("POST", "tasks/5/comments", body=body, token=room.token))).ending
+            room.clock.run(
+                room.pyrus.handle(ApiQuestion("POST", "tasks/5/comments", body=body, token=room.token))
+            ).ending
             == "lost"
         )
     room.pyrus.assert_one_comment(5)
@@ -239,7 +241,7 @@ def test_a_response_with_a_comment_writes_it_and_counts(room: Room) -> None:
 
 
 def test_an_invalid_response_is_refused(room: Room) -> None:
-    with pytest.raises(Refusal, match="invalid_field_id"):
+    with pytest.raises(ApiRefusal, match="invalid_field_id"):
         room.pyrus.take_response(room.account, 5, b'{"field_updates": [{"id": 99, "value": 1}]}')
     room.pyrus.assert_no_comment()
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bothost.testing.virtual_time.clock import VirtualClock
-from bothost.testing.virtual_time.loop import Abandoned, Stuck
-from bothost.testing.virtual_time.outstanding import Outstanding
+from bothost.testing.virtual_time.loop import AbandonedThread, StuckTest
+from bothost.testing.virtual_time.outstanding import OutstandingWork
 from bothost.testing.virtual_time.sleep import VirtualSleep
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ def test_sixty_runs_of_interleaved_work_give_one_trace() -> None:
 def test_a_thread_that_takes_up_its_work_while_dead_threads_are_looked_for_keeps_the_clock_still(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    outstanding = Outstanding(lambda: None)
+    outstanding = OutstandingWork(lambda: None)
     hold = outstanding.begin(None, "its work")
     everybody, adopted, over = threading.enumerate, threading.Event(), threading.Event()
 
@@ -335,7 +335,7 @@ def test_a_thread_waiting_in_real_time_beyond_the_limit_fails_with_its_place(clo
     async def run() -> None:
         await asyncio.to_thread(handler_of_an_author)
 
-    with pytest.raises(Stuck, match=rf"handler_of_an_author at {__file__}:\d+ has taken more than 0.2 s"):
+    with pytest.raises(StuckTest, match=rf"handler_of_an_author at {__file__}:\d+ has taken more than 0.2 s"):
         clock.run(run())
     release.set()
 
@@ -347,7 +347,7 @@ def test_after_a_failure_the_clock_goes_on_as_far_as_it_is_told(clock: VirtualCl
     async def stuck() -> None:
         await asyncio.to_thread(release.wait)
 
-    with pytest.raises(Stuck):
+    with pytest.raises(StuckTest):
         clock.run(stuck())
     release.set()
     begun = clock.monotonic()
@@ -364,7 +364,7 @@ def test_callbacks_without_end_fail_and_are_named(clock: VirtualClock) -> None:
         while True:
             await asyncio.sleep(0)
 
-    with pytest.raises(Stuck, match=rf"not come to rest.*\n.*spins at {__file__}"):
+    with pytest.raises(StuckTest, match=rf"not come to rest.*\n.*spins at {__file__}"):
         clock.run(spins())
 
 
@@ -372,7 +372,7 @@ def test_work_that_can_never_end_fails_and_lists_what_waits(clock: VirtualClock)
     async def forgotten() -> None:
         await asyncio.Event().wait()
 
-    with pytest.raises(Stuck, match=rf"forgotten at {__file__}"):
+    with pytest.raises(StuckTest, match=rf"forgotten at {__file__}"):
         clock.run(forgotten())
 
 
@@ -427,7 +427,7 @@ def test_sleepers_are_let_go_when_the_loop_closes() -> None:
     sleeps.stop()
     clock.loop.close()
     thread.join(5)
-    assert ended == [Abandoned]
+    assert ended == [AbandonedThread]
 
 
 def test_a_socket_of_the_authors_own_gets_its_grace(clock: VirtualClock) -> None:
@@ -472,5 +472,5 @@ def _busy(real_s: float) -> None:
 def _quietly(work: object) -> None:
     try:
         work()  # type: ignore[operator]
-    except Abandoned:
+    except AbandonedThread:
         return

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from bothost.bots.loader import Loader
     from bothost.bots.registry import Service
     from bothost.host.workers.siblings import Siblings
-    from bothost.pipeline.loop_breaker import Breaker
+    from bothost.pipeline.loop_breaker import LoopBreaker
 
 
-class Replies(msgspec.Struct, array_like=True):
+class SharedReplyCounts(msgspec.Struct, array_like=True):
     """Non-empty replies in one task, of each whether it was to a bot."""
 
     bot: str
@@ -28,19 +28,19 @@ class Replies(msgspec.Struct, array_like=True):
     to_bots: list[bool]
 
 
-_DECODER = msgspec.msgpack.Decoder(Replies)
+_DECODER = msgspec.msgpack.Decoder(SharedReplyCounts)
 
 
-def count_together(siblings: Siblings, breaker: Breaker, loader: Loader, service: Service) -> None:
+def count_together(siblings: Siblings, loop_breaker: LoopBreaker, loader: Loader, service: Service) -> None:
     """From now on tell the siblings what is counted here, and count what they tell."""
     died_here = loader.died
 
     def replied(bot: str, task: int, to_bots: Sequence[bool]) -> None:
-        siblings.tell("replies", msgspec.msgpack.encode(Replies(bot, task, list(to_bots))))
+        siblings.tell("replies", msgspec.msgpack.encode(SharedReplyCounts(bot, task, list(to_bots))))
 
     def hear_replies(data: bytes) -> None:
         told = _DECODER.decode(data)
-        breaker.hear(told.bot, told.task, told.to_bots)
+        loop_breaker.hear(told.bot, told.task, told.to_bots)
 
     def died(name: str) -> None:
         died_here(name)
@@ -51,5 +51,5 @@ def count_together(siblings: Siblings, breaker: Breaker, loader: Loader, service
         if bot is not None and isinstance(bot.runner, ChildRunner):
             bot.runner.died_elsewhere()
 
-    breaker.tell, loader.died = replied, died
+    loop_breaker.tell, loader.died = replied, died
     siblings.hears.update(replies=hear_replies, death=hear_death)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bothost.host.workers.siblings import ANSWER_S
-from bothost.telemetry.metrics import Snapshot
+from bothost.telemetry.metrics import MetricsSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 QUESTION = "report"
 _GONE, _OWN = "gone", "own"
 _ENCODE = msgspec.msgpack.Encoder().encode
-_DECODE = msgspec.msgpack.Decoder(Snapshot).decode
+_DECODE = msgspec.msgpack.Decoder(MetricsSnapshot).decode
 
 
-class Counted:
+class WorkerMetrics:
     """Worker 0's knowledge of all workers. `own` reports for this process; used on the loop."""
 
-    def __init__(self, siblings: Siblings, own: Callable[[], Awaitable[Snapshot]]) -> None:
+    def __init__(self, siblings: Siblings, own: Callable[[], Awaitable[MetricsSnapshot]]) -> None:
         self._siblings = siblings
         self._own = own
-        self._last: dict[int, list[Snapshot]] = {}
+        self._last: dict[int, list[MetricsSnapshot]] = {}
         """Each sibling's last report, in its pieces."""
-        self._gone = Snapshot(process="")
+        self._gone = MetricsSnapshot(process="")
         """What processes counted that are no more."""
-        self._going: asyncio.Task[Sequence[Snapshot]] | None = None
+        self._going: asyncio.Task[Sequence[MetricsSnapshot]] | None = None
 
-    async def gather(self) -> Sequence[Snapshot]:
+    async def gather(self) -> Sequence[MetricsSnapshot]:
         """This process's report first; who asks while others wait for one gets theirs."""
         if self._going is None:
             self._going = asyncio.get_running_loop().create_task(self._gather())
@@ -47,7 +47,7 @@ class Counted:
     def _over(self, _done: object) -> None:
         self._going = None
 
-    async def _gather(self) -> Sequence[Snapshot]:
+    async def _gather(self) -> Sequence[MetricsSnapshot]:
         siblings = self._siblings
         await self._inherit()
         own = await self._own()
@@ -81,17 +81,17 @@ class Counted:
                 await self._bury(piece)
         self._last[number] = pieces
 
-    async def _bury(self, piece: Snapshot) -> None:
+    async def _bury(self, piece: MetricsSnapshot) -> None:
         self._gone.outlive(piece)
         await asyncio.sleep(0)
 
 
-def _stilled(piece: Snapshot) -> Snapshot:
+def _stilled(piece: MetricsSnapshot) -> MetricsSnapshot:
     """The counts of a process that is no more, without how it stood."""
     return msgspec.structs.replace(piece, now={}, limits={}, running=0, lag_worst=0.0)
 
 
-async def _encoded(snapshot: Snapshot) -> list[bytes]:
+async def _encoded(snapshot: MetricsSnapshot) -> list[bytes]:
     parts = []
     for piece in snapshot.pieces():
         parts.append(_ENCODE(piece))
@@ -99,7 +99,7 @@ async def _encoded(snapshot: Snapshot) -> list[bytes]:
     return parts
 
 
-async def _decoded(parts: Sequence[bytes]) -> list[Snapshot]:
+async def _decoded(parts: Sequence[bytes]) -> list[MetricsSnapshot]:
     pieces = []
     for part in parts:
         pieces.append(_DECODE(part))

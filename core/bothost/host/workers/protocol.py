@@ -49,7 +49,7 @@ def frame(message: Message) -> bytes:
     return _HEAD.pack(len(body)) + body
 
 
-class Frames:
+class FrameReader:
     """Messages out of the bytes of one socket, in order."""
 
     __slots__ = ("_rest",)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bothost.host.workers.protocol import Frames, Message, frame
+from bothost.host.workers.protocol import FrameReader, Message, frame
 
 if TYPE_CHECKING:
     from bothost.host.workers.protocol import Worker
@@ -91,7 +91,7 @@ class Siblings:
             self._writer.write(frame(message))
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
-        frames = Frames()
+        frames = FrameReader()
         try:
             while data := await reader.read(1 << 18):
                 for message in frames.feed(data):

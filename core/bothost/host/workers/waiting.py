@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from bothost.host.workers.siblings import Siblings
-    from bothost.pipeline.poller import Late
+    from bothost.pipeline.poller import JournalPoller
 
 _QUESTION = "waiting"
 _WISH = "cancel"
@@ -20,19 +20,19 @@ _PART = 500
 _DECODER = msgspec.msgpack.Decoder(list[Entry])
 
 
-class Lines:
+class WaitingEvents:
     """The lines of this process and of its siblings, if it has any."""
 
-    def __init__(self, late: Late, siblings: Siblings | None) -> None:
-        self._late = late
+    def __init__(self, poller: JournalPoller, siblings: Siblings | None) -> None:
+        self._poller = poller
         self._siblings = siblings
         if siblings is not None:
             siblings.answers[_QUESTION] = self._answer
-            siblings.hears[_WISH] = lambda key: late.cancel(key.decode())
+            siblings.hears[_WISH] = lambda key: poller.cancel(key.decode())
 
     async def waiting(self) -> list[Entry]:
         """See `Sight.waiting`."""
-        entries = self._late.waiting()
+        entries = self._poller.waiting()
         told = await self._siblings.ask(_QUESTION) if self._siblings is not None else {}
         for parts in told.values():
             for part in parts:
@@ -41,11 +41,11 @@ class Lines:
 
     def cancel(self, key: str) -> None:
         """See `Sight.cancel`."""
-        self._late.cancel(key)
+        self._poller.cancel(key)
         if self._siblings is not None:
             self._siblings.tell(_WISH, key.encode())
 
     async def _answer(self) -> AsyncIterator[bytes]:
-        entries = self._late.waiting()
+        entries = self._poller.waiting()
         for first in range(0, len(entries), _PART):
             yield msgspec.msgpack.encode(entries[first : first + _PART])

@@ -16,7 +16,7 @@ MOST = 200
 """Items of one round trip."""
 
 
-class Coalesced(Generic[Item, Result]):
+class BatchedCalls(Generic[Item, Result]):
     """Calls `flush` with all items that wait, one call at a time; it gives one result an item, in their order.
 
     `key_of` tells items apart that must not travel together, such as two writes of one row. What `flush` raises, all of

@@ -9,45 +9,45 @@ from typing import TYPE_CHECKING
 
 from bothost.errors import TurnTaken
 from bothost.journal.postgres import statements as sql
-from bothost.journal.postgres.batching import Coalesced
+from bothost.journal.postgres.batching import BatchedCalls
 from bothost.journal.rows import entries_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from bothost.journal.entry import Entry
-    from bothost.journal.postgres.pool import Pool
+    from bothost.journal.postgres.pool import ConnectionPool
 
 TRIES = 4
 """A statement that met another host at a turn is tried again this often: the other one has committed by then."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ask:
+class DueRequest:
     """One call of `due`."""
 
     room: Mapping[str, int]
     limit: int
 
 
-class Due:
+class DueClaims:
     """Claims what is due for one owner; `now` is the wall clock."""
 
-    def __init__(self, pool: Pool, owner: str, now: Callable[[], float]) -> None:
+    def __init__(self, pool: ConnectionPool, owner: str, now: Callable[[], float]) -> None:
         self._pool = pool
         self._owner = owner
         self._now = now
-        self._asks: Coalesced[Ask, list[Entry]] = Coalesced(self._claim_all, lambda ask: str(id(ask)))
+        self._asks: BatchedCalls[DueRequest, list[Entry]] = BatchedCalls(self._claim_all, lambda ask: str(id(ask)))
 
     async def claim(self, room: Mapping[str, int], limit: int) -> list[Entry]:
         """See `Store.due`."""
-        return await self._asks.ask(Ask(dict(room), limit))
+        return await self._asks.ask(DueRequest(dict(room), limit))
 
     async def drain(self) -> None:
         """Return when nothing is under way."""
         await self._asks.drain()
 
-    async def _claim_all(self, asks: list[Ask]) -> Sequence[list[Entry]]:
+    async def _claim_all(self, asks: list[DueRequest]) -> Sequence[list[Entry]]:
         room: Counter[str] = Counter()
         for ask in asks:
             room.update(ask.room)
@@ -83,7 +83,7 @@ class Due:
         return []
 
 
-def share_out(rows: Sequence[Entry], asks: Sequence[Ask]) -> list[list[Entry]]:
+def share_out(rows: Sequence[Entry], asks: Sequence[DueRequest]) -> list[list[Entry]]:
     """Give each row to one who asked for its bot: a run within the room, a post within the limit where that is possible."""
     shares: list[list[Entry]] = [[] for _ in asks]
     runs: list[Counter[str]] = [Counter() for _ in asks]

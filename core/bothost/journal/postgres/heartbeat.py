@@ -18,24 +18,26 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bothost.clock import Clock
-    from bothost.journal.entry import Timing
-    from bothost.journal.held_claims import Held
+    from bothost.journal.entry import JournalTiming
+    from bothost.journal.held_claims import HeldClaims
 
 log = logging.getLogger("bothost.journal")
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class OwnerIdentity:
     """An owner, and the state folder in which its lock file lies."""
 
     owner: str
     folder: Path
 
 
-class Heart:
+class Heartbeat:
     """`lease_end` (boot clock) and `cancelled` are written in the thread and read on the loop."""
 
-    def __init__(self, dsn: str, identity: Identity, held: Held, clock: Clock, timing: Timing) -> None:
+    def __init__(
+        self, dsn: str, identity: OwnerIdentity, held: HeldClaims, clock: Clock, timing: JournalTiming
+    ) -> None:
         self._held = held
         self._dsn, self._options = options_of(dsn)
         self._identity = identity

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from bothost.errors import StoreAway, TurnTaken
+from bothost.errors import JournalAway, TurnTaken
 from bothost.journal import owner_locks
-from bothost.journal.entry import Timing
-from bothost.journal.held_claims import Held
+from bothost.journal.entry import JournalTiming
+from bothost.journal.held_claims import HeldClaims
 from bothost.journal.migrations import QUIET
 from bothost.journal.postgres import maintenance
 from bothost.journal.postgres import statements as sql
-from bothost.journal.postgres.batching import Coalesced
-from bothost.journal.postgres.due import Due
-from bothost.journal.postgres.heartbeat import Heart, Identity
-from bothost.journal.postgres.pool import Pool, away
+from bothost.journal.postgres.batching import BatchedCalls
+from bothost.journal.postgres.due import DueClaims
+from bothost.journal.postgres.heartbeat import Heartbeat, OwnerIdentity
+from bothost.journal.postgres.pool import ConnectionPool, away
 from bothost.journal.rows import (
     COLUMNS,
     INDEXED_STATES,
@@ -35,34 +35,34 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bothost.clock import Clock
-    from bothost.journal.entry import Door, Entry, Filter, Reaped, State
+    from bothost.journal.entry import Door, Entry, EntryFilter, ReapedEntry, State
 
 log = logging.getLogger("bothost.journal")
 
 Write = tuple["Entry", bytes | None, "Door | None"]
 
 
-class PostgresStore:
+class PostgresJournal:
     """See `Store`. `readonly`: a visitor beside running hosts; only the operator's `retry`, `cancel`, `control` write."""
 
     claims_first = True
 
     def __init__(
-        self, dsn: str, clock: Clock, *, timing: Timing | None = None, folder: Path, readonly: bool = False
+        self, dsn: str, clock: Clock, *, timing: JournalTiming | None = None, folder: Path, readonly: bool = False
     ) -> None:
         self.owner = owner_locks.new_owner()
         self._clock = clock
-        self._timing = timing or Timing()
+        self._timing = timing or JournalTiming()
         self._folder = folder
         self._readonly = readonly
         self._trouble_until = 0.0
-        self._pool = Pool(dsn, clock, self._timing.commit_s, self._trouble)
+        self._pool = ConnectionPool(dsn, clock, self._timing.commit_s, self._trouble)
         self._lock = owner_locks.OwnerLock(folder, self.owner)
-        self._held = Held()
-        self._heart = Heart(dsn, Identity(self.owner, folder), self._held, clock, self._timing)
-        self._writes: Coalesced[Write, bool] = Coalesced(self._write_all, lambda item: item[0].id)
-        self._claims: Coalesced[Write, Entry | None] = Coalesced(self._claim_all, lambda item: item[0].id)
-        self._due = Due(self._pool, self.owner, self._now)
+        self._held = HeldClaims()
+        self._heartbeat = Heartbeat(dsn, OwnerIdentity(self.owner, folder), self._held, clock, self._timing)
+        self._writes: BatchedCalls[Write, bool] = BatchedCalls(self._write_all, lambda item: item[0].id)
+        self._claims: BatchedCalls[Write, Entry | None] = BatchedCalls(self._claim_all, lambda item: item[0].id)
+        self._due = DueClaims(self._pool, self.owner, self._now)
         self._notes: dict[str, tuple[Entry, bytes | None]] = {}
         self._noting: asyncio.Task[None] | None = None
         self._keep: Mapping[str, float] = {}
@@ -78,13 +78,13 @@ class PostgresStore:
                 self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._lock.take()
             async with self._pool.connection() as connection:
-                await self._heart.beat(connection, self._clock.boot())
-        except StoreAway:
+                await self._heartbeat.beat(connection, self._clock.boot())
+        except JournalAway:
             self._lock.give_back()
             await self._pool.close()
             raise
         self._trouble()
-        self._heart.start()
+        self._heartbeat.start()
 
     async def close(self) -> None:
         """See `Store.close`."""
@@ -95,7 +95,7 @@ class PostgresStore:
         await self._claims.drain()
         await self._due.drain()
         with self._clock.real_io():
-            await asyncio.to_thread(self._heart.stop)
+            await asyncio.to_thread(self._heartbeat.stop)
         await self._pool.close()
         self._lock.give_back()
 
@@ -148,7 +148,7 @@ class PostgresStore:
             key, (entry, body) = next(iter(self._notes.items()))
             try:
                 await self._writes.ask((entry, body, None))
-            except StoreAway as error:
+            except JournalAway as error:
                 log.warning("the journal did not take a note, which is written again later: %s", error)
                 await asyncio.sleep(self._timing.retry_beat_s)
                 continue
@@ -225,7 +225,7 @@ class PostgresStore:
         """See `Store.wait_hint`."""
         await self._pool.wait_hint(seconds)
 
-    async def reap(self) -> Sequence[Reaped]:
+    async def reap(self) -> Sequence[ReapedEntry]:
         """See `Store.reap`. What stopped this process beyond its own lease may have stopped all."""
         if not self.alive():
             self._trouble()
@@ -264,7 +264,7 @@ class PostgresStore:
         """See `Store.written`."""
         return {row[0] for row in await self._pool.fetch(sql.WRITTEN, bot, task)}
 
-    async def list(self, want: Filter) -> Sequence[Entry]:
+    async def list(self, want: EntryFilter) -> Sequence[Entry]:
         """See `Store.list`."""
         where = condition_of(want, lambda number: f"${number}")
         states = states_of(want)
@@ -304,7 +304,7 @@ class PostgresStore:
 
     def cancelled(self) -> set[str]:
         """See `Store.cancelled`."""
-        return set(self._heart.cancelled)
+        return set(self._heartbeat.cancelled)
 
     def lost(self) -> set[str]:
         """See `Store.lost`."""
@@ -312,7 +312,7 @@ class PostgresStore:
 
     def alive(self) -> bool:
         """See `Store.alive`."""
-        return self._clock.boot() < self._heart.lease_end
+        return self._clock.boot() < self._heartbeat.lease_end
 
     async def gate(self, name: str, want: int, rate_per_s: float, cap: float) -> float:
         """See `Store.gate`."""
@@ -325,8 +325,8 @@ class PostgresStore:
     def _trouble(self) -> None:
         self._trouble_until = self._clock.boot() + self._timing.lease_s / 2
 
-    def _round(self) -> maintenance.Round:
-        return maintenance.Round(self.owner, self._folder, self._now(), self._timing)
+    def _round(self) -> maintenance.MaintenanceRound:
+        return maintenance.MaintenanceRound(self.owner, self._folder, self._now(), self._timing)
 
     def _now(self) -> float:
         return self._clock.now().timestamp()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bothost.errors import StoreError
+from bothost.errors import JournalError
 from bothost.journal import owner_locks
-from bothost.journal.entry import Reaped
+from bothost.journal.entry import ReapedEntry
 from bothost.journal.postgres import statements as sql
 from bothost.journal.rows import entries_of, entry_of, number_of, values_of
 from bothost.journal.transitions import (
@@ -31,25 +31,25 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from bothost.journal.entry import Entry, Timing
-    from bothost.journal.postgres.pool import Pool
+    from bothost.journal.entry import Entry, JournalTiming
+    from bothost.journal.postgres.pool import ConnectionPool
 
 BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class MaintenanceRound:
     """Who makes the round, and when (wall clock)."""
 
     owner: str
     folder: Path
     now: float
-    timing: Timing
+    timing: JournalTiming
 
 
-async def reap(pool: Pool, at: Round, *, also_lost: bool) -> list[Reaped]:
+async def reap(pool: ConnectionPool, at: MaintenanceRound, *, also_lost: bool) -> list[ReapedEntry]:
     """Free what gone owners hold, and (`also_lost`) what is held longer than it may be."""
-    found: list[Reaped] = []
+    found: list[ReapedEntry] = []
     for owner, dead in (await _gone(pool, at)).items():
         if dead or also_lost:
             found += await _free_all_of(pool, owner, at, dead=dead)
@@ -59,7 +59,7 @@ async def reap(pool: Pool, at: Round, *, also_lost: bool) -> list[Reaped]:
     return found
 
 
-async def _gone(pool: Pool, at: Round) -> dict[str, bool]:
+async def _gone(pool: ConnectionPool, at: MaintenanceRound) -> dict[str, bool]:
     """Owners that are dead, where their lock can be looked at (True), or whose lease is over (False)."""
     place = owner_locks.place_id(at.folder)
     gone: dict[str, bool] = {}
@@ -71,7 +71,7 @@ async def _gone(pool: Pool, at: Round) -> dict[str, bool]:
     return gone
 
 
-async def _free_all_of(pool: Pool, owner: str, at: Round, *, dead: bool) -> list[Reaped]:
+async def _free_all_of(pool: ConnectionPool, owner: str, at: MaintenanceRound, *, dead: bool) -> list[ReapedEntry]:
     async with pool.transaction() as connection:
         if not dead and await connection.fetchval(sql.IS_OVER, owner) is False:
             return []  # it has beaten meanwhile
@@ -83,10 +83,10 @@ async def _free_all_of(pool: Pool, owner: str, at: Round, *, dead: bool) -> list
     return freed
 
 
-async def _free(connection: Any, rows: list[Any], at: Round, *, dead: bool) -> list[Reaped]:
+async def _free(connection: Any, rows: list[Any], at: MaintenanceRound, *, dead: bool) -> list[ReapedEntry]:
     freed = [reaped(entry_of(tuple(row)), dead=dead, now=at.now, timing=at.timing) for row in rows]
     await _put(connection, freed)
-    return [Reaped(entry, dead) for entry in freed]
+    return [ReapedEntry(entry, dead) for entry in freed]
 
 
 async def _put(connection: Any, entries: list[Entry]) -> None:
@@ -94,7 +94,7 @@ async def _put(connection: Any, entries: list[Entry]) -> None:
         await connection.executemany(sql.PUT, [values_of(entry) for entry in entries])
 
 
-async def give_back(pool: Pool, at: Round, orphans: Mapping[str, int]) -> None:
+async def give_back(pool: ConnectionPool, at: MaintenanceRound, orphans: Mapping[str, int]) -> None:
     """Free what this owner claimed without hearing of it."""
     if not orphans:
         return
@@ -104,7 +104,7 @@ async def give_back(pool: Pool, at: Round, orphans: Mapping[str, int]) -> None:
         await _put(connection, [given_back(entry, now=at.now, timing=at.timing) for entry in mine])
 
 
-async def quiet(pool: Pool, at: Round, keep: Mapping[str, float]) -> list[Entry]:
+async def quiet(pool: ConnectionPool, at: MaintenanceRound, keep: Mapping[str, float]) -> list[Entry]:
     """Move what is quiet, and fail parked entries whose bot did not come back."""
     async with pool.transaction() as connection:
         rows = await connection.fetch(sql.SLEEPERS, BATCH)
@@ -117,7 +117,7 @@ async def quiet(pool: Pool, at: Round, keep: Mapping[str, float]) -> list[Entry]
     return moved
 
 
-async def retain(pool: Pool, keep: Mapping[str, float]) -> int:
+async def retain(pool: ConnectionPool, keep: Mapping[str, float]) -> int:
     """Drop bodies, answers and keys that are too old; rows changed."""
     changed = 0
     for (bot,) in await pool.fetch(sql.BOTS_KEPT):
@@ -129,7 +129,7 @@ async def retain(pool: Pool, keep: Mapping[str, float]) -> int:
     return changed + await _repeat(pool, sql.DROP_TICKS, TIMER_KEYS_S)
 
 
-async def _repeat(pool: Pool, statement: str, *values: object) -> int:
+async def _repeat(pool: ConnectionPool, statement: str, *values: object) -> int:
     """Run a statement in batches until it changes nothing more."""
     changed = 0
     while True:
@@ -141,7 +141,7 @@ async def _repeat(pool: Pool, statement: str, *values: object) -> int:
             return changed
 
 
-async def retry(pool: Pool, at: Round, key: str, *, again: bool) -> Entry:
+async def retry(pool: ConnectionPool, at: MaintenanceRound, key: str, *, again: bool) -> Entry:
     """The operator's retry; of an answered event (`again`) as a new entry with the old one's body."""
     async with pool.transaction() as connection:
         entry = await _locked(connection, key)
@@ -153,7 +153,7 @@ async def retry(pool: Pool, at: Round, key: str, *, again: bool) -> Entry:
         if not again:
             refuse_answered(entry)
         if body is None and entry.kind != "timer":
-            raise StoreError(f"{key} cannot run again: its body is no longer stored")
+            raise JournalError(f"{key} cannot run again: its body is no longer stored")
         base, _ = number_of(key)
         newest = await connection.fetchrow(sql.LATEST, base)
         new = run_again(entry, f"{base}~{number_of(newest['id'])[1] + 1}", at.now)
@@ -161,7 +161,7 @@ async def retry(pool: Pool, at: Round, key: str, *, again: bool) -> Entry:
         return new
 
 
-async def cancel(pool: Pool, at: Round, key: str) -> Entry:
+async def cancel(pool: ConnectionPool, at: MaintenanceRound, key: str) -> Entry:
     """The operator's cancel."""
     async with pool.transaction() as connection:
         entry = cancelled(await _locked(connection, key), at.now)
@@ -172,11 +172,11 @@ async def cancel(pool: Pool, at: Round, key: str) -> Entry:
 async def _locked(connection: Any, key: str) -> Entry:
     row = await connection.fetchrow(f"{sql.FIND} for update", key)
     if row is None:
-        raise StoreError(f"there is no delivery {key}")
+        raise JournalError(f"there is no delivery {key}")
     return entry_of(tuple(row))
 
 
-async def gate(pool: Pool, name: str, want: int, pace: tuple[float, float]) -> float:
+async def gate(pool: ConnectionPool, name: str, want: int, pace: tuple[float, float]) -> float:
     """Take tokens of a shared bucket; else seconds until there are enough."""
     async with pool.transaction() as connection:
         await connection.execute(sql.MAKE_GATE, name, pace[1])

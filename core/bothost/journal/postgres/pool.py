@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
-from bothost.errors import StoreAway, StoreError, TurnTaken
+from bothost.errors import JournalAway, JournalError, TurnTaken
 from bothost.journal.migrations import OLDER, applied_table, missing
 from bothost.journal.postgres.statements import CHANNEL, LOCK, SCHEMA
 
@@ -34,7 +34,7 @@ def options_of(dsn: str) -> tuple[str, dict[str, Any]]:
     for name, value in query:
         if name == "statement_cache_size":
             if not value.isdigit():
-                raise StoreError(f"journal: statement_cache_size must be a number, not {value!r}")
+                raise JournalError(f"journal: statement_cache_size must be a number, not {value!r}")
             options[name] = int(value)
     rest = [(name, value) for name, value in query if name not in options]
     return urlunsplit(parts._replace(query=urlencode(rest))), options
@@ -42,17 +42,17 @@ def options_of(dsn: str) -> tuple[str, dict[str, Any]]:
 
 @contextmanager
 def away() -> Iterator[None]:
-    """What the database raises becomes StoreAway; the text never holds the URL, for that holds a password."""
+    """What the database raises becomes JournalAway; the text never holds the URL, for that holds a password."""
     try:
         yield
     except asyncpg.UniqueViolationError as error:
         raise TurnTaken(f"PostgreSQL: {error}") from error
     except AWAY as error:
-        raise StoreAway(f"PostgreSQL: {str(error) or type(error).__name__}") from error
+        raise JournalAway(f"PostgreSQL: {str(error) or type(error).__name__}") from error
 
 
-class Pool:
-    """Opened and used on one loop. Every method raises StoreAway where the database cannot be reached."""
+class ConnectionPool:
+    """Opened and used on one loop. Every method raises JournalAway where the database cannot be reached."""
 
     def __init__(self, dsn: str, clock: Clock, limit_s: float, failed: Callable[[], None]) -> None:
         self._dsn, self._options = options_of(dsn)
@@ -73,7 +73,7 @@ class Pool:
         try:
             async with self.transaction() as connection:
                 await self._migrate(connection, make=make)
-        except StoreError:
+        except JournalError:
             await self.close()
             raise
         if make:
@@ -105,14 +105,14 @@ class Pool:
     async def connection(self) -> AsyncIterator[Any]:
         """A connection for a while."""
         if self._pool is None:
-            raise StoreAway("the journal is not open")
+            raise JournalAway("the journal is not open")
         try:
             with away(), self._clock.real_io():
                 async with self._pool.acquire(timeout=self._limit_s) as connection:
                     yield connection
         except TurnTaken:
             raise
-        except StoreAway:
+        except JournalAway:
             self._failed()
             raise
 
@@ -132,7 +132,7 @@ class Pool:
         """Tell all hosts that something is due: at most once a batch, for NOTIFY takes a lock of the whole cluster."""
         try:
             await self.fetch("select pg_notify($1, '')", CHANNEL)
-        except StoreAway:
+        except JournalAway:
             log.debug("no hint was sent: the journal is away")
 
     async def wait_hint(self, seconds: float) -> None:
@@ -172,7 +172,7 @@ class Pool:
         rows = await connection.fetch(f"select name from {SCHEMA}.migration")
         steps = missing("postgres", [row[0] for row in rows])
         if steps and not make:
-            raise StoreAway(f"PostgreSQL: {OLDER}")
+            raise JournalAway(f"PostgreSQL: {OLDER}")
         for name, statements in steps:
             for statement in statements:
                 await connection.execute(statement)

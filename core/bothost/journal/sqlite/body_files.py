@@ -23,7 +23,7 @@ _ZEROS = bytes(1 << 16)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BodyLocation:
     """Where a body lies; written `segment:offset:size` in the row."""
 
     segment: str
@@ -34,13 +34,13 @@ class Place:
         return f"{self.segment}:{self.offset}:{self.size}"
 
 
-def place_of(text: str) -> Place:
+def location_of(text: str) -> BodyLocation:
     """Read a place from the row."""
     segment, offset, size = text.rsplit(":", 2)
-    return Place(segment, int(offset), int(size))
+    return BodyLocation(segment, int(offset), int(size))
 
 
-class Bodies:
+class BodyFiles:
     """The segments of one folder. Appends only in the writer's thread; reads in any."""
 
     def __init__(self, folder: Path, owner: str) -> None:
@@ -53,17 +53,17 @@ class Bodies:
         self._made = 0
         self._dirty = False
 
-    def append(self, body: bytes) -> Place:
+    def append(self, body: bytes) -> BodyLocation:
         """Write a body; durable only after `sync`. Raises OSError."""
         if self._file < 0 or self._end + len(body) > self._size:
             self._begin(len(body))
-        place = Place(self._name, self._end, len(body))
+        location = BodyLocation(self._name, self._end, len(body))
         written = 0
         while written < len(body):
             written += os.pwrite(self._file, memoryview(body)[written:], self._end + written)
         self._end += len(body)
         self._dirty = True
-        return place
+        return location
 
     def mark(self) -> tuple[str, int]:
         """Where the next body would go, for `rewind`."""
@@ -81,30 +81,30 @@ class Bodies:
             os.fdatasync(self._file)
             self._dirty = False
 
-    def read(self, place: Place) -> bytes | None:
+    def read(self, location: BodyLocation) -> bytes | None:
         """The body, or None where its file is gone."""
         try:
-            file = os.open(self._folder / place.segment, os.O_RDONLY)
+            file = os.open(self._folder / location.segment, os.O_RDONLY)
         except FileNotFoundError:
             return None
         try:
-            return os.pread(file, place.size, place.offset)
+            return os.pread(file, location.size, location.offset)
         finally:
             os.close(file)
 
-    def drop(self, places: Iterable[Place]) -> None:
+    def drop(self, places: Iterable[BodyLocation]) -> None:
         """Overwrite bodies that no row names any more. Raises OSError."""
-        by_segment: dict[str, list[Place]] = {}
-        for place in places:
-            by_segment.setdefault(place.segment, []).append(place)
+        by_segment: dict[str, list[BodyLocation]] = {}
+        for location in places:
+            by_segment.setdefault(location.segment, []).append(location)
         for segment, gone in by_segment.items():
             try:
                 file = os.open(self._folder / segment, os.O_WRONLY)
             except FileNotFoundError:
                 continue
             try:
-                for place in gone:
-                    _wipe(file, place)
+                for location in gone:
+                    _wipe(file, location)
             finally:
                 os.close(file)
 
@@ -151,8 +151,8 @@ class Bodies:
         _sync_folder(self._folder)
 
 
-def _wipe(file: int, place: Place) -> None:
-    left, offset = place.size, place.offset
+def _wipe(file: int, location: BodyLocation) -> None:
+    left, offset = location.size, location.offset
     while left > 0:
         done = os.pwrite(file, memoryview(_ZEROS)[: min(left, len(_ZEROS))], offset)
         left, offset = left - done, offset + done

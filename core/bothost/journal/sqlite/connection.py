@@ -9,7 +9,7 @@ import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from bothost.errors import StoreAway, StoreError
+from bothost.errors import JournalAway, JournalError
 from bothost.journal.migrations import OLDER, applied_table, missing
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def explain(error: BaseException, path: Path) -> str:
     return f"{path}: {error}" if str(error) else f"{path}: {type(error).__name__}"
 
 
-class Database:
+class WritingConnection:
     """The writing connection. Used in one thread only.
 
     Every transaction runs under a `flock` of its own: SQLite's busy handler sleeps up to 100 ms at a time (worst wait of
@@ -59,11 +59,11 @@ class Database:
         return self._connection is not None
 
     def open(self, *, make: bool) -> None:
-        """Connect; `make` tells whether a missing journal is made and an older one migrated. Raises StoreError, StoreAway."""
+        """Connect; `make` tells whether a missing journal is made and an older one migrated. Raises JournalError, JournalAway."""
         if sqlite3.sqlite_version_info < _OLDEST:
-            raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old for the journal; 3.35 or newer is needed")
+            raise JournalError(f"SQLite {sqlite3.sqlite_version} is too old for the journal; 3.35 or newer is needed")
         if not make and not self.path.exists():
-            raise StoreAway(f"{self.path}: there is no journal yet")
+            raise JournalAway(f"{self.path}: there is no journal yet")
         try:
             if make:
                 self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -79,8 +79,8 @@ class Database:
                 self._migrate(connection, make=make)
         except (sqlite3.Error, OSError) as error:
             self.close()
-            raise StoreAway(explain(error, self.path)) from error
-        except StoreError:
+            raise JournalAway(explain(error, self.path)) from error
+        except JournalError:
             self.close()
             raise
 
@@ -147,7 +147,7 @@ class Database:
             connection.execute(applied_table("sqlite"))
         steps = missing("sqlite", applied)
         if steps and not make:
-            raise StoreAway(f"{self.path}: {OLDER}")
+            raise JournalAway(f"{self.path}: {OLDER}")
         for name, statements in steps:
             connection.execute("begin immediate")
             try:

@@ -11,55 +11,61 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
-from bothost.errors import StoreAway
+from bothost.errors import JournalAway
 from bothost.journal import owner_locks
-from bothost.journal.entry import Timing
+from bothost.journal.entry import JournalTiming
 from bothost.journal.rows import values_of
 from bothost.journal.sqlite import maintenance, queries, statements
-from bothost.journal.sqlite.body_files import place_of
-from bothost.journal.sqlite.connection import Database, explain, path_of
-from bothost.journal.sqlite.queries import Readers
-from bothost.journal.sqlite.statements import Moment
-from bothost.journal.sqlite.transactions import SqliteBook, copy_body
-from bothost.journal.sqlite.writer import Job, Writer
+from bothost.journal.sqlite.body_files import location_of
+from bothost.journal.sqlite.connection import WritingConnection, explain, path_of
+from bothost.journal.sqlite.queries import ReadConnections
+from bothost.journal.sqlite.statements import TransactionTime
+from bothost.journal.sqlite.transactions import Transactions, copy_body
+from bothost.journal.sqlite.writer import Writer, WriteRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from bothost.clock import Clock
-    from bothost.journal.entry import Door, Entry, Filter, Reaped, State
+    from bothost.journal.entry import Door, Entry, EntryFilter, ReapedEntry, State
 
 T = TypeVar("T")
 log = logging.getLogger("bothost.journal")
 
 
-class SqliteStore:
+class SqliteJournal:
     """See `Store`. `readonly`: a visitor beside a running host, which makes no files, owns nothing and claims nothing; the
     operator's `retry`, `cancel` and `control` write all the same."""
 
     def __init__(
-        self, folder: Path, clock: Clock, *, claims_first: bool, timing: Timing | None = None, readonly: bool = False
+        self,
+        folder: Path,
+        clock: Clock,
+        *,
+        claims_first: bool,
+        timing: JournalTiming | None = None,
+        readonly: bool = False,
     ) -> None:
         self.claims_first = claims_first
         self.owner = owner_locks.new_owner()
         self._folder = folder
         self._clock = clock
-        self._timing = timing or Timing()
+        self._timing = timing or JournalTiming()
         self._readonly = readonly
         self._lock = owner_locks.HostLock(folder, alone=not claims_first)
         busy_s = self._timing.commit_s
-        self._database = Database(folder, clock, busy_s)
-        self._book = SqliteBook(folder, self.owner, clock, self._timing, owns=not readonly)
-        self._writer = Writer(self._database, self._book, clock, self._timing)
-        self._readers = Readers(path_of(folder), busy_s)
+        self._database = WritingConnection(folder, clock, busy_s)
+        self._transactions = Transactions(folder, self.owner, clock, self._timing, owns=not readonly)
+        self._writer = Writer(self._database, self._transactions, clock, self._timing)
+        self._readers = ReadConnections(path_of(folder), busy_s)
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="bothost-journal-read")
         self._closed = False
         self._keep: Mapping[str, float] = {}
 
     def measure(self, told: Callable[[float], None]) -> None:
         """Tell how long each transaction took, in seconds; called in the writer's thread."""
-        self._book.told = told
+        self._transactions.told = told
 
     async def open(self) -> None:
         """See `Store.open`."""
@@ -72,12 +78,14 @@ class SqliteStore:
         try:
             if not self._readonly:
                 self._lock.take()
-            self._book.begin(self._database)
-        except (sqlite3.Error, OSError, StoreAway) as error:
-            self._book.end(self._database)
+            self._transactions.begin(self._database)
+        except (sqlite3.Error, OSError, JournalAway) as error:
+            self._transactions.end(self._database)
             self._lock.give_back()
             self._database.close()
-            raise error if isinstance(error, StoreAway) else StoreAway(explain(error, self._database.path)) from error
+            raise (
+                error if isinstance(error, JournalAway) else JournalAway(explain(error, self._database.path))
+            ) from error
 
     async def close(self) -> None:
         """See `Store.close`."""
@@ -91,7 +99,7 @@ class SqliteStore:
         if not ended:
             log.error("%s: the journal's disk does not answer; left as it is", self._database.path)
             return
-        self._book.end(self._database)
+        self._transactions.end(self._database)
         self._database.close()
         self._lock.give_back()
 
@@ -107,31 +115,31 @@ class SqliteStore:
             mine = msgspec.structs.replace(
                 entry, state="running", fence=entry.fence + 1, owner=self.owner, updated=self._now()
             )
-            self._book.write_one(connection, mine, body or None, None)
+            self._transactions.write_one(connection, mine, body or None, None)
             return "claimed", mine
 
-        with self._book.held.claiming(entry) as is_ours:
+        with self._transactions.held.claiming(entry) as is_ours:
             word, row = await self._ask(work)
             if word == "claimed":
-                self._book.held.add(row)
+                self._transactions.held.add(row)
             return word, row
 
     async def take(self, key: str, *, seen: int, seen_at: float) -> Entry | None:
         """See `Store.take`."""
         entry = await self._ask(lambda c: statements.take(c, key, (seen, seen_at), self._moment()))
-        return self._book.held.add(entry) if entry is not None else None
+        return self._transactions.held.add(entry) if entry is not None else None
 
     def note(self, entry: Entry, body: bytes | None = None) -> None:
         """See `Store.note`."""
         self._writer.note((entry.id, values_of(entry), body or None))
-        self._book.held.follow(entry)
+        self._transactions.held.follow(entry)
 
     async def save(self, entry: Entry, body: bytes | None = None, *, door: Door | None = None) -> bool:
         """See `Store.save`."""
         mine = msgspec.structs.replace(entry)
-        saved = await self._ask(lambda c: self._book.write_one(c, mine, body or None, door))
+        saved = await self._ask(lambda c: self._transactions.write_one(c, mine, body or None, door))
         if mine.state != "running":
-            self._book.held.drop(mine.id)
+            self._transactions.held.drop(mine.id)
         return saved
 
     async def acknowledge(self, key: str, *, seen: int, seen_at: float, body: bytes | None = None) -> Entry | None:
@@ -143,7 +151,7 @@ class SqliteStore:
                 return None
             entry.door = "api"
             entry.seen, entry.seen_at = max(entry.seen, seen), max(entry.seen_at, seen_at)
-            self._book.add_body(connection, key, body)
+            self._transactions.add_body(connection, key, body)
             return statements.put(connection, entry)
 
         return await self._ask(work)
@@ -161,15 +169,15 @@ class SqliteStore:
         return await self._read(lambda c: self._body(c, key))
 
     def _body(self, connection: sqlite3.Connection, key: str) -> bytes | None:
-        small, place = queries.body_of(connection, key)
-        return self._book.bodies.read(place_of(place)) if place else small
+        small, location = queries.body_of(connection, key)
+        return self._transactions.bodies.read(location_of(location)) if location else small
 
     async def due(self, room: Mapping[str, int], limit: int) -> Sequence[Entry]:
         """See `Store.due`."""
         rooms = dict(room)
         rows = await self._ask(lambda c: self._due(c, rooms, limit))
         for row in rows:
-            self._book.held.add(row)
+            self._transactions.held.add(row)
         return rows
 
     def _due(self, connection: sqlite3.Connection, room: Mapping[str, int], limit: int) -> list[Entry]:
@@ -193,9 +201,9 @@ class SqliteStore:
         """See `Store.wait_hint`; nobody hints here."""
         await asyncio.sleep(seconds)
 
-    async def reap(self) -> Sequence[Reaped]:
+    async def reap(self) -> Sequence[ReapedEntry]:
         """See `Store.reap`."""
-        return await self._ask(self._book.reap)
+        return await self._ask(self._transactions.reap)
 
     async def quiet(self) -> Sequence[Entry]:
         """See `Store.quiet`."""
@@ -207,12 +215,14 @@ class SqliteStore:
         bots: Sequence[str] = await self._read(lambda c: [bot for (bot,) in c.execute(queries.BOTS_KEPT)])
         changed = 0
         while bots:
-            count, wiped, bots = await self._ask(partial(self._book.drop_content, bots=bots, keep=self._keep))
-            await self._in_thread(partial(self._book.bodies.drop, [place_of(place) for place in wiped]))
+            count, wiped, bots = await self._ask(partial(self._transactions.drop_content, bots=bots, keep=self._keep))
+            await self._in_thread(
+                partial(self._transactions.bodies.drop, [location_of(location) for location in wiped])
+            )
             changed += count
         while gone := await self._ask(lambda c: maintenance.drop_keys(c, self._now())):
             changed += gone
-        await self._ask(self._book.remove_unused)
+        await self._ask(self._transactions.remove_unused)
         return changed
 
     async def recent(self, since: float) -> Sequence[Entry]:
@@ -235,7 +245,7 @@ class SqliteStore:
         """See `Store.written`."""
         return await self._read(lambda c: queries.written(c, bot, task))
 
-    async def list(self, want: Filter) -> Sequence[Entry]:
+    async def list(self, want: EntryFilter) -> Sequence[Entry]:
         """See `Store.list`."""
         return await self._read(lambda c: queries.listed(c, want))
 
@@ -258,7 +268,7 @@ class SqliteStore:
             new = maintenance.again(connection, key, self._now()) if again else None
             if new is None:
                 return maintenance.retry(connection, key, self._now(), self._timing)
-            copy_body(connection, self._book, key, new)
+            copy_body(connection, self._transactions, key, new)
             return new
 
         return await self._ask(work)
@@ -269,15 +279,15 @@ class SqliteStore:
 
     def cancelled(self) -> set[str]:
         """See `Store.cancelled`."""
-        return set(self._book.cancelled)
+        return set(self._transactions.cancelled)
 
     def lost(self) -> set[str]:
         """See `Store.lost`."""
-        return set(self._book.held.lost)
+        return set(self._transactions.held.lost)
 
     def alive(self) -> bool:
         """See `Store.alive`."""
-        return self._clock.boot() < self._book.lease_end
+        return self._clock.boot() < self._transactions.lease_end
 
     async def gate(self, name: str, want: int, rate_per_s: float, cap: float) -> float:
         """See `Store.gate`."""
@@ -290,14 +300,14 @@ class SqliteStore:
     def _now(self) -> float:
         return self._clock.epoch()
 
-    def _moment(self) -> Moment:
-        return Moment(self.owner, self._now(), self._clock.boot())
+    def _moment(self) -> TransactionTime:
+        return TransactionTime(self.owner, self._now(), self._clock.boot())
 
     async def _ask(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Have something done in the next transaction; given up after `commit_s`, for a disk can hang."""
         if not self._writer.running:
-            raise StoreAway("the journal is not open")
-        job = Job(work, asyncio.get_running_loop())
+            raise JournalAway("the journal is not open")
+        job = WriteRequest(work, asyncio.get_running_loop())
         self._writer.ask(job)
         try:
             with self._clock.real_io():
@@ -305,26 +315,26 @@ class SqliteStore:
                     result: T = await job.future
                     return result
         except TimeoutError:
-            self._book.trouble()
-            raise StoreAway(f"{self._database.path}: no answer within {self._timing.commit_s:g} s") from None
+            self._transactions.trouble()
+            raise JournalAway(f"{self._database.path}: no answer within {self._timing.commit_s:g} s") from None
 
     async def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         """Ask beside the writer; what was noted before is seen, unless it cannot be written at present."""
         if self._writer.running and self._writer.has_notes:
             try:
                 await self._ask(_nothing)
-            except StoreAway:
+            except JournalAway:
                 log.debug("reading beside notes that cannot be written")
         return await self._in_thread(lambda: self._readers.ask(question))
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         if self._closed:
-            raise StoreAway("the journal is not open")
+            raise JournalAway("the journal is not open")
         try:
             with self._clock.real_io():
                 return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except (sqlite3.Error, OSError) as error:
-            raise StoreAway(explain(error, self._database.path)) from error
+            raise JournalAway(explain(error, self._database.path)) from error
 
 
 def _nothing(connection: sqlite3.Connection) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bothost.errors import StoreError
-from bothost.journal.entry import Reaped
+from bothost.errors import JournalError
+from bothost.journal.entry import ReapedEntry
 from bothost.journal.migrations import KEPT
 from bothost.journal.rows import COLUMNS, entries_of, number_of
 from bothost.journal.sqlite import queries, statements
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Mapping
 
-    from bothost.journal.entry import Entry, Timing
-    from bothost.journal.sqlite.statements import Moment
+    from bothost.journal.entry import Entry, JournalTiming
+    from bothost.journal.sqlite.statements import TransactionTime
 
 BATCH = 100
 """Rows in one transaction of a round: others wait for its end, and what it touches stays in memory until then."""
@@ -58,7 +58,7 @@ def beat(connection: sqlite3.Connection, boot_id: str, lease_end: float, owner: 
 
 
 def gone_owners(
-    connection: sqlite3.Connection, moment: Moment, boot_id: str, is_dead: Callable[[str], bool]
+    connection: sqlite3.Connection, moment: TransactionTime, boot_id: str, is_dead: Callable[[str], bool]
 ) -> dict[str, bool]:
     """Owners, other than this one, that are dead (True) or whose lease is over (False)."""
     known = connection.execute("select id, boot, lease from owner where id <> ?", (moment.owner,)).fetchall()
@@ -77,25 +77,32 @@ def gone_owners(
 
 
 def reap(
-    connection: sqlite3.Connection, gone: Mapping[str, bool], moment: Moment, timing: Timing, *, also_lost: bool
-) -> list[Reaped]:
+    connection: sqlite3.Connection,
+    gone: Mapping[str, bool],
+    moment: TransactionTime,
+    timing: JournalTiming,
+    *,
+    also_lost: bool,
+) -> list[ReapedEntry]:
     """Free what gone owners hold, and (`also_lost`) what is held longer than it may be."""
-    found: list[Reaped] = []
+    found: list[ReapedEntry] = []
     for owner, dead in gone.items():
         if not dead and not also_lost:
             continue
         for entry in entries_of(connection.execute(_RUNNING_OF, (owner,)).fetchall()):
             freed = statements.put(connection, reaped(entry, dead=dead, now=moment.now, timing=timing))
-            found.append(Reaped(freed, dead))
+            found.append(ReapedEntry(freed, dead))
         if dead:
             connection.execute("delete from owner where id = ?", (owner,))
     for entry in entries_of(connection.execute(_OVERDUE, (moment.boot,)).fetchall()) if also_lost else ():
         freed = statements.put(connection, reaped(entry, dead=False, now=moment.now, timing=timing))
-        found.append(Reaped(freed, dead=False))
+        found.append(ReapedEntry(freed, dead=False))
     return found
 
 
-def give_back(connection: sqlite3.Connection, owner: str, orphans: Mapping[str, int], at: tuple[float, Timing]) -> None:
+def give_back(
+    connection: sqlite3.Connection, owner: str, orphans: Mapping[str, int], at: tuple[float, JournalTiming]
+) -> None:
     """Free what this owner claimed without hearing of it."""
     now, timing = at
     for key, fence in orphans.items():
@@ -134,7 +141,7 @@ def drop_content(connection: sqlite3.Connection, bot: str, now: float, keep_s: f
         "update delivery set body = null, body_at = null, rowid = (select max(rowid) + 1 from delivery) where id = ?",
         [(key,) for key, _ in bodies],
     )
-    return max(len(bodies), len(answers)), [place for _, place in bodies if place]
+    return max(len(bodies), len(answers)), [location for _, location in bodies if location]
 
 
 def drop_keys(connection: sqlite3.Connection, now: float) -> int:
@@ -168,7 +175,7 @@ def used_segments(connection: sqlite3.Connection, segments: Iterable[str]) -> se
     return {segment for segment in segments if connection.execute(asked, (f"{segment}:", f"{segment};")).fetchone()}
 
 
-def retry(connection: sqlite3.Connection, key: str, now: float, timing: Timing) -> Entry:
+def retry(connection: sqlite3.Connection, key: str, now: float, timing: JournalTiming) -> Entry:
     """The operator's retry of what has not been answered."""
     entry = _known(connection, key)
     if entry.state == "answered":
@@ -229,5 +236,5 @@ def gate_reset(connection: sqlite3.Connection, name: str, tokens: float, boot: f
 def _known(connection: sqlite3.Connection, key: str) -> Entry:
     entry = statements.find(connection, key)
     if entry is None:
-        raise StoreError(f"there is no delivery {key}")
+        raise JournalError(f"there is no delivery {key}")
     return entry

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TypeVar
 
-    from bothost.journal.entry import Entry, Filter, State
+    from bothost.journal.entry import Entry, EntryFilter, State
 
     T = TypeVar("T")
 
@@ -52,7 +52,7 @@ limit {MOST_WAITING}) group by bot
 """
 
 
-class Reader:
+class ReadConnection:
     """One thread's read-only connection. The lock is held while it is asked, for to close it meanwhile crashes the process."""
 
     __slots__ = ("connection", "lock")
@@ -68,20 +68,20 @@ class Reader:
             self.connection.close()
 
 
-class Readers:
+class ReadConnections:
     """Read-only connections, one for each thread that asks; made at need, closed together."""
 
     def __init__(self, path: Path, busy_s: float) -> None:
         self._path = path
         self._busy_s = busy_s
         self._local = threading.local()
-        self._all: set[Reader] = set()
+        self._all: set[ReadConnection] = set()
         self._making = threading.Lock()
         self._closed = False
 
     def ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
         """Answer a question on this thread's connection. Raises sqlite3.Error, also once they are closed."""
-        reader: Reader | None = getattr(self._local, "reader", None)
+        reader: ReadConnection | None = getattr(self._local, "reader", None)
         if reader is None:
             reader = self._local.reader = self._made()
         try:
@@ -93,11 +93,11 @@ class Readers:
             reader.close()
             raise
 
-    def _made(self) -> Reader:
+    def _made(self) -> ReadConnection:
         with self._making:
             if self._closed:
                 raise sqlite3.ProgrammingError("the journal is closed")
-            reader = Reader(connect_to_read(self._path, self._busy_s))
+            reader = ReadConnection(connect_to_read(self._path, self._busy_s))
             self._all.add(reader)
             return reader
 
@@ -162,7 +162,7 @@ def written(connection: sqlite3.Connection, bot: str, task: int) -> set[int]:
     }
 
 
-def listed(connection: sqlite3.Connection, want: Filter) -> list[Entry]:
+def listed(connection: sqlite3.Connection, want: EntryFilter) -> list[Entry]:
     """Newest first, what the operator asks for."""
     states = states_of(want)
     if states and INDEXED_STATES.issuperset(states) and not (want.task and want.bot):
@@ -178,7 +178,7 @@ def listed(connection: sqlite3.Connection, want: Filter) -> list[Entry]:
     return _select(connection, f"{_SELECT}{index} where {where}", where.values, want.limit)
 
 
-def _listed_by_state(connection: sqlite3.Connection, want: Filter, states: Iterable[State]) -> list[Entry]:
+def _listed_by_state(connection: sqlite3.Connection, want: EntryFilter, states: Iterable[State]) -> list[Entry]:
     parts: list[str] = []
     values: list[Any] = []
     for state in dict.fromkeys(states):
@@ -193,7 +193,7 @@ def _listed_by_state(connection: sqlite3.Connection, want: Filter, states: Itera
     return _select(connection, " union all ".join(parts), values, want.limit)
 
 
-def _listed_by_task(connection: sqlite3.Connection, want: Filter, task: int) -> list[Entry]:
+def _listed_by_task(connection: sqlite3.Connection, want: EntryFilter, task: int) -> list[Entry]:
     where = condition_of(want, lambda _n: "?")
     bots = [bot for (bot,) in connection.execute(BOTS)]
     found: list[Entry] = []

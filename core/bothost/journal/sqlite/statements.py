@@ -100,7 +100,7 @@ _SUSPECT_RUNS = f"select 1 from delivery indexed by d_suspect where {SUSPECT} an
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class TransactionTime:
     """The store's owner and clocks at one transaction: wall (epoch seconds) and boot."""
 
     owner: str
@@ -138,7 +138,7 @@ def is_busy(connection: sqlite3.Connection, entry: Entry) -> bool:
     return bool(connection.execute(_IS_BUSY, asked).fetchone()[0])
 
 
-def claim_row(connection: sqlite3.Connection, key: str, moment: Moment) -> Entry:
+def claim_row(connection: sqlite3.Connection, key: str, moment: TransactionTime) -> Entry:
     """Make a row this owner's, running, with the next fence."""
     connection.execute(_CLAIM, (moment.owner, moment.boot, moment.now, key))
     entry = find(connection, key)  # not by RETURNING, which gives a REAL column's 0.0 as an integer
@@ -146,7 +146,7 @@ def claim_row(connection: sqlite3.Connection, key: str, moment: Moment) -> Entry
     return entry
 
 
-def take(connection: sqlite3.Connection, key: str, seen: tuple[int, float], moment: Moment) -> Entry | None:
+def take(connection: sqlite3.Connection, key: str, seen: tuple[int, float], moment: TransactionTime) -> Entry | None:
     """Claim a held entry."""
     entry = find(connection, key)
     if entry is None or entry.state != "ready" or entry.door != "response" or is_busy(connection, entry):
@@ -155,7 +155,7 @@ def take(connection: sqlite3.Connection, key: str, seen: tuple[int, float], mome
     return claim_row(connection, key, moment)
 
 
-def heads(connection: sqlite3.Connection, bot: str, room: int, moment: Moment) -> list[Entry]:
+def heads(connection: sqlite3.Connection, bot: str, room: int, moment: TransactionTime) -> list[Entry]:
     """Claim at most `room` parked entries of a bot whose turn has come, the oldest first."""
     suspect_runs = connection.execute(_SUSPECT_RUNS, (moment.owner,)).fetchone() is not None
     bound = connection.execute(_BOUND, (bot, moment.now)).fetchone()
@@ -189,7 +189,7 @@ def by_age(connection: sqlite3.Connection, bots: Iterable[str], now: float) -> l
     return [bot for _, bot in sorted(waiting)]
 
 
-def posts(connection: sqlite3.Connection, bots: Iterable[str], limit: int, moment: Moment) -> list[Entry]:
+def posts(connection: sqlite3.Connection, bots: Iterable[str], limit: int, moment: TransactionTime) -> list[Entry]:
     """Claim replies whose post is due, of one task only the oldest."""
     known = set(bots)
     keys: list[str] = []

@@ -6,14 +6,14 @@ import logging
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
-from bothost.errors import StoreError
+from bothost.errors import JournalError
 from bothost.journal import owner_locks
-from bothost.journal.held_claims import Held
+from bothost.journal.held_claims import HeldClaims
 from bothost.journal.rows import FIELDS, values_of
 from bothost.journal.sqlite import maintenance, statements
-from bothost.journal.sqlite.body_files import SMALL_BYTES, Bodies, place_of
+from bothost.journal.sqlite.body_files import SMALL_BYTES, BodyFiles, location_of
 from bothost.journal.sqlite.connection import savepoint
-from bothost.journal.sqlite.statements import Moment
+from bothost.journal.sqlite.statements import TransactionTime
 from bothost.journal.transitions import KEEP_S
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bothost.clock import Clock
-    from bothost.journal.entry import Door, Entry, Reaped, Timing
-    from bothost.journal.sqlite.connection import Database
+    from bothost.journal.entry import Door, Entry, JournalTiming, ReapedEntry
+    from bothost.journal.sqlite.connection import WritingConnection
     from bothost.journal.sqlite.writer import Note
 
 log = logging.getLogger("bothost.journal")
@@ -39,14 +39,14 @@ BOTS_AT_ONCE = 200
 """Looked at in one transaction of `drop_content`."""
 
 
-class SqliteBook:
-    """See `writer.Book`. `lease_end` and `cancelled` are read on the loop's thread."""
+class Transactions:
+    """See `writer.TransactionLog`. `lease_end` and `cancelled` are read on the loop's thread."""
 
-    def __init__(self, folder: Path, owner: str, clock: Clock, timing: Timing, *, owns: bool) -> None:
-        self.bodies = Bodies(folder, owner)
+    def __init__(self, folder: Path, owner: str, clock: Clock, timing: JournalTiming, *, owns: bool) -> None:
+        self.bodies = BodyFiles(folder, owner)
         self.lease_end = 0.0
         self.cancelled: frozenset[str] = frozenset()
-        self.held = Held()
+        self.held = HeldClaims()
         self.committed_at = 0.0
         """When the last transaction was durable, by the boot clock."""
         self.told: Callable[[float], None] = lambda _seconds: None
@@ -61,7 +61,7 @@ class SqliteBook:
         self._trouble_until = 0.0
         self._began = 0.0
 
-    def begin(self, database: Database) -> None:
+    def begin(self, database: WritingConnection) -> None:
         """Take the owner's lock, then the first lease: whoever reads the lease finds the lock."""
         if self._owns:
             self._lock.take()
@@ -70,7 +70,7 @@ class SqliteBook:
                 self.beat(connection)
             self.committed(began, beat=True)
 
-    def end(self, database: Database) -> None:
+    def end(self, database: WritingConnection) -> None:
         """Give back lease and lock."""
         if self._owns and database.is_open:
             try:
@@ -107,9 +107,11 @@ class SqliteBook:
         key, values, body = note
         limit_s = values[_LIMIT]
         until = boot + limit_s if limit_s and values[_STATE] == "running" else 0.0
-        return (*values, until, *self._place(connection, key, body))
+        return (*values, until, *self._location(connection, key, body))
 
-    def _place(self, connection: sqlite3.Connection, key: str, body: bytes | None) -> tuple[bytes | None, str | None]:
+    def _location(
+        self, connection: sqlite3.Connection, key: str, body: bytes | None
+    ) -> tuple[bytes | None, str | None]:
         """A small body for the row, or the place where a large one was written; nothing where the row has one."""
         if body is None or len(body) <= SMALL_BYTES or not self._owns:  # a visitor makes no files
             return body, None
@@ -125,15 +127,15 @@ class SqliteBook:
 
     def add_body(self, connection: sqlite3.Connection, key: str, body: bytes | None) -> None:
         """Give a row a body that has none."""
-        small, place = self._place(connection, key, body)
-        if small or place:
+        small, location = self._location(connection, key, body)
+        if small or location:
             connection.execute(
                 "update delivery set body = ?, body_at = ? where id = ? and body is null and body_at is null",
-                (small, place, key),
+                (small, location, key),
             )
 
     def beat(self, connection: sqlite3.Connection) -> None:
-        """See `writer.Book.beat`."""
+        """See `writer.TransactionLog.beat`."""
         if not self._owns:
             return
         lease_end = self._clock.boot() + self._timing.lease_s
@@ -141,7 +143,7 @@ class SqliteBook:
         self.cancelled = frozenset(cancelled)
         self.held.compare(running)
 
-    def reap(self, connection: sqlite3.Connection) -> list[Reaped]:
+    def reap(self, connection: sqlite3.Connection) -> list[ReapedEntry]:
         """Free what gone owners hold. After a store error live hosts renew first: only the dead are reaped."""
         self._notice_stall()
         moment = self._moment()
@@ -184,26 +186,26 @@ class SqliteBook:
     def body(self, connection: sqlite3.Connection, key: str) -> bytes | None:
         """The stored body of a row."""
         row = connection.execute("select body, body_at from delivery where id = ?", (key,)).fetchone()
-        small, place = row or (None, None)
-        return self.bodies.read(place_of(place)) if place else small
+        small, location = row or (None, None)
+        return self.bodies.read(location_of(location)) if location else small
 
     def sync(self) -> None:
-        """See `writer.Book.sync`."""
+        """See `writer.TransactionLog.sync`."""
         self.bodies.sync()
 
     def begun(self) -> object:
-        """See `writer.Book.begun`."""
+        """See `writer.TransactionLog.begun`."""
         self._began = self._clock.boot()
         self.held.look()
         return self.bodies.mark()
 
     def undo(self, mark: object) -> None:
-        """See `writer.Book.undo`."""
+        """See `writer.TransactionLog.undo`."""
         assert isinstance(mark, tuple)
         self.bodies.rewind(mark)
 
     def committed(self, began: float, *, beat: bool) -> None:
-        """See `writer.Book.committed`."""
+        """See `writer.TransactionLog.committed`."""
         self.committed_at = self._clock.boot()
         self.told(self.committed_at - began)
         if beat and self._owns:
@@ -213,13 +215,13 @@ class SqliteBook:
         """The journal could not be written, or not in time: nobody's lease counts as lost for half a lease."""
         self._trouble_until = self._clock.boot() + self._timing.lease_s / 2
 
-    def _moment(self) -> Moment:
-        return Moment(self._owner, self._clock.now().timestamp(), self._clock.boot())
+    def _moment(self) -> TransactionTime:
+        return TransactionTime(self._owner, self._clock.now().timestamp(), self._clock.boot())
 
 
-def copy_body(connection: sqlite3.Connection, book: SqliteBook, key: str, new: Entry) -> None:
-    """Write a new entry with the body of an old one. Raises StoreError where that one has none any more."""
-    body = book.body(connection, key)
+def copy_body(connection: sqlite3.Connection, transactions: Transactions, key: str, new: Entry) -> None:
+    """Write a new entry with the body of an old one. Raises JournalError where that one has none any more."""
+    body = transactions.body(connection, key)
     if body is None and new.kind != "timer":
-        raise StoreError(f"{key} cannot run again: its body is no longer stored")
-    book.write_one(connection, new, body, None)
+        raise JournalError(f"{key} cannot run again: its body is no longer stored")
+    transactions.write_one(connection, new, body, None)

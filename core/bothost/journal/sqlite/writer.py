@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bothost.errors import StoreAway, StoreError
+from bothost.errors import JournalAway, JournalError
 from bothost.journal.sqlite.connection import explain, savepoint
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from bothost.clock import Clock
-    from bothost.journal.entry import Timing
-    from bothost.journal.sqlite.connection import Database
+    from bothost.journal.entry import JournalTiming
+    from bothost.journal.sqlite.connection import WritingConnection
 
 log = logging.getLogger("bothost.journal")
 
@@ -35,7 +35,7 @@ STOP_S = 5.0
 """How much longer than a lock and a busy database may take the writer gets to end."""
 
 
-class Book(Protocol):
+class TransactionLog(Protocol):
     """What the writer writes with; all is called in its thread, inside a transaction unless it says otherwise."""
 
     def write_notes(self, connection: sqlite3.Connection, notes: dict[str, Note]) -> None:
@@ -60,7 +60,7 @@ class Book(Protocol):
         """The journal could not be written; outside of a transaction."""
 
 
-class Job:
+class WriteRequest:
     """A piece of work in a transaction, for which a coroutine waits. Withdrawn by cancelling its future."""
 
     __slots__ = ("error", "future", "loop", "result", "work")
@@ -85,12 +85,14 @@ class Job:
 class Writer:
     """Runs in a thread of its own between `start` and `stop`. `note` and `ask` are called on the loop's thread."""
 
-    def __init__(self, database: Database, book: Book, clock: Clock, timing: Timing) -> None:
+    def __init__(
+        self, database: WritingConnection, transactions: TransactionLog, clock: Clock, timing: JournalTiming
+    ) -> None:
         self._database = database
-        self._book = book
+        self._transactions = transactions
         self._clock = clock
         self._timing = timing
-        self._queue: deque[Note | Job] = deque()
+        self._queue: deque[Note | WriteRequest] = deque()
         self._kept: dict[str, Note] = {}
         """Notes that could not be written yet, the oldest first."""
         self._wake = threading.Event()
@@ -140,7 +142,7 @@ class Writer:
                 self._hold.__enter__()
             self._wake.set()
 
-    def ask(self, job: Job) -> None:
+    def ask(self, job: WriteRequest) -> None:
         """Write at once."""
         self._queue.append(job)
         self._urgent = True
@@ -174,16 +176,16 @@ class Writer:
 
     def _turn(self) -> None:
         """One transaction with all that is there."""
-        jobs: list[Job] = []
+        jobs: list[WriteRequest] = []
         began = self._clock.boot()
         beat = began >= self._beat_at
         if not (self._queue or self._kept or beat):
             return
-        mark = self._book.begun()
+        mark = self._transactions.begun()
         parts = self._take(jobs)
         try:
             self._write(parts, beat=beat)
-        except (sqlite3.Error, OSError, StoreError) as error:
+        except (sqlite3.Error, OSError, JournalError) as error:
             self._failed(error, parts, jobs, mark)
         else:
             if beat:
@@ -191,18 +193,18 @@ class Writer:
             if self._away:
                 self._away = False
                 log.warning("the journal is back: %s", self._database.path)
-            self._book.committed(began, beat=beat)
+            self._transactions.committed(began, beat=beat)
         self._tell(jobs)
 
-    def _take(self, jobs: list[Job]) -> list[dict[str, Note] | Job]:
+    def _take(self, jobs: list[WriteRequest]) -> list[dict[str, Note] | WriteRequest]:
         """All that waits, in order; notes between two jobs as one part, the newest of a key standing for all."""
-        parts: list[dict[str, Note] | Job] = []
+        parts: list[dict[str, Note] | WriteRequest] = []
         notes = self._kept
         self._kept = {}
         queue = self._queue
         while queue and len(jobs) < MOST_JOBS:
             item = queue.popleft()
-            if not isinstance(item, Job):
+            if not isinstance(item, WriteRequest):
                 _lay_over(notes, item)
                 continue
             if item.future.cancelled():
@@ -216,41 +218,43 @@ class Writer:
             parts.append(notes)
         return parts
 
-    def _write(self, parts: list[dict[str, Note] | Job], *, beat: bool) -> None:
+    def _write(self, parts: list[dict[str, Note] | WriteRequest], *, beat: bool) -> None:
         if not self._database.is_open:
             self._database.open(make=True)
         with self._database.transaction() as connection:
             for part in parts:
-                if isinstance(part, Job):
+                if isinstance(part, WriteRequest):
                     _do(part, connection)
                 else:
-                    self._book.write_notes(connection, part)
+                    self._transactions.write_notes(connection, part)
             if beat:
-                self._book.beat(connection)
-            self._book.sync()
+                self._transactions.beat(connection)
+            self._transactions.sync()
 
-    def _failed(self, error: Exception, parts: list[dict[str, Note] | Job], jobs: list[Job], mark: object) -> None:
+    def _failed(
+        self, error: Exception, parts: list[dict[str, Note] | WriteRequest], jobs: list[WriteRequest], mark: object
+    ) -> None:
         """Nothing was written: keep the notes, let the jobs' callers decide, try again soon."""
-        self._book.undo(mark)
-        text = explain(error, self._database.path) if not isinstance(error, StoreError) else str(error)
+        self._transactions.undo(mark)
+        text = explain(error, self._database.path) if not isinstance(error, JournalError) else str(error)
         for part in parts:
-            if not isinstance(part, Job):
+            if not isinstance(part, WriteRequest):
                 for note in part.values():
                     _lay_over(self._kept, note)
         _strip(self._kept)
         for job in jobs:
-            job.error = StoreAway(text)
+            job.error = JournalAway(text)
             job.error.__cause__ = error
         if not self._away:
             self._away = True
             log.error("the journal is away: %s", text)
         self._beat_at = self._clock.boot() + self._timing.retry_beat_s
-        self._book.trouble()
+        self._transactions.trouble()
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
             self._database.close()
 
-    def _tell(self, jobs: list[Job]) -> None:
-        by_loop: dict[asyncio.AbstractEventLoop, list[Job]] = {}
+    def _tell(self, jobs: list[WriteRequest]) -> None:
+        by_loop: dict[asyncio.AbstractEventLoop, list[WriteRequest]] = {}
         for job in jobs:
             by_loop.setdefault(job.loop, []).append(job)
         for loop, done in by_loop.items():
@@ -260,7 +264,7 @@ class Writer:
                 continue
 
 
-def _finish(jobs: list[Job]) -> None:
+def _finish(jobs: list[WriteRequest]) -> None:
     for job in jobs:
         job.finish()
 
@@ -272,7 +276,7 @@ def _lay_over(notes: dict[str, Note], note: Note) -> None:
     notes[key] = (key, values, older[2]) if older is not None and body is None else note
 
 
-def _do(job: Job, connection: sqlite3.Connection) -> None:
+def _do(job: WriteRequest, connection: sqlite3.Connection) -> None:
     """A job that is refused fails alone; one that meets a sick journal fails with all others."""
     try:
         with savepoint(connection):

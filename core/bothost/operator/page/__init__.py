@@ -10,8 +10,8 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
 from bothost.operator.page import bots, deliveries, host_pages, login, probes
-from bothost.operator.page.base import Desk, Unknown
-from bothost.operator.page.static_files import File
+from bothost.operator.page.base import PageContext, UnknownPath
+from bothost.operator.page.static_files import StaticFile
 
 if TYPE_CHECKING:
     import socket
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tornado.http1connection import HTTP1ServerConnection
     from tornado.iostream import IOStream
 
-__all__ = ["Desk", "application", "serve"]
+__all__ = ["PageContext", "application", "serve"]
 
 MOST_CONNECTIONS = 64
 """Of some browsers and a scraper; each is a file less for what the public listener leaves to the host itself."""
@@ -29,48 +29,48 @@ _NAME = r"([a-z0-9][a-z0-9_-]{0,63})"
 _KEY = r"([^/]+)"
 
 TABLE = (
-    (r"/", bots.Bots),
-    (r"/bots\.json", bots.BotsForScripts),
-    (rf"/bots/{_NAME}", bots.OneBot),
-    (rf"/bots/{_NAME}/pause", bots.Pause),
-    (rf"/bots/{_NAME}/resume", bots.Resume),
-    (rf"/bots/{_NAME}/test", bots.Test),
-    (r"/deliveries", deliveries.Deliveries),
-    (r"/waiting\.json", deliveries.WaitingForScripts),
-    (rf"/deliveries/{_KEY}", deliveries.OneDelivery),
-    (rf"/deliveries/{_KEY}/(retry|again)", deliveries.Retry),
-    (rf"/deliveries/{_KEY}/cancel", deliveries.Cancel),
-    (rf"/deliveries/{_KEY}/body\.json", deliveries.Export),
-    (r"/live", deliveries.Live),
-    (r"/live/rows", deliveries.LiveRows),
-    (r"/plugins", host_pages.Plugins),
-    (r"/configuration", host_pages.Configuration),
-    (r"/reload", host_pages.Reload),
-    (r"/about", host_pages.About),
-    (r"/login", login.Login),
-    (r"/logout", login.Logout),
+    (r"/", bots.BotsPage),
+    (r"/bots\.json", bots.BotsJson),
+    (rf"/bots/{_NAME}", bots.BotPage),
+    (rf"/bots/{_NAME}/pause", bots.PauseBot),
+    (rf"/bots/{_NAME}/resume", bots.ResumeBot),
+    (rf"/bots/{_NAME}/test", bots.SendTestDelivery),
+    (r"/deliveries", deliveries.DeliveriesPage),
+    (r"/waiting\.json", deliveries.WaitingJson),
+    (rf"/deliveries/{_KEY}", deliveries.DeliveryPage),
+    (rf"/deliveries/{_KEY}/(retry|again)", deliveries.RetryDelivery),
+    (rf"/deliveries/{_KEY}/cancel", deliveries.CancelDelivery),
+    (rf"/deliveries/{_KEY}/body\.json", deliveries.ExportBody),
+    (r"/live", deliveries.LivePage),
+    (r"/live/rows", deliveries.LiveRowsFragment),
+    (r"/plugins", host_pages.PluginsPage),
+    (r"/configuration", host_pages.ConfigurationPage),
+    (r"/reload", host_pages.ReloadConfiguration),
+    (r"/about", host_pages.AboutPage),
+    (r"/login", login.LoginPage),
+    (r"/logout", login.LogoutPage),
     (r"/metrics", probes.MetricsPage),
-    (r"/healthz", probes.Health),
-    (r"/readyz", probes.Readiness),
-    (r"/static/([a-z0-9._-]+)", File),
-    (r"/(favicon\.ico)", File),
+    (r"/healthz", probes.HealthProbe),
+    (r"/readyz", probes.ReadinessProbe),
+    (r"/static/([a-z0-9._-]+)", StaticFile),
+    (r"/(favicon\.ico)", StaticFile),
 )
 
 
-def application(desk: Desk) -> Application:
+def application(page_context: PageContext) -> Application:
     """The page over its desk; no global option, no log line for each request."""
-    handlers = [(path, handler, {"desk": desk}) for path, handler in TABLE]
+    handlers = [(path, handler, {"page_context": page_context}) for path, handler in TABLE]
     return Application(
         handlers,
-        default_handler_class=Unknown,
-        default_handler_args={"desk": desk},
+        default_handler_class=UnknownPath,
+        default_handler_args={"page_context": page_context},
         template_path=str(files("bothost.operator.page") / "templates"),
         compiled_template_cache=True,
         log_function=lambda _handler: None,
     )
 
 
-class Listener(HTTPServer):
+class PageListener(HTTPServer):
     """At its bound of connections the oldest goes, not the newcomer: nobody keeps the operator out, or takes all files."""
 
     def initialize(self, *args: Any, **kwargs: Any) -> None:
@@ -91,13 +91,13 @@ class Listener(HTTPServer):
         self._open.pop(cast("HTTP1ServerConnection", server_conn).stream, None)
 
 
-def serve(desk: Desk, sockets: Iterable[socket.socket], tls: ssl.SSLContext | None = None) -> HTTPServer:
+def serve(page_context: PageContext, sockets: Iterable[socket.socket], tls: ssl.SSLContext | None = None) -> HTTPServer:
     """Listen. The result's `stop` and `close_all_connections` end it."""
-    server = Listener(
-        application(desk),
+    server = PageListener(
+        application(page_context),
         ssl_options=tls,
         max_header_size=32 << 10,
-        max_body_size=bots.Test.most_bytes,
+        max_body_size=bots.SendTestDelivery.most_bytes,
         idle_connection_timeout=75.0,
         body_timeout=60.0,
     )

@@ -17,7 +17,7 @@ _TYPES = {
 }
 
 
-class Files:
+class StaticFiles:
     """Name → content and type, from the installed package."""
 
     def __init__(self, contents: Mapping[str, bytes]) -> None:
@@ -25,7 +25,7 @@ class Files:
         self._digests = {name: hashlib.sha256(content).hexdigest()[:12] for name, content in contents.items()}
 
     @classmethod
-    def installed(cls) -> Files:
+    def installed(cls) -> StaticFiles:
         """Those of the installed package."""
         folder = files("bothost.operator.page") / "static"
         return cls(

@@ -11,17 +11,17 @@ from urllib.parse import parse_qs, quote, urlsplit
 from tornado.httputil import HTTPServerRequest, url_concat
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
-from bothost.errors import StoreAway, StoreError
+from bothost.errors import JournalAway, JournalError
 from bothost.operator.page import formatting
 from bothost.operator.page.translation import Language, choose
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from bothost.operator.page.assets import Files
-    from bothost.operator.page.host_names import Names
-    from bothost.operator.page.refusal_tail import Tail
-    from bothost.operator.page.sessions import Right, Sessions
+    from bothost.operator.page.assets import StaticFiles
+    from bothost.operator.page.host_names import AcceptedHostNames
+    from bothost.operator.page.refusal_tail import RefusalTail
+    from bothost.operator.page.sessions import AccessRight, Sessions
     from bothost.operator.service import Operations
     from bothost.telemetry.metrics.prometheus import Exposition
 
@@ -52,15 +52,15 @@ HEADERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class PageContext:
     """What every handler works with."""
 
     operations: Operations
     sessions: Sessions
-    names: Names
-    files: Files
+    names: AcceptedHostNames
+    files: StaticFiles
     exposition: Exposition
-    tail: Tail
+    tail: RefusalTail
     cookie: str
     """The session cookie's name: cookies know no port, so it holds the port."""
     scrub: Callable[[str], str]
@@ -71,7 +71,7 @@ class Desk:
 
 
 @stream_request_body
-class Handler(RequestHandler):
+class PageHandler(RequestHandler):
     """Checks a request's head before a byte of its body is read. Tornado itself would parse any form before asking anybody."""
 
     open_to_all = False
@@ -83,11 +83,11 @@ class Handler(RequestHandler):
     most_bytes = 64 << 10
     """How large its form may be."""
 
-    def initialize(self, desk: Desk) -> None:
-        """See `Desk`."""
-        self.desk = desk
-        self.operations = desk.operations
-        self.right: Right | None = None
+    def initialize(self, page_context: PageContext) -> None:
+        """See `PageContext`."""
+        self.page_context = page_context
+        self.operations = page_context.operations
+        self.right: AccessRight | None = None
         self._chunks: list[bytes] = []
         self._size = 0
         self._form: dict[str, list[str]] = {}
@@ -101,7 +101,7 @@ class Handler(RequestHandler):
     async def prepare(self) -> None:
         """Host, then right, then, for a change, whether this page itself asked for it."""
         request = self.request
-        if not self.desk.names.has(request.headers.get("Host", ""), _local_address(request)):
+        if not self.page_context.names.has(request.headers.get("Host", ""), _local_address(request)):
             raise HTTPError(421)
         self.right = await self._find_right()
         if self.right is None and not self.open_to_all:
@@ -121,7 +121,9 @@ class Handler(RequestHandler):
     async def post(self, *args: str) -> None:
         """A change: its field must be this session's, and the right more than reading."""
         right = self.right
-        if right is None or (right.session and not self.desk.sessions.is_field(right.session, self.form("_xsrf"))):
+        if right is None or (
+            right.session and not self.page_context.sessions.is_field(right.session, self.form("_xsrf"))
+        ):
             raise HTTPError(403)
         if not right.changes and not self.for_readers:
             raise HTTPError(403)
@@ -166,9 +168,9 @@ class Handler(RequestHandler):
             "right": self.right,
             "xsrf": self.xsrf_field(),
             "here": self.request.path,
-            "asset": self.desk.files.url,
+            "asset": self.page_context.files.url,
             "done": self.query("done"),
-            "scrub": self.desk.scrub,
+            "scrub": self.page_context.scrub,
             "one_bot": False,
             "shown_language": language,
             "public_url": reading.host.public_url if reading.host is not None else "",
@@ -182,7 +184,7 @@ class Handler(RequestHandler):
 
     def xsrf_field(self) -> str:
         """The hidden field of this session's forms."""
-        return self.desk.sessions.field(self.right.session) if self.right and self.right.session else ""
+        return self.page_context.sessions.field(self.right.session) if self.right and self.right.session else ""
 
     def done(self, where: str, what: str) -> None:
         """After a change: back to a page, which says what was done."""
@@ -191,7 +193,7 @@ class Handler(RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """A page that says what is wrong, without a traceback; programs get a line."""
         error = kwargs.get("exc_info", (None, None, None))[1]
-        reason = str(error) if isinstance(error, StoreError) else ""
+        reason = str(error) if isinstance(error, JournalError) else ""
         if self.by_script or (self.right is None and status_code != 421):
             self.set_header("Content-Type", "text/plain; charset=utf-8")
             self.say(f"{status_code} {responses.get(status_code, '')}\n")
@@ -200,7 +202,7 @@ class Handler(RequestHandler):
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Faults of our own with their traceback; refusals not at all, for anybody can cause them."""
-        if not isinstance(value, (HTTPError, StoreError)):
+        if not isinstance(value, (HTTPError, JournalError)):
             log.error("a fault of bothost in the page %s", self.request.path, exc_info=(typ, value, tb))
 
     def compute_etag(self) -> None:
@@ -213,26 +215,26 @@ class Handler(RequestHandler):
         """Carry out a change and go to the page that it gives; where the journal refuses it, say why."""
         try:
             where = await step()
-        except StoreAway as error:
+        except JournalAway as error:
             self.set_status(503)
             self.show("error.html", status=503, reason=str(error))
             return
-        except StoreError as error:
+        except JournalError as error:
             self.set_status(409)
             self.show("error.html", status=409, reason=str(error))
             return
         log.warning("the operator: %s", what, extra={"path": self.request.path})
         self.done(where, what)
 
-    async def _find_right(self) -> Right | None:
-        sessions = self.desk.sessions
+    async def _find_right(self) -> AccessRight | None:
+        sessions = self.page_context.sessions
         scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             right = sessions.bearer(token.strip())
             if right is None:
                 await sessions.fail()
             return right
-        return sessions.find(self.get_cookie(self.desk.cookie) or "")
+        return sessions.find(self.get_cookie(self.page_context.cookie) or "")
 
     def _ask_to_log_in(self) -> None:
         if self.request.method in ("GET", "HEAD") and not self.by_script:
@@ -271,7 +273,7 @@ def _local_address(request: HTTPServerRequest) -> str:
     return str(name[0]) if isinstance(name, tuple) else ""
 
 
-class Unknown(Handler):
+class UnknownPath(PageHandler):
     """Any other path."""
 
     async def prepare(self) -> None:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from tornado.web import HTTPError
 
-from bothost.errors import BodyRefused, StoreAway
-from bothost.journal.entry import Filter
+from bothost.errors import BodyRefused, JournalAway
+from bothost.journal.entry import EntryFilter
 from bothost.operator.page import charts, formatting
-from bothost.operator.page.base import Handler
+from bothost.operator.page.base import PageHandler
 from bothost.operator.trial_delivery import editable, send
 from bothost.telemetry.metrics.families import STATES
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PAGE_BOTS = 100
 
 
-class Bots(Handler):
+class BotsPage(PageHandler):
     """/"""
 
     async def get(self) -> None:
@@ -61,7 +61,7 @@ class Bots(Handler):
     head = get
 
 
-class BotsForScripts(Handler):
+class BotsJson(PageHandler):
     """/bots.json: what `bothost bots` shows."""
 
     by_script = True
@@ -78,7 +78,7 @@ class BotsForScripts(Handler):
         return {
             "bot": view.name,
             "state": view.now.state,
-            "reason": formatting.line(self.desk.scrub(view.now.reason), view.name),
+            "reason": formatting.line(self.page_context.scrub(view.now.reason), view.name),
             "since": formatting.iso(view.now.since) if view.now.since else None,
             "plugin": view.bot.config.plugin,
             "version": view.version,
@@ -99,13 +99,13 @@ class BotsForScripts(Handler):
     head = get
 
 
-class OneBot(Handler):
+class BotPage(PageHandler):
     """/bots/NAME"""
 
     async def get(self, name: str) -> None:
         """How it stands, its charts, settings and deliveries."""
         view = await self._view(name)
-        entries, away = await newest(self, Filter(bot=name, limit=20))
+        entries, away = await newest(self, EntryFilter(bot=name, limit=20))
         now = self.operations.clock.now().timestamp()
         self.show(
             "bot.html",
@@ -133,7 +133,7 @@ class OneBot(Handler):
         return view
 
 
-class Pause(Handler):
+class PauseBot(PageHandler):
     """/bots/NAME/pause"""
 
     async def change(self, *args: str) -> None:
@@ -150,7 +150,7 @@ class Pause(Handler):
         await self.act(step, "paused")
 
 
-class Resume(Handler):
+class ResumeBot(PageHandler):
     """/bots/NAME/resume"""
 
     async def change(self, *args: str) -> None:
@@ -165,7 +165,7 @@ class Resume(Handler):
         await self.act(step, "resumed")
 
 
-class Test(Handler):
+class SendTestDelivery(PageHandler):
     """/bots/NAME/test"""
 
     most_bytes = 4 << 20
@@ -191,17 +191,17 @@ class Test(Handler):
             self.set_status(422)
         else:
             values["sent"] = sent
-            values["reply"] = formatting.json_html(sent.body, self.desk.scrub)[0]
+            values["reply"] = formatting.json_html(sent.body, self.page_context.scrub)[0]
         self.show("test.html", bot=bot, text=text, **values)
 
     head = get
 
 
-async def newest(handler: Handler, want: Filter) -> tuple[Sequence[Entry], str]:
+async def newest(handler: PageHandler, want: EntryFilter) -> tuple[Sequence[Entry], str]:
     """Entries of the journal, and why there are none where it is away: the rest of the page is wanted then too."""
     try:
         return await handler.operations.deliveries(want), ""
-    except StoreAway as error:
+    except JournalAway as error:
         return (), str(error) or "away"
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from bothost.journal.entry import Entry
     from bothost.operator.page.translation import Language
-    from bothost.telemetry.metrics import Minute
+    from bothost.telemetry.metrics import MinuteFigures
 
 MINUTES = 60
 _WIDTH = 600
@@ -20,13 +20,13 @@ PYRUS_S = (60.0, 121.0, 182.0)
 """When Pyrus gives up its first, second and third attempt, from the first one's start."""
 
 
-def _by_age(minutes: Iterable[Minute], now: float) -> dict[int, Minute]:
+def _by_age(minutes: Iterable[MinuteFigures], now: float) -> dict[int, MinuteFigures]:
     """Place (0: an hour ago … 59: now) → minute."""
     last = int(now // 60)
     return {MINUTES - 1 - (last - one.minute): one for one in minutes if 0 <= last - one.minute < MINUTES}
 
 
-def sparkline(minutes: Sequence[Minute], now: float, label: str) -> str:
+def sparkline(minutes: Sequence[MinuteFigures], now: float, label: str) -> str:
     """The last hour's deliveries and failures, small."""
     places = _by_age(minutes, now)
     top = max((one.deliveries for one in places.values()), default=0) or 1
@@ -42,12 +42,12 @@ def sparkline(minutes: Sequence[Minute], now: float, label: str) -> str:
     )
 
 
-def counts(minutes: Sequence[Minute], now: float, language: Language) -> str:
+def counts(minutes: Sequence[MinuteFigures], now: float, language: Language) -> str:
     """Deliveries by minute, and the failed runs among them."""
     places = _by_age(minutes, now)
     top = _round_up(max((max(one.deliveries, one.failures) for one in places.values()), default=0))
 
-    def bar(place: int, one: Minute) -> str:
+    def bar(place: int, one: MinuteFigures) -> str:
         full, bad = 100 * one.deliveries / top, 100 * one.failures / top
         told = f"{language.count('deliveries', one.deliveries)}, {language.text('failed')}: {one.failures}"
         return (
@@ -60,14 +60,14 @@ def counts(minutes: Sequence[Minute], now: float, language: Language) -> str:
     return _frame(places, bar, (str(top), "0"), language.text("Deliveries by minute, the last hour"), language)
 
 
-def durations(minutes: Sequence[Minute], now: float, language: Language) -> str:
+def durations(minutes: Sequence[MinuteFigures], now: float, language: Language) -> str:
     """The mean and the slowest run of each minute."""
     from bothost.operator.page.formatting import span
 
     places = {place: one for place, one in _by_age(minutes, now).items() if one.runs}
     top = max((one.slowest for one in places.values()), default=0.0) or 1.0
 
-    def bar(place: int, one: Minute) -> str:
+    def bar(place: int, one: MinuteFigures) -> str:
         mean, slow = one.seconds / one.runs, one.slowest
         told = f"{language.text('mean')} {span(mean, language)}, {language.text('slowest')} {span(slow, language)}"
         return (
@@ -83,8 +83,8 @@ def durations(minutes: Sequence[Minute], now: float, language: Language) -> str:
 
 
 def _frame(
-    places: dict[int, Minute],
-    bar: Callable[[int, Minute], str],
+    places: dict[int, MinuteFigures],
+    bar: Callable[[int, MinuteFigures], str],
     ends: tuple[str, str],
     label: str,
     language: Language,
@@ -103,7 +103,7 @@ def _frame(
     )
 
 
-def _minute(one: Minute, language: Language) -> str:
+def _minute(one: MinuteFigures, language: Language) -> str:
     hours, minutes = divmod(one.minute % 1440, 60)
     return f"{hours:02}:{minutes:02} {language.text('UTC')}"
 

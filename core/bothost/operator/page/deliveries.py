@@ -11,9 +11,9 @@ from urllib.parse import quote, urlencode
 import msgspec
 from tornado.web import HTTPError
 
-from bothost.journal.entry import Filter, Phase
+from bothost.journal.entry import EntryFilter, Phase
 from bothost.operator.page import charts, formatting
-from bothost.operator.page.base import Handler
+from bothost.operator.page.base import PageHandler
 from bothost.operator.page.bots import newest
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _PHASES: tuple[Phase, ...] = get_args(Phase)
 _SPANS = {"15m": 900.0, "1h": 3600.0, "24h": 86400.0, "7d": 604800.0}
 
 
-class Deliveries(Handler):
+class DeliveriesPage(PageHandler):
     """/deliveries"""
 
     async def get(self) -> None:
@@ -53,10 +53,10 @@ class Deliveries(Handler):
 
     head = get
 
-    def _filter(self) -> Filter:
+    def _filter(self) -> EntryFilter:
         task = self.query("task").strip().lstrip("#")
         since, state = _SPANS.get(self.query("since")), self.query("state")
-        return Filter(
+        return EntryFilter(
             bot=self.query("bot") or None,
             states=_OPEN if state == "open" else (),
             phase=next((phase for phase in _PHASES if phase == state), None),
@@ -71,7 +71,7 @@ class Deliveries(Handler):
         return "/deliveries?" + urlencode({name: value for name, value in chosen.items() if value})
 
 
-class WaitingForScripts(Handler):
+class WaitingJson(PageHandler):
     """/waiting.json: what `bothost deliveries list` shows beside the journal."""
 
     by_script = True
@@ -84,7 +84,7 @@ class WaitingForScripts(Handler):
     head = get
 
 
-class OneDelivery(Handler):
+class DeliveryPage(PageHandler):
     """/deliveries/KEY"""
 
     async def get(self, key: str) -> None:
@@ -92,7 +92,7 @@ class OneDelivery(Handler):
         entry, body = await self._found(key)
         request, cut = await self._laid_out(body)
         reply = (await self._laid_out(entry.answer))[0] if entry.answer not in (None, b"{}") else ""
-        error = self.desk.scrub(entry.error)
+        error = self.page_context.scrub(entry.error)
         now = self.operations.clock.now().timestamp()
         self.show(
             "delivery.html",
@@ -120,10 +120,10 @@ class OneDelivery(Handler):
         if body is None:
             return "", False
         with self.operations.clock.real_io():
-            return await asyncio.to_thread(formatting.json_html, body, self.desk.scrub)
+            return await asyncio.to_thread(formatting.json_html, body, self.page_context.scrub)
 
 
-class Retry(Handler):
+class RetryDelivery(PageHandler):
     """/deliveries/KEY/retry: a failed one again; /deliveries/KEY/again: an answered one, as a new entry."""
 
     async def change(self, *args: str) -> None:
@@ -136,7 +136,7 @@ class Retry(Handler):
         await self.act(step, "sent-again" if verb == "again" else "retried")
 
 
-class Cancel(Handler):
+class CancelDelivery(PageHandler):
     """/deliveries/KEY/cancel"""
 
     async def change(self, *args: str) -> None:
@@ -148,7 +148,7 @@ class Cancel(Handler):
         await self.act(step, "cancelled")
 
 
-class Export(OneDelivery):
+class ExportBody(DeliveryPage):
     """/deliveries/KEY/body.json"""
 
     async def get(self, key: str) -> None:
@@ -159,26 +159,26 @@ class Export(OneDelivery):
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", entry.id)
         self.set_header("Content-Type", "application/json")
         self.set_header("Content-Disposition", f'attachment; filename="{name}.json"')
-        self.say(self.desk.scrub(body.decode("utf-8", "replace")))
+        self.say(self.page_context.scrub(body.decode("utf-8", "replace")))
 
     head = get
 
 
-class Live(Handler):
+class LivePage(PageHandler):
     """/live"""
 
     async def get(self) -> None:
         """The newest entries; with a script they come by themselves, without one the page asks to be loaded again."""
         entries, away = await self._tail()
-        self.show("live.html", entries=entries, away=away, refused=self.desk.tail.newest())
+        self.show("live.html", entries=entries, away=away, refused=self.page_context.tail.newest())
 
     head = get
 
     async def _tail(self) -> tuple[Sequence[Entry], str]:
-        return await newest(self, Filter(bot=self.query("bot") or None, limit=TAIL))
+        return await newest(self, EntryFilter(bot=self.query("bot") or None, limit=TAIL))
 
 
-class LiveRows(Live):
+class LiveRowsFragment(LivePage):
     """/live/rows: the same rows alone, for the script."""
 
     by_script = True
@@ -186,7 +186,7 @@ class LiveRows(Live):
     async def get(self) -> None:
         """A piece of html."""
         entries, away = await self._tail()
-        self.show("live_rows.html", entries=entries, away=away, refused=self.desk.tail.newest())
+        self.show("live_rows.html", entries=entries, away=away, refused=self.page_context.tail.newest())
 
 
 def link(entry: Entry) -> str:

@@ -13,7 +13,7 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]\s/@]+)(?::([0-9]{1,5}))?", re.A
 _LOCAL = frozenset(["localhost", "127.0.0.1", "::1"])
 
 
-class Names:
+class AcceptedHostNames:
     """The listener's own addresses, localhost, and what `operator_hosts` adds (with or without a port)."""
 
     def __init__(self, addresses: Iterable[str], further: Iterable[str] = ()) -> None:

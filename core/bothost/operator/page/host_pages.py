@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import tornado
 
-from bothost.config.secrets import Hidden
+from bothost.config.secrets import SecretText
 from bothost.operator.page import formatting
-from bothost.operator.page.base import Handler
+from bothost.operator.page.base import PageHandler
 
 if TYPE_CHECKING:
     from bothost.config import HostConfig
@@ -20,7 +20,7 @@ _UNITS = {"_s": " s", "_bytes": " B"}
 _NO_KEYS = ("path", "port_from_env")
 
 
-class Plugins(Handler):
+class PluginsPage(PageHandler):
     """/plugins"""
 
     async def get(self) -> None:
@@ -35,7 +35,7 @@ class Plugins(Handler):
     head = get
 
 
-class Configuration(Handler):
+class ConfigurationPage(PageHandler):
     """/configuration"""
 
     def get(self) -> None:
@@ -52,7 +52,7 @@ class Configuration(Handler):
     head = get
 
 
-class Reload(Handler):
+class ReloadConfiguration(PageHandler):
     """/reload"""
 
     async def change(self, *_args: str) -> None:
@@ -65,13 +65,13 @@ class Reload(Handler):
         await self.act(step, "reloading")
 
 
-class About(Handler):
+class AboutPage(PageHandler):
     """/about"""
 
     async def get(self) -> None:
         """Versions, processes, the journal."""
         versions = [
-            ("bothost", self.desk.version),
+            ("bothost", self.page_context.version),
             ("Python", platform.python_version()),
             ("Tornado", tornado.version),
             ("SQLite", _sqlite()),
@@ -100,7 +100,7 @@ def _rows(host: HostConfig) -> list[tuple[str, str]]:
             continue
         if one.name == "journal":
             rows.append(("journal", "postgresql://•••" if value else ""))
-        elif isinstance(value, Hidden):
+        elif isinstance(value, SecretText):
             rows.append((one.name, f"<{value.fingerprint}>"))
         elif value not in (None, "", ()):
             rows.append(_row(one.name, value))

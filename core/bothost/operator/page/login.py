@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bothost.operator.page.base import Handler
+from bothost.operator.page.base import PageHandler
 from bothost.operator.page.sessions import SESSION_S
 
 
-class Login(Handler):
+class LoginPage(PageHandler):
     """/login"""
 
     open_to_all = True
@@ -22,14 +22,14 @@ class Login(Handler):
 
     async def post(self, *_args: str) -> None:
         """Open a session, or say no in its turn."""
-        session = self.desk.sessions.open(self.form("token").strip())
+        session = self.page_context.sessions.open(self.form("token").strip())
         if session is None:
-            await self.desk.sessions.fail()
+            await self.page_context.sessions.fail()
             self.set_status(401)
             self.show("login.html", next=own_path(self.form("next")), failed=True)
             return
         self.set_cookie(
-            self.desk.cookie,
+            self.page_context.cookie,
             session,
             path="/",
             httponly=True,
@@ -41,10 +41,10 @@ class Login(Handler):
 
     def _by_tls(self) -> bool:
         """Whether the browser speaks TLS with us or with a proxy; whoever forges that header loses their own cookie only."""
-        return self.desk.secure or self.request.headers.get("X-Forwarded-Proto", "").lower() == "https"
+        return self.page_context.secure or self.request.headers.get("X-Forwarded-Proto", "").lower() == "https"
 
 
-class Logout(Handler):
+class LogoutPage(PageHandler):
     """/logout"""
 
     for_readers = True
@@ -52,8 +52,8 @@ class Logout(Handler):
     async def change(self, *_args: str) -> None:
         """End the session here and in the browser."""
         if self.right is not None:
-            self.desk.sessions.close(self.right.session)
-        self.clear_cookie(self.desk.cookie, path="/")
+            self.page_context.sessions.close(self.right.session)
+        self.clear_cookie(self.page_context.cookie, path="/")
         self.redirect("/login", status=303)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from bothost.operator.page.base import Handler
+from bothost.operator.page.base import PageHandler
 
 
-class Health(Handler):
+class HealthProbe(PageHandler):
     """/healthz: the process answers."""
 
     open_to_all = True
@@ -20,7 +20,7 @@ class Health(Handler):
     head = get
 
 
-class Readiness(Handler):
+class ReadinessProbe(PageHandler):
     """/readyz: deliveries can be taken."""
 
     open_to_all = True
@@ -46,20 +46,20 @@ class Readiness(Handler):
     head = get
 
 
-class MetricsPage(Handler):
+class MetricsPage(PageHandler):
     """/metrics"""
 
     by_script = True
 
     async def prepare(self) -> None:
         """As every page, unless `metrics_open = yes`."""
-        self.open_to_all = self.desk.metrics_open
+        self.open_to_all = self.page_context.metrics_open
         await super().prepare()
 
     async def get(self) -> None:
         """The scrape."""
-        body = await self.desk.exposition.text()
-        self.set_header("Content-Type", self.desk.exposition.content_type)
+        body = await self.page_context.exposition.text()
+        self.set_header("Content-Type", self.page_context.exposition.content_type)
         self.say(body)
 
     head = get

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MOST = 30
 
 
-class Refused(msgspec.Struct, frozen=True):
+class RefusedLine(msgspec.Struct, frozen=True):
     """One line of the logger `bothost.refused`."""
 
     at: float
@@ -25,13 +25,13 @@ class Refused(msgspec.Struct, frozen=True):
     text: str
 
 
-class Tail(logging.Handler):
+class RefusalTail(logging.Handler):
     """Listens to the logger `bothost.refused` of this process, from `start` to `close`."""
 
     def __init__(self, scrub: Callable[[str], str]) -> None:
         super().__init__(logging.WARNING)
         self._scrub = scrub
-        self._lines: deque[Refused] = deque(maxlen=MOST)
+        self._lines: deque[RefusedLine] = deque(maxlen=MOST)
 
     def start(self) -> None:
         """Begin to listen."""
@@ -45,7 +45,7 @@ class Tail(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a line."""
         extra = vars(record)
-        line = Refused(
+        line = RefusedLine(
             record.created,
             str(extra.get("bot") or ""),
             str(extra.get("outcome") or ""),
@@ -55,6 +55,6 @@ class Tail(logging.Handler):
         )
         self._lines.append(line)
 
-    def newest(self) -> Sequence[Refused]:
+    def newest(self) -> Sequence[RefusedLine]:
         """Newest first."""
         return tuple(reversed(self._lines))

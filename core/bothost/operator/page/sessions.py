@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bothost.clock import Clock
-    from bothost.config.secrets import Hidden
+    from bothost.config.secrets import SecretText
 
 SESSION_S = 12 * 3600.0
 _FAILURE_S = 1.0
@@ -19,7 +19,7 @@ _MOST_SESSIONS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Right:
+class AccessRight:
     """What a request may do; `session` is empty where it came with a Bearer token."""
 
     changes: bool
@@ -36,7 +36,7 @@ class _Session:
 class Sessions:
     """Kept in memory only, by the hash of their id. `tokens` gives the present token and the read-only one (or None)."""
 
-    def __init__(self, token: Hidden, read_token: Hidden | None, clock: Clock) -> None:
+    def __init__(self, token: SecretText, read_token: SecretText | None, clock: Clock) -> None:
         self._token = token
         self._read_token = read_token
         self._clock = clock
@@ -44,19 +44,19 @@ class Sessions:
         self._sessions: dict[str, _Session] = {}
         self._next_failure = 0.0
 
-    def change_tokens(self, token: Hidden, read_token: Hidden | None) -> None:
+    def change_tokens(self, token: SecretText, read_token: SecretText | None) -> None:
         """Take new tokens; sessions of a token that is no longer one end."""
         self._token, self._read_token = token, read_token
 
-    def knows(self, token: Hidden) -> bool:
+    def knows(self, token: SecretText) -> bool:
         """Whether this is the present token."""
         return token == self._token
 
-    def bearer(self, token: str) -> Right | None:
+    def bearer(self, token: str) -> AccessRight | None:
         """What a token allows; None: it is none of ours. Both are compared, in constant time."""
         whole = self._token.matches(token)
         read = self._read_token is not None and self._read_token.matches(token)
-        return Right(changes=whole) if whole or read else None
+        return AccessRight(changes=whole) if whole or read else None
 
     def open(self, token: str) -> str | None:
         """A new session's id for its cookie; None where the token is none of ours."""
@@ -67,15 +67,15 @@ class Sessions:
         self._sessions[_digest(session)] = _Session(self._clock.monotonic() + SESSION_S, _digest(token))
         return session
 
-    def find(self, session: str) -> Right | None:
+    def find(self, session: str) -> AccessRight | None:
         """What a session's cookie allows."""
         kept = self._sessions.get(_digest(session)) if session else None
         if kept is None or kept.ends <= self._clock.monotonic():
             return None
         if hmac.compare_digest(kept.token, _digest(self._token.reveal())):
-            return Right(changes=True, session=session)
+            return AccessRight(changes=True, session=session)
         if self._read_token is not None and hmac.compare_digest(kept.token, _digest(self._read_token.reveal())):
-            return Right(changes=False, session=session)
+            return AccessRight(changes=False, session=session)
         return None
 
     def close(self, session: str) -> None:

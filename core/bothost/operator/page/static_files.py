@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from tornado.web import HTTPError
 
-from bothost.operator.page.base import Handler
+from bothost.operator.page.base import PageHandler
 
 
-class File(Handler):
+class StaticFile(PageHandler):
     """/static/NAME and /favicon.ico."""
 
     open_to_all = True
@@ -15,7 +15,7 @@ class File(Handler):
 
     def get(self, name: str = "favicon.ico") -> None:
         """The file; kept for a year under the URL that pages name, for another content has another one."""
-        found = self.desk.files.find(name)
+        found = self.page_context.files.find(name)
         if found is None:
             raise HTTPError(404)
         if self.query("v"):

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 import msgspec
 
 from bothost.errors import ConfigError, PluginError, Problem
-from bothost.plugins.settings.limits import Unsupported
+from bothost.plugins.settings.limits import UnsupportedSetting
 from bothost.plugins.settings.reading import Secret, read
 from bothost.text import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bothost.config.secrets import Sources
+    from bothost.config.secrets import SecretSources
 
-__all__ = ["Place", "Secret", "Settings", "fill"]
+__all__ = ["Secret", "Settings", "SettingsSource", "fill"]
 
 
 class _SettingsMeta(msgspec.StructMeta):
@@ -44,7 +44,7 @@ S = TypeVar("S", bound=Settings)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SettingsSource:
     """Where the texts stand, for messages; `plugin` is whose settings they are."""
 
     plugin: str
@@ -64,7 +64,11 @@ def keys(cls: type[Settings]) -> tuple[str, ...]:
 
 
 def fill(
-    cls: type[S], values: Mapping[str, object], place: Place, sources: Sources, host_keys: frozenset[str] = frozenset()
+    cls: type[S],
+    values: Mapping[str, object],
+    place: SettingsSource,
+    sources: SecretSources,
+    host_keys: frozenset[str] = frozenset(),
 ) -> S:
     """The settings of a section. Raises ConfigError with all that is wrong in it, and PluginError for the class itself.
 
@@ -79,7 +83,7 @@ def fill(
             continue
         try:
             found[known[key].name] = read(value, known[key].type, sources)
-        except Unsupported as error:
+        except UnsupportedSetting as error:
             raise PluginError(f"the plugin {place.plugin!r}: setting {key!r}: {error}") from None
         except ValueError as error:
             problems.append(place.problem(key, str(error)))
@@ -93,7 +97,7 @@ def fill(
     return _made(cls, found, place)
 
 
-def no_settings(values: Mapping[str, object], place: Place, host_keys: frozenset[str] = frozenset()) -> None:
+def no_settings(values: Mapping[str, object], place: SettingsSource, host_keys: frozenset[str] = frozenset()) -> None:
     """For a plugin that has none. Raises ConfigError where its section holds any."""
     if values:
         raise ConfigError(tuple(place.problem(key, _unknown(key, place.plugin, host_keys)) for key in values))
@@ -113,7 +117,7 @@ def _fields(cls: type[Settings]) -> tuple[msgspec.structs.FieldInfo, ...]:
         ) from error
 
 
-def _made(cls: type[S], found: dict[str, Any], place: Place) -> S:
+def _made(cls: type[S], found: dict[str, Any], place: SettingsSource) -> S:
     try:
         return cls(**found)
     except (ValueError, TypeError) as error:  # what the class's own __post_init__ finds wrong

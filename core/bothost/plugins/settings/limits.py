@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
-from bothost.config.secrets import Hidden
+from bothost.config.secrets import SecretText
 
 
-class Unsupported(TypeError):
+class UnsupportedSetting(TypeError):
     """A type that no setting can have, or a limit that its type cannot have; the author's mistake, not the operator's."""
 
 
@@ -23,9 +23,9 @@ def check_limits(value: Any, note: object) -> None:
     if not isinstance(note, msgspec.Meta) or value is None:
         return
     try:
-        _check(value.reveal() if isinstance(value, Hidden) else value, note)
+        _check(value.reveal() if isinstance(value, SecretText) else value, note)
     except TypeError:
-        raise Unsupported(f"no limit such as {note} fits a {type(value).__name__}") from None
+        raise UnsupportedSetting(f"no limit such as {note} fits a {type(value).__name__}") from None
 
 
 def _check(value: Any, note: msgspec.Meta) -> None:

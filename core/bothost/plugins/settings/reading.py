@@ -13,16 +13,16 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
-from bothost.config.secrets import Hidden
+from bothost.config.secrets import SecretText
 from bothost.config.units import seconds, truth
-from bothost.plugins.settings.limits import Unsupported, check_limits
+from bothost.plugins.settings.limits import UnsupportedSetting, check_limits
 from bothost.text import nearest, shown
 
 if TYPE_CHECKING:
-    from bothost.config.secrets import Sources
+    from bothost.config.secrets import SecretSources
 
 
-class Secret(Hidden):
+class Secret(SecretText):
     """A setting that nobody shows: `env:NAME`, `file:PATH` or the text itself in bots.ini. Only `.reveal()` gives it."""
 
     __slots__ = ()
@@ -31,14 +31,14 @@ class Secret(Hidden):
         return f"<secret {self.fingerprint}>"
 
 
-def read(value: object, hint: Any, sources: Sources) -> Any:
+def read(value: object, hint: Any, sources: SecretSources) -> Any:
     """The value as `hint` says. Raises ValueError, which says what would be right, and Unsupported."""
-    return _Reader(sources).read(value, hint)
+    return _SettingReader(sources).read(value, hint)
 
 
 @dataclass(frozen=True, slots=True)
-class _Reader:
-    sources: Sources
+class _SettingReader:
+    sources: SecretSources
 
     def read(self, value: object, hint: Any) -> Any:
         origin, args = get_origin(hint), get_args(hint)
@@ -109,10 +109,10 @@ class _Reader:
             return _TEXTS[kind](value) if isinstance(value, str) else _python(value, kind)
         if callable(parse := getattr(kind, "parse", None)):
             return _parsed(parse, value) if isinstance(value, str) else _python(value, kind)
-        raise Unsupported(f"no setting can be of type {_name(kind)}; give the type a classmethod parse(text)")
+        raise UnsupportedSetting(f"no setting can be of type {_name(kind)}; give the type a classmethod parse(text)")
 
     def _secret(self, value: object) -> Secret:
-        if isinstance(value, Hidden):
+        if isinstance(value, SecretText):
             return value if isinstance(value, Secret) else Secret(value.reveal())
         if not isinstance(value, str):
             raise ValueError("is not a text: write env:NAME, file:PATH or the secret itself")

@@ -79,7 +79,7 @@ class Scalar:
         return value if type(value) is self.kind else None
 
 
-class Own:
+class HiddenValue:
     """What `fill` put there, else None. It stands in a tuple, which no JSON value becomes, so a body that has the key
     by which the decoder knows this member cannot pass for it."""
 
@@ -95,7 +95,7 @@ class Own:
         return value[0] if type(value) is tuple else None
 
 
-class Inner:
+class Nested:
     """A part within a part, or `empty`: None, or an empty part."""
 
     __slots__ = ("empty", "kind", "slot")
@@ -112,7 +112,7 @@ class Inner:
         return value if type(value) is self.kind else self.empty
 
 
-class Taken:
+class Derived:
     """What `take` makes of the value, at each reading."""
 
     __slots__ = ("slot", "take")
@@ -125,7 +125,7 @@ class Taken:
         return self if part is None else self.take(self.slot.__get__(part))
 
 
-class Kept:
+class Cached:
     """What `make` makes of a JSON list or object, once; anything else reads as `empty`."""
 
     __slots__ = ("empty", "make", "raw", "slot")
@@ -147,7 +147,7 @@ class Kept:
         return value if isinstance(value, Made) else self.empty
 
 
-class Touched(Sequence[P], Generic[P]):
+class LazyList(Sequence[P], Generic[P]):
     """A list of parts, each decoded when it is first touched. Equal to any sequence of equal parts."""
 
     __slots__ = ("_items", "_part")
@@ -186,8 +186,8 @@ class Touched(Sequence[P], Generic[P]):
         return f"<{len(self._items)} of {self._part.__name__}>"
 
 
-Made = (tuple, Touched)
-"""The types of what `Kept` puts back into a slot."""
+Made = (tuple, LazyList)
+"""The types of what `Cached` puts back into a slot."""
 
 
 def is_object(source: msgspec.Raw) -> bool:
@@ -210,7 +210,7 @@ def sourced(kind: type, sources: list[msgspec.Raw]) -> tuple[Any, ...]:
     return tuple([found for source in sources if (found := read(kind, source)) is not None])
 
 
-def touched(kind: type[P], sources: list[msgspec.Raw]) -> Touched[P] | tuple[P, ...]:
+def touched(kind: type[P], sources: list[msgspec.Raw]) -> LazyList[P] | tuple[P, ...]:
     """Parts that are decoded one by one."""
     objects = [source for source in sources if is_object(source)]
-    return Touched(kind, objects) if objects else ()
+    return LazyList(kind, objects) if objects else ()

@@ -13,7 +13,7 @@ import msgspec
 from bothost.pyrus import scalars
 from bothost.pyrus.model.descriptors import fill, read, slot
 from bothost.pyrus.model.lenient import Digits, Hidden, Json, forgiving
-from bothost.pyrus.model.lookup import Names, missing
+from bothost.pyrus.model.lookup import NameIndex, missing
 from bothost.pyrus.model.parts import File, Person
 from bothost.pyrus.model.values import CatalogItems, Choice, FormLink
 from bothost.pyrus.raw_json import ReadOnlyDict, as_sent, exactly, read_only, untyped
@@ -100,7 +100,7 @@ class Row(Mapping[int | str, Any]):
 
     def __init__(
         self,
-        columns: Names[Column],
+        columns: NameIndex[Column],
         cells: tuple[Field, ...],
         *,
         id: int | None = None,
@@ -139,7 +139,7 @@ class Row(Mapping[int | str, Any]):
         return f"Row({self.id}, {len(self.cells)} cells)"
 
 
-def columns(cells: Iterable[Field], described: object) -> Names[Column]:
+def columns(cells: Iterable[Field], described: object) -> NameIndex[Column]:
     """The columns of a table: those a form's definition describes, then those that any row shows."""
     found: dict[object, Column] = {}
     for part in described if isinstance(described, list) else ():
@@ -148,7 +148,7 @@ def columns(cells: Iterable[Field], described: object) -> Names[Column]:
             found.setdefault(_same(column), column)
     for cell in cells:
         found.setdefault(_same(cell), Column(cell.id, cell.code, cell.name, cell.type))
-    return Names(found.values())
+    return NameIndex(found.values())
 
 
 def _same(thing: Field | Column) -> object:
@@ -162,7 +162,7 @@ class _Section:
 
 
 @forgiving
-class _Line:
+class _TableLine:
     row_id: int | None
     position: int | None
     deleted: bool | None
@@ -170,8 +170,8 @@ class _Line:
 
 
 @forgiving
-class _Lines:
-    items: tuple[_Line, ...]
+class _TableLines:
+    items: tuple[_TableLine, ...]
 
 
 @forgiving
@@ -188,9 +188,9 @@ def _inner(field: Field) -> tuple[Field, ...]:
     return _deeper(field, section.fields) if section else ()
 
 
-def _lines(field: Field) -> tuple[_Line, ...]:
+def _lines(field: Field) -> tuple[_TableLine, ...]:
     if field.known_lines is None:
-        lines = None if _too_deep(field) else read(_Lines, _in_items(field.sent_value))
+        lines = None if _too_deep(field) else read(_TableLines, _in_items(field.sent_value))
         for line in lines.items if lines else ():
             _deeper(field, line.cells)
         fill(field, "known_lines", lines.items if lines else ())
@@ -326,15 +326,15 @@ class FieldIndex:
 
     def __init__(self, top: tuple[Field, ...]) -> None:
         self._top = top
-        self.outside = Names(walk(top, tables=False))
-        self._cells: Names[Field] | None = None
+        self.outside = NameIndex(walk(top, tables=False))
+        self._cells: NameIndex[Field] | None = None
 
     @property
-    def cells(self) -> Names[Field]:
+    def cells(self) -> NameIndex[Field]:
         """The cells of all tables, and what lies in them; read only where nothing outside them is found."""
         if self._cells is None:
             tables = [field for field in self.outside.things if field.type == "table"]
-            self._cells = Names(walk((cell for field in tables for cell in field.fields), tables=True))
+            self._cells = NameIndex(walk((cell for field in tables for cell in field.fields), tables=True))
         return self._cells
 
     def find(self, key: int | str) -> Field | None:

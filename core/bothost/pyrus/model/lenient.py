@@ -27,7 +27,7 @@ from typing import Annotated, Any, TypeVar, Union, dataclass_transform, get_args
 import msgspec
 
 from bothost.pyrus.model import descriptors
-from bothost.pyrus.model.descriptors import Inner, Kept, Own, Scalar, Taken
+from bothost.pyrus.model.descriptors import Cached, Derived, HiddenValue, Nested, Scalar
 from bothost.pyrus.raw_json import read_only
 from bothost.pyrus.scalars import day, instant, whole
 
@@ -48,7 +48,7 @@ _PYTHONS_OWN = frozenset(
 _TELLING = ("id", "type", "code", "name", "email", "approval_choice", "ids", "names", "text")
 
 
-class _Plan(msgspec.Struct, frozen=True):
+class _MemberPlan(msgspec.Struct, frozen=True):
     """How one member is decoded (`lax`), read (`reader`, of its slot), and called in JSON (`key`, "" for its name)."""
 
     lax: Any
@@ -80,52 +80,52 @@ def forgiving(declared: type[P]) -> type[P]:
 
 
 def _ours(name: str) -> str:
-    return f"bothost: {name}"  # a body that has this key all the same changes nothing: see `Own`
+    return f"bothost: {name}"  # a body that has this key all the same changes nothing: see `Hidden`
 
 
-def _plan(hint: Any) -> _Plan:
+def _plan(hint: Any) -> _MemberPlan:
     origin, args = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return _noted(*args)
     if _is_part(hint):
-        return _Plan(hint | _ODD, functools.partial(Inner, kind=hint, empty=hint()))
+        return _MemberPlan(hint | _ODD, functools.partial(Nested, kind=hint, empty=hint()))
     if origin is tuple:
         return _listed(args[0])
     if origin is Sequence:
-        return _Plan(_list_of(msgspec.Raw), _kept(descriptors.touched, args[0]))
+        return _MemberPlan(_list_of(msgspec.Raw), _kept(descriptors.touched, args[0]))
     (kind,) = (arg for arg in args if arg is not types.NoneType)
     if _is_part(kind):
-        return _Plan(kind | _ODD, functools.partial(Inner, kind=kind, empty=None))
+        return _MemberPlan(kind | _ODD, functools.partial(Nested, kind=kind, empty=None))
     if kind in _PARSERS:
-        return _Plan(Any, functools.partial(Taken, take=_PARSERS[kind]))
-    return _Plan(Any, functools.partial(Scalar, kind=kind))
+        return _MemberPlan(Any, functools.partial(Derived, take=_PARSERS[kind]))
+    return _MemberPlan(Any, functools.partial(Scalar, kind=kind))
 
 
-def _noted(inner: Any, *notes: str) -> _Plan:
+def _noted(inner: Any, *notes: str) -> _MemberPlan:
     if notes[0] == _HIDDEN:
-        return _Plan(Any, Own, _HIDDEN)
+        return _MemberPlan(Any, HiddenValue, _HIDDEN)
     key = notes[-1] if notes[-1] not in _TAKES else ""
     if notes[0] in _TAKES:
-        return _Plan(Any, functools.partial(Taken, take=_TAKES[notes[0]]), key)
+        return _MemberPlan(Any, functools.partial(Derived, take=_TAKES[notes[0]]), key)
     if inner == (msgspec.Raw | None):
-        return _Plan(msgspec.Raw, lambda slot: slot, key)
+        return _MemberPlan(msgspec.Raw, lambda slot: slot, key)
     plan = _plan(inner)
-    return _Plan(plan.lax, plan.reader, key)
+    return _MemberPlan(plan.lax, plan.reader, key)
 
 
-def _listed(kind: Any) -> _Plan:
+def _listed(kind: Any) -> _MemberPlan:
     if get_origin(kind) is tuple:
         part = get_args(kind)[0]
-        return _Plan(_list_of(_list_of(part | _ODD)), _kept(descriptors.rows, part))
+        return _MemberPlan(_list_of(_list_of(part | _ODD)), _kept(descriptors.rows, part))
     if not _is_part(kind):
-        return _Plan(Any, _kept(descriptors.parts, kind))
+        return _MemberPlan(Any, _kept(descriptors.parts, kind))
     if descriptors.keeps_source(kind):
-        return _Plan(_list_of(msgspec.Raw), _kept(descriptors.sourced, kind))
-    return _Plan(_list_of(kind | _ODD), _kept(descriptors.parts, kind))
+        return _MemberPlan(_list_of(msgspec.Raw), _kept(descriptors.sourced, kind))
+    return _MemberPlan(_list_of(kind | _ODD), _kept(descriptors.parts, kind))
 
 
 def _kept(make: Callable[[Any, Any], Any], kind: Any) -> Callable[[Any], Any]:
-    return functools.partial(Kept, make=functools.partial(make, kind), raw=(list,), empty=())
+    return functools.partial(Cached, make=functools.partial(make, kind), raw=(list,), empty=())
 
 
 def _list_of(kind: Any) -> Any:

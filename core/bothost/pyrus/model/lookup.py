@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _SHOWN = 10
 
 
-class Named(Protocol):
+class NamedItem(Protocol):
     """What can be found; each of the three may be missing."""
 
     @property
@@ -24,10 +24,10 @@ class Named(Protocol):
     def name(self) -> str | None: ...
 
 
-N = TypeVar("N", bound=Named)
+N = TypeVar("N", bound=NamedItem)
 
 
-class Names(Generic[N]):
+class NameIndex(Generic[N]):
     """Named things by id, code and name, built once."""
 
     __slots__ = ("_by_code", "_by_id", "_by_name", "things")
@@ -55,7 +55,7 @@ class Names(Generic[N]):
         return found[0]
 
 
-def label(thing: Named) -> str:
+def label(thing: NamedItem) -> str:
     """How messages call a thing: its name, with id and code."""
     marks = [f"id {thing.id}"] if thing.id is not None else []
     if thing.code:
@@ -65,7 +65,7 @@ def label(thing: Named) -> str:
     return f"{thing.name!r} ({', '.join(marks)})" if marks else repr(thing.name)
 
 
-def missing(key: int | str, things: Iterable[Named], whole: str) -> MissingField:
+def missing(key: int | str, things: Iterable[NamedItem], whole: str) -> MissingField:
     """The error for a key that names nothing in `whole` ("the task"), with what comes near to it."""
     known = {str(word): thing for thing in things for word in (thing.id, thing.code, thing.name) if word is not None}
     by_case = {word.casefold(): thing for word, thing in known.items()}

@@ -27,7 +27,7 @@ class _Head(msgspec.Struct, gc=False):
 _head = msgspec.json.Decoder(_Head, float_hook=float).decode
 
 
-class Newest(NamedTuple):
+class NewestComment(NamedTuple):
     """The comments of a body, the place of the newest, and its id where the ids tell which it is. `sources` are Raw, or
     the one comment there is, decoded."""
 
@@ -36,23 +36,23 @@ class Newest(NamedTuple):
     comment_id: int | None
 
 
-NONE = Newest([], -1, None)
+NONE = NewestComment([], -1, None)
 
 
-def newest_of(items: list[msgspec.Raw]) -> Newest:
+def newest_of(items: list[msgspec.Raw]) -> NewestComment:
     """The newest comment: of the highest id, wherever it stands. Where the last one shows no id, nobody knows whether it
     is newer than the highest id shown: then it is the newest, and the event has no comment id."""
     if len(items) == 1:
         only = read(Comment, items[0])  # it is read in any case, for its author
-        return NONE if only is None else Newest([only], 0, whole(_ID.__get__(only)))
+        return NONE if only is None else NewestComment([only], 0, whole(_ID.__get__(only)))
     if len(items) >= _MANY and (last := _last_of_ascending(items)) is not None:
-        return Newest(items, len(items) - 1, last)
+        return NewestComment(items, len(items) - 1, last)
     sources = [item for item in items if is_object(item)]
     ids = [_comment_id(source) for source in sources]
     if not ids or ids[-1] is None:
-        return Newest(sources, len(ids) - 1, None)
+        return NewestComment(sources, len(ids) - 1, None)
     number, place = max((number, place) for place, number in enumerate(ids) if number is not None)
-    return Newest(sources, place, number)
+    return NewestComment(sources, place, number)
 
 
 def _last_of_ascending(items: list[msgspec.Raw]) -> int | None:

@@ -27,11 +27,11 @@ PersonLike: TypeAlias = int | str | Person | Mapping[str, Any]
 Answer: TypeAlias = "Reply | Mapping[str, Any] | str | None"
 
 
-class _Said(msgspec.Struct, frozen=True):
+class _ReplyFields(msgspec.Struct, frozen=True):
     text: str | None = None
 
 
-class Reply(_Said, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
+class Reply(_ReplyFields, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
     """A comment, with every key of Pyrus's request; None leaves a key out. Wrong values raise ReplyError when it is made."""
 
     formatted_text: str | None = None

@@ -30,7 +30,7 @@ PATH = re.compile(r"(?!.*(^|/)\.\.?(/|$))[A-Za-z0-9._~!$&'()*+,;=:%-]+(/[A-Za-z0
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ApiRequest:
     """One request to the API. `stream`: "up" is sent in pieces that come beside it, "down" is received in pieces."""
 
     method: str
@@ -63,7 +63,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
+class ApiResponse:
     """What came back; header names are lower-case."""
 
     status: int
@@ -72,7 +72,7 @@ class Response:
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class RateHeaders:
     """What the X-RateLimit headers say: requests per window, how many are left, seconds to the next window."""
 
     limit: int
@@ -80,82 +80,86 @@ class Rate:
     reset_s: float
 
 
-class Failure(msgspec.Struct):
+class ApiFailure(msgspec.Struct):
     """Pyrus's error envelope, as far as it can be relied on."""
 
     error: Any = ""
     error_code: Any = ""
 
 
-def auth(login: str, security_key: str) -> Request:
+def auth(login: str, security_key: str) -> ApiRequest:
     """Log in; its path is empty, for the whole address comes from `base_urls.auth_url`."""
-    return Request("POST", "", body=msgspec.json.encode({"login": login, "security_key": security_key}), reads=True)
+    return ApiRequest("POST", "", body=msgspec.json.encode({"login": login, "security_key": security_key}), reads=True)
 
 
-def task(task_id: int) -> Request:
+def task(task_id: int) -> ApiRequest:
     """A task with all its comments."""
-    return Request("GET", f"tasks/{whole(task_id)}", reads=True)
+    return ApiRequest("GET", f"tasks/{whole(task_id)}", reads=True)
 
 
-def comment(task_id: int, body: bytes) -> Request:
+def comment(task_id: int, body: bytes) -> ApiRequest:
     """Write a comment. Not idempotent, and there is no idempotency key (protocol 5.2)."""
-    return Request("POST", f"tasks/{whole(task_id)}/comments", body=body)
+    return ApiRequest("POST", f"tasks/{whole(task_id)}/comments", body=body)
 
 
-def create(body: bytes) -> Request:
+def create(body: bytes) -> ApiRequest:
     """Make a task."""
-    return Request("POST", "tasks", body=body)
+    return ApiRequest("POST", "tasks", body=body)
 
 
-def register(form_id: int, filters: Mapping[str, object]) -> Request:
+def register(form_id: int, filters: Mapping[str, object]) -> ApiRequest:
     """Tasks of a form; long filters (many task ids) travel in a body, which Pyrus takes as well as a query."""
     path = f"forms/{whole(form_id)}/register"
     query = as_query(filters)
     if len(urlencode(query)) <= LONGEST_QUERY:
-        return Request("GET", path, query, reads=True, limit_s=LIST_LIMIT_S)
+        return ApiRequest("GET", path, query, reads=True, limit_s=LIST_LIMIT_S)
     body = msgspec.json.encode({key: as_json(value) for key, value in filters.items() if value is not None})
-    return Request("POST", path, body=body, reads=True, limit_s=LIST_LIMIT_S)
+    return ApiRequest("POST", path, body=body, reads=True, limit_s=LIST_LIMIT_S)
 
 
-def form(form_id: int) -> Request:
+def form(form_id: int) -> ApiRequest:
     """A form's definition: its steps and fields."""
-    return Request("GET", f"forms/{whole(form_id)}", reads=True)
+    return ApiRequest("GET", f"forms/{whole(form_id)}", reads=True)
 
 
-def catalog(catalog_id: int, *, include_deleted: bool = False) -> Request:
+def catalog(catalog_id: int, *, include_deleted: bool = False) -> ApiRequest:
     """A catalog's headers and items."""
     query = (("include_deleted", "y"),) if include_deleted else ()
-    return Request("GET", f"catalogs/{whole(catalog_id)}", query, reads=True, limit_s=LIST_LIMIT_S)
+    return ApiRequest("GET", f"catalogs/{whole(catalog_id)}", query, reads=True, limit_s=LIST_LIMIT_S)
 
 
-def contacts() -> Request:
+def contacts() -> ApiRequest:
     """Organizations with their persons and roles."""
-    return Request("GET", "contacts", reads=True, limit_s=LIST_LIMIT_S)
+    return ApiRequest("GET", "contacts", reads=True, limit_s=LIST_LIMIT_S)
 
 
-def profile() -> Request:
+def profile() -> ApiRequest:
     """Who the caller is."""
-    return Request("GET", "profile", reads=True)
+    return ApiRequest("GET", "profile", reads=True)
 
 
-def upload(content_type: str, length: int | None) -> Request:
+def upload(content_type: str, length: int | None) -> ApiRequest:
     """Send one file as multipart (protocol 5.3)."""
-    return Request("POST", "files/upload", stream="up", content_type=content_type, length=length, limit_s=FILE_LIMIT_S)
+    return ApiRequest(
+        "POST", "files/upload", stream="up", content_type=content_type, length=length, limit_s=FILE_LIMIT_S
+    )
 
 
-def download(file_id: int) -> Request:
+def download(file_id: int) -> ApiRequest:
     """Receive one file, by the documented address on the same base URL as every other call."""
-    return Request("GET", f"files/download/{whole(file_id)}", reads=True, stream="down", limit_s=FILE_LIMIT_S)
+    return ApiRequest("GET", f"files/download/{whole(file_id)}", reads=True, stream="down", limit_s=FILE_LIMIT_S)
 
 
-def plain(method: Literal["GET", "POST"], path: str, query: Mapping[str, object], body: bytes | None = None) -> Request:
+def plain(
+    method: Literal["GET", "POST"], path: str, query: Mapping[str, object], body: bytes | None = None
+) -> ApiRequest:
     """Any other call. Raises ValueError for a path that would leave the base URL."""
     relative = path.removeprefix("/")
     if not PATH.fullmatch(relative) or ":" in relative.split("/", 1)[0]:
         raise ValueError(
             f"{path!r} is not a path below Pyrus's base URL; it looks like 'tasks/5' (filters go into keywords)"
         )
-    return Request(method, relative, as_query(query), body, reads=method == "GET", limit_s=LIST_LIMIT_S)
+    return ApiRequest(method, relative, as_query(query), body, reads=method == "GET", limit_s=LIST_LIMIT_S)
 
 
 def multipart(name: str, boundary: str) -> tuple[str, bytes, bytes]:
@@ -205,7 +209,7 @@ def as_json(value: object) -> object:
     return value
 
 
-def check(request: Request, response: Response, *secrets: str) -> None:
+def check(request: ApiRequest, response: ApiResponse, *secrets: str) -> None:
     """Nothing for a 2xx with JSON or nothing in it (or a stream); else the right CallError. `secrets` never appear in its text."""
     status = response.status
     if 200 <= status < 300:
@@ -229,10 +233,10 @@ def failure(text: str, status: int, code: str, headers: Mapping[str, str]) -> Ca
     return CallRefused(text, status=status, code=code)
 
 
-def explain(response: Response, secrets: tuple[str, ...] = ()) -> tuple[str, str]:
+def explain(response: ApiResponse, secrets: tuple[str, ...] = ()) -> tuple[str, str]:
     """What Pyrus says went wrong, and its code; a page in HTML says nothing worth repeating."""
     try:
-        envelope = msgspec.json.decode(response.body, type=Failure)
+        envelope = msgspec.json.decode(response.body, type=ApiFailure)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return "", ""
     code = envelope.error_code if isinstance(envelope.error_code, str) else ""
@@ -251,12 +255,12 @@ def retry_after(headers: Mapping[str, str]) -> float:
     return DEFAULT_RETRY_S
 
 
-def rate(headers: Mapping[str, str]) -> Rate | None:
+def rate(headers: Mapping[str, str]) -> RateHeaders | None:
     """The rate limit's state, if all three headers are there and make sense."""
     limit, remaining, reset = (number(headers.get(f"x-ratelimit-{name}")) for name in ("limit", "remaining", "reset"))
     if limit is None or remaining is None or reset is None or limit < 1 or reset > LONGEST_RETRY_S:
         return None
-    return Rate(limit, remaining, float(reset))
+    return RateHeaders(limit, remaining, float(reset))
 
 
 def number(text: str | None) -> int | None:

@@ -27,39 +27,39 @@ import msgspec
 from bothost import errors
 from bothost.clock import SystemClock
 from bothost.config import BotConfig
-from bothost.config.secrets import Sources
+from bothost.config.secrets import SecretSources
 from bothost.errors import ConfigError, PluginError
 from bothost.plugins.api import Tick
 from bothost.plugins.discovery import find
-from bothost.plugins.event import Context
-from bothost.plugins.loading import Ground, load
+from bothost.plugins.event import RunContext
+from bothost.plugins.loading import PluginResources, load
 from bothost.pyrus.envelope import decode
-from bothost.pyrus.rest.requests import Response
+from bothost.pyrus.rest.requests import ApiResponse
 from bothost.pyrus_client.api import Pyrus
 from bothost.runners.local import LIVES, LocalRunner
 from bothost.runners.process.log_forwarding import forward
 from bothost.runners.process.protocol import (
-    Answer,
-    CallWire,
-    Cancel,
-    Ended,
+    ApiCall,
+    ApiCallResult,
+    CancelRun,
     Frame,
-    Hello,
-    Piece,
-    Pull,
-    RanWire,
-    Ready,
-    RunWire,
-    TimerWire,
-    Wire,
+    FrameConnection,
+    LoadPlugin,
+    PluginLoaded,
+    PullPiece,
+    RunReturned,
+    StartRun,
+    TimerMessage,
+    UploadPiece,
+    WorkEnded,
 )
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from bothost.plugins.loading import Plugged
-    from bothost.pyrus.rest.requests import Request
-    from bothost.runners import Ran
+    from bothost.plugins.loading import LoadedPlugin
+    from bothost.pyrus.rest.requests import ApiRequest
+    from bothost.runners import RunResult
 
 PR_SET_PDEATHSIG = 1
 OOM_SCORE = "800"
@@ -91,7 +91,7 @@ def main(descriptor: int, parent: int) -> None:
 
 
 async def _serve(sock: socket.socket) -> None:
-    served = Served()
+    served = ChildServer()
     sock.setblocking(False)
     await asyncio.get_running_loop().create_connection(lambda: served.wire, sock=sock)
     await served.over.wait()
@@ -99,28 +99,28 @@ async def _serve(sock: socket.socket) -> None:
 
 
 @dataclass(slots=True)
-class Resolved(Sources):
+class ResolvedSecrets(SecretSources):
     """Knows only what the host has resolved of this bot's own settings."""
 
     resolved: dict[str, bytes] = field(default_factory=dict)
 
     def resolve(self, text: str) -> bytes:
-        """See `Sources.resolve`."""
+        """See `SecretSources.resolve`."""
         found = self.resolved.get(text)
-        return found if found is not None else Sources.resolve(self, text)
+        return found if found is not None else SecretSources.resolve(self, text)
 
 
-class Served:
+class ChildServer:
     """The child's side of the wire."""
 
     def __init__(self) -> None:
-        self.wire = Wire(self._heard, self._lost)
+        self.wire = FrameConnection(self._heard, self._lost)
         self.over = asyncio.Event()
         self._runner: LocalRunner | None = None
         self._bot = ""
         self._clock = SystemClock()
         self._runs: dict[int, asyncio.Task[None]] = {}
-        self._calls: dict[int, asyncio.Queue[Answer | Pull]] = {}
+        self._calls: dict[int, asyncio.Queue[ApiCallResult | PullPiece]] = {}
         self._numbers = 0
 
     def _lost(self) -> None:
@@ -137,22 +137,22 @@ class Served:
         os._exit(0)  # threads past their time must not keep it
 
     def _heard(self, frame: Frame) -> None:
-        if isinstance(frame, RunWire):
+        if isinstance(frame, StartRun):
             task = asyncio.get_running_loop().create_task(self._run(frame))
             self._runs[frame.number] = task
             task.add_done_callback(lambda _done: self._runs.pop(frame.number, None))
-        elif isinstance(frame, Cancel):
+        elif isinstance(frame, CancelRun):
             run = self._runs.get(frame.number)
             if run is not None:
                 run.cancel()
-        elif isinstance(frame, Answer | Pull):
+        elif isinstance(frame, ApiCallResult | PullPiece):
             if frame.number in self._calls:
                 self._calls[frame.number].put_nowait(frame)
-        elif isinstance(frame, Hello):
+        elif isinstance(frame, LoadPlugin):
             self._opening = asyncio.get_running_loop().create_task(self._open(frame))
             self._opening.add_done_callback(_or_end)
 
-    async def _open(self, hello: Hello) -> None:
+    async def _open(self, hello: LoadPlugin) -> None:
         self._bot = hello.bot
         if hello.memory:
             resource.setrlimit(resource.RLIMIT_AS, (hello.memory, hello.memory))
@@ -164,20 +164,20 @@ class Served:
                 self._runner = runner
         except ConfigError as error:
             problems = tuple((one.text, one.line, one.section, one.key) for one in error.problems)
-            self.wire.send(Ready(problems=problems))
+            self.wire.send(PluginLoaded(problems=problems))
         except PluginError as error:
-            self.wire.send(Ready(error=str(error)))
+            self.wire.send(PluginLoaded(error=str(error)))
         else:
             self.wire.send(_report(plugged))
         if hello.probe:
             self.wire.close()
 
-    def _load(self, hello: Hello) -> Plugged:
-        sources = Resolved(Path(hello.base), {}, set(), set(), hello.resolved)
-        pyrus = Pyrus(Asking(self, 0), self._clock)
-        return load(_config(hello), find(), Ground(self._clock, Path(hello.folder), pyrus, sources))
+    def _load(self, hello: LoadPlugin) -> LoadedPlugin:
+        sources = ResolvedSecrets(Path(hello.base), {}, set(), set(), hello.resolved)
+        pyrus = Pyrus(HostCallSender(self, 0), self._clock)
+        return load(_config(hello), find(), PluginResources(self._clock, Path(hello.folder), pyrus, sources))
 
-    async def _run(self, wanted: RunWire) -> None:
+    async def _run(self, wanted: StartRun) -> None:
         assert self._runner is not None
         number = wanted.number
         ended = partial(self._ended, number)
@@ -195,11 +195,11 @@ class Served:
     def _ended(self, number: int, _returned: bytes = b"") -> None:
         # behind the frame that tells how it ended, which is sent when `run` returns
         asyncio.get_running_loop().call_soon(
-            lambda: asyncio.get_running_loop().call_soon(self.wire.send, Ended(number))
+            lambda: asyncio.get_running_loop().call_soon(self.wire.send, WorkEnded(number))
         )
 
-    def _context(self, wanted: RunWire) -> Context:
-        return Context(
+    def _context(self, wanted: StartRun) -> RunContext:
+        return RunContext(
             id=wanted.id,
             bot=self._bot,
             attempt=wanted.attempt,
@@ -207,52 +207,52 @@ class Served:
             deadline=datetime.fromtimestamp(wanted.deadline, UTC),
             clock=self._clock,
             user_id=wanted.user_id,
-            pyrus=Pyrus(Asking(self, wanted.number), self._clock) if wanted.calls else None,
+            pyrus=Pyrus(HostCallSender(self, wanted.number), self._clock) if wanted.calls else None,
             trace=wanted.trace,
         )
 
     async def ask(
-        self, run: int, request: Request, content: Callable[[], AsyncIterator[bytes]] | None
-    ) -> AsyncIterator[Answer]:
+        self, run: int, request: ApiRequest, content: Callable[[], AsyncIterator[bytes]] | None
+    ) -> AsyncIterator[ApiCallResult]:
         """Have the host make an API call; its answers, of which a stream has several."""
         self._numbers += 1
         number = self._numbers
         answers = self._calls[number] = asyncio.Queue()
         pieces: AsyncIterator[bytes] | None = None
         try:
-            self.wire.send(CallWire(number, run, msgspec.to_builtins(request), sends=content is not None))
+            self.wire.send(ApiCall(number, run, msgspec.to_builtins(request), sends=content is not None))
             while True:
                 frame = await answers.get()
-                if isinstance(frame, Pull):
+                if isinstance(frame, PullPiece):
                     if frame.anew or pieces is None:
                         assert content is not None
                         pieces = content()
-                    self.wire.send(Piece(number, await anext(pieces, b"")))
+                    self.wire.send(UploadPiece(number, await anext(pieces, b"")))
                     continue
                 if frame.error:
                     raise _error(frame)
                 yield frame
                 if not frame.more:
                     return
-                self.wire.send(Pull(number))
+                self.wire.send(PullPiece(number))
         finally:
             del self._calls[number]
 
 
-class Asking:
+class HostCallSender:
     """The `Sender` of a child: the host makes the calls."""
 
-    def __init__(self, served: Served, run: int) -> None:
+    def __init__(self, served: ChildServer, run: int) -> None:
         self._served = served
         self._run = run
 
-    async def send(self, request: Request, content: Callable[[], AsyncIterator[bytes]] | None = None) -> Response:
+    async def send(self, request: ApiRequest, content: Callable[[], AsyncIterator[bytes]] | None = None) -> ApiResponse:
         """See `Sender.send`."""
         async for answer in self._served.ask(self._run, request, content):
-            return Response(answer.status, answer.headers, answer.body)
+            return ApiResponse(answer.status, answer.headers, answer.body)
         raise errors.CallUnclear("the host gave no answer")
 
-    async def stream(self, request: Request) -> AsyncIterator[bytes]:
+    async def stream(self, request: ApiRequest) -> AsyncIterator[bytes]:
         """See `Sender.stream`."""
         async for answer in self._served.ask(self._run, request, None):
             if answer.more:
@@ -267,30 +267,33 @@ def _or_end(step: asyncio.Task[None]) -> None:
         os._exit(70)
 
 
-def _config(hello: Hello) -> BotConfig:
+def _config(hello: LoadPlugin) -> BotConfig:
     return BotConfig(
         name=hello.bot, plugin=hello.plugin, login=hello.login, concurrency=hello.concurrency, settings=hello.settings,
         lines=hello.lines, line=hello.line,
     )  # fmt: skip
 
 
-def _report(plugged: Plugged) -> Ready:
+def _report(plugged: LoadedPlugin) -> PluginLoaded:
     timers = tuple(
-        TimerWire(spec.name, spec.kind, spec.when, spec.tz, spec.period_s, spec.takes_tick) for spec in plugged.timers
+        TimerMessage(spec.name, spec.kind, spec.when, spec.tz, spec.period_s, spec.takes_tick)
+        for spec in plugged.timers
     )
-    return Ready(plugged.version, plugged.distribution, timers)
+    return PluginLoaded(plugged.version, plugged.distribution, timers)
 
 
-def _ran(number: int, ran: Ran) -> RanWire:
+def _ran(number: int, ran: RunResult) -> RunReturned:
     failure = ran.failure
     if failure is None:
-        return RanWire(number, ran.reply)
+        return RunReturned(number, ran.reply)
     lives = failure.why == "timeout" and not failure.may_rerun
     text = failure.text.removesuffix(LIVES) + "; its process was ended" if lives else failure.text
-    return RanWire(number, why=failure.why, text=text, trace=failure.trace, may_rerun=failure.may_rerun, lives=lives)
+    return RunReturned(
+        number, why=failure.why, text=text, trace=failure.trace, may_rerun=failure.may_rerun, lives=lives
+    )
 
 
-def _error(answer: Answer) -> errors.CallError:
+def _error(answer: ApiCallResult) -> errors.CallError:
     if answer.error == "RateLimited":
         return errors.RateLimited(answer.text, retry_after_s=answer.retry_after_s, status=answer.status)
     kind: Any = getattr(errors, answer.error, errors.CallError)

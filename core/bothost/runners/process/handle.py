@@ -10,29 +10,29 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bothost.errors import CallError, CallUnsent, RateLimited
-from bothost.pyrus.rest.requests import Request
-from bothost.runners import Failure, Ran
+from bothost.pyrus.rest.requests import ApiRequest
+from bothost.runners import RunFailure, RunResult
 from bothost.runners.process.protocol import (
-    Answer,
-    CallWire,
-    Cancel,
-    Ended,
+    ApiCall,
+    ApiCallResult,
+    CancelRun,
     Frame,
-    Hello,
-    Piece,
-    Pull,
-    RanWire,
-    Ready,
-    RunWire,
-    Wire,
+    FrameConnection,
+    LoadPlugin,
+    PluginLoaded,
+    PullPiece,
+    RunReturned,
+    StartRun,
+    UploadPiece,
+    WorkEnded,
 )
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from bothost.pyrus_client.api import Pyrus, Sender
-    from bothost.runners import Ending
-    from bothost.runners.process.spawner import Process, Spawner
+    from bothost.pyrus_client.api import CallSender, Pyrus
+    from bothost.runners import RunEnded
+    from bothost.runners.process.spawner import Spawner, StartedProcess
 
 log = logging.getLogger("bothost.children")
 
@@ -40,18 +40,18 @@ GRACE_S = 2.0
 """An async run past its time is cancelled; what has not ended after this ends with the child."""
 
 
-class Pending:
+class PendingRun:
     """A run that a child is at: what waits for its outcome, and until when its work must have ended."""
 
     __slots__ = ("ended", "future", "pyrus", "timer")
 
-    def __init__(self, ended: Ending, pyrus: Pyrus | None, timer: asyncio.TimerHandle) -> None:
-        self.future: asyncio.Future[Ran] = asyncio.get_running_loop().create_future()
+    def __init__(self, ended: RunEnded, pyrus: Pyrus | None, timer: asyncio.TimerHandle) -> None:
+        self.future: asyncio.Future[RunResult] = asyncio.get_running_loop().create_future()
         self.ended = ended
         self.pyrus = pyrus
         self.timer = timer
 
-    def settle(self, ran: Ran) -> None:
+    def settle(self, ran: RunResult) -> None:
         """Tell who waits, unless that was done."""
         if not self.future.done():
             self.future.set_result(ran)
@@ -62,32 +62,32 @@ class Pending:
         self.ended()
 
 
-class Child:
+class ChildProcess:
     """A child process; its death fails every run that is in it."""
 
-    def __init__(self, bot: str, process: Process, wire: Wire, own_pyrus: Pyrus | None) -> None:
+    def __init__(self, bot: str, process: StartedProcess, wire: FrameConnection, own_pyrus: Pyrus | None) -> None:
         self.bot = bot
         self.own_pyrus = own_pyrus
         """For `self.pyrus` of the plugin: calls in no run's name."""
         self.process = process
         self.wire = wire
-        self.runs: dict[int, Pending] = {}
-        self.ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
+        self.runs: dict[int, PendingRun] = {}
+        self.ready: asyncio.Future[PluginLoaded] = asyncio.get_running_loop().create_future()
         self.calls: set[asyncio.Task[None]] = set()
-        self.streams: dict[int, asyncio.Queue[Pull | Piece]] = {}
+        self.streams: dict[int, asyncio.Queue[PullPiece | UploadPiece]] = {}
         self._leaving = False
         self.killed_for = ""
         """Why the host itself ended it."""
 
     @classmethod
-    async def start(cls, spawner: Spawner, hello: Hello, own_pyrus: Pyrus | None) -> Child:
+    async def start(cls, spawner: Spawner, hello: LoadPlugin, own_pyrus: Pyrus | None) -> ChildProcess:
         """Start one and tell it who it is."""
         process = await spawner.start(hello.bot)
-        holder: list[Child] = []
+        holder: list[ChildProcess] = []
         loop = asyncio.get_running_loop()
         process.sock.setblocking(False)
         _, wire = await loop.create_connection(
-            lambda: Wire(lambda frame: holder[0].heard(frame), lambda: holder[0].lost()),  # noqa: PLW0108 - not there yet
+            lambda: FrameConnection(lambda frame: holder[0].heard(frame), lambda: holder[0].lost()),  # noqa: PLW0108 - not there yet
             sock=process.sock,
         )
         child = cls(hello.bot, process, wire, own_pyrus)
@@ -96,55 +96,55 @@ class Child:
         wire.send(hello)
         return child
 
-    async def run(self, wanted: RunWire, pyrus: Pyrus | None, ended: Ending) -> Ran:
+    async def run(self, wanted: StartRun, pyrus: Pyrus | None, ended: RunEnded) -> RunResult:
         """Have it run; what has not ended a while after its time ends with the child."""
         if self.process.ended.done():
             ended()
-            return Ran(failure=self._death())
+            return RunResult(failure=self._death())
         timer = asyncio.get_running_loop().call_later(wanted.limit_s + GRACE_S, self._overran, wanted)
-        run = self.runs[wanted.number] = Pending(ended, pyrus, timer)
+        run = self.runs[wanted.number] = PendingRun(ended, pyrus, timer)
         self.wire.send(wanted)
         try:
             return await asyncio.shield(run.future)
         except asyncio.CancelledError:
-            self.wire.send(Cancel(wanted.number))
+            self.wire.send(CancelRun(wanted.number))
             raise
 
-    def _overran(self, wanted: RunWire) -> None:
+    def _overran(self, wanted: StartRun) -> None:
         """Neither cancelled nor ended: the child goes, and with it all that runs there."""
         text = f"[bot:{self.bot}] did not end within {wanted.limit_s:g} s; its process was ended"
-        self.runs[wanted.number].settle(Ran(failure=Failure("timeout", text)))
+        self.runs[wanted.number].settle(RunResult(failure=RunFailure("timeout", text)))
         self.end("it was ended, for one of its runs did not end in time")
 
     def heard(self, frame: Frame) -> None:
         """A frame from the child."""
-        if isinstance(frame, RanWire):
+        if isinstance(frame, RunReturned):
             self._ran(frame)
-        elif isinstance(frame, Ended):
+        elif isinstance(frame, WorkEnded):
             run = self.runs.pop(frame.number, None)
             if run is not None:
                 run.end()
-        elif isinstance(frame, CallWire):
+        elif isinstance(frame, ApiCall):
             task = asyncio.get_running_loop().create_task(self._call(frame))
             self.calls.add(task)
             task.add_done_callback(self._called)
-        elif isinstance(frame, Pull | Piece):
+        elif isinstance(frame, PullPiece | UploadPiece):
             stream = self.streams.get(frame.number)
             if stream is not None:  # else it crossed with the end of its call
                 stream.put_nowait(frame)
-        elif isinstance(frame, Ready) and not self.ready.done():
+        elif isinstance(frame, PluginLoaded) and not self.ready.done():
             self.ready.set_result(frame)
 
-    def _ran(self, frame: RanWire) -> None:
+    def _ran(self, frame: RunReturned) -> None:
         run = self.runs.get(frame.number)
         if run is None:
             return
         if not frame.why:
-            run.settle(Ran(frame.reply))
+            run.settle(RunResult(frame.reply))
             return
         # what lives on although its time is up ends here, so that the event may run again
         may_rerun = frame.may_rerun or frame.lives
-        run.settle(Ran(failure=Failure(frame.why, frame.text, frame.trace, may_rerun)))  # type: ignore[arg-type]
+        run.settle(RunResult(failure=RunFailure(frame.why, frame.text, frame.trace, may_rerun)))  # type: ignore[arg-type]
         if frame.lives:
             self.end("it was ended, for one of its runs did not end in time")
 
@@ -155,7 +155,7 @@ class Child:
             log.error("a fault of bothost in a child's call", exc_info=error, extra={"bot": self.bot})
             self.end(f"it was ended, for bothost failed in one of its calls: {type(error).__name__}")
 
-    async def _call(self, frame: CallWire) -> None:
+    async def _call(self, frame: ApiCall) -> None:
         """Make an API call for the child: token, rate limit and fence are the host's."""
         run = self.runs.get(frame.run)
         self.streams[frame.number] = asyncio.Queue()
@@ -168,7 +168,7 @@ class Child:
         except CallError as error:
             retry_after_s = error.retry_after_s if isinstance(error, RateLimited) else 0.0
             self.wire.send(
-                Answer(
+                ApiCallResult(
                     frame.number, error=type(error).__name__, text=str(error), status=error.status, code=error.code,
                     retry_after_s=retry_after_s,
                 )
@@ -176,27 +176,27 @@ class Child:
         finally:
             del self.streams[frame.number]
 
-    async def _answers(self, frame: CallWire, sender: Sender) -> AsyncIterator[Answer]:
+    async def _answers(self, frame: ApiCall, sender: CallSender) -> AsyncIterator[ApiCallResult]:
         number = frame.number
-        request = msgspec.convert(frame.request, Request)
+        request = msgspec.convert(frame.request, ApiRequest)
         if request.stream == "down":
             async with aclosing(sender.stream(request)) as pieces:  # type: ignore[type-var]
                 async for piece in pieces:
-                    yield Answer(number, body=piece, more=True)
+                    yield ApiCallResult(number, body=piece, more=True)
                     await self.streams[number].get()
-            yield Answer(number)
+            yield ApiCallResult(number)
             return
         response = await sender.send(request, (lambda: self._pulled(number)) if frame.sends else None)
-        yield Answer(number, status=response.status, headers=dict(response.headers), body=response.body)
+        yield ApiCallResult(number, status=response.status, headers=dict(response.headers), body=response.body)
 
     async def _pulled(self, number: int) -> AsyncIterator[bytes]:
         """The body that the child sends, anew for each try."""
         anew = True
         while True:
-            self.wire.send(Pull(number, anew=anew))
+            self.wire.send(PullPiece(number, anew=anew))
             anew = False
             piece = await self.streams[number].get()
-            if not isinstance(piece, Piece) or not piece.body:
+            if not isinstance(piece, UploadPiece) or not piece.body:
                 return
             yield piece.body
 
@@ -208,19 +208,19 @@ class Child:
                 self.process.kill()
             return
         if not self.ready.done():
-            self.ready.set_result(Ready(error=f"its process died while it started: {self._cause()}"))
+            self.ready.set_result(PluginLoaded(error=f"its process died while it started: {self._cause()}"))
         for call in self.calls:
             call.cancel()
         runs, self.runs = self.runs, {}
         for run in runs.values():
-            run.settle(Ran(failure=self._death()))
+            run.settle(RunResult(failure=self._death()))
             run.end()
 
     def _cause(self) -> str:
         return self.killed_for or self.process.ended.result()
 
-    def _death(self) -> Failure:
-        return Failure("died", f"[bot:{self.bot}] its process died: {self._cause()}")
+    def _death(self) -> RunFailure:
+        return RunFailure("died", f"[bot:{self.bot}] its process died: {self._cause()}")
 
     async def leave(self, within_s: float) -> None:
         """Let it close the plugin and end; after so long it is ended."""

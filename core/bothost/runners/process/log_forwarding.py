@@ -15,7 +15,7 @@ _PRINTED = logging.getLogger("bothost.child")
 _STANDARD = frozenset([*vars(logging.makeLogRecord({})), "message", "asctime"])
 
 
-class Forwarding(logging.Handler):
+class ForwardingHandler(logging.Handler):
     """Writes each record as one line to stderr, in one write."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -34,7 +34,7 @@ class Forwarding(logging.Handler):
 def forward() -> None:
     """Let every record of this process go to the host."""
     root = logging.getLogger()
-    root.addHandler(Forwarding())
+    root.addHandler(ForwardingHandler())
     root.setLevel(logging.INFO)
 
 

@@ -15,7 +15,7 @@ _LENGTH = struct.Struct(">I")
 LONGEST = 1 << 30
 
 
-class Hello(msgspec.Struct, tag="hello", frozen=True):
+class LoadPlugin(msgspec.Struct, tag="hello", frozen=True):
     """The host's first frame: what a child must know of its bot. `probe`: load, report, end."""
 
     bot: str
@@ -35,7 +35,7 @@ class Hello(msgspec.Struct, tag="hello", frozen=True):
     probe: bool = False
 
 
-class TimerWire(msgspec.Struct, frozen=True):
+class TimerMessage(msgspec.Struct, frozen=True):
     """A timer of the child's plugin."""
 
     name: str
@@ -46,18 +46,18 @@ class TimerWire(msgspec.Struct, frozen=True):
     takes_tick: bool
 
 
-class Ready(msgspec.Struct, tag="ready", frozen=True):
+class PluginLoaded(msgspec.Struct, tag="ready", frozen=True):
     """The child has loaded and opened its plugin; or it could not, and `error` says why."""
 
     version: str = ""
     distribution: str = ""
-    timers: tuple[TimerWire, ...] = ()
+    timers: tuple[TimerMessage, ...] = ()
     error: str = ""
     problems: tuple[tuple[str, int, str, str], ...] = ()
     """(text, line, section, key) of each wrong setting; which file that is, the child does not know."""
 
 
-class RunWire(msgspec.Struct, tag="run", frozen=True):
+class StartRun(msgspec.Struct, tag="run", frozen=True):
     """Run a handler (`timer` empty) or a timer method."""
 
     number: int
@@ -74,13 +74,13 @@ class RunWire(msgspec.Struct, tag="run", frozen=True):
     trace: str = ""
 
 
-class Cancel(msgspec.Struct, tag="cancel", frozen=True):
+class CancelRun(msgspec.Struct, tag="cancel", frozen=True):
     """Cancel a run; an async one ends, a plain one's result is dropped."""
 
     number: int
 
 
-class RanWire(msgspec.Struct, tag="ran", frozen=True):
+class RunReturned(msgspec.Struct, tag="ran", frozen=True):
     """How a run ended; `why` empty: it returned."""
 
     number: int
@@ -93,13 +93,13 @@ class RanWire(msgspec.Struct, tag="ran", frozen=True):
     """Its time is up and it has not ended: only the end of the process ends it."""
 
 
-class Ended(msgspec.Struct, tag="ended", frozen=True):
+class WorkEnded(msgspec.Struct, tag="ended", frozen=True):
     """The work of a run has really ended."""
 
     number: int
 
 
-class CallWire(msgspec.Struct, tag="call", frozen=True):
+class ApiCall(msgspec.Struct, tag="call", frozen=True):
     """A child asks the host for an API call of one of its runs; `run` 0: of the bot itself."""
 
     number: int
@@ -109,7 +109,7 @@ class CallWire(msgspec.Struct, tag="call", frozen=True):
     """The body comes in pieces, each when the host pulls."""
 
 
-class Answer(msgspec.Struct, tag="answer", frozen=True):
+class ApiCallResult(msgspec.Struct, tag="answer", frozen=True):
     """A piece of what an API call gave: a response, bytes of a stream, its end, or a failure by class name."""
 
     number: int
@@ -124,7 +124,7 @@ class Answer(msgspec.Struct, tag="answer", frozen=True):
     retry_after_s: float = 0.0
 
 
-class Pull(msgspec.Struct, tag="pull", frozen=True):
+class PullPiece(msgspec.Struct, tag="pull", frozen=True):
     """Ask for the next piece of a call's stream, from whoever has it: no piece is sent that nobody waits for."""
 
     number: int
@@ -132,14 +132,25 @@ class Pull(msgspec.Struct, tag="pull", frozen=True):
     """From its beginning: the call is tried again."""
 
 
-class Piece(msgspec.Struct, tag="piece", frozen=True):
+class UploadPiece(msgspec.Struct, tag="piece", frozen=True):
     """A piece of the body that a child sends up; an empty one ends it."""
 
     number: int
     body: bytes = b""
 
 
-Frame = Pull | Piece | Hello | Ready | RunWire | Cancel | RanWire | Ended | CallWire | Answer
+Frame = (
+    PullPiece
+    | UploadPiece
+    | LoadPlugin
+    | PluginLoaded
+    | StartRun
+    | CancelRun
+    | RunReturned
+    | WorkEnded
+    | ApiCall
+    | ApiCallResult
+)
 _decoder = msgspec.msgpack.Decoder(Frame)
 _encoder = msgspec.msgpack.Encoder()
 
@@ -150,7 +161,7 @@ def pack(frame: Frame) -> bytes:
     return _LENGTH.pack(len(data)) + data
 
 
-class Wire(asyncio.Protocol):
+class FrameConnection(asyncio.Protocol):
     """One end of the socket on a loop: frames in by `received`, the end of the other side by `lost`, once."""
 
     def __init__(self, received: Callable[[Frame], None], lost: Callable[[], None]) -> None:

@@ -16,20 +16,20 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bothost.errors import ConfigError, PluginError, Problem
-from bothost.runners import Failure, Ran
+from bothost.runners import RunFailure, RunResult
 from bothost.runners.local import CLOSE_S
-from bothost.runners.process.handle import Child
-from bothost.runners.process.protocol import Hello, Ready, RunWire
+from bothost.runners.process.handle import ChildProcess
+from bothost.runners.process.protocol import LoadPlugin, PluginLoaded, StartRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bothost.clock import Clock
     from bothost.plugins.api import Tick
-    from bothost.plugins.event import Context
+    from bothost.plugins.event import RunContext
     from bothost.pyrus.envelope import Envelope
     from bothost.pyrus_client.api import Pyrus
-    from bothost.runners import Ending
+    from bothost.runners import RunEnded
     from bothost.runners.process.spawner import Spawner
 
 log = logging.getLogger("bothost.children")
@@ -42,7 +42,7 @@ BACKOFF_S = (0.2, 1.0, 5.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Care:
+class ChildEvents:
     """Who is told how a bot's children fare, and what their problems stand in."""
 
     file: str
@@ -57,19 +57,21 @@ class Care:
 class ChildRunner:
     """Runs one bot's plugin in a child, which starts at the first event and comes back after a death."""
 
-    def __init__(self, hello: Hello, spawner: Spawner, clock: Clock, care: Care, pyrus: Pyrus | None) -> None:
+    def __init__(
+        self, hello: LoadPlugin, spawner: Spawner, clock: Clock, child_events: ChildEvents, pyrus: Pyrus | None
+    ) -> None:
         self._hello = hello
         self._spawner = spawner
         self._clock = clock
-        self._care = care
+        self._care = child_events
         self._pyrus = pyrus
-        self._child: Child | None = None
-        self._starting: asyncio.Task[Child] | None = None
+        self._child: ChildProcess | None = None
+        self._starting: asyncio.Task[ChildProcess] | None = None
         self._numbers = 0
         self._deaths: deque[float] = deque(maxlen=DEATHS_AT_MOST)
         self._elsewhere: deque[float] = deque(maxlen=DEATHS_AT_MOST)
         self._closing = False
-        self.report = Ready()
+        self.report = PluginLoaded()
         """What the plugin said of itself when it was looked at: version, timers."""
 
     async def open(self) -> None:
@@ -82,35 +84,35 @@ class ChildRunner:
         """Have the child up before its first event. Raises PluginError or ConfigError where the plugin does not open."""
         await self._up()
 
-    async def run(self, envelope: Envelope, context: Context, limit_s: float, ended: Ending) -> Ran:
+    async def run(self, envelope: Envelope, context: RunContext, limit_s: float, ended: RunEnded) -> RunResult:
         """See `Runner.run`."""
         self._numbers += 1
-        wanted = RunWire(
+        wanted = StartRun(
             self._numbers, envelope.body, id=context.id, attempt=context.attempt, rerun=context.rerun,
             deadline=context.deadline.timestamp(), limit_s=limit_s, user_id=context.user_id,
             calls=context.pyrus is not None, trace=context.trace,
         )  # fmt: skip
         return await self._have_run(wanted, context.pyrus, ended)
 
-    async def tick(self, timer: str, tick: Tick, limit_s: float, ended: Ending) -> Ran:
+    async def tick(self, timer: str, tick: Tick, limit_s: float, ended: RunEnded) -> RunResult:
         """See `Runner.tick`."""
         self._numbers += 1
         due = tick.due.timestamp()
-        wanted = RunWire(self._numbers, timer=timer, due=due, rerun=tick.rerun, limit_s=limit_s, calls=False)
+        wanted = StartRun(self._numbers, timer=timer, due=due, rerun=tick.rerun, limit_s=limit_s, calls=False)
         return await self._have_run(wanted, None, ended)
 
-    async def _have_run(self, wanted: RunWire, pyrus: Pyrus | None, ended: Ending) -> Ran:
+    async def _have_run(self, wanted: StartRun, pyrus: Pyrus | None, ended: RunEnded) -> RunResult:
         try:
             child = await self._up()
         except (PluginError, ConfigError) as error:
             ended()
-            return Ran(failure=Failure("raised", str(error)))
+            return RunResult(failure=RunFailure("raised", str(error)))
         except BaseException:
             ended()
             raise
         return await child.run(wanted, pyrus, ended)
 
-    async def _up(self) -> Child:
+    async def _up(self) -> ChildProcess:
         if self._child is not None and not self._child.killed_for:
             return self._child
         if self._starting is None:
@@ -118,14 +120,14 @@ class ChildRunner:
             self._starting.add_done_callback(self._started)
         return await asyncio.shield(self._starting)
 
-    def _started(self, starting: asyncio.Task[Child]) -> None:
+    def _started(self, starting: asyncio.Task[ChildProcess]) -> None:
         self._starting = None
         if not starting.cancelled():
             error = starting.exception()
             if isinstance(error, PluginError | ConfigError) and not self._closing:
                 self._care.broken(error)
 
-    async def _start(self) -> Child:
+    async def _start(self) -> ChildProcess:
         if self._deaths:
             await asyncio.sleep(BACKOFF_S[min(len(self._deaths), len(BACKOFF_S)) - 1])
         child = await self._brought_up(self._hello)
@@ -133,10 +135,10 @@ class ChildRunner:
         child.process.ended.add_done_callback(partial(self._died, child))
         return child
 
-    async def _brought_up(self, hello: Hello) -> Child:
+    async def _brought_up(self, hello: LoadPlugin) -> ChildProcess:
         """A child that has loaded (and, unless it is a probe, opened) the plugin. Raises PluginError and ConfigError."""
         try:
-            child = await Child.start(self._spawner, hello, self._pyrus)
+            child = await ChildProcess.start(self._spawner, hello, self._pyrus)
         except OSError as error:
             raise PluginError(f"[bot:{hello.bot}] no process can be started: {error}") from error
         try:
@@ -152,7 +154,7 @@ class ChildRunner:
             raise
         return child
 
-    def _raise(self, ready: Ready) -> None:
+    def _raise(self, ready: PluginLoaded) -> None:
         if ready.problems:
             file = self._care.file
             raise ConfigError(
@@ -162,7 +164,7 @@ class ChildRunner:
             bot = self._hello.bot
             raise PluginError(ready.error if ready.error.startswith("[bot:") else f"[bot:{bot}] {ready.error}")
 
-    def _died(self, child: Child, ended: asyncio.Future[str]) -> None:
+    def _died(self, child: ChildProcess, ended: asyncio.Future[str]) -> None:
         if self._child is child:
             self._child = None
         if self._closing:

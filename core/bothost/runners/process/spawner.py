@@ -37,7 +37,7 @@ def cause_of(status: int) -> str:
     return f"it was ended by {name}{hint}"
 
 
-class Process:
+class StartedProcess:
     """A child that was started: its pid, its end of the wire, and a future of the cause of its end."""
 
     def __init__(self, pid: int, sock: socket.socket, kill: Callable[[], None]) -> None:
@@ -67,7 +67,7 @@ class Process:
             asyncio.get_running_loop().call_later(1.0, self.printing.close)
 
 
-class Ends:
+class ChildPipes:
     """Both ends of what joins a child to the host: the socket for frames, and the pipe for what it prints."""
 
     def __init__(self) -> None:
@@ -111,7 +111,7 @@ class Spawner:
         """What a process that the host starts gets."""
         return cut_environment(os.environ, self._hidden)
 
-    async def start(self, bot: str) -> Process:
+    async def start(self, bot: str) -> StartedProcess:
         """Start a child for a bot. Raises OSError where no process can be made."""
         self._end_retired()
         if len(self._execed) < EXEC_AT_MOST:
@@ -119,7 +119,7 @@ class Spawner:
         if self._zygote is None or not self._zygote.lives:
             self._zygote = Zygote()
             await self._zygote.open(self.environment())
-        ends = Ends()
+        ends = ChildPipes()
         try:
             process = await self._zygote.fork(ends.ours, [ends.theirs.fileno(), ends.child_out])
         except BaseException:
@@ -139,8 +139,8 @@ class Spawner:
             self._retired.remove(zygote)
             zygote.close()
 
-    async def _exec(self, bot: str) -> Process:
-        ends = Ends()
+    async def _exec(self, bot: str) -> StartedProcess:
+        ends = ChildPipes()
         descriptor = ends.theirs.fileno()
         command = [sys.executable, "-m", "bothost.runners.process.child", str(descriptor), str(os.getpid())]
         try:
@@ -152,13 +152,13 @@ class Spawner:
             ends.drop()
             raise
         ends.give()
-        process = Process(started.pid, ends.ours, started.kill)
+        process = StartedProcess(started.pid, ends.ours, started.kill)
         self._execed.add(started.pid)
         self._watch(started, process)
         process.prints(await self._listen(bot, ends.out))
         return process
 
-    def _watch(self, started: subprocess.Popen[bytes], process: Process) -> None:
+    def _watch(self, started: subprocess.Popen[bytes], process: StartedProcess) -> None:
         loop = asyncio.get_running_loop()
         pidfd = os.pidfd_open(started.pid)
 
@@ -174,7 +174,7 @@ class Spawner:
         """Pass on what the child prints, line by line."""
         said = self._said
 
-        class Lines(asyncio.Protocol):
+        class OutputLines(asyncio.Protocol):
             rest = b""
 
             def data_received(self, data: bytes) -> None:
@@ -189,7 +189,7 @@ class Spawner:
                 if self.rest:
                     said(bot, self.rest.decode("utf-8", "replace"))
 
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(Lines, os.fdopen(out, "rb", 0))
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(OutputLines, os.fdopen(out, "rb", 0))
         return transport
 
 
@@ -205,8 +205,8 @@ class Zygote:
         self.lives = False
         self._sock: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._waiting: dict[int, tuple[socket.socket, asyncio.Future[Process]]] = {}
-        self._children: dict[int, Process] = {}
+        self._waiting: dict[int, tuple[socket.socket, asyncio.Future[StartedProcess]]] = {}
+        self._children: dict[int, StartedProcess] = {}
         self._next = 0
 
     async def open(self, environment: dict[str, str]) -> None:
@@ -222,11 +222,11 @@ class Zygote:
         self.lives = True
         asyncio.get_running_loop().add_reader(ours.fileno(), self._heard)
 
-    async def fork(self, sock: socket.socket, descriptors: list[int]) -> Process:
+    async def fork(self, sock: socket.socket, descriptors: list[int]) -> StartedProcess:
         """Fork a child that gets these descriptors: its socket, and what it prints to."""
         assert self._sock is not None
         self._next += 1
-        forked: asyncio.Future[Process] = asyncio.get_running_loop().create_future()
+        forked: asyncio.Future[StartedProcess] = asyncio.get_running_loop().create_future()
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
         self._sock.sendmsg([json.dumps({"fork": self._next}).encode()], rights)
         self._waiting[self._next] = (sock, forked)
@@ -272,7 +272,7 @@ class Zygote:
             if not forked.cancelled():
                 forked.set_exception(OSError("the zygote cannot fork"))
             return
-        process = self._children[pid] = Process(pid, sock, lambda: self._kill(pid))
+        process = self._children[pid] = StartedProcess(pid, sock, lambda: self._kill(pid))
         if forked.cancelled():
             sock.close()
             process.kill()

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bothost.telemetry.metrics.counters import BotFigures, BotNow, Histogram, Minute, Snapshot, together
+from bothost.telemetry.metrics.counters import BotFigures, BotNow, Histogram, MetricsSnapshot, MinuteFigures, together
 
 if TYPE_CHECKING:
     from bothost.clock import Clock
 
-__all__ = ["BotFigures", "BotNow", "Histogram", "Metrics", "Minute", "Snapshot", "together"]
+__all__ = ["BotFigures", "BotNow", "Histogram", "Metrics", "MetricsSnapshot", "MinuteFigures", "together"]
 
 _MOST_ACCOUNTS = 200
 _OTHER = "other"
@@ -29,7 +29,7 @@ class Metrics:
         self._minute = 0
         self._minute_ends = 0.0
         self._now = 0.0
-        self._host = Snapshot(process=process, started=clock.now().timestamp())
+        self._host = MetricsSnapshot(process=process, started=clock.now().timestamp())
         self._lag_worst = (0.0, 0.0)
 
     def delivery(self, bot: str, word: str, status: int, seconds: float) -> None:
@@ -107,7 +107,7 @@ class Metrics:
         """What the supervisor says of worker processes that it started again."""
         self._host.restarts = dict(counts)
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> MetricsSnapshot:
         """All figures of this process; the bots' are the living ones. Cheap, and safe to read in another thread."""
         worst, since = self._lag_worst
         lag_worst = worst if self._clock.monotonic() - since < 120.0 else 0.0

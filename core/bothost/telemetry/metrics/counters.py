@@ -52,7 +52,7 @@ class Histogram(msgspec.Struct, gc=False):
         return sum(self.counts)
 
 
-class Minute(msgspec.Struct, gc=False):
+class MinuteFigures(msgspec.Struct, gc=False):
     """What one bot did within one minute, for the page's charts."""
 
     minute: int
@@ -63,7 +63,7 @@ class Minute(msgspec.Struct, gc=False):
     seconds: float = 0.0
     slowest: float = 0.0
 
-    def add(self, other: Minute) -> None:
+    def add(self, other: MinuteFigures) -> None:
         """Count what another process did in the same minute."""
         self.deliveries += other.deliveries
         self.runs += other.runs
@@ -87,7 +87,7 @@ class BotFigures(msgspec.Struct, gc=False):
     """Epoch seconds; 0: none yet."""
     recent: list[float] = msgspec.field(default_factory=list)
     """The newest run times in seconds."""
-    minutes: list[Minute] = msgspec.field(default_factory=list)
+    minutes: list[MinuteFigures] = msgspec.field(default_factory=list)
     """The last hour, oldest first; minutes in which nothing happened are missing."""
 
     def ran(self, seconds: float) -> None:
@@ -96,12 +96,12 @@ class BotFigures(msgspec.Struct, gc=False):
         if len(self.recent) > _RECENT_RUNS:
             del self.recent[0]
 
-    def at(self, minute: int) -> Minute:
+    def at(self, minute: int) -> MinuteFigures:
         """The minute that is being counted; drops what is older than an hour where a new one has begun."""
         ring = self.minutes
         if ring and ring[-1].minute == minute:
             return ring[-1]
-        ring.append(Minute(minute))
+        ring.append(MinuteFigures(minute))
         while ring[0].minute <= minute - RING_MINUTES:
             del ring[0]
         return ring[-1]
@@ -138,7 +138,7 @@ class BotFigures(msgspec.Struct, gc=False):
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def _merged(mine: list[Minute], theirs: list[Minute]) -> list[Minute]:
+def _merged(mine: list[MinuteFigures], theirs: list[MinuteFigures]) -> list[MinuteFigures]:
     by_minute = {one.minute: msgspec.structs.replace(one) for one in mine}
     for one in theirs:
         if known := by_minute.get(one.minute):
@@ -158,7 +158,7 @@ class BotNow(msgspec.Struct, frozen=True, gc=False):
     running: int = 0
 
 
-class Snapshot(msgspec.Struct):
+class MetricsSnapshot(msgspec.Struct):
     """All figures of one process; msgpack carries it to the process that serves the page.
 
     In the process itself they are the living figures, which go on growing: to copy those of 10,000 bots takes 80 ms.
@@ -183,7 +183,7 @@ class Snapshot(msgspec.Struct):
     log_dropped: int = 0
     running: int = 0
 
-    def outlive(self, other: Snapshot) -> None:
+    def outlive(self, other: MetricsSnapshot) -> None:
         """Count what a process counted that is no more; how it stood, and its newest run times, go with it."""
         for name, figures in other.bots.items():
             mine = self.bots.setdefault(name, BotFigures())
@@ -197,12 +197,12 @@ class Snapshot(msgspec.Struct):
         self.commit.add(other.commit)
         self.log_dropped += other.log_dropped
 
-    def pieces(self, bots: int = 500) -> Iterator[Snapshot]:
+    def pieces(self, bots: int = 500) -> Iterator[MetricsSnapshot]:
         """The same figures in parts: a process that decodes ten thousand bots at once would keep its loop waiting."""
         names = list({**self.now, **self.bots})
         parts = [names[first : first + bots] for first in range(0, len(names), bots)] or [[]]
         for number, part in enumerate(parts):
-            piece = self if number == 0 else Snapshot(process="")
+            piece = self if number == 0 else MetricsSnapshot(process="")
             yield msgspec.structs.replace(
                 piece,
                 bots={name: self.bots[name] for name in part if name in self.bots},
@@ -216,7 +216,7 @@ def add_counts(mine: dict[K, int], theirs: Mapping[K, int]) -> None:
         mine[key] = mine.get(key, 0) + count
 
 
-def together(snapshots: Iterable[Snapshot]) -> dict[str, BotFigures]:
+def together(snapshots: Iterable[MetricsSnapshot]) -> dict[str, BotFigures]:
     """What each bot did on all processes; a bot that only one process knows is given as it is there."""
     bots: dict[str, BotFigures] = {}
     ours: set[str] = set()

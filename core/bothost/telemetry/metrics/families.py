@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from bothost.telemetry.metrics.counters import BotFigures, Snapshot
+    from bothost.telemetry.metrics.counters import BotFigures, MetricsSnapshot
 
     Label = Callable[[str], str]
 
@@ -32,7 +32,7 @@ class BotGauge(msgspec.Struct, frozen=True):
     running: int = 0
 
 
-class Host(msgspec.Struct, frozen=True, kw_only=True):
+class HostGauges(msgspec.Struct, frozen=True, kw_only=True):
     """What the host knows at this moment besides its figures."""
 
     version: str = ""
@@ -80,7 +80,7 @@ PER_BOT = frozenset(["bothost_handler_seconds", "bothost_queue_seconds"])
 
 
 def families(
-    snapshots: Sequence[Snapshot], host: Host, bots: Mapping[str, BotFigures], labels: tuple[Label, Label]
+    snapshots: Sequence[MetricsSnapshot], host: HostGauges, bots: Mapping[str, BotFigures], labels: tuple[Label, Label]
 ) -> Iterator[Metric]:
     """All metrics, each in pieces of 100 label sets, so that rendering leaves no heap of objects to the garbage collector;
     `labels`: how counters and how histograms call a bot."""
@@ -126,7 +126,7 @@ def _per_bot_histograms(bots: Mapping[str, BotFigures], label: Label) -> Iterato
         yield from _histogram(name, ("bot",), sums.items())
 
 
-def _bots_now(host: Host, label: Label) -> Iterator[Metric]:
+def _bots_now(host: HostGauges, label: Label) -> Iterator[Metric]:
     waiting: Counter[tuple[str, ...]] = Counter()
     running: Counter[tuple[str, ...]] = Counter()
     states: dict[tuple[str, ...], float] = {}
@@ -144,7 +144,7 @@ def _bots_now(host: Host, label: Label) -> Iterator[Metric]:
     yield from _gauge("bothost_bots", ("state",), by_state.items())
 
 
-def _processes(snapshots: Sequence[Snapshot]) -> Iterator[Metric]:
+def _processes(snapshots: Sequence[MetricsSnapshot]) -> Iterator[Metric]:
     by_process = [((snapshot.process,), snapshot) for snapshot in snapshots if snapshot.process]
     yield from _histogram("bothost_loop_lag_seconds", ("process",), [(key, one.lag) for key, one in by_process])
     yield from _gauge("bothost_loop_lag_worst_seconds", ("process",), [(key, one.lag_worst) for key, one in by_process])
@@ -154,7 +154,7 @@ def _processes(snapshots: Sequence[Snapshot]) -> Iterator[Metric]:
     )
 
 
-def _sums(snapshots: Sequence[Snapshot]) -> Iterator[Metric]:
+def _sums(snapshots: Sequence[MetricsSnapshot]) -> Iterator[Metric]:
     statuses: Counter[tuple[str, ...]] = Counter()
     calls: Counter[tuple[str, ...]] = Counter()
     reloads: Counter[tuple[str, ...]] = Counter()
@@ -175,7 +175,7 @@ def _sums(snapshots: Sequence[Snapshot]) -> Iterator[Metric]:
     yield from _counter("bothost_process_restarts", ("process",), restarts.items())
 
 
-def _host(snapshots: Sequence[Snapshot], host: Host) -> Iterator[Metric]:
+def _host(snapshots: Sequence[MetricsSnapshot], host: HostGauges) -> Iterator[Metric]:
     from prometheus_client.core import InfoMetricFamily
 
     for name, attribute in (("bothost_response_seconds", "response"), ("bothost_journal_commit_seconds", "commit")):

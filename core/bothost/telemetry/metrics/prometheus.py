@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from bothost.clock import Clock
-    from bothost.telemetry.metrics.counters import Snapshot
-    from bothost.telemetry.metrics.families import Host
+    from bothost.telemetry.metrics.counters import MetricsSnapshot
+    from bothost.telemetry.metrics.families import HostGauges
 
 MOST_HISTOGRAMS = 200
 MOST_BOTS = 2_000
@@ -23,7 +23,7 @@ OTHER = "other"
 _KEPT_S = 5.0
 
 
-class Seats:
+class LabelBudget:
     """Which bots keep a label of their own; the others share `other`.
 
     A seat is given to the busiest of those that have none and never taken back: otherwise a counter would fall.
@@ -51,11 +51,13 @@ class Exposition:
 
     content_type = "text/plain; version=0.0.4; charset=utf-8"
 
-    def __init__(self, gather: Callable[[], Awaitable[tuple[Sequence[Snapshot], Host]]], clock: Clock) -> None:
+    def __init__(
+        self, gather: Callable[[], Awaitable[tuple[Sequence[MetricsSnapshot], HostGauges]]], clock: Clock
+    ) -> None:
         self._gather = gather
         self._clock = clock
-        self._histogram_seats = Seats(MOST_HISTOGRAMS)
-        self._seats = Seats(MOST_BOTS)
+        self._histogram_seats = LabelBudget(MOST_HISTOGRAMS)
+        self._seats = LabelBudget(MOST_BOTS)
         self._kept = (b"", float("-inf"))
         self._lock = asyncio.Lock()
 
@@ -70,7 +72,7 @@ class Exposition:
                 self._kept = (body, self._clock.monotonic())
             return body
 
-    def _render(self, snapshots: Sequence[Snapshot], host: Host) -> bytes:
+    def _render(self, snapshots: Sequence[MetricsSnapshot], host: HostGauges) -> bytes:
         from prometheus_client import generate_latest
 
         bots = together(snapshots)
@@ -81,7 +83,7 @@ class Exposition:
         pieces: list[bytes] = []
         name = ""
         for family in families(snapshots, host, bots, (self._seats.label, self._histogram_seats.label)):
-            text = generate_latest(_One(family))
+            text = generate_latest(_SingleFamily(family))
             pieces.append(_without_head(text) if family.name == name else text)
             name = family.name
         return b"".join(pieces)
@@ -92,7 +94,7 @@ def _without_head(text: bytes) -> bytes:
     return text.split(b"\n", 2)[2]
 
 
-class _One:
+class _SingleFamily:
     """A registry of one family, for `generate_latest`."""
 
     def __init__(self, family: Metric) -> None:

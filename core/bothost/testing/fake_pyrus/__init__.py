@@ -15,33 +15,33 @@ from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from bothost.testing.fake_pyrus.comments import close, write_comment
-from bothost.testing.fake_pyrus.faults import Fault, Script, after
-from bothost.testing.fake_pyrus.routes import Api, Asked
-from bothost.testing.fake_pyrus.world import Account, Json, Refusal, Stored, World
+from bothost.testing.fake_pyrus.faults import ApiFault, FaultScript, after
+from bothost.testing.fake_pyrus.routes import ApiQuestion, FakeApi
+from bothost.testing.fake_pyrus.world import ApiAccount, ApiRefusal, Json, PyrusWorld, StoredFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bothost.clock import Clock
 
-__all__ = ["Account", "Asked", "FakePyrus", "Fault", "Handled", "Refusal", "Wrote"]
+__all__ = ["ApiAccount", "ApiFault", "ApiQuestion", "ApiRefusal", "FakePyrus", "HandledRequest", "WrittenComment"]
 
 WINDOW_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Handled:
+class HandledRequest:
     """How a request ended: what is sent back, or that the connection broke or was never made."""
 
     ending: Literal["answered", "lost", "refused"]
     status: int = 0
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
-    file: Stored | None = None
+    file: StoredFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Wrote:
+class WrittenComment:
     """A comment that a bot wrote, and through which door."""
 
     task_id: int
@@ -52,7 +52,7 @@ class Wrote:
 
 
 @dataclass(slots=True)
-class Window:
+class LimitWindow:
     """How much of an account's rate limit is used."""
 
     ends: float
@@ -64,19 +64,19 @@ class FakePyrus:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.world = World(clock)
-        self.written: list[Wrote] = []
-        self.requests: list[Asked] = []
+        self.world = PyrusWorld(clock)
+        self.written: list[WrittenComment] = []
+        self.requests: list[ApiQuestion] = []
         self.limit = 5000
-        self._script = Script()
-        self._windows: dict[int, Window] = {}
-        self._api = Api(self.world, self._wrote)
+        self._script = FaultScript()
+        self._windows: dict[int, LimitWindow] = {}
+        self._api = FakeApi(self.world, self._wrote)
 
     def answers_as(self, base_url: str) -> None:
         """Name this base URL in answers to logins."""
         self._api.base_url = base_url
 
-    def add_bot(self, login: str, key: str, person_id: int | None = None) -> Account:
+    def add_bot(self, login: str, key: str, person_id: int | None = None) -> ApiAccount:
         """A bot that can log in."""
         return self.world.add_bot(login, key, person_id)
 
@@ -130,14 +130,14 @@ class FakePyrus:
         task = self.world.task(task_id)
         close(self.world, task, {})
 
-    def revoke(self, account: Account | str, code: str = "revoked_token") -> None:
+    def revoke(self, account: ApiAccount | str, code: str = "revoked_token") -> None:
         """All tokens of an account, or this one token, are refused from now on."""
         for one in self.world.accounts.values():
             for token in one.tokens:
                 if account in (one.person.get("email"), token) or account is one:
                     one.tokens[token] = code
 
-    def fail(self, pattern: str, fault: Fault, times: int = 1) -> None:
+    def fail(self, pattern: str, fault: ApiFault, times: int = 1) -> None:
         """The next requests of this pattern ("POST tasks/*/comments") go wrong in this way (`faults.py`)."""
         self._script.add(pattern, fault, times)
 
@@ -149,11 +149,11 @@ class FakePyrus:
         """Nothing goes wrong any more."""
         self._script.clear()
 
-    def comments(self, task_id: int | None = None) -> list[Wrote]:
+    def comments(self, task_id: int | None = None) -> list[WrittenComment]:
         """What bots wrote, on one task or all."""
         return [one for one in self.written if task_id in (None, one.task_id)]
 
-    def assert_one_comment(self, task_id: int | None = None) -> Wrote:
+    def assert_one_comment(self, task_id: int | None = None) -> WrittenComment:
         """Exactly one comment was written by a bot; it. Fails with the list otherwise."""
         found = self.comments(task_id)
         where = f"on task {task_id}" if task_id is not None else "in all"
@@ -174,7 +174,7 @@ class FakePyrus:
 
         return FakeTransport(self)
 
-    def take_response(self, account: Account, task_id: int, body: bytes) -> Json | None:
+    def take_response(self, account: ApiAccount, task_id: int, body: bytes) -> Json | None:
         """Read the body of a 200 to a webhook, as Pyrus does: a comment of the bot, unless there is nothing in it."""
         try:
             request = json.loads(body) if body.strip() else None
@@ -186,12 +186,12 @@ class FakePyrus:
         self._wrote(task_id, comment, account.person["id"], "response")
         return comment
 
-    async def handle(self, asked: Asked) -> Handled:
+    async def handle(self, asked: ApiQuestion) -> HandledRequest:
         """Answer one request of the API, or fail as the script says."""
         self.requests.append(asked)
-        fault = self._script.take(asked.title) or Fault(applied=True)
+        fault = self._script.take(asked.title) or ApiFault(applied=True)
         if fault.ending == "refused":
-            return Handled("refused")
+            return HandledRequest("refused")
         if fault.delay_s > 0:
             await asyncio.sleep(fault.delay_s)
         if fault.first is not None:
@@ -200,32 +200,32 @@ class FakePyrus:
         if fault.delay_s < 0:
             await asyncio.sleep(-fault.delay_s)
         if fault.ending == "lost":
-            return Handled("lost")
+            return HandledRequest("lost")
         if handled is None or fault.status:
-            return Handled("answered", fault.status, fault.body, {"Date": self._date(), **fault.headers})
+            return HandledRequest("answered", fault.status, fault.body, {"Date": self._date(), **fault.headers})
         return handled
 
-    def _carry_out(self, asked: Asked) -> Handled:
+    def _carry_out(self, asked: ApiQuestion) -> HandledRequest:
         headers = {"Date": self._date(), "Content-Type": "application/json; charset=utf-8"}
         limits, over = self._count(asked)
         headers |= limits
         if over:
             body = json.dumps({"error": "Too many requests", "error_code": "too_many_requests"}).encode()
-            return Handled("answered", 429, body, headers)
+            return HandledRequest("answered", 429, body, headers)
         answer = self._api.answer(asked)
         headers |= answer.headers
-        return Handled("answered", answer.status, b"" if answer.file else answer.body, headers, answer.file)
+        return HandledRequest("answered", answer.status, b"" if answer.file else answer.body, headers, answer.file)
 
-    def _count(self, asked: Asked) -> tuple[dict[str, str], bool]:
+    def _count(self, asked: ApiQuestion) -> tuple[dict[str, str], bool]:
         """The rate limit's headers, and whether this request is one too many; unknown tokens are not counted."""
         try:
             account = self.world.who(asked.token)
-        except Refusal:
+        except ApiRefusal:
             return {}, False
         now = self.clock.monotonic()
         window = self._windows.get(account.person["id"])
         if window is None or window.ends <= now:
-            window = self._windows[account.person["id"]] = Window(now + WINDOW_S)
+            window = self._windows[account.person["id"]] = LimitWindow(now + WINDOW_S)
         window.used += 1
         left = max(0, self.limit - window.used)
         headers = {
@@ -240,7 +240,7 @@ class FakePyrus:
 
     def _wrote(self, task_id: int, comment: Json, person_id: int, door: Literal["api", "response"] = "api") -> None:
         text = comment.get("text") or comment.get("formatted_text") or ""
-        self.written.append(Wrote(task_id, comment["id"], person_id, door, text))
+        self.written.append(WrittenComment(task_id, comment["id"], person_id, door, text))
 
 
 if TYPE_CHECKING:

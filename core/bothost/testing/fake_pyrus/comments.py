@@ -10,10 +10,10 @@ import copy
 from typing import TYPE_CHECKING
 
 from bothost.testing.fake_pyrus.fields import field_updates
-from bothost.testing.fake_pyrus.world import Json, Refusal
+from bothost.testing.fake_pyrus.world import ApiRefusal, Json
 
 if TYPE_CHECKING:
-    from bothost.testing.fake_pyrus.world import World
+    from bothost.testing.fake_pyrus.world import PyrusWorld
 
 CHOICES = ("approved", "rejected", "revoked", "acknowledged")
 ACTIONS = ("finished", "reopened")
@@ -24,7 +24,7 @@ COPIED = (
 ONTO_TASK = ("subject", "due_date", "due", "duration", "scheduled_date", "scheduled_datetime_utc")
 
 
-def write_comment(world: World, task: Json, request: Json, author: Json) -> Json:
+def write_comment(world: PyrusWorld, task: Json, request: Json, author: Json) -> Json:
     """Apply a comment request to a task as this person. The new comment; Refusal where Pyrus would refuse."""
     check(request)
     draft = copy.deepcopy(task)
@@ -53,19 +53,19 @@ def write_comment(world: World, task: Json, request: Json, author: Json) -> Json
 def check(request: Json) -> None:
     """Refuse what no task could take."""
     if request.get("text") and request.get("formatted_text"):
-        raise Refusal(400, "both_text_and_formatted_text_specified")
+        raise ApiRefusal(400, "both_text_and_formatted_text_specified")
     if request.get("due") and request.get("due_date"):
-        raise Refusal(400, "either_due_date_or_due_can_be_set")
+        raise ApiRefusal(400, "either_due_date_or_due_can_be_set")
     if request.get("duration") is not None and not request.get("due"):
-        raise Refusal(400, "due_missing")
+        raise ApiRefusal(400, "due_missing")
     for key, values in (("approval_choice", CHOICES), ("action", ACTIONS)):
         if request.get(key) not in (None, *values):
-            raise Refusal(400, f"invalid_{key}", f"{request[key]!r} is none of {', '.join(values)}")
+            raise ApiRefusal(400, f"invalid_{key}", f"{request[key]!r} is none of {', '.join(values)}")
     if request.get("channel") and not (request.get("text") or request.get("formatted_text")):
-        raise Refusal(400, "external_comment_empty_text")
+        raise ApiRefusal(400, "external_comment_empty_text")
 
 
-def persons_changed(world: World, task: Json, request: Json, comment: Json) -> None:
+def persons_changed(world: PyrusWorld, task: Json, request: Json, comment: Json) -> None:
     """Responsible, participants and subscribers."""
     if request.get("reassign_to"):
         comment["reassigned_to"] = task["responsible"] = world.person(request["reassign_to"])
@@ -81,7 +81,7 @@ def persons_changed(world: World, task: Json, request: Json, comment: Json) -> N
         task[kind] = kept + added
 
 
-def approvals_changed(world: World, task: Json, request: Json, comment: Json) -> None:
+def approvals_changed(world: PyrusWorld, task: Json, request: Json, comment: Json) -> None:
     """Approvers of steps; the place of an inner list is the step."""
     for key in ("approvals_added", "approvals_removed", "approvals_rerequested"):
         if not request.get(key):
@@ -110,7 +110,7 @@ def row_of(task: Json, step: int) -> list[Json]:
     return rows[step - 1]
 
 
-def choice_made(world: World, task: Json, request: Json, comment: Json) -> None:
+def choice_made(world: PyrusWorld, task: Json, request: Json, comment: Json) -> None:
     """A decision. Where the author is asked nowhere it is ignored; without `approval_steps` it is for the current step."""
     choice = request.get("approval_choice")
     if not choice:
@@ -133,7 +133,7 @@ def choice_made(world: World, task: Json, request: Json, comment: Json) -> None:
         move_on(world, task, comment)
 
 
-def move_on(world: World, task: Json, comment: Json) -> None:
+def move_on(world: PyrusWorld, task: Json, comment: Json) -> None:
     """Leave steps at which everybody has approved; after the last one the task is closed."""
     step = task.get("current_step") or 1
     if step > len(task["approvals"]) or not is_done(task["approvals"][step - 1]):
@@ -156,7 +156,7 @@ def is_done(row: list[Json]) -> bool:
     return all(one.get("approval_choice") in ("approved", "acknowledged") for one in row)
 
 
-def action_taken(world: World, task: Json, request: Json, comment: Json) -> None:
+def action_taken(world: PyrusWorld, task: Json, request: Json, comment: Json) -> None:
     """Closing and reopening; any comment reopens a closed task unless it says `skip_auto_reopen`."""
     action = request.get("action")
     if action == "finished":
@@ -167,39 +167,39 @@ def action_taken(world: World, task: Json, request: Json, comment: Json) -> None
         comment["action"] = "reopened"
 
 
-def close(world: World, task: Json, comment: Json) -> None:
+def close(world: PyrusWorld, task: Json, comment: Json) -> None:
     """The task is closed by this comment."""
     task["is_closed"], task["close_date"], comment["action"] = True, world.stamp(), "finished"
 
 
-def lists_changed(_world: World, task: Json, request: Json, _comment: Json) -> None:
+def lists_changed(_world: PyrusWorld, task: Json, request: Json, _comment: Json) -> None:
     """The lists in which the task stands."""
     if request.get("added_list_ids") or request.get("removed_list_ids"):
         ids = dict.fromkeys([*task.get("list_ids", []), *request.get("added_list_ids", [])])
         task["list_ids"] = [one for one in ids if one not in request.get("removed_list_ids", [])]
 
 
-def edited(_world: World, task: Json, request: Json, _comment: Json) -> None:
+def edited(_world: PyrusWorld, task: Json, request: Json, _comment: Json) -> None:
     """The text of an older comment."""
     if not request.get("edit_comment_id"):
         return
     older = next((one for one in task["comments"] if one.get("id") == request["edit_comment_id"]), None)
     if older is None:
-        raise Refusal(400, "invalid_comment_id")
+        raise ApiRefusal(400, "invalid_comment_id")
     older["text"] = request.get("text", "")
 
 
-def create_task(world: World, request: Json, author: Json) -> Json:
+def create_task(world: PyrusWorld, request: Json, author: Json) -> Json:
     """Make a task; its first comment repeats what it was made with. Raises Refusal."""
     form_id = request.get("form_id")
     task: Json = {"id": world.next_id("task"), "create_date": world.stamp(), "author": author, "comments": []}
     if form_id is None:
         if not request.get("text"):
-            raise Refusal(400, "text_missing")
+            raise ApiRefusal(400, "text_missing")
     else:
         form = world.forms.get(form_id)
         if form is None:
-            raise Refusal(400, "invalid_form_id", f"no form {form_id!r}")
+            raise ApiRefusal(400, "invalid_form_id", f"no form {form_id!r}")
         task |= {"form_id": form_id, "current_step": 1, "is_closed": False}
         task["fields"] = [blank(one) for one in form.get("fields", [])]
     if request.get("text"):

@@ -14,7 +14,7 @@ Ending = Literal["answered", "lost", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ApiFault:
     """One thing that goes wrong with a request: is it applied, how does it end, after how long, and what happens first."""
 
     applied: bool = False
@@ -27,78 +27,78 @@ class Fault:
     first: Callable[[], object] | None = None
 
 
-def lose_request() -> Fault:
+def lose_request() -> ApiFault:
     """The connection breaks before Pyrus has read the request."""
-    return Fault(ending="lost")
+    return ApiFault(ending="lost")
 
 
-def lose_answer() -> Fault:
+def lose_answer() -> ApiFault:
     """Pyrus applies the request, and the connection breaks before the answer."""
-    return Fault(applied=True, ending="lost")
+    return ApiFault(applied=True, ending="lost")
 
 
-def refuse_connection() -> Fault:
+def refuse_connection() -> ApiFault:
     """Nobody listens: the request surely did not arrive. (A server cannot refuse one request: `FakeServer.refuse`.)"""
-    return Fault(ending="refused")
+    return ApiFault(ending="refused")
 
 
-def tls_failure() -> Fault:
+def tls_failure() -> ApiFault:
     """The handshake fails, so that nothing was sent; in process only."""
-    return Fault(ending="refused")
+    return ApiFault(ending="refused")
 
 
-def answer(status: int, code: str = "", text: str = "", *, applied: bool = False) -> Fault:
+def answer(status: int, code: str = "", text: str = "", *, applied: bool = False) -> ApiFault:
     """An error in Pyrus's envelope; `applied`: although the request was carried out."""
     body = json.dumps({"error": text or code.replace("_", " "), "error_code": code}).encode()
-    return Fault(applied=applied, status=status, body=body)
+    return ApiFault(applied=applied, status=status, body=body)
 
 
-def gateway(status: int = 502, *, applied: bool = False) -> Fault:
+def gateway(status: int = 502, *, applied: bool = False) -> ApiFault:
     """A page in HTML from something in front of Pyrus."""
-    return Fault(applied=applied, status=status, body=b"<html><body>Bad gateway</body></html>")
+    return ApiFault(applied=applied, status=status, body=b"<html><body>Bad gateway</body></html>")
 
 
-def limited(reset_s: int = 30) -> Fault:
+def limited(reset_s: int = 30) -> ApiFault:
     """429, with the time of the reset."""
     fault = answer(429, "too_many_requests")
-    return Fault(status=429, body=fault.body, headers={"X-RateLimit-Reset": str(reset_s)})
+    return ApiFault(status=429, body=fault.body, headers={"X-RateLimit-Reset": str(reset_s)})
 
 
-def slow(seconds: float) -> Fault:
+def slow(seconds: float) -> ApiFault:
     """The true answer, late; the request is applied at the end of that time."""
-    return Fault(applied=True, delay_s=seconds)
+    return ApiFault(applied=True, delay_s=seconds)
 
 
-def slow_answer(seconds: float) -> Fault:
+def slow_answer(seconds: float) -> ApiFault:
     """Applied at once, answered late."""
-    return Fault(applied=True, delay_s=-seconds)
+    return ApiFault(applied=True, delay_s=-seconds)
 
 
-def after(action: Callable[[], object]) -> Fault:
+def after(action: Callable[[], object]) -> ApiFault:
     """Something happens just before the request is carried out: a person closes the task, a step moves on."""
-    return Fault(applied=True, first=action)
+    return ApiFault(applied=True, first=action)
 
 
 @dataclass(slots=True)
-class Plan:
+class PlannedFault:
     """A fault and the requests it is for."""
 
     pattern: str
-    fault: Fault
+    fault: ApiFault
     times: int
 
 
-class Script:
+class FaultScript:
     """The faults to come, each for the next requests that match its pattern."""
 
     def __init__(self) -> None:
-        self._plans: list[Plan] = []
+        self._plans: list[PlannedFault] = []
 
-    def add(self, pattern: str, fault: Fault, times: int) -> None:
+    def add(self, pattern: str, fault: ApiFault, times: int) -> None:
         """Plan a fault. `pattern` is a method and path with `*`, such as "POST tasks/*/comments"."""
-        self._plans.append(Plan(pattern, fault, times))
+        self._plans.append(PlannedFault(pattern, fault, times))
 
-    def take(self, title: str) -> Fault | None:
+    def take(self, title: str) -> ApiFault | None:
         """The fault for a request, used up once; None where it goes well."""
         for plan in self._plans:
             if plan.times > 0 and fnmatchcase(title, plan.pattern):

@@ -6,31 +6,31 @@ import copy
 import re
 from typing import TYPE_CHECKING, Any
 
-from bothost.testing.fake_pyrus.world import Json, Refusal
+from bothost.testing.fake_pyrus.world import ApiRefusal, Json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from bothost.testing.fake_pyrus.world import World
+    from bothost.testing.fake_pyrus.world import PyrusWorld
 
 READ_ONLY = frozenset({"step", "status", "creation_date", "note", "author", "project"})
 BY = (("id", "invalid_field_id"), ("code", "invalid_field_code"), ("name", "invalid_field_name"))
 
 
-def field_updates(world: World, task: Json, updates: Any) -> list[Json]:
+def field_updates(world: PyrusWorld, task: Json, updates: Any) -> list[Json]:
     """Apply updates to a task's fields; what the comment shows of them. Raises Refusal 400."""
     if not isinstance(updates, list):
-        raise Refusal(400, "invalid_json", "field_updates is a list")
+        raise ApiRefusal(400, "invalid_json", "field_updates is a list")
     return [update(world, task, one) for one in updates]
 
 
-def update(world: World, task: Json, given: Any) -> Json:
+def update(world: PyrusWorld, task: Json, given: Any) -> Json:
     """Apply one update."""
     if not isinstance(given, dict):
-        raise Refusal(400, "invalid_json", "a field update is an object")
+        raise ApiRefusal(400, "invalid_json", "a field update is an object")
     target = target_of(world, task, given)
     if target.get("type") in READ_ONLY:
-        raise Refusal(400, "field_is_read_only", f"{target.get('name')} cannot be written")
+        raise ApiRefusal(400, "field_is_read_only", f"{target.get('name')} cannot be written")
     value = given.get("value")
     if value is None:
         target.pop("value", None)
@@ -42,11 +42,11 @@ def update(world: World, task: Json, given: Any) -> Json:
     return {**shown, **({"value": copy.deepcopy(target["value"])} if "value" in target else {})}
 
 
-def target_of(world: World, task: Json, given: Json) -> Json:
+def target_of(world: PyrusWorld, task: Json, given: Json) -> Json:
     """The field an update is for; one that was never shown comes to be where the world is not strict. Raises Refusal 400."""
     try:
         return find(task.get("fields", []), given)
-    except Refusal as refusal:
+    except ApiRefusal as refusal:
         if world.strict or refusal.code == "field_is_in_table":
             raise
     made: Json = {"id": given.get("id") or world.next_id("field"), "name": given.get("name") or "", "type": "unknown"}
@@ -65,10 +65,10 @@ def find(fields: list[Json], given: Json) -> Json:
             info = one.get("info") or {}
             if given[key] == (one.get(key) or (info.get("code") if key == "code" else None)):
                 if in_table:
-                    raise Refusal(400, "field_is_in_table", f"{given[key]!r} is written through its table")
+                    raise ApiRefusal(400, "field_is_in_table", f"{given[key]!r} is written through its table")
                 return one
-        raise Refusal(400, code, f"no field {given[key]!r}")
-    raise Refusal(400, "invalid_field_id", "a field update names no field")
+        raise ApiRefusal(400, code, f"no field {given[key]!r}")
+    raise ApiRefusal(400, "invalid_field_id", "a field update names no field")
 
 
 def walk(fields: Any, *, in_table: bool = False) -> Iterator[tuple[Json, bool]]:
@@ -83,54 +83,54 @@ def walk(fields: Any, *, in_table: bool = False) -> Iterator[tuple[Json, bool]]:
                 yield from walk(row.get("cells"), in_table=True)
 
 
-def written(world: World, target: Json, value: Any) -> Any:
+def written(world: PyrusWorld, target: Json, value: Any) -> Any:
     """The value as the task will show it. Raises Refusal 400."""
     convert = CONVERTERS.get(target.get("type", ""))
     return copy.deepcopy(value) if convert is None else convert(world, target, value)
 
 
-def a_number(_world: World, target: Json, value: Any) -> Any:
+def a_number(_world: PyrusWorld, target: Json, value: Any) -> Any:
     """Money and numbers."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Refusal(400, "invalid_value_format", f"{target.get('name')} takes a number")
+        raise ApiRefusal(400, "invalid_value_format", f"{target.get('name')} takes a number")
     return value
 
 
-def a_text(_world: World, target: Json, value: Any) -> Any:
+def a_text(_world: PyrusWorld, target: Json, value: Any) -> Any:
     """Text, e-mail, phone."""
     if not isinstance(value, str):
-        raise Refusal(400, "invalid_value_format", f"{target.get('name')} takes a text")
+        raise ApiRefusal(400, "invalid_value_format", f"{target.get('name')} takes a text")
     return value
 
 
-def matching(pattern: str) -> Callable[[World, Json, Any], Any]:
+def matching(pattern: str) -> Callable[[PyrusWorld, Json, Any], Any]:
     """Texts of one form."""
 
-    def check(_world: World, target: Json, value: Any) -> Any:
+    def check(_world: PyrusWorld, target: Json, value: Any) -> Any:
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
-            raise Refusal(400, "invalid_value_format", f"{target.get('name')} does not take {value!r}")
+            raise ApiRefusal(400, "invalid_value_format", f"{target.get('name')} does not take {value!r}")
         return value
 
     return check
 
 
-def a_person(world: World, _target: Json, value: Any) -> Any:
+def a_person(world: PyrusWorld, _target: Json, value: Any) -> Any:
     """A person by id or e-mail."""
     return world.person(value)
 
 
-def files(world: World, _target: Json, value: Any) -> Any:
+def files(world: PyrusWorld, _target: Json, value: Any) -> Any:
     """Uploaded files."""
     if not isinstance(value, list):
-        raise Refusal(400, "invalid_value_format", "a file field takes a list")
+        raise ApiRefusal(400, "invalid_value_format", "a file field takes a list")
     return [world.attached(one) for one in value]
 
 
-def catalog_items(world: World, target: Json, value: Any) -> Any:
+def catalog_items(world: PyrusWorld, target: Json, value: Any) -> Any:
     """Rows of a catalog by `item_id`, `item_ids` or `item_name`."""
     catalog = world.catalogs.get((target.get("info") or {}).get("catalog_id") or target.get("catalog_id") or 0)
     if not isinstance(value, dict):
-        raise Refusal(400, "invalid_value_format", "a catalog field takes item_id, item_ids or item_name")
+        raise ApiRefusal(400, "invalid_value_format", "a catalog field takes item_id, item_ids or item_name")
     ids = value.get("item_ids") or [value.get("item_id")]
     if catalog is None:
         return {"item_id": ids[0], "item_ids": ids}
@@ -138,38 +138,38 @@ def catalog_items(world: World, target: Json, value: Any) -> Any:
     if value.get("item_name") is not None:
         ids = [key for key, values in rows.items() if values[0] == value["item_name"]][:1]
     if not ids or any(one not in rows for one in ids):
-        raise Refusal(400, "invalid_catalog_item_id", f"the catalog has no {ids!r}")
+        raise ApiRefusal(400, "invalid_catalog_item_id", f"the catalog has no {ids!r}")
     headers = [header["name"] for header in catalog["catalog_headers"]]
     shown = [rows[one] for one in ids]
     return {"item_id": ids[0], "item_ids": ids, "headers": headers, "values": shown[0], "rows": shown}
 
 
-def choices(_world: World, target: Json, value: Any) -> Any:
+def choices(_world: PyrusWorld, target: Json, value: Any) -> Any:
     """Choices by id; names as far as the form's options tell them."""
     if not isinstance(value, dict):
-        raise Refusal(400, "invalid_value_format", "a multiple choice takes choice_ids")
+        raise ApiRefusal(400, "invalid_value_format", "a multiple choice takes choice_ids")
     ids = value.get("choice_ids") or [value.get("choice_id")]
     options = {one.get("choice_id"): one.get("choice_value") for one in (target.get("info") or {}).get("options", [])}
     if options and any(one not in options for one in ids):
-        raise Refusal(400, "invalid_choice_id", f"{target.get('name')} has no {ids!r}")
+        raise ApiRefusal(400, "invalid_choice_id", f"{target.get('name')} has no {ids!r}")
     names = [options[one] for one in ids if one in options]
     return {"choice_id": ids[0], "choice_ids": ids, **({"choice_names": names} if names else {})}
 
 
-def task_links(world: World, _target: Json, value: Any) -> Any:
+def task_links(world: PyrusWorld, _target: Json, value: Any) -> Any:
     """Tasks by id."""
     if not isinstance(value, dict):
-        raise Refusal(400, "invalid_value_format", "a form link takes task_ids")
+        raise ApiRefusal(400, "invalid_value_format", "a form link takes task_ids")
     ids = value.get("task_ids") or [value.get("task_id")]
     for one in ids:
         world.task(one)
     return {"task_id": ids[0], "task_ids": ids}
 
 
-def table_rows(_world: World, target: Json, value: Any) -> Any:
+def table_rows(_world: PyrusWorld, target: Json, value: Any) -> Any:
     """Rows by row_id; `delete` removes one, an unknown row_id or none adds one."""
     if not isinstance(value, list):
-        raise Refusal(400, "invalid_value_format", "a table takes a list of rows")
+        raise ApiRefusal(400, "invalid_value_format", "a table takes a list of rows")
     rows: dict[int, Json] = {row["row_id"]: row for row in target.get("value") or []}
     for given in value:
         row_id = given.get("row_id", max(rows, default=-1) + 1)
@@ -183,7 +183,7 @@ def table_rows(_world: World, target: Json, value: Any) -> Any:
     return list(rows.values())
 
 
-CONVERTERS: dict[str, Callable[[World, Json, Any], Any]] = {
+CONVERTERS: dict[str, Callable[[PyrusWorld, Json, Any], Any]] = {
     "money": a_number, "number": a_number, "text": a_text, "email": a_text, "phone": a_text,
     "date": matching(r"\d{4}-\d\d-\d\d"), "due_date": matching(r"\d{4}-\d\d-\d\d"), "time": matching(r"\d\d:\d\d"),
     "due_date_time": matching(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "checkmark": matching("checked|unchecked"),

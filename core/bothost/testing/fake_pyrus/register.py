@@ -7,12 +7,12 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from bothost.testing.fake_pyrus.fields import walk
-from bothost.testing.fake_pyrus.world import Json, Refusal
+from bothost.testing.fake_pyrus.world import ApiRefusal, Json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bothost.testing.fake_pyrus.world import World
+    from bothost.testing.fake_pyrus.world import PyrusWorld
 
 MOST = 20_000
 LEFT_OUT = ("form_id", "approvals", "comments")
@@ -27,13 +27,13 @@ BOUNDS: tuple[tuple[str, str, Callable[[str, str], bool]], ...] = (
 )
 
 
-def register(world: World, form_id: int, wanted: Mapping[str, Any]) -> Json:
+def register(world: PyrusWorld, form_id: int, wanted: Mapping[str, Any]) -> Json:
     """The answer to a register request. Raises Refusal."""
     if form_id not in world.forms and not any(task.get("form_id") == form_id for task in world.tasks.values()):
-        raise Refusal(403, "access_denied_form", f"no form {form_id}")
+        raise ApiRefusal(403, "access_denied_form", f"no form {form_id}")
     count = int(wanted.get("item_count", MOST))
     if not 1 <= count <= MOST:
-        raise Refusal(400, "invalid_item_count", f"item_count is 1 to {MOST}")
+        raise ApiRefusal(400, "invalid_item_count", f"item_count is 1 to {MOST}")
     found = [task for task in world.tasks.values() if task.get("form_id") == form_id and fits(task, wanted)]
     by_id = wanted.get("sort") == "id"
     found.sort(

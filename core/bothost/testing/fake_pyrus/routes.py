@@ -12,16 +12,16 @@ from urllib.parse import parse_qsl
 
 from bothost.testing.fake_pyrus.comments import create_task, write_comment
 from bothost.testing.fake_pyrus.register import register, yes
-from bothost.testing.fake_pyrus.world import Account, Json, Refusal, Stored
+from bothost.testing.fake_pyrus.world import ApiAccount, ApiRefusal, Json, StoredFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bothost.testing.fake_pyrus.world import World
+    from bothost.testing.fake_pyrus.world import PyrusWorld
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ApiQuestion:
     """A request as the API reads it: the path below the base URL, the query, the body or the file that came as one."""
 
     method: str
@@ -29,7 +29,7 @@ class Asked:
     query: Mapping[str, str] = field(default_factory=dict)
     body: bytes = field(default=b"", repr=False)
     token: str | None = field(default=None, repr=False)
-    file: Stored | None = None
+    file: StoredFile | None = None
 
     @property
     def title(self) -> str:
@@ -39,23 +39,23 @@ class Asked:
     def json(self) -> Json:
         """The body as an object. Raises Refusal 400."""
         if not self.body:
-            raise Refusal(400, "empty_body")
+            raise ApiRefusal(400, "empty_body")
         try:
             value = json.loads(self.body)
         except ValueError:
-            raise Refusal(400, "invalid_json") from None
+            raise ApiRefusal(400, "invalid_json") from None
         if not isinstance(value, dict):
-            raise Refusal(400, "invalid_json")
+            raise ApiRefusal(400, "invalid_json")
         return value
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class FakeResponse:
     """What the API says: JSON, or a file's bytes."""
 
     status: int
     value: Any = None
-    file: Stored | None = None
+    file: StoredFile | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -64,101 +64,101 @@ class Answer:
         return json.dumps(self.value, ensure_ascii=False).encode()
 
 
-class Api:
+class FakeApi:
     """Answers requests on a world. `wrote` hears of each comment: task, comment, author's id."""
 
-    def __init__(self, world: World, wrote: Callable[[int, Json, int], None]) -> None:
+    def __init__(self, world: PyrusWorld, wrote: Callable[[int, Json, int], None]) -> None:
         self._world = world
         self._wrote = wrote
         self.base_url = "https://api.pyrus.com/v4/"
 
-    def answer(self, asked: Asked) -> Answer:
+    def answer(self, asked: ApiQuestion) -> FakeResponse:
         """Carry a request out."""
         try:
             if asked.path == "auth":
-                return Answer(200, self._log_in(asked.json()))
+                return FakeResponse(200, self._log_in(asked.json()))
             account = self._world.who(asked.token)
             for method, pattern, act in ROUTES:
                 found = re.fullmatch(pattern, asked.path)
                 if found and method == asked.method:
                     result = act(self, asked, account, *(int(group) for group in found.groups()))
-                    return result if isinstance(result, Answer) else Answer(200, result)
-            raise Refusal(404, "not_found", f"no {asked.title}")
-        except Refusal as refusal:
+                    return result if isinstance(result, FakeResponse) else FakeResponse(200, result)
+            raise ApiRefusal(404, "not_found", f"no {asked.title}")
+        except ApiRefusal as refusal:
             envelope = {"error": refusal.text, "error_code": refusal.code}
-            return Answer(refusal.status, envelope, headers=refusal.headers)
+            return FakeResponse(refusal.status, envelope, headers=refusal.headers)
 
     def _log_in(self, given: Json) -> Json:
         account = self._world.account_of(str(given.get("login")))
         if account is None or given.get("security_key") not in account.keys:
-            raise Refusal(401, "invalid_credentials")
+            raise ApiRefusal(401, "invalid_credentials")
         if account.blocked:
-            raise Refusal(401, "account_blocked")
+            raise ApiRefusal(401, "account_blocked")
         return {"access_token": self._world.issue_token(account), "api_url": self.base_url}
 
-    def _task(self, _asked: Asked, _account: Account, task_id: int) -> Json:
+    def _task(self, _asked: ApiQuestion, _account: ApiAccount, task_id: int) -> Json:
         return {"task": self._world.task(task_id)}
 
-    def _comment(self, asked: Asked, account: Account, task_id: int) -> Json:
+    def _comment(self, asked: ApiQuestion, account: ApiAccount, task_id: int) -> Json:
         task = self._world.task(task_id)
         comment = write_comment(self._world, task, asked.json(), account.person)
         self._wrote(task_id, comment, account.person["id"])
         return {"task": task}
 
-    def _create(self, asked: Asked, account: Account) -> Json:
+    def _create(self, asked: ApiQuestion, account: ApiAccount) -> Json:
         return {"task": create_task(self._world, asked.json(), account.person)}
 
-    def _register(self, asked: Asked, _account: Account, form_id: int) -> Json:
+    def _register(self, asked: ApiQuestion, _account: ApiAccount, form_id: int) -> Json:
         return register(self._world, form_id, asked.json() if asked.method == "POST" else asked.query)
 
-    def _form(self, _asked: Asked, _account: Account, form_id: int) -> Json:
+    def _form(self, _asked: ApiQuestion, _account: ApiAccount, form_id: int) -> Json:
         if form_id not in self._world.forms:
-            raise Refusal(403, "access_denied_form", f"no form {form_id}")
+            raise ApiRefusal(403, "access_denied_form", f"no form {form_id}")
         return self._world.forms[form_id]
 
-    def _forms(self, _asked: Asked, _account: Account) -> Json:
+    def _forms(self, _asked: ApiQuestion, _account: ApiAccount) -> Json:
         return {"forms": list(self._world.forms.values())}
 
-    def _catalog(self, asked: Asked, _account: Account, catalog_id: int) -> Json:
+    def _catalog(self, asked: ApiQuestion, _account: ApiAccount, catalog_id: int) -> Json:
         catalog = self._world.catalogs.get(catalog_id)
         if catalog is None:
-            raise Refusal(403, "access_denied_catalog", f"no catalog {catalog_id}")
+            raise ApiRefusal(403, "access_denied_catalog", f"no catalog {catalog_id}")
         shown = copy.copy(catalog)
         if not yes(asked.query.get("include_deleted")):
             shown["items"] = [item for item in catalog["items"] if not item.get("deleted")]
         return shown
 
-    def _contacts(self, _asked: Asked, _account: Account) -> Json:
+    def _contacts(self, _asked: ApiQuestion, _account: ApiAccount) -> Json:
         people = [one for one in self._world.persons.values() if one.get("type") != "role"]
         roles = [one for one in self._world.persons.values() if one.get("type") == "role"]
         rows = [{"id": one["id"], "name": one.get("last_name", ""), "member_ids": []} for one in roles]
         return {"organizations": [{"organization_id": 1, "name": "Company", "persons": people, "roles": rows}]}
 
-    def _profile(self, _asked: Asked, account: Account) -> Json:
+    def _profile(self, _asked: ApiQuestion, account: ApiAccount) -> Json:
         person = account.person
         shown: Json = {key: person[key] for key in ("first_name", "last_name", "email", "locale") if key in person}
         return {"person_id": person["id"], **shown, "organization_id": 1, "timezone_offset": 0}
 
-    def _upload(self, asked: Asked, _account: Account) -> Json:
+    def _upload(self, asked: ApiQuestion, _account: ApiAccount) -> Json:
         stored = asked.file or uploaded(self._world, asked.body)
         return {"guid": stored.guid, "md5_hash": stored.md5}
 
-    def _download(self, _asked: Asked, _account: Account, file_id: int) -> Answer:
+    def _download(self, _asked: ApiQuestion, _account: ApiAccount, file_id: int) -> FakeResponse:
         stored = self._world.files.get(str(file_id))
         if stored is None:
-            raise Refusal(404, "file_not_found")
+            raise ApiRefusal(404, "file_not_found")
         headers = {"Content-Disposition": f'attachment; filename="{stored.name}"'}
-        return Answer(200, file=stored, headers=headers)
+        return FakeResponse(200, file=stored, headers=headers)
 
 
-def uploaded(world: World, body: bytes) -> Stored:
+def uploaded(world: PyrusWorld, body: bytes) -> StoredFile:
     """The file in a multipart body. Raises Refusal 400."""
     head, mark, rest = body.partition(b"\r\n\r\n")
     boundary = head.split(b"\r\n", 1)[0]
     name = re.search(rb'filename="([^"]*)"', head)
     end = rest.rfind(b"\r\n" + boundary)
     if not mark or not name or end < 0 or not boundary.startswith(b"--"):
-        raise Refusal(400, "invalid_multipart")
+        raise ApiRefusal(400, "invalid_multipart")
     content = rest[:end]
     return world.store_file(name[1].decode(), content, len(content), hashlib.md5(content).hexdigest())  # noqa: S324 - Pyrus's hash
 
@@ -169,16 +169,16 @@ def query_of(text: str) -> dict[str, str]:
 
 
 ROUTES: tuple[tuple[str, str, Callable[..., Any]], ...] = (
-    ("GET", r"tasks/(\d+)", Api._task),
-    ("POST", r"tasks/(\d+)/comments", Api._comment),
-    ("POST", r"tasks", Api._create),
-    ("GET", r"forms/(\d+)/register", Api._register),
-    ("POST", r"forms/(\d+)/register", Api._register),
-    ("GET", r"forms/(\d+)", Api._form),
-    ("GET", r"forms", Api._forms),
-    ("GET", r"catalogs/(\d+)", Api._catalog),
-    ("GET", r"contacts", Api._contacts),
-    ("GET", r"profile", Api._profile),
-    ("POST", r"files/upload", Api._upload),
-    ("GET", r"files/download/(\d+)", Api._download),
+    ("GET", r"tasks/(\d+)", FakeApi._task),
+    ("POST", r"tasks/(\d+)/comments", FakeApi._comment),
+    ("POST", r"tasks", FakeApi._create),
+    ("GET", r"forms/(\d+)/register", FakeApi._register),
+    ("POST", r"forms/(\d+)/register", FakeApi._register),
+    ("GET", r"forms/(\d+)", FakeApi._form),
+    ("GET", r"forms", FakeApi._forms),
+    ("GET", r"catalogs/(\d+)", FakeApi._catalog),
+    ("GET", r"contacts", FakeApi._contacts),
+    ("GET", r"profile", FakeApi._profile),
+    ("POST", r"files/upload", FakeApi._upload),
+    ("GET", r"files/download/(\d+)", FakeApi._download),
 )

@@ -12,13 +12,13 @@ from tornado.iostream import StreamClosedError
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler, stream_request_body
 
-from bothost.testing.fake_pyrus.routes import Asked, query_of
+from bothost.testing.fake_pyrus.routes import ApiQuestion, query_of
 
 if TYPE_CHECKING:
     import ssl
 
     from bothost.testing.fake_pyrus import FakePyrus
-    from bothost.testing.fake_pyrus.world import Stored
+    from bothost.testing.fake_pyrus.world import StoredFile
 
 KEPT_BYTES = 8 << 20
 """Uploads up to this size are kept; of bigger ones only size and hash."""
@@ -43,7 +43,7 @@ class FakeServer:
 
     def listen(self) -> None:
         """Listen, on the same port as before."""
-        app = Application([(r"/.*", Handler, {"pyrus": self.pyrus})], log_function=lambda _handler: None)
+        app = Application([(r"/.*", FakeHandler, {"pyrus": self.pyrus})], log_function=lambda _handler: None)
         self._server = HTTPServer(app, ssl_options=self._ssl_options, max_body_size=MOST_BYTES)
         sockets = bind_sockets(self.port, "127.0.0.1")
         self.port = sockets[0].getsockname()[1]
@@ -57,7 +57,7 @@ class FakeServer:
         await self._server.close_all_connections()
 
 
-class Incoming:
+class IncomingUpload:
     """A multipart upload that is read as it comes."""
 
     def __init__(self) -> None:
@@ -91,21 +91,21 @@ class Incoming:
             if len(self._kept) > KEPT_BYTES:
                 self._kept = None
 
-    def stored(self, pyrus: FakePyrus) -> Stored:
+    def stored(self, pyrus: FakePyrus) -> StoredFile:
         """The file, at the end. Raises Refusal for an empty one."""
         content = bytes(self._kept) if self._kept is not None else None
         return pyrus.world.store_file(self.name, content, self.size, self._hash.hexdigest())
 
 
 @stream_request_body
-class Handler(RequestHandler):
+class FakeHandler(RequestHandler):
     """Every request, handed to the fake Pyrus."""
 
     def initialize(self, pyrus: FakePyrus) -> None:
         """See RequestHandler."""
         self._pyrus = pyrus
         self._body = bytearray()
-        self._incoming = Incoming() if self.request.path == f"{PREFIX}files/upload" else None
+        self._incoming = IncomingUpload() if self.request.path == f"{PREFIX}files/upload" else None
 
     def prepare(self) -> None:
         """See RequestHandler."""
@@ -133,7 +133,7 @@ class Handler(RequestHandler):
         file = self._incoming.stored(self._pyrus) if self._incoming and self._incoming.size else None
         query = query_of(self.request.query)
         handled = await self._pyrus.handle(
-            Asked(self.request.method or "", path, query, bytes(self._body), token, file)
+            ApiQuestion(self.request.method or "", path, query, bytes(self._body), token, file)
         )
         if handled.ending != "answered":
             connection: Any = self.request.connection

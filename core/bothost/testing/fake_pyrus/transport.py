@@ -6,14 +6,14 @@ import re
 from typing import TYPE_CHECKING
 
 from bothost.errors import CallUnclear, CallUnsent
-from bothost.pyrus.rest.requests import Response
-from bothost.testing.fake_pyrus.routes import Asked, query_of
+from bothost.pyrus.rest.requests import ApiResponse
+from bothost.testing.fake_pyrus.routes import ApiQuestion, query_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from bothost.pyrus_client.transport import Sending
-    from bothost.testing.fake_pyrus import FakePyrus, Handled
+    from bothost.pyrus_client.transport import HttpRequest
+    from bothost.testing.fake_pyrus import FakePyrus, HandledRequest
 
 BASE = re.compile(r"https?://[^/?#]+/(?:api/)?v4/([^?#]*)(?:\?(.*))?")
 
@@ -24,21 +24,21 @@ class FakeTransport:
     def __init__(self, pyrus: FakePyrus) -> None:
         self._pyrus = pyrus
 
-    async def fetch(self, sending: Sending) -> Response:
+    async def fetch(self, sending: HttpRequest) -> ApiResponse:
         """See `Transport.fetch`."""
         handled = await self._handle(sending)
         body = b"".join(handled.file.pieces()) if handled.file is not None else handled.body
-        return Response(handled.status, lower(handled), body)
+        return ApiResponse(handled.status, lower(handled), body)
 
-    async def open(self, sending: Sending) -> tuple[Response, AsyncIterator[bytes]]:
+    async def open(self, sending: HttpRequest) -> tuple[ApiResponse, AsyncIterator[bytes]]:
         """See `Transport.open`."""
         handled = await self._handle(sending)
-        return Response(handled.status, lower(handled), handled.body), pieces(handled)
+        return ApiResponse(handled.status, lower(handled), handled.body), pieces(handled)
 
     async def close(self) -> None:
         """See `Transport.close`; nothing is open."""
 
-    async def _handle(self, sending: Sending) -> Handled:
+    async def _handle(self, sending: HttpRequest) -> HandledRequest:
         found = BASE.fullmatch(sending.url)
         if found is None:
             raise CallUnsent(f"{sending.request.title}: no such host")
@@ -46,7 +46,7 @@ class FakeTransport:
         if sending.content is not None:
             body = b"".join([piece async for piece in sending.content])
         token = sending.headers.get("Authorization", "").removeprefix("Bearer ") or None
-        asked = Asked(sending.request.method, found[1], query_of(found[2] or ""), body, token)
+        asked = ApiQuestion(sending.request.method, found[1], query_of(found[2] or ""), body, token)
         handled = await self._pyrus.handle(asked)
         if handled.ending == "refused":
             raise CallUnsent(f"{sending.request.title}: Connection refused")
@@ -55,13 +55,13 @@ class FakeTransport:
         return handled
 
 
-async def pieces(handled: Handled) -> AsyncIterator[bytes]:
+async def pieces(handled: HandledRequest) -> AsyncIterator[bytes]:
     """The body of a download."""
     if handled.file is not None:
         for piece in handled.file.pieces():
             yield piece
 
 
-def lower(handled: Handled) -> dict[str, str]:
+def lower(handled: HandledRequest) -> dict[str, str]:
     """Headers as a response has them."""
     return {name.lower(): value for name, value in handled.headers.items()}

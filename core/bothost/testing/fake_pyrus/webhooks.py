@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bothost.pyrus.signature import sign
-from bothost.testing.fake_pyrus.world import Refusal
+from bothost.testing.fake_pyrus.world import ApiRefusal
 
 if TYPE_CHECKING:
     from bothost.testing.fake_pyrus import FakePyrus
-    from bothost.testing.fake_pyrus.world import Account, Json
+    from bothost.testing.fake_pyrus.world import ApiAccount, Json
 
 READ_S = 60.0
 """How long Pyrus waits for the answer."""
@@ -26,7 +26,7 @@ TIMES = (0.0, 61.0, 122.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Hook:
+class SimulatedRequest:
     """One HTTP request to the bot."""
 
     body: bytes = field(repr=False)
@@ -35,7 +35,7 @@ class Hook:
 
 
 @dataclass(frozen=True, slots=True)
-class Reached:
+class AttemptResult:
     """What one attempt came to: the status Pyrus saw (0: none), and the comment it wrote for it (0: none)."""
 
     attempt: int
@@ -44,12 +44,12 @@ class Reached:
     body: bytes = b""
 
 
-Send = Callable[[Hook], Awaitable[tuple[int, bytes]]]
+Send = Callable[[SimulatedRequest], Awaitable[tuple[int, bytes]]]
 """Sends one request and returns status and body. Raises OSError where there is no answer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class WebhookRoute:
     """How the way from Pyrus to the bot behaves."""
 
     times: Sequence[float] = TIMES
@@ -68,19 +68,21 @@ class Route:
 class Webhooks:
     """Delivers events of a fake Pyrus by `send`."""
 
-    def __init__(self, pyrus: FakePyrus, account: Account, key: str, send: Send, route: Route | None = None) -> None:
+    def __init__(
+        self, pyrus: FakePyrus, account: ApiAccount, key: str, send: Send, route: WebhookRoute | None = None
+    ) -> None:
         self._pyrus = pyrus
         self._account = account
         self._key = key
         self._send = send
-        self._route = route or Route()
+        self._route = route or WebhookRoute()
 
-    async def deliver(self, task_id: int, event: str = "comment") -> list[Reached]:
+    async def deliver(self, task_id: int, event: str = "comment") -> list[AttemptResult]:
         """Deliver what is new in a task, until the bot has answered 2xx or the attempts are used up."""
         began = self._pyrus.clock.monotonic()
         token = self._pyrus.world.issue_token(self._account)
         task = json.loads(json.dumps(self._pyrus.task(task_id)))
-        reached: list[Reached] = []
+        reached: list[AttemptResult] = []
         for attempt, at in enumerate(self._route.times, start=1):
             pause_s = began + at - self._pyrus.clock.monotonic()
             if pause_s > 0:
@@ -92,7 +94,7 @@ class Webhooks:
                 break
         return reached
 
-    def hook(self, task: Json, event: str, token: str, attempt: int) -> Hook:
+    def hook(self, task: Json, event: str, token: str, attempt: int) -> SimulatedRequest:
         """The request of one attempt."""
         body = {
             "event": event,
@@ -110,29 +112,29 @@ class Webhooks:
         }
         if self._route.of:
             headers["X-Pyrus-Retry"] = f"{attempt}/{self._route.of}"
-        return Hook(signed, headers, attempt)
+        return SimulatedRequest(signed, headers, attempt)
 
-    async def _attempt(self, hook: Hook) -> Reached:
+    async def _attempt(self, hook: SimulatedRequest) -> AttemptResult:
         if hook.attempt in self._route.dropped:
-            return Reached(hook.attempt, 0)
+            return AttemptResult(hook.attempt, 0)
         limit_s = min(READ_S, self._route.cut_s) if self._route.cut_s else READ_S
         try:
             async with asyncio.timeout(limit_s):
                 status, body = await self._send(hook)
         except TimeoutError:
-            return Reached(hook.attempt, 503 if limit_s < READ_S else 0)
+            return AttemptResult(hook.attempt, 503 if limit_s < READ_S else 0)
         except OSError:
-            return Reached(hook.attempt, 0)
+            return AttemptResult(hook.attempt, 0)
         if hook.attempt in self._route.lost:
-            return Reached(hook.attempt, 0)
-        return Reached(hook.attempt, status, self._written(hook, status, body), body)
+            return AttemptResult(hook.attempt, 0)
+        return AttemptResult(hook.attempt, status, self._written(hook, status, body), body)
 
-    def _written(self, hook: Hook, status: int, body: bytes) -> int:
+    def _written(self, hook: SimulatedRequest, status: int, body: bytes) -> int:
         if status != 200:
             return 0
         try:
             comment = self._pyrus.take_response(self._account, json.loads(hook.body)["task_id"], body)
-        except Refusal:
+        except ApiRefusal:
             return 0  # nothing says that Pyrus tells anybody
         return int(comment["id"]) if comment else 0
 
@@ -140,7 +142,7 @@ class Webhooks:
 def over_http(url: str, client: Any) -> Send:
     """Send by a Tornado client (`AsyncHTTPClient`) to a bot's URL."""
 
-    async def send(hook: Hook) -> tuple[int, bytes]:
+    async def send(hook: SimulatedRequest) -> tuple[int, bytes]:
         from tornado.httpclient import HTTPClientError
 
         try:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 
-class Refusal(Exception):
+class ApiRefusal(Exception):
     """A call that Pyrus refuses: status, code and text of its error envelope."""
 
     def __init__(self, status: int, code: str, text: str = "", headers: Mapping[str, str] | None = None) -> None:
@@ -28,7 +28,7 @@ class Refusal(Exception):
 
 
 @dataclass(slots=True)
-class Account:
+class ApiAccount:
     """A person that calls the API: its keys and its tokens, newest last, with what became of each."""
 
     person: Json
@@ -39,7 +39,7 @@ class Account:
 
 
 @dataclass(slots=True)
-class Stored:
+class StoredFile:
     """A file. Big ones are not kept but made: `size` bytes of a pattern."""
 
     guid: str
@@ -60,17 +60,17 @@ class Stored:
             left -= piece_bytes
 
 
-class World:
+class PyrusWorld:
     """All data of one fake Pyrus."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.accounts: dict[int, Account] = {}
+        self.accounts: dict[int, ApiAccount] = {}
         self.persons: dict[int, Json] = {}
         self.tasks: dict[int, Json] = {}
         self.forms: dict[int, Json] = {}
         self.catalogs: dict[int, Json] = {}
-        self.files: dict[str, Stored] = {}
+        self.files: dict[str, StoredFile] = {}
         self.token_limit = 20
         self.newest_first = True
         """How registers are sorted, which nothing documents."""
@@ -110,20 +110,20 @@ class World:
         self.persons[person["id"]] = person
         return person
 
-    def add_bot(self, login: str, key: str, person_id: int | None = None, name: str = "Bot") -> Account:
+    def add_bot(self, login: str, key: str, person_id: int | None = None, name: str = "Bot") -> ApiAccount:
         """A bot that can log in with `login` and `key`."""
         person = self.add_person(
             id=person_id or self.next_id("person"), first_name=name, email=login, type="bot", external_id=""
         )
-        account = self.accounts.setdefault(person["id"], Account(person))
+        account = self.accounts.setdefault(person["id"], ApiAccount(person))
         account.person, account.keys = person, {key}
         return account
 
-    def account_of(self, login: str) -> Account | None:
+    def account_of(self, login: str) -> ApiAccount | None:
         """Who logs in with this."""
         return next((one for one in self.accounts.values() if one.person.get("email") == login), None)
 
-    def issue_token(self, account: Account) -> str:
+    def issue_token(self, account: ApiAccount) -> str:
         """A new token; beyond the limit the oldest one is revoked."""
         token = f"fake-{account.person['id']}-{self.next_id('token')}-{hashlib.sha256(str(account.person['id']).encode()).hexdigest()}"
         account.tokens[token] = ""
@@ -132,23 +132,23 @@ class World:
             account.tokens[old] = "revoked_token"
         return token
 
-    def who(self, token: str | None) -> Account:
+    def who(self, token: str | None) -> ApiAccount:
         """Whose token this is. Raises Refusal 401."""
         if not token:
-            raise Refusal(401, "token_not_specified")
+            raise ApiRefusal(401, "token_not_specified")
         for account in self.accounts.values():
             if token in account.tokens:
                 if account.blocked:
-                    raise Refusal(401, "account_blocked")
+                    raise ApiRefusal(401, "account_blocked")
                 if account.tokens[token]:
-                    raise Refusal(401, account.tokens[token])
+                    raise ApiRefusal(401, account.tokens[token])
                 return account
-        raise Refusal(401, "invalid_token")
+        raise ApiRefusal(401, "invalid_token")
 
     def task(self, task_id: int) -> Json:
         """A task. Raises Refusal 404."""
         if task_id not in self.tasks:
-            raise Refusal(404, "task_not_found", f"task {task_id} does not exist")
+            raise ApiRefusal(404, "task_not_found", f"task {task_id} does not exist")
         return self.tasks[task_id]
 
     def add_task(self, task: Mapping[str, Any]) -> Json:
@@ -177,15 +177,17 @@ class World:
                 return person
         if not self.strict and isinstance(wanted, int | str):
             return self.add_person(**{"id" if isinstance(wanted, int) else "email": wanted}, type="user")
-        raise Refusal(400, "invalid_person_id" if isinstance(wanted, int) else "invalid_email", f"nobody is {wanted!r}")
+        raise ApiRefusal(
+            400, "invalid_person_id" if isinstance(wanted, int) else "invalid_email", f"nobody is {wanted!r}"
+        )
 
-    def store_file(self, name: str, content: bytes | None, size: int, md5: str) -> Stored:
+    def store_file(self, name: str, content: bytes | None, size: int, md5: str) -> StoredFile:
         """Keep an upload."""
         if size == 0:
-            raise Refusal(400, "empty_file")
+            raise ApiRefusal(400, "empty_file")
         digest = hashlib.sha256(f"{name}{len(self.files)}{md5}".encode()).hexdigest()
         guid = f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}"
-        self.files[guid] = Stored(guid, name, size, md5, content)
+        self.files[guid] = StoredFile(guid, name, size, md5, content)
         return self.files[guid]
 
     def attached(self, given: Any) -> Json:
@@ -195,9 +197,9 @@ class World:
             return {"id": self.next_id("file"), "name": given.get("name", ""), "url": given["url"]}
         stored = self.files.get(guid or "")
         if stored is None and not self.strict and guid:
-            stored = self.files[guid] = Stored(guid, "file", 1, "", b"?")
+            stored = self.files[guid] = StoredFile(guid, "file", 1, "", b"?")
         if stored is None:
-            raise Refusal(400, "file_missing", f"no file {guid!r} was uploaded")
+            raise ApiRefusal(400, "file_missing", f"no file {guid!r} was uploaded")
         file_id = self.next_id("file")
         self.files[str(file_id)] = stored
         return {

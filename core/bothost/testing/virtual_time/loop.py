@@ -14,7 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
-from bothost.testing.virtual_time.outstanding import Hold, Outstanding, thread_whereabouts
+from bothost.testing.virtual_time.outstanding import OutstandingWork, RealWork, thread_whereabouts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -28,11 +28,11 @@ SLICE_S = 0.05
 """How long a wait for real work lasts before the limits are looked at again."""
 
 
-class Stuck(AssertionError):
+class StuckTest(AssertionError):
     """Nothing can happen any more, or real work takes longer than it may; the text names what waits and where."""
 
 
-class Abandoned(BaseException):
+class AbandonedThread(BaseException):
     """Raised in threads that still wait for the loop when it is closed; no `except Exception` of a handler may catch it."""
 
 
@@ -47,13 +47,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.failures: list[str] = []
         self._arrived = False
         self._busy_since: float | None = None
-        self.outstanding = Outstanding(self._nudge)
+        self.outstanding = OutstandingWork(self._nudge)
         self._turner = _Turner(self)
         super().__init__(self._turner)
         self._clock_resolution = 1e-6
         self._own_descriptors = len(self._turner.get_map())
         self._executor = _DaemonExecutor()
-        self._beats: dict[int, Hold] = {}
+        self._beats: dict[int, RealWork] = {}
         self._waited_for: set[concurrent.futures.Future[Any]] = set()
 
     def time(self) -> float:
@@ -70,7 +70,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         call.add_done_callback(self._stop)
         self._turn(self.now + limit_s, call.done)
         if not call.done():
-            raise Stuck(
+            raise StuckTest(
                 f"nothing happened any more within {limit_s:g} s of virtual time; what waits:\n{self.waiting()}"
             )
         self.settle()
@@ -102,7 +102,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             return future.result()
         except concurrent.futures.CancelledError:
             if self.is_closed():
-                raise Abandoned from None
+                raise AbandonedThread from None
             raise
         finally:
             self._waited_for.discard(future)
@@ -259,7 +259,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             self._busy_since = now
         elif now - self._busy_since > self.real_limit_s:
             self._busy_since = None
-            raise Stuck(f"the loop has not come to rest for {self.real_limit_s:g} s of real time:\n{self.waiting()}")
+            raise StuckTest(
+                f"the loop has not come to rest for {self.real_limit_s:g} s of real time:\n{self.waiting()}"
+            )
 
     def _check_limit(self) -> None:
         self.outstanding.forget_dead_threads()
@@ -267,7 +269,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         if hold is not None and time.monotonic() - hold.since > self.real_limit_s:
             where = thread_whereabouts(hold)
             self.outstanding.end(hold)
-            raise Stuck(
+            raise StuckTest(
                 f"{where} has taken more than {self.real_limit_s:g} s of real time: waits in threads other than "
                 "time.sleep are real (bothost.real_limit changes the limit)"
             )
@@ -310,7 +312,7 @@ class _DaemonExecutor(concurrent.futures.Executor):
                 return
             try:
                 result = fn(*args, **kwargs)
-            except Abandoned:
+            except AbandonedThread:
                 return
             except BaseException as error:  # noqa: BLE001 - handed to the one who waits
                 future.set_exception(error)

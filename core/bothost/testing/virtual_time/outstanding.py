@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LIBRARIES = tuple({f"{path}/" for path in sysconfig.get_paths().values() if path} | {f"{Path(__file__).parents[2]}/"})
 
 
-class Hold:
+class RealWork:
     """One piece of real work. `thread` is the thread that does it, or None where a coroutine waits for it."""
 
     __slots__ = ("place", "since", "thread")
@@ -30,30 +30,30 @@ class Hold:
         self.since = time.monotonic()
 
 
-class Outstanding:
+class OutstandingWork:
     """Counts holds; used from any thread. `changed` is called, in the thread that did it, whenever the last hold ended."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._lock = threading.Lock()
-        self._holds: dict[Hold, None] = {}
+        self._holds: dict[RealWork, None] = {}
         self._changed = changed
 
     def __bool__(self) -> bool:
         return bool(self._holds)
 
-    def begin(self, thread: int | None, place: str) -> Hold:
+    def begin(self, thread: int | None, place: str) -> RealWork:
         """Count one more, until `end`."""
-        hold = Hold(thread, place)
+        hold = RealWork(thread, place)
         with self._lock:
             self._holds[hold] = None
         return hold
 
-    def adopt(self, hold: Hold) -> None:
+    def adopt(self, hold: RealWork) -> None:
         """Say that the present thread does the work of this hold from now on."""
         hold.thread = threading.get_ident()
         hold.since = time.monotonic()
 
-    def end(self, hold: Hold) -> None:
+    def end(self, hold: RealWork) -> None:
         """Count one less. What the work hands to the loop must have been handed over before."""
         with self._lock:
             self._holds.pop(hold, None)
@@ -67,7 +67,7 @@ class Outstanding:
         They are put back by the future's own callback, which runs before the loop can look at the count again.
         """
         thread = threading.get_ident()
-        mine: list[Hold] = []
+        mine: list[RealWork] = []
         over = False
 
         def back(_: object) -> None:
@@ -109,7 +109,7 @@ class Outstanding:
         with self._lock:
             self._holds.clear()
 
-    def oldest(self) -> Hold | None:
+    def oldest(self) -> RealWork | None:
         """The hold that has lasted longest, in real time."""
         with self._lock:
             return min(self._holds, key=lambda hold: hold.since, default=None)
@@ -139,7 +139,7 @@ def is_library(filename: str) -> bool:
     return filename.startswith(("<frozen", *LIBRARIES))
 
 
-def thread_whereabouts(hold: Hold) -> str:
+def thread_whereabouts(hold: RealWork) -> str:
     """Where the work of a hold stands now."""
     stack = stack_of(hold.thread) if hold.thread is not None else []
     return whereabouts(stack[0] if stack else None, hold.place)
