@@ -1,4 +1,7 @@
-"""The command line. One module a group of commands, imported when a command of it is asked for; see `commands.TABLE`."""
+"""The command line: one module for each group of commands, imported only when one of them runs.
+
+Decisions about events belong to the pipeline, and SQL to the journal: a command asks them. Start reading at `commands.TABLE`.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 OK, PROBLEM, USAGE = 0, 1, 2
-"""The exit codes: all is well, a problem was found, the command line cannot be understood."""
+"""The exit codes: all is well, a problem was found, the command line is wrong."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; its exit code. The console script `bothost`."""
+    """Run one command and return its exit code. This is the console script `bothost`."""
     from bothost.cli.commands import run
 
     return run(list(sys.argv[1:] if argv is None else argv))

@@ -1,4 +1,4 @@
-"""Takes out of a recorded delivery what names people: one mask for one thing, everywhere it stands."""
+"""Mask everything in a recorded delivery that identifies people. Equal values get equal masks."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ TEXTS = frozenset({"text", "formatted_text", "subject"})
 TEXT_TYPES = frozenset({"text", "note"})
 MASKED_TOKEN = "masked-token"  # noqa: S105 - what stands where a token stood
 _SHORTEST = 3
-"""Shorter names are not looked for in texts: they would hit parts of other words."""
+"""Shorter names are not searched for in texts because they would match parts of other words."""
 
 
 class Anonymizer:
-    """The masks of one export. Use `body` on the delivery first, then `reply` on the expected answer."""
+    """The masks of one export. Call `body` with the delivery first, then `reply` with the expected answer."""
 
     def __init__(self, *, texts: bool = False) -> None:
         self._texts = texts
         self._masks: dict[tuple[str, str], str] = {}
 
     def body(self, body: bytes) -> dict[str, Any]:
-        """A delivery's body, decoded, with everything masked that can be told by its place; then, in all texts, the same things."""
+        """Decode a delivery's body and mask it: first by key, then the values found so wherever a text repeats them."""
         delivery = json.loads(body, parse_float=Decimal)
         if delivery.get("access_token"):
             delivery["access_token"] = MASKED_TOKEN
@@ -49,14 +49,16 @@ class Anonymizer:
         return masked
 
     def reply(self, reply: Any) -> Any:
-        """An answer with the same masks in its texts. The bot's own words stay, or no bot could pass a test with them; of a
-        free text that is replaced what it quotes whole is the mask."""
+        """Return an answer with the same masks.
+
+        The bot's own words stay, because the test compares them. A masked text that the answer quotes in full is masked too.
+        """
         own_words = Anonymizer()
         own_words._masks = self._masks
         return self._everywhere(own_words._walk(reply) if isinstance(reply, dict) else reply)
 
     def text(self, text: str) -> str:
-        """A text with the known things masked."""
+        """Return a text with all known values masked."""
         for real, mask in self._known():
             text = real.sub(mask, text)
         return text
@@ -89,7 +91,7 @@ class Anonymizer:
         return field | {"value": self._walk(value)}
 
     def _person(self, person: dict[str, Any]) -> dict[str, Any]:
-        """A bot is nobody: its name stays, for its own replies speak of it."""
+        """Mask a person. A bot keeps its name, because its own replies may mention it."""
         if person.get("type") == "bot" or str(person.get("email") or "").startswith("bot@"):
             return person
         return {key: self._person_item(key, item) for key, item in person.items()}
@@ -129,7 +131,7 @@ class Anonymizer:
         }
 
     def _mail(self, address: str) -> str:
-        """Domains stay, and so does a bot's `bot@`: by it a login is recognised."""
+        """Mask an address. The domain stays, and so does a bot's `bot@`, which identifies a login."""
         local, at, domain = address.rpartition("@")
         if not at:
             return self._mask("address", address)
@@ -140,7 +142,7 @@ class Anonymizer:
         return self._masks["mail", address]
 
     def _settings(self, settings: Any) -> Any:
-        """A bot's free settings: the strings within, where they are JSON, else all of it."""
+        """Mask a bot's free settings: the strings in them if they are JSON, otherwise the whole text."""
         try:
             inner = json.loads(settings)
         except (TypeError, ValueError):

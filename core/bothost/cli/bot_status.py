@@ -1,4 +1,4 @@
-"""How each configured bot stands as far as the command line can tell: its section, its plugin, its settings."""
+"""Diagnose each configured bot without a running host: its section, its plugin, its settings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BotDiagnosis:
-    """One bot: its state in one word, and all that is wrong with it."""
+    """One bot: its state in one word, and everything that is wrong with it."""
 
     config: BotConfig
     state: str
@@ -34,12 +34,12 @@ class BotDiagnosis:
 
     @property
     def reason(self) -> str:
-        """What is wrong, in one line, each with the key it is about."""
+        """Return the problems in one line, each with its key."""
         return "; ".join(f"{one.key}: {one.text}" if one.key else one.text for one in self.problems)
 
 
 def judge(reading: ConfigReading, folder: Path) -> list[BotDiagnosis]:
-    """Every bot of the configuration, in the order of their names. Imports the plugins they name."""
+    """Diagnose every bot of the configuration, sorted by name. Imports the plugins."""
     found = find()
     bots = [_judge(config, found, reading, folder) for config in reading.bots.values()]
     bots += [
@@ -49,7 +49,7 @@ def judge(reading: ConfigReading, folder: Path) -> list[BotDiagnosis]:
 
 
 def host_warnings(reading: ConfigReading, config: str) -> tuple[Problem, ...]:
-    """What the configuration's reader warns of, and a hook for failures that is not there. Imports the hook."""
+    """Return the configuration's warnings and one for each hook that cannot be used. Imports the hooks."""
     trouble = find_hook(reading.host.on_failure, SystemClock())[1] if reading.host else ""
     hook = (Problem(trouble, config, section="host", key="on_failure"),) if trouble else ()
     return (*reading.warnings, *hook)
@@ -71,7 +71,7 @@ def _judge(
 
 
 def _misconfigured(config: BotConfig, judged: BotDiagnosis, reading: ConfigReading) -> BotDiagnosis:
-    """What is wrong with the section, and with its plugin's settings besides: all is told at once."""
+    """Add the problems of the plugin's settings to those of the section, so that one check shows all of them."""
     own = reading.broken[config.name]
     known = {(problem.line, problem.key) for problem in own}
     further = [one for one in judged.problems if (one.line, one.key) not in known and one.key]
@@ -83,5 +83,5 @@ def _problem(config: BotConfig, text: str, key: str) -> Problem:
 
 
 def _bare(text: str, config: BotConfig) -> str:
-    """An error's text without the section, which the problem names itself."""
+    """Remove the section's name, which the problem shows itself."""
     return text.removeprefix(f"[bot:{config.name}] ")

@@ -1,4 +1,4 @@
-"""`check`, `bots`, `plugins`: what is configured and installed, and what is wrong."""
+"""`check`, `bots`, `plugins`: show what is configured and installed, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from bothost.errors import Problem
 
 FINE = ("ok", "off", "active", "starting", "paused")
-"""States in which nothing is wrong: `ok` where no host runs."""
+"""States that are no problem. `ok` is the state if no host runs."""
 WELL = ("ok", "off", "active", "starting")
-"""Those that nobody need look at."""
+"""States that need no attention."""
 MANY = 20
-"""Beyond so many bots a line counts them by state."""
+"""With more bots than this, a last line counts them by state."""
 
 
 @click.command(epilog="Example: bothost check --config /etc/bothost/bots.ini")
@@ -72,7 +72,7 @@ def _summary(config: str, bots: int, problems: int, warnings: int) -> str:
 def bots(config: str, as_json: bool) -> int:
     """List the bots, those in trouble first: state and reason, plugin and version, path, fingerprint of the secret.
 
-    States are those of the running host; where none runs, what bots.ini and the installed plugins promise: `ok`.
+    The states are those of the running host. If none runs, they come from bots.ini and the installed plugins (`ok`).
     """
     reading = read_existing(config)
     rows = asked_of_host(reading.host) if reading.host else None
@@ -92,7 +92,7 @@ def bots(config: str, as_json: bool) -> int:
 
 
 def _told(row: dict[str, Any]) -> dict[str, Any]:
-    """A row for a person: what is wrong with the bot and where to look on, and since when it does not serve."""
+    """Return a row for a person: with the reasons, the next command, and the time since when the bot does not serve."""
     told = [row["reason"], *wrong_with(row)]
     return {**row, "reason": "; ".join(filter(None, told)), "since": row["since"] if row["reason"] else None}
 
@@ -106,13 +106,13 @@ def _promised(reading: ConfigReading, config: str) -> list[dict[str, Any]]:
 
 
 def _sum(config: str, rows: list[dict[str, Any]]) -> str:
-    """Where there are many bots the ones in trouble have scrolled away: the last line counts them."""
+    """Count the bots by state in a last line, because with many bots the first lines have scrolled away."""
     counts = Counter(row["state"] for row in rows)
     return f"{config}: {counted(len(rows), 'bot')}: " + ", ".join(f"{n} {state}" for state, n in counts.most_common())
 
 
 def _bot_row(bot: BotDiagnosis, found: DiscoveredPlugin | None, facts: Mapping[str, str] | None) -> dict[str, Any]:
-    """What bots.ini and the installed plugins promise; `facts` of the journal where a host runs that was not asked."""
+    """Return a bot's row without the host's help. `facts`: what the journal knows if a host runs that could not be asked."""
     name = bot.config.name
     state, reason = _standing(bot, facts)
     tasks = [key.removeprefix(f"pause:{name}:") for key in facts or () if key.startswith(f"pause:{name}:")]

@@ -1,4 +1,4 @@
-"""The table of commands, and what holds for each: lazy import, did-you-mean, exit codes, errors as JSON under --json."""
+"""The table of commands and what all of them share: lazy import, near names, exit codes, errors as JSON with --json."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class CommandSource(NamedTuple):
-    """Where a command is defined, and its line in `bothost --help` (so that the help imports none of them)."""
+    """A command's module and its line in `bothost --help`. The line stands here so that the help imports no command."""
 
     module: str
     attribute: str
@@ -49,32 +49,32 @@ TABLE: Mapping[str, CommandSource] = {
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands' names and first lines, and imports a command's module when it is run."""
+    """A group that imports a command's module only when the command runs."""
 
     def list_commands(self, _context: click.Context) -> list[str]:
-        """In the order of the table: what one needs first comes first."""
+        """Return the names in the order of the table, which puts the most needed first."""
         return list(TABLE)
 
     def get_command(self, _context: click.Context, name: str) -> click.Command | None:
         """Import the command."""
-        place = TABLE.get(name)
-        if place is None:
+        source = TABLE.get(name)
+        if source is None:
             return None
-        found: click.Command = getattr(import_module(f"bothost.cli.{place.module}"), place.attribute)
+        found: click.Command = getattr(import_module(f"bothost.cli.{source.module}"), source.attribute)
         return found
 
     def resolve_command(
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does it, with near names for one that does not exist."""
+        """Resolve as click does, and name a similar command if there is none."""
         if args and args[0] not in TABLE and not args[0].startswith("-"):
             raise click.UsageError(f"no command {args[0]!r}{nearest(args[0], TABLE)}", context)
         return super().resolve_command(context, args)
 
     def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list in the help, without an import."""
+        """Write the list of commands without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, place.help) for name, place in TABLE.items()])
+            formatter.write_dl([(name, source.help) for name, source in TABLE.items()])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
@@ -87,7 +87,7 @@ def bothost() -> None:
 
 
 def run(argv: list[str]) -> int:
-    """Run a command line; every error becomes a message and an exit code here, and nowhere else."""
+    """Run a command line. This is the only place where errors become messages and exit codes."""
     as_json = "--json" in argv
     try:
         code = bothost.main(args=argv, prog_name="bothost", standalone_mode=False)

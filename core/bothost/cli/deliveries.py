@@ -1,4 +1,4 @@
-"""`deliveries`: what arrived, how it went, and the operator's hand; works beside a running host."""
+"""`deliveries`: list, show, retry, cancel and export events, beside a running host."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ SHOWN = (
     "id", "bot", "kind", "task", "state", "created", "updated", "attempts", "status", "runs", "ms", "rerun", "deaths", "door",
     "due", "tries", "comment", "plugin_version",
 )  # fmt: skip
-"""What `show` tells a person of an event, where there is something to tell."""
+"""The facts that `show` prints for a person; empty ones are left out."""
 NEAR = 200
-"""Among so many of the newest events one with a near id is looked for."""
+"""How many of the newest events are searched for a similar id."""
 
 
 class StatusChoice(click.Choice[str]):
-    """A state, with the near one where there is no such."""
+    """A choice of states that suggests the nearest one."""
 
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
-        """As click says it, and what was perhaps meant."""
+        """Add the nearest state to click's message."""
         return f"{super().get_invalid_choice_message(value, ctx)}{nearest(str(value), self.choices)}"
 
 
@@ -72,7 +72,7 @@ def list_(config: str, as_json: bool, limit: int, state: Phase | None, **narrow:
     want = _filter(state, limit, **narrow)
     waiting = _waiting(config)
     entries = beside(waiting, visit(config, lambda journal: journal.list(want)), want)
-    if not entries and want.bot:  # a bot that was removed may have events still
+    if not entries and want.bot:  # a removed bot may still have events
         check_there(want.bot, read_existing(config))
     if as_json:
         show_json([row(entry) for entry in entries])
@@ -86,7 +86,7 @@ def list_(config: str, as_json: bool, limit: int, state: Phase | None, **narrow:
 
 
 def _waiting(config: str) -> list[Entry]:
-    """What stands in line in the running host's memory, which no journal knows."""
+    """Return the events that wait in the running host's memory and are not in the journal."""
     return waiting_at_host(host_of(read_existing(config)))
 
 
@@ -161,7 +161,7 @@ async def _found(journal: Journal, key: str, waiting: Iterable[Entry] = ()) -> t
 
 
 async def _none(journal: Journal, key: str) -> BothostError:
-    """The error for an id that the journal does not have."""
+    """Return the error for an id that the journal does not have."""
     if key.lstrip("#").isdecimal():
         return BothostError(
             f"{key} is no delivery's id: bothost deliveries list --task {key.lstrip('#')} shows a task's"
@@ -195,7 +195,7 @@ def cancel(id: str, config: str, as_json: bool) -> int:
     host = host_of(read_existing(config))
 
     async def work(journal: Journal) -> Entry:
-        # a running host ends at once what waits or runs there; the journal alone would tell it at its next beat
+        # a running host ends the event at once; from the journal it would learn of it only at its next beat
         taken = await asyncio.to_thread(cancelled_at_host, host, id)
         entry = await journal.find(id) if taken else None
         return entry or await journal.cancel(await _known(journal, id))
@@ -236,7 +236,7 @@ def export(id: str, config: str, as_json: bool, **given: Any) -> int:
 
 
 def row(entry: Entry) -> dict[str, Any]:
-    """An entry for a program."""
+    """Return an entry for a program."""
     return {
         "id": entry.id,
         "bot": entry.bot,

@@ -1,4 +1,4 @@
-"""`doctor`: everything a host needs, tried from outside; each line says ok or what to do."""
+"""`doctor`: try from outside everything that a host needs. Each line says ok or what to do."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from bothost.errors import Problem
 
 MANY = 10
-"""More bots than this that are well share a line."""
+"""More healthy bots than this share one line."""
 MARKS = {"ok": "ok  ", "warning": "warn", "problem": "BAD "}
 
 
 @dataclass(frozen=True, slots=True)
 class ExaminedHost:
-    """What is examined."""
+    """The configuration and bots that are examined."""
 
     reading: ConfigReading
     host: HostConfig
     bots: list[BotDiagnosis]
     warnings: tuple[Problem, ...]
-    """Of the configuration."""
+    """The warnings of the configuration."""
     clock: Clock
 
 
@@ -48,8 +48,8 @@ def doctor(config: str, as_json: bool) -> int:
     """Examine configuration, plugins, ports, journal, disk, clock, API logins, public address and its certificate."""
     reading = read_existing(config)
     bots = judge(reading, Path(config).absolute().parent)
-    patient = ExaminedHost(reading, host_of(reading), bots, host_warnings(reading, config), SystemClock())
-    findings = asyncio.run(_findings(patient))
+    examined = ExaminedHost(reading, host_of(reading), bots, host_warnings(reading, config), SystemClock())
+    findings = asyncio.run(_findings(examined))
     good = all(finding.state != "problem" for finding in findings)
     if as_json:
         rows = [{"check": one.check, "state": one.state, "text": one.text} for one in findings]
@@ -60,8 +60,8 @@ def doctor(config: str, as_json: bool) -> int:
 
 
 def _show(findings: list[Finding]) -> None:
-    """A line each; where there are many bots, one for all that are well and one for all that lack the same: a hundred lines
-    would hide the one that matters."""
+    """Print one line for each finding. Many healthy bots share a line, and so do equal findings: a hundred lines would hide the
+    one that matters."""
     fine = [one for one in findings if one.state == "ok" and one.check.startswith("bot ")]
     if len(fine) > MANY:
         findings = [one for one in findings if one not in fine]
@@ -77,20 +77,20 @@ def _show(findings: list[Finding]) -> None:
         say(f"{MARKS[one.state]}  {check:<{width}}  {one.text}")
 
 
-async def _findings(patient: ExaminedHost) -> list[Finding]:
-    host, clock = patient.host, patient.clock
+async def _findings(examined: ExaminedHost) -> list[Finding]:
+    host, clock = examined.host, examined.clock
     standing = {row["bot"]: row for row in await asyncio.to_thread(asked_of_host, host) or ()}
-    findings = [examine.configuration(patient.reading, patient.warnings)]
-    findings += [examine.plugin(bot, standing.get(bot.config.name)) for bot in patient.bots]
+    findings = [examine.configuration(examined.reading, examined.warnings)]
+    findings += [examine.plugin(bot, standing.get(bot.config.name)) for bot in examined.bots]
     findings.append(await asyncio.to_thread(examine.listener, host))
     if host.operator_port:
         findings.append(await asyncio.to_thread(examine.page, host))
     findings.append(examine.disk(host.state))
-    # the public address and the API come before the journal: to look into that, root becomes somebody else for good
+    # before the journal, because root gives up its rights for good in order to open it
     dates: list[float] = []
     if host.public_url:
         findings += await asyncio.to_thread(examine.public, host.public_url, clock, dates)
-    serving = [bot.config for bot in patient.bots if not bot.problems and bot.config.enabled]
+    serving = [bot.config for bot in examined.bots if not bot.problems and bot.config.enabled]
     findings += await examine.logins([config for config in serving if config.login], clock, dates)
     findings.append(examine.time_of_day(clock, dates))
     finding, learnt = await examine.journal(host, clock)

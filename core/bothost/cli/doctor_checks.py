@@ -1,4 +1,4 @@
-"""What `doctor` tries, one function each: a finding that says ok or what to do."""
+"""The checks of `doctor`, one function each. A finding says ok or what to do."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Finding:
 
 
 def configuration(reading: ConfigReading, warnings: Sequence[Problem]) -> Finding:
-    """bots.ini itself, and what is to be warned of in it."""
+    """Check bots.ini itself."""
     problems = reading.all_problems()
     if problems:
         more = f" (and {len(problems) - 1} more: bothost check)" if len(problems) > 1 else ""
@@ -59,7 +59,7 @@ def configuration(reading: ConfigReading, warnings: Sequence[Problem]) -> Findin
 
 
 def plugin(bot: BotDiagnosis, standing: Mapping[str, Any] | None = None) -> Finding:
-    """A bot's plugin and its settings, and how it stands in the running host, where there is one."""
+    """Check a bot's plugin and settings, and its state in the running host if there is one."""
     check = f"bot {bot.config.name}"
     wrong = wrong_with(standing) if standing is not None else []
     if standing is not None and standing["state"] not in SERVES:
@@ -79,7 +79,7 @@ def plugin(bot: BotDiagnosis, standing: Mapping[str, Any] | None = None) -> Find
 
 
 def listener(host: HostConfig) -> Finding:
-    """Whether the host answers where the configuration says."""
+    """Check that the host answers where the configuration says."""
     target = host_target(host)
     place = str(target.unix_socket) if target.unix_socket else target.url
     try:
@@ -96,7 +96,7 @@ def listener(host: HostConfig) -> Finding:
 
 
 def page(host: HostConfig) -> Finding:
-    """Whether the host says that it is ready, on the operator's listener."""
+    """Check that the host says on the operator's listener that it is ready."""
     url = page_url(host)
     try:
         with contextlib.closing(open_connection(DeliveryTarget(url, own=True), WAIT_S)) as asked:
@@ -112,7 +112,7 @@ def page(host: HostConfig) -> Finding:
 
 
 def disk(state: Path) -> Finding:
-    """Room for the journal."""
+    """Check that the disk has room for the journal."""
     folder = next((one for one in (state, *state.parents) if one.exists()), state)
     try:
         usage = shutil.disk_usage(folder)
@@ -125,7 +125,7 @@ def disk(state: Path) -> Finding:
 
 
 async def journal(host: HostConfig, clock: Clock) -> tuple[Finding, Mapping[str, str]]:
-    """Write a fact and read it back; the finding, and the facts of the journal."""
+    """Write a fact and read it back. Return the finding and the facts of the journal."""
     began = clock.monotonic()
     try:
         async with visiting(host) as store:
@@ -143,7 +143,7 @@ async def journal(host: HostConfig, clock: Clock) -> tuple[Finding, Mapping[str,
 
 
 def without_login(config: BotConfig, facts: Mapping[str, str]) -> Finding:
-    """A bot whose section names no login."""
+    """Check a bot whose section names no login."""
     check = f"login of {config.name}"
     learnt = facts.get(f"login:{config.name}")
     if learnt:
@@ -153,27 +153,27 @@ def without_login(config: BotConfig, facts: Mapping[str, str]) -> Finding:
 
 
 class NoSharedLimits:
-    """Stands in for the journal where the client asks it about leases and rate limits: nobody else is asked here."""
+    """Replace the journal for the client: doctor shares no lease and no rate limit with anybody."""
 
     def alive(self) -> bool:
-        """Always: these calls claim nothing."""
+        """Return true, because these calls claim nothing."""
         return True
 
     def lost(self) -> set[str]:
-        """Nothing was held."""
+        """Return nothing, because nothing was held."""
         return set()
 
     async def gate(self, name: str, want: int, rate_per_s: float, cap: float) -> float:
-        """Granted: one call a bot."""
+        """Grant the call: each bot makes only one."""
         del name, want, rate_per_s, cap
         return 0.0
 
     async def gate_reset(self, name: str, tokens: float) -> None:
-        """Kept by nobody."""
+        """Ignore it."""
 
 
 async def logins(bots: Sequence[BotConfig], clock: Clock, dates: list[float]) -> list[Finding]:
-    """Log in as each bot and ask who it is; `dates` gets how far Pyrus's clock is from ours."""
+    """Log in as each bot and ask who it is. `dates` gets the differences between Pyrus's clock and ours."""
     if not bots:
         return []
     from bothost.pyrus_client.client import PyrusClient
@@ -201,7 +201,7 @@ async def _login(client: PyrusClient, config: BotConfig, clock: Clock, dates: li
 
 
 def public(url: str, clock: Clock, dates: list[float]) -> list[Finding]:
-    """Ask the public address as Pyrus would, with its certificate's chain checked."""
+    """Ask the public address as Pyrus would, and check its certificate's chain."""
     parts = urlsplit(url)
     try:
         with contextlib.closing(_public_connection(parts.scheme, parts.hostname or "", parts.port)) as connection:
@@ -252,7 +252,7 @@ def _note_date(header: str | None, clock: Clock, dates: list[float]) -> None:
 
 
 def time_of_day(clock: Clock, dates: Sequence[float]) -> Finding:
-    """Our clock beside those of the servers that were asked."""
+    """Compare our clock with those of the servers that were asked."""
     if not dates:
         shown = clock.now().strftime("%Y-%m-%d %H:%M:%S UTC")
         return Finding("clock", "ok", f"{shown}; nobody was asked for the time (no login, no public_url)")

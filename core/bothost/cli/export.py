@@ -1,4 +1,4 @@
-"""An event as a test of its plugin: masked request and expected reply beside a test that is run at once."""
+"""Export an event as a test of its plugin: masked request, expected reply, and a test that is run at once."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ HIDDEN = "a-secret-that-was-masked"
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """The command line of `deliveries export`."""
+    """The options of `deliveries export`."""
 
     test: bool
     texts: bool
     name: str | None
 
     def make(self, entry: Entry, body: bytes, config: str, *, as_json: bool) -> int:
-        """Print the masked request, or write the test and run it; the exit code."""
+        """Print the masked request, or write the test and run it. Return the exit code."""
         masks = Anonymizer(texts=self.texts)
         request = masks.body(body)
         if not self.test:
@@ -78,7 +78,7 @@ class ExportOptions:
 
 
 def _bot_of(entry: Entry, config: str) -> dict[str, Any]:
-    """The plugin and its settings as they are now, those of type Secret hidden."""
+    """Return the plugin and its present settings, those of type Secret hidden."""
     reading = read_existing(config)
     bot = bot_named(entry.bot, reading)
     judged = next(one for one in judge(reading, Path(config).absolute().parent) if one.config is bot)
@@ -98,7 +98,7 @@ def _encoded(value: Any) -> str:
 
 
 def _write(files: dict[str, str]) -> None:
-    """Into the present folder; nothing is overwritten, and what holds data can be read by its owner only."""
+    """Write into the present folder. Nothing is overwritten, and only the owner can read the data."""
     taken = [name for name in files if Path(name).exists()]
     if taken:
         raise BothostError(f"{', '.join(taken)} exists already: give another --name")

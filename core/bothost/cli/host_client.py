@@ -1,4 +1,4 @@
-"""What a running host says of itself, asked at the operator's listener with the operator's token; else in the journal."""
+"""Ask a running host, at the operator's listener with the operator's token, or else its journal."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ WAIT_S = 5.0
 
 
 def asked_of_host(host: HostConfig) -> list[dict[str, Any]] | None:
-    """How each bot stands; None where no host answers to this configuration's token."""
+    """Return the state of each bot, or None if no host answers to this configuration's token."""
     rows = _json_at(host, "/bots.json")
     return rows if isinstance(rows, list) else None
 
 
 def waiting_at_host(host: HostConfig) -> list[Entry]:
-    """What stands in line in the running host's memory; nothing where no host answers."""
+    """Return the events that wait in the running host's memory; none if no host answers."""
     try:
         return msgspec.convert(_json_at(host, "/waiting.json") or [], list[Entry])
     except msgspec.ValidationError:  # a host of another version
@@ -42,7 +42,7 @@ def waiting_at_host(host: HostConfig) -> list[Entry]:
 
 
 def cancelled_at_host(host: HostConfig, key: str) -> bool:
-    """Whether the running host took the wish to end this entry."""
+    """Ask the running host to cancel this entry; return whether it did."""
     answer = _answer(host, "POST", f"/deliveries/{quote(key, safe='')}/cancel")
     return answer is not None and answer[0] == http.client.SEE_OTHER
 
@@ -72,7 +72,7 @@ def _answer(host: HostConfig, method: str, path: str) -> tuple[int, bytes] | Non
 
 
 def wrong_with(row: Mapping[str, Any]) -> list[str]:
-    """What is wrong with a bot besides its state's reason, each with what to do."""
+    """Return what else is wrong with a bot besides its state's reason, each with what to do."""
     bot = row["bot"]
     told = [f"bothost resume {bot}"] if row["state"] in ("paused", "quarantined") else []
     if row["kept"]:
@@ -89,8 +89,10 @@ def wrong_with(row: Mapping[str, Any]) -> list[str]:
 
 
 def facts_beside(host: HostConfig) -> Mapping[str, str] | None:
-    """What the journal of a running host says of its bots (`pause:NAME` …), where its page says nothing; None where no host
-    answers at the public address."""
+    """Return the journal's facts about the bots (`pause:NAME` …) for a host whose page cannot be asked.
+
+    None if no host answers at the public address.
+    """
     try:
         with contextlib.closing(open_connection(host_target(host), WAIT_S)) as connection:
             connection.request("GET", "/healthz")

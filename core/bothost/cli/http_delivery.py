@@ -1,4 +1,4 @@
-"""One signed delivery over HTTP, as Pyrus makes it: for `send` and `demo`."""
+"""Make one signed delivery over HTTP as Pyrus does, for `send` and `demo`."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 PYRUS_WAITS_S = 60.0
 USER_AGENT = "Pyrus-Bot-4"  # what Pyrus says it is
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
-"""Where a listener on every address is reached from this machine."""
+"""The address at which this machine reaches a listener on all addresses."""
 
 
 class Unreachable(BothostError):
-    """No answer came; the text says from where and what to try."""
+    """No answer came. The text says from where and what to try."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryTarget:
-    """Where a delivery goes: a URL, through a unix socket where there is one."""
+    """Where a delivery goes: a URL, or a unix socket if one is given."""
 
     url: str
     unix_socket: Path | None = None
     own: bool = False
-    """This machine's own host: its certificate names another address than the one it is asked at."""
+    """This machine's own host, whose certificate names another address than this one."""
 
     def at(self, path: str) -> DeliveryTarget:
-        """The same host with a bot's path, where the URL names none."""
+        """Return this host with a bot's path, unless the URL has a path already."""
         parts = urlsplit(self.url)
         if parts.path not in ("", "/"):
             return self
@@ -49,7 +49,7 @@ class DeliveryTarget:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryResponse:
-    """What came back."""
+    """The response to a delivery."""
 
     status: int
     body: bytes
@@ -58,7 +58,7 @@ class DeliveryResponse:
 
     @property
     def reply(self) -> Any:
-        """The body as JSON where it is JSON, else as text."""
+        """Return the body as JSON, or as text if it is not JSON."""
         try:
             return json.loads(self.body)
         except ValueError:
@@ -66,7 +66,7 @@ class DeliveryResponse:
 
 
 def host_target(host: HostConfig, port: int | None = None) -> DeliveryTarget:
-    """Where a host of this configuration listens, as seen from this machine."""
+    """Return where a host of this configuration listens, as seen from this machine."""
     if host.unix_socket:
         return DeliveryTarget("http://localhost", host.unix_socket, own=True)
     address = LOOPBACK.get(host.address, host.address)
@@ -76,7 +76,7 @@ def host_target(host: HostConfig, port: int | None = None) -> DeliveryTarget:
 
 
 def parse_target(url: str) -> DeliveryTarget:
-    """The URL that a person gave."""
+    """Read a URL that a person gave."""
     if "://" not in url:
         url = f"http://{url}"
     parts = urlsplit(url)
@@ -113,7 +113,7 @@ def deliver(target: DeliveryTarget, body: bytes, secret: bytes, attempt: str, cl
 
 
 def open_connection(target: DeliveryTarget, limit_s: float = PYRUS_WAITS_S) -> http.client.HTTPConnection:
-    """A connection that waits so long; not opened yet, but for a unix socket's."""
+    """Return a connection with this time limit. It connects at its first request; one to a unix socket is connected already."""
     parts = urlsplit(target.url)
     host = parts.hostname or "localhost"
     if target.unix_socket is not None:

@@ -1,4 +1,4 @@
-"""The journal beside a running host: a visitor owns nothing, claims nothing and makes no files."""
+"""Open the journal beside a running host. A visitor owns nothing, claims nothing and makes no files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def visit(config: str, work: Callable[[Journal], Awaitable[T]]) -> T:
-    """Open the journal of a configuration, work with it, close it. Raises ConfigError, JournalError, BothostError."""
+    """Open the journal of a configuration, call `work` with it, close it. Raises ConfigError, JournalError, BothostError."""
     host = host_of(read_existing(config))
 
     async def inside() -> T:
@@ -33,8 +33,8 @@ def visit(config: str, work: Callable[[Journal], Awaitable[T]]) -> T:
 
 @contextlib.asynccontextmanager
 async def visiting(host: HostConfig) -> AsyncIterator[Journal]:
-    """The open journal; as root the process is the state folder's owner from then on."""
-    # made first: its modules may lie where only root reads
+    """Open the journal and close it at the end. Root becomes the state folder's owner for good."""
+    # made before root gives up its rights, because its modules may lie where only root reads
     journal = open_journal(
         host.journal, host.state, SystemClock(), claims_first=bool(host.journal) or host.processes > 1, readonly=True
     )

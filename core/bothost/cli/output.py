@@ -1,4 +1,4 @@
-"""What commands print: tables and texts for people, JSON for programs, errors on stderr (under --json on stdout)."""
+"""Print results: tables and texts for people, JSON for programs, errors on stderr (with --json on stdout)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 WIDE = 1000
-"""Off a terminal nothing is cut or folded: it is read by grep."""
+"""The width where the output is no terminal: nothing is folded there, because grep reads it."""
 GAP = 3
-"""Blanks between two columns of a table."""
+"""How many blanks stand between two columns."""
 LEAST_NOTE = 36
-"""Where a long text has less room than this beside the other columns it stands below its row."""
+"""A long text with less room than this beside the other columns stands below its row."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 config_option = click.option(
@@ -32,25 +32,25 @@ config_option = click.option(
 
 
 def say(text: str = "") -> None:
-    """One line for a person."""
+    """Print a line for a person."""
     click.echo(visible(text, lines=True))
 
 
 def warn(text: str) -> None:
-    """One line for a person beside the result."""
+    """Print a line for a person on stderr."""
     click.echo(visible(text, lines=True), err=True)
 
 
 def show_json(value: Any) -> None:
-    """A result for a program."""
+    """Print a result for a program."""
     click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], note: str = "") -> None:
-    """Rows as a table; the columns are keys of the rows, underscores shown as blanks.
+    """Print rows as a table. The columns are keys of the rows, with blanks for underscores.
 
-    No cell is cut or folded, for ids are copied. `note` is the key of a long text: it is folded behind the others, or stands
-    below its row where the terminal has no room for it.
+    No cell is cut or folded, because people copy ids. `note` is the key of a long text, which is folded in the last column or
+    stands below its row if the terminal has no room for it.
     """
     cells = [[visible(_cell(row.get(column))) for column in columns] for row in rows]
     notes = [visible(_cell(row.get(note))) if note else "" for row in rows]
@@ -70,7 +70,7 @@ def show_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], note: 
 
 
 def _laid_out(heads: Sequence[str], cells: Iterable[Sequence[str]], width: int, note: str = "") -> list[str]:
-    """The lines of a table: an empty one, head, rule, the rows, an empty one."""
+    """Return the lines of a table: an empty one, head, rule, the rows, an empty one."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -96,12 +96,12 @@ def _cell(value: Any) -> str:
 
 
 def counted(number: int, word: str, words: str = "") -> str:
-    """So many things: "1 bot", "5 bots"."""
+    """Return a number of things: "1 bot", "5 bots"."""
     return f"{number} {word}" if number == 1 else f"{number} {words or word + 's'}"
 
 
 def problem_row(problem: Problem) -> dict[str, Any]:
-    """A problem for a program."""
+    """Return a problem for a program."""
     return {
         "file": problem.file,
         "line": problem.line,
@@ -112,7 +112,7 @@ def problem_row(problem: Problem) -> dict[str, Any]:
 
 
 def report(error: BaseException | str, *, as_json: bool, hint: str = "") -> None:
-    """Say what went wrong, and how it would be right."""
+    """Print an error and how to mend it."""
     if as_json:
         told: dict[str, Any] = {"error": str(error)}
         if isinstance(error, ConfigError):

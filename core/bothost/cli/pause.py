@@ -1,4 +1,4 @@
-"""`pause` and `resume`: facts in the journal that every process of the host reads each second, kept over restarts."""
+"""`pause` and `resume`: facts in the journal, which every process reads each second and which outlive restarts."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _fact(word: str, bot: str, task: int | None) -> str:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (OSError, KeyError):  # no entry for this uid
+    except (OSError, KeyError):  # the uid has no name
         return "an operator"
 
 

@@ -1,4 +1,4 @@
-"""The state folder belongs to the host: the command line creates nothing in it, and as root becomes its owner first."""
+"""Give up root before the state folder is touched, because it belongs to the host."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def become_owner(folder: Path) -> None:
-    """As root, take on the folder's owner and group for the rest of this process, so that nothing in it becomes root's.
+    """As root, become the folder's owner and group for the rest of this process, so that root owns nothing in it.
 
-    Raises BothostError where there is no such folder: no host has ever run here.
+    Raises BothostError if there is no such folder, which means that no host has run here.
     """
     try:
         owner = folder.stat()

@@ -1,4 +1,4 @@
-"""`bothost rehearse BOT --since 24h`: would the plugin that is installed now answer as the one before did?"""
+"""`bothost rehearse BOT --since 24h`: compare the replies of the installed plugin with those that were given."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Verdict = Literal["same", "differs", "fails", "not rehearsed"]
 
 @dataclass(frozen=True, slots=True)
 class AnsweredEvent:
-    """An event that was answered: what to play, and what its reply was."""
+    """An event of the past: the request to run again and the reply that it got."""
 
     stored: RehearsedEvent
     reply: bytes
@@ -44,7 +44,7 @@ class AnsweredEvent:
 
 @dataclass(frozen=True, slots=True)
 class ReplyComparison:
-    """How one event's reply came out against the one that was given."""
+    """The comparison of one event's new reply with the one that was given."""
 
     id: str
     verdict: Verdict
@@ -53,7 +53,7 @@ class ReplyComparison:
     why: str = ""
 
     def row(self) -> dict[str, Any]:
-        """For a program."""
+        """Return it for a program."""
         return {"id": self.id, "verdict": self.verdict, "was": self.was, "now": self.now, "why": self.why}
 
 
@@ -70,7 +70,7 @@ class ReplyComparison:
 def rehearse(bot: str, since: str, limit: int, config: str, as_json: bool) -> int:
     """Run stored events through the installed plugin, without network and without posting, and compare the replies.
 
-    Exit code 1 where a reply differs from the one that was given, or the handler fails.
+    The exit code is 1 if a reply differs from the one that was given, or the handler fails.
     """
     bot_named(bot, read_existing(config))
     began = SystemClock().now().timestamp() - age(since)
@@ -84,7 +84,7 @@ def rehearse(bot: str, since: str, limit: int, config: str, as_json: bool) -> in
 
 
 def age(text: str) -> float:
-    """Seconds of a duration. Raises UsageError."""
+    """Return the seconds of a duration. Raises UsageError."""
     try:
         return seconds(text)
     except ValueError as error:
@@ -92,7 +92,7 @@ def age(text: str) -> float:
 
 
 async def stored_of(journal: Journal, bot: str, began: float, limit: int) -> tuple[list[AnsweredEvent], int]:
-    """The events that got a reply of the plugin's own, oldest first, and how many of them have no body any more."""
+    """Return the events that the plugin answered, oldest first, and the number of those whose body is gone."""
     facts = await journal.controls()
     learnt = facts.get(f"user:{bot}", "")
     user_id = int(learnt) if learnt.isdecimal() else None
@@ -115,19 +115,19 @@ async def stored_of(journal: Journal, bot: str, began: float, limit: int) -> tup
 
 
 def replied(page: Sequence[Entry]) -> Iterator[Entry]:
-    """Those whose answer the plugin gave: no timers, no error texts."""
+    """Return the entries that the plugin answered: no timers, no error texts."""
     return (entry for entry in page if entry.kind != "timer" and entry.answer is not None and not entry.failed)
 
 
 def as_past(entry: Entry, body: bytes, user_id: int | None) -> AnsweredEvent:
-    """An entry with its body."""
+    """Return an entry with its body and reply."""
     encoded = base64.b64encode(body).decode()
     stored = RehearsedEvent(entry.id, encoded, entry.created, entry.rerun, user_id)
     return AnsweredEvent(stored, entry.answer or b"{}", entry.version)
 
 
 def play(bot: str, config: str, past: Sequence[AnsweredEvent]) -> tuple[list[ReplyComparison], bool]:
-    """Play the events in a child; what came out, and whether it had no network at all. Raises BothostError."""
+    """Run the events in a child. Return the comparisons, and whether the child had no network at all. Raises BothostError."""
     command = [sys.executable, "-m", "bothost.cli.rehearse_child"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdin is not None
@@ -146,7 +146,7 @@ def play(bot: str, config: str, past: Sequence[AnsweredEvent]) -> tuple[list[Rep
 
 
 def answer_of(line: bytes, kind: Any) -> Any:
-    """One line of the child. Raises BothostError where it could not begin, or has died."""
+    """Decode one line of the child. Raises BothostError if the child could not begin or has died."""
     if not line:
         raise BothostError("the rehearsal's child ended before its time; what it said stands above")
     said = msgspec.json.decode(line)
@@ -156,7 +156,7 @@ def answer_of(line: bytes, kind: Any) -> Any:
 
 
 def compare(past: AnsweredEvent, told: RehearsalResult) -> ReplyComparison:
-    """The verdict on one event."""
+    """Compare the replies of one event."""
     was = json.loads(past.reply, parse_float=Decimal)
     now = json.loads(told.reply, parse_float=Decimal)
     if told.left:
@@ -169,7 +169,7 @@ def compare(past: AnsweredEvent, told: RehearsalResult) -> ReplyComparison:
 
 
 def tell(compared: Sequence[ReplyComparison], lost: int, *, alone: bool) -> None:
-    """For a person: what is not the same, then the sum."""
+    """Print for a person what differs, then the sum."""
     for one in compared:
         if one.verdict == "same":
             continue
@@ -188,12 +188,12 @@ def tell(compared: Sequence[ReplyComparison], lost: int, *, alone: bool) -> None
 
 
 def wall(*, alone: bool) -> str:
-    """What keeps the child from the network."""
+    """Say what keeps the child off the network."""
     return "no network: a namespace of its own" if alone else "no network: sockets are refused by an audit hook"
 
 
 def differences(was: Any, now: Any) -> list[str]:
-    """The keys in which two replies differ, before and after."""
+    """Return the keys in which two replies differ, with both values."""
     keys = [*was, *(key for key in now if key not in was)]
     return [f"{key}: {shown(was, key)} → {shown(now, key)}" for key in keys if was.get(key) != now.get(key)] or [
         "order"
@@ -201,5 +201,5 @@ def differences(was: Any, now: Any) -> list[str]:
 
 
 def shown(reply: dict[str, Any], key: str) -> str:
-    """One value of a reply as text; a dash where the key is absent."""
+    """Return one value of a reply as text; a dash if the key is absent."""
     return json.dumps(reply[key], ensure_ascii=False, default=str) if key in reply else "–"

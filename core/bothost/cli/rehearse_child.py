@@ -1,7 +1,7 @@
-"""The child of `bothost rehearse`: runs stored events through the installed plugin, at their own time, and tells the replies.
+"""The child of `bothost rehearse`: run stored events through the installed plugin, at their own time, and give the replies back.
 
-One JSON line in for each event, one out; the first line in says which bot. Nothing is posted: the API knows the event's own
-task, takes comments on it without writing them, and refuses everything else.
+The first line in names the bot. Then each event is one JSON line in and one out. Nothing is posted: the API knows the event's
+own task, accepts comments on it without writing them, and refuses everything else.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class RehearsedEvent(msgspec.Struct):
 
 
 class RehearsalResult(msgspec.Struct):
-    """What came of one event. `reply` is JSON; `left`: the ways out that its handler tried."""
+    """The result of one event. `reply` is JSON. `left` names the ways out of the process that its handler tried."""
 
     id: str
     reply: str = "{}"
@@ -61,7 +61,7 @@ class RehearsalResult(msgspec.Struct):
 
 
 class EventClock(SystemClock):
-    """The system's clock, put to the time of the event that is rehearsed."""
+    """The system's clock, shifted to the time of the event that is rehearsed."""
 
     def __init__(self) -> None:
         self._shift = timedelta(0)
@@ -75,19 +75,19 @@ class EventClock(SystemClock):
         return self.now().timestamp()
 
     def put(self, epoch_s: float) -> None:
-        """Begin at this moment."""
+        """Set the clock to this moment."""
         self._shift = datetime.fromtimestamp(epoch_s, UTC) - super().now()
 
 
 @dataclass(frozen=True, slots=True)
 class PyrusStub:
-    """Stands where the way to Pyrus stands; see `api.CallSender`. Knows one task."""
+    """Replace Pyrus for the handler (see `api.CallSender`). It knows one task."""
 
     envelope: Envelope | None
     exits: EscapeGuard
 
     async def send(self, request: ApiRequest, content: Callable[[], AsyncIterator[bytes]] | None = None) -> ApiResponse:
-        """The event's task for whoever reads it or comments on it. Raises Left for every other call."""
+        """Return the event's task to a call that reads it or comments on it. Raises SandboxEscape for every other call."""
         task_id = self.envelope.task_id if self.envelope is not None else 0
         own = {f"GET tasks/{task_id}", f"POST tasks/{task_id}/comments"}
         if self.envelope is None or content is not None or request.title not in own:
@@ -96,12 +96,12 @@ class PyrusStub:
         return ApiResponse(200, body=msgspec.json.encode({"task": task}))
 
     def stream(self, request: ApiRequest) -> AsyncIterator[bytes]:
-        """Files are not rehearsed."""
+        """Refuse, because files are not rehearsed."""
         raise self.exits.refuse(request.title)
 
 
 class RehearsalRunner:
-    """One bot's plugin, on the loop of this child."""
+    """Runs one bot's plugin on the loop of this child."""
 
     def __init__(self, config: BotConfig, folder: Path, exits: EscapeGuard) -> None:
         self.clock = EventClock()
@@ -141,21 +141,21 @@ def _nothing(returned: bytes = b"") -> None:
 
 
 async def rehearse(lines: IO[bytes], out: IO[bytes], config: BotConfig, exits: EscapeGuard) -> None:
-    """Open the plugin, play all events that come in, one after the other, close it."""
+    """Open the plugin, run all events that come in one after the other, close it."""
     with tempfile.TemporaryDirectory(prefix="bothost-rehearsal-") as folder:
-        stage = RehearsalRunner(config, Path(folder), exits)
-        await stage.runner.open()
+        runner = RehearsalRunner(config, Path(folder), exits)
+        await runner.runner.open()
         for line in lines:
-            told = await stage.play(msgspec.json.decode(line, type=RehearsedEvent))
+            told = await runner.play(msgspec.json.decode(line, type=RehearsedEvent))
             out.write(msgspec.json.encode(told) + b"\n")
             out.flush()
-        await stage.runner.close()
+        await runner.runner.close()
 
 
 def main() -> None:
-    """The program: `python -m bothost.cli.rehearse_child`."""
+    """Run the program `python -m bothost.cli.rehearse_child`."""
     out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what the plugin prints is no answer
+    os.dup2(2, 1)  # so that nothing the plugin prints is taken for a result
     asked: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
     exits = EscapeGuard()
     try:
@@ -169,7 +169,7 @@ def main() -> None:
 
 
 async def begin(out: IO[bytes], config: BotConfig, exits: EscapeGuard, *, alone: bool) -> None:
-    """Say how this child is kept from the network, and rehearse. The hook comes last: the loop's own sockets are made."""
+    """Say how this child is kept off the network, and rehearse. The hook comes after the loop, which makes sockets of its own."""
     out.write(msgspec.json.encode({"alone": alone}) + b"\n")
     out.flush()
     exits.watch()

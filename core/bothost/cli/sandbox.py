@@ -1,7 +1,7 @@
-"""Keeps a rehearsal at home: no network where the kernel allows that, and in any case a note of who tried to leave.
+"""Keep a rehearsal inside its process: without network if the kernel allows that, and with a record of every way out it tried.
 
-It guards against accidents, not against malice: a plugin that talks through ctypes is not seen by the hook, one that writes
-files elsewhere is seen by nobody.
+It guards against accidents, not against malice. The hook does not see calls through ctypes, and nothing sees files that are
+written elsewhere.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ LEAVING = frozenset(
         "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "pty.spawn",
     }
 )  # fmt: skip
-"""What Python tells of by itself (PEP 578) when something would leave the process."""
+"""The audit events (PEP 578) that Python raises before something leaves the process."""
 
 
 class SandboxEscape(CallUnsent):
-    """Raised in a handler that tries to leave."""
+    """Raised in a handler that tries to leave its process."""
 
 
 class EscapeGuard:
-    """Refuses to leave, and remembers that somebody tried. One for a process: an audit hook cannot be removed."""
+    """Refuses every way out and records it. There is one for a process, because an audit hook cannot be removed."""
 
     def __init__(self) -> None:
         self.tried: list[str] = []
 
     def watch(self) -> None:
-        """From now on every way out raises Left."""
+        """From now on, raise SandboxEscape for every way out."""
         sys.addaudithook(self._hook)
 
     def refuse(self, what: str) -> SandboxEscape:
-        """Note an attempt; the error to raise."""
+        """Record an attempt and return the error to raise."""
         self.tried.append(what)
         return SandboxEscape(f"a rehearsal must not leave its process: {what} was refused")
 
@@ -50,8 +50,10 @@ class EscapeGuard:
 
 
 def take_network_away() -> bool:
-    """Move this process into a network namespace of its own, without any interface that is up; false where that is not
-    allowed. Only before there are threads."""
+    """Move this process into a network namespace of its own, in which no interface is up. Return false if that is not allowed.
+
+    Call it before there are threads.
+    """
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         unshare = libc.unshare

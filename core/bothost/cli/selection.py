@@ -1,4 +1,4 @@
-"""Which bots.ini, which bot, which secret: what commands ask of the configuration, with near names where it has none."""
+"""Find the configuration, bot or secret that a command line names, and suggest similar names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_NAMES = 20
 
 
 def read_existing(path: str) -> ConfigReading:
-    """The configuration as far as it is right. Raises ConfigError where there is no such file."""
+    """Read the configuration as far as it is right. Raises ConfigError if there is no such file."""
     reading = read(path)
     if not reading.found:
         raise ConfigError(reading.problems)
@@ -29,19 +29,19 @@ def read_existing(path: str) -> ConfigReading:
 
 
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """By the lines of the file."""
+    """Sort problems by the lines of the file."""
     return tuple(sorted(problems, key=lambda problem: problem.line))
 
 
 def host_of(reading: ConfigReading) -> HostConfig:
-    """[host]. Raises ConfigError where it is wrong."""
+    """Return [host]. Raises ConfigError if it is wrong."""
     if reading.host is None:
         raise ConfigError(in_order(reading.problems))
     return reading.host
 
 
 def bot_named(name: str, reading: ConfigReading) -> BotConfig:
-    """The bot of a name. Raises UsageError with near names, ConfigError where its section is wrong."""
+    """Return the bot of a name. Raises UsageError with similar names, ConfigError if its section is wrong."""
     if name in reading.bots:
         return reading.bots[name]
     if name in reading.broken:
@@ -50,13 +50,13 @@ def bot_named(name: str, reading: ConfigReading) -> BotConfig:
 
 
 def check_there(name: str, reading: ConfigReading) -> None:
-    """That bots.ini has a bot of this name, be its section right or wrong. Raises UsageError."""
+    """Check that bots.ini has a section for this bot, right or wrong. Raises UsageError."""
     if name not in reading.bots and name not in reading.broken:
         raise no_such_bot(name, reading)
 
 
 def no_such_bot(name: str, reading: ConfigReading) -> UsageError:
-    """The error for a name that bots.ini does not have."""
+    """Return the error for a name that bots.ini does not have."""
     names = sorted({*reading.bots, *reading.broken})
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     there = f"there are {', '.join(names[:MOST_NAMES])}{more}" if names else "it has no [bot:NAME] at all"
@@ -64,7 +64,7 @@ def no_such_bot(name: str, reading: ConfigReading) -> UsageError:
 
 
 def given_secret(text: str, folder: Path) -> bytes:
-    """A secret from the command line: env:NAME, file:PATH or the value itself. Raises UsageError."""
+    """Read a secret from the command line: env:NAME, file:PATH or the value itself. Raises UsageError."""
     try:
         secret = SecretSources(folder, os.environ).resolve(text)
     except Unresolved as error:

@@ -1,4 +1,4 @@
-"""`send`: a signed delivery to a bot of this host, or to any URL."""
+"""`send`: make a signed delivery to a bot of this host, or to any URL."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MOST_TIMES = 10_000
 
 @dataclass(slots=True)
 class SendOptions:
-    """The command line of `send`."""
+    """The options of `send`."""
 
     bot: str | None
     file: str | None
@@ -52,7 +52,7 @@ class SendOptions:
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """Who gets the delivery, and what signs it."""
+    """The target of the delivery and the secret that signs it."""
 
     target: DeliveryTarget
     secret: bytes
@@ -120,7 +120,7 @@ def _addressee(wanted: SendOptions) -> Recipient:
     try:
         chosen, host = bot_named(wanted.bot, reading), reading.host
     except ConfigError:
-        # a sample secret, which only a demo takes: send to that demo
+        # only a demo accepts a sample secret, so the delivery is for a demo
         with_samples = read(wanted.config, demo=True)
         if wanted.bot not in with_samples.bots:
             raise
@@ -147,13 +147,13 @@ def _body(wanted: SendOptions, bot: BotConfig | None, clock: Clock) -> bytes:
 
 
 def built_in(bot: BotConfig | None, clock: Clock, fresh_id: int) -> dict[str, Any]:
-    """The sample delivery, of a form that the bot takes."""
+    """Return the sample delivery, of a form that the bot takes."""
     form_id = min(bot.forms) if bot is not None and bot.forms else None
     return sample(clock.now(), fresh_id, form_id)
 
 
 def new_id() -> int:
-    """A task's id that no event of this journal has: from the upper half of what JavaScript reads rightly."""
+    """Return a task's id that no event of this journal has, from the upper half of the integers that JavaScript can hold."""
     return LARGEST_ID // 2 + secrets.randbelow(LARGEST_ID // 2 - 2)
 
 
@@ -181,7 +181,7 @@ def _row(answer: DeliveryResponse) -> dict[str, Any]:
 
 
 def _first_time(wanted: SendOptions, addressee: Recipient, body: bytes) -> str:
-    """When the event of this body came first, by the journal beside bots.ini; "" where that does not know."""
+    """Return when the event of this body first came, according to the journal; "" if that does not know it."""
     if addressee.bot is None or wanted.url:
         return ""
     try:
@@ -218,7 +218,7 @@ def _meaning(answer: DeliveryResponse) -> str:
 
 
 def change(body: dict[str, Any], assignment: str) -> None:
-    """Carry out `task.text=Hello`: the left side is a path of keys and list places, the right JSON or else a text."""
+    """Carry out `task.text=Hello`. The left side is a path of keys and list indexes, the right side JSON or a text."""
     path, equals, text = assignment.partition("=")
     steps = path.strip().split(".")
     if not equals or not all(steps):
@@ -248,11 +248,11 @@ def _step(place: Any, step: str, assignment: str, value: Any, following: str | N
             if last:
                 place[index] = value
             return place[index]
-        raise UsageError(f"--set {assignment!r}: the list has {len(place)} items, so there is no place {step}")
-    raise UsageError(f"--set {assignment!r}: there is nothing below {step!r}, for what holds it is {_kind(place)}")
+        raise UsageError(f"--set {assignment!r}: the list has {len(place)} items, so there is no index {step}")
+    raise UsageError(f"--set {assignment!r}: there is nothing below {step!r}, because it belongs to {_kind(place)}")
 
 
 def _kind(value: Any) -> str:
     if isinstance(value, list):
-        return "a list, whose places are numbers"
+        return "a list, whose indexes are numbers"
     return "empty" if value is None else f"the plain value {json.dumps(value, ensure_ascii=False)}"

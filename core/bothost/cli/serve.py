@@ -1,4 +1,4 @@
-"""`demo` and `serve`: the host."""
+"""`demo` and `serve`: run the host."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 @json_option
 def serve(config: str, as_json: bool) -> int:
     """Host the bots of bots.ini until SIGTERM. Wrong sections answer 503 and say why; the others serve."""
-    del as_json  # only its errors are printed, and these by `run`
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is somebody to reload: it would end the host
+    del as_json  # nothing but errors is printed, and `run` does that
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the host can reload: the signal would end it
     from bothost.host.supervisor import serve as serve_host
 
     return serve_host(read(config))
@@ -58,17 +58,17 @@ def demo(once: bool, config: str, as_json: bool) -> int:
 
 
 def with_free_ports(host: HostConfig) -> HostConfig:
-    """The configuration, with port 0 wherever somebody else listens already."""
+    """Return the configuration with free ports instead of those that are taken."""
     operator_port = host.operator_port
     if operator_port and is_taken(host.operator_address, operator_port):
-        # port 0 would be no page at all
+        # a free port and not 0, because 0 turns the page off
         operator_port = free_port(host.operator_address)
     port = 0 if host.port and is_taken(host.address, host.port) else host.port
     return replace(host, port=port, operator_port=operator_port, processes=1)
 
 
 def is_taken(address: str, port: int) -> bool:
-    """Whether a listener could not bind there."""
+    """Return whether a listener could not bind there."""
     try:
         with _bound(address, port):
             return False
@@ -77,7 +77,7 @@ def is_taken(address: str, port: int) -> bool:
 
 
 def free_port(address: str) -> int:
-    """A port that nobody listens on at this moment."""
+    """Return a port that is free at this moment."""
     with _bound(address, 0) as one:
         port: int = one.getsockname()[1]
         return port
@@ -97,14 +97,14 @@ def _bound(address: str, port: int) -> socket.socket:
 
 @dataclass(frozen=True, slots=True)
 class DemoDelivery:
-    """What the demo does once the host serves: a delivery to each bot, and a table."""
+    """The work of the demo once the host serves: make a delivery to each bot and show a table."""
 
     reading: ConfigReading
     once: bool
     as_json: bool
 
     async def __call__(self, serving: ServingAddresses) -> int:
-        """The exit code; asks the host to stop where the demo is to end."""
+        """Return the exit code. With `--once`, ask the host to stop."""
         host = self.reading.host
         assert host is not None
         clock = SystemClock()
@@ -137,7 +137,7 @@ class DemoDelivery:
 
 
 async def _row(bot: BotDiagnosis, target: DeliveryTarget, clock: Clock) -> dict[str, Any]:
-    """One bot's line of the table; one that is broken is not called, for its events would wait for better times."""
+    """Return one bot's line of the table. A broken bot is not called, because its event would be parked."""
     config = bot.config
     if bot.problems:
         return {"bot": config.name, "status": None, "reply": f"{bot.state}: {bot.reason}", "ms": None}

@@ -1,4 +1,4 @@
-"""`token`: the operator's token, shown or replaced."""
+"""`token`: show or replace the operator's token."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def token(new: bool, config: str, as_json: bool) -> int:
 
 
 def page_url(host: HostConfig) -> str:
-    """Where the page is; "" where it is off."""
+    """Return the page's address; "" if it is off."""
     if not host.operator_port:
         return ""
     address = LOOPBACK.get(host.operator_address, host.operator_address)
@@ -48,7 +48,7 @@ def page_url(host: HostConfig) -> str:
 
 
 def current(host: HostConfig) -> str:
-    """The token in force. Raises BothostError where there is none yet."""
+    """Return the token in force. Raises BothostError if there is none yet."""
     if host.operator_token is not None:
         return host.operator_token.reveal()
     become_owner(host.state)
@@ -66,7 +66,7 @@ def _replaced(host: HostConfig) -> str:
     become_owner(host.state)
     made = secrets.token_urlsafe(32)
     try:
-        descriptor = os.open(path_of(host.state), os.O_WRONLY | os.O_NOFOLLOW)  # never created here
+        descriptor = os.open(path_of(host.state), os.O_WRONLY | os.O_NOFOLLOW)  # the host creates it
     except FileNotFoundError:
         raise BothostError(_none_yet(host.state)) from None
     with os.fdopen(descriptor, "w") as file:

@@ -1,4 +1,4 @@
-"""The operator's token where bots.ini gives none: made once, kept in the state folder, used by the page and the command line."""
+"""The operator's token if bots.ini gives none: made once and kept in the state folder for the page and the command line."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _BYTES = 32
 
 
 def path_of(state: Path) -> Path:
-    """Where a made token stands."""
+    """Return the file of a made token."""
     return state / _NAME
 
 
 def stored(state: Path) -> SecretText | None:
-    """The made token; None where none was made yet. Raises OSError where it cannot be read."""
+    """Return the made token; None if there is none yet. Raises OSError if it cannot be read."""
     try:
         text = path_of(state).read_text("utf-8").strip()
     except FileNotFoundError:
@@ -30,7 +30,7 @@ def stored(state: Path) -> SecretText | None:
 
 
 def make(state: Path) -> SecretText:
-    """A new token in place of an old one: 32 random bytes, 0600; the state folder exists."""
+    """Make a token of 32 random bytes in a file with mode 0600, in place of an old one. The state folder must exist."""
     token = SecretText(secrets.token_urlsafe(_BYTES))
     target = path_of(state)
     fresh = target.with_name(f".{_NAME}-{os.getpid()}")
@@ -45,6 +45,6 @@ def make(state: Path) -> SecretText:
 
 
 def ensure(state: Path) -> tuple[SecretText, bool]:
-    """The made token, and whether it was made just now."""
+    """Return the made token, and whether this call made it."""
     known = stored(state)
     return (known, False) if known is not None else (make(state), True)

@@ -1,4 +1,4 @@
-"""`on_failure`: an entry point or a command that is told once of every failed event, and is never in the way."""
+"""`on_failure`: tell an entry point or a command of every failed event, beside the host's work."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _AT_ONCE = 2
 
 
 class FailureHook(Protocol):
-    """What carries one failure out of the host."""
+    """Carries one failure out of the host."""
 
     async def tell(self, failure: dict[str, Any]) -> None:
-        """Raises whatever went wrong."""
+        """Tell of a failure. Raises anything that goes wrong."""
 
 
 class FailureCommand:
-    """Runs a command without a shell; the failure is JSON on its standard input."""
+    """Runs a command without a shell. The failure is JSON on its standard input."""
 
     def __init__(self, line: str, environment: Callable[[], Mapping[str, str]] | None) -> None:
         self._words = shlex.split(line)
@@ -41,7 +41,7 @@ class FailureCommand:
 
     @property
     def program(self) -> str:
-        """What is run, without its arguments."""
+        """Return the program without its arguments."""
         return self._words[0]
 
     async def tell(self, failure: dict[str, Any]) -> None:
@@ -64,7 +64,7 @@ class FailureCommand:
 
 
 class FailureFunction:
-    """Calls what an installed package offers: async on the loop, plain in a thread."""
+    """Calls a function of an installed package: an async one on the loop, a plain one in a thread."""
 
     def __init__(self, function: Callable[[dict[str, Any]], Any], clock: Clock) -> None:
         self._function = function
@@ -84,8 +84,9 @@ class FailureFunction:
 def hook_of(
     setting: str, clock: Clock, environment: Callable[[], Mapping[str, str]] | None = None
 ) -> FailureHook | None:
-    """The hook that [host] on_failure names, None without one that works; its trouble is logged at the start, not at the
-    first failure. `environment`: what a command gets, asked each time; None: this process's."""
+    """Return the hook that [host] on_failure names; None if it names none that works. A problem is logged now, not at the first
+    failure. `environment` is asked at each call of a command; None means this process's own.
+    """
     hook, trouble = find_hook(setting, clock, environment)
     if trouble:
         log.error("[host] on_failure: %s", trouble)
@@ -95,9 +96,9 @@ def hook_of(
 def find_hook(
     setting: str, clock: Clock, environment: Callable[[], Mapping[str, str]] | None = None
 ) -> tuple[FailureHook | None, str]:
-    """An entry point of the group, else a command; and what is wrong with it, or "".
+    """Return the entry point or else the command of this name, and what is wrong with it ("" if nothing).
 
-    A command that cannot be run at present is a hook all the same: it may yet be installed.
+    A command that cannot be run at present is a hook too, because it may be installed later.
     """
     if not setting:
         return None, ""
@@ -116,7 +117,7 @@ def find_hook(
 
 
 def described(entry: Entry) -> dict[str, Any]:
-    """What a hook gets: neither body nor token, and an error that was scrubbed when it was stored."""
+    """Return what a hook gets: neither body nor token, and an error whose secrets were replaced when it was stored."""
     error, _, trace = entry.error.partition("\n")
     return {
         "id": entry.id,
@@ -135,7 +136,7 @@ def described(entry: Entry) -> dict[str, Any]:
 
 
 class FailureNotifier:
-    """Tells the hook in the background; more than a thousand waiting failures are counted instead. Used on the loop."""
+    """Tells the hook in the background. Beyond a thousand waiting failures it only counts them. Used on the loop."""
 
     def __init__(self, hook: FailureHook | None) -> None:
         self._hook = hook
@@ -144,7 +145,7 @@ class FailureNotifier:
         self._dropped = 0
 
     def tell(self, entry: Entry) -> None:
-        """An event has failed. Returns at once."""
+        """Take a failed event. Returns at once."""
         if self._hook is None:
             return
         if len(self._waiting) >= MOST_WAITING:
@@ -157,7 +158,7 @@ class FailureNotifier:
             worker.add_done_callback(self._workers.discard)
 
     async def stop(self, limit_s: float = 5.0) -> None:
-        """Give what waits a moment, then leave."""
+        """Wait up to `limit_s` for what is under way, then end."""
         if self._workers:
             await asyncio.wait(self._workers, timeout=limit_s)
         for worker in self._workers:

@@ -1,4 +1,4 @@
-"""What an operator sees and does: bots, deliveries, plugins, configuration. The page and the metrics are made of it alone."""
+"""Read and change everything that an operator may: bots, deliveries, plugins, configuration. Page and metrics use nothing else."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 _PROBE_S = 5.0
 _COMMITTED_S = 10.0
 _SLICE = 200
-"""Bots between two turns of the loop; what ten thousand need in one go goes to a thread."""
+"""How many bots are read between two turns of the loop. Work over all of them goes to a thread, because there may be 10,000."""
 _TROUBLE = ("config error", "plugin error", "quarantined", "stuck", "paused", "starting", "off", "active")
-"""Of a bot's states on several processes the first of these is shown."""
+"""The states in the order in which one is shown if a bot's processes differ."""
 
 
 class PluginView(msgspec.Struct, frozen=True):
-    """An installed plugin, or one that cannot be used and why."""
+    """An installed plugin, and why it cannot be used if it cannot."""
 
     name: str
     distribution: str = ""
@@ -46,79 +46,79 @@ class PluginView(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class HostView:
-    """What the operations look at; every callable gives what holds at this moment."""
+    """The host as the operations see it. Every callable returns what holds at this moment."""
 
     bots: Callable[[], Iterable[Bot]]
     reading: Callable[[], ConfigReading]
     gather: Callable[[], Awaitable[Sequence[MetricsSnapshot]]]
-    """The reports of all processes (see `report`), this one's first."""
+    """Return the reports of all processes (see `report`), this one's first."""
     phase: Callable[[], Phase]
     plugins: Callable[[], Sequence[PluginView]]
-    """What is installed; it reads the disk, so it is called in a thread."""
+    """Return the installed plugins. It reads the disk, so it is called in a thread."""
     receive: Callable[[Delivery], None]
     journal_bytes: Callable[[], int | None]
-    """Size of the embedded journal on disk; called in a thread. None: it is elsewhere."""
+    """Return the size of the embedded journal on disk, None for PostgreSQL. Called in a thread."""
     waiting: Callable[[], Awaitable[Sequence[Entry]]]
-    """What stands in line in the memory of all processes, and nowhere else."""
+    """Return the events that wait in the memory of all processes and are not in the journal yet."""
     cancel: Callable[[str], None]
-    """Have every process end this entry, where it is at it."""
+    """Have every process end this entry if it works on it."""
     kept: Callable[[], Mapping[str, str]] = dict
-    """Bots whose newest section is not in service, and why; the empty name: the file or [host]."""
+    """Return the bots whose newest section is not in service, and why. The empty name means the file or [host]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BotView:
-    """One bot as the page shows it, over all processes."""
+    """One bot over all processes, as the page shows it."""
 
     bot: Bot
     now: BotNow
     figures: BotFigures = field(default_factory=BotFigures)
     entries: Mapping[str, int] = field(default_factory=dict)
-    """Its open and failed entries by state."""
+    """The number of its open and failed entries by state."""
     paused_tasks: Mapping[int, str] = field(default_factory=dict)
-    """Tasks in which the loop breaker or an operator paused it, with the reason."""
+    """The tasks in which the loop breaker or an operator paused it, with the reason."""
 
     @property
     def name(self) -> str:
-        """The section's name."""
+        """Return the section's name."""
         return self.bot.config.name
 
     @property
     def broken(self) -> bool:
-        """Whether somebody should look at it."""
+        """Return whether it does not serve and should."""
         return self.now.state not in ("active", "starting", "off")
 
     @property
     def refused(self) -> int:
-        """Deliveries since the host started whose signature was none of this bot's."""
+        """Return how many deliveries since the host's start had a signature that is not this bot's."""
         return self.figures.outcomes.get("refused-signature", 0)
 
     def wants_a_look(self, now: float) -> bool:
-        """Whether it serves, and something is wrong with it all the same."""
+        """Return whether something is wrong although it serves."""
         return bool(self.refused or self.figures.blocked_s or self.figures.last_hour(now)[1])
 
     @property
     def version(self) -> str:
-        """Of the plugin in service; "" where it is not loaded."""
+        """Return the version of the plugin in service; "" if none is loaded."""
         return self.bot.plugged.version if self.bot.plugged is not None else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether the host can take deliveries, and why not."""
+    """Whether the host can take deliveries, and the reason if not."""
 
     ready: bool
     phase: str
     journal: str
-    """`ok`, or what is wrong with it."""
+    """`ok`, or the problem."""
     bots: Mapping[str, int]
-    """How many bots are in each state."""
+    """The number of bots in each state."""
     troubled: Mapping[str, str]
-    """Bots that do not serve, each with its state."""
+    """The bots that do not serve, each with its state."""
 
 
 async def report(bots: Iterable[Bot], metrics: Metrics) -> MetricsSnapshot:
-    """The figures of this process and how its bots stand, for `HostView.gather` and for the process that serves the page."""
+    """Return the figures of this process and the states of its bots, for `HostView.gather`."""
     now: dict[str, BotNow] = {}
     running = 0
     for bot in bots:
@@ -131,10 +131,10 @@ async def report(bots: Iterable[Bot], metrics: Metrics) -> MetricsSnapshot:
 
 
 class Operations:
-    """Reads everything, and carries out what an operator asks; raises JournalError, which says why, where that is refused."""
+    """Reads everything and carries out what an operator asks. Raises JournalError with the reason if that is refused."""
 
     def __init__(self, host_view: HostView, journal: Journal, clock: Clock, version: str = "") -> None:
-        self._sight = host_view
+        self._host = host_view
         self._journal = journal
         self._version = version
         self._committed = float("-inf")
@@ -143,73 +143,73 @@ class Operations:
 
     @property
     def reading(self) -> ConfigReading:
-        """bots.ini as it was last read."""
-        return self._sight.reading()
+        """Return bots.ini as it was last read."""
+        return self._host.reading()
 
     @property
     def kept(self) -> Mapping[str, str]:
         """See `HostView.kept`."""
-        return self._sight.kept()
+        return self._host.kept()
 
     @property
     def phase(self) -> Phase:
-        """Whether this process has started, or is about to end."""
-        return self._sight.phase()
+        """Return whether this process starts, serves or ends."""
+        return self._host.phase()
 
     def every_bot(self) -> Iterable[Bot]:
-        """The bots of the registry in service now."""
-        return self._sight.bots()
+        """Return the bots in service now."""
+        return self._host.bots()
 
     def bot_named(self, name: str) -> Bot | None:
-        """The bot of a name in service now."""
-        return next((bot for bot in self._sight.bots() if bot.config.name == name), None)
+        """Return the bot of this name in service now."""
+        return next((bot for bot in self._host.bots() if bot.config.name == name), None)
 
     async def bots(self) -> list[BotView]:
         """Every bot: those in trouble first, then those whose runs fail, whose deliveries are signed otherwise or that block
         the loop, then the others, each by name."""
-        snapshots = await self._sight.gather()
+        snapshots = await self._host.gather()
         entries, facts = await self._read_journal()
-        bots = tuple(self._sight.bots())
+        bots = tuple(self._host.bots())
         with self.clock.real_io():
             return await asyncio.to_thread(_views, bots, snapshots, entries, facts, self.clock.now().timestamp())
 
     async def bot(self, name: str) -> BotView | None:
-        """One bot."""
+        """Return one bot; None if there is none of this name."""
         return next((view for view in await self.bots() if view.name == name), None)
 
     async def processes(self) -> Sequence[MetricsSnapshot]:
-        """What each process reports of itself."""
-        return [snapshot for snapshot in await self._sight.gather() if snapshot.process]
+        """Return what each process reports of itself."""
+        return [snapshot for snapshot in await self._host.gather() if snapshot.process]
 
     async def deliveries(self, want: EntryFilter) -> Sequence[Entry]:
-        """Entries of the journal, and of what stands in line in this host's memory; newest first."""
-        waiting = await self._sight.waiting()
+        """Return entries of the journal and those that wait in this host's memory, newest first."""
+        waiting = await self._host.waiting()
         return beside(waiting, await self._journal.list(want), want)
 
     async def waiting(self) -> Sequence[Entry]:
-        """What stands in line in this host's memory."""
-        return await self._sight.waiting()
+        """Return the events that wait in this host's memory."""
+        return await self._host.waiting()
 
     async def delivery(self, key: str) -> tuple[Entry, bytes | None] | None:
-        """One entry and its body (None where it is not kept)."""
+        """Return one entry and its body, which is None if it is not kept."""
         waits = await self._in_line(key)
         entry = await self._journal.find(key) or waits
         return None if entry is None else (entry, await self._journal.body(key))
 
     async def _in_line(self, key: str) -> Entry | None:
-        return next((entry for entry in await self._sight.waiting() if entry.id == key), None)
+        return next((entry for entry in await self._host.waiting() if entry.id == key), None)
 
     async def retry(self, key: str, *, again: bool = False) -> Entry:
         """Run (or post) a failed event again; `again`: an answered one, as a new entry."""
         return await self._journal.retry(key, again=again)
 
     async def cancel(self, key: str) -> Entry:
-        """End what waits, is parked or runs. The journal hears of it first: who claims it meanwhile learns it there."""
+        """End an event that waits, is parked or runs. The journal is told first, so that a process that claims it meanwhile learns it."""
         waits = await self._in_line(key)
         entry = cancelled(waits, self.clock.now().timestamp()) if waits is not None else None
         if entry is None or not await self._journal.save(entry):
             entry = await self._journal.cancel(key)
-        self._sight.cancel(key)
+        self._host.cancel(key)
         return entry
 
     async def pause(self, bot: str, reason: str) -> None:
@@ -217,7 +217,7 @@ class Operations:
         await self._journal.control(f"pause:{bot}", reason)
 
     async def resume(self, bot: str, task: int | None = None) -> None:
-        """Take back a pause, of the bot or of one of its tasks; of the bot its quarantine too."""
+        """End a pause of one of the bot's tasks, or the bot's own pause and quarantine."""
         facts = [f"pause:{bot}:{task}"] if task is not None else [f"pause:{bot}", f"quarantine:{bot}"]
         there = await self._journal.controls()
         for fact in facts:
@@ -229,13 +229,13 @@ class Operations:
         await self._journal.control("generation", f"{self.clock.now().timestamp():.3f}")
 
     async def plugins(self) -> Sequence[PluginView]:
-        """What is installed."""
+        """Return the installed plugins."""
         with self.clock.real_io():
-            return await asyncio.to_thread(self._sight.plugins)
+            return await asyncio.to_thread(self._host.plugins)
 
     async def ready(self) -> Readiness:
-        """For /readyz and the page's head: a record was committed within 10 s, or one can be."""
-        states = {bot.config.name: bot.state.word for bot in self._sight.bots()}
+        """Return whether the host is ready: it serves, and a record was committed within 10 s or can be."""
+        states = {bot.config.name: bot.state.word for bot in self._host.bots()}
         tally: Counter[str] = Counter(states.values())
         counts = {word: tally[word] for word in STATES if word in tally}
         journal = await self._journal_state()
@@ -244,19 +244,19 @@ class Operations:
         return Readiness(phase == "serving" and journal == "ok", phase, journal, counts, troubled)
 
     async def host(self) -> tuple[Sequence[MetricsSnapshot], HostGauges]:
-        """What a scrape shows."""
-        snapshots = await self._sight.gather()
+        """Return what a scrape shows."""
+        snapshots = await self._host.gather()
         entries: dict[str, int] = {}
         for counts in (await self._read_journal())[0].values():
             for state, count in counts.items():
                 entries[state] = entries.get(state, 0) + count
         with self.clock.real_io():
-            size = await asyncio.to_thread(self._sight.journal_bytes)
+            size = await asyncio.to_thread(self._host.journal_bytes)
             gauges = await asyncio.to_thread(_gauges, snapshots)
         return snapshots, HostGauges(version=self._version, bots=gauges, journal_bytes=size, entries=entries)
 
     async def _read_journal(self) -> tuple[dict[str, dict[str, int]], Mapping[str, str] | None]:
-        """Open and failed entries by bot, and the facts; nothing while the journal is away, for the page is wanted then too."""
+        """Return open and failed entries by bot, and the facts. Both are empty while the journal is away, because the page must work then."""
         try:
             counts, facts = await self._journal.counts(), await self._journal.controls()
         except JournalAway:
@@ -305,7 +305,7 @@ def _views(
 
 
 def _stands(bot: Bot, snapshots: Sequence[MetricsSnapshot], facts: Mapping[str, str] | None) -> BotNow:
-    """How the bot stands over all processes; a pause, or what an operator has undone, counts before they have read it."""
+    """Return the bot's state over all processes. A pause and its end count before the processes have read them."""
     name = bot.config.name
     nows = [snapshot.now[name] for snapshot in snapshots if name in snapshot.now]
     now = _worst(nows) if nows else BotNow(bot.state.word, bot.state.reason, bot.state.since)

@@ -1,4 +1,4 @@
-"""A test delivery: signed with the bot's secret, verified, and sent through the pipeline as if Pyrus had posted it."""
+"""Make a test delivery: signed with the bot's secret, verified, and sent through the pipeline as if Pyrus had posted it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PYRUS_WAITS_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
-    """How a test delivery was answered; `status` 0: not within the 60 s that Pyrus waits."""
+    """The answer to a test delivery. `status` is 0 if none came within the 60 s that Pyrus waits."""
 
     status: int
     body: bytes
@@ -33,7 +33,7 @@ class TrialResult:
 
 
 class TrialDelivery:
-    """A `Delivery` without a connection; its answer goes to a future."""
+    """A `Delivery` without a connection. Its answer goes to a future."""
 
     trace = ""
     signature_ok = 0
@@ -51,7 +51,7 @@ class TrialDelivery:
         return False
 
     def respond(self, outcome: Outcome) -> bool:
-        """See `Delivery.respond`; nobody reads any more once the page has given up."""
+        """See `Delivery.respond`. False once the page has given up waiting."""
         if self.outcome.done():
             return False
         self.outcome.set_result(outcome)
@@ -59,13 +59,13 @@ class TrialDelivery:
 
 
 def editable(bot: Bot, clock: Clock) -> str:
-    """The built-in sample as JSON to be edited; for a bot with a list of forms it is a task of the first one."""
+    """Return the built-in sample as JSON to be edited, of the first form in the bot's list if it has one."""
     form_id = min(bot.config.forms, default=None)
     return json.dumps(sample(clock.now(), _fresh_id(clock), form_id), ensure_ascii=False, indent=2)
 
 
 async def send(bot: Bot, text: str, receive: Callable[[Delivery], None], clock: Clock) -> TrialResult:
-    """Give the task and its newest comment fresh ids, sign, deliver, wait. Raises BodyRefused where it is not a JSON object."""
+    """Give the task and its newest comment fresh ids, sign, deliver, wait. Raises BodyRefused if it is not a JSON object."""
     body = _fresh(text, _fresh_id(clock))
     encoded = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
     if bot.verifier is None:
@@ -97,5 +97,5 @@ def _fresh(text: str, fresh_id: int) -> dict[str, Any]:
 
 
 def _fresh_id(clock: Clock) -> int:
-    """An id that no task of Pyrus has, new each millisecond."""
+    """Return an id that no task of Pyrus has, a new one each millisecond."""
     return 10**14 + int(clock.now().timestamp() * 1000)

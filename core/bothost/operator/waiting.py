@@ -1,4 +1,4 @@
-"""What stands in line in a host's memory, beside what the journal lists: events that nobody has claimed yet."""
+"""Merge the events that wait in a host's memory, which nobody has claimed yet, with those that the journal lists."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def beside(waiting: Iterable[Entry], rows: Sequence[Entry], want: EntryFilter) -> list[Entry]:
-    """Both together, as `Store.list` would give them: what fits the filter, newest first, an entry that is in both once."""
+    """Return both together as `Journal.list` would: filtered, newest first, an entry that is in both once."""
     known = {row.id for row in rows}
-    lines = [entry for entry in waiting if entry.id not in known and fits(entry, want)]
-    return sorted([*lines, *rows], key=_place, reverse=True)[: want.limit]
+    unlisted = [entry for entry in waiting if entry.id not in known and fits(entry, want)]
+    return sorted([*unlisted, *rows], key=_cursor_of, reverse=True)[: want.limit]
 
 
 def fits(entry: Entry, want: EntryFilter) -> bool:
-    """Whether the filter asks for this entry."""
+    """Return whether the filter asks for this entry."""
     states = states_of(want)
     return (
         want.bot in (None, entry.bot)
@@ -37,9 +37,9 @@ def _is_within(entry: Entry, want: EntryFilter) -> bool:
     return (
         (want.since is None or entry.created >= want.since)
         and (want.until is None or entry.created < want.until)
-        and (want.before is None or _place(entry) < want.before)
+        and (want.before is None or _cursor_of(entry) < want.before)
     )
 
 
-def _place(entry: Entry) -> tuple[float, str]:
+def _cursor_of(entry: Entry) -> tuple[float, str]:
     return entry.created, entry.id

@@ -1,4 +1,7 @@
-"""The operator's page: the whole of its surface in one table, on a listener of its own."""
+"""The operator's page: HTTP handlers on a listener of their own.
+
+Handlers translate between HTTP and `operator.service` and decide nothing. Start reading at TABLE, which names every path.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["PageContext", "application", "serve"]
 
 MOST_CONNECTIONS = 64
-"""Of some browsers and a scraper; each is a file less for what the public listener leaves to the host itself."""
+"""Enough for some browsers and a scraper. Each connection is an open file, and the host needs files for other work."""
 _NAME = r"([a-z0-9][a-z0-9_-]{0,63})"
 _KEY = r"([^/]+)"
 
@@ -58,7 +61,7 @@ TABLE = (
 
 
 def application(page_context: PageContext) -> Application:
-    """The page over its desk; no global option, no log line for each request."""
+    """Make the application. It sets no global option and logs no line for each request."""
     handlers = [(path, handler, {"page_context": page_context}) for path, handler in TABLE]
     return Application(
         handlers,
@@ -71,7 +74,7 @@ def application(page_context: PageContext) -> Application:
 
 
 class PageListener(HTTPServer):
-    """At its bound of connections the oldest goes, not the newcomer: nobody keeps the operator out, or takes all files."""
+    """Closes the oldest connection at its limit, so that nobody keeps the operator out or takes all open files."""
 
     def initialize(self, *args: Any, **kwargs: Any) -> None:
         """As the base class does."""
@@ -79,14 +82,14 @@ class PageListener(HTTPServer):
         self._open: OrderedDict[IOStream, None] = OrderedDict()
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
-        """Take a connection."""
+        """Take a connection; close the oldest one beyond the limit."""
         self._open[stream] = None
         if len(self._open) > MOST_CONNECTIONS:
             self._open.popitem(last=False)[0].close()
         super().handle_stream(stream, address)
 
     def on_close(self, server_conn: object) -> None:
-        """A connection has ended."""
+        """Forget a connection that has ended."""
         super().on_close(server_conn)
         self._open.pop(cast("HTTP1ServerConnection", server_conn).stream, None)
 

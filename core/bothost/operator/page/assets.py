@@ -1,4 +1,4 @@
-"""The page's own files, read once; a changed file has another URL."""
+"""Read the page's own files once. A changed file gets another URL."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TYPES = {
 
 
 class StaticFiles:
-    """Name → content and type, from the installed package."""
+    """The page's files by name, each with content and type."""
 
     def __init__(self, contents: Mapping[str, bytes]) -> None:
         self._contents = dict(contents)
@@ -26,17 +26,17 @@ class StaticFiles:
 
     @classmethod
     def installed(cls) -> StaticFiles:
-        """Those of the installed package."""
+        """Read the files of the installed package."""
         folder = files("bothost.operator.page") / "static"
         return cls(
             {file.name: file.read_bytes() for file in folder.iterdir() if file.name.rpartition(".")[2] in _TYPES}
         )
 
     def url(self, name: str) -> str:
-        """Where a page finds the file."""
+        """Return the URL of a file."""
         return f"/static/{name}?v={self._digests[name]}"
 
     def find(self, name: str) -> tuple[bytes, str] | None:
-        """Content and type."""
+        """Return content and type; None if there is no such file."""
         content = self._contents.get(name)
         return None if content is None else (content, _TYPES[name.rpartition(".")[2]])

@@ -1,4 +1,4 @@
-"""The one base of the page's handlers: who asks, by which name, with what right; and what every response carries."""
+"""The base of the page's handlers: check host name and right, and set what every response carries."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class PageContext:
-    """What every handler works with."""
+    """The parts that every handler works with."""
 
     operations: Operations
     sessions: Sessions
@@ -62,26 +62,26 @@ class PageContext:
     exposition: Exposition
     tail: RefusalTail
     cookie: str
-    """The session cookie's name: cookies know no port, so it holds the port."""
+    """The session cookie's name. It contains the port, because browsers share cookies between the ports of a host."""
     scrub: Callable[[str], str]
     secure: bool = False
-    """The browser speaks TLS with us, or with the proxy before us."""
+    """Whether the browser speaks TLS with us or with the proxy before us."""
     metrics_open: bool = False
     version: str = ""
 
 
 @stream_request_body
 class PageHandler(RequestHandler):
-    """Checks a request's head before a byte of its body is read. Tornado itself would parse any form before asking anybody."""
+    """Checks a request's head before its body is read, because Tornado alone would parse any form first."""
 
     open_to_all = False
-    """Served without a right."""
+    """Whether the path is served without a right."""
     by_script = False
-    """Asked by programs: no redirect to the login page, but 401."""
+    """Whether programs ask it: they get 401 instead of a redirect to the login page."""
     for_readers = False
-    """Its change is allowed with the read-only token."""
+    """Whether the read-only token may make its change."""
     most_bytes = 64 << 10
-    """How large its form may be."""
+    """The largest form it takes."""
 
     def initialize(self, page_context: PageContext) -> None:
         """See `PageContext`."""
@@ -93,13 +93,13 @@ class PageHandler(RequestHandler):
         self._form: dict[str, list[str]] = {}
 
     def set_default_headers(self) -> None:
-        """No `Server`, nothing kept by caches, nothing from elsewhere, no frame."""
+        """Set the headers of HEADERS and remove `Server`."""
         self.clear_header("Server")
         for name, value in HEADERS.items():
             self.set_header(name, value)
 
     async def prepare(self) -> None:
-        """Host, then right, then, for a change, whether this page itself asked for it."""
+        """Check the host name, then the right, then for a change that this page itself sent it."""
         request = self.request
         if not self.page_context.names.has(request.headers.get("Host", ""), _local_address(request)):
             raise HTTPError(421)
@@ -111,7 +111,7 @@ class PageHandler(RequestHandler):
             self._check_change()
 
     def data_received(self, chunk: bytes) -> None:
-        """Collect a form of bounded size; what is too large is dropped and refused afterwards, for here nobody would answer."""
+        """Collect a form of bounded size. A larger one is dropped here and refused later, because an error raised here gets no answer."""
         self._size += len(chunk)
         if self._size <= self.most_bytes:
             self._chunks.append(chunk)
@@ -119,7 +119,7 @@ class PageHandler(RequestHandler):
             self._chunks.clear()
 
     async def post(self, *args: str) -> None:
-        """A change: its field must be this session's, and the right more than reading."""
+        """Make a change if its hidden field is this session's and the right allows it."""
         right = self.right
         if right is None or (
             right.session and not self.page_context.sessions.is_field(right.session, self.form("_xsrf"))
@@ -130,11 +130,11 @@ class PageHandler(RequestHandler):
         await self.change(*args)
 
     async def change(self, *_args: str) -> None:
-        """What a form of this page asks for."""
+        """Carry out the form. Subclasses that have one override it."""
         raise HTTPError(405)
 
     def form(self, name: str) -> str:
-        """A field of the form that was sent; "" where it is missing. To be asked first of all by every `post`."""
+        """Return a field of the form; "" if it is missing. Every `post` calls it first, because it refuses a form that is too large."""
         if self._size > self.most_bytes:
             raise HTTPError(413)
         if self._chunks:
@@ -147,12 +147,12 @@ class PageHandler(RequestHandler):
         return self._form.get(name, [""])[0]
 
     def query(self, name: str) -> str:
-        """A parameter of the URL; "" where it is missing."""
+        """Return a parameter of the URL; "" if it is missing."""
         return self.get_query_argument(name, "")
 
     @property
     def language(self) -> Language:
-        """The reader's, by their browser."""
+        """Return the language that the browser asks for."""
         return choose(self.request.headers.get("Accept-Language", ""))
 
     def show(self, template: str, **values: Any) -> None:
@@ -180,18 +180,18 @@ class PageHandler(RequestHandler):
 
     def say(self, content: str | bytes | dict[str, Any]) -> None:
         """Finish with this content."""
-        _ = self.finish(content)  # what cannot be written has no reader
+        _ = self.finish(content)  # the future says only whether the client read it
 
     def xsrf_field(self) -> str:
-        """The hidden field of this session's forms."""
+        """Return the hidden field of this session's forms."""
         return self.page_context.sessions.field(self.right.session) if self.right and self.right.session else ""
 
     def done(self, where: str, what: str) -> None:
-        """After a change: back to a page, which says what was done."""
+        """Redirect to a page that says what was done."""
         self.redirect(url_concat(where, {"done": what}), status=303)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """A page that says what is wrong, without a traceback; programs get a line."""
+        """Answer with a page that says what is wrong, without a traceback. Programs get a line."""
         error = kwargs.get("exc_info", (None, None, None))[1]
         reason = str(error) if isinstance(error, JournalError) else ""
         if self.by_script or (self.right is None and status_code != 421):
@@ -201,18 +201,18 @@ class PageHandler(RequestHandler):
         self.show("error.html", status=status_code, reason=reason)
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """Faults of our own with their traceback; refusals not at all, for anybody can cause them."""
+        """Log faults of bothost with their traceback. Refusals are not logged, because anybody can cause them."""
         if not isinstance(value, (HTTPError, JournalError)):
             log.error("a fault of bothost in the page %s", self.request.path, exc_info=(typ, value, tb))
 
     def compute_etag(self) -> None:
-        """Pages are not kept, so they need none."""
+        """Return none, because caches keep no page."""
 
     def check_xsrf_cookie(self) -> None:
-        """Tornado's own check takes a cookie and a field that the attacker chose; ours stands in `prepare`."""
+        """Skip Tornado's check, which accepts a cookie and a field that an attacker chose. Ours is in `prepare` and `post`."""
 
     async def act(self, step: Callable[[], Awaitable[str]], what: str) -> None:
-        """Carry out a change and go to the page that it gives; where the journal refuses it, say why."""
+        """Carry out a change and redirect to the page that it returns. If the journal refuses it, say why."""
         try:
             where = await step()
         except JournalAway as error:
@@ -247,7 +247,7 @@ class PageHandler(RequestHandler):
         self.say("401 log in at /login, or send the operator's token as Authorization: Bearer\n")
 
     def _check_change(self) -> None:
-        """A change comes from this page, or with a Bearer token."""
+        """Refuse a change that comes from another site, unless it has a Bearer token."""
         if self.right is not None and not self.right.session:
             return
         site = self.request.headers.get("Sec-Fetch-Site")
@@ -257,13 +257,13 @@ class PageHandler(RequestHandler):
         elif origin is not None:
             own = urlsplit(origin).netloc.lower() == self.request.headers.get("Host", "").lower()
         else:
-            own = self.right is None  # the login itself, by a program
+            own = self.right is None  # a program that logs in sends neither header
         if not own:
             raise HTTPError(403)
 
 
 def _local_address(request: HTTPServerRequest) -> str:
-    """Where the connection came in."""
+    """Return the local address of the connection."""
     stream = getattr(request.connection, "stream", None)
     socket = getattr(stream, "socket", None)
     try:
@@ -274,10 +274,10 @@ def _local_address(request: HTTPServerRequest) -> str:
 
 
 class UnknownPath(PageHandler):
-    """Any other path."""
+    """Answers every other path."""
 
     async def prepare(self) -> None:
-        """Only for those with a right does it say that there is nothing."""
+        """Answer 404 to those with a right only; others are asked to log in."""
         await super().prepare()
         if not self._finished:
             raise HTTPError(404)

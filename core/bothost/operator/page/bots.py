@@ -1,4 +1,4 @@
-"""The bots: all of them, one of them, pause and resume, a test delivery."""
+"""The pages of the bots: all, one, pause and resume, a test delivery."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class BotsPage(PageHandler):
     """/"""
 
     async def get(self) -> None:
-        """Every bot with how it stands; `q` searches, `state` filters."""
+        """Show every bot with its state; `q` searches, `state` filters."""
         views = await self.operations.bots()
         words, state, now = (
             self.query("q").strip().lower(),
@@ -67,7 +67,7 @@ class BotsJson(PageHandler):
     by_script = True
 
     async def get(self) -> None:
-        """How each bot stands."""
+        """Give each bot's state and figures."""
         views = await self.operations.bots()
         now = self.operations.clock.now().timestamp()
         self.set_header("Content-Type", "application/json")
@@ -103,7 +103,7 @@ class BotPage(PageHandler):
     """/bots/NAME"""
 
     async def get(self, name: str) -> None:
-        """How it stands, its charts, settings and deliveries."""
+        """Show its state, charts, settings and deliveries."""
         view = await self._view(name)
         entries, away = await newest(self, EntryFilter(bot=name, limit=20))
         now = self.operations.clock.now().timestamp()
@@ -137,7 +137,7 @@ class PauseBot(PageHandler):
     """/bots/NAME/pause"""
 
     async def change(self, *args: str) -> None:
-        """Pause it, with the reason that was typed."""
+        """Pause it with the reason in the form."""
         name = args[0]
         if self.operations.bot_named(name) is None:
             raise HTTPError(404)
@@ -171,7 +171,7 @@ class SendTestDelivery(PageHandler):
     most_bytes = 4 << 20
 
     def get(self, name: str) -> None:
-        """The sample, to be edited."""
+        """Show the sample, to be edited."""
         bot = self.operations.bot_named(name)
         if bot is None:
             raise HTTPError(404)
@@ -198,7 +198,7 @@ class SendTestDelivery(PageHandler):
 
 
 async def newest(handler: PageHandler, want: EntryFilter) -> tuple[Sequence[Entry], str]:
-    """Entries of the journal, and why there are none where it is away: the rest of the page is wanted then too."""
+    """Return entries of the journal, or why there are none: the rest of the page must work while the journal is away."""
     try:
         return await handler.operations.deliveries(want), ""
     except JournalAway as error:
@@ -206,12 +206,12 @@ async def newest(handler: PageHandler, want: EntryFilter) -> tuple[Sequence[Entr
 
 
 def recent(view: BotView, now: float) -> tuple[int, int]:
-    """Deliveries and failed runs of the last hour."""
+    """Return the numbers of deliveries and failed runs of the last hour."""
     return view.figures.last_hour(now)
 
 
 def _chosen(views: Sequence[BotView], words: Sequence[str], state: str) -> list[BotView]:
-    """Those in a state, or in trouble, that hold all words."""
+    """Return the bots in this state (or in trouble) whose name, plugin or reason contain all words."""
 
     def fits(view: BotView) -> bool:
         if state and view.now.state != state and not (state == "trouble" and view.broken):
@@ -238,12 +238,12 @@ def _number(text: str) -> int:
 
 
 def fine(view: BotView) -> bool:
-    """Whether it can be sent a test delivery."""
+    """Return whether it can be sent a test delivery."""
     return bool(view.bot.config.secrets)
 
 
 def _host_keys(view: BotView) -> list[tuple[str, str]]:
-    """The host's own keys of the section, as they hold."""
+    """Return the host's keys of the section with their present values."""
     config = view.bot.config
     rows: list[tuple[str, str]] = [
         ("plugin", config.plugin),
@@ -270,7 +270,7 @@ def _host_keys(view: BotView) -> list[tuple[str, str]]:
 
 
 def _settings(view: BotView) -> list[tuple[str, str]]:
-    """The plugin's settings. Only a loaded plugin knows which of them are secret, so without it no value is shown."""
+    """Return the plugin's settings. No value is shown without the plugin, because only it knows which are secret."""
     plugged = view.bot.plugged
     loaded = getattr(plugged, "settings", None)
     if loaded is None:

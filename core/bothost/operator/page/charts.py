@@ -1,4 +1,4 @@
-"""Charts as SVG with presentation attributes and classes, so that the strict CSP needs no exception."""
+"""Draw charts as SVG with presentation attributes and classes, so that the strict CSP needs no exception."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ MINUTES = 60
 _WIDTH = 600
 _HEIGHT = 120
 PYRUS_S = (60.0, 121.0, 182.0)
-"""When Pyrus gives up its first, second and third attempt, from the first one's start."""
+"""The seconds after the first delivery at which Pyrus gives up its first, second and third attempt."""
 
 
 def _by_age(minutes: Iterable[MinuteFigures], now: float) -> dict[int, MinuteFigures]:
-    """Place (0: an hour ago … 59: now) → minute."""
+    """Return the minutes by place: 0 is an hour ago, 59 is now."""
     last = int(now // 60)
     return {MINUTES - 1 - (last - one.minute): one for one in minutes if 0 <= last - one.minute < MINUTES}
 
 
 def sparkline(minutes: Sequence[MinuteFigures], now: float, label: str) -> str:
-    """The last hour's deliveries and failures, small."""
+    """Draw the last hour's deliveries and failures, small."""
     places = _by_age(minutes, now)
     top = max((one.deliveries for one in places.values()), default=0) or 1
     good: list[str] = []
@@ -43,7 +43,7 @@ def sparkline(minutes: Sequence[MinuteFigures], now: float, label: str) -> str:
 
 
 def counts(minutes: Sequence[MinuteFigures], now: float, language: Language) -> str:
-    """Deliveries by minute, and the failed runs among them."""
+    """Draw the deliveries of each minute, and the failed runs among them."""
     places = _by_age(minutes, now)
     top = _round_up(max((max(one.deliveries, one.failures) for one in places.values()), default=0))
 
@@ -61,7 +61,7 @@ def counts(minutes: Sequence[MinuteFigures], now: float, language: Language) -> 
 
 
 def durations(minutes: Sequence[MinuteFigures], now: float, language: Language) -> str:
-    """The mean and the slowest run of each minute."""
+    """Draw the mean and the slowest run of each minute."""
     from bothost.operator.page.formatting import span
 
     places = {place: one for place, one in _by_age(minutes, now).items() if one.runs}
@@ -109,7 +109,7 @@ def _minute(one: MinuteFigures, language: Language) -> str:
 
 
 def _round_up(top: int) -> int:
-    """A top that leaves the highest bar near the edge and reads well."""
+    """Return a round number just above the highest bar."""
     step = 1
     while top > 10 * step:
         step *= 10
@@ -117,7 +117,7 @@ def _round_up(top: int) -> int:
 
 
 def attempts(entry: Entry, now: float, language: Language) -> str:
-    """An event against Pyrus's three attempts: deliveries, the last run, when it ended."""
+    """Draw an event beside Pyrus's three attempts: deliveries, the last run, its end."""
 
     def x(seconds: float) -> float:
         return 10 + min(max(seconds, 0.0), 190.0) * 3

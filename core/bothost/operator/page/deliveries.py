@@ -1,4 +1,4 @@
-"""The journal's entries: found, read, retried, cancelled, exported; and the live tail of them."""
+"""The pages of the deliveries: find, read, retry, cancel, export, and follow the newest."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class DeliveriesPage(PageHandler):
     """/deliveries"""
 
     async def get(self) -> None:
-        """Newest first, by bot, state, task and time."""
+        """List them newest first, by bot, state, task and time."""
         want = self._filter()
         entries, away = await newest(self, want)
         more = ""
@@ -77,7 +77,7 @@ class WaitingJson(PageHandler):
     by_script = True
 
     async def get(self) -> None:
-        """The entries that stand in line in this host's memory."""
+        """Give the entries that wait in this host's memory."""
         self.set_header("Content-Type", "application/json")
         self.say(msgspec.json.encode(await self.operations.waiting()))
 
@@ -88,7 +88,7 @@ class DeliveryPage(PageHandler):
     """/deliveries/KEY"""
 
     async def get(self, key: str) -> None:
-        """What was asked, what was answered, and how it went."""
+        """Show request, reply and history."""
         entry, body = await self._found(key)
         request, cut = await self._laid_out(body)
         reply = (await self._laid_out(entry.answer))[0] if entry.answer not in (None, b"{}") else ""
@@ -152,7 +152,7 @@ class ExportBody(DeliveryPage):
     """/deliveries/KEY/body.json"""
 
     async def get(self, key: str) -> None:
-        """The stored body as a file, for a test or for `bothost send`; its token was never stored."""
+        """Give the stored body as a file. Its token was never stored."""
         entry, body = await self._found(key)
         if body is None:
             raise HTTPError(404)
@@ -168,7 +168,7 @@ class LivePage(PageHandler):
     """/live"""
 
     async def get(self) -> None:
-        """The newest entries; with a script they come by themselves, without one the page asks to be loaded again."""
+        """Show the newest entries. A script refreshes them; without one the page reloads itself."""
         entries, away = await self._tail()
         self.show("live.html", entries=entries, away=away, refused=self.page_context.tail.newest())
 
@@ -184,18 +184,18 @@ class LiveRowsFragment(LivePage):
     by_script = True
 
     async def get(self) -> None:
-        """A piece of html."""
+        """Give the rows as a piece of html."""
         entries, away = await self._tail()
         self.show("live_rows.html", entries=entries, away=away, refused=self.page_context.tail.newest())
 
 
 def link(entry: Entry) -> str:
-    """Where an entry is shown."""
+    """Return the path of an entry's page."""
     return "/deliveries/" + quote(entry.id, safe="")
 
 
 def _may(entry: Entry) -> dict[str, bool]:
-    """What the page offers; the journal has the last word."""
+    """Return the actions that the page offers. The journal decides whether they are allowed."""
     phase = formatting.phase(entry)
     return {
         "retry": phase == "failed",

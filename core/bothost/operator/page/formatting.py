@@ -1,4 +1,4 @@
-"""Values as a person reads them. What returns `html` is escaped already; everything else is plain text."""
+"""Format values for people. Functions named `…html` return escaped html, all others plain text."""
 
 from __future__ import annotations
 
@@ -45,27 +45,27 @@ STATE_TONES = {
 
 
 def tone(state: str) -> str:
-    """The colour class of a state."""
+    """Return the colour class of a state."""
     return STATE_TONES.get(state, "idle")
 
 
 def phase(entry: Entry) -> str:
-    """How an entry stands; one that was answered with an error text has failed."""
+    """Return an entry's state. One that was answered with an error text counts as failed."""
     return "failed" if entry.failed and entry.state == "answered" else status.phase(entry)
 
 
 def iso(at: float) -> str:
-    """For `<time datetime>`."""
+    """Return a time for `<time datetime>`."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def moment(at: float) -> str:
-    """Date and time, UTC; the script turns it into the reader's own zone."""
+    """Return date and time in UTC. The script turns it into the reader's own zone."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def ago(at: float, now: float, language: Language) -> str:
-    """ "3 min ago"; "never" for 0."""
+    """Return how long ago: "3 min ago", or "never" for 0."""
     if not at:
         return language.text("never")
     past = max(now - at, 0.0)
@@ -75,7 +75,7 @@ def ago(at: float, now: float, language: Language) -> str:
 
 
 def rough(seconds: float, language: Language) -> str:
-    """A span of time by its largest unit."""
+    """Return a span of time in its largest unit."""
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:
             return f"{int(seconds // length)} {language.text(unit)}"
@@ -83,7 +83,7 @@ def rough(seconds: float, language: Language) -> str:
 
 
 def span(seconds: float | None, language: Language) -> str:
-    """How long something took."""
+    """Return a duration with two or three digits."""
     if seconds is None:
         return "–"
     if seconds < 0.00995:
@@ -96,7 +96,7 @@ def span(seconds: float | None, language: Language) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes in a readable unit."""
+    """Return a number of bytes in a readable unit."""
     for unit in ("B", "kB", "MB"):
         if count < 1024:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -105,22 +105,22 @@ def size(count: float) -> str:
 
 
 def number(count: float) -> str:
-    """With thin spaces between thousands."""
+    """Return a number with thin spaces between thousands."""
     return f"{count:,.0f}".replace(",", "\u202f")
 
 
 def text(value: object) -> str:
-    """Any text from outside, on one line, with what cannot be seen made visible."""
+    """Return a text from outside on one line, with unseen characters made visible."""
     return visible(str(value))
 
 
 def block(value: str) -> str:
-    """A text of several lines from outside."""
+    """Return a text of several lines from outside, with unseen characters made visible."""
     return visible(value.replace("\r\n", "\n"), lines=True)
 
 
 def json_html(body: bytes, scrub: Callable[[str], str]) -> tuple[str, bool]:
-    """A body laid out with its keys and values told apart, as html; and whether it was cut."""
+    """Return a body laid out as coloured html, and whether it was cut."""
     try:
         laid = msgspec.json.format(body, indent=2) if len(body) <= 4 * MOST_JSON else body[: MOST_JSON + 1]
     except (msgspec.DecodeError, RecursionError):
@@ -139,22 +139,22 @@ def json_html(body: bytes, scrub: Callable[[str], str]) -> tuple[str, bool]:
 
 
 def key_parts(key: str) -> tuple[str, str]:
-    """An event key without the bot's name, which stands beside it anyway: ("5:comment:7", "~2")."""
+    """Split an event key without the bot's name, which stands beside it: ("5:comment:7", "~2")."""
     rest = key.partition(":")[2] or key
     head, mark, number = rest.rpartition("~")
     return (head, mark + number) if mark else (rest, "")
 
 
 def line(text: str, bot: str) -> str:
-    """A text of the host's about a bot in one line."""
+    """Return a text of the host about a bot in one line."""
     return "; ".join(lines(text, bot))
 
 
 def lines(text: str, bot: str) -> list[str]:
-    """Each line of such a text without the bot's name, which stands beside it: several errors stand in several."""
+    """Return the lines of such a text without the bot's name, which stands beside it."""
     return [visible(one.removeprefix(f"[bot:{bot}] ")) for one in text.splitlines()]
 
 
 def first_line(error: str, bot: str) -> str:
-    """What happened, without the traceback and without the bot's name, which stands beside it."""
+    """Return an error without its traceback and without the bot's name, which stands beside it."""
     return visible(error.partition("\n")[0].removeprefix(f"[bot:{bot}] "))

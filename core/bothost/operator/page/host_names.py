@@ -1,4 +1,4 @@
-"""Under which names the page may be asked for: a name that leads here by the asker's own DNS is none of them."""
+"""Decide under which host names the page answers, so that a stranger's DNS name that points here gets nothing."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _LOCAL = frozenset(["localhost", "127.0.0.1", "::1"])
 
 
 class AcceptedHostNames:
-    """The listener's own addresses, localhost, and what `operator_hosts` adds (with or without a port)."""
+    """The listener's own addresses, localhost, and the names in `operator_hosts` (with or without a port)."""
 
     def __init__(self, addresses: Iterable[str], further: Iterable[str] = ()) -> None:
         self._own = {_plain(address) for address in addresses} | _LOCAL
         self._further = {name.lower() for name in further}
 
     def has(self, host: str, local_address: str = "") -> bool:
-        """Whether a Host header names this listener; `local_address` is where the connection came in, for 0.0.0.0 and ::."""
+        """Return whether a Host header names this listener. `local_address` is the connection's own, for listeners on all addresses."""
         match = _HOST.fullmatch(host.strip())
         if match is None:
             return False

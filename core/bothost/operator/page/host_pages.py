@@ -1,4 +1,4 @@
-"""What concerns the whole host: plugins, configuration and its reload, about."""
+"""The pages of the whole host: plugins, configuration and its reload, about."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PluginsPage(PageHandler):
     """/plugins"""
 
     async def get(self) -> None:
-        """What is installed, and which bots use it."""
+        """Show what is installed and which bots use it."""
         users: dict[str, list[str]] = {}
         for bot in self.operations.every_bot():
             users.setdefault(bot.config.plugin, []).append(bot.config.name)
@@ -39,7 +39,7 @@ class ConfigurationPage(PageHandler):
     """/configuration"""
 
     def get(self) -> None:
-        """bots.ini as it was last read: what is wrong with it, and what holds."""
+        """Show bots.ini as it was last read: its problems and the values in force."""
         reading = self.operations.reading
         self.show(
             "configuration.html",
@@ -56,7 +56,7 @@ class ReloadConfiguration(PageHandler):
     """/reload"""
 
     async def change(self, *_args: str) -> None:
-        """Have bots.ini read again; what came of it is shown with the configuration."""
+        """Have bots.ini read again. The configuration page shows the result."""
 
         async def step() -> str:
             await self.operations.reload()
@@ -69,7 +69,7 @@ class AboutPage(PageHandler):
     """/about"""
 
     async def get(self) -> None:
-        """Versions, processes, the journal."""
+        """Show versions, processes and the journal's state."""
         versions = [
             ("bothost", self.page_context.version),
             ("Python", platform.python_version()),

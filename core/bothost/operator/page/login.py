@@ -1,4 +1,4 @@
-"""Logging in with the operator's token, and out."""
+"""Log in with the operator's token, and out."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class LoginPage(PageHandler):
     most_bytes = 4 << 10
 
     def get(self) -> None:
-        """The form; whoever is logged in already goes on."""
+        """Show the form, or go on if there is a session already."""
         if self.right is not None:
             self.redirect(own_path(self.query("next")), status=303)
             return
         self.show("login.html", next=own_path(self.query("next")), failed=False)
 
     async def post(self, *_args: str) -> None:
-        """Open a session, or say no in its turn."""
+        """Open a session, or refuse at the pace of failed logins."""
         session = self.page_context.sessions.open(self.form("token").strip())
         if session is None:
             await self.page_context.sessions.fail()
@@ -40,7 +40,7 @@ class LoginPage(PageHandler):
         self.redirect(own_path(self.form("next")), status=303)
 
     def _by_tls(self) -> bool:
-        """Whether the browser speaks TLS with us or with a proxy; whoever forges that header loses their own cookie only."""
+        """Return whether the browser speaks TLS with us or a proxy. Forging that header only loses the forger's own cookie."""
         return self.page_context.secure or self.request.headers.get("X-Forwarded-Proto", "").lower() == "https"
 
 
@@ -58,7 +58,7 @@ class LogoutPage(PageHandler):
 
 
 def own_path(target: str) -> str:
-    """A path of this page, whatever was asked for: `//evil` and `/\\evil` lead elsewhere in browsers."""
+    """Return `target` if it is a path of this page, else "/": browsers take `//evil` and `/\\evil` for other hosts."""
     plain = (
         target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable() and "\\" not in target
     )

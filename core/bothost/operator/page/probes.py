@@ -1,4 +1,4 @@
-"""What programs ask: /healthz, /readyz, /metrics."""
+"""The paths for programs: /healthz, /readyz, /metrics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class HealthProbe(PageHandler):
     by_script = True
 
     def get(self) -> None:
-        """Always 200: whoever reads this has been answered by the loop."""
+        """Answer 200, which shows that the event loop works."""
         self.say({"status": "ok"})
 
     head = get
@@ -27,7 +27,7 @@ class ReadinessProbe(PageHandler):
     by_script = True
 
     async def get(self) -> None:
-        """200 or 503, with the reasons. A bot in error is listed and not counted; its reason is for the page."""
+        """Answer 200 or 503 with the reasons. A bot in error is listed and does not count; its reason is on the page only."""
         ready = await self.operations.ready()
         self.set_status(200 if ready.ready else 503)
         self.set_header("Content-Type", "application/json")
@@ -52,12 +52,12 @@ class MetricsPage(PageHandler):
     by_script = True
 
     async def prepare(self) -> None:
-        """As every page, unless `metrics_open = yes`."""
+        """Check the right as every page does, unless `metrics_open = yes`."""
         self.open_to_all = self.page_context.metrics_open
         await super().prepare()
 
     async def get(self) -> None:
-        """The scrape."""
+        """Give the metrics."""
         body = await self.page_context.exposition.text()
         self.set_header("Content-Type", self.page_context.exposition.content_type)
         self.say(body)

@@ -1,4 +1,4 @@
-"""The newest refusals, for the live page: they are in no journal, and who sets up a bot looks for them first."""
+"""Keep the newest refusals for the page: no journal has them, and they are the first thing to see when a bot is set up."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RefusedLine(msgspec.Struct, frozen=True):
 
 
 class RefusalTail(logging.Handler):
-    """Listens to the logger `bothost.refused` of this process, from `start` to `close`."""
+    """Listens to the logger `bothost.refused` of this process from `start` to `close`."""
 
     def __init__(self, scrub: Callable[[str], str]) -> None:
         super().__init__(logging.WARNING)
@@ -38,7 +38,7 @@ class RefusalTail(logging.Handler):
         logging.getLogger("bothost.refused").addHandler(self)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         logging.getLogger("bothost.refused").removeHandler(self)
         super().close()
 
@@ -56,5 +56,5 @@ class RefusalTail(logging.Handler):
         self._lines.append(line)
 
     def newest(self) -> Sequence[RefusedLine]:
-        """Newest first."""
+        """Return the lines, newest first."""
         return tuple(reversed(self._lines))

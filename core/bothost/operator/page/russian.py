@@ -1,4 +1,4 @@
-"""The page's Russian texts by their English ones; {places} stay as they are."""
+"""The page's Russian texts by their English ones. {places} stay as they are."""
 
 from __future__ import annotations
 

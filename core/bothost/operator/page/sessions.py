@@ -1,4 +1,4 @@
-"""Who may look at the page and who may change things: tokens, sessions, and the pace of failed logins."""
+"""Decide who may look at the page and change things: tokens, sessions, and the pace of failed logins."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_SESSIONS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class AccessRight:
-    """What a request may do; `session` is empty where it came with a Bearer token."""
+    """What a request may do. `session` is empty if it came with a Bearer token."""
 
     changes: bool
     session: str = ""
@@ -30,11 +30,11 @@ class AccessRight:
 class _Session:
     ends: float
     token: str
-    """The digest of the token that opened it: it ends when that token is no longer one."""
+    """The digest of the token that opened it. The session ends when that token is replaced."""
 
 
 class Sessions:
-    """Kept in memory only, by the hash of their id. `tokens` gives the present token and the read-only one (or None)."""
+    """The sessions, kept in memory only, by the hash of their id."""
 
     def __init__(self, token: SecretText, read_token: SecretText | None, clock: Clock) -> None:
         self._token = token
@@ -45,21 +45,21 @@ class Sessions:
         self._next_failure = 0.0
 
     def change_tokens(self, token: SecretText, read_token: SecretText | None) -> None:
-        """Take new tokens; sessions of a token that is no longer one end."""
+        """Take new tokens. Sessions of replaced tokens end."""
         self._token, self._read_token = token, read_token
 
     def knows(self, token: SecretText) -> bool:
-        """Whether this is the present token."""
+        """Return whether this is the present token."""
         return token == self._token
 
     def bearer(self, token: str) -> AccessRight | None:
-        """What a token allows; None: it is none of ours. Both are compared, in constant time."""
+        """Return what a token allows; None if it is none of ours. Both are always compared, in constant time."""
         whole = self._token.matches(token)
         read = self._read_token is not None and self._read_token.matches(token)
         return AccessRight(changes=whole) if whole or read else None
 
     def open(self, token: str) -> str | None:
-        """A new session's id for its cookie; None where the token is none of ours."""
+        """Return a new session's id for its cookie; None if the token is none of ours."""
         if self.bearer(token) is None:
             return None
         self._forget()
@@ -68,7 +68,7 @@ class Sessions:
         return session
 
     def find(self, session: str) -> AccessRight | None:
-        """What a session's cookie allows."""
+        """Return what a session's cookie allows."""
         kept = self._sessions.get(_digest(session)) if session else None
         if kept is None or kept.ends <= self._clock.monotonic():
             return None
@@ -83,15 +83,15 @@ class Sessions:
         self._sessions.pop(_digest(session), None)
 
     def field(self, session: str) -> str:
-        """What a form of this session must carry: nobody can make it who does not hold the session and this process's key."""
+        """Return the hidden field of this session's forms, which only this process can make."""
         return hmac.new(self._key, session.encode(), hashlib.sha256).hexdigest()
 
     def is_field(self, session: str, given: str) -> bool:
-        """Whether a form came from a page of this session."""
+        """Return whether a form came from a page of this session."""
         return hmac.compare_digest(self.field(session).encode(), given.encode("utf-8", "replace"))
 
     async def fail(self) -> None:
-        """Wait for the turn of a failed login: one a second for all callers together, and never a lock-out."""
+        """Wait for the turn of a failed login: one a second for all callers together, and nobody is locked out."""
         now = self._clock.monotonic()
         self._next_failure = max(self._next_failure, now) + _FAILURE_S
         await asyncio.sleep(self._next_failure - now)

@@ -1,4 +1,4 @@
-"""The page's own files, served."""
+"""Serve the page's own files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class StaticFile(PageHandler):
     by_script = True
 
     def get(self, name: str = "favicon.ico") -> None:
-        """The file; kept for a year under the URL that pages name, for another content has another one."""
+        """Give the file. Browsers may keep it for a year, because changed content has another URL."""
         found = self.page_context.files.find(name)
         if found is None:
             raise HTTPError(404)

@@ -1,4 +1,4 @@
-"""The page's texts in the reader's language. English is written in the templates and is the key; Russian stands in russian.py."""
+"""Translate the page's texts. The English in the templates is the key; Russian is in russian.py."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ ENGLISH_COUNTS: Mapping[str, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """One language: its code, its texts, its way to count."""
+    """A language: its code, its texts, its plural forms."""
 
     code: str
 
     def text(self, english: str, **values: object) -> str:
-        """The text in this language; `{name}` places are filled from `values`."""
+        """Return the text in this language, with `{name}` filled from `values`."""
         text = RUSSIAN.get(english, english) if self.code == "ru" else english
         return text.format(**values) if values else text
 
     def count(self, what: str, n: int) -> str:
-        """A number of things: "5 deliveries", "5 доставок"."""
+        """Return a number of things: "5 deliveries", "5 доставок"."""
         if self.code == "ru":
             return RUSSIAN_COUNTS[what][_russian_form(n)].format(n=n)
         return ENGLISH_COUNTS[what][0 if n == 1 else 1].format(n=n)
@@ -47,7 +47,7 @@ RUSSIAN_LANGUAGE = Language("ru")
 
 @lru_cache(maxsize=256)
 def choose(accept_language: str) -> Language:
-    """The first of our languages in the browser's order of preference."""
+    """Return the first of our languages in the browser's order of preference."""
     weighed = []
     for place, part in enumerate(accept_language.split(",")[:20]):
         tag, _, rest = part.strip().partition(";")
@@ -69,7 +69,7 @@ def _weight(rest: str) -> float:
 
 
 def _russian_form(n: int) -> int:
-    """0 for 1, 21, 31 …; 1 for 2-4, 22-24 …; 2 for the rest."""
+    """Return the plural form: 0 for 1, 21, 31 …; 1 for 2-4, 22-24 …; 2 for the rest."""
     if n % 10 == 1 and n % 100 != 11:
         return 0
     return 1 if n % 10 in (2, 3, 4) and n % 100 not in (12, 13, 14) else 2
