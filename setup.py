@@ -30,11 +30,11 @@ setup(
     package_data={
         "bothost": [
             "py.typed",
+            "*.pyi",
             "operator/page/templates/*",
             "operator/page/static/*",
             "cli/templates/*",
             "cli/templates/*/*",
-            "data/*",
         ],
     },
     install_requires=[
@@ -64,7 +64,7 @@ setup(
             "mutmut>=3.8,<4",  # make mutants
             "ruff>=0.15",
             "mypy>=1.15",
-            "import-linter>=2.3",
+            "import-linter>=2.17",
             "coverage>=7.6",
             "cyclonedx-bom>=7",  # make sbom
             "pip-audit>=2.7",  # make audit

@@ -187,6 +187,33 @@ def test_the_exported_names_are_the_names_there_are() -> None:
         assert getattr(bothost, name) is not None
 
 
+def test_type_checkers_are_told_the_same_names_of_the_same_modules() -> None:
+    import bothost
+
+    stub = ast.parse((CORE / "__init__.pyi").read_text("utf-8"))
+    told = {alias.name: node.module for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert told == {name: f"bothost.{home}" for name, home in bothost._HOME_OF.items()}
+
+
+ROOT_MODULES = {"__init__", "__main__", "background", "clock", "errors", "text"}
+"""The modules that stand beside the packages; every other module belongs to one of them."""
+
+
+def test_the_root_holds_packages_and_few_modules() -> None:
+    assert {path.stem for path in CORE.glob("*.py")} == ROOT_MODULES
+
+
+def test_no_two_classes_have_one_name() -> None:
+    homes: dict[str, list[str]] = {}
+    for path in CORE.rglob("*.py"):
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(str(path.relative_to(CORE)))
+    assert {name: where for name, where in homes.items() if len(where) > 1} == {}, (
+        "a reader must know which one is meant"
+    )
+
+
 def test_plugins_import_nothing_of_bothost_but_its_front() -> None:
     wrong = []
     for path in sorted((ROOT / "plugins").glob("*/**/*.py")):

@@ -1,0 +1,51 @@
+"""The names of `bothost` for type checkers; `__init__.py` imports each when it is first asked for."""
+
+from bothost.errors import AmbiguousField as AmbiguousField
+from bothost.errors import BothostError as BothostError
+from bothost.errors import CallError as CallError
+from bothost.errors import CallRefused as CallRefused
+from bothost.errors import CallUnclear as CallUnclear
+from bothost.errors import CallUnsent as CallUnsent
+from bothost.errors import FieldError as FieldError
+from bothost.errors import GiveUp as GiveUp
+from bothost.errors import MissingField as MissingField
+from bothost.errors import NoLogin as NoLogin
+from bothost.errors import RateLimited as RateLimited
+from bothost.errors import ReplyError as ReplyError
+from bothost.errors import Unauthorized as Unauthorized
+from bothost.plugins.api import Plugin as Plugin
+from bothost.plugins.api import Tick as Tick
+from bothost.plugins.api import cron as cron
+from bothost.plugins.api import every as every
+from bothost.plugins.api import on as on
+from bothost.plugins.event import Event as Event
+from bothost.plugins.settings import Secret as Secret
+from bothost.plugins.settings import Settings as Settings
+from bothost.pyrus.model.fields import Field as Field
+from bothost.pyrus.model.fields import Row as Row
+from bothost.pyrus.model.parts import Address as Address
+from bothost.pyrus.model.parts import Approval as Approval
+from bothost.pyrus.model.parts import Channel as Channel
+from bothost.pyrus.model.parts import File as File
+from bothost.pyrus.model.parts import Person as Person
+from bothost.pyrus.model.parts import Role as Role
+from bothost.pyrus.model.parts import SmsInfo as SmsInfo
+from bothost.pyrus.model.parts import Step as Step
+from bothost.pyrus.model.parts import Subscriber as Subscriber
+from bothost.pyrus.model.task import Comment as Comment
+from bothost.pyrus.model.task import Task as Task
+from bothost.pyrus.model.values import CatalogItems as CatalogItems
+from bothost.pyrus.model.values import Choice as Choice
+from bothost.pyrus.reply.reply import Answer as Answer
+from bothost.pyrus.reply.reply import Reply as Reply
+from bothost.pyrus.rest.results import Catalog as Catalog
+from bothost.pyrus.rest.results import Contacts as Contacts
+from bothost.pyrus.rest.results import Form as Form
+from bothost.pyrus.rest.results import Profile as Profile
+from bothost.pyrus.rest.results import Upload as Upload
+from bothost.pyrus.signature import sign as sign
+from bothost.pyrus_client.api import Pyrus as Pyrus
+from bothost.pyrus_client.call import Call as Call
+from bothost.pyrus_client.call import Pages as Pages
+
+__version__: str
