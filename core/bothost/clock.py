@@ -1,7 +1,7 @@
-"""The one source of time; every module takes a `Clock` and asks no other.
+"""Give time to the host. Every module takes a `Clock` and asks nothing else for the time.
 
-Timers on the loop (`asyncio.sleep`, `asyncio.timeout`, `loop.call_later`) are part of the same time: the harness's loop
-turns them together with its clock. What the loop cannot see, a thread or a disk, is waited for under `real_io()`, so that
+Timers on the loop (`asyncio.sleep`, `asyncio.timeout`, `loop.call_later`) belong to the same time, because the harness's
+loop moves them together with its clock. The loop cannot see a thread or a disk. Wait for those under `real_io()`, so that
 a virtual clock stands still meanwhile.
 """
 
@@ -22,35 +22,35 @@ T = TypeVar("T")
 
 
 class Clock(Protocol):
-    """Time as the host sees it; two implementations: `SystemClock`, and the harness's virtual one."""
+    """Time as the host sees it. There are two: `SystemClock`, and the virtual one of the harness."""
 
     def now(self) -> datetime:
-        """The wall clock, aware, UTC: for what people read and for due times in the journal."""
+        """Return the wall clock as an aware UTC datetime, for people and for due times in the journal."""
 
     def epoch(self) -> float:
-        """The same moment in seconds since 1970, as the journal has it: a tenth of the cost."""
+        """Return the same moment in seconds since 1970, as the journal stores it. It costs a tenth of `now`."""
 
     def monotonic(self) -> float:
-        """Seconds that never go back: for durations within one process; equals `loop.time()` under the harness."""
+        """Return seconds that never go back, for durations within one process. Under the harness this is `loop.time()`."""
 
     def boot(self) -> float:
-        """Seconds since boot, sleep included (CLOCK_BOOTTIME): for leases shared by processes of one machine."""
+        """Return seconds since boot, sleep included (CLOCK_BOOTTIME), for leases that processes of one machine share."""
 
     def wait(self, event: threading.Event, seconds: float) -> bool:
-        """Wait in a thread until the event is set or the time is up; true if it is set."""
+        """Wait in a thread until the event is set or the time is up. Return whether it is set."""
 
     def real_io(self) -> AbstractContextManager[object]:
-        """Held while a thread or a disk is waited for: virtual time stands still inside. Entered and left in any thread."""
+        """Stop virtual time while a thread or a disk is waited for. May be entered and left in any thread."""
 
     def in_thread(self, work: Callable[P, T]) -> Callable[P, T]:
-        """The work that is about to be given to a thread: virtual time stands still from this call until it has returned.
+        """Wrap work that goes to a thread. Virtual time stands still from this call until the work has returned.
 
-        What hands its result back (`call_soon_threadsafe`) belongs into the work itself, so that the loop has the result
-        before time may go on. In it `time.sleep` is virtual too.
+        The work itself must hand its result back (`call_soon_threadsafe`), so that the loop has the result before time
+        goes on. Inside the work `time.sleep` is virtual too.
         """
 
     def result(self, future: Future[T]) -> T:
-        """Wait in a thread for something that the loop will bring about: virtual time goes on meanwhile."""
+        """Wait in a thread for something that the loop does. Virtual time goes on meanwhile."""
 
 
 class SystemClock:
@@ -60,7 +60,7 @@ class SystemClock:
         """See `Clock.now`."""
         return datetime.now(UTC)
 
-    # C functions, not methods that call them: a delivery asks more than ten times
+    # C functions instead of methods, because each delivery asks more than ten times
     epoch = staticmethod(time.time)
     monotonic = staticmethod(time.monotonic)
 

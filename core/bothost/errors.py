@@ -1,12 +1,11 @@
-"""Every exception of bothost, in one tree, each speaking to the person who can fix it.
+"""Define every exception of bothost in one tree. Each text speaks to the person who can fix it.
 
 ::
 
     BothostError
     ├── ConfigError            bots.ini or a setting is wrong           → operator
     ├── PluginError            a plugin cannot be found, loaded, opened → operator, author
-    ├── Refused                a delivery is not taken                  → sender; carries the status
-    │   ├── SignatureRefused   403
+    ├── DeliveryRefused        a delivery is not taken                  → sender; carries the status
     │   └── BodyRefused        400
     ├── ReplyError             what a handler returned is unusable      → author
     ├── GiveUp                 raised by a handler: no further attempts → author
@@ -20,10 +19,9 @@
     │   ├── CallRefused        400, 403, 404, 410, conflict: asking again will not help
     │   ├── CallUnclear        5xx, time-out, lost connection: it may have been applied
     │   └── CallUnsent         refused connection, TLS failure: surely not applied
-    ├── JournalError             the journal                              → operator
-    │   ├── JournalAway          cannot be reached or written now
-    │   │   └── TurnTaken      another host's event has the turn
-    │   └── Fenced             another owner holds the entry
+    ├── JournalError           the journal                              → operator
+    │   └── JournalAway        cannot be reached or written now
+    │       └── TurnTaken      another host's event has the turn
     └── UsageError             a wrong command line                     → operator; exit code 2
 """
 
@@ -36,12 +34,12 @@ _UNSEEN = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class BothostError(Exception):
-    """Base of all that bothost raises on purpose."""
+    """The base of everything that bothost raises on purpose."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong in bots.ini: where it stands, what it is, what would be right."""
+    """One thing wrong in bots.ini: its file and line, the fault, and what would be right."""
 
     text: str
     file: str = ""
@@ -53,12 +51,12 @@ class Problem:
         place = f"{self.file}:{self.line}: " if self.line else f"{self.file}: " if self.file else ""
         where = f"[{self.section}] " if self.section else ""
         key = f"{self.key}: " if self.key else ""
-        # names and paths from the file stand in the text: what cannot be seen is shown as its code
+        # the text quotes names and paths from the file, so invisible characters are written as their codes
         return _UNSEEN.sub(lambda one: f"\\u{ord(one[0]):04x}", f"{place}{where}{key}{self.text}")
 
 
 class ConfigError(BothostError):
-    """All that is wrong in a configuration, reported at once."""
+    """A configuration is wrong. Carries every problem at once."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
@@ -70,19 +68,13 @@ class PluginError(BothostError):
 
 
 class DeliveryRefused(BothostError):
-    """A delivery that is not taken; `status` is what the sender gets."""
+    """A delivery is not taken. `status` is the HTTP status that the sender gets."""
 
     status = 400
 
 
-class SignatureRefused(DeliveryRefused):
-    """No signature, or not this bot's."""
-
-    status = 403
-
-
 class BodyRefused(DeliveryRefused):
-    """A verified body that is no event: not a JSON object, or without a task's id."""
+    """A verified body is no event: it is not a JSON object, or it has no task id."""
 
     status = 400
 
@@ -140,7 +132,7 @@ class CallRefused(CallError):
 
 
 class CallUnclear(CallError):
-    """Nobody knows whether Pyrus applied the call; look before asking again."""
+    """Pyrus may or may not have applied the call. Look before you ask again."""
 
 
 class CallUnsent(CallError):
@@ -157,10 +149,6 @@ class JournalAway(JournalError):
 
 class TurnTaken(JournalAway):
     """Another host's event has just taken the turn that this write wanted."""
-
-
-class Fenced(JournalError):
-    """Another owner holds the entry: this write was refused and changed nothing."""
 
 
 class UsageError(BothostError):

@@ -1,4 +1,4 @@
-"""Text for people: did-you-mean, values as an error may quote them, characters that cannot be seen made visible."""
+"""Make texts for people: suggest a near word, quote a value in an error, show invisible characters."""
 
 from __future__ import annotations
 
@@ -11,20 +11,15 @@ if TYPE_CHECKING:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """` (did you mean 'x'?)`, or nothing where no known word is near."""
+    """Return ` (did you mean 'x'?)`, or "" where no known word is near."""
     by_lower = {one.lower(): one for one in known}
     near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
     return f" (did you mean {by_lower[near[0]]!r}?)" if near else ""
 
 
 def shown(text: str) -> str:
-    """A value as an error may quote it: short, on one line, with what cannot be seen made visible."""
-    return ascii_safe(text if len(text) <= 60 else text[:57] + "...")
-
-
-def ascii_safe(text: str) -> str:
-    """The text in quotes; `repr` escapes control, bidi and other characters that do not print."""
-    return repr(text)
+    """Quote a value for an error: at most 60 characters, on one line, with invisible characters escaped."""
+    return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
 # C0 and C1 controls, zero-width and bidi marks, line and paragraph separators, lone surrogates
@@ -36,7 +31,7 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def visible(text: str, *, lines: bool = False) -> str:
-    """Control, bidi and zero-width characters as escapes (`\\x1b`, `\\u202e`); `lines` keeps line ends and tabs."""
+    """Escape control, bidi and zero-width characters (`\\x1b`, `\\u202e`). `lines` keeps line ends and tabs."""
     if text.isprintable():
         return text
     return (_UNSEEN_BUT_LINES if lines else _UNSEEN).sub(_escape, text)

@@ -1,4 +1,4 @@
-"""How each bot stands, and why: brought into service, tried again, paused, stuck. Only here is `bot.state` set."""
+"""Bring bots into service and set their states: active, tried again, paused, stuck. Only this module sets `bot.state`."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.bots")
 
 RETRY_S = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
-"""When a plugin that could not be brought into service is tried again; the last one for ever."""
+"""The pauses between tries to bring a plugin into service. The last one repeats for ever."""
 
 
 class BotLifecycle:
-    """Opens bots and says how they stand. A lane has its permits only while its bot is active, so that events wait."""
+    """Opens bots and sets their states. A queue gives permits only while its bot is active, so that events wait."""
 
     def __init__(self, load: Load, clock: Clock) -> None:
         self._load = load
         self._clock = clock
         self._base: dict[str, BotState] = {}
-        """How each bot would stand if nobody had paused it."""
+        """The state that each bot would have if nobody had paused it."""
         self._lost: dict[str, BotState] = {}
-        """How bots stand that could not be brought into service: what a reload tries again is not told anew."""
+        """The states of bots that could not be brought into service, so that a reload's new try is not logged anew."""
         self._paused: dict[str, BotState] = {}
         self._openings: dict[Bot, asyncio.Task[None]] = {}
         self._halted = False
         self._stuck: set[str] = set()
 
     def start(self, bot: Bot) -> asyncio.Future[None]:
-        """Begin to bring a bot into service, and go on trying; done after the first try, however it ended."""
+        """Begin to bring a bot into service, and go on trying. The future is done after the first try, failed or not."""
         first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.stop_trying(bot)
         self._set(bot, "starting")
@@ -51,7 +51,7 @@ class BotLifecycle:
         return first
 
     def stop_trying(self, bot: Bot) -> None:
-        """Its opening, if one is under way, goes on no longer: another bot takes its place, or it need not serve."""
+        """Cancel the bot's opening if one is under way."""
         opening = self._openings.pop(bot, None)
         if opening is not None:
             opening.cancel()
@@ -62,7 +62,7 @@ class BotLifecycle:
         task.add_done_callback(lambda done: self._openings.get(bot) is done and self._openings.pop(bot))
 
     def fail(self, bot: Bot, error: PluginError | ConfigError) -> None:
-        """A bot in service turns out not to work: it is tried again as one that could not be brought into service."""
+        """Take a bot out of service because it does not work, and try again to bring it into service."""
         if self._base[bot.name].word in ("active", "stuck"):
             self.stop_trying(bot)
             self._disable_for_now(bot, error)
@@ -73,12 +73,12 @@ class BotLifecycle:
         return await self._load(bot)
 
     def replace(self, bot: Bot) -> None:
-        """A loaded bot takes the place of the one of its name."""
+        """Put a loaded bot into service in place of the one of the same name."""
         if not self.keeps_out(bot):
             self._set(bot, "active")
 
     def keeps_out(self, bot: Bot) -> bool:
-        """Whether the bot stays quarantined, as its predecessor was: only an operator ends that."""
+        """Return whether the bot stays quarantined as its predecessor was. Only an operator ends a quarantine."""
         base = self._base.get(bot.name)
         if base is None or base.word != "quarantined" or bot.config.run != "process":
             return False
@@ -95,13 +95,13 @@ class BotLifecycle:
             await bot.runner.close()
 
     def disable(self, bot: Bot, word: Word, reason: str) -> None:
-        """The bot does not serve: a wrong section, a quarantined child, `enabled = no`."""
+        """Take the bot out of service for a wrong section, a quarantined child or `enabled = no`."""
         self.stop_trying(bot)
         self.forget(bot.name)
         self._set(bot, word, reason)
 
     def forget(self, name: str) -> None:
-        """What kept a bot out of service, for it is none any more, or is kept out by something else."""
+        """Forget why a bot was out of service, because it is removed or is out of service for another reason."""
         self._lost.pop(name, None)
 
     def pause(self, bots: Iterable[Bot], reasons: Mapping[str, str]) -> None:
@@ -120,12 +120,12 @@ class BotLifecycle:
             self._show(bot)
 
     def quarantine(self, bot: Bot, reason: str) -> None:
-        """Its process died too often: it serves no more until an operator resumes it."""
+        """Take a bot out of service until an operator resumes it, because its process died too often."""
         self._set(bot, "quarantined", reason)
         log.error("quarantined: %s; `bothost resume %s` tries it again", reason, bot.name, extra={"bot": bot.name})
 
     def look_for_stuck(self, bots: Iterable[Bot]) -> None:
-        """A bot is stuck while threads past their time hold all its permits; cheap where none are all taken."""
+        """Mark bots whose permits are all held by threads past their time. Cheap where no bot has all permits taken."""
         for bot in bots:
             if bot.queue.held >= bot.config.concurrency or (self._stuck and bot.name in self._stuck):
                 self._look_whether_stuck(bot)
@@ -146,7 +146,7 @@ class BotLifecycle:
             log.warning("no longer stuck", extra={"bot": bot.name})
 
     def halt(self, bots: Iterable[Bot]) -> None:
-        """Begin nothing new from now on: what stands in line stays there."""
+        """Begin nothing new from now on. Waiting tickets stay in their queues."""
         self._halted = True
         for bot in bots:
             bot.queue.resize(0)

@@ -1,11 +1,11 @@
-"""A bot's plugin, loaded and opened: in this process, or in a child of its own."""
+"""Load and open a bot's plugin, in this process or in a child of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from bothost.config.secrets import Unresolved
 from bothost.errors import ConfigError, PluginError
@@ -31,36 +31,52 @@ if TYPE_CHECKING:
     from bothost.runners.process.spawner import Spawner
 
 AT_ONCE = 8
-"""How many plugins are imported at the same time."""
+"""The number of plugins that are imported at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoaderContext:
-    """What a host has for plugins: a folder for theirs, the sources of their secrets, what hides secrets in tracebacks."""
+    """The host's resources for plugins: the parent of their folders, the sources of their secrets, the scrubber, the spawner."""
 
     folder: Path
     sources: SecretSources
     scrub: Callable[[str], str]
     spawner: Spawner
+    count_death: Callable[[str], None]
+    """Counts a process of a bot that has died."""
+
+
+class ProcessReports(Protocol):
+    """Hears of the processes of bots."""
+
+    def died(self, name: str) -> None:
+        """Hear that a bot's process has died."""
+
+    def quarantine(self, name: str, runner: Runner, reason: str) -> None:
+        """Hear that a bot's process has died too often."""
+
+    def broken(self, name: str, runner: Runner, error: PluginError | ConfigError) -> None:
+        """Hear that a bot's plugin does not open in its process."""
 
 
 class Loader:
-    """Loads bots one by one; imports happen in a thread, for some take seconds."""
+    """Loads bots one by one. Imports happen in a thread, because some take seconds."""
 
-    def __init__(self, clock: Clock, pyrus_for: Callable[[BotConfig], Pyrus], loader_context: LoaderContext) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        pyrus_for: Callable[[BotConfig], Pyrus],
+        loader_context: LoaderContext,
+        reports: ProcessReports,
+    ) -> None:
         self._clock = clock
         self._pyrus_for = pyrus_for
         self._context = loader_context
         self._gate = asyncio.Semaphore(AT_ONCE)
         self._found: Mapping[str, DiscoveredPlugin] | None = None
         self._unopened: set[str] = set()
-        """Bots whose plugin did not open in its process: from now on that is tried before they are in service."""
-        self.died: Callable[[str], None] = lambda _bot: None
-        """Told of a bot whose process has died."""
-        self.quarantine: Callable[[str, Runner, str], None] = lambda _bot, _runner, _reason: None
-        """Told of one whose process died too often, and why."""
-        self.broken: Callable[[str, Runner, PluginError | ConfigError], None] = lambda _bot, _runner, _error: None
-        """Told of one whose plugin does not open in its process."""
+        """Bots whose plugin did not open in its process. For these, opening is tried before they are put into service."""
+        self._reports = reports
 
     async def load(self, bot: Bot) -> tuple[LoadedPlugin, Runner]:
         """See `lifecycle.Load`."""
@@ -81,8 +97,8 @@ class Loader:
             self._clock,
             ChildEvents(
                 bot.config.file,
-                died=lambda: self.died(name),
-                quarantine=lambda reason: self.quarantine(name, runner, reason),
+                died=lambda: self._died(name),
+                quarantine=lambda reason: self._reports.quarantine(name, runner, reason),
                 broken=lambda error: self._broken(name, runner, error),
             ),
             self._pyrus_for(bot.config),
@@ -94,9 +110,13 @@ class Loader:
                 self._unopened.discard(name)
         return _reported(bot.config.plugin, runner.report), runner
 
+    def _died(self, name: str) -> None:
+        self._context.count_death(name)
+        self._reports.died(name)
+
     def _broken(self, name: str, runner: Runner, error: PluginError | ConfigError) -> None:
         self._unopened.add(name)
-        self.broken(name, runner, error)
+        self._reports.broken(name, runner, error)
 
     def _hello(self, config: BotConfig) -> LoadPlugin:
         resolved = {}
@@ -143,7 +163,7 @@ async def _begun(runner: ChildRunner) -> None:
 
 
 def _reported(plugin: str, report: PluginLoaded) -> LoadedPlugin:
-    """What the host knows of a plugin that only the child has loaded."""
+    """Describe a plugin that only the child has loaded."""
     timers = tuple(
         TimerSpec(one.name, one.kind, one.when, _ELSEWHERE, one.tz, one.period_s, one.takes_tick)  # type: ignore[arg-type]
         for one in report.timers
@@ -152,4 +172,4 @@ def _reported(plugin: str, report: PluginLoaded) -> LoadedPlugin:
 
 
 _ELSEWHERE = Handler("handle", lambda: None, is_async=True)
-"""Stands for what only the child can call."""
+"""Stands for a handler that only the child can call."""

@@ -1,7 +1,8 @@
-"""One bot's line: a task's turn first, a permit second; it belongs to the bot's name and outlives reloads.
+"""Queue one bot's events: each takes its task's turn first and a permit second.
 
-Waiting for a turn holds no permit: the other way round one busy task made another wait. Turns and permits go by arrival.
-A place gets `ready()` called once, on the loop, when it holds both.
+A ticket that waits for a turn holds no permit, because otherwise one busy task would make another wait. Turns and permits
+go by arrival. `ready()` of a ticket is called once, on the loop, when it holds both. The queue belongs to the bot's name
+and outlives reloads.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class QueueTicket:
-    """A place in a lane's line; `turn` None asks for a permit only."""
+    """A position in a bot's queue. `turn` None asks for a permit only."""
 
     __slots__ = ("_gone", "adopted", "has_permit", "has_turn", "queue", "ready", "turn")
 
@@ -25,21 +26,21 @@ class QueueTicket:
         self.has_turn = False
         self.has_permit = False
         self.adopted = False
-        """It belongs to a stored event that is claimed: nothing stands ahead of it."""
+        """True for a claimed event of the journal, before which nothing else goes."""
         self._gone = False
 
     def free_permit(self) -> None:
-        """The work has really ended; the next in line gets the permit. Harmless when called again."""
+        """Give the permit to the next ticket, because the work has really ended. Harmless when called again."""
         if self.queue is not None:
             self.queue._free_permit(self)
 
     def free_turn(self) -> None:
-        """The task's next event may go. Harmless when called again."""
+        """Let the task's next event go. Harmless when called again."""
         if self.queue is not None:
             self.queue._free_turn(self)
 
     def leave(self) -> None:
-        """Give back whatever is held and wait for nothing more."""
+        """Give back turn and permit, and stop waiting."""
         self._gone = True
         self.free_permit()
         self.free_turn()
@@ -54,23 +55,23 @@ class BotQueue:
         self.limit = limit
         self.held = 0
         self.waiting_bytes = 0
-        """Bytes of the bodies that wait here; dispatch parks above its bound."""
+        """The size of the bodies that wait here. The dispatcher parks events above its bound."""
         self._turns: dict[str, deque[QueueTicket]] = {}
         self._permit_line: deque[QueueTicket] = deque()
         self._ahead: dict[str, set[str]] = {}
 
     @property
     def waiting(self) -> int:
-        """How many places hold no permit yet."""
+        """The number of tickets without a permit."""
         return len(self._permit_line) + sum(len(line) for line in self._turns.values()) - self.held_turns
 
     @property
     def held_turns(self) -> int:
-        """How many tasks have an event that runs or waits for a permit."""
+        """The number of tasks with an event that runs or waits for a permit."""
         return sum(1 for line in self._turns.values() if line and line[0].has_turn)
 
     def enter(self, ticket: QueueTicket) -> None:
-        """Stand in line; `place.ready` may be called before this returns."""
+        """Put a ticket into the queue. `ticket.ready` may be called before this returns."""
         ticket.queue = self
         if ticket.turn is None:
             ticket.has_turn = True
@@ -81,15 +82,15 @@ class BotQueue:
         self._next_turn(ticket.turn, line)
 
     def ask_again(self, ticket: QueueTicket) -> None:
-        """Give the permit back but keep the turn, and stand in line for a permit once more."""
+        """Give the permit back, keep the turn, and wait for a permit once more."""
         self._free_permit(ticket)
         self._permit_line.append(ticket)
         self._grant()
 
     def adopt(self, ticket: QueueTicket, turn: str | None, ready: Callable[[], None]) -> bool:
-        """Give the holder of a permit the turn of the stored event it has claimed, before all who wait for it.
+        """Give a ticket with a permit the turn of the event it has claimed from the journal, before all that wait for it.
 
-        False where an event of that turn runs at this moment: `ready` is then called when its turn has come.
+        Returns False where an event of that turn runs at this moment. `ready` is then called when the turn is free.
         """
         if turn is None:
             return True
@@ -103,12 +104,12 @@ class BotQueue:
         return True
 
     def stand_ahead(self, turn: str | None, key: str) -> None:
-        """A stored event of this turn goes before all later arrivals."""
+        """Let an event of the journal go before all later arrivals of its turn."""
         if turn is not None:
             self._ahead.setdefault(turn, set()).add(key)
 
     def went(self, turn: str | None, key: str) -> None:
-        """The stored event has been claimed or has ended; harmless for one that did not stand ahead."""
+        """Let later arrivals go, because the journal's event was claimed or has ended. Harmless for any other event."""
         keys = self._ahead.get(turn) if turn is not None else None
         if turn is None or keys is None:
             return
@@ -121,11 +122,11 @@ class BotQueue:
             self._next_turn(turn, line)
 
     def blocked(self) -> list[tuple[str, str]]:
-        """Turn and key of each stored event behind which somebody waits, for a look whether it is still there."""
+        """Return turn and key of each event of the journal that others wait for, so that the poller can look whether it exists."""
         return [(turn, key) for turn, keys in self._ahead.items() if turn in self._turns for key in keys]
 
     def resize(self, limit: int) -> None:
-        """Another `concurrency` after a reload; what runs goes on."""
+        """Change the number of permits. Runs under way go on."""
         self.limit = limit
         self._grant()
 

@@ -1,4 +1,4 @@
-"""A bot in service and the registry: immutable path → bot, replaced whole on reload."""
+"""Define a bot in service, and the immutable registry that maps paths and names to bots."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Word = Literal["starting", "active", "off", "config error", "plugin error", "stu
 
 @dataclass(frozen=True, slots=True)
 class BotState:
-    """How a bot is, why, and since when (epoch seconds)."""
+    """The state of a bot, the reason, and since when (epoch seconds)."""
 
     word: Word
     reason: str = ""
@@ -30,18 +30,18 @@ class BotState:
 
     @property
     def serves(self) -> bool:
-        """Whether its events may run now; a starting bot lets them wait."""
+        """True where events may run now. A starting bot lets them wait."""
         return self.word == "active"
 
     @property
     def broken(self) -> bool:
-        """Whether a delivery is answered 503 while attempts are left, and parked at the last one."""
+        """True where a delivery is answered 503 while attempts are left, and parked at the last one."""
         return self.word in ("config error", "plugin error", "stuck", "quarantined", "paused")
 
 
 @dataclass(slots=True, eq=False)
 class Bot:
-    """One `[bot:NAME]` in service. `config`, `plugged`, `runner` belong to one load; `lane` outlives reloads."""
+    """One `[bot:NAME]` in service. `config`, `plugged` and `runner` belong to one load; `queue` outlives reloads."""
 
     config: BotConfig
     queue: BotQueue
@@ -51,25 +51,25 @@ class Bot:
     user_id: int | None = None
     """The bot's person id, as bodies last showed it."""
     login: str = ""
-    """The login that calls of its own use: set in bots.ini, or learnt from bodies."""
+    """The login of the bot's own calls: set in bots.ini, or learnt from bodies."""
     busy: int = 0
     """Runs of this instance that have not really ended."""
     old_secret_at: datetime | None = None
-    """When a delivery was last signed with the old secret."""
+    """The time of the last delivery that was signed with the old secret."""
     verifier: Verifier | None = field(init=False, repr=False)
-    """Made once from the secrets, for to begin a verification is then a copy. None: the section is broken and has none."""
+    """Made once from the secrets, because beginning a verification is then a copy. None where a broken section has none."""
 
     def __post_init__(self) -> None:
         self.verifier = Verifier(self.config.secrets) if self.config.secrets else None
 
     @property
     def name(self) -> str:
-        """The section's name: it stands in keys, file names, metrics and URLs."""
+        """The section's name, which stands in keys, file names, metrics and URLs."""
         return self.config.name
 
 
 class Registry:
-    """The bots of one configuration by path and by name; look-up costs the same for one bot and ten thousand."""
+    """The bots of one configuration by path and by name. A look-up costs the same for one bot and ten thousand."""
 
     __slots__ = ("by_name", "by_path")
 
@@ -81,7 +81,7 @@ class Registry:
 
 
 class Service:
-    """What is in service at this moment: the one cell that a reload swaps."""
+    """Holds the registry in service. A reload swaps it as a whole."""
 
     __slots__ = ("registry",)
 
@@ -89,11 +89,11 @@ class Service:
         self.registry = registry
 
     def find(self, name: str) -> Bot | None:
-        """The bot of a name."""
+        """Return the bot of a name, or None."""
         return self.registry.by_name.get(name)
 
     def present(self) -> Registry:
-        """The registry of this moment."""
+        """Return the registry of this moment."""
         return self.registry
 
     def __iter__(self) -> Iterator[Bot]:

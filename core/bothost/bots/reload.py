@@ -1,4 +1,4 @@
-"""Reload: look at what bots.ini resolves to, rebuild what has changed, and swap it in, or keep the old and say why."""
+"""Reload bots.ini: rebuild the bots whose sections changed and swap them in, or keep the old ones and say why."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ log = logging.getLogger("bothost.reload")
 
 LOOK_S = 1.0
 LAST_RUN_S = 0.2
-"""How often a replaced bot is looked at, whether its last run has ended."""
+"""The interval at which a replaced bot is looked at until its last run has ended."""
 LIVE = frozenset({"operator_token", "operator_read_token", "public_url", "path", "port_from_env"})
-"""What of [host] holds from its reload on; the rest takes a restart, and that is said."""
+"""The fields of [host] that a reload applies. A change of any other is logged, because it takes a restart."""
 
 
 class ConfigSource(Protocol):
-    """Where readings come from: bots.ini and what it names."""
+    """The source of readings: bots.ini and the files it names."""
 
     def read(self) -> ConfigReading:
-        """Read all of it now."""
+        """Read everything now."""
 
     def digest(self, reading: ConfigReading) -> str:
-        """What `reading.digest` would be now; asked each second."""
+        """Compute the present digest of a reading. Asked each second."""
 
 
 class Reloader:
-    """Swaps changed bots in. `fresh` is told of each accepted reading, for what else depends on it (TLS, secrets to hide)."""
+    """Swaps changed bots in. `fresh` gets each accepted reading, because TLS and hidden secrets depend on it too."""
 
     def __init__(
         self,
@@ -58,9 +58,9 @@ class Reloader:
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self.problems: dict[str, str] = {}
-        """Bots whose newest section is not in service, and why; empty name: the file or [host]."""
+        """The reason for each bot whose newest section is not in service. The empty name stands for the file or [host]."""
         self.retiring: set[Bot] = set()
-        """Bots that are replaced or removed, and not closed yet."""
+        """Bots that were replaced or removed and are not closed yet."""
         self.count = 0
         self.failed = 0
 
@@ -76,7 +76,7 @@ class Reloader:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def now(self) -> None:
-        """SIGHUP, or an operator's wish: reload, whatever the file looks like."""
+        """Reload because of SIGHUP or an operator, even if the file seems cut off."""
         self._spawn(self.reload(asked=True))
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
@@ -86,7 +86,7 @@ class Reloader:
         task.add_done_callback(watch)
 
     async def _look(self) -> None:
-        """Two looks must agree: half-written files and renames are over by then."""
+        """Look each second. Two looks must agree, so that a half-written file is not read."""
         before = self.reading.digest
         refused = ""
         while True:
@@ -98,7 +98,7 @@ class Reloader:
             before = now
 
     async def reload(self, *, asked: bool) -> None:
-        """Read again and swap what is good. What is not asked for must not be a file that was cut off or has gone."""
+        """Read again and swap in the good sections. Unless it was asked for, keep out a file that was cut off or has vanished."""
         async with self._lock:
             new = await asyncio.to_thread(self._source.read)
             if self._cut_off(new, asked=asked):
@@ -137,7 +137,7 @@ class Reloader:
             log.warning("[host] %s: the change needs a restart", ", ".join(wanted))
 
     async def _swap(self, new: ConfigReading) -> None:
-        """Build what has changed, then put a whole new registry into service."""
+        """Build the changed bots, then put a whole new registry into service."""
         present = self._service.registry.by_name
         changed = [config for config in new.bots.values() if self._is_new(present.get(config.name), config)]
         made = await asyncio.gather(*(self._make(config, present.get(config.name)) for config in changed))
@@ -163,7 +163,7 @@ class Reloader:
         return bool(present.config.differs(config))
 
     async def _make(self, config: BotConfig, old: Bot | None) -> Bot:
-        """A bot of the new section; the old one where its plugin does not come up with it."""
+        """Make a bot of the new section. Returns the old one where the plugin does not open with it."""
         bot = Bot(config, old.queue if old is not None else BotQueue(0))
         if old is not None:
             bot.user_id, bot.login = old.user_id, config.login or old.login
@@ -183,7 +183,7 @@ class Reloader:
         return bot
 
     def _broken(self, new: ConfigReading) -> Iterable[Bot]:
-        """Wrong sections keep their old version where there is one; else their path answers 503."""
+        """Give the bots of wrong sections: the old version where there is one, else a stub whose path answers 503."""
         registry = self._service.registry.by_name
         for name, problems in new.broken.items():
             why = "; ".join(str(problem) for problem in problems)
@@ -205,7 +205,7 @@ class Reloader:
             _ = self._lifecycle.start(bot)
 
     async def _retire(self, bot: Bot, *, removed: bool) -> None:
-        """Close the replaced instance after its last run; of a removed bot what runs ends, what is parked stays."""
+        """Close a replaced or removed bot after its last run. Parked events of a removed bot stay in the journal."""
         while bot.busy:  # noqa: ASYNC110 - rare, and a run's end has no event of its own
             await asyncio.sleep(LAST_RUN_S)
         if removed:
@@ -216,7 +216,7 @@ class Reloader:
 
 
 def _on_free_paths(bots: list[Bot], problems: dict[str, str]) -> list[Bot]:
-    """All but those whose path another one has: an old version may stand on a path that the new file gives away."""
+    """Leave out bots whose path another bot has, because an old version may hold a path that the new file gives away."""
     taken: dict[str, str] = {}
     kept = []
     for bot in sorted(bots, key=lambda one: one.name in problems):

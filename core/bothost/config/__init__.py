@@ -1,4 +1,8 @@
-"""bots.ini → frozen values. Every error is reported at once, with file, line, section, key and what would be right."""
+"""Read bots.ini into frozen values, and report every error at once with file, line, section, key and what would be right.
+
+Nothing here opens a journal, imports a plugin or knows what runs; only `bothost.text` and `bothost.errors` are used.
+Start with `read` below, then `section.py` (one table of keys becomes values) and `ini.py` (the grammar).
+"""
 
 from __future__ import annotations
 
@@ -41,13 +45,13 @@ HOST_KEYS = frozenset([*_host.keys(Path()), *SECRET_KEYS])
 """Every key of [host]."""
 
 _SHARING_SHOWN = 3
-"""At so many bots that share one secret it is said; a hundred lines would hide what else is wrong."""
+"""The number of bots sharing one secret that get a warning each. A hundred lines would hide the other problems."""
 _LARGEST_INI = 64 << 20
 _ROUTED_ANSWER_WITHIN_S = 25.0  # routers of platforms that give PORT cut at 30 s
 
 
 def load(path: str | os.PathLike[str], env: Mapping[str, str] = os.environ, *, demo: bool = False) -> Config:
-    """The whole of a bots.ini without an error. Raises ConfigError with all that is wrong. `demo` takes sample secrets."""
+    """Return the whole of a bots.ini without an error. Raises ConfigError with every problem. `demo` takes sample secrets."""
     reading = read(path, env, demo=demo)
     problems = reading.all_problems()
     if problems or reading.host is None:
@@ -56,7 +60,7 @@ def load(path: str | os.PathLike[str], env: Mapping[str, str] = os.environ, *, d
 
 
 def read(path: str | os.PathLike[str], env: Mapping[str, str] = os.environ, *, demo: bool = False) -> ConfigReading:
-    """A bots.ini as far as it is right; never raises. For a reload, and for a host that serves its good sections."""
+    """Return a bots.ini as far as it is right, for a reload or a host that serves the good sections. Never raises."""
     whole = Path(os.path.abspath(path))
     file = os.fspath(path)
     content, why, mode = _content(whole)
@@ -88,12 +92,12 @@ def read(path: str | os.PathLike[str], env: Mapping[str, str] = os.environ, *, d
 
 
 def digest(path: str | os.PathLike[str], files: Iterable[Path]) -> str:
-    """`ConfigReading.digest` as it would be now, given `ConfigReading.files`; cheap enough to ask each second."""
+    """Compute the present `ConfigReading.digest`, given `ConfigReading.files`. Cheap enough to ask each second."""
     return content_digest(_content(Path(path))[0], files)
 
 
 def _content(path: Path) -> tuple[bytes | None, str, int]:
-    """What the file holds, why it cannot be read, and its mode."""
+    """Return the file's content (None if unreadable), the reason why it is unreadable, and its mode."""
     try:
         with path.open("rb") as file:
             content = file.read(_LARGEST_INI + 1)
@@ -172,7 +176,7 @@ def _same_secrets(every: list[tuple[SectionReader, BotConfig]]) -> None:
 
 
 def _literals(document: IniDocument) -> bool:
-    """Whether any key that holds a secret holds it as a literal."""
+    """Return whether any secret stands in the file itself instead of behind env: or file:."""
     for section in document.sections.values():
         for key in SECRET_KEYS if section.name == "host" else ("secret", "old_secret"):
             item = section.items.get(key)

@@ -1,4 +1,4 @@
-"""`[bot]` and `[bot:NAME]`: their keys, names, paths and secrets."""
+"""Read `[bot]` and `[bot:NAME]`: their keys, names, paths and secrets."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PYRUS_WAITS_S = 60.0
 
 
 def read_path(text: str) -> str:
-    """A path as requests have it after one decoding of %XX, without the slash at its end."""
+    """Read a path as requests have it after one decoding of %XX. Returns it without the slash at its end."""
     if not text.startswith("/"):
         raise ValueError(f"{shown(text)} must begin with a slash")
     if "?" in text or "#" in text:
@@ -51,7 +51,7 @@ def read_path(text: str) -> str:
 
 
 def read_api_url(text: str) -> str:
-    """https://HOST[:PORT]/…/ with a slash at its end; http only to this machine."""
+    """Read https://HOST[:PORT]/…/ (http only to this machine). Returns it with a slash at its end."""
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -67,14 +67,14 @@ def read_api_url(text: str) -> str:
 
 
 def read_login(text: str) -> str:
-    """The bot's e-mail in Pyrus."""
+    """Read the bot's e-mail in Pyrus."""
     if not re.fullmatch(r"[^\s@]+@[^\s@]+", text):
         raise ValueError(f"{shown(text)} is not a login: write the bot's e-mail, bot@…")
     return text
 
 
 def read_forms(text: str) -> frozenset[int]:
-    """Form ids with commas, blanks or lines between."""
+    """Read form ids with commas, blanks or lines between."""
     return frozenset(number(word, 1, 10**15) for word in words(text))
 
 
@@ -123,19 +123,20 @@ KEYS: dict[str, ConfigKey] = {
     "keep": ConfigKey("keep_s", seconds),
     "memory": ConfigKey("memory_bytes", _memory, empty=True),
 }
-"""The grammar of a bot's section but for its secrets."""
+"""The grammar of a bot's section without its secrets."""
 
 HOST_BOT_KEYS = frozenset([*KEYS, "secret", "old_secret"])
-"""Every key of a bot's section that is the host's own; all others are its plugin's settings.
+"""Every key of a bot's section that is the host's own. All others are its plugin's settings.
 
-A key that comes after 0.1 has a point in its name, which no setting has: so an installed plugin keeps every setting it declares.
+A key that comes after 0.1 has a point in its name, because no setting has one. So an installed plugin keeps every setting
+it declares.
 """
 
 _LOWER = {key.lower(): key for key in HOST_BOT_KEYS}
 
 
 def read_defaults(values: SectionReader, elsewhere: Mapping[str, str]) -> None:
-    """The section [bot]: what each bot has unless it says otherwise."""
+    """Read the section [bot], the defaults of every bot."""
     grammar = {key: rule for key, rule in KEYS.items() if key != "path"}
     for item in values.section.items.values():
         if item.key in grammar:
@@ -148,7 +149,7 @@ def read_defaults(values: SectionReader, elsewhere: Mapping[str, str]) -> None:
 
 
 def read_bot(values: SectionReader, defaults: dict[str, Any], sources: SecretSources, *, demo: bool) -> BotConfig:
-    """One bot's section. Its value is a stub where `values` has problems afterwards."""
+    """Read one bot's section. The result is a stub where `values` has problems afterwards."""
     name = values.section.name.removeprefix("bot:")
     if not BOT_NAME.fullmatch(name):
         near = f" (did you mean {name.lower()!r}?)" if BOT_NAME.fullmatch(name.lower()) else ""
@@ -168,7 +169,7 @@ def read_bot(values: SectionReader, defaults: dict[str, Any], sources: SecretSou
             _follow(item.text, resolved, sources)
     found: dict[str, Any] = {"path": f"/{name}", **defaults, **values.found}
     if found.get("run") == "process":
-        found.setdefault("concurrency", 1)  # past its time a child ends as a whole, with all that runs in it
+        found.setdefault("concurrency", 1)  # a run past its time ends the whole child and every other run in it
     values.found = found
     _rules(values)
     return BotConfig(
@@ -203,8 +204,7 @@ def _setting(item: IniItem, values: SectionReader, settings: dict[str, str], sou
 
 
 def _follow(text: str, resolved: hashlib._Hash, sources: SecretSources) -> None:
-    """What env: and file: lead to now: a setting that is a secret is read when the plugin is loaded, and loaded anew if it has
-    changed."""
+    """Digest the value behind env: or file:, so that a reload loads the plugin anew when that value changes."""
     if text.startswith(("env:", "file:")):
         try:
             resolved.update(text.encode() + b"\0" + hashlib.sha256(sources.resolve(text)).digest())

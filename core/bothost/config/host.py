@@ -1,4 +1,4 @@
-"""`[host]`: its keys, and the rules between them and the environment."""
+"""Read `[host]`: its keys, and the rules between them and the environment."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LONGEST_SOCKET_PATH = 100  # the kernel takes 107 bytes, and the temporary name
 
 
 def positive(text: str) -> float:
-    """A duration that is not nothing."""
+    """Read a duration above zero."""
     value = seconds(text)
     if value <= 0:
         raise ValueError("must be more than zero: write 50s, 15m or 7d")
@@ -35,7 +35,7 @@ def positive(text: str) -> float:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether only this machine can reach a listener there."""
+    """Return whether only this machine can reach a listener on this address."""
     if address.lower() == "localhost":
         return True
     try:
@@ -45,12 +45,12 @@ def is_loopback(address: str) -> bool:
 
 
 def page_by_tls(host: HostConfig) -> bool:
-    """Whether the operator's listener speaks TLS: with a certificate, and beyond loopback."""
+    """Return whether the operator's listener speaks TLS, which it does with a certificate and beyond loopback."""
     return host.certfile is not None and not is_loopback(host.operator_address)
 
 
 def read_address(text: str) -> str:
-    """An IP address or a host name, without a port."""
+    """Read an IP address or a host name, without a port."""
     bare = text.removeprefix("[").removesuffix("]")
     try:
         return str(ip_address(bare))
@@ -64,7 +64,7 @@ def read_address(text: str) -> str:
 
 
 def read_proxies(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
-    """Addresses and networks (10.0.0.0/8)."""
+    """Read addresses and networks such as 10.0.0.0/8."""
     try:
         return tuple(ip_network(word, strict=False) for word in words(text))
     except ValueError as error:
@@ -72,7 +72,7 @@ def read_proxies(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
 
 
 def read_hosts(text: str) -> tuple[str, ...]:
-    """Names under which the page may be asked for, each with or without a port, in lower case."""
+    """Read the names under which the page may be asked for, each with or without a port, in lower case."""
     for word in words(text):
         if not _HOST_PORT.fullmatch(word):
             raise ValueError(f"{shown(word)} is not a host name: write ops.example.com or ops.example.com:8443")
@@ -80,7 +80,7 @@ def read_hosts(text: str) -> tuple[str, ...]:
 
 
 def read_public_url(text: str) -> str:
-    """http(s)://HOST[:PORT][/PREFIX], without a slash at its end."""
+    """Read http(s)://HOST[:PORT][/PREFIX]. Returns it without a slash at its end."""
     parts = urlsplit(text)
     if (
         parts.scheme not in ("http", "https")
@@ -94,7 +94,7 @@ def read_public_url(text: str) -> str:
 
 
 def read_connections(text: str) -> int | None:
-    """`auto` or a number."""
+    """Read `auto` (None) or a number."""
     return None if text == "auto" else number(text, 1, 10_000_000)
 
 
@@ -109,7 +109,7 @@ def _port(text: str) -> int:
 
 
 def keys(folder: Path) -> dict[str, ConfigKey]:
-    """The grammar of [host]; relative paths are relative to `folder`."""
+    """Return the grammar of [host]. Relative paths are relative to `folder`."""
     path = partial(_path, folder)
     return {
         "address": ConfigKey("address", read_address),
@@ -139,13 +139,13 @@ def keys(folder: Path) -> dict[str, ConfigKey]:
 DEFAULT_TOKEN = "env:BOTHOST_OPERATOR_TOKEN"  # noqa: S105 - where it is looked for
 
 SECRET_KEYS = ("journal", "operator_token", "operator_read_token")
-"""Resolved as secrets are, and shown by nothing."""
+"""Keys that are resolved as secrets are, and never shown."""
 
 
 def read_host(
     values: SectionReader, sources: SecretSources, path: Path, elsewhere: Mapping[str, str], *, demo: bool
 ) -> HostConfig | None:
-    """The values of [host], its rules and the environment's; None where `values` has problems."""
+    """Return the values of [host] after its rules and the environment's. None where `values` has problems."""
     grammar = keys(path.parent)
     for item in values.section.items.values():
         if item.key in grammar:
@@ -199,7 +199,10 @@ def _demo_listener(found: dict[str, Any]) -> None:
 
 
 def _environment(values: SectionReader, env: Mapping[str, str]) -> None:
-    """PORT makes the listener public unless an address is set, and wins over a socket; BOTHOST_ADDRESS wins over all."""
+    """Apply PORT and BOTHOST_ADDRESS.
+
+    PORT makes the listener public unless an address is set, and wins over a socket. BOTHOST_ADDRESS wins over everything.
+    """
     for name, read in (("PORT", _port), ("BOTHOST_ADDRESS", read_address)):
         text = env.get(name, "").strip()
         if not text:

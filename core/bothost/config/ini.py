@@ -1,6 +1,7 @@
-"""The grammar of bots.ini: bytes → sections of raw texts with their lines, and every line that breaks a rule.
+"""Parse bots.ini: bytes become sections of raw texts with their lines, and a problem for every line that breaks a rule.
 
-No interpolation, no remarks after a value, no inheritance; configparser has all three, and each has cost somebody a secret.
+There is no interpolation, no remark after a value and no inheritance. configparser has all three, and each has cost
+somebody a secret.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class IniItem:
 
 @dataclass(slots=True)
 class IniSection:
-    """One `[name]` with its items in the order of the file, and what is wrong inside it."""
+    """One `[name]` with its items in the order of the file, and its problems."""
 
     name: str
     line: int
@@ -38,7 +39,7 @@ class IniSection:
 
 @dataclass(slots=True)
 class IniDocument:
-    """All sections by name; `problems` belong to no section."""
+    """All sections by name. `problems` are those that belong to no section."""
 
     file: str
     sections: dict[str, IniSection] = field(default_factory=dict)
@@ -46,7 +47,7 @@ class IniDocument:
 
 
 def parse(content: bytes, file: str) -> IniDocument:
-    """Read any bytes whatever; nothing raises, what is wrong becomes problems."""
+    """Parse any bytes. Never raises: each fault becomes a problem."""
     document = IniDocument(file)
     text = _decode(content, document)
     if text is not None:
@@ -65,7 +66,7 @@ def _decode(content: bytes, document: IniDocument) -> str | None:
 
 
 class _IniReader:
-    """Goes through the lines once; knows the section and the item it stands in."""
+    """Goes through the lines once, and knows the present section and item."""
 
     def __init__(self, document: IniDocument) -> None:
         self.document = document

@@ -1,4 +1,4 @@
-"""Where a secret comes from (env:NAME, file:PATH or the value itself), how it is shown, and which ones are no secrets."""
+"""Resolve secrets (env:NAME, file:PATH or the value itself), show them as fingerprints, and recognise samples."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ _SAMPLES = re.compile(
 
 
 def fingerprint(secret: bytes) -> str:
-    """The first 8 hex of the SHA-256: two people can compare keys without showing them."""
+    """Return the first 8 hex digits of the SHA-256, so that two people can compare keys without showing them."""
     return hashlib.sha256(secret).hexdigest()[:8]
 
 
 def is_sample(secret: str) -> bool:
-    """Whether it is a well-known sample or a placeholder that was never replaced."""
+    """Return whether the secret is a well-known sample or a placeholder that was never replaced."""
     return _SAMPLES.match(secret) is not None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SecretText:
-    """A secret text that no `repr`, log or page shows; only `reveal()` gives it."""
+    """A secret text that no `repr`, log or page shows. Only `reveal()` returns it."""
 
     _text: str
 
     def reveal(self) -> str:
-        """The text itself."""
+        """Return the text itself."""
         return self._text
 
     @property
@@ -57,7 +57,7 @@ class SecretText:
         return fingerprint(self._text.encode("utf-8", "surrogateescape"))
 
     def matches(self, text: str) -> bool:
-        """Whether the two are equal, in constant time."""
+        """Compare with a text in constant time."""
         return hmac.compare_digest(
             self._text.encode("utf-8", "surrogateescape"), text.encode("utf-8", "surrogateescape")
         )
@@ -67,7 +67,7 @@ class SecretText:
 
 
 class Unresolved(ValueError):
-    """An env: or file: that leads nowhere; the text says what would be right and holds nothing secret."""
+    """An env: or file: leads nowhere. The text says what would be right and holds nothing secret."""
 
 
 class Unset(Unresolved):
@@ -76,7 +76,7 @@ class Unset(Unresolved):
 
 @dataclass(slots=True)
 class SecretSources:
-    """Resolves env:, file: and literals for one bots.ini, and remembers what it looked at."""
+    """Resolves env:, file: and literals for one bots.ini, and remembers the variables and files it looked at."""
 
     folder: Path
     env: Mapping[str, str]
@@ -84,7 +84,7 @@ class SecretSources:
     files: set[Path] = field(default_factory=set)
 
     def resolve(self, text: str) -> bytes:
-        """The value that `text` stands for. Raises Unresolved."""
+        """Return the value that `text` stands for. Raises Unresolved."""
         if text.startswith("env:"):
             return self._from_env(text[4:])
         if text.startswith("file:"):
@@ -92,7 +92,7 @@ class SecretSources:
         return text.encode("utf-8", "surrogateescape")
 
     def notice(self, text: str) -> None:
-        """Remember what a plugin's setting names, so that children lose the variable and a reload sees the file."""
+        """Remember the variable or file that a plugin's setting names: children lose the variable, a reload sees the file."""
         if text.startswith("env:"):
             self.env_names.add(text[4:].strip())
         elif text.startswith("file:"):
@@ -135,7 +135,7 @@ def _read(path: Path) -> bytes:
 
 
 def content_digest(content: bytes | None, files: Iterable[Path]) -> str:
-    """What a bots.ini (None: vanished) and the files it names hold, as one digest; equal means nothing to reload."""
+    """Digest a bots.ini (None: vanished) and the files it names. Equal digests mean that nothing needs a reload."""
     total = hashlib.sha256(b"gone" if content is None else hashlib.sha256(content).digest())
     for path in sorted(files):
         try:

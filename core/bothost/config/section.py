@@ -1,4 +1,4 @@
-"""Turns the raw texts of one section into values by a table of keys, collecting every error on the way."""
+"""Turn the raw texts of one section into values by a table of keys, and collect every error on the way."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ConfigKey:
 
 @dataclass(slots=True)
 class SectionReader:
-    """What could be read of one section; `file` is how problems call it."""
+    """The values, problems and warnings of one section. `file` is the name that problems give the file."""
 
     file: str
     section: IniSection
@@ -69,7 +69,7 @@ class SectionReader:
             self.wrong(f"{error}{_remark(item.text)}", item.key)
 
     def secret(self, item: IniItem, sources: SecretSources) -> bytes | None:
-        """What env:, file: or the literal stands for; None where it leads nowhere (noted). Raises Unset for env:."""
+        """Resolve env:, file: or the literal. Returns None where it leads nowhere (noted). Raises Unset for env:."""
         if "\n" in item.text:
             self.wrong("has several lines: a line that begins with a blank continues the value before it", item.key)
             return None
@@ -85,7 +85,7 @@ class SectionReader:
             return None
 
     def hidden(self, item: IniItem, sources: SecretSources) -> SecretText | None:
-        """A text of [host] that is resolved as secrets are; None where it is empty, unset or wrong."""
+        """Resolve a text of [host] as secrets are. Returns None where it is empty or wrong. Raises Unset for env:."""
         if not item.text:
             return None
         value = self.secret(item, sources)
@@ -93,7 +93,7 @@ class SectionReader:
 
 
 def refusal(secret: bytes, *, demo: bool) -> str:
-    """Why a bot's secret is refused, or ""."""
+    """Return the reason why a bot's secret is refused, or ""."""
     text = secret.decode("utf-8", "surrogateescape")
     if not text.strip():
         return "is empty: a bot without a secret would believe anybody"
@@ -111,7 +111,7 @@ def _remark(text: str) -> str:
 
 
 def unknown(key: str, known: Mapping[str, ConfigKey], elsewhere: Mapping[str, str]) -> str:
-    """The error for a key that the section does not have; `elsewhere`: key → the section where it belongs."""
+    """Return the error for a key that the section does not have. `elsewhere` maps keys to the section where they belong."""
     if key in elsewhere:
         return f"belongs in {elsewhere[key]}"
     return f"no such key{_nearest(key, tuple(known))}"

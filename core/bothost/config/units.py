@@ -1,4 +1,4 @@
-"""Texts of bots.ini as numbers, times, sizes and yes or no; each failure is a ValueError that says what would be right."""
+"""Read texts of bots.ini as numbers, durations, sizes and yes or no. Each ValueError says what would be right."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LONGEST_S = 36525 * 86400.0
 
 
 def seconds(text: str) -> float:
-    """`50s`, `15m`, `7d`, `1h 30m`, `500ms`, `2w` as seconds; a bare `0` needs no unit."""
+    """Read `50s`, `15m`, `7d`, `1h 30m`, `500ms` or `2w` as seconds. A bare `0` needs no unit."""
     if text == "0":
         return 0.0
     if not _DURATION.fullmatch(text):
@@ -37,7 +37,7 @@ def _duration_hint(text: str) -> str:
 
 
 def size(text: str) -> int:
-    """`16M`, `64k`, `1G` or a plain number of bytes; k is 1024."""
+    """Read `16M`, `64k`, `1G` or a plain number as bytes. k is 1024."""
     match = _SIZE.fullmatch(text)
     if match is None:
         raise ValueError(f"{shown(text)} is not a size: write 64k, 16M, 1G or a number of bytes")
@@ -45,7 +45,7 @@ def size(text: str) -> int:
 
 
 def truth(text: str) -> bool:
-    """yes, on, true, 1 or no, off, false, 0, in any case."""
+    """Read yes, on, true, 1 or no, off, false, 0, in any case."""
     try:
         return _TRUTH[text.lower()]
     except KeyError:
@@ -53,7 +53,7 @@ def truth(text: str) -> bool:
 
 
 def number(text: str, low: int, high: int) -> int:
-    """A whole number from `low` to `high`."""
+    """Read a whole number from `low` to `high`."""
     if not _NUMBER.fullmatch(text):
         raise ValueError(f"{shown(text)} is not a whole number: write one from {low} to {high}")
     value = int(text)
@@ -63,12 +63,12 @@ def number(text: str, low: int, high: int) -> int:
 
 
 def words(text: str) -> tuple[str, ...]:
-    """The items of a list that is written with commas, blanks or lines."""
+    """Split a list that is written with commas, blanks or lines."""
     return tuple(text.replace(",", " ").split())
 
 
 def choice(text: str, allowed: tuple[str, ...]) -> str:
-    """One of a few words."""
+    """Read one of a few words."""
     if text not in allowed:
         raise ValueError(f"{shown(text)} is none of {', '.join(allowed)}{nearest(text, allowed)}")
     return text

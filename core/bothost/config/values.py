@@ -1,4 +1,4 @@
-"""What bots.ini says, as frozen values; no `repr` shows a secret."""
+"""Hold the content of bots.ini as frozen values. No `repr` shows a secret."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class HostConfig:
     port: int = 8080
     """0: any free one."""
     port_from_env: bool = False
-    """PORT was given: a platform's router stands in front, and cuts at 30 s."""
+    """PORT was given, so a platform's router stands in front and cuts requests at 30 s."""
     unix_socket: Path | None = None
     journal: str = field(default="", repr=False)
     """A PostgreSQL DSN (it may hold a password), or "" for the embedded journal."""
@@ -87,29 +87,29 @@ class BotConfig:
     settings: Mapping[str, str] = field(default_factory=dict)
     """The plugin's own keys as raw texts; env: and file: are not resolved here."""
     settings_digest: str = ""
-    """Of what env: and file: in the settings lead to."""
+    """Digest of the values behind env: and file: in the settings."""
     lines: Mapping[str, int] = field(default_factory=dict)
-    """Where each key of the section stands."""
+    """The line of each key of the section."""
     line: int = 0
     file: str = ""
     env_names: frozenset[str] = frozenset()
-    """Every environment variable that bots.ini names, for this bot or another: a child gets none of them."""
+    """Every environment variable that bots.ini names, for any bot. A child gets none of them."""
 
     @property
     def fingerprint(self) -> str:
-        """The current secret's; "" without one."""
+        """The fingerprint of the current secret, or "" without one."""
         return fingerprint(self.secrets[0]) if self.secrets else ""
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
-        """Of all secrets, the current one first."""
+        """The fingerprints of all secrets, the current one first."""
         return tuple(fingerprint(secret) for secret in self.secrets)
 
     def __repr__(self) -> str:
         return f"BotConfig({self.name!r}, plugin={self.plugin!r}, path={self.path!r}, secret=<{self.fingerprint}>)"
 
     def differs(self, other: BotConfig) -> tuple[str, ...]:
-        """The names of the fields in which two loads of one bot differ, where it stands in the file left aside."""
+        """Return the names of the fields in which two loads of one bot differ. Its position in the file does not count."""
         skipped = ("lines", "line", "file", "env_names")
         names = (one.name for one in fields(self) if one.name not in skipped)
         return tuple(name for name in names if getattr(self, name) != getattr(other, name))
@@ -126,26 +126,26 @@ class Config:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigReading:
-    """A bots.ini as far as it could be read: the good sections, and all that is wrong."""
+    """A bots.ini as far as it could be read: the good sections, and every problem."""
 
     host: HostConfig | None
     """None where [host] is wrong."""
     bots: Mapping[str, BotConfig]
     stubs: Mapping[str, BotConfig]
-    """For each broken bot what could be read of it, so that its path can answer 503; never run one."""
+    """The readable part of each broken bot, so that its path can answer 503. Never run one."""
     broken: Mapping[str, tuple[Problem, ...]]
     problems: tuple[Problem, ...]
-    """Of the file, [host] and [bot]."""
+    """The problems of the file, [host] and [bot]."""
     warnings: tuple[Problem, ...]
     digest: str
-    """Changes with what the file and every file: it names hold."""
+    """Changes whenever the file or a file behind file: changes."""
     files: frozenset[Path]
-    """Every file that a file: may lead to."""
+    """Every file that a file: may lead to, present or not."""
     sections: int
     found: bool
-    """Whether the file was there and could be read."""
+    """False where the file is missing or unreadable."""
 
     def all_problems(self) -> tuple[Problem, ...]:
-        """Every error, in the order of the lines."""
+        """Return every error in the order of the lines."""
         every = [*self.problems, *(problem for those in self.broken.values() for problem in those)]
         return tuple(sorted(every, key=lambda problem: problem.line))

@@ -60,9 +60,9 @@ def make_host(plan: HostPlan, clock: Clock, scrubber: Scrubber, writer: LogHandl
         sources=SecretSources(plan.host.path.parent, os.environ),
         scrub=scrubber.scrub,
         spawner=Spawner(_hidden(plan.reading), relay),
+        count_death=metrics.child_restart,
     )
-    loader = Loader(clock, partial(pyrus_of_bot, resources), loader_context)
-    loader.died = metrics.child_restart
+    loader = partial(Loader, clock, partial(pyrus_of_bot, resources), loader_context)
     failures = FailureNotifier(hook_of(plan.host.on_failure, clock, loader_context.spawner.environment))
     host = Host(plan, resources, build(resources, service.present, failures.tell), service, loader)
     host.spawner = loader_context.spawner

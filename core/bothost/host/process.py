@@ -29,7 +29,7 @@ from bothost.webhook.request import WebhookContext
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from bothost.bots.loader import Loader
+    from bothost.bots.loader import Loader, ProcessReports
     from bothost.bots.reload import ConfigSource
     from bothost.config import ConfigReading, HostConfig
     from bothost.errors import PluginError
@@ -82,15 +82,18 @@ class Host:
     """From sockets to journal. Made, started and stopped on its loop."""
 
     def __init__(
-        self, plan: HostPlan, resources: ProcessResources, pipeline: Pipeline, service: Service, loader: Loader
+        self,
+        plan: HostPlan,
+        resources: ProcessResources,
+        pipeline: Pipeline,
+        service: Service,
+        loader: Callable[[ProcessReports], Loader],
     ) -> None:
         self.plan = plan
         self.resources = resources
         self.pipeline = pipeline
         self.service = service
-        self.lifecycle = BotLifecycle(loader.load, resources.clock)
-        self._loader = loader
-        loader.quarantine, loader.broken = self.quarantine, self.broken
+        self.lifecycle = BotLifecycle(loader(self).load, resources.clock)
         self.controls = HostFacts(pipeline, service, resources.client.learn)
         pipeline.context.loop_breaker.pause = self.controls.tell
         self.phase: Phase = "starting"
@@ -126,7 +129,7 @@ class Host:
             self._beats.append(PeriodicJob(plan.notifier.watchdog_s / 3, lambda: plan.notifier.say("WATCHDOG=1")))
         if plan.worker is not None:
             self.siblings = Siblings(plan.worker, orphaned)
-            count_together(self.siblings, self.pipeline.context.loop_breaker, self._loader, self.service)
+            count_together(self.siblings, self.pipeline.context.loop_breaker, self.service)
             await self.siblings.connect()
             self._beats.append(PeriodicJob(ALIVE_S, partial(self.siblings.say, "alive")))
         if self.page is not None:
@@ -231,6 +234,11 @@ class Host:
         # the supervisor tells its workers before it sends the signal, but the loop hears of the signal first
         await asyncio.sleep(0.05)
         return not self.siblings.stopping
+
+    def died(self, name: str) -> None:
+        """Tell the siblings that a bot's process has died, because they count deaths together."""
+        if self.siblings is not None:
+            self.siblings.tell("death", name.encode())
 
     def quarantine(self, name: str, runner: Runner, reason: str) -> None:
         """A bot's process died too often: kept over restarts, until an operator resumes it."""

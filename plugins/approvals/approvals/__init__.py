@@ -1,4 +1,4 @@
-"""Decides approvals by rules in bots.ini, and explains each decision in its comment."""
+"""Decide approvals by rules in bots.ini, and explain each decision in the comment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Approvals", "Policy", "Rule", "Rules"]
 
 
 class Policy(Settings):
-    """`form` and `step` say where the bot decides, `rules` how: the first that holds."""
+    """`form` and `step` limit where the bot decides. The first of `rules` that holds decides."""
 
     rules: Rules
     form: int | None = None
@@ -20,10 +20,10 @@ class Policy(Settings):
 
 
 class Approvals(Plugin[Policy]):
-    """Answers only where the bot is asked to decide: an approver that comments without being asked is noise."""
+    """Answers only where the bot is asked to decide, because an approver that comments unasked is noise."""
 
     async def handle(self, event: Event) -> Reply | None:
-        """Judge the task by the rules, in their order."""
+        """Judge the task by the rules in their order."""
         settings = self.settings
         if not event.waiting or (settings.form is not None and event.task.form_id != settings.form):
             return None
@@ -38,7 +38,7 @@ class Approvals(Plugin[Policy]):
         return self._reply(event, rule, why)
 
     def _check_fields(self, event: Event) -> None:
-        """A rule about a field that the form does not have, or has twice, must not decide by chance."""
+        """Raise GiveUp if a rule names a field that the form does not have, or has twice."""
         for name in sorted(self.settings.rules.fields):
             try:
                 field = event.task.field(name)

@@ -1,4 +1,4 @@
-"""The rules as they stand in bots.ini: parsed once, with errors that say what would be right."""
+"""Parse the rules of bots.ini and judge tasks by them. Errors say what would be right."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SIGNS = {"<=": "≤", ">=": "≥", "!=": "≠"}
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a condition holds, and in words why."""
+    """The result of a condition, and the reason in words."""
 
     holds: bool
     words: str
@@ -43,7 +43,7 @@ class Condition:
     value: str = ""
 
     def judge(self, task: Task) -> Verdict:
-        """Look at a task. A comparison with an empty field, or with something that is not a number, does not hold."""
+        """Judge a task. A comparison with an empty field, or with something that is not a number, does not hold."""
         value = task.value(self.field)
         if self.op in ("empty", "not empty"):
             empty = is_empty(value)
@@ -82,7 +82,7 @@ class Rule:
     reason: str = ""
 
     def judge(self, task: Task) -> Verdict:
-        """All conditions must hold; the words name each."""
+        """Judge all conditions, which must all hold. The words name each."""
         verdicts = [condition.judge(task) for condition in self.conditions]
         words = "; ".join(verdict.words for verdict in verdicts) or "no other rule fits"
         return Verdict(all(verdict.holds for verdict in verdicts), self.reason or words)
@@ -90,20 +90,20 @@ class Rule:
 
 @dataclass(frozen=True)
 class Rules:
-    """Rules in order: the first that holds decides."""
+    """Rules in their order. The first that holds decides."""
 
     rules: tuple[Rule, ...]
 
     @classmethod
     def parse(cls, text: str) -> Rules:
-        """One rule a line. Raises ValueError for the first wrong one."""
+        """Parse one rule a line. Raises ValueError for the first wrong one."""
         rules = tuple(parse_rule(line.strip()) for line in text.splitlines() if line.strip())
         if not rules:
             raise ValueError("needs at least one rule, such as: approve when Amount <= 1000")
         return cls(rules)
 
     def first(self, task: Task) -> tuple[Rule, str] | None:
-        """The rule that decides, and why; None where none holds."""
+        """Return the rule that decides and the reason, or None where none holds."""
         for rule in self.rules:
             verdict = rule.judge(task)
             if verdict.holds:
@@ -112,12 +112,12 @@ class Rules:
 
     @property
     def fields(self) -> frozenset[str]:
-        """Every field that a rule names."""
+        """Every field that some rule names."""
         return frozenset(condition.field for rule in self.rules for condition in rule.conditions)
 
 
 def parse_rule(line: str) -> Rule:
-    """One line as a rule. Raises ValueError."""
+    """Parse one line as a rule. Raises ValueError."""
     match = _RULE.fullmatch(line)
     action = match["action"] if match else ""
     if match is None or action not in ACTIONS:
@@ -132,13 +132,13 @@ def parse_rule(line: str) -> Rule:
 
 
 def split_and(text: str) -> list[str]:
-    """The parts between ` and `, but not inside quotes."""
+    """Split at ` and ` outside quotes."""
     parts = re.split(r"""\s+and\s+(?=(?:[^"]*"[^"]*")*[^"]*\Z)""", text) if text else []
     return [part.strip() for part in parts]
 
 
 def parse_condition(text: str, line: str) -> Condition:
-    """One condition. Raises ValueError."""
+    """Parse one condition. Raises ValueError."""
     state = _STATE.fullmatch(text)
     if state:
         return Condition(unquoted(state["field"]), f"not {state['state']}" if state["not"] else state["state"])
@@ -152,18 +152,18 @@ def parse_condition(text: str, line: str) -> Condition:
 
 
 def unquoted(text: str) -> str:
-    """Without the quotes around it; a name with an operator inside needs them."""
+    """Remove the quotes around a text. A name with an operator inside needs them."""
     text = text.strip()
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
 
 
 def is_empty(value: Any) -> bool:
-    """Whether a field counts as empty; an unticked checkmark is not."""
+    """Return whether a field counts as empty. An unticked checkmark does not."""
     return value is None or (isinstance(value, str) and not value.strip()) or value == ()
 
 
 def shown(value: Any) -> str:
-    """A value as people read it."""
+    """Write a value for people."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Decimal | int):
@@ -180,7 +180,7 @@ def shown(value: Any) -> str:
 
 
 def equal(value: Any, text: str) -> bool:
-    """Whether a value is what the rule says: numbers and dates as such, persons by e-mail or id too, texts in any case."""
+    """Compare a value with a rule's text: numbers and dates as such, persons by e-mail or id too, texts in any case."""
     left, right = ordered(value, text)
     if left is not None and right is not None:
         return bool(left == right)
@@ -192,7 +192,7 @@ def equal(value: Any, text: str) -> bool:
 
 
 def ordered(value: Any, text: str) -> tuple[Any, Any]:
-    """Both sides as numbers or dates; (None, None) where they are neither."""
+    """Return both sides as numbers or dates, or (None, None) where they are neither."""
     try:
         if isinstance(value, Decimal | int) and not isinstance(value, bool):
             return Decimal(value), Decimal(re.sub(r"[\s\u00a0_]", "", text).replace(",", "."))

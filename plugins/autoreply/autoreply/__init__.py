@@ -1,4 +1,4 @@
-"""The bot of Pyrus's help page: greets the author of a task and approves it."""
+"""Greet the author of a task and approve it, as the bot of Pyrus's help page does."""
 
 from bothost import Event, Plugin, Reply, Settings
 
@@ -12,10 +12,10 @@ class Greeting(Settings):
 
 
 class Autoreply(Plugin[Greeting]):
-    """Answers each event; that the bot's own comments are left out is the host's default."""
+    """Answers each event. By default the host leaves out the bot's own comments."""
 
     async def handle(self, event: Event) -> Reply:
-        """Greet by e-mail; a customer of a chat, a role and Pyrus itself have none, so by name, or not by name at all."""
+        """Greet by e-mail, else by name. A customer of a chat, a role and Pyrus itself have no e-mail."""
         author = event.task.author
         known = author.email or author.name
         hello = f"{self.settings.greeting}, {known}" if known else self.settings.greeting

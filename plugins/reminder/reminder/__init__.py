@@ -1,4 +1,4 @@
-"""Comments once a day on tasks of a form that have waited too long at a step."""
+"""Comment once a day on tasks of a form that have waited too long at a step."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class When(Settings):
 
 
 class Reminder(Plugin[When]):
-    """Works by its timer alone, so it needs a `login`."""
+    """Works only by its timer, so it needs a `login`."""
 
     async def handle(self, event: Event) -> None:
-        """Events are nothing to it."""
+        """Ignore events."""
 
     @cron("settings.at", tz="settings.zone")
     async def remind(self) -> None:
-        """Look at the tasks of the form; one that cannot be read or written is said and passed over."""
+        """Remind of the tasks of the form. A task that cannot be read or written is logged and passed over."""
         settings, now = self.settings, self.now(self.settings.zone)
         if now not in settings.days:
             return
@@ -86,7 +86,7 @@ class Reminder(Plugin[When]):
 
 
 def waiting_since(task: Task, me: int | None) -> datetime | None:
-    """When somebody but the bot last did something in the task, else when it was made."""
+    """Return the time of the last comment by anybody but the bot, else the time when the task was made."""
     for comment in reversed(task.comments):
         if comment.author.id != me and comment.create_date is not None:
             return comment.create_date
@@ -94,7 +94,7 @@ def waiting_since(task: Task, me: int | None) -> datetime | None:
 
 
 def said_today(task: Task, me: int | None, now: datetime) -> bool:
-    """Whether the bot has commented on this day already: once a day is enough, also after a tick that was made up for."""
+    """Return whether the bot has commented on this day already. Once a day is enough, also after a late tick."""
     for comment in reversed(task.comments):
         if comment.author.id == me and comment.create_date is not None:
             return comment.create_date.astimezone(now.tzinfo).date() == now.date()
@@ -102,7 +102,7 @@ def said_today(task: Task, me: int | None, now: datetime) -> bool:
 
 
 def awaited(task: Task) -> str:
-    """Whose decision the task waits for, by name."""
+    """Name the people whose decision the task waits for."""
     step = task.current_step or 0
     row = task.approvals[step - 1] if 0 < step <= len(task.approvals) else ()
     names = [entry.person.name for entry in row if entry.approval_choice in (None, "waiting") and entry.person.name]
@@ -112,6 +112,6 @@ def awaited(task: Task) -> str:
 
 
 def spoken(span: timedelta) -> str:
-    """Working hours as people say them."""
+    """Write working hours for people."""
     hours = int(span.total_seconds() // 3600)
     return f"{hours} working hour{'' if hours == 1 else 's'}"

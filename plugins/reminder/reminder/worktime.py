@@ -1,4 +1,4 @@
-"""Working time between two moments: what a person had the chance to react in."""
+"""Count the working time between two moments, in which a person could have reacted."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _day(name: str) -> int:
 
 
 def worked(since: datetime, until: datetime, days: Days, hours: Hours, zone: ZoneInfo) -> timedelta:
-    """Working time from `since` to `until` (both aware), counted for at most a year."""
+    """Count the working time from `since` to `until` (both aware), for at most a year back."""
     start = max(since, until - timedelta(days=LONGEST_DAYS)).astimezone(zone)
     stop = until.astimezone(zone)
     total = timedelta()

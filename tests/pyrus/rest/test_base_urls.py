@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bothost.pyrus.rest.base_urls import DEFAULT_API_URL, allowed, api_url_problem, auth_url, choose
+from bothost.pyrus.rest.base_urls import DEFAULT_API_URL, allowed, auth_url, choose
 
 HOME = "https://pyrus.corp.ru/api/v4/"
 
@@ -74,15 +74,3 @@ def test_an_offered_base_is_taken_only_if_it_is_allowed() -> None:
 )
 def test_logins_go_to_the_clouds_account_host_or_below_an_on_premise_base(api_url: str, expected: str) -> None:
     assert auth_url(api_url) == expected
-
-
-@pytest.mark.parametrize("url", ["https://pyrus.corp.ru/api/v4/", "http://127.0.0.1:1/api/v4/", "http://localhost/v4/"])
-def test_a_good_setting_has_no_problem(url: str) -> None:
-    assert api_url_problem(url) == ""
-
-
-@pytest.mark.parametrize(
-    "url", ["http://pyrus.corp.ru/", "pyrus.corp.ru", "https://user@pyrus.corp.ru/", "https://x/?y"]
-)
-def test_a_bad_setting_has_one(url: str) -> None:
-    assert "https" in api_url_problem(url)

@@ -14,7 +14,6 @@ from bothost.runners.process.runner import ChildRunner
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bothost.bots.loader import Loader
     from bothost.bots.registry import Service
     from bothost.host.workers.siblings import Siblings
     from bothost.pipeline.loop_breaker import LoopBreaker
@@ -31,9 +30,8 @@ class SharedReplyCounts(msgspec.Struct, array_like=True):
 _DECODER = msgspec.msgpack.Decoder(SharedReplyCounts)
 
 
-def count_together(siblings: Siblings, loop_breaker: LoopBreaker, loader: Loader, service: Service) -> None:
+def count_together(siblings: Siblings, loop_breaker: LoopBreaker, service: Service) -> None:
     """From now on tell the siblings what is counted here, and count what they tell."""
-    died_here = loader.died
 
     def replied(bot: str, task: int, to_bots: Sequence[bool]) -> None:
         siblings.tell("replies", msgspec.msgpack.encode(SharedReplyCounts(bot, task, list(to_bots))))
@@ -42,14 +40,10 @@ def count_together(siblings: Siblings, loop_breaker: LoopBreaker, loader: Loader
         told = _DECODER.decode(data)
         loop_breaker.hear(told.bot, told.task, told.to_bots)
 
-    def died(name: str) -> None:
-        died_here(name)
-        siblings.tell("death", name.encode())
-
     def hear_death(data: bytes) -> None:
         bot = service.find(data.decode())
         if bot is not None and isinstance(bot.runner, ChildRunner):
             bot.runner.died_elsewhere()
 
-    loop_breaker.tell, loader.died = replied, died
+    loop_breaker.tell = replied
     siblings.hears.update(replies=hear_replies, death=hear_death)

@@ -57,16 +57,6 @@ def origin(url: str) -> Origin | None:
     return Origin(parts.scheme, host, port or PORTS[parts.scheme])
 
 
-def api_url_problem(url: str) -> str:
-    """What is wrong with a configured `api_url`, as a sentence for the operator; empty if nothing is."""
-    here = origin(url)
-    if here is None:
-        return "is not a plain URL; it looks like https://HOST/api/v4/"
-    if here.scheme == "http" and not here.loopback:
-        return "must be https (http only for this machine itself): the bot's token travels with each call"
-    return ""
-
-
 def allowed(url: str, configured: str = "") -> bool:
     """Whether a token may be sent to `url`, which a body or a login answer named.
 
