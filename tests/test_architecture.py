@@ -25,7 +25,7 @@ NOT_FOR_IMPORT = {"bothost.__main__"}
 BROAD = {
     "runners/eager.py": "hands what a call raised in its first step to the asyncio task that takes it up",
     "host/serve.py": "around the whole host: what ended it is logged before the process leaves",
-    "background.py": "around a background job",
+    "background.py": "around a background loop or job, which is started again",
     "operator/failure_hook.py": "around a plugin: the hook on_failure",
     "runners/process/log_forwarding.py": "around a plugin: the `__str__` of what it logs in its own process",
     "telemetry/logs.py": "around a plugin: the `__str__` of what it logs",
@@ -35,7 +35,6 @@ BROAD = {
     "plugins/settings/reading.py": "around a plugin's own `parse`",
     "journal/sqlite/writer.py": "around one job of the background loop that writes for all",
     "journal/postgres/batching.py": "around one round trip of the background loop; those who wait are told",
-    "runners/watchdog.py": "around the watchdog's background loop, which must outlive a fault in one look",
     "testing/virtual_time/loop.py": "hands what a handler's thread raised to the one who waits for it",
 }
 """Files that may catch every Exception: around a plugin, or around a loop that must go on."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from bothost.background import SupervisedLoops
 from bothost.bots.lifecycle import BotLifecycle
 from bothost.bots.queue import BotQueue
 from bothost.bots.registry import Bot, Registry, Service
@@ -36,7 +37,9 @@ class Scene:
     def __init__(self, folder: Path) -> None:
         self.journal = SlowStore(folder, CLOCK, claims_first=False)
         loop_breaker = LoopBreaker(CLOCK, lambda _fact, _reason: None)
-        pipeline: Any = SimpleNamespace(context=SimpleNamespace(journal=self.journal, loop_breaker=loop_breaker))
+        pipeline: Any = SimpleNamespace(
+            context=SimpleNamespace(journal=self.journal, loop_breaker=loop_breaker, loops=SupervisedLoops(CLOCK))
+        )
         self.bot = Bot(BotConfig(name="one", run="process", secrets=(b"a secret of some length",)), BotQueue(0))
         self.opened = 0
         self.lifecycle = BotLifecycle(self._load, CLOCK)

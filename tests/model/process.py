@@ -172,7 +172,7 @@ class Process:
         self.journal = ForgetfulStore(self, folder, claims_first=claims_first)
         self.journal.wanted = self._look_at
         client = PyrusClient(world.clock, self.journal, world.transport(self))
-        resources = ProcessResources(world.clock, self.journal, client, NoMetrics(), TIMING)
+        resources = ProcessResources(world.clock, self.journal, client, NoMetrics(), TIMING, self.journal.loops)
         self.service = Service(Registry())
         self.pipeline = build(resources, self.service.present)
 

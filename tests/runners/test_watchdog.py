@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from bothost import background
+from bothost.background import SupervisedLoops
 from bothost.clock import SystemClock
 from bothost.plugins.attribution import BOT, stack_of
 from bothost.runners.watchdog import THREAD_PREFIX, BlockedLoop, Watchdog, bots_by_thread, cpu_by_thread
@@ -64,7 +66,7 @@ def watched(make, clock: SystemClock | None = None) -> list[BlockedLoop]:
     reports: list[BlockedLoop] = []
 
     async def scene() -> None:
-        watchdog = Watchdog(clock or SystemClock(), reports.append, lambda _lag: None)
+        watchdog = Watchdog(clock or SystemClock(), reports.append, lambda _lag: None, SupervisedLoops(SystemClock()))
         watchdog.start(asyncio.get_running_loop())
 
         async def as_bot() -> None:
@@ -187,8 +189,9 @@ class Slipping(SystemClock):
 
 
 def test_a_fault_in_a_look_is_logged_and_the_watchdog_looks_on(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(background, "PAUSES_S", (0.1,))
     careless = load(tmp_path)
 
     async def later() -> None:
@@ -196,7 +199,7 @@ def test_a_fault_in_a_look_is_logged_and_the_watchdog_looks_on(
         await careless.handler(careless.sleeps, 0.6)
 
     assert [report.function for report in watched(later, Slipping())] == ["sleeps"]
-    faults = [record for record in caplog.records if "a fault of bothost in the watchdog" in record.getMessage()]
+    faults = [record for record in caplog.records if "a fault of bothost in the loop watchdog" in record.getMessage()]
     assert len(faults) == 2
 
 

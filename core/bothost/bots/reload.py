@@ -7,14 +7,15 @@ import logging
 from dataclasses import fields
 from typing import TYPE_CHECKING, Protocol
 
-from bothost.background import watch
+from bothost.background import BackgroundTasks
 from bothost.bots.queue import BotQueue
 from bothost.bots.registry import Bot, Registry
 from bothost.errors import ConfigError, PluginError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Iterable
 
+    from bothost.background import SupervisedLoops
     from bothost.bots.lifecycle import BotLifecycle
     from bothost.bots.registry import Service
     from bothost.config import BotConfig, ConfigReading, HostConfig
@@ -48,6 +49,7 @@ class Reloader:
         service: Service,
         lifecycle: BotLifecycle,
         fresh: Callable[[ConfigReading], None],
+        loops: SupervisedLoops,
     ) -> None:
         self._source = source
         self.reading = reading
@@ -56,7 +58,9 @@ class Reloader:
         self._lifecycle = lifecycle
         self._fresh = fresh
         self._lock = asyncio.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._loops = loops
+        self._tasks = BackgroundTasks()
+        self._spawn = self._tasks.spawn
         self.problems: dict[str, str] = {}
         """The reason for each bot whose newest section is not in service. The empty name stands for the file or [host]."""
         self.retiring: set[Bot] = set()
@@ -66,24 +70,15 @@ class Reloader:
 
     def start(self) -> None:
         """Begin to look each second."""
-        self._spawn(self._look())
+        self._spawn(self._loops.keep("reload", self._look))
 
     async def stop(self) -> None:
         """Look no more."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.stop()
 
     def now(self) -> None:
         """Reload because of SIGHUP or an operator, even if the file seems cut off."""
         self._spawn(self.reload(asked=True))
-
-    def _spawn(self, work: Coroutine[object, object, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(watch)
 
     async def _look(self) -> None:
         """Look each second. Two looks must agree, so that a half-written file is not read."""

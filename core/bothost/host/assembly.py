@@ -51,6 +51,7 @@ def make_host(plan: HostPlan, clock: Clock, scrubber: Scrubber, writer: LogHandl
         client=client,
         count=metrics,
         timing=timing,
+        loops=journal.loops,
         tell=writer.take if writer else None,
         hide=scrubber.remember,
     )
@@ -67,7 +68,7 @@ def make_host(plan: HostPlan, clock: Clock, scrubber: Scrubber, writer: LogHandl
     host = Host(plan, resources, build(resources, service.present, failures.tell), service, loader)
     host.spawner = loader_context.spawner
     host.failures = failures
-    host.watchdog = Watchdog(clock, lambda one: metrics.blocked(one.bot, one.seconds), metrics.loop_lag)
+    host.watchdog = Watchdog(clock, lambda one: metrics.blocked(one.bot, one.seconds), metrics.loop_lag, journal.loops)
     host.hide = partial(_hide, host, scrubber)
     host.page = OperatorPage(host, PageInputs(metrics, scrubber, lambda: writer.dropped_in_all if writer else 0))
     return host

@@ -7,11 +7,11 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-from bothost.background import watch
+from bothost.background import BackgroundTasks
 from bothost.errors import JournalAway
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Mapping
 
     from bothost.bots.lifecycle import BotLifecycle
     from bothost.bots.registry import Service
@@ -29,7 +29,7 @@ class HostFacts:
         self._pipeline = pipeline
         self._service = service
         self._learn_login = learn
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = BackgroundTasks()
         self._lock = asyncio.Lock()
         """A look must not fall between a fact's writing and our knowing of it: it would pass for one that was taken back."""
         self.facts: Mapping[str, str] = {}
@@ -38,24 +38,16 @@ class HostFacts:
     async def start(self, lifecycle: BotLifecycle, reload: Callable[[], None]) -> None:
         """Read once, then each second."""
         await self._look(lifecycle, reload, first=True)
-        self._spawn(self._go_on(lifecycle, reload))
+        loops = self._pipeline.context.loops
+        self._tasks.spawn(loops.keep("facts", lambda: self._go_on(lifecycle, reload)))
 
     async def stop(self) -> None:
         """Look no more."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.stop()
 
     def tell(self, key: str, value: str) -> None:
         """Let every process know a fact; tried until the journal takes it."""
-        self._spawn(self._write(key, value))
-
-    def _spawn(self, work: Coroutine[object, object, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(watch)
+        self._tasks.spawn(self._write(key, value))
 
     async def _write(self, key: str, value: str) -> None:
         while True:

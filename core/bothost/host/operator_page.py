@@ -105,6 +105,7 @@ class OperatorPage:
             waiting=lines.waiting,
             cancel=lines.cancel,
             kept=lambda: host.reloader.problems,
+            loops_down=host.loops_down,
         )
         operations = Operations(host_view, host.resources.journal, host.resources.clock, __version__)
         return page.PageContext(
@@ -125,6 +126,7 @@ class OperatorPage:
         told = self._told
         snapshot = await report(tuple(self._host.service), told.metrics)
         snapshot.log_dropped = told.dropped()
+        snapshot.loop_restarts = dict(self._host.resources.loops.restarts)
         reloader = self._host.reloader
         snapshot.reloads = {"done": reloader.count - reloader.failed, "refused": reloader.failed}
         return snapshot

@@ -19,6 +19,7 @@ from bothost.errors import ConfigError, JournalError
 from bothost.host import listeners
 from bothost.host.facts import HostFacts
 from bothost.host.workers.counts import count_together
+from bothost.host.workers.loops import SiblingLoops
 from bothost.host.workers.siblings import Siblings
 from bothost.pipeline.drain import drain
 from bothost.pipeline.startup_queue import StartupQueue
@@ -27,7 +28,7 @@ from bothost.webhook.refusals import RefusalCounter, Refusals
 from bothost.webhook.request import WebhookContext
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from bothost.bots.loader import Loader, ProcessReports
     from bothost.bots.reload import ConfigSource
@@ -110,7 +111,8 @@ class Host:
         self.listener = WebhookListener(front, listeners.limits(plan.host, plan.files), listeners.tls(plan.host))
         self._beats: list[PeriodicJob] = []
         self.siblings: Siblings | None = None
-        self.reloader = Reloader(plan.source, plan.reading, service, self.lifecycle, self._take_fresh)
+        self.sibling_loops: SiblingLoops | None = None
+        self.reloader = Reloader(plan.source, plan.reading, service, self.lifecycle, self._take_fresh, resources.loops)
         self.watchdog: Watchdog | None = None
         self.page: PageService | None = None
         self.spawner: Spawner | None = None
@@ -122,15 +124,17 @@ class Host:
     async def start(self, orphaned: Callable[[], None]) -> None:
         """Listen at once, open the journal, take up what is in it, bring the bots into service. Returns when deliveries run;
         plugins may still be opening, and their events wait. `orphaned` is called when the supervisor is gone."""
-        plan = self.plan
+        plan, resources = self.plan, self.resources
         self.listener.add_sockets(plan.sockets.public)
-        self._beats.append(PeriodicJob(5.0, self.refusals.sweep))
+        self._beats.append(PeriodicJob(5.0, self.refusals.sweep, resources.loops, "refusals"))
         if plan.notifier.watchdog_s:
             self._beats.append(PeriodicJob(plan.notifier.watchdog_s / 3, lambda: plan.notifier.say("WATCHDOG=1")))
         if plan.worker is not None:
             self.siblings = Siblings(plan.worker, orphaned)
             count_together(self.siblings, self.pipeline.context.loop_breaker, self.service)
+            self.sibling_loops = SiblingLoops(self.siblings, resources.loops, resources.clock)
             await self.siblings.connect()
+            self._beats.append(PeriodicJob(ALIVE_S, self.sibling_loops.tell))
             self._beats.append(PeriodicJob(ALIVE_S, partial(self.siblings.say, "alive")))
         if self.page is not None:
             self.page.start()
@@ -146,6 +150,10 @@ class Host:
         self.phase = "serving"
         if self.siblings is not None:
             self.siblings.say("ready")
+
+    def loops_down(self) -> Mapping[str, str]:
+        """Return the loops of this process and its siblings that are down, each with its fault."""
+        return {**self.resources.loops.down(), **(self.sibling_loops.down() if self.sibling_loops else {})}
 
     def receive(self, delivery: Delivery) -> None:
         """Take a delivery that came by no listener, such as the page's test delivery."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from bothost.background import SupervisedLoops
     from bothost.clock import Clock
     from bothost.journal.entry import Door, Entry, EntryFilter, JournalTiming, ReapedEntry, State
 
@@ -38,6 +39,8 @@ class Journal(Protocol):
 
     claims_first: bool
     owner: str
+    loops: SupervisedLoops
+    """Keeps the journal's threads and tasks going; a process has its other loops here too."""
 
     async def open(self) -> None:
         """Open or make the journal, migrate it, take the owner's lock, start beating. Creates the folder 0700, files 0600."""

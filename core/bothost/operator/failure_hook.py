@@ -11,6 +11,8 @@ import shutil
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
+from bothost.background import BackgroundTasks
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -141,7 +143,7 @@ class FailureNotifier:
     def __init__(self, hook: FailureHook | None) -> None:
         self._hook = hook
         self._waiting: deque[Entry] = deque()
-        self._workers: set[asyncio.Task[None]] = set()
+        self._workers = BackgroundTasks()
         self._dropped = 0
 
     def tell(self, entry: Entry) -> None:
@@ -153,16 +155,12 @@ class FailureNotifier:
             return
         self._waiting.append(entry)
         if len(self._workers) < _AT_ONCE:
-            worker = asyncio.get_running_loop().create_task(self._work())
-            self._workers.add(worker)
-            worker.add_done_callback(self._workers.discard)
+            self._workers.spawn(self._work())
 
     async def stop(self, limit_s: float = 5.0) -> None:
         """Wait up to `limit_s` for what is under way, then end."""
-        if self._workers:
-            await asyncio.wait(self._workers, timeout=limit_s)
-        for worker in self._workers:
-            worker.cancel()
+        await self._workers.wait(limit_s)
+        self._workers.cancel()
 
     async def _work(self) -> None:
         while self._waiting:

@@ -64,6 +64,8 @@ class HostView:
     """Have every process end this entry if it works on it."""
     kept: Callable[[], Mapping[str, str]] = dict
     """Return the bots whose newest section is not in service, and why. The empty name means the file or [host]."""
+    loops_down: Callable[[], Mapping[str, str]] = dict
+    """Return the loops of all processes that have failed and do not go on yet, with the fault of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +117,8 @@ class Readiness:
     """The number of bots in each state."""
     troubled: Mapping[str, str]
     """The bots that do not serve, each with its state."""
+    loops_down: Mapping[str, str]
+    """Loops of the host that have failed and do not go on yet, each with its fault."""
 
 
 async def report(bots: Iterable[Bot], metrics: Metrics) -> MetricsSnapshot:
@@ -241,7 +245,8 @@ class Operations:
         journal = await self._journal_state()
         phase = self.phase
         troubled = {name: word for name, word in states.items() if word not in ("active", "off")}
-        return Readiness(phase == "serving" and journal == "ok", phase, journal, counts, troubled)
+        down = self._host.loops_down()
+        return Readiness(phase == "serving" and journal == "ok" and not down, phase, journal, counts, troubled, down)
 
     async def host(self) -> tuple[Sequence[MetricsSnapshot], HostGauges]:
         """Return what a scrape shows."""

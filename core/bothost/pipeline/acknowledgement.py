@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bothost.background import watch
+from bothost.background import BackgroundTasks
 from bothost.errors import JournalAway
 from bothost.pipeline.context import stored_body
 from bothost.pipeline.delivery import ACKNOWLEDGED, BUSY, FAILED, LATE, PARKED, UNAVAILABLE, UNRECORDED
@@ -35,6 +35,7 @@ class Acknowledger:
 
     def __init__(self, context: PipelineContext) -> None:
         self._context = context
+        self._begin = BackgroundTasks().begin
         self.known: Callable[[TrackedEvent], None] = lambda _live: None
         """Told of a followed event that the other process has brought to an end."""
         self.take_over: Callable[[TrackedEvent], bool] = lambda _live: False
@@ -79,8 +80,7 @@ class Acknowledger:
 
     def _commit(self, tracked: TrackedEvent, *, parking: bool) -> None:
         work = self._acknowledge(tracked, parking=parking)
-        tracked.commit = asyncio.get_running_loop().create_task(work)
-        tracked.commit.add_done_callback(watch)
+        tracked.commit = self._begin(work)
 
     async def _acknowledge(self, tracked: TrackedEvent, *, parking: bool) -> None:
         """Commit the door, then answer 200 `{}` to all; what is not committed in time is answered 503 and stays."""
@@ -168,8 +168,7 @@ class Acknowledger:
     def follow(self, tracked: TrackedEvent) -> None:
         """Wait with our deliveries for what another process does with the event."""
         tracked.phase = "foreign"
-        tracked.task = asyncio.get_running_loop().create_task(self._follow(tracked, tracked.entry.runs))
-        tracked.task.add_done_callback(watch)
+        tracked.task = self._begin(self._follow(tracked, tracked.entry.runs))
 
     async def _follow(self, tracked: TrackedEvent, runs: int) -> None:
         """`runs`: how many there were when our deliveries joined."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from bothost.background import watch
+from bothost.background import BackgroundTasks
 from bothost.errors import JournalAway
 from bothost.pipeline.acknowledgement import Acknowledger
 from bothost.pipeline.context import PipelineContext
@@ -26,8 +25,9 @@ from bothost.pyrus_client.api import Pyrus
 from bothost.pyrus_client.client import CallingBot, SessionTerms
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable
 
+    from bothost.background import SupervisedLoops
     from bothost.bots.registry import Bot, Registry
     from bothost.clock import Clock
     from bothost.config import BotConfig
@@ -47,10 +47,13 @@ class ProcessResources:
     client: PyrusClient
     count: PipelineMetrics
     timing: JournalTiming
+    loops: SupervisedLoops
     tell: Tell | None = None
     """Takes the log line of each delivery; None: the logger does."""
     hide: Callable[[str], None] = lambda _token: None
     """Told of tokens, which must stand in no log line and no stored traceback."""
+    beside: BackgroundTasks = field(default_factory=BackgroundTasks)
+    """Facts that are being written behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,7 @@ def build(
         find_bot=find_bot,
         pyrus_for=lambda bot, tracked: pyrus_of_run(resources, bot, tracked),
         timing=resources.timing,
+        loops=resources.loops,
         loop_breaker=loop_breaker,
         hide=resources.hide,
         failed=failed or (lambda _entry: None),
@@ -100,7 +104,9 @@ def build(
         bot = find_bot(name)
         return bot.user_id if bot is not None else None
 
-    resources.client.keep = lambda bot, task, comment: spawn(keep_written(resources, (bot, task, comment)))
+    resources.client.keep = lambda bot, task, comment: resources.beside.spawn(
+        keep_written(resources, (bot, task, comment))
+    )
     late_replies = LateReplies(context, ReplyPoster(resources.client, resources.journal, resources.clock, user_of))
     runs = Runs(context, late_replies)
     dispatch = Dispatcher(
@@ -175,12 +181,7 @@ def learn(resources: ProcessResources, key: str, value: str) -> None:
 
 def write_behind(resources: ProcessResources, key: str, value: str) -> None:
     """Write a fact to the journal without waiting for it."""
-    spawn(keep(resources.journal, key, value))
-
-
-def spawn(work: Coroutine[object, object, None]) -> None:
-    """Do it beside everything else."""
-    asyncio.get_running_loop().create_task(work).add_done_callback(watch)
+    resources.beside.spawn(keep(resources.journal, key, value))
 
 
 async def keep_written(resources: ProcessResources, comment: tuple[str, int, int]) -> None:

@@ -13,6 +13,7 @@ from bothost.pyrus.digest import without_token
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bothost.background import SupervisedLoops
     from bothost.bots.registry import Bot
     from bothost.clock import Clock
     from bothost.config import BotConfig
@@ -38,6 +39,8 @@ class PipelineContext:
     """The bot of a name in the registry of this moment."""
     pyrus_for: Callable[[Bot, TrackedEvent], Pyrus | None]
     timing: JournalTiming
+    loops: SupervisedLoops
+    """Keeps this process's loops going."""
     loop_breaker: LoopBreaker
     hide: Callable[[str], None] = lambda _token: None
     """Told of each delivery's token, which must stand in no log line and no stored traceback."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from bothost.background import watch
+from bothost.background import BackgroundTasks
 from bothost.errors import BodyRefused, JournalAway
 from bothost.journal.entry import Entry
 from bothost.pipeline.attempts import APART_S, DEATHS, REPEAT_S, read_attempt
@@ -19,8 +18,6 @@ from bothost.pipeline.event_table import TrackedEvent, split
 from bothost.pyrus.envelope import decode, event_key, waiting_step
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
     from bothost.pipeline.acknowledgement import Acknowledger
     from bothost.pipeline.context import PipelineContext
     from bothost.pipeline.delivery import Delivery
@@ -55,6 +52,7 @@ class Dispatcher:
         self._acknowledger = acknowledger
         self._event_filter = event_filter
         self._bounds = bounds or WaitingLimits()
+        self._spawn = BackgroundTasks().spawn
         self.draining = False
         runs.claims.known = acknowledger.known = self._meet_again
         acknowledger.take_over = self._take_over
@@ -92,9 +90,6 @@ class Dispatcher:
             and entry.state in ("ready", "failed")
             and entry.fence > 0
         )
-
-    def _spawn(self, work: Coroutine[object, object, None]) -> None:
-        asyncio.get_running_loop().create_task(work).add_done_callback(watch)
 
     async def _look_up(self, key: str, delivery: Delivery, envelope: Envelope) -> None:
         row, number = await self._row_of(key)

@@ -6,6 +6,7 @@ import logging
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from bothost.background import Throttle
 from bothost.pyrus.envelope import is_own
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class EventFilter:
         self._learnt = learnt
         """Told of a fact for the journal: `user:bot` or `login:bot`, and its value."""
         self._steps: OrderedDict[tuple[str, int], int] = OrderedDict()
-        self._told: dict[tuple[str, int, bool], float] = {}
+        self._told: Throttle[tuple[str, int, bool]] = Throttle(clock, HOUR_S)
 
     def learn(self, bot: Bot, envelope: Envelope) -> None:
         """Take the bot's person id, and its login where bots.ini sets none, from a verified body."""
@@ -101,11 +102,8 @@ class EventFilter:
     def _tell(self, bot: Bot, envelope: Envelope, step: int) -> None:
         """One info line per form and hour, and one warning where the bot is waited for."""
         form_id = envelope.task.form_id or 0
-        now = self._clock.monotonic()
-        told = (bot.name, form_id, step > 0)
-        if now - self._told.get(told, -HOUR_S) < HOUR_S:
+        if self._told.passes((bot.name, form_id, step > 0)) is None:
             return
-        self._told[told] = now
         extra = {"bot": bot.name, "task": envelope.task_id}
         what = f"form {form_id} is not in `forms`" if form_id else "simple tasks are not in `forms`"
         if step:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from bothost.background import watch
+from bothost.background import BackgroundTasks
 from bothost.bots.queue import QueueTicket
 from bothost.errors import BodyRefused, JournalAway
 from bothost.journal.transitions import cancelled
@@ -19,7 +19,7 @@ from bothost.pipeline.event_table import base_of
 from bothost.pyrus.envelope import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Sequence
 
     from bothost.bots.registry import Bot, Registry
     from bothost.journal.entry import Entry
@@ -54,15 +54,16 @@ class JournalPoller:
         self._runs = runs
         self._late_replies = late_replies
         self._registry = registry
-        self._tasks: set[asyncio.Task[object]] = set()
+        self._tasks = BackgroundTasks()
+        self._spawn = self._tasks.spawn
         self._pumping: set[str] = set()
         self._stopping = False
 
     async def start(self) -> None:
         """Take over what dead owners left, know the keys of the last ten minutes, begin the rounds."""
         await self._take_up()
-        self._spawn(self._learn_floors())
-        self._spawn(self._rounds())
+        self._spawn(self._context.loops.keep("floors", self._learn_floors))
+        self._spawn(self._context.loops.keep("poller", self._rounds))
 
     async def _take_up(self) -> None:
         context = self._context
@@ -86,16 +87,7 @@ class JournalPoller:
     async def stop(self) -> None:
         """Begin nothing more; posts under way end or are looked at by the next owner."""
         self._stopping = True
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(watch)
+        await self._tasks.stop()
 
     async def _learn_floors(self) -> None:
         while True:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from bothost.background import watch
+from bothost.background import BackgroundTasks, watch
 from bothost.bots.queue import QueueTicket
 from bothost.errors import JournalAway
 from bothost.journal.status import phase
@@ -25,10 +25,7 @@ from bothost.plugins.event import RunContext
 from bothost.runners import eager
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
     from bothost.bots.registry import Bot
-    from bothost.journal.entry import Entry
     from bothost.pipeline.completion import Completion
     from bothost.pipeline.context import PipelineContext
     from bothost.pipeline.event_table import TrackedEvent
@@ -50,6 +47,7 @@ class Runs:
         self._alone = asyncio.Lock()
         """Events that were in flight at a death run one by one, so that only the guilty one reaches three."""
         self.claims = Claims(context)
+        self._behind = BackgroundTasks().spawn
         self.running: dict[TrackedEvent, None] = {}
         """In the order in which they began."""
         self._beginning: TrackedEvent | None = None
@@ -108,9 +106,6 @@ class Runs:
             due = self._context.now() + NO_BOT_S
             tracked.entry = msgspec.structs.replace(tracked.entry, state="ready", due=due)
             self._behind(save_surely(self._context, tracked.entry))
-
-    def _behind(self, work: Coroutine[object, object, object]) -> None:
-        asyncio.get_running_loop().create_task(work).add_done_callback(watch)
 
     async def _carry(self, tracked: TrackedEvent, bot: Bot) -> None:
         ticket = tracked.ticket
@@ -188,10 +183,7 @@ class Runs:
         entry = with_unsent(tracked.entry, returned, self._context.now())
         if entry is not None:
             tracked.entry = entry
-            asyncio.get_running_loop().create_task(self._save_unsent(entry)).add_done_callback(watch)
-
-    async def _save_unsent(self, entry: Entry) -> None:
-        await save_surely(self._context, entry)
+            self._behind(save_surely(self._context, entry))
 
     def _run_context(self, tracked: TrackedEvent, bot: Bot) -> RunContext:
         context = self._context

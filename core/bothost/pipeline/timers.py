@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
 
-from bothost.background import watch
+from bothost.background import BackgroundTasks
 from bothost.errors import JournalAway
 from bothost.journal.entry import Entry, EntryFilter
 from bothost.pipeline.context import limit_of
@@ -63,19 +63,16 @@ class Timers:
         self._ticked: set[str] = set()
         """Facts `ticked:bot:timer` that the journal holds: keys of ticks are forgotten after two days, a timer may be rarer."""
         self._looked = context.clock.now()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks = BackgroundTasks()
 
     async def start(self) -> None:
         """Begin to tick. A timer that comes into service first makes up for what was missed."""
         await self.look()
-        self._task = asyncio.get_running_loop().create_task(self._tick_on())
-        self._task.add_done_callback(watch)
+        self._tasks.spawn(self._context.loops.keep("timers", self._tick_on))
 
     async def stop(self) -> None:
         """No more ticks."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._tasks.stop()
 
     def _specs(self) -> list[tuple[Bot, TimerSpec]]:
         bots = self._registry().by_name.values()

@@ -22,6 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from bothost.background import SupervisedLoops, Throttle
 from bothost.plugins.attribution import BOT, innermost_foreign, is_known, stack_of
 from bothost.runners import eager
 
@@ -80,8 +81,15 @@ class Watchdog:
     The log names a place once a minute; `report` is told of each block, with its whole length, when it has ended.
     """
 
-    def __init__(self, clock: Clock, report: Callable[[BlockedLoop], None], lag: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        report: Callable[[BlockedLoop], None],
+        lag: Callable[[float], None],
+        loops: SupervisedLoops | None = None,
+    ) -> None:
         self._clock = clock
+        self._loops = loops or SupervisedLoops(clock)
         self._report = report
         self._lag = lag
         self._stop = threading.Event()
@@ -94,11 +102,11 @@ class Watchdog:
         self._asked = 0.0
         self._blamed: BlockedLoop | None = None
         """Who was found to hold the loop that has not answered yet."""
-        self._said: dict[tuple[str, str, str], float] = {}
+        self._said: Throttle[tuple[str, str, str]] = Throttle(clock, AGAIN_S)
         self._cpu: dict[int, float] = {}
         self._sample_at = 0.0
         self._greedy: dict[str, tuple[float, float]] = {}
-        self._told: dict[str, float] = {}
+        self._told: Throttle[str] = Throttle(clock, AGAIN_S)
         self._switching = SwitchInterval()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -125,14 +133,11 @@ class Watchdog:
             self._report(replace(blamed, seconds=max(lag_s, blamed.seconds)))
 
     def _watch(self) -> None:
-        while True:
-            try:
-                if not self._round():
-                    return
-            except Exception:  # a fault in one look must not end all looking
-                log.exception("a fault of bothost in the watchdog")
-                if self._clock.wait(self._stop, ASK_S):
-                    return
+        self._loops.keep_here("watchdog", self._rounds, self._stop)
+
+    def _rounds(self) -> None:
+        while self._round():
+            pass
 
     def _round(self) -> bool:
         """One question to the loop, and a look where it is not answered; False at the end."""
@@ -208,10 +213,7 @@ class Watchdog:
         return bot_of(stack) if isinstance(self._loop, asyncio.BaseEventLoop) else bot_of_task(self._loop)
 
     def _say(self, blocked: BlockedLoop) -> None:
-        now = self._clock.monotonic()
-        key = (blocked.bot, blocked.file, blocked.function)
-        if now - self._said.get(key, -AGAIN_S) >= AGAIN_S:
-            self._said[key] = now
+        if self._said.passes((blocked.bot, blocked.file, blocked.function)) is not None:
             log.warning("%s", blocked, extra={"bot": blocked.bot})
 
     def _look_for_greed(self, now: float) -> None:
@@ -223,8 +225,7 @@ class Watchdog:
             if now - since < GREEDY_S:
                 continue
             self._greedy[bot] = (now, seconds)
-            if seconds - then > GREEDY_SHARE * (now - since) and now - self._told.get(bot, -AGAIN_S) >= AGAIN_S:
-                self._told[bot] = now
+            if seconds - then > GREEDY_SHARE * (now - since) and self._told.passes(bot) is not None:
                 log.warning(
                     "[bot:%s] its threads use %.0f %% of a core: threads isolate waiting, not computing; say `run = process`",
                     bot, 100 * (seconds - then) / (now - since), extra={"bot": bot},

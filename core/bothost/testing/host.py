@@ -121,7 +121,12 @@ class BareHost:
         self.journal = PunctualStore(folder, clock, claims_first=claims_first, timing=TIMING)
         self.journal.wanted = self._look_at
         self.resources = ProcessResources(
-            clock, self.journal, PyrusClient(clock, self.journal, transport), NoMetrics(), TIMING
+            clock,
+            self.journal,
+            PyrusClient(clock, self.journal, transport),
+            NoMetrics(),
+            TIMING,
+            self.journal.loops,
         )
         self.pipeline = build(self.resources, self.service.present)
         self.front = WebhookContext(self.service, self.pipeline.dispatch.receive, self._refused, clock)

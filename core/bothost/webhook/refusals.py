@@ -10,13 +10,14 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bothost.background import Throttle
+
 if TYPE_CHECKING:
     from bothost.bots.registry import Bot
     from bothost.clock import Clock
     from bothost.pipeline.responses import PipelineMetrics
 
 _LOG = logging.getLogger("bothost.refused")
-_QUIET_S = 60.0
 _MOST_ADDRESSES = 1_000
 ELSEWHERE = "other addresses"
 
@@ -35,30 +36,26 @@ class Refusals:
     """Writes the first refusal of each kind at once and counts the rest; used on the loop only."""
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._seen: dict[tuple[str, str, str], tuple[float, int, Refusal]] = {}
+        self._seen: Throttle[tuple[str, str, str]] = Throttle(clock, QUIET_S)
+        self._status: dict[tuple[str, str, str], int] = {}
 
     def tell(self, refusal: Refusal, text: str, level: int = logging.WARNING) -> None:
         """Log it, or count it where such a line was written within the last minute."""
         key = self._key(refusal)
-        now = self._clock.monotonic()
-        due, count, _ = self._seen.get(key, (0.0, 0, refusal))
-        if now < due:
-            self._seen[key] = (due, count + 1, refusal)
+        count = self._seen.passes(key)
+        if count is None:
             return
         if count:
-            self._count(refusal, key[2], count)
-        self._seen[key] = (now + _QUIET_S, 0, refusal)
+            self._count(key, count)
+        self._status[key] = refusal.status
         _LOG.log(level, "%s", text, extra=_fields(refusal, refusal.peer))
 
     def sweep(self, *, everything: bool = False) -> None:
         """Write the counts of minutes that are over (at a stop: of all); call it every few seconds."""
-        now = self._clock.monotonic()
-        over = [key for key, (due, _, _) in self._seen.items() if everything or due <= now]
-        for key in over:
-            _, count, refusal = self._seen.pop(key)
+        for key, count in self._seen.over(everything=everything):
             if count:
-                self._count(refusal, key[2], count)
+                self._count(key, count)
+            del self._status[key]
 
     def _key(self, refusal: Refusal) -> tuple[str, str, str]:
         key = (refusal.bot, refusal.word, refusal.peer)
@@ -66,7 +63,9 @@ class Refusals:
             return key
         return (refusal.bot, refusal.word, ELSEWHERE)
 
-    def _count(self, refusal: Refusal, peer: str, count: int) -> None:
+    def _count(self, key: tuple[str, str, str], count: int) -> None:
+        bot, word, peer = key
+        refusal = Refusal(bot, word, peer, self._status[key])
         times = "once more" if count == 1 else f"{count} times more"
         _LOG.warning("refused %s within a minute", times, extra={**_fields(refusal, peer), "count": count})
 
@@ -124,22 +123,18 @@ class OncePerMinuteFilter(logging.Filter):
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
-        self._clock = clock
-        self._passed: dict[str, tuple[float, int]] = {}
+        self._kinds: Throttle[str] = Throttle(clock, QUIET_S)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the line passes; the next of its kind says how many did not."""
         if record.levelno >= logging.ERROR:
             return True
         kind = str(record.msg).partition(":")[0][:60]
-        now = self._clock.monotonic()
-        since, held = self._passed.get(kind, (-QUIET_S, 0))
-        if now - since < QUIET_S:
-            self._passed[kind] = (since, held + 1)
+        if kind not in self._kinds and len(self._kinds) >= MOST_KINDS:
+            kind = ""
+        held = self._kinds.passes(kind)
+        if held is None:
             return False
-        if len(self._passed) >= MOST_KINDS:
-            self._passed.clear()
-        self._passed[kind] = (now, 0)
         if held:
             record.msg = f"{record.msg} (and {held} times more in the minute before)"
         return True

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bothost.background import BackgroundTasks
 from bothost.host.workers.protocol import FrameReader, Message, frame
 
 if TYPE_CHECKING:
@@ -36,16 +37,15 @@ class Siblings:
         """What the process before this one, of the same number, had kept; whole when `complete` is set."""
         self.complete = asyncio.Event()
         self._gone = gone
-        self._answering: set[asyncio.Task[None]] = set()
+        self._tasks = BackgroundTasks()
         self._asked = 0
         self._collecting: dict[int, tuple[dict[int, list[bytes]], set[int], asyncio.Event]] = {}
         self._writer: asyncio.StreamWriter | None = None
-        self._task: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
         """Begin to listen to the supervisor."""
         reader, self._writer = await asyncio.open_connection(sock=self.worker.line)
-        self._task = asyncio.get_running_loop().create_task(self._listen(reader))
+        self._tasks.spawn(self._listen(reader))
 
     def say(self, kind: str) -> None:
         """`ready` or `alive`."""
@@ -80,9 +80,7 @@ class Siblings:
 
     def close(self) -> None:
         """Hang up."""
-        for task in (self._task, *self._answering):
-            if task is not None:
-                task.cancel()
+        self._tasks.cancel()
         if self._writer is not None:
             self._writer.close()
 
@@ -111,9 +109,7 @@ class Siblings:
 
     def _take(self, message: Message) -> None:
         if message.kind == "ask":
-            answering = asyncio.get_running_loop().create_task(self._answer(message))
-            self._answering.add(answering)
-            answering.add_done_callback(self._answering.discard)
+            self._tasks.spawn(self._answer(message))
         elif message.kind == "tell":
             self.hears.get(message.what, _unheard)(message.data)
         elif message.kind == "restarts":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from bothost.background import SupervisedLoops
 from bothost.errors import JournalAway, TurnTaken
 from bothost.journal import owner_locks
 from bothost.journal.entry import JournalTiming
@@ -51,6 +52,7 @@ class PostgresJournal:
         self, dsn: str, clock: Clock, *, timing: JournalTiming | None = None, folder: Path, readonly: bool = False
     ) -> None:
         self.owner = owner_locks.new_owner()
+        self.loops = SupervisedLoops(clock)
         self._clock = clock
         self._timing = timing or JournalTiming()
         self._folder = folder

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
+from bothost.background import SupervisedLoops
 from bothost.errors import JournalAway
 from bothost.journal import owner_locks
 from bothost.journal.entry import JournalTiming
@@ -49,6 +50,7 @@ class SqliteJournal:
     ) -> None:
         self.claims_first = claims_first
         self.owner = owner_locks.new_owner()
+        self.loops = SupervisedLoops(clock)
         self._folder = folder
         self._clock = clock
         self._timing = timing or JournalTiming()
@@ -57,7 +59,7 @@ class SqliteJournal:
         busy_s = self._timing.commit_s
         self._database = WritingConnection(folder, clock, busy_s)
         self._transactions = Transactions(folder, self.owner, clock, self._timing, owns=not readonly)
-        self._writer = Writer(self._database, self._transactions, clock, self._timing)
+        self._writer = Writer(self._database, self._transactions, clock, self._timing, self.loops)
         self._readers = ReadConnections(path_of(folder), busy_s)
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="bothost-journal-read")
         self._closed = False

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+    from bothost.background import SupervisedLoops
     from bothost.clock import Clock
     from bothost.journal.entry import JournalTiming
     from bothost.journal.sqlite.connection import WritingConnection
@@ -86,12 +87,19 @@ class Writer:
     """Runs in a thread of its own between `start` and `stop`. `note` and `ask` are called on the loop's thread."""
 
     def __init__(
-        self, database: WritingConnection, transactions: TransactionLog, clock: Clock, timing: JournalTiming
+        self,
+        database: WritingConnection,
+        transactions: TransactionLog,
+        clock: Clock,
+        timing: JournalTiming,
+        loops: SupervisedLoops,
     ) -> None:
         self._database = database
         self._transactions = transactions
         self._clock = clock
         self._timing = timing
+        self._loops = loops
+        self._ended = threading.Event()
         self._queue: deque[Note | WriteRequest] = deque()
         self._kept: dict[str, Note] = {}
         """Notes that could not be written yet, the oldest first."""
@@ -108,12 +116,15 @@ class Writer:
         """Start the thread; the first beat is due at this boot time."""
         self._beat_at = beat_at
         self._stopping = False
-        self._thread = threading.Thread(target=self._clock.in_thread(self._run), name="bothost-journal", daemon=True)
+        self._ended.clear()
+        work = self._clock.in_thread(lambda: self._loops.keep_here("journal", self._run, self._ended))
+        self._thread = threading.Thread(target=work, name="bothost-journal", daemon=True)
         self._thread.start()
 
     def stop(self) -> bool:
         """Write what waits, once, and end the thread. Blocks; not for the loop's thread. False: it hangs at its disk."""
         self._stopping = True
+        self._ended.set()
         self._urgent = True
         self._wake.set()
         thread, self._thread = self._thread, None
@@ -185,7 +196,7 @@ class Writer:
         parts = self._take(jobs)
         try:
             self._write(parts, beat=beat)
-        except (sqlite3.Error, OSError, JournalError) as error:
+        except Exception as error:  # noqa: BLE001 - around the loop that writes for all: what was taken must not be lost
             self._failed(error, parts, jobs, mark)
         else:
             if beat:
@@ -236,7 +247,10 @@ class Writer:
     ) -> None:
         """Nothing was written: keep the notes, let the jobs' callers decide, try again soon."""
         self._transactions.undo(mark)
-        text = explain(error, self._database.path) if not isinstance(error, JournalError) else str(error)
+        if not isinstance(error, (sqlite3.Error, OSError, JournalError)):
+            self._loops.failed("journal", error)
+            self._loops.resumed("journal")
+        text = explain(error, self._database.path) if isinstance(error, (sqlite3.Error, OSError)) else str(error)
         for part in parts:
             if not isinstance(part, WriteRequest):
                 for note in part.values():

@@ -37,6 +37,7 @@ class ReadinessProbe(PageHandler):
                     "ready": ready.ready,
                     "phase": ready.phase,
                     "journal": ready.journal,
+                    "loops_down": sorted(ready.loops_down),
                     "bots": dict(ready.bots),
                     "not_serving": dict(list(ready.troubled.items())[:100]),
                 }

@@ -180,6 +180,7 @@ class MetricsSnapshot(msgspec.Struct):
     limits: dict[str, float] = msgspec.field(default_factory=dict)
     reloads: dict[str, int] = msgspec.field(default_factory=dict)
     restarts: dict[str, int] = msgspec.field(default_factory=dict)
+    loop_restarts: dict[str, int] = msgspec.field(default_factory=dict)
     log_dropped: int = 0
     running: int = 0
 

@@ -66,6 +66,7 @@ NAMES = {
     "bothost_process_running": ("gauge", "Runs under way, by process."),
     "bothost_process_start_time_seconds": ("gauge", "When a process started, seconds since 1970."),
     "bothost_process_restarts": ("counter", "Worker processes that ended and were started again."),
+    "bothost_loop_restarts": ("counter", "Loops of the host that failed and were started again, by loop."),
     "bothost_reloads": ("counter", "Reloads of bots.ini, by result."),
     "bothost_journal_commit_seconds": ("histogram", "How long commits of the journal took."),
     "bothost_journal_bytes": ("gauge", "Size of the embedded journal on disk."),
@@ -158,11 +159,13 @@ def _sums(snapshots: Sequence[MetricsSnapshot]) -> Iterator[Metric]:
     statuses: Counter[tuple[str, ...]] = Counter()
     calls: Counter[tuple[str, ...]] = Counter()
     reloads: Counter[tuple[str, ...]] = Counter()
+    loops: Counter[tuple[str, ...]] = Counter()
     restarts: dict[tuple[str, ...], float] = {}
     limits: dict[tuple[str, ...], float] = {}
     for snapshot in snapshots:
         statuses.update({(str(status),): count for status, count in tuple(snapshot.statuses.items())})
         reloads.update({(result,): count for result, count in tuple(snapshot.reloads.items())})
+        loops.update({(loop,): count for loop, count in tuple(snapshot.loop_restarts.items())})
         restarts.update({(process,): count for process, count in snapshot.restarts.items()})
         for account, counts in tuple(snapshot.calls.items()):
             calls.update({(account, status): count for status, count in tuple(counts.items())})
@@ -171,6 +174,7 @@ def _sums(snapshots: Sequence[MetricsSnapshot]) -> Iterator[Metric]:
     yield from _counter("bothost_responses", ("status",), statuses.items())
     yield from _counter("bothost_api_calls", ("account", "status"), calls.items())
     yield from _gauge("bothost_api_limit_remaining", ("account",), limits.items())
+    yield from _counter("bothost_loop_restarts", ("loop",), loops.items())
     yield from _counter("bothost_reloads", ("result",), reloads.items())
     yield from _counter("bothost_process_restarts", ("process",), restarts.items())
 
