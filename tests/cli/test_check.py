@@ -33,7 +33,7 @@ def test_check_reports_every_error_at_once_with_file_line_section_and_key(run: R
     write(tmp_path, WRONG)
     done = run("check")
     assert done.returncode == 1
-    lines = done.stderr.splitlines()
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert [line.split(": ")[1] for line in lines] == ["bots.ini:2", "bots.ini:4", "bots.ini:8", "bots.ini:9"]
     assert "[host] prot: no such key (did you mean 'port'?)" in lines[0]
     assert "[bot:a] plugin: asks for the plugin 'autoreplx'" in lines[1]
@@ -42,11 +42,20 @@ def test_check_reports_every_error_at_once_with_file_line_section_and_key(run: R
 
 
 def test_check_of_a_good_file_is_exit_code_0(run: Run, tmp_path: Path) -> None:
-    write(tmp_path, f"[bot:a]\nplugin = autoreply\nsecret = {SECRET}\n")
+    write(tmp_path, f"[bot:a]\nplugin = autoreply\nsecret = {SECRET}\nlogin = bot@example.com\n")
     done = run("check")
     assert done.returncode == 0
     assert "1 bot, all well" in done.stdout
     assert json.loads(run("check", "--json").stdout) == {"ok": True, "bots": 1, "problems": [], "warnings": []}
+
+
+def test_check_warns_in_one_line_of_bots_without_a_login(run: Run, tmp_path: Path) -> None:
+    sections = "".join(f"[bot:{name}]\nplugin = autoreply\nsecret = {SECRET}-{name}\n" for name in "ab")
+    write(tmp_path, f"{sections}[bot:c]\nplugin = autoreply\nsecret = {SECRET}-c\nlogin = bot@example.com\n")
+    done = run("check")
+    assert done.returncode == 0
+    (warning,) = done.stderr.splitlines()
+    assert "no login = bot@… in a, b: unless deliveries show it" in warning
 
 
 def test_check_under_json_gives_each_problem_its_place(run: Run, tmp_path: Path) -> None:
@@ -63,7 +72,10 @@ def test_check_under_json_gives_each_problem_its_place(run: Run, tmp_path: Path)
 
 
 def test_check_and_doctor_warn_of_a_hook_for_failures_that_is_nowhere(run: Run, tmp_path: Path) -> None:
-    write(tmp_path, f"[host]\non_failure = pagr --now\n[bot:a]\nplugin = autoreply\nsecret = {SECRET}\n")
+    write(
+        tmp_path,
+        f"[host]\non_failure = pagr --now\n[bot:a]\nplugin = autoreply\nsecret = {SECRET}\nlogin = bot@example.com\n",
+    )
     done = run("check")
     assert done.returncode == 0
     said = "[host] on_failure: pagr --now is neither an entry point of group bothost.on_failure nor a command that can be run"

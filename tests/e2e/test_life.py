@@ -83,7 +83,7 @@ def test_sigterm_lets_what_runs_be_answered(site, loop):
 @pytest.mark.parametrize("loop", ["asyncio", pytest.param("uvloop", marks=pytest.mark.full)])
 @pytest.mark.parametrize("plugin", ["deaf", "stubborn", "aside"])
 def test_a_stop_ends_within_its_drain_whatever_a_handler_does(site, plugin, loop):
-    host = site(SLOW, f"one: plugin = {plugin}", "drain = 1s").start({"BOTHOST_LOOP": loop})
+    host = site(SLOW, f"one: plugin = {plugin}; login = bot@example.com", "drain = 1s").start({"BOTHOST_LOOP": loop})
     later = host.deliver_later("one")
     host.wrote("began-5")
     began = time.monotonic()
@@ -94,7 +94,7 @@ def test_a_stop_ends_within_its_drain_whatever_a_handler_does(site, plugin, loop
 
 
 def test_what_a_drain_cut_runs_again_after_the_restart_and_knows_why(site):
-    host = site(SLOW, "one: plugin = sleepy", "drain = 300ms").start()
+    host = site(SLOW, "one: plugin = sleepy; login = bot@example.com", "drain = 300ms").start()
     later = host.deliver_later("one")
     assert host.wrote("began-5") == "first"
     assert host.stop() == 0
@@ -116,7 +116,7 @@ def test_with_late_retry_a_cut_run_is_503_and_pyruss_next_attempt_runs_it(site):
 
 
 def test_a_second_signal_skips_the_wait(site):
-    host = site(SLOW, "one: plugin = sleepy", "drain = 30s").start()
+    host = site(SLOW, "one: plugin = sleepy; login = bot@example.com", "drain = 30s").start()
     later = host.deliver_later("one")
     host.wrote("began-5")
     host.tell()
@@ -130,7 +130,9 @@ def test_a_second_signal_skips_the_wait(site):
 
 
 def test_a_delivery_during_the_drain_is_taken_and_run_after_the_restart(site):
-    host = site(SLOW, "one: plugin = slow\nother: plugin = sleepy; timeout = 1s", "drain = 10s").start()
+    host = site(
+        SLOW, "one: plugin = slow; login = bot@example.com\nother: plugin = sleepy; timeout = 1s", "drain = 10s"
+    ).start()
     later = host.deliver_later("one")
     host.wrote("began-5")
     host.tell()
@@ -315,7 +317,7 @@ def test_several_processes_share_a_port_and_a_dead_one_is_replaced(site):
 
 
 def test_workers_restarted_under_load_refuse_no_delivery(site):
-    host = site(GREET, "one: plugin = greet", "processes = 2")
+    host = site(GREET, "one: plugin = greet; login = bot@example.com", "processes = 2")
     host.launch()
     host.said("all 2 workers serve")
     host.port = int(host.said("serves ")["message"].rpartition(":")[2])
@@ -335,7 +337,7 @@ def test_workers_restarted_under_load_refuse_no_delivery(site):
 
 @pytest.mark.full
 def test_several_processes_go_on_listening_together_while_the_host_drains(site):
-    host = site(SLOW, "one: plugin = sleepy", "processes = 2\ndrain = 3s")
+    host = site(SLOW, "one: plugin = sleepy; login = bot@example.com", "processes = 2\ndrain = 3s")
     host.launch()
     host.said("all 2 workers serve")
     host.port = int(host.said("serves ")["message"].rpartition(":")[2])

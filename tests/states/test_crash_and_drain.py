@@ -175,7 +175,8 @@ def start_drain(bothost: Harness, seconds: float) -> asyncio.Task[None]:
 
     async def begin() -> asyncio.Task[None]:
         for bot in host.service:
-            bot.queue.resize(0)
+            if bot.can_log_in:
+                bot.queue.resize(0)
         return asyncio.get_running_loop().create_task(drain(host.pipeline, seconds, asyncio.Event()))
 
     return bench.turn(begin())

@@ -146,10 +146,14 @@ class BotLifecycle:
             log.warning("no longer stuck", extra={"bot": bot.name})
 
     def halt(self, bots: Iterable[Bot]) -> None:
-        """Begin nothing new from now on. Waiting tickets stay in their queues."""
+        """Begin nothing new from now on; what waits stays there.
+
+        A bot without a login goes on with last attempts: no later process could post their replies.
+        """
         self._halted = True
         for bot in bots:
-            bot.queue.resize(0)
+            if bot.can_log_in:
+                bot.queue.resize(0)
 
     async def _open(self, bot: Bot, first: asyncio.Future[None], after_s: float = 0.0) -> None:
         tries = 0
@@ -202,7 +206,7 @@ class BotLifecycle:
             return
         paused = self._paused.get(bot.name)
         bot.state = paused if paused is not None and (base.serves or base.word == "starting") else base
-        serves = bot.state.word in ("active", "stuck") and not self._halted
+        serves = bot.state.word in ("active", "stuck") and not (self._halted and bot.can_log_in)
         bot.queue.resize(bot.config.concurrency if serves else 0)
 
 

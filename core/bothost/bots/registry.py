@@ -63,6 +63,14 @@ class Bot:
         self.verifier = Verifier(self.config.secrets) if self.config.secrets else None
 
     @property
+    def can_log_in(self) -> bool:
+        """Return whether its calls can get a token of their own: a login is set or learnt.
+
+        Without one, a reply can be posted only by the process that holds the event's token.
+        """
+        return bool(self.config.login or self.login)
+
+    @property
     def name(self) -> str:
         """The section's name, which stands in keys, file names, metrics and URLs."""
         return self.config.name

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bothost.cli.selection import MOST_NAMES
 from bothost.clock import SystemClock
 from bothost.config.secrets import SecretSources
 from bothost.errors import ConfigError, PluginError, Problem
@@ -53,6 +54,19 @@ def host_warnings(reading: ConfigReading, config: str) -> tuple[Problem, ...]:
     trouble = find_hook(reading.host.on_failure, SystemClock())[1] if reading.host else ""
     hook = (Problem(trouble, config, section="host", key="on_failure"),) if trouble else ()
     return (*reading.warnings, *hook)
+
+
+def without_login(reading: ConfigReading, config: str) -> tuple[Problem, ...]:
+    """Return one warning for all bots whose section names no login."""
+    names = [bot.name for bot in reading.bots.values() if bot.enabled and not bot.login]
+    if not names:
+        return ()
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    text = (
+        f"no login = bot@… in {', '.join(names[:MOST_NAMES])}{more}: unless deliveries show it, only the process that took "
+        "an event can post its late reply, and a restart has Pyrus come again"
+    )
+    return (Problem(text, config),)
 
 
 def _judge(

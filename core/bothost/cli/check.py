@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bothost.cli import OK, PROBLEM
-from bothost.cli.bot_status import BotDiagnosis, host_warnings, judge
+from bothost.cli.bot_status import BotDiagnosis, host_warnings, judge, without_login
 from bothost.cli.host_client import asked_of_host, facts_beside, wrong_with
 from bothost.cli.output import config_option, counted, json_option, problem_row, say, show_json, show_table, warn
 from bothost.cli.selection import read_existing
@@ -38,7 +38,8 @@ def check(config: str, as_json: bool) -> int:
     reading = read_existing(config)
     judged = judge(reading, _folder(config))
     problems = _sorted([*reading.problems, *(problem for bot in judged for problem in bot.problems)])
-    warnings = _sorted([*host_warnings(reading, config), *(warning for bot in judged for warning in bot.warnings)])
+    told = (*host_warnings(reading, config), *without_login(reading, config))
+    warnings = _sorted([*told, *(warning for bot in judged for warning in bot.warnings)])
     if as_json:
         rows = {"problems": [problem_row(one) for one in problems], "warnings": [problem_row(one) for one in warnings]}
         show_json({"ok": not problems, "bots": len(judged), **rows})

@@ -11,7 +11,7 @@ import msgspec
 from bothost.background import BackgroundTasks
 from bothost.errors import JournalAway
 from bothost.pipeline.context import stored_body
-from bothost.pipeline.delivery import ACKNOWLEDGED, BUSY, FAILED, LATE, PARKED, UNAVAILABLE, UNRECORDED
+from bothost.pipeline.delivery import ACKNOWLEDGED, BUSY, FAILED, LATE, PARKED, UNANSWERABLE, UNAVAILABLE, UNRECORDED
 from bothost.pipeline.event_table import Waiter
 from bothost.pyrus.digest import without_token
 from bothost.pyrus.envelope import decode
@@ -19,6 +19,7 @@ from bothost.pyrus.envelope import decode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bothost.bots.registry import Bot
     from bothost.journal.entry import Entry
     from bothost.pipeline.context import PipelineContext
     from bothost.pipeline.delivery import Delivery, Outcome
@@ -36,6 +37,8 @@ class Acknowledger:
     def __init__(self, context: PipelineContext) -> None:
         self._context = context
         self._begin = BackgroundTasks().begin
+        self.draining = False
+        """The host stops: what is acknowledged now is left to a process that has no tokens."""
         self.known: Callable[[TrackedEvent], None] = lambda _live: None
         """Told of a followed event that the other process has brought to an end."""
         self.take_over: Callable[[TrackedEvent], bool] = lambda _live: False
@@ -69,10 +72,23 @@ class Acknowledger:
             return
         if waiter.delivery.gone:
             self._dismiss(tracked, waiter, UNRECORDED)
-        elif waiter.delivery.bot.config.late == "retry" and not tracked.last:
+        elif self._comes_again(tracked, waiter.delivery.bot):
             self._dismiss(tracked, waiter, BUSY)
         elif tracked.commit is None:
             self._commit(tracked, parking=tracked.phase == "waiting")
+
+    def _comes_again(self, tracked: TrackedEvent, bot: Bot) -> bool:
+        """Return whether Pyrus is told to try again: its next attempt brings the token that a bot without a login lacks."""
+        if tracked.last:
+            return False
+        leaves_memory = tracked.phase == "waiting" or self.draining
+        return bot.config.late == "retry" or (leaves_memory and not bot.can_log_in)
+
+    def _can_be_posted(self, bot: Bot | None) -> bool:
+        """Return whether the reply to an event that is parked now can be posted: by a login, or with the token held here."""
+        if bot is None or bot.can_log_in:
+            return True
+        return not (self.draining or self._context.journal.claims_first)
 
     def _dismiss(self, tracked: TrackedEvent, waiter: Waiter, outcome: Outcome) -> None:
         tracked.waiters.remove(waiter)
@@ -97,7 +113,17 @@ class Acknowledger:
         if entry is None:
             self._stays(tracked, due)
         elif self._apply(tracked, entry, parking=parking):
-            context.responses.give_all(tracked, PARKED if parking else LATE)
+            self._say(tracked, PARKED if parking else LATE)
+
+    def _say(self, tracked: TrackedEvent, outcome: Outcome) -> None:
+        """Answer everybody who waits, once the entry is committed."""
+        entry = tracked.entry
+        if entry.state != "failed":
+            self._context.responses.give_all(tracked, outcome)
+            return
+        self._context.responses.give_all(tracked, UNANSWERABLE)
+        log.error("%s", entry.error, extra={"bot": entry.bot, "task": entry.task, "outcome": "failed"})
+        self._context.failed(entry)
 
     async def _write(self, tracked: TrackedEvent, *, parking: bool) -> Entry | None:
         """The committed entry, or None where the journal cannot take it or says otherwise."""
@@ -108,10 +134,7 @@ class Acknowledger:
                 return await journal.acknowledge(
                     entry.id, seen=entry.seen, seen_at=entry.seen_at, body=_brought(tracked.waiters)
                 )
-            changes = {"door": "api", "status": 200, "updated": self._context.now()}
-            if parking:
-                changes |= {"state": "ready", "due": self._context.now()}
-            ours = msgspec.structs.replace(entry, **changes)
+            ours = self._committed(entry, parking=parking)
             # a waiting event is not in the journal yet where claims come first: its first write checks nothing
             return ours if await journal.save(ours, stored_body(tracked)) else None
         except JournalAway as error:
@@ -120,6 +143,15 @@ class Acknowledger:
             )
             return None
 
+    def _committed(self, entry: Entry, *, parking: bool) -> Entry:
+        """Return the entry as it is committed: acknowledged, or failed where its reply could never be posted."""
+        now = self._context.now()
+        if parking and not self._can_be_posted(self._context.find_bot(entry.bot)):
+            error = f"not run: nobody could post the reply later, because {entry.bot} has no login; set one, then retry"
+            return msgspec.structs.replace(entry, state="failed", failed=True, status=500, error=error, updated=now)
+        changes = {"state": "ready", "due": now} if parking else {}
+        return msgspec.structs.replace(entry, door="api", status=200, updated=now, **changes)
+
     def _apply(self, tracked: TrackedEvent, entry: Entry, *, parking: bool) -> bool:
         """Make the committed door hold; False where it came too late to change anything."""
         if tracked.phase not in (("waiting",) if parking else ("running", "foreign")):
@@ -127,7 +159,7 @@ class Acknowledger:
         if tracked.phase != "foreign" and entry.fence != tracked.entry.fence:
             return False
         if parking:
-            self._leave_line(tracked)
+            self._leave_line(tracked, parked=entry.state == "ready")
         elif tracked.phase == "foreign":
             tracked.rest()
         tracked.unrecorded = False
@@ -136,11 +168,11 @@ class Acknowledger:
         )
         return True
 
-    def _leave_line(self, tracked: TrackedEvent) -> None:
+    def _leave_line(self, tracked: TrackedEvent, *, parked: bool) -> None:
         entry = tracked.entry
         bot = self._context.find_bot(entry.bot)
         self._context.event_table.unweigh(tracked)
-        if bot is not None and not self._context.journal.claims_first:
+        if bot is not None and parked and not self._context.journal.claims_first:
             bot.queue.stand_ahead(entry.turn, entry.id)
         tracked.leave()
 
@@ -163,7 +195,7 @@ class Acknowledger:
             return
         entry = writing.result()
         if entry is not None and self._apply(tracked, entry, parking=parking):
-            self._context.responses.give_all(tracked, ACKNOWLEDGED)
+            self._say(tracked, ACKNOWLEDGED)
 
     def follow(self, tracked: TrackedEvent) -> None:
         """Wait with our deliveries for what another process does with the event."""

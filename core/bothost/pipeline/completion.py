@@ -77,6 +77,8 @@ class RunEnd(msgspec.Struct, frozen=True):
 
     now: float
     quiet_s: float
+    can_log_in: bool = True
+    """A later process can post the reply: the bot has a login."""
 
 
 def complete(tracked: TrackedEvent, config: BotConfig, ran: RunResult | None, moment: RunEnd) -> Completion:
@@ -159,7 +161,11 @@ def _cut(tracked: TrackedEvent, config: BotConfig, moment: RunEnd) -> Completion
         entry.state, entry.error, entry.status = "cancelled", "cancelled by the operator", 200
         return Completion(entry, Outcome(200, NOTHING, "cancelled"))
     entry.state, entry.rerun = "ready", "drain"
-    if entry.door == "api" or config.late == "post":
+    if entry.door == "response" and config.late == "post" and tracked.last and not moment.can_log_in:
+        entry.state, entry.failed, entry.status = "failed", True, 500
+        entry.error = f"cut off by the end of the drain; no later run could reply, because {entry.bot} has no login"
+        return Completion(entry, Outcome(500, NOTHING, "failed"), entry.error)
+    if entry.door == "api" or (config.late == "post" and moment.can_log_in):
         entry.door, entry.due, entry.status = "api", moment.now, 200
         return Completion(entry, Outcome(200, NOTHING, "parked"))
     entry.due, entry.status = entry.seen_at + moment.quiet_s, 503

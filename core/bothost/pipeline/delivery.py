@@ -31,6 +31,7 @@ UNAVAILABLE = Outcome(503, NOTHING, "unavailable")
 BUSY = Outcome(503, NOTHING, "busy")
 UNRECORDED = Outcome(503, NOTHING, "unrecorded")
 FAILED = Outcome(500, NOTHING, "held")
+UNANSWERABLE = Outcome(500, NOTHING, "failed")
 
 
 class Delivery(Protocol):

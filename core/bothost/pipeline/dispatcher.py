@@ -53,7 +53,7 @@ class Dispatcher:
         self._event_filter = event_filter
         self._bounds = bounds or WaitingLimits()
         self._spawn = BackgroundTasks().spawn
-        self.draining = False
+        self._leaving = False
         runs.claims.known = acknowledger.known = self._meet_again
         acknowledger.take_over = self._take_over
 
@@ -192,8 +192,11 @@ class Dispatcher:
             or context.event_table.waiting_bytes + size > self._bounds.host_bytes
         )
         looping = context.loop_breaker.holds(bot.name, envelope.task_id)
-        runs = not (full or looping or self.draining or bot.state.broken)
-        if not runs and (bot.config.late == "retry" or (bot.state.broken and not tracked.last)):
+        # a last attempt whose reply only this process can give is run while the host stops
+        halted = self._acknowledger.draining and (bot.can_log_in or self._leaving or not tracked.last)
+        runs = not (full or looping or halted or bot.state.broken)
+        may_come_again = not tracked.last and (bot.state.broken or not bot.can_log_in)
+        if not runs and (bot.config.late == "retry" or may_come_again):
             self._turn_away(tracked, delivery)
             return
         self._event_filter.ran(bot, envelope.task_id, tracked.entry.step)
@@ -345,18 +348,22 @@ class Dispatcher:
         self._runs.begin(tracked, bot)
         return True
 
-    def park_all(self) -> None:
-        """Nothing new is begun, what waits is parked (or comes again, with `late = retry`); what is being claimed runs.
+    def park_all(self, *, end: bool = False) -> None:
+        """Park what waits, or have Pyrus come again: with `late = retry`, and for a bot without a login.
 
-        Called again and again during a drain: what stood in line behind another process's run is waiting only now and then.
+        The last attempt of a bot without a login goes on waiting for its turn until the `end` of the drain, because no later
+        process could post its reply. Called again and again during a drain, because events that wait for another process's run
+        are not always seen as waiting.
         """
-        self.draining = True
+        self._acknowledger.draining = True
+        self._leaving = self._leaving or end
         for tracked in self._context.event_table:
             if tracked.phase == "waiting" and tracked not in self._runs.running:
                 bot = self._context.find_bot(tracked.entry.bot)
-                if bot is not None and bot.config.late == "retry":
+                without_login = bot is not None and not bot.can_log_in
+                if (bot is not None and bot.config.late == "retry") or (without_login and not tracked.last):
                     self._send_away(tracked)
-                else:
+                elif self._leaving or not without_login:
                     self._acknowledger.park(tracked)
 
     def _send_away(self, tracked: TrackedEvent) -> None:

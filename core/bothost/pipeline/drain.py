@@ -19,7 +19,8 @@ STEP_S = 0.05
 async def drain(pipeline: Pipeline, drain_s: float, hurry: asyncio.Event) -> None:
     """Park what waits, wait for what runs until `drain_s` are over or `hurry` is set, then cut the rest.
 
-    Lanes are halted before, so that nothing new begins. What arrives meanwhile is parked by dispatch.
+    The bots' queues are halted before, so that nothing new begins. The dispatcher parks what arrives meanwhile. Bots without a
+    login are the exception: see `Dispatcher.park_all`.
     """
     pipeline.poller.hold()
     pipeline.dispatch.park_all()
@@ -33,6 +34,7 @@ async def drain(pipeline: Pipeline, drain_s: float, hurry: asyncio.Event) -> Non
         log.warning("%d runs have not ended within `drain` and are cut off", len(pipeline.runs.running))
     for tracked in tuple(pipeline.runs.running):
         pipeline.runs.cut(tracked, "drain")
+    pipeline.dispatch.park_all(end=True)
     # a journal that does not take it in time is no reason to stay
     await asyncio.wait({asyncio.ensure_future(_all_end(pipeline))}, timeout=CUT_S)
     await pipeline.poller.stop()

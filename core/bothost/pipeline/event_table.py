@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from bothost.bots.queue import BotQueue, QueueTicket
     from bothost.journal.entry import Entry
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 Phase = Literal["idle", "waiting", "running", "posting", "foreign"]
 """What this process does with it: nothing (the entry says how it stands) · stands in line · a handler runs · its reply is on
 its way out · it waits, but another process runs it."""
+
+TOKEN_S = 86400.0
+"""How long a token of Pyrus is good for."""
 
 
 def base_of(key: str) -> str:
@@ -115,6 +118,11 @@ class TrackedEvent:
         """Whether a connection is open that waits for the outcome."""
         return any(not waiter.delivery.gone for waiter in self.waiters)
 
+    def parked_with_token(self, bots: Collection[str]) -> bool:
+        """Return whether it is a parked event of one of these bots and its token is known."""
+        entry = self.entry
+        return bool(self.token) and entry.state == "ready" and entry.door == "api" and entry.bot in bots
+
     def adopt(self, row: Entry) -> None:
         """Take the journal's row as it stands; deliveries that only this process has seen still count."""
         row.seen = max(row.seen, self.entry.seen)
@@ -182,9 +190,17 @@ class EventTable:
             if tracked.entry.kind == "manual" and (event := self._lives.get(base_of(tracked.entry.id))) is not None:
                 event.number = max(event.number, tracked.number)
 
-    def forget(self, before: float) -> int:
-        """Drop what nobody waits for and was last touched before `before` (monotonic); how many."""
-        gone = [tracked for tracked in self._lives.values() if tracked.touched < before and not tracked.open]
+    def forget(self, before: float, tokens_of: Collection[str] = ()) -> int:
+        """Drop what nobody waits for and was last touched before `before` (monotonic); return how many.
+
+        Parked events of the bots `tokens_of` stay for a day, because only this memory holds the token for their replies.
+        """
+        gone = [
+            tracked
+            for tracked in self._lives.values()
+            if not tracked.open
+            and tracked.touched < (before - TOKEN_S if tracked.parked_with_token(tokens_of) else before)
+        ]
         for tracked in gone:
             del self._lives[tracked.base]
             if self.floors is not None and tracked.comment > self.floors.get(tracked.entry.bot, 0):

@@ -10,6 +10,7 @@ import msgspec
 from bothost.errors import JournalAway
 from bothost.journal.entry import EntryFilter
 from bothost.pipeline.context import save_surely
+from bothost.pipeline.reply_poster import NO_LOGIN
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -114,12 +115,18 @@ class LateReplies:
     def _say(self, entry: Entry) -> None:
         done = entry.posted or entry.state == "answered"
         extra = {"bot": entry.bot, "task": entry.task, "outcome": "posted" if done else entry.state}
-        if done:
+        if done and entry.posted:
             log.info("late reply posted as comment %d", entry.posted, extra=extra)
+        elif done:
+            log.info("late reply posted; Pyrus did not show the comment's id", extra=extra)
+        elif entry.error.startswith(NO_LOGIN):
+            text = "reply NOT posted: %s has no login; set it, then bothost deliveries retry %s"
+            log.error(text, entry.bot, entry.id, extra=extra)
         elif entry.state == "ready":
             log.warning("late reply not posted yet, tried again: %s", entry.error.partition("\n")[0], extra=extra)
         else:
-            log.error("late reply: %s", entry.error.partition("\n")[0], extra=extra)
+            why = entry.error.partition("\n")[0]
+            log.error("reply NOT posted: %s; bothost deliveries retry %s tries again", why, entry.id, extra=extra)
 
 
 def _change(entry: Entry, **changes: object) -> Entry:

@@ -107,7 +107,7 @@ class JournalPoller:
                 now = context.clock.monotonic()
                 if now >= forget_at:
                     forget_at = now + FORGET_S
-                    context.event_table.forget(now - REMEMBER_S)
+                    context.event_table.forget(now - REMEMBER_S, self._without_login())
                     await self._check_lines()
                 if now >= retain_at:
                     retain_at = now + RETAIN_S
@@ -117,6 +117,9 @@ class JournalPoller:
             except JournalAway as error:
                 log.warning("the journal is away: %s", error)
             await context.journal.wait_hint(context.timing.sweep_s)
+
+    def _without_login(self) -> frozenset[str]:
+        return frozenset(bot.name for bot in self._registry().by_name.values() if not bot.can_log_in)
 
     async def look(self) -> None:
         """One look at the journal, now: operators' wishes, dead owners, quiet events, what is due."""

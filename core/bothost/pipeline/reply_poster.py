@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from bothost.pyrus_client.client import PyrusClient, PyrusSession
 
 MOVED = "the step has moved on"
+NO_LOGIN = "no login"
+"""How the error of a reply begins that had neither a token nor a login."""
 SLACK_S = 5.0
 """How far apart the host's and Pyrus's clocks may be after their difference was taken off."""
 RESPONSE_S = 60.0
@@ -194,7 +196,7 @@ def after(error: CallError | JournalAway, *, begun: bool) -> PostResult:
     text = str(error)
     match error:
         case NoLogin():
-            return PostResult("failed", error=f"no login: {text}")
+            return PostResult("failed", error=f"{NO_LOGIN}: {text}")
         case CallRefused():
             return PostResult("failed", error=text)
         case RateLimited():

@@ -202,7 +202,7 @@ class Runs:
     async def _record(self, tracked: TrackedEvent, bot: Bot, ran: RunResult | None) -> None:
         """Write how the run ended, then let everybody know: behind where memory is the truth, durably where it is not."""
         context = self._context
-        completion = complete(tracked, bot.config, ran, RunEnd(context.now(), context.timing.quiet_s))
+        completion = complete(tracked, bot.config, ran, RunEnd(context.now(), context.timing.quiet_s, bot.can_log_in))
         entry = completion.entry
         if bot.plugged is not None:
             entry.version = bot.plugged.version
