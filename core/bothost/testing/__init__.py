@@ -1,4 +1,6 @@
-"""What plugin authors test with; nothing in the package imports it.
+"""The test harness for plugin authors: a host in memory, a virtual clock and a fake Pyrus.
+
+No other package of bothost imports it. Start reading in `harness.py`; `harness_bot.py` holds what a test calls most.
 
 The names are imported when they are asked for: pytest loads this package in every run, also where no test uses it.
 """

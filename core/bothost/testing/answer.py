@@ -1,4 +1,4 @@
-"""What a test reads of a delivery: the response, and what became of the event's runs."""
+"""The answer to one delivery as a test reads it: the response, and the outcome of the event's runs."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ class Answer:
             return Reply(**{key: value for key, value in said.items() if key in OFFICIAL})
         error = self.error
         if error is not None:
-            raise AssertionError(f"there is no reply, for the handler failed: {error!r}") from error
+            raise AssertionError(f"there is no reply because the handler failed: {error!r}") from error
         return None
 
     @property
     def error(self) -> BaseException | None:
-        """What the handler raised in the event's newest run, or why the host counts that run as failed; else None."""
+        """The exception of the event's newest run, or the reason why the host counts that run as failed; else None."""
         failure = self._failure()
         if failure is None:
             return None

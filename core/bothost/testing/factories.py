@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bothost.testing.field_shapes import FieldSpec, shape
+from bothost.testing.field_shapes import FieldSpec, check_spec, shape
 from bothost.testing.people import BOT_ID, as_person, me, numbering, person, plain_keys, stamp
 
 if TYPE_CHECKING:
@@ -37,8 +37,11 @@ def comment(text: str | None = None, *, author: Mapping[str, Any] | str | None =
 def field(
     value: Any = None, type: str | None = None, *, code: str | None = None, id: int | None = None, **keys: Any
 ) -> FieldSpec:
-    """A form's field for `task(fields={"name": field(…)})`; without a type it follows the value, as without `field`."""
-    return FieldSpec(value, type, code, id, keys)
+    """A form's field for `task(fields={"name": field(…)})`; without a type it follows the value, as without `field`.
+
+    Raises ValueError for a type that Pyrus does not have and for a value that the type cannot hold.
+    """
+    return check_spec(FieldSpec(value, type, code, id, keys))
 
 
 def task(
@@ -75,7 +78,7 @@ def task(
 def body(
     of: Mapping[str, Any], *, user_id: int = BOT_ID, access_token: str | None = TOKEN, **keys: Any
 ) -> dict[str, Any]:
-    """What Pyrus posts about a task: the envelope with `event`, token, ids and settings; a key given as None is left out."""
+    """Make the body that Pyrus posts about a task: the envelope with `event`, token, ids and settings; a key given as None is left out."""
     made = {
         "event": "comment",
         "access_token": access_token,

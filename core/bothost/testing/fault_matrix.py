@@ -65,7 +65,7 @@ class FaultTrial:
         return bothost.bot(self.plugin, "bot", self.ini, **self.settings)
 
     def undisturbed(self) -> int:
-        """How many comments the delivery leads to where nothing goes wrong."""
+        """Count the comments that the delivery leads to where nothing goes wrong."""
         with self.world() as bothost:
             bot = self.bot(bothost)
             bot.deliver(self.of)
@@ -83,7 +83,7 @@ class Fault:
 
     @property
     def __name__(self) -> str:
-        """What pytest shows for it."""
+        """The name that pytest shows."""
         return self.play.__name__
 
     def __call__(

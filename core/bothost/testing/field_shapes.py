@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
 from bothost.testing.people import IdNumbering, PersonDict, as_person, file, plain
+from bothost.text import nearest
 
 
 @dataclass(frozen=True, slots=True)
 class FieldSpec:
-    """What `field(…)` was given; its name is the key under which it stands."""
+    """The arguments of `field(…)`; the field's name is the key under which it stands."""
 
     value: Any = None
     type: str | None = None
@@ -25,11 +26,69 @@ class FieldSpec:
 
 @dataclass(frozen=True, slots=True)
 class _FieldPosition:
-    """Where a field stands: what its value's parts need for ids of their own."""
+    """The position of a field; the parts of its value derive their own ids from it."""
 
     id: int
     form_id: int | None
     numbering: IdNumbering
+
+
+FIELD_TYPES = frozenset(
+    {
+        "text", "money", "number", "date", "time", "checkmark", "flag", "due_date", "due_date_time", "email", "phone", "step",
+        "status", "creation_date", "note", "author", "project", "person", "catalog", "file", "table", "title",
+        "multiple_choice", "form_link",
+    }
+)  # fmt: skip
+"""The types of form fields (protocol 3.6)."""
+
+
+def check_spec(spec: FieldSpec) -> FieldSpec:
+    """Give the spec with its value in the type's own class: Decimal for money, int for a whole number given as text.
+
+    Raises ValueError for a type that Pyrus does not have and for a value that its type cannot hold.
+    """
+    if spec.type is None or spec.value is None:
+        return spec
+    if spec.type not in FIELD_TYPES:
+        raise ValueError(f"field(type={spec.type!r}): Pyrus has no such type{nearest(spec.type, FIELD_TYPES)}")
+    wanted = _WANTED.get(spec.type)
+    if wanted is None:
+        return spec
+    try:
+        return replace(spec, value=wanted(spec.value))
+    except (ValueError, TypeError, ArithmeticError):
+        raise ValueError(
+            f"field({spec.value!r}, type={spec.type!r}): a {spec.type} field cannot hold this value"
+        ) from None
+
+
+def _exact(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise TypeError
+    return value if isinstance(value, int | float | Decimal) else Decimal(value)
+
+
+def _whole_day(value: Any) -> Any:
+    return value if isinstance(value, date) else date.fromisoformat(value)
+
+
+def _moment(value: Any) -> Any:
+    return value if isinstance(value, datetime) else datetime.fromisoformat(value)
+
+
+def _clock_time(value: Any) -> Any:
+    return value if isinstance(value, time) else time.fromisoformat(value)
+
+
+_WANTED: dict[str, Callable[[Any], Any]] = {
+    "money": _exact,
+    "number": _exact,
+    "date": _whole_day,
+    "due_date": _whole_day,
+    "due_date_time": _moment,
+    "time": _clock_time,
+}
 
 
 def shape(key: str | int, value: Any, form_id: int | None, numbering: IdNumbering, **keys: Any) -> dict[str, Any]:

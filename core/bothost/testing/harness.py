@@ -75,9 +75,20 @@ class Harness:
                     gc.collect(1)  # the young: what nobody awaited is as young as the test
                 faults = self._state.book.faults()
                 assert not faults, "bothost itself failed, please report it:\n" + "\n".join(faults)
+                self._look_for_the_untold()
             elif issubclass(kind, Exception):
                 with suppress(AssertionError):  # the test has failed already; its journal is closed all the same
                     self._state.turn(self._state.host.stop())
+
+    def _look_for_the_untold(self) -> None:
+        """Fail for what no call of the test has shown: a call that the fake does not know, a reply that Pyrus would refuse."""
+        unknown = self.pyrus.unknown
+        assert not unknown, (
+            f"the fake Pyrus does not know {', '.join(dict.fromkeys(unknown))}: script the answer with "
+            f"bothost.pyrus.answer({unknown[0]!r}, value)"
+        )
+        refused = [why for bot in self._bots.values() for why in bot.refused]
+        assert not refused, "\n".join(refused)
 
     def _let_go(self) -> None:
         """Give up what handlers that failed hold in their frames: a call that nobody awaited is blamed on this test."""
@@ -113,7 +124,7 @@ class Harness:
 
     @property
     def real_limit(self) -> float:
-        """How long work in threads may take in real time, in seconds, before the test fails and names its place."""
+        """Real seconds that work in threads may take before the test fails and names the line."""
         return self._state.time.loop.real_limit_s
 
     @real_limit.setter
@@ -122,7 +133,7 @@ class Harness:
 
     @property
     def io_grace(self) -> float:
-        """How long a handler's own sockets on the loop are waited for, in real seconds, before the clock jumps."""
+        """Real seconds to wait for a handler's own sockets on the loop before the clock jumps."""
         return self._state.time.loop.io_grace_s
 
     @io_grace.setter

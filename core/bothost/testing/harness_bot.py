@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import logging
+import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bothost.errors import BodyRefused
 from bothost.pipeline.event_table import base_of
+from bothost.plugins.event import Event, RunContext
 from bothost.pyrus.envelope import decode, event_key
 from bothost.pyrus.signature import sign
 from bothost.testing.answer import Answer
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from bothost.testing.memory_http import WrittenResponse
     from bothost.testing.recording import WatchedRunner
 
-log = logging.getLogger("bothost.testing")
-
 ATTEMPTS = 3
 ANSWER_SLACK_S = 60.0
 
@@ -45,7 +44,7 @@ class Pending:
 
     @property
     def answered(self) -> bool:
-        """Whether the answer is there."""
+        """Tell whether the answer is there."""
         return self._wire.done.done()
 
     def hang_up(self) -> None:
@@ -53,7 +52,7 @@ class Pending:
         self._wire.stream.close()
 
     def answer(self) -> Answer:
-        """The answer; moves the clock as far as it needs."""
+        """The answer; moves the clock as far as it needs. Raises AssertionError for a reply that Pyrus would refuse."""
         bot = self._bot
         wire = self._wire
 
@@ -62,11 +61,13 @@ class Pending:
 
         if not self.answered:
             bot.state.turn(done(), limit_s=bot.bot.config.answer_within_s + ANSWER_SLACK_S)
+        if bot.refused:
+            raise AssertionError(bot.refused.pop(0))
         return Answer(wire.done.result(), lambda: bot.failure_of(self._body), lambda: bot.log(self._since))
 
 
 class HarnessBot:
-    """What `bothost.bot(…)` gives. `plugin` is the instance (or function) that answers, `person` the bot in Pyrus."""
+    """A bot under test, as `bothost.bot(…)` gives it. `plugin` is the instance (or function) that answers, `person` the bot in Pyrus."""
 
     def __init__(
         self,
@@ -80,6 +81,8 @@ class HarnessBot:
         self.origin = origin
         """What it was made of, to be put into service again after a restart."""
         self.person = dict(person)
+        self.refused: list[str] = []
+        """Why Pyrus would refuse replies that no test has been told of yet."""
         self._last: tuple[bytes, int] | None = None
 
     @property
@@ -125,7 +128,9 @@ class HarnessBot:
         def read(done: asyncio.Future[WrittenResponse]) -> None:
             why = side.read(sent, done.result()) if sent is not None else ""
             if why:
-                log.warning("the fake Pyrus would refuse this reply: %s", why, extra={"bot": self.name})
+                self.refused.append(
+                    f"Pyrus would refuse the reply of {self._handler_of(body)}: {why}\nthe reply: {done.result().body.decode()}"
+                )
 
         async def start() -> MemoryConnection:
             wire = MemoryConnection()
@@ -146,7 +151,7 @@ class HarnessBot:
                 raise AssertionError(f"{timer} failed: {run.ran.failure.text}") from run.ran.failure.error
 
     def as_body(self, of: Mapping[str, Any] | bytes) -> bytes:
-        """What would be posted: bytes as they are, a body encoded, a task in an envelope with this bot's id and token."""
+        """Make the body that would be posted: bytes as they are, a body encoded, a task in an envelope with this bot's id and token."""
         if isinstance(of, bytes):
             return of
         if "task" in of or "task_id" in of:
@@ -163,13 +168,23 @@ class HarnessBot:
         return "\n".join(self.state.book.of(self.name, since))
 
     def failure_of(self, body: bytes) -> RunFailure | None:
-        """How the newest run of a delivered event failed; None where it did not."""
+        """The failure of a delivered event's newest run; None where it did not fail."""
         try:
             key = event_key(self.name, decode(body))
         except BodyRefused:
             return None
         newest = next((run for run in reversed(self.runner.runs) if base_of(run.id) == key), None)
         return newest.ran.failure if newest is not None else None
+
+    def _handler_of(self, body: bytes) -> str:
+        """Name the handler that answers a body, with its file and line."""
+        plugged, time = self.bot.plugged, self.state.time
+        assert plugged is not None
+        context = RunContext("", self.name, 1, "", time.now(), time, self.person["id"], None)
+        call = plugged.handler_for(Event(decode(body), context)).call
+        code = getattr(inspect.unwrap(getattr(call, "__func__", call)), "__code__", None)
+        name = getattr(call, "__qualname__", repr(call))
+        return f"{name} ({code.co_filename}:{code.co_firstlineno})" if code is not None else name
 
     def _need_last(self) -> tuple[bytes, int]:
         assert self._last is not None, "nothing was delivered yet: redeliver() repeats the last deliver()"

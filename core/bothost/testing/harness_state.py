@@ -1,4 +1,4 @@
-"""What the parts of a harness share: time, the host, Pyrus's end of the deliveries, the log book."""
+"""The state that the parts of a harness share: time, the host, Pyrus's end of the deliveries, the log book."""
 
 from __future__ import annotations
 

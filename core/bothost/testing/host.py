@@ -45,7 +45,7 @@ log = logging.getLogger("bothost.testing")
 
 UNDER_TEST = "under-test"
 TIMING = JournalTiming(lease_s=3600.0, beat_s=600.0, sweep_s=30.0, linger_s=0.0)
-"""Few rounds and beats, for what falls due is looked at on time, and nobody else could take a lease."""
+"""Few rounds and beats: what falls due is looked at on time, and nobody else could take a lease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +94,12 @@ class PunctualStore(SqliteJournal):
     """Told of an entry's `due`."""
 
     def note(self, entry: Entry, body: bytes | None = None) -> None:
-        """See `Store.note`."""
+        """See `Journal.note`."""
         super().note(entry, body)
         self._expect(entry)
 
     async def save(self, entry: Entry, body: bytes | None = None, *, door: Door | None = None) -> bool:
-        """See `Store.save`."""
+        """See `Journal.save`."""
         saved = await super().save(entry, body, door=door)
         self._expect(entry)
         return saved

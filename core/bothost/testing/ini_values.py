@@ -1,4 +1,4 @@
-"""Python values as bots.ini has them, for settings that a test gives by keyword."""
+"""Write Python values as bots.ini has them: a test gives settings by keyword."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def as_ini(value: Any) -> str:
 
 
 def has_text(value: Any) -> bool:
-    """Whether the text says all of the value; of an item with a comma, of a part of a second, or of an object of the
-    plugin's own, it would not."""
+    """Tell whether the text can say all of the value. It cannot for an item with a comma, for a part of a second, or for an
+    object of the plugin's own."""
     return value is None or isinstance(value, _WHOLE)
 
 

@@ -24,7 +24,7 @@ PIECE_BYTES = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class WrittenResponse:
-    """What was written to a connection, and the pipeline's word for it ("" where the web refused by itself)."""
+    """The bytes written to a connection, and the pipeline's word for them ("" where the web layer refused by itself)."""
 
     status: int
     headers: Mapping[str, str]
@@ -34,7 +34,7 @@ class WrittenResponse:
 
 @dataclass(frozen=True, slots=True)
 class RequestHead:
-    """Where a request goes, and its headers."""
+    """The target and the headers of a request."""
 
     path: str
     headers: Mapping[str, str]
@@ -47,7 +47,7 @@ class MemoryStream:
         self.cut = False
 
     def closed(self) -> bool:
-        """Whether the client is gone."""
+        """Tell whether the client is gone."""
         return self.cut
 
     def writing(self) -> bool:
@@ -97,7 +97,7 @@ class MemoryConnection:
 
 
 class MemoryContext:
-    """Who is connected, as Tornado tells it."""
+    """The peer of a connection, in the shape that Tornado uses."""
 
     remote_ip = "127.0.0.1"
 

@@ -1,4 +1,4 @@
-"""What a test wants to see of a run besides its answer: the handler's exception, and the log lines."""
+"""Record a run for a test: the handler's exception and the log lines, besides the answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the fake Pyrus knows and does about deliveries: it has sent them, and it reads their responses."""
+"""The fake Pyrus's end of deliveries: it has sent them, and it reads their responses."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class SentDeliveries:
         self._read: dict[str, bytes] = {}
 
     def send(self, sender: DeliverySender, body: bytes) -> SentDelivery | None:
-        """Let Pyrus know what a delivery says, for it comes from there; None where it says nothing that Pyrus could say."""
+        """Tell the fake Pyrus what a delivery says, because deliveries come from Pyrus. None where Pyrus could not have said it."""
         try:
             envelope = decode(body)
         except BodyRefused:
@@ -70,8 +70,8 @@ class SentDeliveries:
     def read(self, sent: SentDelivery, written: WrittenResponse) -> str:
         """Read a response; a 200 that says something writes a comment.
 
-        A comment that Pyrus would refuse counts as written all the same, for nobody knows what Pyrus does with it; why it
-        would be refused is returned.
+        A comment that Pyrus would refuse counts as written all the same, because nobody knows what Pyrus does with it. The
+        reason why it would be refused is returned.
         """
         self._open[sent.key] -= 1
         answer = written.body

@@ -1,4 +1,4 @@
-"""A bot behind real sockets, for what virtual time cannot show: a client of one's own, a proxy, curl.
+"""A bot behind real sockets, because virtual time cannot show a client of one's own, a proxy or curl.
 
 `served` gives what pytest-tornado's fixture `app` returns, or `tornado.httpserver.HTTPServer` takes.
 """

@@ -140,7 +140,9 @@ def test_wrong_fields_are_refused_with_pyruss_codes(room: Room, updates: list[An
         ({"duration": 5}, "due_missing"), ({"approval_choice": "maybe"}, "invalid_approval_choice"),
         ({"action": "eaten"}, "invalid_action"), ({"channel": {"type": "email"}}, "external_comment_empty_text"),
         ({"reassign_to": {"id": 1}}, "invalid_person_id"), ({"subscribers_added": [{"email": "no@example.org"}]}, "invalid_email"),
-        ({"attachments": [{"guid": "nowhere"}]}, "file_missing"),
+        ({"attachments": [{"guid": "nowhere"}]}, "invalid_guid"),
+        ({"attachments": ["0a1b2c3d-0000-4000-8000-00000000000f"]}, "file_missing"),
+        ({"approvals_added": [{"id": 1}]}, "invalid_json"),
     ],
 )  # fmt: skip
 def test_wrong_comments_are_refused_whole(room: Room, keys: dict[str, Any], code: str) -> None:

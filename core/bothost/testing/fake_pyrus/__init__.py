@@ -12,11 +12,12 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from email.utils import format_datetime
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
 
 from bothost.testing.fake_pyrus.comments import close, write_comment
-from bothost.testing.fake_pyrus.faults import ApiFault, FaultScript, after
-from bothost.testing.fake_pyrus.routes import ApiQuestion, FakeApi
+from bothost.testing.fake_pyrus.faults import ApiFault, FaultScript, after, check_pattern
+from bothost.testing.fake_pyrus.routes import ApiQuestion, FakeApi, FakeResponse
 from bothost.testing.fake_pyrus.world import ApiAccount, ApiRefusal, Json, PyrusWorld, StoredFile
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ WINDOW_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class HandledRequest:
-    """How a request ended: what is sent back, or that the connection broke or was never made."""
+    """The end of a request: the response that is sent back, or a connection that broke or was never made."""
 
     ending: Literal["answered", "lost", "refused"]
     status: int = 0
@@ -49,11 +50,29 @@ class WrittenComment:
     person_id: int
     door: Literal["api", "response"]
     text: str = ""
+    comment: Json = field(default_factory=dict, repr=False)
+    """The comment as the task shows it; empty where Pyrus would refuse it."""
+
+    @property
+    def choice(self) -> str | None:
+        """The decision that the comment carries: "approved", "rejected" …"""
+        choice: str | None = self.comment.get("approval_choice")
+        return choice
+
+    @property
+    def attachments(self) -> list[str]:
+        """The names of the attached files."""
+        return [str(file["name"]) for file in self.comment.get("attachments", [])]
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields that the comment wrote, by name (by id where it has none), with the values as the task shows them."""
+        return {one.get("name") or str(one["id"]): one.get("value") for one in self.comment.get("field_updates", [])}
 
 
 @dataclass(slots=True)
 class LimitWindow:
-    """How much of an account's rate limit is used."""
+    """The used part of an account's rate limit."""
 
     ends: float
     used: int = 0
@@ -68,6 +87,11 @@ class FakePyrus:
         self.written: list[WrittenComment] = []
         self.requests: list[ApiQuestion] = []
         self.limit = 5000
+        self.unknown: list[str] = []
+        """Requests that this fake knows no answer to; a harness fails the test that made one."""
+        self.refusals: list[str] = []
+        """Comments that bots posted and that were refused, with the reason."""
+        self._scripted: dict[str, Any] = {}
         self._script = FaultScript()
         self._windows: dict[int, LimitWindow] = {}
         self._api = FakeApi(self.world, self._wrote)
@@ -145,19 +169,27 @@ class FakePyrus:
         """Something happens just before the next request of this pattern is carried out."""
         self._script.add(pattern, after(action), 1)
 
+    def answer(self, pattern: str, value: Any) -> None:
+        """Answer requests of this pattern ("GET catalogs/5") with this JSON value, from now on; the newest pattern wins."""
+        check_pattern(pattern)
+        json.dumps(value)  # what is no JSON is an error of the test, here and now
+        self._scripted.pop(pattern, None)
+        self._scripted[pattern] = value
+
     def heal(self) -> None:
         """Nothing goes wrong any more."""
         self._script.clear()
 
     def comments(self, task_id: int | None = None) -> list[WrittenComment]:
-        """What bots wrote, on one task or all."""
+        """List the comments that bots wrote, on one task or on all."""
         return [one for one in self.written if task_id in (None, one.task_id)]
 
     def assert_one_comment(self, task_id: int | None = None) -> WrittenComment:
         """Exactly one comment was written by a bot; it. Fails with the list otherwise."""
         found = self.comments(task_id)
         where = f"on task {task_id}" if task_id is not None else "in all"
-        assert len(found) == 1, f"{len(found)} comments {where} instead of one: {found}"
+        refused = f"; Pyrus refused {'; '.join(self.refusals)}" if self.refusals else ""
+        assert len(found) == 1, f"{len(found)} comments {where} instead of one: {found}{refused}"
         return found[0]
 
     def assert_no_comment(self, task_id: int | None = None) -> None:
@@ -212,9 +244,20 @@ class FakePyrus:
         if over:
             body = json.dumps({"error": "Too many requests", "error_code": "too_many_requests"}).encode()
             return HandledRequest("answered", 429, body, headers)
-        answer = self._api.answer(asked)
+        answer = self._answer(asked)
         headers |= answer.headers
         return HandledRequest("answered", answer.status, b"" if answer.file else answer.body, headers, answer.file)
+
+    def _answer(self, asked: ApiQuestion) -> FakeResponse:
+        for pattern, value in reversed(self._scripted.items()):
+            if fnmatchcase(asked.title, pattern):
+                return FakeResponse(200, value)
+        answer = self._api.answer(asked)
+        if answer.unknown:
+            self.unknown.append(asked.title)
+        elif answer.status >= 400 and asked.method == "POST" and asked.path.startswith("tasks"):
+            self.refusals.append(f"{asked.title}: {answer.value['error']} ({answer.value['error_code']})")
+        return answer
 
     def _count(self, asked: ApiQuestion) -> tuple[dict[str, str], bool]:
         """The rate limit's headers, and whether this request is one too many; unknown tokens are not counted."""
@@ -240,7 +283,7 @@ class FakePyrus:
 
     def _wrote(self, task_id: int, comment: Json, person_id: int, door: Literal["api", "response"] = "api") -> None:
         text = comment.get("text") or comment.get("formatted_text") or ""
-        self.written.append(WrittenComment(task_id, comment["id"], person_id, door, text))
+        self.written.append(WrittenComment(task_id, comment["id"], person_id, door, text, comment))
 
 
 if TYPE_CHECKING:

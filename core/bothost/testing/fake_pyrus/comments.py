@@ -1,4 +1,4 @@
-"""What a comment does to a task: the state machine of approvals, steps, closing, fields, persons and files.
+"""The effect of a comment on a task: the state machine of approvals, steps, closing, fields, persons and files.
 
 The rules are those of the protocol's sections 3 and 4. A request is checked whole before anything changes, so that a
 refused one leaves the task as it was.
@@ -25,8 +25,9 @@ ONTO_TASK = ("subject", "due_date", "due", "duration", "scheduled_date", "schedu
 
 
 def write_comment(world: PyrusWorld, task: Json, request: Json, author: Json) -> Json:
-    """Apply a comment request to a task as this person. The new comment; Refusal where Pyrus would refuse."""
+    """Apply a comment request to a task as this person. The new comment; ApiRefusal where Pyrus would refuse."""
     check(request)
+    check_steps(request)
     draft = copy.deepcopy(task)
     comment: Json = {"id": 0, "create_date": world.stamp(), "author": author}
     for key in COPIED:
@@ -63,6 +64,14 @@ def check(request: Json) -> None:
             raise ApiRefusal(400, f"invalid_{key}", f"{request[key]!r} is none of {', '.join(values)}")
     if request.get("channel") and not (request.get("text") or request.get("formatted_text")):
         raise ApiRefusal(400, "external_comment_empty_text")
+
+
+def check_steps(request: Json) -> None:
+    """Refuse approvers that are not given step by step."""
+    for key in ("approvals_added", "approvals_removed", "approvals_rerequested"):
+        given = request.get(key) or []
+        if not isinstance(given, list) or not all(isinstance(people, list) for people in given):
+            raise ApiRefusal(400, "invalid_json", f"{key} is a list of lists: one list of persons for each step")
 
 
 def persons_changed(world: PyrusWorld, task: Json, request: Json, comment: Json) -> None:
@@ -152,7 +161,7 @@ def first_open(task: Json, start: int) -> int:
 
 
 def is_done(row: list[Json]) -> bool:
-    """Whether everybody of a step has approved."""
+    """Tell whether everybody of a step has approved."""
     return all(one.get("approval_choice") in ("approved", "acknowledged") for one in row)
 
 
@@ -190,7 +199,7 @@ def edited(_world: PyrusWorld, task: Json, request: Json, _comment: Json) -> Non
 
 
 def create_task(world: PyrusWorld, request: Json, author: Json) -> Json:
-    """Make a task; its first comment repeats what it was made with. Raises Refusal."""
+    """Make a task; its first comment repeats what it was made with. Raises ApiRefusal."""
     form_id = request.get("form_id")
     task: Json = {"id": world.next_id("task"), "create_date": world.stamp(), "author": author, "comments": []}
     if form_id is None:

@@ -1,8 +1,9 @@
-"""What can go wrong between a host and Pyrus, scripted: `pyrus.fail("POST tasks/*/comments", lose_answer(), times=2)`."""
+"""Faults between a host and Pyrus, scripted: `pyrus.fail("POST tasks/*/comments", lose_answer(), times=2)`."""
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
@@ -88,6 +89,14 @@ class PlannedFault:
     times: int
 
 
+def check_pattern(pattern: object) -> None:
+    """Raise ValueError for what no request's method and path can match."""
+    if not isinstance(pattern, str) or not re.fullmatch(r"(GET|POST|PUT|DELETE|\*) [^/\s]\S*|\*", pattern):
+        raise ValueError(
+            f'{pattern!r} matches no request: write a method and a path below the base URL, such as "POST tasks/*/comments"'
+        )
+
+
 class FaultScript:
     """The faults to come, each for the next requests that match its pattern."""
 
@@ -95,7 +104,17 @@ class FaultScript:
         self._plans: list[PlannedFault] = []
 
     def add(self, pattern: str, fault: ApiFault, times: int) -> None:
-        """Plan a fault. `pattern` is a method and path with `*`, such as "POST tasks/*/comments"."""
+        """Plan a fault. `pattern` is a method and path with `*`, such as "POST tasks/*/comments".
+
+        Raises TypeError and ValueError for what could never happen, so that no test passes because its fault was lost.
+        """
+        check_pattern(pattern)
+        if not isinstance(fault, ApiFault):
+            raise TypeError(
+                f"{fault!r} is no fault: write one of bothost.testing.trouble, such as trouble.answer(503) or trouble.lose_answer()"
+            )
+        if not isinstance(times, int) or isinstance(times, bool) or times < 1:
+            raise ValueError(f"times={times!r}: a fault happens a whole number of times, at least once")
         self._plans.append(PlannedFault(pattern, fault, times))
 
     def take(self, title: str) -> ApiFault | None:

@@ -18,7 +18,7 @@ BY = (("id", "invalid_field_id"), ("code", "invalid_field_code"), ("name", "inva
 
 
 def field_updates(world: PyrusWorld, task: Json, updates: Any) -> list[Json]:
-    """Apply updates to a task's fields; what the comment shows of them. Raises Refusal 400."""
+    """Apply updates to a task's fields; what the comment shows of them. Raises ApiRefusal 400."""
     if not isinstance(updates, list):
         raise ApiRefusal(400, "invalid_json", "field_updates is a list")
     return [update(world, task, one) for one in updates]
@@ -43,12 +43,20 @@ def update(world: PyrusWorld, task: Json, given: Any) -> Json:
 
 
 def target_of(world: PyrusWorld, task: Json, given: Json) -> Json:
-    """The field an update is for; one that was never shown comes to be where the world is not strict. Raises Refusal 400."""
+    """Find the field that an update is for. Raises ApiRefusal 400.
+
+    A field that was never shown comes to be, unless the world is strict or knows the definition of the task's form.
+    """
+    defined = world.forms.get(task.get("form_id") or 0, {}).get("fields", [])
     try:
         return find(task.get("fields", []), given)
     except ApiRefusal as refusal:
-        if world.strict or refusal.code == "field_is_in_table":
+        if refusal.code == "field_is_in_table" or (world.strict and not defined):
             raise
+    if defined:
+        blank = find_blank(defined, given)
+        task.setdefault("fields", []).append(blank)
+        return blank
     made: Json = {"id": given.get("id") or world.next_id("field"), "name": given.get("name") or "", "type": "unknown"}
     if given.get("code"):
         made["code"] = given["code"]
@@ -56,8 +64,21 @@ def target_of(world: PyrusWorld, task: Json, given: Json) -> Json:
     return made
 
 
+def find_blank(defined: list[Json], given: Json) -> Json:
+    """Make the empty field of a form's definition that an update names. Raises ApiRefusal 400, also for a table's column."""
+    definition = find(list(definitions(defined)), given)
+    return {key: definition[key] for key in ("id", "type", "name", "code", "info") if key in definition}
+
+
+def definitions(defined: list[Json]) -> Iterator[Json]:
+    """Give all fields of a form's definition, those within sections too."""
+    for one in defined:
+        yield one
+        yield from definitions((one.get("info") or {}).get("fields", []))
+
+
 def find(fields: list[Json], given: Json) -> Json:
-    """The field an update names, in sections and choices too. Raises Refusal 400."""
+    """The field an update names, in sections and choices too. Raises ApiRefusal 400."""
     for key, code in BY:
         if given.get(key) is None:
             continue
@@ -84,7 +105,7 @@ def walk(fields: Any, *, in_table: bool = False) -> Iterator[tuple[Json, bool]]:
 
 
 def written(world: PyrusWorld, target: Json, value: Any) -> Any:
-    """The value as the task will show it. Raises Refusal 400."""
+    """The value as the task will show it. Raises ApiRefusal 400."""
     convert = CONVERTERS.get(target.get("type", ""))
     return copy.deepcopy(value) if convert is None else convert(world, target, value)
 

@@ -28,7 +28,7 @@ BOUNDS: tuple[tuple[str, str, Callable[[str, str], bool]], ...] = (
 
 
 def register(world: PyrusWorld, form_id: int, wanted: Mapping[str, Any]) -> Json:
-    """The answer to a register request. Raises Refusal."""
+    """The answer to a register request. Raises ApiRefusal."""
     if form_id not in world.forms and not any(task.get("form_id") == form_id for task in world.tasks.values()):
         raise ApiRefusal(403, "access_denied_form", f"no form {form_id}")
     count = int(wanted.get("item_count", MOST))
@@ -43,7 +43,7 @@ def register(world: PyrusWorld, form_id: int, wanted: Mapping[str, Any]) -> Json
 
 
 def fits(task: Json, wanted: Mapping[str, Any]) -> bool:
-    """Whether a task passes all filters."""
+    """Tell whether a task passes all filters."""
     if task.get("is_closed") and not yes(wanted.get("include_archived")):
         return False
     steps, ids = numbers(wanted.get("steps")), numbers(wanted.get("task_ids"))
@@ -56,7 +56,7 @@ def fits(task: Json, wanted: Mapping[str, Any]) -> bool:
 
 
 def field_fits(task: Json, field_id: int, wanted: Any) -> bool:
-    """Whether a field passes: `*` for any value, `empty`, `gt…`, `lt…`, or one of a list."""
+    """Tell whether a field passes: `*` for any value, `empty`, `gt…`, `lt…`, or one of a list."""
     value = next((one.get("value") for one, _ in walk(task.get("fields")) if one.get("id") == field_id), None)
     shown = texts(value)
     for part in wanted if isinstance(wanted, list) else str(wanted).split(","):
@@ -82,7 +82,7 @@ def compares(value: Any, text: str) -> bool:
 
 
 def texts(value: Any) -> set[str]:
-    """What a filter may say for a value: its text, or the ids in it."""
+    """List what a filter may say for a value: its text, or the ids in it."""
     if isinstance(value, dict):
         ids = [value.get(key) for key in ("id", "item_id", "choice_id", "task_id")]
         lists = [one for key in ("item_ids", "choice_ids", "task_ids") for one in value.get(key) or []]

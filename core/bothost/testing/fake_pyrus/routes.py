@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
+import msgspec
+
 from bothost.testing.fake_pyrus.comments import create_task, write_comment
 from bothost.testing.fake_pyrus.register import register, yes
 from bothost.testing.fake_pyrus.world import ApiAccount, ApiRefusal, Json, StoredFile
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bothost.testing.fake_pyrus.world import PyrusWorld
+
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class ApiQuestion:
         return f"{self.method} {self.path}"
 
     def json(self) -> Json:
-        """The body as an object. Raises Refusal 400."""
+        """The body as an object. Raises ApiRefusal 400."""
         if not self.body:
             raise ApiRefusal(400, "empty_body")
         try:
@@ -51,17 +55,19 @@ class ApiQuestion:
 
 @dataclass(frozen=True, slots=True)
 class FakeResponse:
-    """What the API says: JSON, or a file's bytes."""
+    """The API's response: JSON, or the bytes of a file."""
 
     status: int
     value: Any = None
     file: StoredFile | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    unknown: bool = False
+    """This fake has no such call."""
 
     @property
     def body(self) -> bytes:
         """The JSON."""
-        return json.dumps(self.value, ensure_ascii=False).encode()
+        return _ENCODER.encode(self.value)
 
 
 class FakeApi:
@@ -83,7 +89,7 @@ class FakeApi:
                 if found and method == asked.method:
                     result = act(self, asked, account, *(int(group) for group in found.groups()))
                     return result if isinstance(result, FakeResponse) else FakeResponse(200, result)
-            raise ApiRefusal(404, "not_found", f"no {asked.title}")
+            return FakeResponse(404, {"error": f"no {asked.title}", "error_code": "not_found"}, unknown=True)
         except ApiRefusal as refusal:
             envelope = {"error": refusal.text, "error_code": refusal.code}
             return FakeResponse(refusal.status, envelope, headers=refusal.headers)
@@ -152,7 +158,7 @@ class FakeApi:
 
 
 def uploaded(world: PyrusWorld, body: bytes) -> StoredFile:
-    """The file in a multipart body. Raises Refusal 400."""
+    """The file in a multipart body. Raises ApiRefusal 400."""
     head, mark, rest = body.partition(b"\r\n\r\n")
     boundary = head.split(b"\r\n", 1)[0]
     name = re.search(rb'filename="([^"]*)"', head)

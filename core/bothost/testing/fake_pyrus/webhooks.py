@@ -36,7 +36,7 @@ class SimulatedRequest:
 
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
-    """What one attempt came to: the status Pyrus saw (0: none), and the comment it wrote for it (0: none)."""
+    """The outcome of one attempt: the status Pyrus saw (0: none), and the comment it wrote for it (0: none)."""
 
     attempt: int
     status: int
@@ -50,7 +50,7 @@ Send = Callable[[SimulatedRequest], Awaitable[tuple[int, bytes]]]
 
 @dataclass(frozen=True, slots=True)
 class WebhookRoute:
-    """How the way from Pyrus to the bot behaves."""
+    """The behaviour of the network between Pyrus and the bot."""
 
     times: Sequence[float] = TIMES
     cut_s: float = 0.0

@@ -1,9 +1,10 @@
-"""What the fake Pyrus knows: persons, bots, tokens, forms, catalogs, files and tasks, in the shapes that Pyrus sends."""
+"""The data of the fake Pyrus: persons, bots, tokens, forms, catalogs, files and tasks, in the shapes that Pyrus sends."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from bothost.clock import Clock
 
 Json = dict[str, Any]
+GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 class ApiRefusal(Exception):
@@ -120,7 +122,7 @@ class PyrusWorld:
         return account
 
     def account_of(self, login: str) -> ApiAccount | None:
-        """Who logs in with this."""
+        """Find the account that logs in with these credentials."""
         return next((one for one in self.accounts.values() if one.person.get("email") == login), None)
 
     def issue_token(self, account: ApiAccount) -> str:
@@ -133,7 +135,7 @@ class PyrusWorld:
         return token
 
     def who(self, token: str | None) -> ApiAccount:
-        """Whose token this is. Raises Refusal 401."""
+        """Whose token this is. Raises ApiRefusal 401."""
         if not token:
             raise ApiRefusal(401, "token_not_specified")
         for account in self.accounts.values():
@@ -146,7 +148,7 @@ class PyrusWorld:
         raise ApiRefusal(401, "invalid_token")
 
     def task(self, task_id: int) -> Json:
-        """A task. Raises Refusal 404."""
+        """A task. Raises ApiRefusal 404."""
         if task_id not in self.tasks:
             raise ApiRefusal(404, "task_not_found", f"task {task_id} does not exist")
         return self.tasks[task_id]
@@ -168,7 +170,7 @@ class PyrusWorld:
         return added
 
     def person(self, given: Any) -> Json:
-        """The person that an id, an e-mail or an object names. Raises Refusal 400."""
+        """The person that an id, an e-mail or an object names. Raises ApiRefusal 400."""
         wanted = given.get("id", given.get("email")) if isinstance(given, dict) else given
         if isinstance(wanted, int) and wanted in self.persons:
             return self.persons[wanted]
@@ -191,8 +193,10 @@ class PyrusWorld:
         return self.files[guid]
 
     def attached(self, given: Any) -> Json:
-        """What an attachment of a request becomes in the task. Raises Refusal 400."""
+        """Make the task's file of an attachment in a request. Raises ApiRefusal 400."""
         guid = given if isinstance(given, str) else given.get("guid") if isinstance(given, dict) else None
+        if guid is not None and not (isinstance(guid, str) and GUID.fullmatch(guid)):
+            raise ApiRefusal(400, "invalid_guid", f"{guid!r} is no GUID of an uploaded file")
         if isinstance(given, dict) and guid is None and "url" in given:
             return {"id": self.next_id("file"), "name": given.get("name", ""), "url": given["url"]}
         stored = self.files.get(guid or "")

@@ -1,4 +1,4 @@
-"""What real work is under way (threads, disks), so that a virtual clock knows when it has to stand still."""
+"""Count the real work under way (threads, disks), so that a virtual clock knows when it has to stand still."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class OutstandingWork:
             self._changed()
 
     def lend(self, future: Future[Any]) -> None:
-        """Take the present thread's holds off the count until the future is done, for it is about to wait for the loop.
+        """Take the present thread's holds off the count until the future is done, because it is about to wait for the loop.
 
         They are put back by the future's own callback, which runs before the loop can look at the count again.
         """
@@ -89,7 +89,7 @@ class OutstandingWork:
             self._changed()
 
     def counted(self, thread: int) -> bool:
-        """Whether this thread does work that is counted."""
+        """Tell whether this thread does work that is counted."""
         with self._lock:
             return any(hold.thread == thread for hold in self._holds)
 
@@ -116,7 +116,7 @@ class OutstandingWork:
 
 
 def whereabouts(frame: FrameType | None, fallback: str = "") -> str:
-    """Where a thread stands, for the author of a plugin: the outermost function and the innermost line of his own code.
+    """Name the line at which a thread stands in the plugin's code: its outermost function and its innermost line.
 
     Only what the loop or the thread was given to do is looked at; frames of bothost, the standard library and installed packages are passed over, unless there are no others.
     """
@@ -135,11 +135,11 @@ def whereabouts(frame: FrameType | None, fallback: str = "") -> str:
 
 
 def is_library(filename: str) -> bool:
-    """Whether code of this file is bothost's, the standard library's or an installed package's."""
+    """Tell whether code of this file is bothost's, the standard library's or an installed package's."""
     return filename.startswith(("<frozen", *LIBRARIES))
 
 
 def thread_whereabouts(hold: RealWork) -> str:
-    """Where the work of a hold stands now."""
+    """Name the line at which the work of a hold stands now."""
     stack = stack_of(hold.thread) if hold.thread is not None else []
     return whereabouts(stack[0] if stack else None, hold.place)

@@ -1,6 +1,6 @@
 """`time.sleep` under a virtual clock: virtual in threads that the clock counts, refused on the loop, real elsewhere.
 
-The replacement asks at each call which clock is at work, for a module imported meanwhile keeps it for ever.
+The replacement asks at each call which clock is at work, because a module imported meanwhile keeps it for ever.
 """
 
 from __future__ import annotations
