@@ -39,6 +39,7 @@ setup(
     },
     install_requires=[
         "tornado>=6.6,<7",
+        "aiohttp>=3.12,<4",
         "importlib-metadata>=8,<11",
         "msgspec>=0.20,<1",
         "click>=8.5,<9",

@@ -163,7 +163,7 @@ def test_an_import_opens_no_thread_no_socket_and_no_file() -> None:
 
 
 def test_importing_bothost_stays_light() -> None:
-    heavy = {"click", "rich", "prometheus_client", "sqlite3", "pytest", "tornado", "asyncpg", "uvloop"}
+    heavy = {"click", "rich", "prometheus_client", "sqlite3", "pytest", "tornado", "asyncpg", "uvloop", "aiohttp"}
     assert heavy.isdisjoint(imported("bothost")[0]["modules"])
 
 

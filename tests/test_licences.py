@@ -9,7 +9,10 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 PAGE = Path(__file__).parents[1] / "docs" / "licences.md"
-PERMISSIVE = {"MIT", "BSD-2-Clause", "BSD-3-Clause", "Apache-2.0", "Apache-2.0 AND BSD-2-Clause", "MIT OR Apache-2.0"}
+PERMISSIVE = {
+    "MIT", "BSD-2-Clause", "BSD-3-Clause", "Apache-2.0", "Apache-2.0 AND BSD-2-Clause", "MIT OR Apache-2.0",
+    "Apache-2.0 AND MIT", "PSF-2.0",
+}  # fmt: skip
 
 
 def installed() -> set[str]:

@@ -360,10 +360,11 @@ def test_a_comment_that_the_handler_wrote_itself_is_not_ours(office: Office) -> 
 
     async def by_hand() -> None:
         from bothost.pyrus.rest import requests
-        from bothost.pyrus_client.client import CallingBot, SessionTerms
+        from bothost.pyrus_client.client import CallingBot
+        from bothost.pyrus_client.session import PyrusSession, SessionTerms
 
         assert office.client is not None
-        line = office.client.line(CallingBot("one"), SessionTerms(envelope.token, user_id=BOT))
+        line = PyrusSession(office.client, CallingBot("one"), SessionTerms(envelope.token, user_id=BOT))
         await line.send(requests.comment(5, b'{"text": "done"}'))
 
     office.run(by_hand())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from bothost.errors import JournalAway
-from bothost.pyrus_client.client import CallingBot, PyrusClient, PyrusSession, SessionTerms
+from bothost.pyrus_client.client import CallingBot, CallObserver, PyrusClient
+from bothost.pyrus_client.session import PyrusSession, SessionTerms
 from bothost.testing.fake_pyrus import FakePyrus
 from bothost.testing.virtual_time.clock import VirtualClock
 
@@ -30,6 +32,7 @@ class Buckets:
     tokens: dict[str, tuple[float, float]] = field(default_factory=dict)
     asked: list[tuple[str, int]] = field(default_factory=list)
     resets: list[tuple[str, float]] = field(default_factory=list)
+    comments: list[tuple[str, int, int]] = field(default_factory=list)
 
     def alive(self) -> bool:
         return self.lease
@@ -53,6 +56,14 @@ class Buckets:
         self.resets.append((name, tokens))
         self.tokens[name] = (tokens, self.clock.monotonic())
 
+    async def wrote(self, bot: str, task: int, comment: int) -> None:
+        if self.away:
+            raise JournalAway("no journal")
+        self.comments.append((bot, task, comment))
+
+    async def wait_hint(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
 
 class Bench:
     """One fake Pyrus with a bot and a task, and the client that talks to it."""
@@ -64,6 +75,7 @@ class Bench:
         self.task: dict[str, Any] = self.pyrus.add_task(id=5, text="A task")
         self.shared = Buckets(self.clock)
         self.calls: list[tuple[str, int]] = []
+        self.left: list[tuple[str, float]] = []
         self.client = self.another_client()
 
     def another_client(self) -> PyrusClient:
@@ -72,7 +84,10 @@ class Bench:
             self.clock,
             self.shared,
             self.pyrus.transport(),
-            lambda account, status: self.calls.append((account, status)),
+            CallObserver(
+                lambda account, status: self.calls.append((account, status)),
+                lambda account, left: self.left.append((account, left)),
+            ),
         )
 
     def token(self) -> str:
@@ -82,7 +97,9 @@ class Bench:
     def line(self, token: str | None = None, *, login: str = LOGIN, bot: str = "one", **terms: Any) -> PyrusSession:
         """A run's way to Pyrus; by default with a fresh token of an event."""
         caller = CallingBot(bot, login=login, secrets=(KEY.encode(),))
-        return self.client.line(caller, SessionTerms(self.token() if token is None else token, user_id=900100, **terms))
+        return PyrusSession(
+            self.client, caller, SessionTerms(self.token() if token is None else token, user_id=900100, **terms)
+        )
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import pytest
 
 from bothost.errors import CallRefused, CallUnclear, CallUnsent, NoLogin, RateLimited, Unauthorized
 from bothost.pyrus.rest import requests
-from bothost.pyrus_client.client import CallingBot, SessionTerms
+from bothost.pyrus_client.client import CallingBot
+from bothost.pyrus_client.session import PyrusSession, SessionTerms
 from bothost.testing.fake_pyrus import faults
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -106,7 +107,7 @@ def test_a_learnt_login_does_where_the_section_has_none(bench: Any) -> None:
 
 def test_the_old_secret_logs_in_until_pyrus_has_changed_the_key(bench: Any) -> None:
     caller = CallingBot("one", login="bot@one", secrets=(b"the-key-to-come-02", b"key-of-the-bot-0001"))
-    bench.clock.run(bench.client.line(caller, SessionTerms()).send(requests.task(5)))
+    bench.clock.run(PyrusSession(bench.client, caller, SessionTerms()).send(requests.task(5)))
     assert bench.pyrus.titles("auth") == ["POST auth"] * 2
 
 
@@ -116,17 +117,17 @@ def test_a_wrong_secret_is_not_tried_with_every_call(bench: Any) -> None:
     async def twice() -> None:
         for _ in range(2):
             with pytest.raises(Unauthorized, match="invalid_credentials"):
-                await bench.client.line(caller, SessionTerms()).send(requests.task(5))
+                await PyrusSession(bench.client, caller, SessionTerms()).send(requests.task(5))
         await asyncio.sleep(11)
         with pytest.raises(Unauthorized):
-            await bench.client.line(caller, SessionTerms()).send(requests.task(5))
+            await PyrusSession(bench.client, caller, SessionTerms()).send(requests.task(5))
 
     bench.clock.run(twice())
     assert len(bench.pyrus.titles("auth")) == 2
 
 
 def test_a_login_that_broke_means_that_the_call_was_surely_not_sent(bench: Any) -> None:
-    bench.pyrus.fail("POST auth", faults.lose_answer(), times=9)
+    bench.pyrus.fail("POST auth", faults.lose_answer(), times=99)
     with pytest.raises(CallUnsent, match="log in"):
         bench.clock.run(bench.line("").send(requests.comment(5, text("x"))))
 
@@ -271,7 +272,7 @@ def test_comments_of_a_handlers_own_are_remembered_and_a_late_replys_are_not(ben
     bench.clock.run(bench.line().send(requests.comment(5, text("by hand"))))
     own = bench.pyrus.assert_one_comment(5).comment_id
     bench.clock.run(bench.line(late=True).send(requests.comment(5, text("late"))))
-    assert bench.client.written("one", 5) == {own}
+    assert bench.client.comments.of("one", 5) == {own}
 
 
 def test_an_offered_base_url_is_used_only_where_it_is_allowed(bench: Any) -> None:
@@ -317,8 +318,55 @@ def test_a_call_without_an_answer_is_counted_as_status_0(bench: Any) -> None:
 
 
 def test_what_an_accounts_limit_leaves_is_told_by_pyruss_own_word(bench: Any) -> None:
-    told: list[tuple[str, float]] = []
-    bench.client.on_limit = lambda account, left: told.append((account, left))
     line = bench.line()
     bench.clock.run(line.send(requests.task(5)))
-    assert told == [(line.account, bench.pyrus.limit - 1)]
+    assert bench.left == [(line.account, bench.pyrus.limit - 1)]
+
+
+@pytest.mark.parametrize(
+    "fault", [faults.gateway(503), faults.answer(500, "server_error"), faults.limited(3), faults.lose_answer()]
+)
+def test_a_first_login_that_pyrus_could_not_answer_is_tried_again_in_the_time_left(bench: Any, fault: Any) -> None:
+    bench.pyrus.fail("POST auth", fault, times=2)
+    deadline = bench.clock.now() + timedelta(seconds=20)
+    bench.clock.run(bench.line("", deadline=deadline).send(requests.comment(5, text("x"))))
+    assert bench.pyrus.titles("auth") == ["POST auth"] * 3
+    bench.pyrus.assert_one_comment(5)
+
+
+def test_a_login_is_not_tried_beyond_the_deadline(bench: Any) -> None:
+    bench.pyrus.fail("POST auth", faults.gateway(503), times=99)
+    began = bench.clock.now()
+    with pytest.raises(CallUnsent, match="log in"):
+        bench.clock.run(bench.line("", deadline=began + timedelta(seconds=9)).send(requests.task(5)))
+    assert timedelta(seconds=5) < bench.clock.now() - began <= timedelta(seconds=9)
+
+
+def test_calls_that_wait_for_a_login_that_fails_share_its_failures(bench: Any) -> None:
+    bench.pyrus.fail("POST auth", faults.gateway(503), times=2)
+
+    async def many() -> None:
+        await asyncio.gather(*(bench.line("").send(requests.task(5)) for _ in range(50)))
+
+    bench.clock.run(many())
+    assert len(bench.pyrus.titles("auth")) == 3
+
+
+def test_a_late_replys_login_is_not_waited_for(bench: Any) -> None:
+    bench.pyrus.fail("POST auth", faults.gateway(503))
+    with pytest.raises(CallUnsent):
+        bench.clock.run(bench.line("", late=True).send(requests.task(5)))
+    assert bench.pyrus.titles("auth") == ["POST auth"]
+
+
+def test_a_comment_is_remembered_although_the_journal_is_away_at_first(bench: Any) -> None:
+    async def write() -> None:
+        await bench.line().send(requests.comment(5, text("by hand")))
+        assert not bench.shared.comments
+        bench.shared.away = False
+        await asyncio.sleep(1)
+
+    bench.shared.away = True
+    bench.clock.run(write())
+    own = bench.pyrus.assert_one_comment(5).comment_id
+    assert bench.shared.comments == [("one", 5, own)]

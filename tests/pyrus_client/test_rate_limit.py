@@ -12,8 +12,9 @@ from bothost.errors import RateLimited
 from bothost.journal.sqlite.journal import SqliteJournal
 from bothost.pyrus.rest import requests
 from bothost.pyrus.rest.requests import RateHeaders
-from bothost.pyrus_client.client import CallingBot, PyrusClient, SessionTerms
+from bothost.pyrus_client.client import CallingBot, CallObserver, PyrusClient
 from bothost.pyrus_client.rate_limit import RateLimits
+from bothost.pyrus_client.session import PyrusSession, SessionTerms
 from bothost.testing.fake_pyrus import FakePyrus
 from bothost.testing.virtual_time.clock import VirtualClock
 
@@ -153,10 +154,11 @@ def test_a_flood_over_two_hosts_on_one_journal_never_meets_a_429(tmp_path: Path)
         await store.open()
         try:
             hosts = [
-                PyrusClient(clock, store, pyrus.transport(), lambda _, status: statuses.append(status)) for _ in "ab"
+                PyrusClient(clock, store, pyrus.transport(), CallObserver(lambda _, status: statuses.append(status)))
+                for _ in "ab"
             ]
             lines = [
-                host.line(CallingBot("one", login="bot@one"), SessionTerms(pyrus.world.issue_token(bot)))
+                PyrusSession(host, CallingBot("one", login="bot@one"), SessionTerms(pyrus.world.issue_token(bot)))
                 for host in hosts
                 for _ in "xyz"
             ]

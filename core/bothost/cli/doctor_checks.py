@@ -171,15 +171,21 @@ class NoSharedLimits:
     async def gate_reset(self, name: str, tokens: float) -> None:
         """Ignore it."""
 
+    async def wrote(self, bot: str, task: int, comment: int) -> None:
+        """Kept by nobody."""
+
+    async def wait_hint(self, seconds: float) -> None:
+        """Waited for by nobody."""
+
 
 async def logins(bots: Sequence[BotConfig], clock: Clock, dates: list[float]) -> list[Finding]:
     """Log in as each bot and ask who it is. `dates` gets the differences between Pyrus's clock and ours."""
     if not bots:
         return []
     from bothost.pyrus_client.client import PyrusClient
-    from bothost.pyrus_client.transport import TornadoTransport
+    from bothost.pyrus_client.http_transport import HttpTransport
 
-    client = PyrusClient(clock, NoSharedLimits(), TornadoTransport(), user_agent=f"bothost/{__version__}")
+    client = PyrusClient(clock, NoSharedLimits(), HttpTransport(), user_agent=f"bothost/{__version__}")
     try:
         return [await _login(client, config, clock, dates) for config in bots]
     finally:
@@ -189,11 +195,11 @@ async def logins(bots: Sequence[BotConfig], clock: Clock, dates: list[float]) ->
 async def _login(client: PyrusClient, config: BotConfig, clock: Clock, dates: list[float]) -> Finding:
     from bothost.pipeline.assembly import caller_of
     from bothost.pyrus.rest import requests
-    from bothost.pyrus_client.client import SessionTerms
+    from bothost.pyrus_client.session import PyrusSession, SessionTerms
 
     check = f"login of {config.name}"
     try:
-        response = await client.line(caller_of(config), SessionTerms()).send(requests.profile())
+        response = await PyrusSession(client, caller_of(config), SessionTerms()).send(requests.profile())
     except CallError as error:
         return Finding(check, "problem", f"{config.login}: {error}")
     _note_date(response.headers.get("date"), clock, dates)

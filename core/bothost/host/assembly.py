@@ -17,8 +17,8 @@ from bothost.journal.entry import JournalTiming
 from bothost.journal.sqlite.journal import SqliteJournal
 from bothost.operator.failure_hook import FailureNotifier, hook_of
 from bothost.pipeline.assembly import ProcessResources, build, pyrus_of_bot
-from bothost.pyrus_client.client import PyrusClient
-from bothost.pyrus_client.transport import TornadoTransport
+from bothost.pyrus_client.client import CallObserver, PyrusClient
+from bothost.pyrus_client.http_transport import HttpTransport
 from bothost.runners.process.log_forwarding import relay
 from bothost.runners.process.spawner import Spawner
 from bothost.runners.watchdog import Watchdog
@@ -42,9 +42,8 @@ def make_host(plan: HostPlan, clock: Clock, scrubber: Scrubber, writer: LogHandl
     journal = open_journal(plan.host.journal, plan.host.state, clock, claims_first=several, timing=timing)
     if isinstance(journal, SqliteJournal):
         journal.measure(metrics.commit)
-    client = PyrusClient(clock, journal, TornadoTransport(), metrics.call, f"bothost/{__version__}")
-    client.on_limit = metrics.limit
-    client.hide = scrubber.remember
+    observer = CallObserver(metrics.call, metrics.limit, scrubber.remember)
+    client = PyrusClient(clock, journal, HttpTransport(), observer, f"bothost/{__version__}")
     resources = ProcessResources(
         clock=clock,
         journal=journal,

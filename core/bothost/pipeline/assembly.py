@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -22,7 +21,8 @@ from bothost.pipeline.responses import PipelineMetrics, Responses, Tell
 from bothost.pipeline.runs import Runs
 from bothost.pipeline.timers import Timers
 from bothost.pyrus_client.api import Pyrus
-from bothost.pyrus_client.client import CallingBot, SessionTerms
+from bothost.pyrus_client.client import CallingBot
+from bothost.pyrus_client.session import PyrusSession, SessionTerms
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from bothost.journal.entry import Entry, JournalTiming
     from bothost.pipeline.event_table import TrackedEvent
     from bothost.pyrus.rest.requests import ApiRequest, ApiResponse
-    from bothost.pyrus_client.client import PyrusClient, PyrusSession
+    from bothost.pyrus_client.client import PyrusClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +104,6 @@ def build(
         bot = find_bot(name)
         return bot.user_id if bot is not None else None
 
-    resources.client.keep = lambda bot, task, comment: resources.beside.spawn(
-        keep_written(resources, (bot, task, comment))
-    )
     late_replies = LateReplies(context, ReplyPoster(resources.client, resources.journal, resources.clock, user_of))
     runs = Runs(context, late_replies)
     dispatch = Dispatcher(
@@ -126,9 +123,9 @@ def pyrus_of_run(resources: ProcessResources, bot: Bot, tracked: TrackedEvent) -
 
 
 class LazySession:
-    """One run's way to Pyrus, made when the first call is sent: most handlers send none."""
+    """One run's session with Pyrus, made when the first call is sent because most handlers send none."""
 
-    __slots__ = ("_api_url", "_bot", "_line", "_live", "_resources", "_since")
+    __slots__ = ("_api_url", "_bot", "_live", "_resources", "_session", "_since")
 
     def __init__(self, resources: ProcessResources, bot: Bot, tracked: TrackedEvent) -> None:
         self._resources = resources
@@ -136,7 +133,7 @@ class LazySession:
         self._live = tracked
         self._api_url = tracked.envelope.api_url if tracked.envelope is not None else ""
         self._since = resources.clock.epoch()
-        self._line: PyrusSession | None = None
+        self._session: PyrusSession | None = None
 
     async def send(self, request: ApiRequest, content: Callable[[], AsyncIterator[bytes]] | None = None) -> ApiResponse:
         """See `api.CallSender`."""
@@ -147,7 +144,7 @@ class LazySession:
         return self._there().stream(request)
 
     def _there(self) -> PyrusSession:
-        if self._line is None:
+        if self._session is None:
             bot, tracked = self._bot, self._live
             terms = SessionTerms(
                 token=tracked.token,
@@ -157,13 +154,13 @@ class LazySession:
                 trace=tracked.entry.trace,
                 key=tracked.entry.id,
             )
-            self._line = self._resources.client.line(caller_of(bot.config), terms)
-        return self._line
+            self._session = PyrusSession(self._resources.client, caller_of(bot.config), terms)
+        return self._session
 
 
 def pyrus_of_bot(resources: ProcessResources, config: BotConfig) -> Pyrus:
     """`self.pyrus` of a plugin: calls by the bot's login, in no run's name."""
-    return Pyrus(resources.client.line(caller_of(config), SessionTerms()), resources.clock)
+    return Pyrus(PyrusSession(resources.client, caller_of(config), SessionTerms()), resources.clock)
 
 
 def caller_of(config: BotConfig) -> CallingBot:
@@ -182,18 +179,6 @@ def learn(resources: ProcessResources, key: str, value: str) -> None:
 def write_behind(resources: ProcessResources, key: str, value: str) -> None:
     """Write a fact to the journal without waiting for it."""
     resources.beside.spawn(keep(resources.journal, key, value))
-
-
-async def keep_written(resources: ProcessResources, comment: tuple[str, int, int]) -> None:
-    """Write that a handler wrote this comment (bot, task, id) itself; tried until the journal takes it, for nothing teaches
-    it again."""
-    pause_s = resources.timing.retry_beat_s
-    while True:
-        with contextlib.suppress(JournalAway):
-            await resources.journal.wrote(*comment)
-            return
-        await resources.journal.wait_hint(pause_s)
-        pause_s = min(pause_s * 2, 60.0)
 
 
 async def keep(journal: Journal, key: str, value: str) -> None:

@@ -19,7 +19,8 @@ from bothost.pyrus.raw_json import untyped
 from bothost.pyrus.reply.comment_match import comment_written, is_ours
 from bothost.pyrus.rest import requests
 from bothost.pyrus.scalars import instant
-from bothost.pyrus_client.client import CallingBot, SessionTerms
+from bothost.pyrus_client.client import CallingBot
+from bothost.pyrus_client.session import PyrusSession, SessionTerms
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from bothost.journal.entry import Entry
     from bothost.pyrus.envelope import Envelope
     from bothost.pyrus.rest.requests import ApiResponse
-    from bothost.pyrus_client.client import PyrusClient, PyrusSession
+    from bothost.pyrus_client.client import PyrusClient
 
 MOVED = "the step has moved on"
 NO_LOGIN = "no login"
@@ -99,7 +100,7 @@ class ReplyPoster:
         """Try once. `token` is the event's newest, or empty. `begin` writes durably that a POST goes out and is asked right
         before it; where it says False, the entry is another owner's and nothing is sent. Never raises for what Pyrus does."""
         pending = self._errand(entry, config, envelope)
-        line = self._client.line(pending.caller, terms(entry, envelope, token, pending.user_id))
+        line = PyrusSession(self._client, pending.caller, terms(entry, envelope, token, pending.user_id))
         begun = False
 
         async def begin_here() -> bool:
@@ -171,7 +172,7 @@ class ReplyPoster:
     async def _written(self, entry: Entry) -> set[int]:
         """The comments on the task that handlers wrote themselves; this process may know more than the journal yet."""
         kept = await self._journal.written(entry.bot, entry.task)
-        return kept | self._client.written(entry.bot, entry.task)
+        return kept | self._client.comments.of(entry.bot, entry.task)
 
 
 def unclaimed(thread: list[dict[str, Any]], answered: Sequence[Entry], skew: float) -> None:

@@ -1,4 +1,4 @@
-"""What of a body stays the same when Pyrus sends the event again: its digest, and the body without its token."""
+"""Digest the parts of a body that stay the same when Pyrus sends the event again, and mask its token."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 from bothost.pyrus.raw_json import untyped, untyped_by
 
 MASK = "***"
-"""What stands in a stored body where the token stood."""
+"""The text that replaces the token in a stored body."""
 
 _MASK = MASK.encode()
 _FRESH = ("access_token", "api_url", "files_url", "bot_settings")
@@ -69,7 +69,7 @@ def _mask(box: Any, token: str) -> None:
 
 
 def _boxes(top: Any) -> list[Any]:
-    """All dicts and lists of a JSON value; by a list, for Python's stack is short."""
+    """Return all dicts and lists of a JSON value. It keeps a list of its own because Python's stack is short."""
     boxes = [top]
     for box in boxes:
         boxes.extend(item for item in (box.values() if isinstance(box, dict) else box) if isinstance(item, dict | list))

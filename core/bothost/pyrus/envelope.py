@@ -1,4 +1,4 @@
-"""A verified body becomes an event's typed view; what makes two deliveries the same event, and whose it is."""
+"""Turn a verified body into an event's typed view, and tell which deliveries are the same event and whose it is."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Envelope:
         return self._raw
 
     def digest(self) -> str:
-        """SHA-256, in hex, of what a retry of the same event has in common with it."""
+        """Return the SHA-256, in hex, of the parts that a retry of the same event repeats."""
         return digest(utf8(self._text))
 
     def login_of(self, user_id: int | None) -> str:
@@ -177,7 +177,7 @@ def _check_utf8(text: bytes, comments: NewestComment) -> None:
 
 
 def _first(text: bytes, piece: bytes) -> int:
-    """Where the piece begins first. By its head: `find` takes longer to make a long needle ready than to search."""
+    """Return where the piece begins first. It looks for the piece's head because `find` prepares a long needle slowly."""
     place = text.find(piece[:_NEEDLE])
     while not text.startswith(piece, place):
         place = text.find(piece[:_NEEDLE], place + 1)
@@ -185,7 +185,7 @@ def _first(text: bytes, piece: bytes) -> int:
 
 
 def _last(text: bytes, piece: bytes) -> int:
-    """Where the piece begins last."""
+    """Return where the piece begins last."""
     head = piece[:_NEEDLE]
     place = text.rfind(head)
     while not text.startswith(piece, place):
@@ -194,7 +194,7 @@ def _last(text: bytes, piece: bytes) -> int:
 
 
 def event_key(bot: str, envelope: Envelope) -> str:
-    """What makes two deliveries the same event: bot, task, kind, and the highest comment id or else a digest."""
+    """Return the key that two deliveries of one event share: bot, task, kind, and the highest comment id or else a digest."""
     kind = envelope.kind or "comment"
     if len(kind) > _LONGEST_KIND or "\0" in kind:  # PostgreSQL's texts hold none
         kind = hashlib.sha256(kind.encode()).hexdigest()
@@ -222,7 +222,7 @@ def waiting_step(envelope: Envelope, user_id: int | None) -> int:
 
 
 def is_own(envelope: Envelope, user_id: int | None) -> bool:
-    """Whether the newest comment is this person's, by id alone: type and e-mail were seen to mislead."""
+    """Return True if the newest comment is this person's. Only the id counts: type and e-mail were seen to mislead."""
     newest = envelope.newest
     if newest is None or user_id is None:
         return False

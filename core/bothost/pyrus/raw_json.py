@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec's decoders raise for bytes they cannot read."""
+"""The errors that msgspec's decoders raise for bytes they cannot read."""
 
 _MASK = "***"
 
@@ -52,7 +52,7 @@ def utf8(text: bytes) -> bytes:
 
 
 def is_utf8(text: bytes) -> bool:
-    """Whether the bytes are UTF-8; free of cost where they are ASCII."""
+    """Return True if the bytes are UTF-8; this costs nothing where they are ASCII."""
     if text.isascii():
         return True
     try:
@@ -85,7 +85,7 @@ def exactly(source: bytes) -> Any:
 
 
 def untyped_by(decode: Callable[[bytes], Any], source: bytes) -> Any:
-    """What this decoder reads, if need be after mending, or None."""
+    """Return the value that this decoder reads, after mending if it is needed, or None."""
     try:
         return decode(source)
     except UNREADABLE:

@@ -34,7 +34,7 @@ PAGE_SIZE = 1000
 
 
 class CallSender(Protocol):
-    """Makes one call, with token, rate limit and retries; implementations: the host's `Line`, and a child's way to it.
+    """Makes one call, with token, rate limit and retries; implementations: `PyrusSession`, and a child's connection to the host.
 
     Both raise CallError, return only 2xx responses, and run on the loop of the `Pyrus` they belong to.
     """
@@ -108,7 +108,7 @@ class Pyrus:
 
     @call
     async def profile(self) -> Profile:
-        """Who this bot is."""
+        """This bot's own profile."""
         return results.profile((await self._send(requests.profile())).body)
 
     @call

@@ -37,19 +37,19 @@ class CallLoop:
         self._over = ""
 
     def here(self) -> bool:
-        """Whether the caller runs on this loop."""
+        """Return True if the caller runs on this loop."""
         try:
             return asyncio.get_running_loop() is self._loop
         except RuntimeError:
             return False
 
     def begin(self) -> None:
-        """Nothing while calls may be made; afterwards CallUnsent, which says why not."""
+        """Pass while calls may be made; afterwards raise CallUnsent, which says why not."""
         if self._over:
             raise CallUnsent(self._over)
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Run a coroutine on this loop for somebody in another thread."""
+        """Run a coroutine on this loop for a caller in another thread."""
         try:
             with self._lock:  # or a call that is given up at this instant would be missed
                 self.begin()
@@ -104,7 +104,7 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
         return self._direction().__await__()
 
     def send(self, value: Any) -> Any:
-        """As of every coroutine; the loop's business."""
+        """Behave as every coroutine does; the event loop calls this."""
         return self._direction().send(value)
 
     def throw(self, typ: Any, val: Any = None, tb: TracebackType | None = None) -> Any:
@@ -136,7 +136,7 @@ async def _across(coroutine: Coroutine[Any, Any, T], call_loop: CallLoop) -> T:
 
 
 class CallsOnLoop(Protocol):
-    """Whose methods may be calls."""
+    """An object whose methods may be calls."""
 
     @property
     def _call_loop(self) -> CallLoop: ...

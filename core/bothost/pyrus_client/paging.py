@@ -22,7 +22,7 @@ SECOND = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class RegisterWindow:
-    """What is still wanted of a register. Times have whole seconds, so pages overlap by one; `seen` are the ids in it."""
+    """The rest of a register that is still wanted. Times have whole seconds, so pages overlap by one; `seen` holds its ids."""
 
     form_id: int
     filters: Mapping[str, Any]
@@ -32,7 +32,7 @@ class RegisterWindow:
 
     @property
     def single(self) -> bool:
-        """Whether it must come in one answer: in an order of the author's own, no page can begin where the last ended."""
+        """True if it must come in one answer: in an order of the author's own, no page can begin where the last ended."""
         return "sort" in self.filters or "item_count" in self.filters
 
     def request(self) -> ApiRequest:
@@ -42,7 +42,7 @@ class RegisterWindow:
         return requests.register(self.form_id, {**self.filters, "sort": "id", "item_count": self.page_size})
 
     def fresh(self, found: Sequence[Task]) -> Sequence[Task]:
-        """What of a page was not in the one before, and is within the limit."""
+        """Return the tasks of a page that were not in the one before, within the limit."""
         return [task for task in found if task.id not in self.seen][: self.limit]
 
     def after(self, found: Sequence[Task]) -> RegisterWindow | None:

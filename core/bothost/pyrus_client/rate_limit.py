@@ -28,13 +28,13 @@ LONGEST_WAIT_S = 900.0
 
 
 class SharedLimits(Protocol):
-    """What of the journal the client needs; the journal's Protocol has it, and so has whatever stands in for it."""
+    """The part of the journal that the client needs; the journal's Protocol has it."""
 
     def alive(self) -> bool:
-        """Whether this owner's lease still stands."""
+        """Return True while this owner's lease holds."""
 
     def lost(self) -> set[str]:
-        """Keys that this owner held and lost."""
+        """Return the keys that this owner held and lost."""
 
     async def gate(self, name: str, want: int, rate_per_s: float, cap: float) -> float:
         """Take tokens: 0.0 where granted, else seconds to wait."""
@@ -45,13 +45,13 @@ class SharedLimits(Protocol):
 
 @dataclass(slots=True)
 class AccountLimit:
-    """What this process knows of one account's limit."""
+    """One account's limit, as this process knows it."""
 
     limit: int = DEFAULT_LIMIT
     left: dict[str, int] = field(default_factory=dict)
     """Tokens taken from a gate and not used yet."""
     shut: dict[str, float] = field(default_factory=dict)
-    """Until when (monotonic) a gate lets nobody through."""
+    """The time (monotonic) until which a gate is shut."""
     tenths: int = 10
     """Tenths of the limit that were left at the last correction."""
 
@@ -72,13 +72,13 @@ class RateLimits:
             await asyncio.sleep(max(wait_s, SHORTEST_WAIT_S))
 
     def is_shut(self, name: str, *, late: bool) -> bool:
-        """Whether nobody may go through at this moment, by what this process knows."""
+        """Return True if, as far as this process knows, no call may go at this moment."""
         shut, now = self._account(name).shut, self._clock.monotonic()
         closed = shut.get(gate_name(name, late=False), 0.0) > now
         return closed and (not late or shut.get(gate_name(name, late=True), 0.0) > now)
 
     def patience(self, wait_s: float, deadline: datetime | None, *, late: bool) -> None:
-        """Nothing if a call may wait so long, else RateLimited."""
+        """Pass if a call may wait so long, else raise RateLimited."""
         room_s = LONGEST_WAIT_S if deadline is None else (deadline - self._clock.now()).total_seconds()
         if late or wait_s > room_s:
             raise RateLimited(f"Pyrus's rate limit: the next call may go in {wait_s:.0f} s", retry_after_s=wait_s)
@@ -99,7 +99,7 @@ class RateLimits:
         account.tenths = min(account.tenths, tenths)
 
     async def shut(self, name: str, seconds: float) -> None:
-        """Let nobody through until then: Pyrus has said 429, or that nothing is left."""
+        """Shut the account's gates for so long: Pyrus has answered 429, or nothing is left."""
         for late in (False, True):
             await self._shut(name, gate_name(name, late=late), seconds)
 
@@ -122,7 +122,7 @@ class RateLimits:
             try:
                 wait_s = await self._shared.gate(gate, want, cap / WINDOW_S, cap)
             except JournalAway:
-                return 0.0  # Pyrus's own 429 still stands behind us
+                return 0.0  # Pyrus's own 429 remains as the last resort
             if wait_s <= 0:
                 account.left[gate] = account.left.get(gate, 0) + want - 1
                 return 0.0

@@ -13,12 +13,15 @@ from bothost.pyrus.rest import base_urls, requests
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from datetime import datetime
 
     from bothost.clock import Clock
     from bothost.pyrus.rest.requests import ApiRequest, ApiResponse
 
 FAILED_FOR_S = 10.0
-"""How long a refused login is not tried again, so that a wrong secret does not become a storm of logins."""
+"""Seconds in which a refused login is not tried again, so that a wrong secret does not become a storm of logins."""
+AWAY_FOR_S = 0.4
+"""The same for a login that Pyrus could not answer: calls that wait for the same login share its failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class AccessToken:
 
 
 class LoginAnswer(msgspec.Struct):
-    """What a login answers, as far as it is used."""
+    """A login's answer, as far as it is used."""
 
     access_token: Any = ""
     api_url: Any = ""
@@ -38,7 +41,7 @@ class LoginAnswer(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What an account logs in with: its login, its secrets (the old one works until Pyrus has changed the key), its base."""
+    """An account's login, its secrets (the old one works until Pyrus has changed the key), and its base URL."""
 
     login: str
     secrets: tuple[bytes, ...] = field(repr=False)
@@ -69,8 +72,8 @@ class AccountToken:
                 raise self._failed[1]
             try:
                 self._token = await self._log_in(credentials)
-            except (Unauthorized, CallRefused) as error:
-                self._token, self._failed = None, (self._clock.monotonic() + FAILED_FOR_S, error)
+            except CallError as error:
+                self._token, self._failed = None, (self._clock.monotonic() + failed_for_s(error), error)
                 raise
             self._failed = None
             return self._token
@@ -82,7 +85,7 @@ class AccountToken:
             request = requests.auth(credentials.login, secret.decode("utf-8", "replace"))
             try:
                 response = await self._send(request, base_urls.auth_url(credentials.api_url))
-                return self._read(request, response, credentials)
+                return read_token(request, response, credentials, self._clock.now())
             except (Unauthorized, CallRefused) as error:
                 refusal = Unauthorized(f"login {credentials.login}: {error}", status=error.status, code=error.code)
             except RateLimited:
@@ -91,15 +94,23 @@ class AccountToken:
                 raise CallUnsent(f"login {credentials.login}: {error}", status=error.status, code=error.code) from error
         raise refusal or CallRefused(f"login {credentials.login}: no secret to log in with")
 
-    @staticmethod
-    def _read(request: ApiRequest, response: ApiResponse, credentials: Credentials) -> AccessToken:
-        secrets = tuple(secret.decode("utf-8", "replace") for secret in credentials.secrets)
-        requests.check(request, response, *secrets)
-        try:
-            answer = msgspec.json.decode(response.body, type=LoginAnswer)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            answer = LoginAnswer()
-        if not isinstance(answer.access_token, str) or not answer.access_token.isascii() or not answer.access_token:
-            raise CallRefused(f"{request.title}: the answer has no access_token", status=response.status)
-        offered = answer.api_url if isinstance(answer.api_url, str) else ""
-        return AccessToken(answer.access_token, base_urls.choose(credentials.api_url, offered))
+
+def failed_for_s(error: CallError) -> float:
+    """Return the seconds in which this failure stands for every login of the account."""
+    if isinstance(error, RateLimited):
+        return error.retry_after_s
+    return FAILED_FOR_S if isinstance(error, Unauthorized | CallRefused) else AWAY_FOR_S
+
+
+def read_token(request: ApiRequest, response: ApiResponse, credentials: Credentials, now: datetime) -> AccessToken:
+    """Read a login's answer. Raises CallError."""
+    secrets = tuple(secret.decode("utf-8", "replace") for secret in credentials.secrets)
+    requests.check(request, response, *secrets, now=now)
+    try:
+        answer = msgspec.json.decode(response.body, type=LoginAnswer)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        answer = LoginAnswer()
+    if not isinstance(answer.access_token, str) or not answer.access_token.isascii() or not answer.access_token:
+        raise CallRefused(f"{request.title}: the answer has no access_token", status=response.status)
+    offered = answer.api_url if isinstance(answer.api_url, str) else ""
+    return AccessToken(answer.access_token, base_urls.choose(credentials.api_url, offered))

@@ -5,26 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.pyrus_client.unlimited import Unlimited
 
 from bothost.pyrus_client.api import Pyrus
-from bothost.pyrus_client.client import CallingBot, PyrusClient, SessionTerms
+from bothost.pyrus_client.client import CallingBot, PyrusClient
+from bothost.pyrus_client.session import PyrusSession, SessionTerms
 from bothost.testing.fake_pyrus import FakePyrus
 from bothost.testing.virtual_time.clock import VirtualClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
-
-
-class Unlimited:
-    """A rate limit and a lease without end."""
-
-    def alive(self) -> bool:
-        return True
-
-    async def gate(self, name: str, want: int, rate_per_s: float, cap: float) -> float:
-        return 0.0
-
-    async def gate_reset(self, name: str, tokens: float) -> None: ...
 
 
 class Desk:
@@ -40,7 +30,7 @@ class Desk:
 
         async def begin() -> Any:
             client = PyrusClient(self.clock, Unlimited(), self.pyrus.transport())
-            line = client.line(CallingBot("one"), SessionTerms(self.pyrus.world.issue_token(self.bot)))
+            line = PyrusSession(client, CallingBot("one"), SessionTerms(self.pyrus.world.issue_token(self.bot)))
             return await work(Pyrus(line, self.clock))
 
         return self.clock.run(begin())

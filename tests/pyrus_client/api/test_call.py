@@ -9,12 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
+from tests.pyrus_client.unlimited import Unlimited
 
 from bothost.clock import SystemClock
 from bothost.errors import CallError, CallUnclear, CallUnsent
 from bothost.pyrus_client.api import Pyrus
 from bothost.pyrus_client.call import Call, CallLoop, Page, Pages
-from bothost.pyrus_client.client import CallingBot, PyrusClient, SessionTerms
+from bothost.pyrus_client.client import CallingBot, PyrusClient
+from bothost.pyrus_client.session import PyrusSession, SessionTerms
 from bothost.testing.fake_pyrus import FakePyrus, faults
 from bothost.testing.virtual_time.clock import VirtualClock
 
@@ -24,26 +26,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Open:
-    """A rate limit without end and a lease without end."""
-
-    def alive(self) -> bool:
-        return True
-
-    async def gate(self, name: str, want: int, rate_per_s: float, cap: float) -> float:
-        return 0.0
-
-    async def gate_reset(self, name: str, tokens: float) -> None: ...
-
-
 def made(clock: Any = None) -> tuple[FakePyrus, Pyrus]:
     """A fake Pyrus with a task, and the API on it; made on the running loop."""
     clock = clock or SystemClock()
     pyrus = FakePyrus(clock)
     bot = pyrus.add_bot("bot@one", "key-of-the-bot-0001", 900100)
     pyrus.add_task(id=5, text="A task")
-    client = PyrusClient(clock, Open(), pyrus.transport())
-    return pyrus, Pyrus(client.line(CallingBot("one"), SessionTerms(pyrus.world.issue_token(bot))), clock)
+    client = PyrusClient(clock, Unlimited(), pyrus.transport())
+    return pyrus, Pyrus(PyrusSession(client, CallingBot("one"), SessionTerms(pyrus.world.issue_token(bot))), clock)
 
 
 def forget(unused: object) -> None:

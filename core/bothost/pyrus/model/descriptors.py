@@ -1,7 +1,7 @@
-"""How a forgiving part's members are read: one descriptor per kind, over the slot that the decoder filled.
+"""Read a forgiving part's members: one descriptor per kind, over the slot that the decoder filled.
 
-None of them has a `__set__`: the Structs are frozen. What is made on reading is put back into the slot, so a part read
-twice is the same part; two threads that read it first at once make it twice, and one of the two stays.
+None of them has a `__set__` because the Structs are frozen. A value made on reading is put back into the slot, so a part
+read twice is the same part. Two threads that read it first at the same time both make it, and one of the two stays.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ P = TypeVar("P")
 
 
 def read(part: type[P], source: bytes | msgspec.Raw) -> P | None:
-    """The part that this JSON shows, or None where it is not an object."""
+    """Return the part that this JSON shows, or None where it is not an object."""
     wanted: Any = part
     decode, kept = _reading(wanted)
     text = utf8(bytes(source))
@@ -39,17 +39,17 @@ def read(part: type[P], source: bytes | msgspec.Raw) -> P | None:
 
 @functools.cache
 def _reading(part: Any) -> tuple[Callable[[bytes], Any], Any]:
-    """How a part is decoded, and the slot for its source where it keeps it."""
+    """Return the part's decoder, and the slot for its source if the part keeps it."""
     return msgspec.json.Decoder(part, float_hook=float).decode, part.__slot_of__.get("source")
 
 
 def keeps_source(part: type) -> bool:
-    """Whether the part has a hidden member for the bytes it was read from."""
+    """Return True if the part has a hidden member for the bytes it was read from."""
     return "source" in part.__slot_of__  # type: ignore[attr-defined]
 
 
 def empty(part: type[P]) -> P:
-    """A part of which Pyrus sent nothing; it is false."""
+    """Return a part of which Pyrus sent nothing; it is false."""
     return part()
 
 
@@ -59,7 +59,7 @@ def fill(part: object, name: str, value: object) -> None:
 
 
 def slot(part: type, name: str) -> Any:
-    """The descriptor of what the decoder put there, unchecked: for those who must not pay for reading."""
+    """Return the descriptor of the unchecked value that the decoder put there; it costs less than a checked read."""
     return part.__slot_of__[name]  # type: ignore[attr-defined]
 
 
@@ -80,8 +80,8 @@ class Scalar:
 
 
 class HiddenValue:
-    """What `fill` put there, else None. It stands in a tuple, which no JSON value becomes, so a body that has the key
-    by which the decoder knows this member cannot pass for it."""
+    """A value that `fill` put there, else None. It is kept in a tuple, which no JSON value becomes, so a body that has this
+    member's key cannot forge it."""
 
     __slots__ = ("slot",)
 
@@ -113,7 +113,7 @@ class Nested:
 
 
 class Derived:
-    """What `take` makes of the value, at each reading."""
+    """The result of `take` on the value, computed at each reading."""
 
     __slots__ = ("slot", "take")
 
@@ -126,7 +126,7 @@ class Derived:
 
 
 class Cached:
-    """What `make` makes of a JSON list or object, once; anything else reads as `empty`."""
+    """The result of `make` on a JSON list or object, computed once; anything else reads as `empty`."""
 
     __slots__ = ("empty", "make", "raw", "slot")
 
@@ -187,30 +187,30 @@ class LazyList(Sequence[P], Generic[P]):
 
 
 Made = (tuple, LazyList)
-"""The types of what `Cached` puts back into a slot."""
+"""The types of the values that `Cached` puts back into a slot."""
 
 
 def is_object(source: msgspec.Raw) -> bool:
-    """Whether the JSON value is an object; a Raw begins at its first sign."""
+    """Return True if the JSON value is an object; a Raw begins at its first sign."""
     return bytes(memoryview(source)[:1]) == b"{"
 
 
 def parts(kind: type, items: list[Any]) -> tuple[Any, ...]:
-    """The items of just this type."""
+    """Return the items of exactly this type."""
     return tuple([item for item in items if type(item) is kind])
 
 
 def rows(kind: type, lists: list[Any]) -> tuple[tuple[Any, ...], ...]:
-    """Lists of parts; a wrong inner list stays as an empty one, for its place means something."""
+    """Return lists of parts; a wrong inner list stays as an empty one because its position is the step."""
     return tuple([parts(kind, items) if type(items) is list else () for items in lists])
 
 
 def sourced(kind: type, sources: list[msgspec.Raw]) -> tuple[Any, ...]:
-    """Parts that keep their source, all decoded."""
+    """Return parts that keep their source, all decoded."""
     return tuple([found for source in sources if (found := read(kind, source)) is not None])
 
 
 def touched(kind: type[P], sources: list[msgspec.Raw]) -> LazyList[P] | tuple[P, ...]:
-    """Parts that are decoded one by one."""
+    """Return parts that are decoded one by one, when touched."""
     objects = [source for source in sources if is_object(source)]
     return LazyList(kind, objects) if objects else ()

@@ -59,7 +59,7 @@ class Field:
 
     @property
     def value(self) -> Any:
-        """What the field holds, by its type: None (for lists an empty tuple, for a checkmark False) where it is empty."""
+        """The field's value, by its type: None (for lists an empty tuple, for a checkmark False) where it is empty."""
         if self.known_value is None:
             fill(self, "known_value", (_value(self),))
         return self.known_value[0]
@@ -84,7 +84,7 @@ _INFO = slot(Field, "info")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """What the cells of one column have in common."""
+    """A table's column: the names and the type that its cells share."""
 
     id: int | None
     code: str | None
@@ -208,7 +208,7 @@ def _deeper(field: Field, inner: tuple[Field, ...]) -> tuple[Field, ...]:
 
 
 def _in_items(value: msgspec.Raw | bytes | None) -> bytes:
-    """A list as a part's only member, for parts are read from objects."""
+    """Wrap a list as a part's only member because parts are read from objects."""
     return b'{"items":' + (b"null" if value is None else bytes(value)) + b"}"
 
 

@@ -39,7 +39,7 @@ Json = Annotated[Any, _JSON]
 Hidden = Annotated[Any, _HIDDEN]
 
 _ODD = list[Any] | str | int | float | bool | None
-"""What may stand where an object belongs. Not `dict`: any object is taken for the part."""
+"""Values that may stand where an object belongs. `dict` is not among them because any object is taken for the part."""
 _TAKES: dict[str, Callable[[Any], Any]] = {_DIGITS: whole, _JSON: read_only}
 _PARSERS: dict[type, Callable[[object], Any]] = {date: day, datetime: instant}
 _PYTHONS_OWN = frozenset(
@@ -49,7 +49,7 @@ _TELLING = ("id", "type", "code", "name", "email", "approval_choice", "ids", "na
 
 
 class _MemberPlan(msgspec.Struct, frozen=True):
-    """How one member is decoded (`lax`), read (`reader`, of its slot), and called in JSON (`key`, "" for its name)."""
+    """One member: the type it is decoded as (`lax`), the maker of its descriptor (`reader`), its key in JSON ("": its name)."""
 
     lax: Any
     reader: Callable[[Any], Any]

@@ -14,7 +14,7 @@ _SHOWN = 10
 
 
 class NamedItem(Protocol):
-    """What can be found; each of the three may be missing."""
+    """A thing that can be found; each of the three names may be missing."""
 
     @property
     def id(self) -> int | None: ...
@@ -56,7 +56,7 @@ class NameIndex(Generic[N]):
 
 
 def label(thing: NamedItem) -> str:
-    """How messages call a thing: its name, with id and code."""
+    """Return a thing's name for messages, with id and code."""
     marks = [f"id {thing.id}"] if thing.id is not None else []
     if thing.code:
         marks.append(f"code {thing.code!r}")
@@ -66,7 +66,7 @@ def label(thing: NamedItem) -> str:
 
 
 def missing(key: int | str, things: Iterable[NamedItem], whole: str) -> MissingField:
-    """The error for a key that names nothing in `whole` ("the task"), with what comes near to it."""
+    """Make the error for a key that names nothing in `whole` ("the task"); it lists near names."""
     known = {str(word): thing for thing in things for word in (thing.id, thing.code, thing.name) if word is not None}
     by_case = {word.casefold(): thing for word, thing in known.items()}
     near = difflib.get_close_matches(str(key).casefold(), by_case, n=3)

@@ -1,4 +1,4 @@
-"""Which comment of a body is the newest: the one with the highest id, found without decoding the others."""
+"""Find a body's newest comment, the one with the highest id, without decoding the others."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def newest_of(items: list[msgspec.Raw]) -> NewestComment:
     """The newest comment: of the highest id, wherever it stands. Where the last one shows no id, nobody knows whether it
     is newer than the highest id shown: then it is the newest, and the event has no comment id."""
     if len(items) == 1:
-        only = read(Comment, items[0])  # it is read in any case, for its author
+        only = read(Comment, items[0])  # it is read in any case because the loop breaker wants its author
         return NONE if only is None else NewestComment([only], 0, whole(_ID.__get__(only)))
     if len(items) >= _MANY and (last := _last_of_ascending(items)) is not None:
         return NewestComment(items, len(items) - 1, last)

@@ -153,7 +153,7 @@ class Channel:
 
 @forgiving
 class SmsInfo:
-    """What became of an SMS."""
+    """The fate of an SMS."""
 
     status: str | None
     error_code: str | None

@@ -51,7 +51,7 @@ def _by_header(headers: list[Any], row: list[Any]) -> Mapping[str, Any]:
 
 @forgiving
 class Choice:
-    """What is chosen in a multiple choice."""
+    """The chosen options of a multiple choice."""
 
     choice_id: int | None
     choice_ids: tuple[int, ...]

@@ -1,1 +1,5 @@
-"""What is said to Pyrus: replies, checked when they are made."""
+"""Replies: comment requests, checked when they are made.
+
+Nothing here sends a reply or reads the journal. Start with `reply.py`; `values.py` and `field_updates.py` convert Python's
+values, and `comment_match.py` recognises a comment of ours in a task.
+"""

@@ -1,7 +1,7 @@
-"""Whether a comment in a task is a reply of ours, whose POST nobody saw the end of.
+"""Recognise a reply of ours among a task's comments when the end of its POST was not seen.
 
-Pyrus's API has no idempotency key (protocol 5.2), so the only way to know is to look: a comment by the bot that says what
-the reply says and, as far as it shows them, does what the reply does.
+Pyrus's API has no idempotency key (protocol 5.2), so the only way is to look for a comment by the bot that says the same
+as the reply and, as far as it shows them, makes the same changes.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def comment_written(reply: bytes, answer: bytes, person_id: int | None) -> int:
 
 
 def is_ours(reply: Json, comment: Json) -> bool:
-    """Whether this comment (by the bot, newer than the event, of no other reply) can be what became of the reply."""
+    """Return True if this comment (by the bot, newer than the event, of no other reply) can be the written reply."""
     if contradicts(reply, comment):
         return False
     wanted = texts(reply)
@@ -58,7 +58,7 @@ def is_ours(reply: Json, comment: Json) -> bool:
 
 
 def texts(words: Json) -> frozenset[str]:
-    """What a reply or comment says, tags dropped and blanks joined; empty if it says nothing."""
+    """Return the texts of a reply or comment, tags dropped and blanks joined; empty if it has none."""
     plain = words.get("text")
     formatted = words.get("formatted_text")
     said = set()
@@ -76,18 +76,18 @@ def bare(text: str) -> str:
 
 
 def contradicts(reply: Json, comment: Json) -> bool:
-    """Whether a key that the comment shows says something else than the reply's."""
+    """Return True if a key that the comment shows differs from the reply's."""
     return any(differs(reply, comment) for differs in DIFFERENCES)
 
 
 def same_deeds(reply: Json, comment: Json) -> bool:
-    """For a reply without text: the comment shows each thing that the reply does, of those a comment can show."""
+    """Return True if the comment shows each change of a reply without text, of those a comment can show."""
     shown = [(key, comment.get(SHOWN_AS.get(key, key))) for key in reply if key in VISIBLE]
     return bool(shown) and all(value not in (None, "", [], {}) for _key, value in shown)
 
 
 def choice_differs(reply: Json, comment: Json) -> bool:
-    """A choice the reply does not make, or at another step."""
+    """Return True for a choice that the reply does not make, or that is at another step."""
     choice = comment.get("approval_choice")
     if not isinstance(choice, str):
         return False
@@ -98,14 +98,14 @@ def choice_differs(reply: Json, comment: Json) -> bool:
 
 
 def as_sent_differs(reply: Json, comment: Json) -> bool:
-    """A key that is shown as it was sent, with another value."""
+    """Return True for a key that is shown as it was sent, with another value."""
     return any(
         reply.get(key) is not None and comment.get(key) is not None and reply[key] != comment[key] for key in AS_SENT
     )
 
 
 def fields_differ(reply: Json, comment: Json) -> bool:
-    """Changes of fields where the reply makes none, or of none of the reply's fields, or to other values."""
+    """Return True for changes of fields where the reply makes none, or of none of its fields, or to other values."""
     shown, wanted = keyed(comment.get("field_updates")), keyed(reply.get("field_updates"))
     if not shown:
         return False
@@ -129,26 +129,26 @@ def keyed(updates: Any) -> dict[object, Any]:
 
 
 def plain(value: Any) -> bool:
-    """Whether a field's value is shown as it was written."""
+    """Return True if a field's value is shown as it was written."""
     return isinstance(value, str | int | float) and not isinstance(value, bool)
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two plain values are one: numbers by value, texts but for blanks."""
+    """Return True if two plain values are equal: numbers by value, texts without regard to blanks."""
     if isinstance(one, str) and isinstance(other, str):
         return one.split() == other.split()
     return bool(one == other) if type(one) is not str and type(other) is not str else str(one) == str(other)
 
 
 def files_differ(reply: Json, comment: Json) -> bool:
-    """Files where the reply brings none, or another number of them."""
+    """Return True for files where the reply brings none, or another number of them."""
     shown, wanted = comment.get("attachments"), reply.get("attachments")
     count = len(wanted) if isinstance(wanted, list) else 0
     return isinstance(shown, list) and bool(shown) and len(shown) != count
 
 
 def channel_differs(reply: Json, comment: Json) -> bool:
-    """A comment into an outside conversation that the reply is not for."""
+    """Return True for a comment into an outside conversation that the reply does not address."""
     shown, wanted = comment.get("channel"), reply.get("channel")
     if not isinstance(shown, dict) or not shown:
         return False
@@ -156,13 +156,13 @@ def channel_differs(reply: Json, comment: Json) -> bool:
 
 
 def responsible_differs(reply: Json, comment: Json) -> bool:
-    """Another new responsible."""
+    """Return True for another new responsible."""
     shown, wanted = persons(comment.get("reassigned_to")), persons(reply.get("reassign_to"))
     return bool(shown) and not shown & wanted
 
 
 def persons_differ(reply: Json, comment: Json) -> bool:
-    """Persons added or removed, none of whom the reply names; names that only Pyrus can resolve are let pass."""
+    """Return True for persons added or removed whom the reply does not name; names that only Pyrus can resolve pass."""
     for key in PERSON_LISTS:
         shown, wanted = persons(comment.get(key)), persons(reply.get(key))
         if shown and not shown & wanted and not (wanted and all(kind == "name" for kind, _ in wanted)):
@@ -171,7 +171,7 @@ def persons_differ(reply: Json, comment: Json) -> bool:
 
 
 def persons(value: Any) -> frozenset[tuple[str, object]]:
-    """Everybody in a value, a list or a list of lists, by id and by e-mail."""
+    """Return all persons in a value, a list or a list of lists, by id and by e-mail."""
     return frozenset(_persons(value))
 
 
@@ -191,7 +191,7 @@ def _persons(value: Any) -> Iterator[tuple[str, object]]:
 
 
 def lists_differ(reply: Json, comment: Json) -> bool:
-    """Lists that the reply does not name."""
+    """Return True for lists that the reply does not name."""
     return any(
         isinstance(comment.get(key), list)
         and comment[key]

@@ -22,7 +22,7 @@ _LISTS = (list, tuple, set, frozenset)
 
 
 def check(updates: Any, place: str) -> None:
-    """What can be checked without the task, so that the traceback shows the author's line. Raises ReplyError."""
+    """Check what needs no task, so that the traceback shows the author's line. Raises ReplyError."""
     if not isinstance(updates, Mapping):
         _as_written(updates, place)
         return

@@ -1,4 +1,4 @@
-"""What a handler returns, as the comment request that Pyrus takes for it (protocol §4)."""
+"""Encode a handler's answer as Pyrus's comment request (protocol §4)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
@@ -168,11 +168,11 @@ def encode(answer: Any, task: "Task | None" = None) -> bytes:
 
 
 def _is_short(reply: Reply) -> bool:
-    """Whether it has a text and a choice at most, as most replies have: then no other key needs a look."""
+    """Return True if it has a text and a choice at most, as most replies have: then no other key needs a look."""
     text, choice = reply.text, reply.approval_choice
     if not ((text is None or type(text) is str) and (choice is None or (type(choice) is str and choice in _CHOICES))):
         return False
-    # by identity, for a value of the plugin's own may not like to be compared
+    # by identity because a value of the plugin's own may fail when it is compared
     given = sum(map(is_not, msgspec.structs.astuple(reply), repeat(None)))
     return given == (text is not None) + (choice is not None)
 
@@ -187,7 +187,7 @@ def _encoded_short(reply: Reply) -> bytes:
 
 
 def encode_comment(answer: Any, task: "Task | None" = None) -> bytes:
-    """As `encode`, for a comment that is written on purpose: one that says nothing is a ReplyError."""
+    """Encode a comment that is written on purpose: one that says nothing is a ReplyError."""
     body = encode(answer, task)
     if body == NOTHING:
         raise ReplyError("the comment says nothing and changes nothing; give it a text or another key")
@@ -200,7 +200,7 @@ def encode_json(value: Any) -> bytes:
 
 
 def needs_task(answer: Any) -> bool:
-    """Whether it names fields, so that their task has to be known to write it."""
+    """Return True if it names fields, so that their task has to be known to write it."""
     updates = answer.field_updates if isinstance(answer, Reply) else None
     if isinstance(answer, Mapping):
         updates = answer.get("field_updates")
@@ -274,7 +274,7 @@ def _is_blank(value: Any) -> bool:
 
 
 def _says(key: str, value: Any) -> bool:
-    """Whether this key makes the comment more than an empty one."""
+    """Return True if this key makes the comment more than an empty one."""
     if key in _WEIGHTLESS:
         return False
     if key in _TEXTS:

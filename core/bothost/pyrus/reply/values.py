@@ -153,7 +153,7 @@ _SCALARS: tuple[tuple[Any, Convert], ...] = (
 
 
 def part_of(value: Any) -> dict[str, Any] | None:
-    """What Pyrus takes for a part that was read: a person, role, file, upload, catalog items, a choice; None for anything else.
+    """Return the form in which Pyrus takes a part that was read (person, role, file, upload, catalog items, choice); else None.
 
     Parts are known by what they have, so that an `Upload` of the API and parts of a task pass alike.
     """

@@ -1,4 +1,4 @@
-"""Where calls may go: the base URLs of Pyrus's API, and the allow-list that keeps a token from leaving for elsewhere."""
+"""The base URLs of Pyrus's API, and the allow-list that keeps a token from going anywhere else."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Origin:
 
     @property
     def loopback(self) -> bool:
-        """Whether it stays on this machine."""
+        """True if it stays on this machine."""
         address = self.address
         return self.host == "localhost" if address is None else address.is_loopback
 
     def within(self, host: str) -> bool:
-        """Whether the host is `host` or a subdomain of it; an address has none."""
+        """Return True if the host is `host` or a subdomain of it; an address has none."""
         if self.host == host:
             return True
         return self.address is None and host != "localhost" and self.host.endswith("." + host)
@@ -58,7 +58,7 @@ def origin(url: str) -> Origin | None:
 
 
 def allowed(url: str, configured: str = "") -> bool:
-    """Whether a token may be sent to `url`, which a body or a login answer named.
+    """Return True if a token may be sent to `url`, which a body or a login's answer named.
 
     https, or http where a loopback address is configured; the host is pyrus.com, pyrus.kz or the configured one, or a
     subdomain of these; no user part, no port but the configured one (Pyrus's own clouds: 443).
@@ -81,7 +81,7 @@ def choose(configured: str, *offered: str) -> str:
 
 
 def auth_url(api_url: str) -> str:
-    """Where to log in for this base URL: the cloud has a host of its own for it, an on-premise Pyrus has not."""
+    """Return the address to log in at for this base URL: Pyrus's cloud has a host of its own for it."""
     there = origin(api_url)
     for cloud in CLOUDS:
         if there is not None and there.scheme == "https" and there.within(cloud):

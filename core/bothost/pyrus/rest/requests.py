@@ -52,7 +52,7 @@ class ApiRequest:
 
     @property
     def title(self) -> str:
-        """What errors and logs call it: the method and the path without its query, which may hold people's data."""
+        """The name that errors and logs use: method and path, without the query, which may hold people's data."""
         return f"{self.method} {self.path}" if self.path else "log in"
 
     @property
@@ -64,7 +64,7 @@ class ApiRequest:
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """What came back; header names are lower-case."""
+    """A response; header names are lower-case."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -73,7 +73,7 @@ class ApiResponse:
 
 @dataclass(frozen=True, slots=True)
 class RateHeaders:
-    """What the X-RateLimit headers say: requests per window, how many are left, seconds to the next window."""
+    """The X-RateLimit headers: requests per window, how many are left, seconds to the next window."""
 
     limit: int
     remaining: int
@@ -88,7 +88,7 @@ class ApiFailure(msgspec.Struct):
 
 
 def auth(login: str, security_key: str) -> ApiRequest:
-    """Log in; its path is empty, for the whole address comes from `base_urls.auth_url`."""
+    """Log in; its path is empty because the whole address comes from `base_urls.auth_url`."""
     return ApiRequest("POST", "", body=msgspec.json.encode({"login": login, "security_key": security_key}), reads=True)
 
 
@@ -134,7 +134,7 @@ def contacts() -> ApiRequest:
 
 
 def profile() -> ApiRequest:
-    """Who the caller is."""
+    """The caller's own profile."""
     return ApiRequest("GET", "profile", reads=True)
 
 
@@ -209,8 +209,9 @@ def as_json(value: object) -> object:
     return value
 
 
-def check(request: ApiRequest, response: ApiResponse, *secrets: str) -> None:
-    """Nothing for a 2xx with JSON or nothing in it (or a stream); else the right CallError. `secrets` never appear in its text."""
+def check(request: ApiRequest, response: ApiResponse, *secrets: str, now: datetime | None = None) -> None:
+    """Accept a 2xx with JSON or nothing in it (or a stream), else raise the right CallError. `secrets` never appear in its
+    text; `now` is the time against which a Retry-After date counts where the response has no Date of its own."""
     status = response.status
     if 200 <= status < 300:
         if request.stream != "down" and response.body.lstrip()[:1] not in (b"{", b"[", b""):
@@ -219,22 +220,23 @@ def check(request: ApiRequest, response: ApiResponse, *secrets: str) -> None:
             )
         return
     text, code = explain(response, secrets)
-    raise failure(f"{request.title}: {status} {text}".rstrip(), status, code, response.headers)
+    raise failure(f"{request.title}: {status} {text}".rstrip(), code, response, now)
 
 
-def failure(text: str, status: int, code: str, headers: Mapping[str, str]) -> CallError:
-    """The CallError for a status and Pyrus's error code (protocol 5.5)."""
+def failure(text: str, code: str, response: ApiResponse, now: datetime | None = None) -> CallError:
+    """Return the CallError for a response's status and Pyrus's error code (protocol 5.5)."""
+    status = response.status
     if status == 401:
         return Unauthorized(text, status=status, code=code)
     if status == 429:
-        return RateLimited(text, retry_after_s=retry_after(headers), status=status, code=code)
+        return RateLimited(text, retry_after_s=retry_after(response.headers, now), status=status, code=code)
     if (status >= 500 or status == 408) and code != "conflict":
         return CallUnclear(text, status=status, code=code)
     return CallRefused(text, status=status, code=code)
 
 
 def explain(response: ApiResponse, secrets: tuple[str, ...] = ()) -> tuple[str, str]:
-    """What Pyrus says went wrong, and its code; a page in HTML says nothing worth repeating."""
+    """Return Pyrus's error text and code; a page in HTML gives nothing worth repeating."""
     try:
         envelope = msgspec.json.decode(response.body, type=ApiFailure)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -246,13 +248,27 @@ def explain(response: ApiResponse, secrets: tuple[str, ...] = ()) -> tuple[str, 
     return "".join(c if c.isprintable() else " " for c in text[:300]), code[:80]
 
 
-def retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds until the next request may go: X-RateLimit-Reset, else Retry-After, else a minute."""
-    for name in ("x-ratelimit-reset", "retry-after"):
-        value = number(headers.get(name))
+def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float:
+    """Return seconds until the next request may go: X-RateLimit-Reset, else Retry-After (seconds or a date), else a
+    minute. A date counts from the response's own Date, whose clock it goes by, else from `now`."""
+    later = http_date(headers.get("retry-after"))
+    since = http_date(headers.get("date")) or now
+    until_s = (later - since).total_seconds() if later and since else None
+    for value in (number(headers.get("x-ratelimit-reset")), number(headers.get("retry-after")), until_s):
         if value is not None and value <= LONGEST_RETRY_S:
             return max(float(value), 1.0)
     return DEFAULT_RETRY_S
+
+
+def http_date(text: str | None) -> datetime | None:
+    """Read a date of a header in any of HTTP's three forms; None for anything else."""
+    from email.utils import parsedate_to_datetime
+
+    try:
+        found = parsedate_to_datetime(text or "")
+    except (TypeError, ValueError, IndexError):
+        return None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def rate(headers: Mapping[str, str]) -> RateHeaders | None:

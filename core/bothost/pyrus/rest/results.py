@@ -161,7 +161,7 @@ class Contacts:
 
 @forgiving
 class Profile:
-    """Who the bot is."""
+    """The bot's own profile."""
 
     person_id: Digits
     first_name: str | None
@@ -188,7 +188,7 @@ class _TasksAnswer(msgspec.Struct):
 
 
 def task(body: bytes) -> Task:
-    """The task of an answer `{task}`. Raises CallUnclear, as all of these do, for an answer that is something else."""
+    """The task of an answer `{task}`. All of these raise CallUnclear for an answer that is something else."""
     return _part(Task, bytes(_answer(_TaskAnswer, body).task), "a task")
 
 
@@ -219,7 +219,7 @@ def profile(body: bytes) -> Profile:
 
 
 def uploaded(body: bytes, name: str) -> Upload:
-    """What an upload answers."""
+    """The answer to an upload."""
     found = _part(_Uploaded, body, "an uploaded file")
     if not found.guid:
         raise CallUnclear("Pyrus took the file but named no guid for it", status=200)
