@@ -250,9 +250,9 @@ def test_an_owner_that_cannot_sign_off_leaves_all_the_same(
     async def scene() -> None:
         store = shared.make(msgspec.structs.replace(QUICK, commit_s=0.5))
         await store.open()
-        await until(lambda: asyncio.sleep(0, store._heartbeat._connection is not None))  # type: ignore[attr-defined]
+        await until(lambda: asyncio.sleep(0, store._heartbeat._session is not None))  # type: ignore[attr-defined]
         heartbeat = store._heartbeat  # type: ignore[attr-defined]
-        beating = heartbeat._connection
+        beating = heartbeat._session
         heartbeat._timing = msgspec.structs.replace(heartbeat._timing, beat_s=60.0)  # it does not find out by itself
         last = heartbeat.lease_end
         await until(lambda: asyncio.sleep(0, heartbeat.lease_end > last))
@@ -261,7 +261,7 @@ def test_an_owner_that_cannot_sign_off_leaves_all_the_same(
             await store.close()
         finally:
             postgres.start()
-        assert beating.is_closed()
+        assert beating.broken
 
     asyncio.run(scene())
     assert "could not sign off" in caplog.text

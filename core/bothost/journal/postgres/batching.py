@@ -6,6 +6,8 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from bothost.errors import JournalAway
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
@@ -49,14 +51,20 @@ class BatchedCalls(Generic[Item, Result]):
         while batch := self._take():
             try:
                 results = await self._flush([item for item, _ in batch])
-            except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(error)
+            except BaseException as error:  # whatever it is, a cancellation too, those who wait must hear of it
+                self._fail(batch, error)
+                if isinstance(error, asyncio.CancelledError):
+                    raise
                 continue
             for (_, future), result in zip(batch, results, strict=True):
                 if not future.done():
                     future.set_result(result)
+
+    @staticmethod
+    def _fail(batch: list[tuple[Item, asyncio.Future[Result]]], error: BaseException) -> None:
+        for _, future in batch:
+            if not future.done():
+                future.set_exception(error if isinstance(error, Exception) else JournalAway("the journal was cut off"))
 
     def _take(self) -> list[tuple[Item, asyncio.Future[Result]]]:
         batch: dict[str, tuple[Item, asyncio.Future[Result]]] = {}

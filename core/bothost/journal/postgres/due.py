@@ -1,4 +1,4 @@
-"""What is due in the shared journal, claimed for all who ask at one time together: a round trip costs more than a claim."""
+"""Claims of what is due in the shared journal, for all who ask at one time together, because a round trip costs more than a claim."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class DueClaims:
         self._asks: BatchedCalls[DueRequest, list[Entry]] = BatchedCalls(self._claim_all, lambda ask: str(id(ask)))
 
     async def claim(self, room: Mapping[str, int], limit: int) -> list[Entry]:
-        """See `Store.due`."""
+        """See `Journal.due`."""
         return await self._asks.ask(DueRequest(dict(room), limit))
 
     async def drain(self) -> None:

@@ -6,53 +6,61 @@ import asyncio
 import logging
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import asyncpg
-
+from bothost.errors import JournalAway
 from bothost.journal.owner_locks import place_id
-from bothost.journal.postgres.pool import AWAY, options_of
 from bothost.journal.postgres.statements import BEAT, FORGET_OWNER, RUNNING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bothost.background import SupervisedLoops
     from bothost.clock import Clock
     from bothost.journal.entry import JournalTiming
     from bothost.journal.held_claims import HeldClaims
+    from bothost.journal.postgres.session import DatabaseAddress, Session
 
 log = logging.getLogger("bothost.journal")
 
 
 @dataclass(frozen=True, slots=True)
 class OwnerIdentity:
-    """An owner, and the state folder in which its lock file lies."""
+    """An owner, the state folder in which its lock file lies, and how it beats."""
 
     owner: str
     folder: Path
+    timing: JournalTiming
 
 
 class Heartbeat:
     """`lease_end` (boot clock) and `cancelled` are written in the thread and read on the loop."""
 
     def __init__(
-        self, dsn: str, identity: OwnerIdentity, held: HeldClaims, clock: Clock, timing: JournalTiming
+        self,
+        address: DatabaseAddress,
+        identity: OwnerIdentity,
+        held: HeldClaims,
+        clock: Clock,
+        loops: SupervisedLoops,
     ) -> None:
         self._held = held
-        self._dsn, self._options = options_of(dsn)
+        self._address = address
         self._identity = identity
         self._clock = clock
-        self._timing = timing
+        self._loops = loops
+        self._timing = identity.timing
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._connection: Any = None
+        self._session: Session | None = None
         self.lease_end = 0.0
         self.cancelled: frozenset[str] = frozenset()
 
     def start(self) -> None:
         """Beat from now on."""
         self._stop.clear()
-        self._thread = threading.Thread(target=self._clock.in_thread(self._run), name="bothost-heartbeat", daemon=True)
+        work = self._clock.in_thread(lambda: self._loops.keep_here("heartbeat", self._run, self._stop))
+        self._thread = threading.Thread(target=work, name="bothost-heartbeat", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -71,28 +79,29 @@ class Heartbeat:
                 pause_s = self._timing.beat_s if loop.run_until_complete(self._try()) else self._timing.retry_beat_s
             loop.run_until_complete(self._sign_off())
         finally:
+            self._drop()
             loop.close()
 
     async def _try(self) -> bool:
         began = self._clock.boot()
         try:
             async with asyncio.timeout(self._timing.commit_s):
-                if self._connection is None:
-                    self._connection = await asyncpg.connect(self._dsn, **self._options)
-                await self.beat(self._connection, began)
-        except AWAY as error:
-            log.warning("no heartbeat: PostgreSQL: %s", str(error) or type(error).__name__)
+                if self._session is None:
+                    self._session = await self._address.connect()
+                await self.beat(self._session, began)
+        except (JournalAway, TimeoutError) as error:
+            log.warning("no heartbeat: %s", str(error) or "PostgreSQL does not answer")
             self._drop()
             return False
         return True
 
-    async def beat(self, connection: Any, began: float) -> None:
-        """Renew the lease once on this connection."""
+    async def beat(self, session: Session, began: float) -> None:
+        """Renew the lease once on this connection; `began` is the boot time before it was asked for."""
         timing, identity = self._timing, self._identity
         self._held.look()
-        async with connection.transaction():
-            await connection.execute(BEAT, identity.owner, place_id(identity.folder), timing.lease_s)
-            rows = await connection.fetch(RUNNING, identity.owner)
+        async with session.transaction():
+            await session.execute(BEAT, identity.owner, place_id(identity.folder), timing.lease_s)
+            rows = await session.fetch(RUNNING, identity.owner)
         self._held.compare({row[0]: row[1] for row in rows})
         self.cancelled = frozenset(row[0] for row in rows if row[2])
         self.lease_end = began + timing.lease_s
@@ -100,17 +109,16 @@ class Heartbeat:
     async def _sign_off(self) -> None:
         try:
             async with asyncio.timeout(self._timing.commit_s):
-                if self._connection is not None:
-                    await self._connection.execute(FORGET_OWNER, self._identity.owner)
-                    await self._connection.close()
-        except AWAY as error:
+                if self._session is not None:
+                    await self._session.execute(FORGET_OWNER, self._identity.owner)
+                    await self._session.close()
+        except (JournalAway, TimeoutError) as error:
             log.warning(
-                "could not sign off from the journal, so others wait for its lease to end: PostgreSQL: %s",
-                str(error) or type(error).__name__,
+                "could not sign off from the journal, so others wait for its lease to end: %s",
+                str(error) or "PostgreSQL does not answer",
             )
-            self._drop()
 
     def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
+        session, self._session = self._session, None
+        if session is not None:
+            session.terminate()

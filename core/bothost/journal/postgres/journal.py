@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from bothost.background import SupervisedLoops
+from bothost.background import BackgroundTasks, SupervisedLoops
 from bothost.errors import JournalAway, TurnTaken
 from bothost.journal import owner_locks
 from bothost.journal.entry import JournalTiming
@@ -19,7 +19,8 @@ from bothost.journal.postgres import statements as sql
 from bothost.journal.postgres.batching import BatchedCalls
 from bothost.journal.postgres.due import DueClaims
 from bothost.journal.postgres.heartbeat import Heartbeat, OwnerIdentity
-from bothost.journal.postgres.pool import ConnectionPool, away
+from bothost.journal.postgres.pool import ConnectionPool
+from bothost.journal.postgres.session import DatabaseAddress
 from bothost.journal.rows import (
     COLUMNS,
     INDEXED_STATES,
@@ -44,7 +45,7 @@ Write = tuple["Entry", bytes | None, "Door | None"]
 
 
 class PostgresJournal:
-    """See `Store`. `readonly`: a visitor beside running hosts; only the operator's `retry`, `cancel`, `control` write."""
+    """See `Journal`. `readonly`: a visitor beside running hosts; only the operator's `retry`, `cancel`, `control` write."""
 
     claims_first = True
 
@@ -58,27 +59,28 @@ class PostgresJournal:
         self._folder = folder
         self._readonly = readonly
         self._trouble_until = 0.0
-        self._pool = ConnectionPool(dsn, clock, self._timing.commit_s, self._trouble)
+        address = DatabaseAddress(dsn, self._timing.commit_s)
+        self._pool = ConnectionPool(address, clock, self.loops, self._trouble)
         self._lock = owner_locks.OwnerLock(folder, self.owner)
         self._held = HeldClaims()
-        self._heartbeat = Heartbeat(dsn, OwnerIdentity(self.owner, folder), self._held, clock, self._timing)
+        self._heartbeat = Heartbeat(
+            address, OwnerIdentity(self.owner, folder, self._timing), self._held, clock, self.loops
+        )
         self._writes: BatchedCalls[Write, bool] = BatchedCalls(self._write_all, lambda item: item[0].id)
         self._claims: BatchedCalls[Write, Entry | None] = BatchedCalls(self._claim_all, lambda item: item[0].id)
         self._due = DueClaims(self._pool, self.owner, self._now)
         self._notes: dict[str, tuple[Entry, bytes | None]] = {}
-        self._noting: asyncio.Task[None] | None = None
+        self._tasks = BackgroundTasks()
         self._keep: Mapping[str, float] = {}
 
     async def open(self) -> None:
-        """See `Store.open`. Leases of other hosts get half a lease of grace: what looks dead may be an outage's end."""
+        """See `Journal.open`. Leases of other hosts get half a lease of grace: what looks dead may be an outage's end."""
         owner_locks.let_go_in_children(self._folder)
         await self._pool.open(make=not self._readonly)
         if self._readonly:
             return
         try:
-            with away():
-                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._lock.take()
+            self._take_lock()
             async with self._pool.connection() as connection:
                 await self._heartbeat.beat(connection, self._clock.boot())
         except JournalAway:
@@ -88,11 +90,17 @@ class PostgresJournal:
         self._trouble()
         self._heartbeat.start()
 
+    def _take_lock(self) -> None:
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock.take()
+        except OSError as error:
+            raise JournalAway(f"the state folder {self._folder} cannot be used: {error}") from error
+
     async def close(self) -> None:
-        """See `Store.close`."""
-        if self._noting is not None:
-            await asyncio.wait([self._noting], timeout=self._timing.commit_s)
-            self._noting.cancel()
+        """See `Journal.close`."""
+        await self._tasks.wait(self._timing.commit_s)
+        self._tasks.cancel()
         await self._writes.drain()
         await self._claims.drain()
         await self._due.drain()
@@ -102,7 +110,7 @@ class PostgresJournal:
         self._lock.give_back()
 
     async def claim(self, entry: Entry, body: bytes) -> tuple[Literal["claimed", "known", "busy"], Entry]:
-        """See `Store.claim`."""
+        """See `Journal.claim`."""
         mine = msgspec.structs.replace(
             entry, state="running", fence=entry.fence + 1, owner=self.owner, updated=self._now()
         )
@@ -127,7 +135,7 @@ class PostgresJournal:
         return [entry if entry.id in new else known.get(entry.id) for entry, _, _ in items]
 
     async def take(self, key: str, *, seen: int, seen_at: float) -> Entry | None:
-        """See `Store.take`."""
+        """See `Journal.take`."""
         try:
             async with self._pool.connection() as connection:
                 row = await connection.fetchrow(sql.TAKE, self.owner, self._now(), key, seen, seen_at)
@@ -136,14 +144,14 @@ class PostgresJournal:
         return self._held.add(entry_of(tuple(row))) if row else None
 
     def note(self, entry: Entry, body: bytes | None = None) -> None:
-        """See `Store.note`; the caller need not, here, but may."""
+        """See `Journal.note`; the caller need not, here, but may."""
         older = self._notes.pop(entry.id, None)
         if body is None and older is not None:
             body = older[1]
         self._notes[entry.id] = (msgspec.structs.replace(entry), body)
         self._held.follow(entry)
-        if self._noting is None or self._noting.done():
-            self._noting = asyncio.get_running_loop().create_task(self._write_notes())
+        if not len(self._tasks):
+            self._tasks.spawn(self.loops.keep("notes", self._write_notes))
 
     async def _write_notes(self) -> None:
         while self._notes:
@@ -158,7 +166,7 @@ class PostgresJournal:
                 del self._notes[key]
 
     async def save(self, entry: Entry, body: bytes | None = None, *, door: Door | None = None) -> bool:
-        """See `Store.save`."""
+        """See `Journal.save`."""
         mine = msgspec.structs.replace(entry)
         saved = await self._writes.ask((mine, body or None, door))
         if mine.state != "running":
@@ -192,31 +200,31 @@ class PostgresJournal:
             return rows
 
     async def acknowledge(self, key: str, *, seen: int, seen_at: float, body: bytes | None = None) -> Entry | None:
-        """See `Store.acknowledge`."""
+        """See `Journal.acknowledge`."""
         rows = await self._pool.fetch(sql.ACKNOWLEDGE, key, seen, seen_at, body or None)
         return entry_of(tuple(rows[0])) if rows else None
 
     async def find(self, key: str) -> Entry | None:
-        """See `Store.find`."""
+        """See `Journal.find`."""
         rows = await self._pool.fetch(sql.FIND, key)
         return entry_of(tuple(rows[0])) if rows else None
 
     async def latest(self, key: str) -> Entry | None:
-        """See `Store.latest`."""
+        """See `Journal.latest`."""
         rows = await self._pool.fetch(sql.LATEST, key)
         return entry_of(tuple(rows[0])) if rows else None
 
     async def body(self, key: str) -> bytes | None:
-        """See `Store.body`."""
+        """See `Journal.body`."""
         rows = await self._pool.fetch(sql.BODY_OF, key)
         return rows[0][0] if rows else None
 
     async def due(self, room: Mapping[str, int], limit: int) -> Sequence[Entry]:
-        """See `Store.due`."""
+        """See `Journal.due`."""
         return [self._held.add(row) for row in await self._due.claim(room, limit)]
 
     async def waiting(self) -> Mapping[str, int]:
-        """See `Store.waiting`."""
+        """See `Journal.waiting`."""
         counts: dict[str, int] = {}
         for statement in (sql.WAITING, sql.POSTS_WAITING):
             for bot, count in await self._pool.fetch(statement):
@@ -224,11 +232,11 @@ class PostgresJournal:
         return {bot: count for bot, count in counts.items() if count}
 
     async def wait_hint(self, seconds: float) -> None:
-        """See `Store.wait_hint`."""
+        """See `Journal.wait_hint`."""
         await self._pool.wait_hint(seconds)
 
     async def reap(self) -> Sequence[ReapedEntry]:
-        """See `Store.reap`. What stopped this process beyond its own lease may have stopped all."""
+        """See `Journal.reap`. What stopped this process beyond its own lease may have stopped all."""
         if not self.alive():
             self._trouble()
         calm = self._clock.boot() >= self._trouble_until
@@ -237,37 +245,37 @@ class PostgresJournal:
         return found
 
     async def quiet(self) -> Sequence[Entry]:
-        """See `Store.quiet`."""
+        """See `Journal.quiet`."""
         return await maintenance.quiet(self._pool, self._round(), self._keep)
 
     async def retain(self, keep: Mapping[str, float]) -> int:
-        """See `Store.retain`."""
+        """See `Journal.retain`."""
         self._keep = dict(keep)
         return await maintenance.retain(self._pool, self._keep)
 
     async def recent(self, since: float) -> Sequence[Entry]:
-        """See `Store.recent`."""
+        """See `Journal.recent`."""
         return entries_of(tuple(row) for row in await self._pool.fetch(sql.RECENT, since))
 
     async def highest(self) -> Mapping[str, int]:
-        """See `Store.highest`."""
+        """See `Journal.highest`."""
         return {row[0]: row[1] for row in await self._pool.fetch(sql.HIGHEST)}
 
     async def last_step(self, bot: str, task: int) -> int | None:
-        """See `Store.last_step`."""
+        """See `Journal.last_step`."""
         rows = await self._pool.fetch(sql.LAST_STEP, *task_range(bot, task))
         return rows[0][0] if rows else None
 
     async def wrote(self, bot: str, task: int, comment: int) -> None:
-        """See `Store.wrote`."""
+        """See `Journal.wrote`."""
         await self._pool.fetch(sql.WROTE, bot, task, comment)
 
     async def written(self, bot: str, task: int) -> set[int]:
-        """See `Store.written`."""
+        """See `Journal.written`."""
         return {row[0] for row in await self._pool.fetch(sql.WRITTEN, bot, task)}
 
     async def list(self, want: EntryFilter) -> Sequence[Entry]:
-        """See `Store.list`."""
+        """See `Journal.list`."""
         where = condition_of(want, lambda number: f"${number}")
         states = states_of(want)
         if states and INDEXED_STATES.issuperset(states):
@@ -280,48 +288,48 @@ class PostgresJournal:
         return entries_of(tuple(row) for row in await self._pool.fetch(asked, *where.values))
 
     async def counts(self) -> Mapping[tuple[str, State], int]:
-        """See `Store.counts`."""
+        """See `Journal.counts`."""
         return {(row[0], row[1]): row[2] for row in await self._pool.fetch(sql.COUNTS)}
 
     async def control(self, key: str, value: str | None) -> None:
-        """See `Store.control`."""
+        """See `Journal.control`."""
         if value is None:
             await self._pool.fetch(sql.DROP_CONTROL, key)
         else:
             await self._pool.fetch(sql.SET_CONTROL, key, value)
 
     async def controls(self) -> Mapping[str, str]:
-        """See `Store.controls`."""
+        """See `Journal.controls`."""
         return {row[0]: row[1] for row in await self._pool.fetch(sql.CONTROLS)}
 
     async def retry(self, key: str, *, again: bool = False) -> Entry:
-        """See `Store.retry`."""
+        """See `Journal.retry`."""
         entry = await maintenance.retry(self._pool, self._round(), key, again=again)
         await self._pool.hint()
         return entry
 
     async def cancel(self, key: str) -> Entry:
-        """See `Store.cancel`."""
+        """See `Journal.cancel`."""
         return await maintenance.cancel(self._pool, self._round(), key)
 
     def cancelled(self) -> set[str]:
-        """See `Store.cancelled`."""
+        """See `Journal.cancelled`."""
         return set(self._heartbeat.cancelled)
 
     def lost(self) -> set[str]:
-        """See `Store.lost`."""
+        """See `Journal.lost`."""
         return set(self._held.lost)
 
     def alive(self) -> bool:
-        """See `Store.alive`."""
+        """See `Journal.alive`."""
         return self._clock.boot() < self._heartbeat.lease_end
 
     async def gate(self, name: str, want: int, rate_per_s: float, cap: float) -> float:
-        """See `Store.gate`."""
+        """See `Journal.gate`."""
         return await maintenance.gate(self._pool, name, want, (rate_per_s, cap))
 
     async def gate_reset(self, name: str, tokens: float) -> None:
-        """See `Store.gate_reset`."""
+        """See `Journal.gate_reset`."""
         await self._pool.fetch(sql.SET_GATE, name, tokens)
 
     def _trouble(self) -> None:

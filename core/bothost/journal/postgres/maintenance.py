@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from bothost.journal.entry import Entry, JournalTiming
     from bothost.journal.postgres.pool import ConnectionPool
+    from bothost.journal.postgres.session import Session
 
 BATCH = 500
 
@@ -83,13 +84,13 @@ async def _free_all_of(pool: ConnectionPool, owner: str, at: MaintenanceRound, *
     return freed
 
 
-async def _free(connection: Any, rows: list[Any], at: MaintenanceRound, *, dead: bool) -> list[ReapedEntry]:
+async def _free(connection: Session, rows: list[Any], at: MaintenanceRound, *, dead: bool) -> list[ReapedEntry]:
     freed = [reaped(entry_of(tuple(row)), dead=dead, now=at.now, timing=at.timing) for row in rows]
     await _put(connection, freed)
     return [ReapedEntry(entry, dead) for entry in freed]
 
 
-async def _put(connection: Any, entries: list[Entry]) -> None:
+async def _put(connection: Session, entries: list[Entry]) -> None:
     if entries:
         await connection.executemany(sql.PUT, [values_of(entry) for entry in entries])
 
@@ -169,7 +170,7 @@ async def cancel(pool: ConnectionPool, at: MaintenanceRound, key: str) -> Entry:
         return entry
 
 
-async def _locked(connection: Any, key: str) -> Entry:
+async def _locked(connection: Session, key: str) -> Entry:
     row = await connection.fetchrow(f"{sql.FIND} for update", key)
     if row is None:
         raise JournalError(f"there is no delivery {key}")

@@ -1,135 +1,143 @@
-"""Connections to the shared journal: a small pool, one that listens for hints, and what counts as away."""
+"""Connections to the shared journal: a few for this process's work, and one that listens for hints."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-import asyncpg
-
-from bothost.errors import JournalAway, JournalError, TurnTaken
+from bothost.background import BackgroundTasks
+from bothost.errors import JournalAway, JournalError
 from bothost.journal.migrations import OLDER, applied_table, missing
+from bothost.journal.postgres.session import away
 from bothost.journal.postgres.statements import CHANNEL, LOCK, SCHEMA
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
 
+    from bothost.background import SupervisedLoops
     from bothost.clock import Clock
+    from bothost.journal.postgres.session import DatabaseAddress, Session
 
 log = logging.getLogger("bothost.journal")
 
 MOST = 4
 """Connections of one process for its work; one more listens, one more beats."""
-AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, EOFError)
-
-
-def options_of(dsn: str) -> tuple[str, dict[str, Any]]:
-    """The URL as asyncpg takes it, and `statement_cache_size` out of it: 0 is needed behind pgbouncer in transaction mode."""
-    parts = urlsplit(dsn)
-    query = parse_qsl(parts.query, keep_blank_values=True)
-    options: dict[str, Any] = {}
-    for name, value in query:
-        if name == "statement_cache_size":
-            if not value.isdigit():
-                raise JournalError(f"journal: statement_cache_size must be a number, not {value!r}")
-            options[name] = int(value)
-    rest = [(name, value) for name, value in query if name not in options]
-    return urlunsplit(parts._replace(query=urlencode(rest))), options
-
-
-@contextmanager
-def away() -> Iterator[None]:
-    """What the database raises becomes JournalAway; the text never holds the URL, for that holds a password."""
-    try:
-        yield
-    except asyncpg.UniqueViolationError as error:
-        raise TurnTaken(f"PostgreSQL: {error}") from error
-    except AWAY as error:
-        raise JournalAway(f"PostgreSQL: {str(error) or type(error).__name__}") from error
+IDLE_S = 300.0
+"""A connection that rested longer is not used again: what stands between may have forgotten it."""
+AGAIN_S = 1.0
+"""How long the listener waits before it connects again."""
 
 
 class ConnectionPool:
-    """Opened and used on one loop. Every method raises JournalAway where the database cannot be reached."""
+    """Connections that are opened and used on one loop, each by one operation at a time.
 
-    def __init__(self, dsn: str, clock: Clock, limit_s: float, failed: Callable[[], None]) -> None:
-        self._dsn, self._options = options_of(dsn)
+    asyncpg's own pool is not used, because it gives a connection back in whatever state an error or a cancellation has left
+    it; here every connection that raised anything is dropped. Every method raises JournalAway where the database cannot be
+    reached, and `failed` is told of it.
+    """
+
+    def __init__(
+        self, address: DatabaseAddress, clock: Clock, loops: SupervisedLoops, failed: Callable[[], None]
+    ) -> None:
+        self._address = address
         self._clock = clock
-        self._limit_s = limit_s
+        self._loops = loops
         self._failed = failed
-        self._pool: asyncpg.Pool | None = None
+        self._open = False
+        self._room = asyncio.Semaphore(MOST)
+        self._idle: list[tuple[Session, float]] = []
+        self._busy: set[Session] = set()
         self._hint = asyncio.Event()
-        self._listener: asyncio.Task[None] | None = None
+        self._tasks = BackgroundTasks()
 
     async def open(self, *, make: bool) -> None:
         """Connect; make or migrate the schema; begin to listen."""
-        with away(), self._clock.real_io():
-            self._pool = await asyncpg.create_pool(
-                self._dsn, min_size=1, max_size=MOST, timeout=self._limit_s, command_timeout=self._limit_s,
-                max_inactive_connection_lifetime=300.0, init=self._prepare, **self._options,
-            )  # fmt: skip
+        self._open, self._room = True, asyncio.Semaphore(MOST)
         try:
-            async with self.transaction() as connection:
-                await self._migrate(connection, make=make)
+            async with self.transaction() as session:
+                await self._migrate(session, make=make)
         except JournalError:
             await self.close()
             raise
         if make:
-            self._listener = asyncio.get_running_loop().create_task(self._listen())
-
-    async def _prepare(self, connection: Any) -> None:
-        """Statements are planned once, and not compiled: either takes longer than doing what they say.
-
-        Behind pgbouncer in transaction mode the session is not ours to set.
-        """
-        if self._options.get("statement_cache_size") != 0:
-            await connection.execute("set plan_cache_mode = force_generic_plan; set jit = off")
+            self._tasks.spawn(self._loops.keep("hints", self._listen))
 
     async def close(self) -> None:
-        """Close all connections, hard where the server does not answer."""
-        if self._listener is not None:
-            self._listener.cancel()
-            await asyncio.gather(self._listener, return_exceptions=True)
-            self._listener = None
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            try:
-                async with asyncio.timeout(self._limit_s):
-                    await pool.close()
-            except AWAY:
-                pool.terminate()
+        """Close all connections, those at work hard after a while."""
+        self._open = False
+        await self._tasks.stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._address.limit_s):
+                for _ in range(MOST):
+                    await self._room.acquire()
+        for session in list(self._busy):
+            session.terminate()
+        idle, self._idle = self._idle, []
+        with self._clock.real_io():
+            await asyncio.gather(*(session.close() for session, _ in idle))
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Any]:
-        """A connection for a while."""
-        if self._pool is None:
-            raise JournalAway("the journal is not open")
+    async def connection(self) -> AsyncIterator[Session]:
+        """Lend a connection to one operation."""
         try:
-            with away(), self._clock.real_io():
-                async with self._pool.acquire(timeout=self._limit_s) as connection:
-                    yield connection
-        except TurnTaken:
-            raise
+            with self._clock.real_io():
+                room = self._room
+                session = await self._take(room)
+                try:
+                    yield session
+                finally:
+                    self._give_back(session)
+                    room.release()
         except JournalAway:
             self._failed()
             raise
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Any]:
-        """A connection with a transaction that is committed at the end."""
-        async with self.connection() as connection, connection.transaction():
-            yield connection
+    async def transaction(self) -> AsyncIterator[Session]:
+        """Lend a connection with a transaction that is committed at the end."""
+        async with self.connection() as session, session.transaction():
+            yield session
+
+    async def _take(self, room: asyncio.Semaphore) -> Session:
+        if not self._open:
+            raise JournalAway("the journal is not open")
+        with away():
+            async with asyncio.timeout(self._address.limit_s):
+                await room.acquire()
+        try:
+            session = self._rested() or await self._address.connect()
+        except BaseException:
+            room.release()
+            raise
+        self._busy.add(session)
+        return session
+
+    def _rested(self) -> Session | None:
+        """Return an idle connection that can be used, the last one used first."""
+        oldest = self._clock.monotonic() - IDLE_S
+        while self._idle:
+            session, since = self._idle.pop()
+            if not session.broken and since >= oldest:
+                return session
+            session.terminate()
+        return None
+
+    def _give_back(self, session: Session) -> None:
+        self._busy.discard(session)
+        if session.broken or not self._open:
+            session.terminate()
+        else:
+            self._idle.append((session, self._clock.monotonic()))
 
     async def fetch(self, statement: str, *values: object) -> list[Any]:
-        """The rows of one statement, in a transaction of its own."""
-        async with self.connection() as connection:
-            rows: list[Any] = await connection.fetch(statement, *values)
-            return rows
+        """Return the rows of one statement, in a transaction of its own."""
+        async with self.connection() as session:
+            return await session.fetch(statement, *values)
 
     async def hint(self) -> None:
-        """Tell all hosts that something is due: at most once a batch, for NOTIFY takes a lock of the whole cluster."""
+        """Tell all hosts that something is due: at most once a batch, because NOTIFY takes a lock of the whole cluster."""
         try:
             await self.fetch("select pg_notify($1, '')", CHANNEL)
         except JournalAway:
@@ -147,34 +155,31 @@ class ConnectionPool:
     async def _listen(self) -> None:
         """Keep a connection that listens; while it is away the sweep alone finds what is due."""
         while True:
-            closed = asyncio.Event()
-            try:
-                connection = await asyncpg.connect(self._dsn, timeout=self._limit_s, **self._options)
-            except AWAY:
-                await asyncio.sleep(1.0)
-                continue
-            try:
-                connection.add_termination_listener(lambda *_, closed=closed: closed.set())
-                await connection.add_listener(CHANNEL, lambda *_: self._hint.set())
-                await closed.wait()
-            except AWAY:  # pragma: no cover - it went away between the connection and LISTEN: a window of a millisecond
-                await asyncio.sleep(1.0)
-            finally:
-                connection.terminate()
+            with suppress(JournalAway):
+                session = await self._address.connect()
+                closed = asyncio.Event()
+                try:
+                    await session.listen(CHANNEL, self._hint.set, closed.set)
+                    await closed.wait()
+                finally:
+                    session.terminate()
+            await asyncio.sleep(AGAIN_S)
 
-    async def _migrate(self, connection: Any, *, make: bool) -> None:
+    async def _migrate(self, session: Session, *, make: bool) -> None:
         if make:
-            await connection.execute("select pg_advisory_xact_lock($1)", LOCK)
-            if not await connection.fetchval("select true from pg_namespace where nspname = $1", SCHEMA):
-                await connection.execute(f"create schema {SCHEMA}")
-            if not await connection.fetchval("select to_regclass($1)", f"{SCHEMA}.migration"):
-                await connection.execute(applied_table("postgres"))
-        rows = await connection.fetch(f"select name from {SCHEMA}.migration")
+            # a step may take longer on a large journal than any statement of a day's work
+            await session.execute("set local statement_timeout = 0")
+            await session.execute("select pg_advisory_xact_lock($1)", LOCK)
+            if not await session.fetchval("select true from pg_namespace where nspname = $1", SCHEMA):
+                await session.execute(f"create schema {SCHEMA}")
+            if not await session.fetchval("select to_regclass($1)", f"{SCHEMA}.migration"):
+                await session.execute(applied_table("postgres"))
+        rows = await session.fetch(f"select name from {SCHEMA}.migration")
         steps = missing("postgres", [row[0] for row in rows])
         if steps and not make:
             raise JournalAway(f"PostgreSQL: {OLDER}")
         for name, statements in steps:
             for statement in statements:
-                await connection.execute(statement)
+                await session.execute(statement)
             now = self._clock.now().isoformat()
-            await connection.execute(f"insert into {SCHEMA}.migration (name, applied) values ($1, $2)", name, now)
+            await session.execute(f"insert into {SCHEMA}.migration (name, applied) values ($1, $2)", name, now)

@@ -1,0 +1,172 @@
+"""One connection to the shared journal, and the rule that a connection which raised anything is never used again."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import asyncpg
+
+from bothost.errors import JournalAway, JournalError, TurnTaken
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+
+OF_LIMIT = 0.9
+"""The server gives a statement up a little before this process does, so that it is known not to have landed."""
+
+
+@contextmanager
+def away() -> Iterator[None]:
+    """Turn whatever the driver raises into JournalAway. The text never holds the URL, because that holds a password.
+
+    Every exception counts, because asyncpg raises many: its own, the server's, those of sockets, and internal ones out of a
+    connection that broke in the middle of a statement.
+    """
+    try:
+        yield
+    except asyncpg.UniqueViolationError as error:
+        raise TurnTaken(f"PostgreSQL: {error}") from error
+    except JournalError:
+        raise
+    except Exception as error:  # around the driver: whatever it is, the journal cannot be reached by this connection
+        raise JournalAway(f"PostgreSQL: {str(error) or type(error).__name__}") from error
+
+
+class DatabaseAddress:
+    """A journal's URL as asyncpg takes it, and how long one statement may take.
+
+    `statement_cache_size` comes out of the URL: 0 is needed behind pgbouncer in transaction mode.
+    """
+
+    def __init__(self, dsn: str, limit_s: float) -> None:
+        parts = urlsplit(dsn)
+        query = parse_qsl(parts.query, keep_blank_values=True)
+        self.limit_s = limit_s
+        self._options: dict[str, Any] = {}
+        for name, value in query:
+            if name == "statement_cache_size":
+                if not value.isdigit():
+                    raise JournalError(f"journal: statement_cache_size must be a number, not {value!r}")
+                self._options[name] = int(value)
+        rest = [(name, value) for name, value in query if name not in self._options]
+        self._dsn = urlunsplit(parts._replace(query=urlencode(rest)))
+
+    async def connect(self) -> Session:
+        """Open a connection. Raises JournalAway.
+
+        Statements are planned once, and not compiled, because either takes longer than doing what they say. A process that
+        stands still in a transaction loses it, because others wait for its locks. Behind pgbouncer in transaction mode the
+        session's settings are not ours.
+        """
+        with away():
+            session = Session(
+                await asyncpg.connect(self._dsn, timeout=self.limit_s, command_timeout=self.limit_s, **self._options)
+            )
+        if self._options.get("statement_cache_size") != 0:
+            limit_ms = int(self.limit_s * 1000)
+            try:
+                await session.execute(
+                    f"set plan_cache_mode = force_generic_plan; set jit = off; set statement_timeout = {limit_ms * OF_LIMIT:.0f}; "
+                    f"set idle_in_transaction_session_timeout = {limit_ms}"
+                )
+            except BaseException:
+                session.terminate()
+                raise
+        return session
+
+
+class Session:
+    """A connection, used by one operation at a time. Every method raises JournalAway, or TurnTaken for a taken turn.
+
+    Once a method has raised anything but TurnTaken, or was cancelled, the connection may be in any state: it is `broken`.
+    """
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+        self._raised = False
+
+    @property
+    def broken(self) -> bool:
+        """Whether no further operation may use it."""
+        return self._raised or self._connection.is_closed() or self._connection.is_in_transaction()
+
+    async def fetch(self, statement: str, *values: object) -> list[Any]:
+        """Return the rows of a statement."""
+        with self._asking():
+            rows: list[Any] = await self._connection.fetch(statement, *values)
+            return rows
+
+    async def fetchrow(self, statement: str, *values: object) -> Any:
+        """Return the first row of a statement, or None."""
+        with self._asking():
+            return await self._connection.fetchrow(statement, *values)
+
+    async def fetchval(self, statement: str, *values: object) -> Any:
+        """Return the first value of the first row, or None."""
+        with self._asking():
+            return await self._connection.fetchval(statement, *values)
+
+    async def fetchmany(self, statement: str, arguments: Sequence[Sequence[object]]) -> list[Any]:
+        """Run a statement for each of many arguments, in one transaction, and return all rows."""
+        with self._asking():
+            rows: list[Any] = await self._connection.fetchmany(statement, arguments)
+            return rows
+
+    async def execute(self, statement: str, *values: object) -> str:
+        """Run a statement, and return PostgreSQL's word for what it did."""
+        with self._asking():
+            status: str = await self._connection.execute(statement, *values)
+            return status
+
+    async def executemany(self, statement: str, arguments: Iterable[Sequence[object]]) -> None:
+        """Run a statement for each of many arguments, in one transaction."""
+        with self._asking():
+            await self._connection.executemany(statement, arguments)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Session]:
+        """Commit at the end, or roll back where something was raised inside."""
+        transaction = self._connection.transaction()
+        with self._asking():
+            await transaction.start()
+        try:
+            yield self
+        except BaseException:
+            if not self._raised:
+                with self._asking():
+                    await transaction.rollback()
+            raise
+        with self._asking():
+            await transaction.commit()
+
+    async def listen(self, channel: str, heard: Any, closed: Any) -> None:
+        """Call `heard` at each notification on a channel, and `closed` when the connection has ended."""
+        self._connection.add_termination_listener(lambda *_: closed())
+        with self._asking():
+            await self._connection.add_listener(channel, lambda *_: heard())
+
+    async def close(self) -> None:
+        """Say goodbye to the server; end the connection hard where that does not work."""
+        try:
+            with away():
+                await self._connection.close(timeout=1.0)
+        except JournalAway:
+            self.terminate()
+
+    def terminate(self) -> None:
+        """End the connection without a word. Nothing waits for it."""
+        self._raised = True
+        self._connection.terminate()
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        try:
+            with away():
+                yield
+        except TurnTaken:
+            raise
+        except BaseException:  # cancelled in the middle, too
+            self._raised = True
+            raise
