@@ -224,7 +224,7 @@ def test_a_missing_secret_or_plugin_hints_at_the_key_that_was_meant(load: Load) 
 
 @pytest.mark.parametrize(
     ("secret", "why"),
-    [("", "is empty"), ("short", "shorter than 16"), (SAMPLE, "well-known sample"), ("env:UNSET", "no variable UNSET"), ("env:BLANK", "is empty"), ("env:SHORT", "shorter"), ("env:SAMPLE", "well-known sample"), ("file:none", "cannot read"), ("file:lines", "control character"), (f"{KEY}\n  more", "several lines")],
+    [("", "is empty"), ("short", "shorter than 16"), (SAMPLE, "well-known sample"), ("env:UNSET", "no variable UNSET"), ("env:BLANK", "is empty"), ("env:SHORT", "shorter"), ("env:SAMPLE", "well-known sample"), ("file:none", "cannot read"), ("file:lines", "line break"), (f"{KEY}\n  more", "several lines")],
 )  # fmt: skip
 def test_a_secret_that_protects_nothing_is_refused(load: Load, tmp_path: Path, secret: str, why: str) -> None:
     (tmp_path / "lines").write_text(f"{KEY}\nanother line\n")
@@ -525,3 +525,21 @@ def test_the_page_speaks_tls_beyond_loopback_where_there_is_a_certificate(load: 
     keys = {"": False, beyond: False, tls: False, f"{tls}\n{beyond}": True}
     told = {those: config.page_by_tls(load(f"[host]\n{those}\n").host) for those in keys}
     assert told == keys
+
+
+def test_a_bots_ini_that_everybody_may_write_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "bots.ini").write_text(f"[bot:a]\nplugin = x\nsecret = {KEY}\n")
+    (tmp_path / "bots.ini").chmod(0o666)
+    reading = config.read(tmp_path / "bots.ini", {})
+    assert not reading.found
+    assert not reading.bots
+    assert "chmod o-w" in str(reading.problems[0])
+
+
+def test_a_folder_in_which_everybody_may_replace_bots_ini_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "bots.ini").write_text("[host]\n")
+    (tmp_path / "bots.ini").chmod(0o600)
+    tmp_path.chmod(0o777)
+    assert "put another file in its place" in str(config.read(tmp_path / "bots.ini", {}).warnings[0])
+    tmp_path.chmod(0o1777)
+    assert not config.read(tmp_path / "bots.ini", {}).warnings

@@ -374,3 +374,24 @@ def test_workers_that_start_reload_when_they_have(site):
     host.port = int(host.said("serves ")["message"].rpartition(":")[2])
     assert host.deliver("one").text == "hello"
     assert host.stop() == 0
+
+
+def test_a_file_that_was_cut_off_is_kept_out_until_sighup_and_removals_are_a_warning(site):
+    host = site(PLUGINS, "".join(f"bot{n}: plugin = Greeter; word = hello\n" for n in range(6)).strip()).start()
+    text = ini(host) + "\n"
+    rewrite(host, text)
+    until_reloaded(host, 1)
+    rewrite(host, text[: text.index("[bot:bot5]")].rstrip())
+    assert "was cut off" in host.said("the old configuration stays in use")["message"]
+    assert host.deliver("bot5", comment=1).text == "hello"
+    rewrite(host, text[: text.index("[bot:bot5]")])
+    until_reloaded(host, 2)
+    assert "bot5" in host.said("removed from bots.ini")["message"]
+    assert host.deliver("bot5", comment=2).status == 404
+    rewrite(host, text[: text.index("[bot:bot2]")])  # [host] and five bots became [host] and two
+    for _ in range(2000):
+        if sum("was cut off" in line["message"] for line in host.lines()) == 2:
+            break
+        threading.Event().wait(0.01)
+    assert host.deliver("bot4", comment=3).text == "hello"
+    assert host.stop() == 0

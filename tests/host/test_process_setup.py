@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from bothost.errors import ConfigError
 from bothost.host.process_setup import connections, state_folder
+from bothost.host.sockets import bind_tcp
 
 
 def test_a_missing_state_folder_is_made_for_its_owner_alone(tmp_path):
@@ -70,3 +72,58 @@ def test_a_host_raises_its_soft_file_limit_to_the_hard_one():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True, env=os.environ)
     assert run.stdout.split() == ["900", "900", "0o77", "0.001"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_root_takes_no_state_folder_of_another_user(tmp_path):
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    os.chown(state, 65534, 65534)
+    with pytest.raises(ConfigError, match="belongs to nobody: start the host as nobody"):
+        state_folder(state)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("name", ["operator-token", "journal.db", "bodies"])
+def test_a_planted_file_of_another_user_is_refused(tmp_path, name):
+    (tmp_path / name).write_text("planted")
+    os.chown(tmp_path / name, 65534, 65534)
+    with pytest.raises(ConfigError, match=f"{name} belongs to nobody"):
+        state_folder(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["journal.db", "host-lock", "operator-token"])
+def test_a_link_in_place_of_a_file_is_refused_and_its_target_is_left_alone(tmp_path, name):
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / "state").mkdir(mode=0o700)
+    (tmp_path / "state" / name).symlink_to(tmp_path / "victim")
+    with pytest.raises(ConfigError, match="is a link to"):
+        state_folder(tmp_path / "state")
+    assert (tmp_path / "victim").read_text() == "precious"
+
+
+@pytest.mark.parametrize("address", ["*", "::", ""])
+def test_all_addresses_are_those_of_both_families(address):
+    sockets = bind_tcp(address, 0)
+    try:
+        families = {one.family for one in sockets}
+        assert socket.AF_INET in families
+        assert len({one.getsockname()[1] for one in sockets}) == 1
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def test_an_address_that_the_machine_lacks_is_left_out_while_another_can_be_bound(monkeypatch):
+    """A container's /etc/hosts names ::1 for localhost where there is no IPv6; 192.0.2.1 is nobody's address."""
+    found = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 0)),
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_keys: found)
+    (one,) = bind_tcp("localhost", 0)
+    assert one.getsockname()[0] == "127.0.0.1"
+    one.close()
+    del found[1]
+    with pytest.raises(OSError, match="cannot listen on localhost"):
+        bind_tcp("localhost", 0)

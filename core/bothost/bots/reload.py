@@ -13,7 +13,7 @@ from bothost.bots.registry import Bot, Registry
 from bothost.errors import ConfigError, PluginError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from bothost.background import SupervisedLoops
     from bothost.bots.lifecycle import BotLifecycle
@@ -25,6 +25,8 @@ log = logging.getLogger("bothost.reload")
 LOOK_S = 1.0
 LAST_RUN_S = 0.2
 """The interval at which a replaced bot is looked at until its last run has ended."""
+MOST_NAMES = 100
+"""The number of bots that one log line names."""
 LIVE = frozenset({"operator_token", "operator_read_token", "public_url", "path", "port_from_env"})
 """The fields of [host] that a reload applies. A change of any other is logged, because it takes a restart."""
 
@@ -107,21 +109,37 @@ class Reloader:
                 self.problems[""] = "; ".join(problems)
             self._tell_of_host(self.reading.host, new.host)
             self._fresh(new)
+            before = self._service.registry
             await self._swap(new)
             self.reading = new
             if self.problems:
                 self.failed += 1
-            log.info("reloaded: %d bots, %d kept as they were", len(self._service.registry.by_name), len(self.problems))
+            self._tell_of_bots(before, self._service.registry)
 
     def _cut_off(self, new: ConfigReading, *, asked: bool) -> bool:
-        if new.found and (asked or new.sections * 2 >= self.reading.sections):
+        lost = self.reading.sections - new.sections
+        whole = lost <= 0 or (lost * 2 < self.reading.sections and (new.ends or not self.reading.ends))
+        if new.found and (asked or whole):
             return False
-        what = "has vanished" if not new.found else f"lost {self.reading.sections - new.sections} sections"
+        what = f"lost {lost} sections, as a file does that was cut off" if new.found else new.unread
+        what, way = what.removesuffix("; name another file with --config"), "send SIGHUP if the new one is intended"
         self.problems[""] = f"bots.ini {what}: kept out"
-        log.error("bots.ini %s: the old configuration stays in use; send SIGHUP if the new one is intended", what)
+        log.error("bots.ini %s: the old configuration stays in use%s", what, f"; {way}" if new.found else "")
         self.count += 1
         self.failed += 1
         return True
+
+    def _tell_of_bots(self, before: Registry, now: Registry) -> None:
+        """Log what the reload did to which bots. A removed bot is a warning, because nothing answers its deliveries now."""
+        added = [name for name in now.by_name if name not in before.by_name]
+        removed = [name for name in before.by_name if name not in now.by_name]
+        changed = [name for name, bot in now.by_name.items() if before.by_name.get(name, bot) is not bot]
+        kept = [name or "[host]" for name in self.problems]
+        said = [("changed", changed), ("added", added), ("removed", removed), ("kept as they were", kept)]
+        parts = [f"{word}: {_names(names)}" for word, names in said if names]
+        log.info("reloaded: %d bots; %s", len(now.by_name), "; ".join(parts) or "nothing has changed")
+        if removed:
+            log.warning("removed from bots.ini, so their deliveries get 404: %s", _names(removed))
 
     def _tell_of_host(self, old: HostConfig | None, new: HostConfig | None) -> None:
         if old is None or new is None or old == new:
@@ -208,6 +226,12 @@ class Reloader:
             log.info("removed from bots.ini: closed", extra={"bot": bot.name})
         await self._lifecycle.dismiss(bot)
         self.retiring.discard(bot)
+
+
+def _names(names: Sequence[str]) -> str:
+    """Join names for a log line."""
+    rest = len(names) - MOST_NAMES
+    return ", ".join(names[:MOST_NAMES]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _on_free_paths(bots: list[Bot], problems: dict[str, str]) -> list[Bot]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PYRUS_WAITS_S = 60.0
 USER_AGENT = "Pyrus-Bot-4"  # what Pyrus says it is
-LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1", "*": "127.0.0.1"}  # noqa: S104 - compared, not bound
 """The address at which this machine reaches a listener on all addresses."""
 
 

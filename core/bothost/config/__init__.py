@@ -64,9 +64,14 @@ def read(path: str | os.PathLike[str], env: Mapping[str, str] = os.environ, *, d
     whole = Path(os.path.abspath(path))
     file = os.fspath(path)
     content, why, mode = _content(whole)
+    if content is not None and not demo and mode & stat.S_IWOTH:
+        content, why = (
+            None,
+            f"may be written by every user of this machine, who could run anything here: chmod o-w {file}",
+        )
     document = parse(content or b"", file)
     if content is None:
-        document.problems.append(Problem(f"{why}; name another file with --config", file))
+        document.problems.append(Problem(why, file))
     sources = SecretSources(whole.parent, env)
     host = SectionReader(file, document.sections.get("host") or IniSection("host", 0))
     host_config = read_host(host, sources, whole, dict.fromkeys(HOST_BOT_KEYS, "[bot:NAME] or [bot]"), demo=demo)
@@ -77,6 +82,9 @@ def read(path: str | os.PathLike[str], env: Mapping[str, str] = os.environ, *, d
     bots, stubs, broken, warnings = _bots(document, defaults, sources, demo=demo)
     if content is not None and not demo and _literals(document) and mode & stat.S_IROTH:
         warnings.append(Problem("holds secrets and other users of this machine may read it: chmod 600", file))
+    if content is not None and not demo and _others_may_replace(whole):
+        text = f"every user of this machine may put another file in its place: chmod o-w {whole.resolve().parent}"
+        warnings.append(Problem(text, file))
     return ConfigReading(
         host=host_config,
         bots=MappingProxyType(bots),
@@ -88,6 +96,8 @@ def read(path: str | os.PathLike[str], env: Mapping[str, str] = os.environ, *, d
         files=frozenset(sources.files),
         sections=len(document.sections),
         found=content is not None,
+        unread=why,
+        ends=(content or b"\n").endswith((b"\n", b"\r")),
     )
 
 
@@ -103,10 +113,20 @@ def _content(path: Path) -> tuple[bytes | None, str, int]:
             content = file.read(_LARGEST_INI + 1)
             mode = os.fstat(file.fileno()).st_mode
     except (OSError, ValueError) as error:
-        return None, f"cannot be read: {getattr(error, 'strerror', None) or error}", 0
+        why = getattr(error, "strerror", None) or error
+        return None, f"cannot be read: {why}; name another file with --config", 0
     if len(content) > _LARGEST_INI:
         return None, "is larger than 64M, which no bots.ini is", mode
     return content, "", mode
+
+
+def _others_may_replace(path: Path) -> bool:
+    """Return whether the folder is open to everybody and not sticky, as /tmp is."""
+    try:
+        mode = path.resolve().parent.stat().st_mode
+    except OSError:
+        return False
+    return bool(mode & stat.S_IWOTH) and not mode & stat.S_ISVTX
 
 
 def _own(values: SectionReader) -> list[Problem]:

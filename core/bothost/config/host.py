@@ -8,12 +8,13 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from bothost.config.dsn import dsn_problem
 from bothost.config.ini import IniItem
 from bothost.config.secrets import SHORTEST_SECRET, SecretText, Unset
 from bothost.config.section import ConfigKey, SectionReader, unknown
 from bothost.config.units import choice, number, seconds, truth, words
 from bothost.config.values import HostConfig
-from bothost.text import nearest, shown
+from bothost.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,6 +52,8 @@ def page_by_tls(host: HostConfig) -> bool:
 
 def read_address(text: str) -> str:
     """Read an IP address or a host name, without a port."""
+    if text == "*":
+        return text
     bare = text.removeprefix("[").removesuffix("]")
     try:
         return str(ip_address(bare))
@@ -58,7 +61,7 @@ def read_address(text: str) -> str:
         pass
     if re.fullmatch(r"[0-9.]+", text) or not _NAME.fullmatch(text):
         raise ValueError(
-            f"{shown(text)} is not an address: write 127.0.0.1, 0.0.0.0, :: or a host name; the port has its own key"
+            f"{shown(text)} is not an address: write 127.0.0.1, 0.0.0.0, * (all of IPv4 and IPv6) or a host name; the port has its own key"
         )
     return text
 
@@ -184,10 +187,8 @@ def _secrets(values: SectionReader, sources: SecretSources) -> None:
 
 def _dsn(dsn: SecretText | None, values: SectionReader) -> str:
     text = dsn.reveal() if dsn else ""
-    if text and not text.startswith(("postgresql://", "postgres://")):
-        scheme = text.partition("://")[0] if "://" in text else ""
-        near = nearest(scheme, ("postgresql",)) if scheme else ""
-        values.wrong(f"is not a PostgreSQL address{near}: write postgresql://USER@HOST/DATABASE, or nothing", "journal")
+    if text and (why := dsn_problem(text)):
+        values.wrong(why, "journal")
     return text
 
 

@@ -6,10 +6,12 @@ import hashlib
 import hmac
 import os
 import re
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bothost.config.unseen import bare, may_be_shown
 from bothost.text import nearest
 
 if TYPE_CHECKING:
@@ -105,8 +107,11 @@ class SecretSources:
         self.env_names.add(name)
         value = self.env.get(name)
         if value is None:
+            if not may_be_shown(name):
+                text = "the environment has no variable of that name, which is not shown because it may be the secret itself"
+                raise Unset(f"{text}: write env: and a variable's name")
             raise Unset(f"the environment has no variable {name}{nearest(name, self.env)}")
-        return value.encode("utf-8", "surrogateescape")
+        return bare(value.encode("utf-8", "surrogateescape"))
 
     def _candidates(self, name: str) -> tuple[Path, ...]:
         credentials = self.env.get("CREDENTIALS_DIRECTORY", "")
@@ -120,18 +125,21 @@ class SecretSources:
         candidates = self._candidates(name)
         self.files.update(candidates)
         path = next((candidate for candidate in candidates if os.path.lexists(candidate)), candidates[-1])
+        shown = path if may_be_shown(name) or os.path.lexists(path) else "the file (its name may be the secret itself)"
         try:
-            content = _read(path)
+            content, mode = _read(path)
         except OSError as error:
-            raise Unresolved(f"cannot read {path}: {error.strerror or error}") from None
+            raise Unresolved(f"cannot read {shown}: {error.strerror or error}") from None
+        if stat.S_ISREG(mode) and mode & stat.S_IWOTH:
+            raise Unresolved(f"every user of this machine may write {shown}: chmod o-w {shown}")
         if len(content) > _LARGEST_FILE:
-            raise Unresolved(f"{path} is larger than 64k, which no secret is")
-        return content.removesuffix(b"\n").removesuffix(b"\r")
+            raise Unresolved(f"{shown} is larger than 64k, which no secret is")
+        return bare(content)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path) -> tuple[bytes, int]:
     with path.open("rb") as file:
-        return file.read(_LARGEST_FILE + 1)
+        return file.read(_LARGEST_FILE + 1), os.fstat(file.fileno()).st_mode
 
 
 def content_digest(content: bytes | None, files: Iterable[Path]) -> str:
@@ -139,7 +147,7 @@ def content_digest(content: bytes | None, files: Iterable[Path]) -> str:
     total = hashlib.sha256(b"gone" if content is None else hashlib.sha256(content).digest())
     for path in sorted(files):
         try:
-            held = hashlib.sha256(_read(path)).digest()
+            held = hashlib.sha256(_read(path)[0]).digest()
         except (OSError, ValueError):
             held = b"absent"
         total.update(os.fsencode(path) + b"\0" + held)

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from bothost.config.secrets import SHORTEST_SECRET, SecretText, Unresolved, Unset, is_sample
+from bothost.config.unseen import unseen
 from bothost.errors import Problem
 from bothost.text import nearest
 
@@ -89,7 +90,12 @@ class SectionReader:
         if not item.text:
             return None
         value = self.secret(item, sources)
-        return SecretText(value.decode("utf-8", "surrogateescape").strip()) if value and value.strip() else None
+        if not value or not value.strip():
+            return None
+        if why := unseen(value):
+            self.wrong(why, item.key)
+            return None
+        return SecretText(value.decode())
 
 
 def refusal(secret: bytes, *, demo: bool) -> str:
@@ -97,12 +103,12 @@ def refusal(secret: bytes, *, demo: bool) -> str:
     text = secret.decode("utf-8", "surrogateescape")
     if not text.strip():
         return "is empty: a bot without a secret would believe anybody"
+    if why := unseen(secret):
+        return why
     if len(text) < SHORTEST_SECRET:
         return f"is shorter than {SHORTEST_SECRET} characters: copy the whole key from the bot's page in Pyrus"
     if is_sample(text) and not demo:
         return "is a well-known sample: put the bot's own key from Pyrus here (only `bothost demo` takes samples)"
-    if re.search(r"[\x00-\x1f\x7f]", text):
-        return "holds a line break or another control character: the key is one line"
     return ""
 
 

@@ -143,7 +143,11 @@ class ConfigReading:
     """Every file that a file: may lead to, present or not."""
     sections: int
     found: bool
-    """False where the file is missing or unreadable."""
+    """False where the file is missing, unreadable or writable by everybody."""
+    unread: str = ""
+    """The reason where `found` is false."""
+    ends: bool = True
+    """True where the last line has its end. A file whose writing was cut off mostly has none."""
 
     def all_problems(self) -> tuple[Problem, ...]:
         """Return every error in the order of the lines."""

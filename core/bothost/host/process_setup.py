@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import resource
 import stat
 import sys
@@ -62,11 +63,15 @@ def connections(configured: int | None, files: int) -> int:
 
 
 def state_folder(path: Path) -> None:
-    """Make the state folder, and make it the owner's alone. Raises ConfigError where it cannot be made, or others may write
-    into it: what lies there already may then be theirs."""
+    """Make the state folder, and make it its owner's alone.
+
+    Raises ConfigError where it cannot be made, others may write into it, or it or a file in it belongs to another user: the
+    journal and the operator's token in it could then be somebody else's.
+    """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mode = path.stat().st_mode
+        found = path.stat()
+        mode = found.st_mode
     except OSError as error:
         raise _wrong(f"the folder {path} cannot be made: {error.strerror}") from error
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -75,7 +80,35 @@ def state_folder(path: Path) -> None:
         with contextlib.suppress(PermissionError):  # not ours to change; its files are 0600 in any case
             path.chmod(stat.S_IRWXU)
     if not os.access(path, os.W_OK | os.X_OK):
-        raise _wrong(f"uid {os.geteuid()} may not write into {path}, which belongs to uid {path.stat().st_uid}")
+        raise _wrong(f"uid {os.geteuid()} may not write into {path}, which belongs to uid {found.st_uid}")
+    if found.st_uid != os.geteuid():
+        user = _user(found.st_uid)
+        raise _wrong(f"{path} belongs to {user}: start the host as {user}, or chown -R {_user(os.geteuid())} {path}")
+    with os.scandir(path) as entries:
+        for entry in entries:
+            _refuse_foreign(entry)
+
+
+def _refuse_foreign(entry: os.DirEntry[str]) -> None:
+    """Refuse a file of another user, and a link in place of a file: the host would read or overwrite what it points to."""
+    try:
+        found = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:  # a journal's log comes and goes
+        return
+    if found.st_uid != os.geteuid():
+        whose = f"belongs to {_user(found.st_uid)}, not to {_user(os.geteuid())}"
+        raise _wrong(f"{entry.path} {whose}: look who put it there, then chown or remove it")
+    if entry.is_symlink() and not entry.is_dir():
+        raise _wrong(
+            f"{entry.path} is a link to {os.readlink(entry.path)}: put the file itself there, or remove the link"
+        )
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
 
 
 def _wrong(text: str) -> ConfigError:

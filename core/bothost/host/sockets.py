@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import socket
@@ -16,22 +17,34 @@ if TYPE_CHECKING:
 BACKLOG = 1024
 _BESIDE = re.compile(r"\.(.+)\.\d+")
 """Under what name `bind_unix` binds: the kernel goes on telling it after the rename."""
+_ABSENT = frozenset([errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT])
+"""The machine has no such address, or no such family at all."""
 _ours: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 """What this process listens on. A plugin's forked child must not: it would accept connections that nobody serves, and keep
 the port taken after the host has ended."""
 
 
 def bind_tcp(address: str, port: int) -> list[socket.socket]:
-    """Listen on every address that a name stands for ("" or "*": on all); with port 0 all get the same free one.
+    """Listen on every address that a name stands for; with port 0 all get the same free one.
 
-    Raises OSError, which names the address.
+    "", "*" and "::" stand for all addresses of IPv4 and IPv6. An address that this machine does not have is left out while
+    another one can be bound: /etc/hosts of a container names ::1 for localhost where there is no IPv6. Raises OSError, which
+    names the address.
     """
     bound: list[socket.socket] = []
+    absent: OSError | None = None
     try:
         for family, place in _places(address, port):
             if port == 0 and bound:
                 place = (place[0], bound[0].getsockname()[1], *place[2:])  # noqa: PLW2901
-            bound.append(_bind_one(family, place))
+            try:
+                bound.append(_bind_one(family, place))
+            except OSError as problem:
+                if problem.errno not in _ABSENT:
+                    raise
+                absent = problem
+        if not bound and absent is not None:
+            raise absent
     except OSError as problem:
         for one in bound:
             one.close()
@@ -40,7 +53,7 @@ def bind_tcp(address: str, port: int) -> list[socket.socket]:
 
 
 def _places(address: str, port: int) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
-    host = None if address in ("", "*") else address
+    host = None if address in ("", "*", "::") else address
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     places: dict[tuple[socket.AddressFamily, tuple[Any, ...]], None] = {}
     for family, _kind, _proto, _name, place in sorted(found, key=lambda each: each[0]):

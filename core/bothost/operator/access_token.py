@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 from typing import TYPE_CHECKING
 
 from bothost.config.secrets import SecretText
@@ -21,11 +23,19 @@ def path_of(state: Path) -> Path:
 
 
 def stored(state: Path) -> SecretText | None:
-    """Return the made token; None if there is none yet. Raises OSError if it cannot be read."""
+    """Return the made token; None if there is none yet. Raises OSError if it cannot be read, or another user put it there."""
+    path = path_of(state)
     try:
-        text = path_of(state).read_text("utf-8").strip()
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
+    with os.fdopen(descriptor, encoding="utf-8") as file:
+        found = os.fstat(descriptor)
+        if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise PermissionError(
+                errno.EPERM, "another user owns it or may write it, so its token may be theirs", str(path)
+            )
+        text = file.read().strip()
     return SecretText(text) if text else None
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 from bothost.config.secrets import SecretText
 from bothost.config.units import seconds, truth
+from bothost.config.unseen import unseen
 from bothost.plugins.settings.limits import UnsupportedSetting, check_limits
 from bothost.text import nearest, shown
 
@@ -116,13 +117,12 @@ class _SettingReader:
             return value if isinstance(value, Secret) else Secret(value.reveal())
         if not isinstance(value, str):
             raise ValueError("is not a text: write env:NAME, file:PATH or the secret itself")
-        try:
-            text = self.sources.resolve(value).decode()
-        except UnicodeDecodeError:
-            raise ValueError("is not UTF-8") from None
-        if not text.strip():
+        found = self.sources.resolve(value)
+        if not found.strip():
             raise ValueError("is empty: write env:NAME, file:PATH or the secret itself")
-        return Secret(text)
+        if why := unseen(found, lines=True):
+            raise ValueError(why)
+        return Secret(found.decode())
 
     def _path(self, value: object) -> Path:
         if not isinstance(value, str | Path):
