@@ -19,14 +19,14 @@ async def main() -> None:
         loop.add_signal_handler(signal.SIGTERM, stop.set)
     else:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    siblings = Siblings(worker, stop.set)
+    siblings = Siblings(worker)
 
     async def who() -> AsyncIterator[bytes]:
         yield f"{worker.number}:{os.getpid()}".encode()
         yield b"x" * 300_000
 
     siblings.answers["who"] = who
-    await siblings.connect()
+    await siblings.connect(stop.set)
 
     open_now: set[object] = set()
 

@@ -1,1 +1,5 @@
-"""A host as a process: its parts are made here by hand, started in order, and stopped in order."""
+"""Builds a process of the host by hand, starts its parts in order, and stops them in order.
+
+No rule about events or bots belongs here, only construction, signals, sockets and the supervisor of several processes. Start
+reading in `serve.py`, then `assembly.py` and `process.py`.
+"""

@@ -11,7 +11,8 @@ from bothost.bots.loader import Loader, LoaderContext
 from bothost.bots.registry import Service
 from bothost.config.secrets import SecretSources
 from bothost.host.operator_page import OperatorPage, PageInputs
-from bothost.host.process import Host, registry_of
+from bothost.host.process import Host, HostParts, registry_of
+from bothost.host.workers.siblings import Siblings
 from bothost.journal import open_journal
 from bothost.journal.entry import JournalTiming
 from bothost.journal.sqlite.journal import SqliteJournal
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def make_host(plan: HostPlan, clock: Clock, scrubber: Scrubber, writer: LogHandler | None = None) -> Host:
-    """A host that is not started yet; on the loop that will run it. `writer`: where its log lines go."""
+    """Make a host that is not started yet, on the loop that will run it. `writer` takes its log lines."""
     hide_secrets(plan.reading, plan.host, scrubber)
     number = plan.worker.number if plan.worker is not None else 0
     metrics = Metrics(clock, str(number))
@@ -64,28 +65,31 @@ def make_host(plan: HostPlan, clock: Clock, scrubber: Scrubber, writer: LogHandl
     )
     loader = partial(Loader, clock, partial(pyrus_of_bot, resources), loader_context)
     failures = FailureNotifier(hook_of(plan.host.on_failure, clock, loader_context.spawner.environment))
-    host = Host(plan, resources, build(resources, service.present, failures.tell), service, loader)
-    host.spawner = loader_context.spawner
-    host.failures = failures
-    host.watchdog = Watchdog(clock, lambda one: metrics.blocked(one.bot, one.seconds), metrics.loop_lag, journal.loops)
-    host.hide = partial(_hide, host, scrubber)
-    host.page = OperatorPage(host, PageInputs(metrics, scrubber, lambda: writer.dropped_in_all if writer else 0))
-    return host
+    told = PageInputs(metrics, scrubber, lambda: writer.dropped_in_all if writer else 0)
+    parts = HostParts(
+        loader=loader,
+        spawner=loader_context.spawner,
+        failures=failures,
+        watchdog=Watchdog(clock, lambda one: metrics.blocked(one.bot, one.seconds), metrics.loop_lag, journal.loops),
+        siblings=Siblings(plan.worker) if plan.worker is not None else None,
+        page=lambda host: OperatorPage(host, told),
+        hide=partial(_hide, plan.host, scrubber, loader_context.spawner),
+    )
+    return Host(plan, resources, build(resources, service.present, failures.tell), service, parts)
 
 
 def _hidden(reading: ConfigReading) -> frozenset[str]:
-    """Variables that no child gets: every one that bots.ini names."""
+    """Return the variables that no child gets: every one that bots.ini names."""
     return frozenset[str]().union(*(config.env_names for config in reading.bots.values()))
 
 
-def _hide(host: Host, scrubber: Scrubber, reading: ConfigReading) -> None:
-    hide_secrets(reading, reading.host or host.plan.host, scrubber)
-    if host.spawner is not None:
-        host.spawner.hide(_hidden(reading))
+def _hide(host: HostConfig, scrubber: Scrubber, spawner: Spawner, reading: ConfigReading) -> None:
+    hide_secrets(reading, reading.host or host, scrubber)
+    spawner.hide(_hidden(reading))
 
 
 def hide_secrets(reading: ConfigReading, host: HostConfig, scrubber: Scrubber) -> None:
-    """Whatever bots.ini holds of secrets stands in no log line from now on."""
+    """Keep every secret of bots.ini out of log lines from now on."""
     for config in (*reading.bots.values(), *reading.stubs.values()):
         for secret in config.secrets:
             scrubber.add(secret.decode("utf-8", "replace"))

@@ -20,7 +20,6 @@ from bothost.host import listeners
 from bothost.host.facts import HostFacts
 from bothost.host.workers.counts import count_together
 from bothost.host.workers.loops import SiblingLoops
-from bothost.host.workers.siblings import Siblings
 from bothost.pipeline.drain import drain
 from bothost.pipeline.startup_queue import StartupQueue
 from bothost.webhook.listener import WebhookListener
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from bothost.host.listeners import ListeningSockets
     from bothost.host.systemd import Notifier
     from bothost.host.workers.protocol import Worker
+    from bothost.host.workers.siblings import Siblings
     from bothost.operator.failure_hook import FailureNotifier
     from bothost.pipeline.assembly import Pipeline, ProcessResources
     from bothost.pipeline.delivery import Delivery
@@ -70,7 +70,7 @@ class HostPlan:
 
 
 class PageService(Protocol):
-    """This process's part in the operator's page."""
+    """Serves or feeds the operator's page in this process."""
 
     def start(self) -> None:
         """Answer the siblings, and listen where this process has the operator's sockets."""
@@ -79,23 +79,38 @@ class PageService(Protocol):
         """Serve no more."""
 
 
+@dataclass(frozen=True, slots=True)
+class HostParts:
+    """Parts that `assembly` makes beside the pipeline and that start or end with the host."""
+
+    loader: Callable[[ProcessReports], Loader]
+    spawner: Spawner
+    failures: FailureNotifier
+    watchdog: Watchdog
+    siblings: Siblings | None
+    """None where this process is the whole host."""
+    page: Callable[[Host], PageService]
+    hide: Callable[[ConfigReading], None]
+    """Keep the secrets of a fresh reading out of logs and children."""
+
+
 class Host:
-    """From sockets to journal. Made, started and stopped on its loop."""
+    """Holds everything of one process, from sockets to journal. Made, started and stopped on its loop."""
 
     def __init__(
-        self,
-        plan: HostPlan,
-        resources: ProcessResources,
-        pipeline: Pipeline,
-        service: Service,
-        loader: Callable[[ProcessReports], Loader],
+        self, plan: HostPlan, resources: ProcessResources, pipeline: Pipeline, service: Service, parts: HostParts
     ) -> None:
         self.plan = plan
         self.resources = resources
         self.pipeline = pipeline
         self.service = service
-        self.lifecycle = BotLifecycle(loader(self).load, resources.clock)
+        self._parts = parts
+        self.siblings = parts.siblings
+        self.sibling_loops = (
+            SiblingLoops(parts.siblings, resources.loops, resources.clock) if parts.siblings is not None else None
+        )
         self.controls = HostFacts(pipeline, service, resources.client.learn)
+        self.lifecycle = BotLifecycle(parts.loader(self).load, resources.clock)
         pipeline.context.loop_breaker.pause = self.controls.tell
         self.phase: Phase = "starting"
         self.refusals = Refusals(resources.clock)
@@ -110,41 +125,32 @@ class Host:
         self._front = front
         self.listener = WebhookListener(front, listeners.limits(plan.host, plan.files), listeners.tls(plan.host))
         self._beats: list[PeriodicJob] = []
-        self.siblings: Siblings | None = None
-        self.sibling_loops: SiblingLoops | None = None
         self.reloader = Reloader(plan.source, plan.reading, service, self.lifecycle, self._take_fresh, resources.loops)
-        self.watchdog: Watchdog | None = None
-        self.page: PageService | None = None
-        self.spawner: Spawner | None = None
-        """What starts the processes of bots, and has to end with the host."""
-        self.failures: FailureNotifier | None = None
-        self.hide: Callable[[ConfigReading], None] = lambda _reading: None
-        """Told of a fresh reading, whose secrets must not stand in logs."""
+        self._page = parts.page(self)
 
     async def start(self, orphaned: Callable[[], None]) -> None:
-        """Listen at once, open the journal, take up what is in it, bring the bots into service. Returns when deliveries run;
-        plugins may still be opening, and their events wait. `orphaned` is called when the supervisor is gone."""
+        """Listen at once, open the journal, take up what is in it, and bring the bots into service.
+
+        Returns when deliveries run. Plugins may still be opening then, and their events wait. `orphaned` is called when the
+        supervisor is gone.
+        """
         plan, resources = self.plan, self.resources
         self.listener.add_sockets(plan.sockets.public)
         self._beats.append(PeriodicJob(5.0, self.refusals.sweep, resources.loops, "refusals"))
         if plan.notifier.watchdog_s:
             self._beats.append(PeriodicJob(plan.notifier.watchdog_s / 3, lambda: plan.notifier.say("WATCHDOG=1")))
-        if plan.worker is not None:
-            self.siblings = Siblings(plan.worker, orphaned)
+        if self.siblings is not None and self.sibling_loops is not None:
             count_together(self.siblings, self.pipeline.context.loop_breaker, self.service)
-            self.sibling_loops = SiblingLoops(self.siblings, resources.loops, resources.clock)
-            await self.siblings.connect()
+            await self.siblings.connect(orphaned)
             self._beats.append(PeriodicJob(ALIVE_S, self.sibling_loops.tell))
             self._beats.append(PeriodicJob(ALIVE_S, partial(self.siblings.say, "alive")))
-        if self.page is not None:
-            self.page.start()
+        self._page.start()
         await self._open_journal()
         await self.pipeline.start()
         await self.controls.start(self.lifecycle, self.reload)
         self.enlist(plan.reading)
         self.reloader.start()
-        if self.watchdog is not None:
-            self.watchdog.start(asyncio.get_running_loop())
+        self._parts.watchdog.start(asyncio.get_running_loop())
         self._front.receive = self.pipeline.dispatch.receive
         self._startup_queue.let_in(self.pipeline.dispatch.receive)
         self.phase = "serving"
@@ -171,7 +177,7 @@ class Host:
     def _take_fresh(self, reading: ConfigReading) -> None:
         """What else a reload renews: secrets to hide, and for new connections what stands in the certificate's files now
         (other files take a restart)."""
-        self.hide(reading)
+        self._parts.hide(reading)
         try:
             context = listeners.tls(self.plan.host)
         except (OSError, ConfigError) as error:
@@ -211,13 +217,11 @@ class Host:
         if started:
             await self.controls.stop()
             await self.reloader.stop()
-            if self.watchdog is not None:
-                self.watchdog.stop()
+            self._parts.watchdog.stop()
             await drain(self.pipeline, plan.host.drain_s, hurry)
         left_s = max(end - clock.monotonic() - 0.3, 0.2)
         await asyncio.gather(self.listener.leave(min(LEAVE_S, left_s)), self._close_plugins(min(CLOSE_S, left_s)))
-        if self.spawner is not None:
-            self.spawner.close()
+        self._parts.spawner.close()
         await self._leave_operator(min(LEAVE_S, left_s))
         plan.sockets.close()
         for beat in self._beats:
@@ -229,11 +233,9 @@ class Host:
             self.siblings.close()
 
     async def _leave_operator(self, limit_s: float) -> None:
-        """Close the page; give the error hook what is left of the time."""
-        if self.page is not None:
-            await self.page.stop()
-        if self.failures is not None:
-            await self.failures.stop(limit_s)
+        """Close the page, and give the error hook the rest of the time."""
+        await self._page.stop()
+        await self._parts.failures.stop(limit_s)
 
     async def _others_listen(self) -> bool:
         """Whether only this worker stops: then its siblings take what comes, which here would only be parked."""

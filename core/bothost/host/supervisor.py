@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Literal
 
 from bothost.errors import ConfigError
 from bothost.host.systemd import Notifier, take_sockets
-from bothost.host.workers.protocol import LONGEST_FRAME, VARIABLE, FrameReader, Message, described, frame
+from bothost.host.workers.protocol import LONGEST_FRAME, VARIABLE, Message, described, frames
+from bothost.runners.process.framing import FrameReader, pack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,7 +120,7 @@ class WorkerSlot:
     number: int
     process: subprocess.Popen[bytes] | None = None
     line: socket.socket | None = None
-    frames: FrameReader = field(default_factory=FrameReader)
+    frames: FrameReader[Message] = field(default_factory=frames)
     outgoing: bytearray = field(default_factory=bytearray)
     ready: bool = False
     began: float = 0.0
@@ -210,7 +211,7 @@ class Supervisor:
         finally:
             theirs.close()
         ours.setblocking(False)
-        slot.line, slot.frames, slot.outgoing, slot.ready = ours, FrameReader(), bytearray(), False
+        slot.line, slot.frames, slot.outgoing, slot.ready = ours, frames(), bytearray(), False
         slot.keeping, slot.changed = {}, False
         slot.began = slot.heard = self._clock.monotonic()
         self._selector.register(ours, selectors.EVENT_READ, slot)
@@ -299,8 +300,12 @@ class Supervisor:
             self._hang_up(slot)
             return
         slot.heard = self._clock.monotonic()
-        for message in slot.frames.feed(data):
-            self._pass_on(slot, message)
+        try:
+            for message in slot.frames.feed(data):
+                self._pass_on(slot, message)
+        except ValueError as error:  # a plugin in the worker may have written into its descriptor
+            log.error("worker %d is no longer heard: %s", slot.number, error)
+            self._hang_up(slot)
 
     def _pass_on(self, sender: WorkerSlot, message: Message) -> None:
         """What is ours is taken; what is addressed goes to that worker, what is not to all others."""
@@ -345,7 +350,7 @@ class Supervisor:
     def _tell(self, slot: WorkerSlot, message: Message) -> None:
         """Never waits: what the socket does not take now is kept, up to a bound."""
         if len(slot.outgoing) < LONGEST_FRAME:
-            slot.outgoing += frame(message)
+            slot.outgoing += pack(message)
             self._send_on(slot)
 
     def _send_on(self, slot: WorkerSlot) -> None:

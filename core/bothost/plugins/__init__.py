@@ -1,1 +1,5 @@
-"""Plugins: the API for their authors, how they are found and loaded, and whose code a frame runs."""
+"""Holds the API that plugin authors write against, and finds and loads their plugins.
+
+Nothing here runs a handler or does I/O beyond importing plugins and reading their settings. Start reading in `api.py` for the
+authors' side and in `loading.py` for the host's.
+"""

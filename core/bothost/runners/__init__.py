@@ -1,4 +1,7 @@
-"""Calls a plugin within limits: on the loop, in a thread of the bot's own pool (local.py), or in a process/ of its own."""
+"""Calls plugins within limits: on the loop, in a thread of the bot's own pool, or in a child process (`process/`).
+
+Nothing here knows the journal, Pyrus's HTTP or what becomes of a reply. Start reading at `Runner` below, then in `local.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,4 @@
-"""What a host tells of itself: log lines without secrets, and counts."""
+"""Writes log lines without secrets, and counts what is measured.
+
+Nothing here decides anything or knows what an event is. Start reading in `logs.py`.
+"""

@@ -1,1 +1,4 @@
-"""What the workers of one host say to each other, through their supervisor."""
+"""Carries what the workers of one host tell each other through their supervisor.
+
+Nothing here starts or ends a worker; `host/supervisor.py` does that. Start reading in `protocol.py`.
+"""

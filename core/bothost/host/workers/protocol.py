@@ -1,19 +1,18 @@
 """What a supervisor and its workers say to each other: sockets handed down, readiness, life signs, questions to siblings.
 
-One stream socket for each worker; frames of 4 bytes length and msgpack. The supervisor only passes on what workers say to
-each other: questions, answers, and what they tell unasked.
+Each worker has one stream socket. The supervisor only passes on the workers' questions, answers and unasked news.
 """
 
 from __future__ import annotations
 
 import json
-import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from bothost.host.sockets import adopt
+from bothost.runners.process.framing import FrameReader
 
 if TYPE_CHECKING:
     import socket
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 VARIABLE = "BOTHOST_WORKER"
 LONGEST_FRAME = 64 << 20
-_HEAD = struct.Struct(">I")
 
 
 class Message(msgspec.Struct, omit_defaults=True):
@@ -39,40 +37,12 @@ class Message(msgspec.Struct, omit_defaults=True):
     counts: dict[str, int] = msgspec.field(default_factory=dict)
 
 
-_ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Message)
 
 
-def frame(message: Message) -> bytes:
-    """A message as it goes over the socket."""
-    body = _ENCODER.encode(message)
-    return _HEAD.pack(len(body)) + body
-
-
-class FrameReader:
-    """Messages out of the bytes of one socket, in order."""
-
-    __slots__ = ("_rest",)
-
-    def __init__(self) -> None:
-        self._rest = bytearray()
-
-    def feed(self, data: bytes) -> list[Message]:
-        """The messages that are complete now. Raises ValueError where a length is beyond all measure."""
-        rest = self._rest
-        rest += data
-        found, at = [], 0
-        while len(rest) - at >= _HEAD.size:
-            (size,) = _HEAD.unpack_from(rest, at)
-            if size > LONGEST_FRAME:
-                raise ValueError(f"a frame of {size} bytes")
-            end = at + _HEAD.size + size
-            if len(rest) < end:
-                break
-            found.append(_DECODER.decode(bytes(rest[at + _HEAD.size : end])))
-            at = end
-        del rest[:at]
-        return found
+def frames() -> FrameReader[Message]:
+    """Make a reader for one socket."""
+    return FrameReader(_DECODER, LONGEST_FRAME)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,9 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from bothost.background import BackgroundTasks
-from bothost.host.workers.protocol import FrameReader, Message, frame
+from bothost.host.workers.protocol import Message, frames
+from bothost.runners.process.framing import pack
 
 if TYPE_CHECKING:
     from bothost.host.workers.protocol import Worker
@@ -21,9 +20,9 @@ Answerer = Callable[[], AsyncIterator[bytes]]
 
 
 class Siblings:
-    """A worker's end of its line; on its loop. `gone` is called when the supervisor is no more."""
+    """Talks to the supervisor and through it to the sibling workers. Used on the loop."""
 
-    def __init__(self, worker: Worker, gone: Callable[[], None]) -> None:
+    def __init__(self, worker: Worker) -> None:
         self.worker = worker
         self.answers: dict[str, Answerer] = {}
         """What this process answers to which question, in parts."""
@@ -36,16 +35,15 @@ class Siblings:
         self.inherited: dict[str, list[bytes]] = {}
         """What the process before this one, of the same number, had kept; whole when `complete` is set."""
         self.complete = asyncio.Event()
-        self._gone = gone
         self._tasks = BackgroundTasks()
         self._asked = 0
         self._collecting: dict[int, tuple[dict[int, list[bytes]], set[int], asyncio.Event]] = {}
         self._writer: asyncio.StreamWriter | None = None
 
-    async def connect(self) -> None:
-        """Begin to listen to the supervisor."""
+    async def connect(self, gone: Callable[[], None]) -> None:
+        """Begin to listen to the supervisor; `gone` is called when it is no more."""
         reader, self._writer = await asyncio.open_connection(sock=self.worker.line)
-        self._tasks.spawn(self._listen(reader))
+        self._tasks.spawn(self._listen(reader, gone))
 
     def say(self, kind: str) -> None:
         """`ready` or `alive`."""
@@ -86,18 +84,18 @@ class Siblings:
 
     def _send(self, message: Message) -> None:
         if self._writer is not None and not self._writer.is_closing():
-            self._writer.write(frame(message))
+            self._writer.write(pack(message))
 
-    async def _listen(self, reader: asyncio.StreamReader) -> None:
-        frames = FrameReader()
+    async def _listen(self, reader: asyncio.StreamReader, gone: Callable[[], None]) -> None:
+        reading = frames()
         try:
             while data := await reader.read(1 << 18):
-                for message in frames.feed(data):
+                for message in reading.feed(data):
                     self._take(message)
-        except (OSError, ValueError, msgspec.DecodeError):
-            pass  # whatever was wrong with the line, without it there is no supervisor
+        except (OSError, ValueError):
+            pass  # without a socket that can be read there is no supervisor
         self.stopping = True
-        self._gone()
+        gone()
 
     async def _answer(self, question: Message) -> None:
         """In as many parts as the answerer makes, with turns of the loop for others between them."""

@@ -1,17 +1,17 @@
-"""Frames between the host and a child process: four bytes of length, then msgpack. Both ends of one socket pair speak it."""
+"""The messages between the host and a child process, and the connection that carries them at both ends."""
 
 from __future__ import annotations
 
 import asyncio
-import struct
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from bothost.runners.process.framing import FrameReader, pack
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_LENGTH = struct.Struct(">I")
 LONGEST = 1 << 30
 
 
@@ -152,22 +152,15 @@ Frame = (
     | ApiCallResult
 )
 _decoder = msgspec.msgpack.Decoder(Frame)
-_encoder = msgspec.msgpack.Encoder()
-
-
-def pack(frame: Frame) -> bytes:
-    """A frame as it goes over the socket."""
-    data = _encoder.encode(frame)
-    return _LENGTH.pack(len(data)) + data
 
 
 class FrameConnection(asyncio.Protocol):
-    """One end of the socket on a loop: frames in by `received`, the end of the other side by `lost`, once."""
+    """Carries frames at one end of the socket: calls `received` with each frame, and `lost` once when the other end closes."""
 
     def __init__(self, received: Callable[[Frame], None], lost: Callable[[], None]) -> None:
         self._received = received
         self._lost = lost
-        self._buffer = bytearray()
+        self._frames = FrameReader(_decoder, LONGEST)
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -176,19 +169,11 @@ class FrameConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """As asyncio calls it."""
-        buffer = self._buffer
-        buffer += data
-        while len(buffer) >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(buffer)
-            end = _LENGTH.size + length
-            if length > LONGEST:
-                self.close()
-                return
-            if len(buffer) < end:
-                return
-            frame = _decoder.decode(bytes(buffer[_LENGTH.size : end]))
-            del buffer[:end]
-            self._received(frame)
+        try:
+            for frame in self._frames.feed(data):
+                self._received(frame)
+        except ValueError:  # too long, or no frame: the other end is not to be trusted any more
+            self.close()
 
     def connection_lost(self, _error: Exception | None) -> None:
         """As asyncio calls it."""
@@ -196,7 +181,7 @@ class FrameConnection(asyncio.Protocol):
         self._lost()
 
     def send(self, frame: Frame) -> None:
-        """Send a frame; dropped where the other side is gone, for `lost` tells that."""
+        """Send a frame. It is dropped where the other side is gone, because `lost` tells that."""
         if self._transport is not None:
             self._transport.write(pack(frame))
 
