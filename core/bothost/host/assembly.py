@@ -36,25 +36,8 @@ if TYPE_CHECKING:
 def make_host(plan: HostPlan, clock: Clock, scrubber: Scrubber, writer: LogHandler | None = None) -> Host:
     """Make a host that is not started yet, on the loop that will run it. `writer` takes its log lines."""
     hide_secrets(plan.reading, plan.host, scrubber)
-    number = plan.worker.number if plan.worker is not None else 0
-    metrics = Metrics(clock, str(number))
-    timing = JournalTiming()
-    several = plan.host.processes > 1
-    journal = open_journal(plan.host.journal, plan.host.state, clock, claims_first=several, timing=timing)
-    if isinstance(journal, SqliteJournal):
-        journal.measure(metrics.commit)
-    observer = CallObserver(metrics.call, metrics.limit, scrubber.remember)
-    client = PyrusClient(clock, journal, HttpTransport(), observer, f"bothost/{__version__}")
-    resources = ProcessResources(
-        clock=clock,
-        journal=journal,
-        client=client,
-        count=metrics,
-        timing=timing,
-        loops=journal.loops,
-        tell=writer.take if writer else None,
-        hide=scrubber.remember,
-    )
+    metrics = Metrics(clock, str(plan.worker.number if plan.worker is not None else 0))
+    resources = _resources(plan, clock, metrics, scrubber, writer)
     service = Service(registry_of(plan.reading))
     loader_context = LoaderContext(
         folder=plan.host.state / "plugins",
@@ -70,12 +53,34 @@ def make_host(plan: HostPlan, clock: Clock, scrubber: Scrubber, writer: LogHandl
         loader=loader,
         spawner=loader_context.spawner,
         failures=failures,
-        watchdog=Watchdog(clock, lambda one: metrics.blocked(one.bot, one.seconds), metrics.loop_lag, journal.loops),
+        watchdog=Watchdog(clock, lambda one: metrics.blocked(one.bot, one.seconds), metrics.loop_lag, resources.loops),
         siblings=Siblings(plan.worker) if plan.worker is not None else None,
         page=lambda host: OperatorPage(host, told),
         hide=partial(_hide, plan.host, scrubber, loader_context.spawner),
     )
     return Host(plan, resources, build(resources, service.present, failures.tell), service, parts)
+
+
+def _resources(
+    plan: HostPlan, clock: Clock, metrics: Metrics, scrubber: Scrubber, writer: LogHandler | None
+) -> ProcessResources:
+    """Make the journal, the Pyrus client and what else every part of the process shares."""
+    timing = JournalTiming()
+    several = plan.host.processes > 1
+    journal = open_journal(plan.host.journal, plan.host.state, clock, claims_first=several, timing=timing)
+    if isinstance(journal, SqliteJournal):
+        journal.measure(metrics.commit)
+    observer = CallObserver(metrics.call, metrics.limit, scrubber.remember)
+    return ProcessResources(
+        clock=clock,
+        journal=journal,
+        client=PyrusClient(clock, journal, HttpTransport(), observer, f"bothost/{__version__}"),
+        count=metrics,
+        timing=timing,
+        loops=journal.loops,
+        tell=writer.take if writer else None,
+        hide=scrubber.remember,
+    )
 
 
 def _hidden(reading: ConfigReading) -> frozenset[str]:
