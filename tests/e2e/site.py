@@ -83,11 +83,15 @@ class HostSite:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [*self.prefix, *self.program, "serve", "--config", str(self.folder / "bots.ini")],
-                env={**os.environ, "PYTHONPATH": str(self.folder), "BOTHOST_LOOP": "asyncio", **(env or {})},
+                env=self.environment(env),
                 pass_fds=pass_fds,
                 stdout=log,
                 stderr=log,
             )
+
+    def environment(self, env: dict[str, str] | None = None) -> dict[str, str]:
+        """Give the environment of a host that knows the plugins of the folder."""
+        return {**os.environ, "PYTHONPATH": str(self.folder), "BOTHOST_LOOP": "asyncio", **(env or {})}
 
     def start_passed(self, held: socket.socket) -> None:
         """Start it with a listening socket as descriptor 3, as a service manager does."""

@@ -128,7 +128,7 @@ def as_past(entry: Entry, body: bytes, user_id: int | None) -> AnsweredEvent:
 
 def play(bot: str, config: str, past: Sequence[AnsweredEvent]) -> tuple[list[ReplyComparison], bool]:
     """Run the events in a child. Return the comparisons, and whether the child had no network at all. Raises BothostError."""
-    command = [sys.executable, "-m", "bothost.cli.rehearse_child"]
+    command = [sys.executable, "-P", "-m", "bothost.cli.rehearse_child"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdin is not None
         assert child.stdout is not None

@@ -20,6 +20,7 @@ from bothost.host import listeners
 from bothost.host.facts import HostFacts
 from bothost.host.workers.counts import count_together
 from bothost.host.workers.loops import SiblingLoops
+from bothost.journal.sqlite.journal import SqliteJournal
 from bothost.pipeline.drain import drain
 from bothost.pipeline.startup_queue import StartupQueue
 from bothost.webhook.listener import WebhookListener
@@ -127,6 +128,7 @@ class Host:
         self._beats: list[PeriodicJob] = []
         self.reloader = Reloader(plan.source, plan.reading, service, self.lifecycle, self._take_fresh, resources.loops)
         self._page = parts.page(self)
+        self._leaving_page: asyncio.Future[None] | None = None
 
     async def start(self, orphaned: Callable[[], None]) -> None:
         """Listen at once, open the journal, take up what is in it, and bring the bots into service.
@@ -202,6 +204,21 @@ class Host:
                 firsts.append(self.lifecycle.start(bot))
         # what stands now stays: with 10,000 bots the collector's passes over it cost each delivery a tenth
         asyncio.gather(*firsts).add_done_callback(lambda _done: gc.freeze())
+
+    def places(self) -> list[str]:
+        """Say where plugins stand now that may hold up a stop. From any thread."""
+        return self._parts.watchdog.places()
+
+    def flush(self) -> None:
+        """Write what waits for the journal's file, because the process ends at once after this. Blocks; from any thread."""
+        journal = self.resources.journal
+        if isinstance(journal, SqliteJournal):
+            journal.flush()
+
+    def free_ports(self) -> None:
+        """Listen no more, neither for Pyrus nor for the operator; open connections are served to their end."""
+        self.listener.retire()
+        self._leaving_page = asyncio.ensure_future(self._page.stop())
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """The rule Stop: drain while listening, close the listeners, close plugins, flush the journal."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import pwd
 import resource
+import signal
 import stat
 import sys
 from typing import TYPE_CHECKING
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+PR_SET_PDEATHSIG = 1
 MOST_FILES = 1 << 20
 """Where the hard limit is "infinity": more descriptors than any host needs, and each costs the kernel memory."""
 OWN_FILES = 200
@@ -30,6 +33,11 @@ def prepare_process() -> int:
     os.umask(0o077)
     sys.setswitchinterval(SWITCH_S)
     return raise_file_limit()
+
+
+def stop_with_parent() -> None:
+    """Have the kernel send SIGTERM when the supervisor ends, because a loop that a plugin blocks does not see its socket close."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -8,16 +8,20 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bothost import __version__, config
+from bothost.background import PeriodicJob
 from bothost.clock import SystemClock
 from bothost.errors import ConfigError
 from bothost.host import listeners, process_setup
 from bothost.host.assembly import make_host
 from bothost.host.process import HostPlan
+from bothost.host.stop_guard import FLUSH_S, StopGuard
 from bothost.host.systemd import Notifier, take_sockets
 from bothost.host.workers.protocol import Worker
 from bothost.telemetry import logs
@@ -30,6 +34,9 @@ if TYPE_CHECKING:
     from bothost.host.process import Host
 
 log = logging.getLogger("bothost.server")
+
+KEEP_SIGNALS_S = 1.0
+"""How often the host looks whether a plugin has taken its signals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,7 @@ def prepare(reading: ConfigReading, host: HostConfig, source: IniFile) -> HostPl
     worker = Worker.take(os.environ)
     passed = worker.sockets if worker is not None else take_sockets(os.environ)
     if worker is not None:
+        process_setup.stop_with_parent()
         given = listeners.ListeningSockets(passed["public"], passed["operator"])
         return HostPlan(reading, host, given, files, Notifier(), source, worker)
     sockets = listeners.bind_or_explain(host, passed)
@@ -100,13 +108,19 @@ def prepare(reading: ConfigReading, host: HostConfig, source: IniFile) -> HostPl
 
 
 async def _serve(plan: HostPlan, when_serving: WhenServing | None, scrubber: Scrubber, writer: logs.LogHandler) -> int:
-    stop, hurry = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-    host = make_host(plan, SystemClock(), scrubber, writer)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _told_to_stop, stop, hurry)
-    changed = asyncio.Event()
-    loop.add_signal_handler(signal.SIGHUP, changed.set)
+    stop, hurry, changed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    clock = SystemClock()
+    host = make_host(plan, clock, scrubber, writer)
+    guard = StopGuard(clock, plan.host.drain_s, host.places, partial(_flush, host, writer))
+    told = partial(_told_to_stop, stop, hurry)
+    handlers: dict[int, Callable[[], None]] = {
+        signal.SIGTERM: told,
+        # a terminal sends it to the workers too; their supervisor passes it on as SIGTERM
+        signal.SIGINT: told if plan.worker is None else lambda: None,
+        signal.SIGHUP: lambda: changed.set() if host.phase == "starting" else host.reload(),
+    }
+    guard.listen(asyncio.get_running_loop(), handlers)
+    keeping = PeriodicJob(KEEP_SIGNALS_S, guard.keep)
     starting = asyncio.ensure_future(_start(host, stop, changed, when_serving))
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -117,6 +131,7 @@ async def _serve(plan: HostPlan, when_serving: WhenServing | None, scrubber: Scr
         code = await starting
     await stopping
     await host.stop(hurry)
+    keeping.stop()
     log.info("stopped")
     return code
 
@@ -125,8 +140,7 @@ async def _start(host: Host, stop: asyncio.Event, changed: asyncio.Event, when_s
     plan = host.plan
     if os.geteuid() == 0:
         log.warning("plugins run as root, because the host does: give it a user of its own")
-    await host.start(stop.set)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, host.reload)
+    await host.start(partial(_orphaned, host, stop))
     if changed.is_set():
         host.reload()
     serving = ServingAddresses(
@@ -140,6 +154,21 @@ async def _start(host: Host, stop: asyncio.Event, changed: asyncio.Event, when_s
         log.info("the operator's page is at %s", ", ".join(serving.operator))
     plan.notifier.say("READY=1", f"STATUS=serving {len(host.service.registry.by_name)} bots")
     return await when_serving(serving) if when_serving is not None else 0
+
+
+def _flush(host: Host, writer: logs.LogHandler) -> None:
+    """Write what the journal and the log hold, each for a moment at most: a disk or a reader may stand still."""
+    flushing = threading.Thread(target=host.flush, daemon=True)
+    flushing.start()
+    writer.drain(FLUSH_S)
+    flushing.join(FLUSH_S)
+
+
+def _orphaned(host: Host, stop: asyncio.Event) -> None:
+    """Free the ports at once, so that a new supervisor can have them while this worker drains."""
+    log.warning("the supervisor has ended: this worker listens no more and drains")
+    host.free_ports()
+    stop.set()
 
 
 def _told_to_stop(stop: asyncio.Event, hurry: asyncio.Event) -> None:

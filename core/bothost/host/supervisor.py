@@ -63,7 +63,7 @@ def supervise(reading: ConfigReading, host: HostConfig) -> int:
         log.warning("%s", problem)
     crew = WorkerGroup(
         host.processes,
-        [sys.executable, "-m", "bothost", "serve", "--config", str(host.path)],
+        [sys.executable, "-P", "-m", "bothost", "serve", "--config", str(host.path)],
         {"public": sockets.public, "operator": sockets.operator},
         host.drain_s,
     )
@@ -109,7 +109,7 @@ class WorkerGroup:
     command: Sequence[str]
     sockets: dict[str, list[socket.socket]]
     drain_s: float
-    patience_s: float = 20.0
+    patience_s: float = 7.0
     """Beyond `drain_s`, until a worker that does not end is killed."""
 
 
@@ -264,7 +264,8 @@ class Supervisor:
                 if number == signal.SIGHUP:
                     self._have_reloaded()
                 else:
-                    self._send(signal.Signals(number))
+                    # workers do not heed SIGINT, which a terminal sends to them as well
+                    self._send(signal.SIGTERM)
 
     def _have_reloaded(self) -> None:
         for slot in self._places:

@@ -123,6 +123,21 @@ class Watchdog:
         self._stop.set()
         self._switching.restore()
 
+    def places(self) -> list[str]:
+        """Say where plugins stand now, on the loop and in threads: what may hold up a stop. From any thread."""
+        found = []
+        if self._loop is not None:
+            stack = stack_of(self._loop_thread)
+            where = innermost_foreign(stack, self._outside)
+            if where is not None:
+                bot = self._bot_on_loop(stack)
+                found.append(f"{f'[bot:{bot}]' if bot else 'a plugin'} blocks the event loop at {_shown(where)}")
+        for ident, bot in bots_by_thread().items():
+            where = innermost_foreign(stack_of(ident))
+            if where is not None:
+                found.append(f"[bot:{bot}] runs in a thread at {_shown(where)}")
+        return found
+
     def _pong(self) -> None:
         self._answered = True
         lag_s = self._clock.monotonic() - self._asked
@@ -230,6 +245,10 @@ class Watchdog:
                     "[bot:%s] its threads use %.0f %% of a core: threads isolate waiting, not computing; say `run = process`",
                     bot, 100 * (seconds - then) / (now - since), extra={"bot": bot},
                 )  # fmt: skip
+
+
+def _shown(frame: FrameType) -> str:
+    return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}"
 
 
 def cpu_by_thread() -> dict[int, float]:

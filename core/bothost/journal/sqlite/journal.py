@@ -95,6 +95,10 @@ class SqliteJournal:
         self._closed = True
         self._threads.shutdown(wait=False)
 
+    def flush(self) -> None:
+        """Write what waits and take no more, because the process is about to end without `close`. Blocks; from any thread."""
+        self._writer.stop()
+
     def _close(self) -> None:
         ended = self._writer.stop()
         self._readers.close()

@@ -36,6 +36,7 @@ from bothost.plugins.loading import PluginResources, load
 from bothost.pyrus.envelope import decode
 from bothost.pyrus.rest.requests import ApiResponse
 from bothost.pyrus_client.api import Pyrus
+from bothost.runners import signals
 from bothost.runners.local import LIVES, LocalRunner
 from bothost.runners.process.log_forwarding import forward
 from bothost.runners.process.protocol import (
@@ -76,8 +77,8 @@ def end_with(parent: int) -> None:
 def main(descriptor: int, parent: int) -> None:
     """Be the child at the other end of this socket until the host closes it."""
     end_with(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signals.take(signal.SIGINT)
+    signals.take(signal.SIGTERM)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(OOM_SCORE, "ascii")
     for stream in (sys.stdout, sys.stderr):

@@ -142,7 +142,7 @@ class Spawner:
     async def _exec(self, bot: str) -> StartedProcess:
         ends = ChildPipes()
         descriptor = ends.theirs.fileno()
-        command = [sys.executable, "-m", "bothost.runners.process.child", str(descriptor), str(os.getpid())]
+        command = [sys.executable, "-P", "-m", "bothost.runners.process.child", str(descriptor), str(os.getpid())]
         try:
             started = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=ends.child_out, stderr=ends.child_out,
@@ -212,7 +212,7 @@ class Zygote:
     async def open(self, environment: dict[str, str]) -> None:
         """Exec it."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-m", "bothost.runners.process.zygote", str(theirs.fileno()), str(os.getpid())]
+        command = [sys.executable, "-P", "-m", "bothost.runners.process.zygote", str(theirs.fileno()), str(os.getpid())]
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(),), env=environment, close_fds=True
         )

@@ -10,19 +10,20 @@ import signal
 import socket
 import sys
 
+from bothost.runners import signals
 from bothost.runners.process import child
 
 
 def main(descriptor: int, host: int) -> None:
     """Serve the host until it goes away."""
     child.end_with(host)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signals.take(signal.SIGINT)
+    signals.take(signal.SIGTERM)
     woken, waker = os.pipe()
     os.set_blocking(waker, False)
     os.set_blocking(woken, False)
     signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signals.take(signal.SIGCHLD)
     sock = socket.socket(fileno=descriptor)
     children: set[int] = set()
     while True:
@@ -73,8 +74,6 @@ def _become(sock: socket.socket, own: tuple[int, int], descriptors: list[int], p
     """In the fork: leave the zygote's things behind and be a child."""
     status = 1
     try:
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         sock.close()
         for each in own:
             os.close(each)
