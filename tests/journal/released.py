@@ -49,6 +49,7 @@ def entries() -> dict[str, Entry]:
 def _at(entry: Entry, then: dict[str, float]) -> Entry:
     for field, value in then.items():
         setattr(entry, field, value)
+    entry.revision = 1
     return entry
 
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.journal.journals import BEGAN, BODY, change, make_entry, parked
+from tests.journal.journals import BEGAN, BODY, change, make_entry, parked, until
 
 if TYPE_CHECKING:
     from tests.journal.journals import JournalMaker
@@ -35,6 +35,7 @@ def test_everything_of_an_entry_comes_back_as_it_was_written(journal: JournalMak
             post_begun=11.25, posted=99, version="1.2", trace="00-ab", ms=1.5, comment=2**40, task=2**40, limit_s=60.0,
         )  # fmt: skip
         assert await store.save(full, b"x")
+        assert full.revision == 1
         assert await store.find(full.id) == full
 
     journal.run(work)
@@ -118,17 +119,22 @@ def test_a_held_event_waits_for_its_turn(journal: JournalMaker) -> None:
     journal.run(work)
 
 
-def test_a_write_for_another_door_changes_nothing(journal: JournalMaker) -> None:
+def test_a_write_on_a_row_that_has_gone_on_changes_nothing(journal: JournalMaker) -> None:
+    """Another process acknowledges the event while its owner runs it: the owner decides anew, by the other door."""
+
     async def both() -> None:
         async with journal.open() as one, journal.open() as two:
             _, mine = await one.claim(make_entry(), b"")
-            row = await two.acknowledge(mine.id, seen=2, seen_at=mine.seen_at + 61, body=BODY)
+            row = await two.find(mine.id)
             assert row is not None
-            assert (row.door, row.owner, row.seen) == ("api", one.owner, 2)
+            assert await two.save(change(row, door="api", seen=2, seen_at=mine.seen_at + 61), BODY)
             assert await one.body(mine.id) == BODY
             answered = change(mine, state="answered", answer=b'{"text":"x"}')
-            assert not await one.save(answered, door="response")
-            assert await one.save(change(answered, state="running", door="api"), door="api")
+            assert not await one.save(answered)
+            row = await one.find(mine.id)
+            assert row is not None
+            assert (row.door, row.owner, row.seen, row.revision) == ("api", one.owner, 2, 2)
+            assert await one.save(change(answered, state="running", door="api", revision=row.revision))
             row = await one.find(mine.id)
             assert row is not None
             assert (row.door, row.answer, row.seen) == ("api", b'{"text":"x"}', 2), "what others saw is not taken back"
@@ -152,10 +158,50 @@ def test_a_write_that_was_given_up_and_lands_late_takes_nothing_back(
     async def work(store: Journal) -> None:
         _, mine = await store.claim(make_entry(), BODY)
         acknowledgement = change(mine, door="api", status=200)
-        assert await store.save(change(mine, **then))
+        assert await store.save(newest := change(mine, **then))
         assert not await store.save(acknowledgement, BODY)
-        row = await store.find(mine.id)
-        assert row == change(mine, **then)
+        assert (await store.find(mine.id), newest.revision) == (newest, 2)
+
+    journal.run(work)
+
+
+def test_every_way_to_write_a_row_raises_its_revision(journal: JournalMaker) -> None:
+    """A write that was decided before any of them is refused."""
+
+    async def work(store: Journal) -> None:
+        async def raises(decided: Entry, what: str) -> Entry:
+            assert not await store.save(change(decided)), what
+            row = await store.find(decided.id)
+            assert row is not None
+            assert row.revision == decided.revision + 1, what
+            return row
+
+        held = make_entry(1, state="ready", fence=1, due=BEGAN - 1, seen=3)
+        assert await store.save(held, BODY)
+        assert held.revision == 1
+        assert not await store.save(make_entry(1, state="ready", fence=1), BODY), "it is there already"
+        before = change(held)
+        assert await store.take(held.id, seen=2, seen_at=BEGAN) is not None
+        mine = await raises(before, "take")
+        await store.cancel(mine.id)
+        mine = await raises(mine, "cancel")
+        await store.give_back({mine.id: mine.fence})
+        mine = await raises(mine, "give_back")
+        assert await store.save(change(mine, due=BEGAN - 1))
+        mine = await raises(mine, "save")
+        assert await store.quiet()
+        failed = await raises(mine, "quiet")
+        await store.retry(failed.id)
+        parked_now = await raises(failed, "retry")
+        (again,) = await store.due({"refunds": 1}, 1)
+        assert (await raises(parked_now, "due")).revision == again.revision
+        old = change(again, state="answered", answer=b'{"text":"x"}', delivered=True)
+        assert await store.save(old)
+        async with journal.open() as other:
+            _, theirs = await other.claim(make_entry(2, task=8, limit_s=0.01), BODY)
+            (reaped,) = await until(store.reap)
+            assert reaped.entry.id == theirs.id
+            await raises(theirs, "reap")
 
     journal.run(work)
 
@@ -164,22 +210,11 @@ def test_what_ended_while_it_was_held_is_not_held_again_by_a_write_that_comes_to
     async def work(store: Journal) -> None:
         held = make_entry(state="ready", fence=1, due=BEGAN + 240)
         assert await store.save(held, BODY)
-        assert await store.save(change(held, seen=2, due=BEGAN + 300), door="response")
+        counted = change(held, seen=2, due=BEGAN + 300)
+        assert await store.save(counted)
         cancelled = await store.cancel(held.id)
-        assert not await store.save(change(held, seen=3, due=BEGAN + 360), door="response")
+        assert not await store.save(change(counted, seen=3, due=BEGAN + 360))
         assert await store.find(held.id) == cancelled
-
-    journal.run(work)
-
-
-def test_only_what_runs_or_is_parked_can_be_acknowledged_for_another(journal: JournalMaker) -> None:
-    async def work(store: Journal) -> None:
-        assert await store.acknowledge("refunds:7:comment:404", seen=1, seen_at=0.0) is None
-        _, mine = await store.claim(make_entry(1), BODY)
-        assert await store.save(change(mine, state="ready", due=mine.seen_at + 240))
-        assert await store.acknowledge(mine.id, seen=2, seen_at=0.0) is None, "held: its attempt claims it"
-        assert await store.save(parked(2, task=8), BODY)
-        assert await store.acknowledge("refunds:8:comment:2", seen=2, seen_at=0.0) is not None
 
     journal.run(work)
 
@@ -215,8 +250,9 @@ def test_bodies_of_every_size_come_back(journal: JournalMaker) -> None:
 def test_a_body_is_stored_once(journal: JournalMaker) -> None:
     async def work(store: Journal) -> None:
         _, mine = await store.claim(make_entry(), b"a" * 9000)
-        assert await store.save(change(mine, door="api"), b"b" * 10)
-        assert await store.save(change(mine, door="api"), b"c" * 9000)
+        late = change(mine, door="api")
+        assert await store.save(late, b"b" * 10)
+        assert await store.save(late, b"c" * 9000)
         assert await store.body(mine.id) == b"a" * 9000
 
     journal.run(work)

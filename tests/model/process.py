@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.model.world import World
 
     from bothost.config import BotConfig
-    from bothost.journal.entry import Door, Entry
+    from bothost.journal.entry import Entry
     from bothost.plugins.loading import LoadedPlugin
 
 TIMING = JournalTiming(lease_s=1e9, beat_s=1e9, sweep_s=30.0, linger_s=0.0)
@@ -110,11 +110,11 @@ class ForgetfulStore(PunctualStore):
         for entry, _ in noted.values():
             self._process.world.commits(entry)
 
-    async def save(self, entry: Entry, body: bytes | None = None, *, door: Door | None = None) -> bool:
+    async def save(self, entry: Entry, body: bytes | None = None) -> bool:
         written = msgspec.structs.replace(entry)
         token = ON_COMMIT.set(lambda: self._process.world.commits(written))
         try:
-            return await super().save(entry, body, door=door)
+            return await super().save(entry, body)
         finally:
             ON_COMMIT.reset(token)
 

@@ -54,7 +54,7 @@ def live_of(
 def completion(tracked: TrackedEvent, ran: RunResult | None, **config: Any) -> tuple[dict[str, Any], Outcome, str]:
     """What changed in the entry, the outcome, what the log is told."""
     before = msgspec.structs.asdict(tracked.entry)
-    said: Completion = complete(tracked, BotConfig(name="one", **config), ran, NOW)
+    said: Completion = complete(tracked.entry, tracked, BotConfig(name="one", **config), ran, NOW)
     assert msgspec.structs.asdict(tracked.entry) == before, (
         "the live entry is not touched before the new one is recorded"
     )

@@ -46,7 +46,7 @@ async def acknowledge(store: Journal, number: int) -> None:
 async def hold(store: Journal, _number: int) -> None:
     """Claim three events, one acknowledged, one that posts, one unacknowledged; then live until killed."""
     _, late = await store.claim(make_entry(1, task=1), BODY)
-    await store.save(change(late, door="api"), door="response")
+    await store.save(change(late, door="api"))
     _, posting = await store.claim(make_entry(2, task=2), BODY)
     await store.save(change(posting, door="api", answer=b'{"text":"x"}', post_begun=5.0))
     await store.claim(make_entry(3, task=3), BODY)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.states.conftest import Calls, Journal, Processes, handler_of
 
-from bothost import Event
+from bothost import Event, GiveUp
 from bothost.bots.registry import BotState, Registry
 from bothost.pyrus.signature import sign
 from bothost.testing import Harness, comment, me, task
@@ -159,22 +159,37 @@ def test_a_handler_that_waits_for_nothing_is_answered_before_anything_else_happe
     assert bot.state.turn(start())
 
 
-def test_what_a_repeat_changes_may_be_lost_with_the_journal(
+def test_an_answer_nobody_heard_is_given_only_where_the_journal_takes_that(
     bothost: Harness, calls: Calls, processes: Processes, journal: Journal
 ) -> None:
+    """Another process could be about to post it, and nobody would know."""
     calls.takes = 20
     of = processes.abandoned("30s")
     assert (journal.row().state, journal.row().delivered) == ("answered", False)
     bothost.clock.advance("31s")
     journal.be(away=True)
-    again = processes.at(0).deliver(of, 2)
-    assert again.json == {"text": "done"}
+    assert processes.at(0).deliver(of, 2).outcome == "unrecorded"
+    bothost.clock.advance("61s")
     journal.be()
-    row = journal.row()
-    told = f"WARNING bothost.delivery: what a delivery changed in {row.id} could not be written bot=bot"
-    assert told in processes.bot.log().splitlines()
-    assert not row.delivered
+    assert processes.at(0).deliver(of, 3).json == {"text": "done"}
+    assert journal.row().delivered
+    bothost.clock.advance("10m")
     bothost.assert_one_comment()
+
+
+def test_what_a_repeat_counts_may_be_lost_with_the_journal(
+    bothost: Harness, calls: Calls, processes: Processes, journal: Journal
+) -> None:
+    calls.says = GiveUp("no")
+    of = task()
+    assert processes.at(0).deliver(of).status == 500
+    journal.be(away=True)
+    assert processes.at(0).deliver(of, 2).status == 500
+    bothost.clock.advance("1s")
+    key = f"bot:{of['id']}:comment:"
+    told = [line for line in processes.bot.log().splitlines() if "what a delivery changed in" in line]
+    assert len(told) == 1
+    assert key in told[0]
 
 
 def test_an_attempt_goes_by_memory_where_the_journal_lags_behind(

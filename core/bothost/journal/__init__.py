@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from bothost.background import SupervisedLoops
     from bothost.clock import Clock
-    from bothost.journal.entry import Door, Entry, EntryFilter, JournalTiming, ReapedEntry, State
+    from bothost.journal.entry import Entry, EntryFilter, JournalTiming, ReapedEntry, State
 
 
 class Journal(Protocol):
@@ -32,9 +32,9 @@ class Journal(Protocol):
 
     `claims_first` tells whether a claim must be durable before the run (several processes, or PostgreSQL). Where it is
     false (one process, embedded store) the caller keeps claims in memory and uses `note` to write behind.
-    A write that checks the fence applies only where the row's fence (and owner, where the caller claimed it) is still the
-    entry's; else it changes nothing and says so with False. Nor does it where the row has gone on under the same fence: an
-    entry that has ended, or whose answer stands, is not made a running one without it by a write that was given up long ago.
+    Every write of a row raises its `revision`, and `save` applies only to the revision on which its caller decided; else it
+    changes nothing and says so with False: the caller reads the row and decides anew. A `save` that raises may land all the
+    same, or later, as long as the row has not gone on. So after JournalAway nothing is known until the row was read.
     """
 
     claims_first: bool
@@ -68,13 +68,11 @@ class Journal(Protocol):
         tried again until it lands, is refused by the fence, or is superseded by a later one of its key.
         """
 
-    async def save(self, entry: Entry, body: bytes | None = None, *, door: Door | None = None) -> bool:
-        """As `note`, but done when durable; False where the fence, or `door` (the row's present door), refuses. Raises JournalAway."""
+    async def save(self, entry: Entry, body: bytes | None = None) -> bool:
+        """Write the entry durably, on the revision it carries (0: insert), and raise that. False: the row has gone on.
 
-    async def acknowledge(self, key: str, *, seen: int, seen_at: float, body: bytes | None = None) -> Entry | None:
-        """Set the door of somebody else's running entry to api, durably; `body` for a row that has none (`keep = 0`).
-
-        The row as it stands then, also where its door was api already (running, parked). None: it is in another state by now.
+        `body` is kept only where the row has none. Where claims are in memory the fence decides, as for `note`: the writes
+        of that one process keep their order. Raises JournalAway; whether it landed is not known then.
         """
 
     async def find(self, key: str) -> Entry | None:
@@ -102,8 +100,15 @@ class Journal(Protocol):
     async def reap(self) -> Sequence[ReapedEntry]:
         """Free entries of dead owners: door api and timers → parked (rerun crash, deaths + 1; the third → failed), posting →
         ready, due after 5 s (owner dead) or 30 s (lease lost) where a post had begun; door response → held, deaths + 1.
-        After a store error it does nothing for half a lease, so that live hosts renew first.
+        This owner's own rows are left alone: it knows what it runs. After trouble with the journal only the dead are reaped
+        for half a lease, so that live hosts renew first.
         """
+
+    def orphans(self) -> Mapping[str, int]:
+        """Key → fence of rows that run under this owner although it never heard of the claim, as two beats have shown."""
+
+    async def give_back(self, orphans: Mapping[str, int]) -> None:
+        """Free such claims: nothing was run for them. Only the caller knows which of them it is at in memory."""
 
     async def quiet(self) -> Sequence[Entry]:
         """Move what is quiet: held → failed; answered but undelivered → posting (door api, due now). Parked entries older

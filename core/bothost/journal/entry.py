@@ -17,7 +17,7 @@ Kind = Literal["hook", "timer", "manual"]
 class Entry(msgspec.Struct, kw_only=True, gc=False):
     """One event (or tick, or manual rerun) as the journal holds it. Times are epoch seconds of the wall clock.
 
-    Out of the garbage collector's sight, for it holds texts, numbers and bytes only, and memory is full of entries.
+    The garbage collector does not track it, because it holds only texts, numbers and bytes, and memory is full of entries.
     """
 
     id: str
@@ -28,9 +28,9 @@ class Entry(msgspec.Struct, kw_only=True, gc=False):
     door: Door = "response"
     task: int = 0
     turn: str | None = None
-    """Whose line it stands in: the task's id, a timer's name; None where the bot has `order = none`."""
+    """The turn it needs: the task's id, or a timer's name; None where the bot has `order = none`."""
     comment: int = 0
-    """The comment id that the key holds; 0 where the key is a digest. The ledger's floor is the highest one."""
+    """The comment id that the key holds; 0 where the key is a digest. The event table's floor is the highest one of a bot."""
     step: int = 0
     """The step at which the bot was asked to decide in this event (0: at none); the own-comment rule reads it."""
     due: float = 0.0
@@ -70,10 +70,13 @@ class Entry(msgspec.Struct, kw_only=True, gc=False):
     updated: float = 0.0
     limit_s: float = 0.0
     """Seconds from its claim for which its owner's heartbeat keeps it at most: its `timeout` and a minute; 0: no end."""
+    revision: int = 0
+    """Raised by one at every write of the row; 0: not in the journal yet. A write applies only to the revision it was
+    decided on. The fence orders claims, the revision orders the writes within a claim."""
 
 
 class EntryFilter(msgspec.Struct, kw_only=True, frozen=True):
-    """What `Store.list` shows, newest first; None: any."""
+    """The entries that `Journal.list` shows, newest first; None: any."""
 
     bot: str | None = None
     states: tuple[State, ...] = ()
@@ -97,7 +100,7 @@ class ReapedEntry(msgspec.Struct, frozen=True):
 
 
 class JournalTiming(msgspec.Struct, frozen=True, kw_only=True):
-    """The store's own times in seconds; tests make them short."""
+    """The journal's own times in seconds; tests make them short."""
 
     lease_s: float = 30.0
     beat_s: float = 10.0
@@ -109,6 +112,6 @@ class JournalTiming(msgspec.Struct, frozen=True, kw_only=True):
     linger_s: float = 0.01
     """How long notes are gathered before they are written together. 0: at once, and virtual time stands still until then."""
     dead_pause_s: float = 5.0
-    """How long a new owner lets a POST rest that a dead owner had begun …"""
+    """How long a new owner waits after a POST that a dead owner had begun …"""
     lost_pause_s: float = 30.0
-    """… or one that only lost its lease, for its request may still be on its way."""
+    """… or that an owner without a lease had begun, because its request may still be on its way."""

@@ -1,8 +1,8 @@
-"""What this process believes to hold, compared at each beat with what the journal says it runs.
+"""The claims that this process believes to hold, compared at each beat with those that the journal shows.
 
-The two can differ: a lease was lost, or a claim was committed while its caller had given up waiting (the connection broke,
-the disk hung). Since a claim or an outcome may be under way at the instant of a beat, a difference counts only when two
-beats in a row show it.
+The two can differ: a lease was lost, or a claim was committed after its caller had given up waiting (the connection broke,
+the disk hung). A claim or an outcome may be under way at the instant of a beat, so a difference counts only when two beats
+in a row show it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class HeldClaims:
-    """Written on the loop's thread, compared in the one that beats."""
+    """Written on the loop's thread, compared in the thread that beats."""
 
     def __init__(self) -> None:
         self._fences: dict[str, int] = {}
@@ -28,32 +28,35 @@ class HeldClaims:
         self.lost: frozenset[str] = frozenset()
         """Keys that were held and are another's now."""
         self.orphans: Mapping[str, int] = {}
-        """Key → fence of what the journal says is ours and nobody here knows of."""
+        """Key → fence of claims that the journal shows as ours and that were never heard of here. The event table has the
+        last word: a run on a claim in memory, or one whose claim is being asked for again, is not forgotten."""
 
     def add(self, entry: Entry) -> Entry:
-        """Claimed."""
+        """Hold an entry that was just claimed."""
         self._fences[entry.id] = entry.fence
         return entry
 
-    def drop(self, key: str) -> None:
-        """Given up, ended, or refused."""
-        self._fences.pop(key, None)
+    def wrote(self, entry: Entry, owner: str) -> None:
+        """Follow a write that has landed; what another owner holds is none of ours. A write that was refused or whose end is
+        unknown changes nothing here: dropping its claim made the next beat give a running event away."""
+        if entry.owner == owner or entry.state != "running":
+            self.follow(entry)
 
     def follow(self, entry: Entry) -> None:
-        """The owner writes the entry as it stands: held while it runs."""
+        """Hold the entry while it runs, and drop it when it does not."""
         if entry.state == "running":
             self._fences[entry.id] = entry.fence
         else:
             self._fences.pop(entry.id, None)
 
     def knows(self, key: str, fence: int) -> bool:
-        """Whether it is held with this fence."""
+        """Tell whether the key is held with this fence."""
         return self._fences.get(key) == fence
 
     @contextmanager
     def claiming(self, entry: Entry) -> Iterator[Callable[[Entry], bool]]:
-        """While a new event is being claimed. Gives a test whether the row that was found is an earlier claim of ours whose
-        caller had given up waiting; it is not where another call here is at it or holds it."""
+        """Mark a new event as being claimed. Gives a test for the row that was found: True where it is an earlier claim of
+        ours whose caller had given up waiting, False where another call here is at it or holds it."""
         first = entry.id not in self._claiming
         if first:
             self._claiming.add(entry.id)
@@ -69,7 +72,7 @@ class HeldClaims:
                 self._claiming.discard(entry.id)
 
     def look(self) -> None:
-        """Take note of what is held, before the journal is asked what runs."""
+        """Remember what is held, before the journal is asked what runs."""
         self._snapshot = dict(self._fences)
 
     def compare(self, running: Mapping[str, int]) -> None:
@@ -78,4 +81,8 @@ class HeldClaims:
         extra = frozenset(item for item in running.items() if not self.knows(*item))
         self.lost = frozenset(key for key, _ in missing & self._missing)
         self.orphans = dict(extra & self._extra)
+        for key, fence in missing & self._missing:
+            # told for one beat; after that the row is somebody else's and this process has nothing to compare
+            if self._fences.get(key) == fence:
+                del self._fences[key]
         self._missing, self._extra = missing, extra

@@ -112,6 +112,10 @@ def steps(dialect: Dialect) -> tuple[tuple[str, tuple[str, ...]], ...]:
             "0004 comments of handlers",
             (_WRITTEN.format(**words), "create index w_at on {SCHEMA}written (at)".format(**words)),
         ),
+        (
+            "0005 revisions of deliveries",
+            ("alter table {SCHEMA}delivery add column revision {BIG} not null default 1".format(**words),),
+        ),
     )
 
 

@@ -19,9 +19,6 @@ FIELDS = Entry.__struct_fields__
 """The entry's columns, in the order in which rows are read and written."""
 FIXED_FIELDS = frozenset({"id", "bot", "kind", "task", "comment", "created"})
 """What is never changed once the row is there."""
-FORWARD = """(excluded.state not in ('ready', 'running') or (excluded.state = 'ready' and delivery.state in ('ready', 'running'))
-    or (delivery.state = 'running' and (delivery.answer is null or excluded.answer is not null)))"""
-"""Within one claim an entry only goes on: a write that comes too late neither wakes it nor takes its answer."""
 _BOOLS = ("cancel", "delivered", "failed")
 _NAME = FIELDS.index("id")
 COLUMNS = ", ".join(FIELDS)
@@ -39,6 +36,11 @@ def values_of(entry: Entry) -> tuple[Any, ...]:
     if entry.error and _UNSTORABLE.search(entry.error):
         entry = msgspec.structs.replace(entry, error=_UNSTORABLE.sub("\ufffd", entry.error))
     return msgspec.structs.astuple(entry)
+
+
+def raised(entry: Entry) -> Entry:
+    """Copy an entry as its next write leaves it: one revision on."""
+    return msgspec.structs.replace(entry, revision=entry.revision + 1)
 
 
 def entry_of(row: Sequence[Any]) -> Entry:

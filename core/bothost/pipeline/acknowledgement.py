@@ -1,24 +1,24 @@
-"""What happens to deliveries that wait: acknowledged at `answer_within`, parked, told to come again, or waiting for another process."""
+"""Ends the waiting of deliveries whose answer is not there in time: acknowledged, parked, told to come again, or followed."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from bothost.background import BackgroundTasks
 from bothost.errors import JournalAway
 from bothost.pipeline.context import stored_body
+from bothost.pipeline.decisions import TimeIsUp
 from bothost.pipeline.delivery import ACKNOWLEDGED, BUSY, FAILED, LATE, PARKED, UNANSWERABLE, UNAVAILABLE, UNRECORDED
 from bothost.pipeline.event_table import Waiter
+from bothost.pipeline.writing import WriteResult, write
 from bothost.pyrus.digest import without_token
 from bothost.pyrus.envelope import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from bothost.bots.registry import Bot
     from bothost.journal.entry import Entry
     from bothost.pipeline.context import PipelineContext
@@ -31,31 +31,38 @@ FOLLOW_S = 0.25
 """How often an event that another process runs is looked at."""
 
 
-class Acknowledger:
-    """Ends the waiting of deliveries whose answer is not there in time; nothing is acknowledged before its commit."""
+class RowChanged(Protocol):
+    """Decides about an event whose row has turned out to be another than this process believed; the dispatcher is one."""
 
-    def __init__(self, context: PipelineContext) -> None:
+    def meet_again(self, tracked: TrackedEvent) -> None:
+        """Answer the deliveries that wait by the row as it stands."""
+
+    def take_over(self, tracked: TrackedEvent) -> bool:
+        """Claim a followed event that its owner has left; False where its bot is gone."""
+
+
+class Acknowledger:
+    """Ends the waiting of deliveries. Nothing is acknowledged before its commit is known to have landed."""
+
+    def __init__(self, context: PipelineContext, changed: RowChanged) -> None:
         self._context = context
+        self._changed = changed
         self._begin = BackgroundTasks().begin
         self.draining = False
         """The host stops: what is acknowledged now is left to a process that has no tokens."""
-        self.known: Callable[[TrackedEvent], None] = lambda _live: None
-        """Told of a followed event that the other process has brought to an end."""
-        self.take_over: Callable[[TrackedEvent], bool] = lambda _live: False
-        """Told of a followed event that may be claimed now; False where its bot is gone."""
 
     def join(self, tracked: TrackedEvent, delivery: Delivery) -> None:
         """Let a delivery wait for the event until its `answer_within`."""
         self.limit(tracked, self.admit(tracked, delivery))
 
     def admit(self, tracked: TrackedEvent, delivery: Delivery) -> Waiter:
-        """As `join`, with no end of its patience yet."""
+        """Let a delivery wait without a limit yet: most runs end before a timer would be worth its cost."""
         waiter = Waiter(delivery)
         tracked.waiters.append(waiter)
         return waiter
 
     def limit(self, tracked: TrackedEvent, waiter: Waiter) -> None:
-        """From now on a delivery that waits is told when its `answer_within` is over."""
+        """End the wait of a delivery at its `answer_within`."""
         delivery = waiter.delivery
         left_s = delivery.received + delivery.bot.config.answer_within_s - self._context.clock.monotonic()
         waiter.timer = asyncio.get_running_loop().call_later(max(left_s, 0.0), self._time_is_up, tracked, waiter)
@@ -63,10 +70,10 @@ class Acknowledger:
     def park(self, tracked: TrackedEvent) -> None:
         """Journal a waiting event as ready and acknowledge it, as at `answer_within` but at once."""
         if tracked.commit is None:
-            self._commit(tracked, parking=True)
+            self._commit(tracked)
 
     def _time_is_up(self, tracked: TrackedEvent, waiter: Waiter) -> None:
-        """Nobody is acknowledged who is not there any more: Pyrus comes again, for it got no answer."""
+        """Acknowledge, unless the sender is gone (it got no answer, so Pyrus comes again) or may come again."""
         waiter.timer = None
         if waiter not in tracked.waiters:
             return
@@ -75,7 +82,7 @@ class Acknowledger:
         elif self._comes_again(tracked, waiter.delivery.bot):
             self._dismiss(tracked, waiter, BUSY)
         elif tracked.commit is None:
-            self._commit(tracked, parking=tracked.phase == "waiting")
+            self._commit(tracked)
 
     def _comes_again(self, tracked: TrackedEvent, bot: Bot) -> bool:
         """Return whether Pyrus is told to try again: its next attempt brings the token that a bot without a login lacks."""
@@ -94,90 +101,90 @@ class Acknowledger:
         tracked.waiters.remove(waiter)
         self._context.responses.give(waiter.delivery, outcome, tracked.entry.task, tracked.attempt)
 
-    def _commit(self, tracked: TrackedEvent, *, parking: bool) -> None:
-        work = self._acknowledge(tracked, parking=parking)
-        tracked.commit = self._begin(work)
+    def _commit(self, tracked: TrackedEvent) -> None:
+        tracked.commit = self._begin(self._acknowledge(tracked))
 
-    async def _acknowledge(self, tracked: TrackedEvent, *, parking: bool) -> None:
-        """Commit the door, then answer 200 `{}` to all; what is not committed in time is answered 503 and stays."""
-        context = self._context
+    async def _acknowledge(self, tracked: TrackedEvent) -> None:
+        """Commit the door, then answer 200 `{}` to all. Where it is not known to have landed in time, they get 503."""
         due = list(tracked.waiters)
-        writing = asyncio.ensure_future(self._write(tracked, parking=parking))
-        done, _ = await asyncio.wait([writing], timeout=context.timing.commit_s)
+        writing = asyncio.ensure_future(self._write(tracked))
+        done, _ = await asyncio.wait([writing], timeout=self._context.timing.commit_s)
         tracked.commit = None
         if not done:
-            writing.add_done_callback(lambda late: self._landed_late(tracked, late, parking=parking))
+            # whoever writes next waits for the end of this write, so that it cannot land over a later decision
+            writing.add_done_callback(lambda late: self._landed_late(tracked, late))
             self._stays(tracked, due)
             return
-        entry = writing.result()
-        if entry is None:
+        written = writing.result()
+        if written is None or not self._apply(tracked, written):
             self._stays(tracked, due)
-        elif self._apply(tracked, entry, parking=parking):
-            self._say(tracked, PARKED if parking else LATE)
 
-    def _say(self, tracked: TrackedEvent, outcome: Outcome) -> None:
-        """Answer everybody who waits, once the entry is committed."""
-        entry = tracked.entry
-        if entry.state != "failed":
-            self._context.responses.give_all(tracked, outcome)
+    def _say(self, tracked: TrackedEvent, entry: Entry) -> None:
+        """Answer all deliveries that wait, once the entry is committed."""
+        if entry.state != "failed" or entry.door == "api":
+            self._context.responses.give_all(tracked, PARKED if entry.state == "ready" else LATE)
             return
         self._context.responses.give_all(tracked, UNANSWERABLE)
         log.error("%s", entry.error, extra={"bot": entry.bot, "task": entry.task, "outcome": "failed"})
         self._context.failed(entry)
 
-    async def _write(self, tracked: TrackedEvent, *, parking: bool) -> Entry | None:
-        """The committed entry, or None where the journal cannot take it or says otherwise."""
-        journal = self._context.journal
-        entry = tracked.entry
+    async def _write(self, tracked: TrackedEvent) -> WriteResult | None:
+        """Write that the event is acknowledged; None where nobody knows whether the journal has it."""
+        # `keep = 0`: the row of a followed event has no body yet, and one of ours may bring it
+        body = _brought(tracked.waiters) if tracked.phase == "foreign" else stored_body(tracked)
         try:
-            if tracked.phase == "foreign":
-                return await journal.acknowledge(
-                    entry.id, seen=entry.seen, seen_at=entry.seen_at, body=_brought(tracked.waiters)
-                )
-            ours = self._committed(entry, parking=parking)
-            # a waiting event is not in the journal yet where claims come first: its first write checks nothing
-            return ours if await journal.save(ours, stored_body(tracked)) else None
+            return await write(self._context, tracked, self._time_up(tracked.entry), body)
         except JournalAway as error:
-            log.warning(
-                "not acknowledged, the journal is away: %s", error, extra={"bot": entry.bot, "task": entry.task}
-            )
+            extra = {"bot": tracked.entry.bot, "task": tracked.entry.task}
+            log.warning("not acknowledged, the journal is away: %s", error, extra=extra)
             return None
 
-    def _committed(self, entry: Entry, *, parking: bool) -> Entry:
-        """Return the entry as it is committed: acknowledged, or failed where its reply could never be posted."""
-        now = self._context.now()
-        if parking and not self._can_be_posted(self._context.find_bot(entry.bot)):
-            error = f"not run: nobody could post the reply later, because {entry.bot} has no login; set one, then retry"
-            return msgspec.structs.replace(entry, state="failed", failed=True, status=500, error=error, updated=now)
-        changes = {"state": "ready", "due": now} if parking else {}
-        return msgspec.structs.replace(entry, door="api", status=200, updated=now, **changes)
+    def _time_up(self, entry: Entry) -> TimeIsUp:
+        if self._can_be_posted(self._context.find_bot(entry.bot)):
+            return TimeIsUp(self._context.now())
+        error = f"not run: nobody could post the reply later, because {entry.bot} has no login; set one, then retry"
+        return TimeIsUp(self._context.now(), error)
 
-    def _apply(self, tracked: TrackedEvent, entry: Entry, *, parking: bool) -> bool:
-        """Make the committed door hold; False where it came too late to change anything."""
-        if tracked.phase not in (("waiting",) if parking else ("running", "foreign")):
+    def _apply(self, tracked: TrackedEvent, written: WriteResult) -> bool:
+        """Go by what the journal shows: the committed door, or a row that says something else. False: nothing follows."""
+        entry = written.entry
+        if entry is None:
+            return self._goes_by_row(tracked, written.row)
+        if tracked.phase == "running":
+            if entry.fence != tracked.entry.fence:
+                return False
+            tracked.entry = msgspec.structs.replace(tracked.entry, door="api", status=200)
+            tracked.unrecorded = False
+        elif tracked.phase in ("waiting", "foreign"):
+            self._let_go(tracked, entry)
+        else:
             return False
-        if tracked.phase != "foreign" and entry.fence != tracked.entry.fence:
-            return False
-        if parking:
-            self._leave_line(tracked, parked=entry.state == "ready")
-        elif tracked.phase == "foreign":
-            tracked.rest()
-        tracked.unrecorded = False
-        tracked.entry = (
-            entry if tracked.phase == "idle" else msgspec.structs.replace(tracked.entry, door="api", status=200)
-        )
+        self._say(tracked, entry)
         return True
 
-    def _leave_line(self, tracked: TrackedEvent, *, parked: bool) -> None:
-        entry = tracked.entry
-        bot = self._context.find_bot(entry.bot)
-        self._context.event_table.unweigh(tracked)
-        if bot is not None and parked and not self._context.journal.claims_first:
-            bot.queue.stand_ahead(entry.turn, entry.id)
+    def _let_go(self, tracked: TrackedEvent, entry: Entry) -> None:
+        """Have nothing more to do with it: it is parked, or another process goes on with it."""
+        if tracked.phase == "waiting":
+            bot = self._context.find_bot(entry.bot)
+            self._context.event_table.unweigh(tracked)
+            if bot is not None and entry.state == "ready" and not self._context.journal.claims_first:
+                bot.queue.stand_ahead(entry.turn, entry.id)
         tracked.leave()
+        tracked.entry = entry
+
+    def _goes_by_row(self, tracked: TrackedEvent, row: Entry) -> bool:
+        """Answer by the row where another process has brought the event to an end meanwhile."""
+        if tracked.phase not in ("waiting", "foreign") or not self._context.journal.claims_first:
+            return False
+        self._context.event_table.unweigh(tracked)
+        tracked.leave()
+        tracked.adopt(row)
+        tracked.unsure = False
+        self._changed.meet_again(tracked)
+        return True
 
     def _stays(self, tracked: TrackedEvent, due: list[Waiter]) -> None:
-        """The journal did not take it: those whose time is up come again, the event goes on as it was."""
+        """It is not known to be acknowledged: those whose time is up come again, and the event goes on as it was."""
         for waiter in list(tracked.waiters):
             if waiter in due or waiter.timer is None:
                 waiter.stop()
@@ -189,13 +196,13 @@ class Acknowledger:
             tracked.deferred = False
             tracked.ticket.ready()
 
-    def _landed_late(self, tracked: TrackedEvent, writing: asyncio.Future[Entry | None], *, parking: bool) -> None:
-        """A commit that lands after all makes the event late for the next attempt."""
+    def _landed_late(self, tracked: TrackedEvent, writing: asyncio.Future[WriteResult | None]) -> None:
+        """Let a commit that lands after all make the event late for the next attempt."""
         if writing.cancelled() or writing.exception() is not None:
             return
-        entry = writing.result()
-        if entry is not None and self._apply(tracked, entry, parking=parking):
-            self._say(tracked, ACKNOWLEDGED)
+        written = writing.result()
+        if written is not None:
+            self._apply(tracked, written)
 
     def follow(self, tracked: TrackedEvent) -> None:
         """Wait with our deliveries for what another process does with the event."""
@@ -203,7 +210,7 @@ class Acknowledger:
         tracked.task = self._begin(self._follow(tracked, tracked.entry.runs))
 
     async def _follow(self, tracked: TrackedEvent, runs: int) -> None:
-        """`runs`: how many there were when our deliveries joined."""
+        """Look at the row until it says how the event went on; `runs` is how many there were when our deliveries joined."""
         context = self._context
         while tracked.waiters:
             await context.journal.wait_hint(min(FOLLOW_S, context.timing.sweep_s))
@@ -219,7 +226,7 @@ class Acknowledger:
             tracked.rest()
 
     def _see(self, tracked: TrackedEvent, row: Entry, runs: int) -> None:
-        """What the row says of a followed event: acknowledged, free to be claimed, failed for all who waited, ended, or no news."""
+        """Go by the row of a followed event: acknowledged, failed for all that wait, free to be claimed, ended, or no news."""
         if row.state == "running" and row.door == "response":
             return
         tracked.adopt(row)
@@ -228,17 +235,17 @@ class Acknowledger:
             tracked.rest()
         elif row.state != "ready":
             tracked.rest()
-            self.known(tracked)
+            self._changed.meet_again(tracked)
         elif row.rerun == "error" and row.runs > runs and not tracked.last:
             self._context.responses.give_all(tracked, FAILED)
             tracked.rest()
-        elif not self.take_over(tracked):
+        elif not self._changed.take_over(tracked):
             self._context.responses.give_all(tracked, UNAVAILABLE)
             tracked.rest()
 
 
 def _brought(waiters: list[Waiter]) -> bytes | None:
-    """The body that one of these deliveries brought, without its token: with `keep = 0` the journal has none yet."""
+    """Give the body that one of these deliveries brought, without its token."""
     if not waiters:
         return None
     envelope = decode(waiters[-1].delivery.body)

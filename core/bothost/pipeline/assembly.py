@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from bothost.background import BackgroundTasks
 from bothost.errors import JournalAway
-from bothost.pipeline.acknowledgement import Acknowledger
 from bothost.pipeline.context import PipelineContext
 from bothost.pipeline.dispatcher import Dispatcher
 from bothost.pipeline.event_table import EventTable
@@ -18,7 +17,6 @@ from bothost.pipeline.loop_breaker import LoopBreaker
 from bothost.pipeline.poller import JournalPoller
 from bothost.pipeline.reply_poster import ReplyPoster
 from bothost.pipeline.responses import PipelineMetrics, Responses, Tell
-from bothost.pipeline.runs import Runs
 from bothost.pipeline.timers import Timers
 from bothost.pyrus_client.api import Pyrus
 from bothost.pyrus_client.client import CallingBot
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from bothost.journal import Journal
     from bothost.journal.entry import Entry, JournalTiming
     from bothost.pipeline.event_table import TrackedEvent
+    from bothost.pipeline.runs import Runs
     from bothost.pyrus.rest.requests import ApiRequest, ApiResponse
     from bothost.pyrus_client.client import PyrusClient
 
@@ -105,16 +104,10 @@ def build(
         return bot.user_id if bot is not None else None
 
     late_replies = LateReplies(context, ReplyPoster(resources.client, resources.journal, resources.clock, user_of))
-    runs = Runs(context, late_replies)
-    dispatch = Dispatcher(
-        context,
-        runs,
-        Acknowledger(context),
-        EventFilter(resources.clock, lambda key, value: learn(resources, key, value)),
-    )
-    return Pipeline(
-        context, dispatch, runs, JournalPoller(context, runs, late_replies, registry), Timers(context, registry)
-    )
+    event_filter = EventFilter(resources.clock, lambda key, value: learn(resources, key, value))
+    dispatch = Dispatcher(context, late_replies, event_filter)
+    poller = JournalPoller(context, dispatch.runs, late_replies, registry)
+    return Pipeline(context, dispatch, dispatch.runs, poller, Timers(context, registry))
 
 
 def pyrus_of_run(resources: ProcessResources, bot: Bot, tracked: TrackedEvent) -> Pyrus:

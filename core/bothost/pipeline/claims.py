@@ -1,39 +1,43 @@
-"""How an event becomes this process's: in memory where memory is the truth, else in the journal before its run."""
+"""Makes an event this process's: in memory where memory is the truth, else in the journal before its run."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from bothost.errors import JournalAway
 from bothost.journal.transitions import CANCELLED
-from bothost.pipeline.context import limit_of, save_surely, stored_body
+from bothost.pipeline.context import limit_of, stored_body
+from bothost.pipeline.decisions import Held
+from bothost.pipeline.writing import lock_of, write_surely
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from bothost.bots.queue import QueueTicket
     from bothost.bots.registry import Bot
     from bothost.journal.entry import Entry
+    from bothost.pipeline.acknowledgement import RowChanged
     from bothost.pipeline.context import PipelineContext
     from bothost.pipeline.event_table import TrackedEvent
 
 BUSY_S = 0.25
 """How long an event whose turn another process has waits before it asks again."""
 
+Word = Literal["claimed", "known", "busy"]
+
 
 class Claims:
-    """Claims events that have turn and permit. `known` is told of one that turned out to be in the journal already."""
+    """Claims events that have turn and permit."""
 
-    def __init__(self, context: PipelineContext) -> None:
+    def __init__(self, context: PipelineContext, changed: RowChanged) -> None:
         self._context = context
-        self.known: Callable[[TrackedEvent], None] = lambda _live: None
+        self._changed = changed
 
     async def holds(self, tracked: TrackedEvent, bot: Bot, ticket: QueueTicket) -> bool:
-        """Claim it, or see that the claim of a stored event still holds."""
+        """Claim it, or see that the claim of a stored event still holds. False: the run does not begin now."""
         if tracked.phase == "running":
+            # a suspect has waited until it may run alone, and its claim may have been taken meanwhile
             return not (self._context.journal.claims_first and is_suspect(tracked)) or await self._still_holds(
                 tracked, ticket
             )
@@ -67,41 +71,64 @@ class Claims:
 
     async def _claim_durably(self, tracked: TrackedEvent, bot: Bot, ticket: QueueTicket) -> bool:
         """Make the event ours in the journal; False where it is somebody else's, or must stand in line again."""
-        context = self._context
-        entry = tracked.entry
-        entry.updated = context.now()
-        entry.limit_s = limit_of(bot.config)
-        body = stored_body(tracked) if bot.config.keep_s > 0 else None
-        try:
-            row: Entry | None
-            if entry.state == "ready" and entry.fence:
-                row = await context.journal.take(entry.id, seen=entry.seen, seen_at=entry.seen_at)
-                word = "claimed" if row is not None else "known"
-                row = row or await context.journal.find(entry.id)
-                if word == "known" and row is not None and row.state == "ready" and row.door == "response":
-                    word = "busy"
-            else:
-                word, row = await context.journal.claim(entry, body or b"")
-        except JournalAway:
-            return await self._claim_without_store(tracked, ticket)
-        if word == "claimed" and row is not None:
-            if tracked.ticket is not ticket:
-                await self._let_go(tracked, row, ticket)
+        # under the lock, so that a parking that was decided before is in the row, and one decided later sees the claim
+        async with lock_of(tracked):
+            if tracked.ticket is not ticket or tracked.phase != "waiting":
+                ticket.leave()
                 return False
-            tracked.adopt(row)
-            self._started(tracked)
-            return True
-        if word == "busy":
+            try:
+                word, row = await self._ask(tracked, bot)
+            except JournalAway:
+                word, row = "away", None
+            if word == "claimed" and row is not None and tracked.ticket is ticket:
+                tracked.adopt(row)
+                tracked.unsure = False
+                self._started(tracked)
+                return True
+        if word == "away":
+            return await self._claim_without_journal(tracked, ticket)
+        if word == "claimed" and row is not None:
+            await self._let_go(tracked, row, ticket)
+        elif word == "busy":
             await self._wait_in_line(tracked, ticket)
-            return False
-        self._somebody_elses(tracked, row, ticket)
+        else:
+            self._somebody_elses(tracked, row, ticket)
         return False
 
+    async def _ask(self, tracked: TrackedEvent, bot: Bot) -> tuple[Word | Literal["away"], Entry | None]:
+        """Ask the journal for the event: a new one by `claim`, a held one by `take`."""
+        journal = self._context.journal
+        entry = tracked.entry
+        entry.updated = self._context.now()
+        entry.limit_s = limit_of(bot.config)
+        if not (entry.state == "ready" and entry.fence):
+            body = stored_body(tracked) if bot.config.keep_s > 0 else None
+            return await journal.claim(entry, body or b"")
+        row = await journal.take(entry.id, seen=entry.seen, seen_at=entry.seen_at)
+        if row is not None:
+            return "claimed", row
+        row = await journal.find(entry.id)
+        if row is not None and self._is_unheard(tracked, row):
+            return "claimed", row
+        if row is not None and row.state == "ready" and row.door == "response":
+            return "busy", row
+        return "known", row
+
+    def _is_unheard(self, tracked: TrackedEvent, row: Entry) -> bool:
+        """Tell whether an earlier `take` of ours landed although its caller heard nothing of it."""
+        ours = row.state == "running" and row.owner == self._context.journal.owner and row.door == "response"
+        return ours and row.fence == tracked.entry.fence + 1 > tracked.begun
+
     async def _let_go(self, tracked: TrackedEvent, row: Entry, ticket: QueueTicket) -> None:
-        """An operator cancelled it while its claim was under way."""
+        """Write that an operator cancelled it while its claim was under way."""
         ticket.leave()
-        tracked.entry = msgspec.structs.replace(row, state="cancelled", error=CANCELLED, updated=self._context.now())
-        await save_surely(self._context, tracked.entry)
+        tracked.adopt(row)
+        now = self._context.now()
+        await write_surely(
+            self._context,
+            tracked,
+            Held(lambda held: msgspec.structs.replace(held, state="cancelled", error=CANCELLED, updated=now)),
+        )
 
     def _somebody_elses(self, tracked: TrackedEvent, row: Entry | None, ticket: QueueTicket) -> None:
         ticket.leave()
@@ -110,10 +137,11 @@ class Claims:
             tracked.rest()
             if row is not None:
                 tracked.adopt(row)
-            self.known(tracked)
+                tracked.unsure = False
+            self._changed.meet_again(tracked)
 
-    async def _claim_without_store(self, tracked: TrackedEvent, ticket: QueueTicket) -> bool:
-        """The store is away: wait for it; the last attempt runs on a claim in memory rather than be lost."""
+    async def _claim_without_journal(self, tracked: TrackedEvent, ticket: QueueTicket) -> bool:
+        """Wait for the journal; the last attempt runs on a claim in memory rather than be lost."""
         context = self._context
         patience = context.clock.monotonic() + context.timing.commit_s
         while tracked.waiters and tracked.ticket is ticket:
@@ -121,7 +149,7 @@ class Claims:
                 entry = tracked.entry
                 entry.state, entry.owner, entry.rerun = "running", context.journal.owner, "maybe"
                 entry.fence += 1
-                tracked.unrecorded = True
+                tracked.unrecorded = tracked.unsure = True
                 self._started(tracked)
                 return True
             await context.journal.wait_hint(context.timing.retry_beat_s)
@@ -142,7 +170,7 @@ class Claims:
         return True
 
     async def _wait_in_line(self, tracked: TrackedEvent, ticket: QueueTicket, seconds: float = BUSY_S) -> None:
-        """Another process holds the turn: keep our place among the task's events, but no permit meanwhile."""
+        """Keep the place among the task's events while another process holds the turn, but no permit meanwhile."""
         ticket.free_permit()
         if seconds:
             await self._context.journal.wait_hint(seconds)
@@ -162,7 +190,7 @@ class Claims:
         self._context.responses.count.queue_wait(tracked.entry.bot, max(tracked.start - tracked.touched, 0.0))
 
     async def row_of(self, key: str) -> Entry | None:
-        """The row of a key, however long the journal is away."""
+        """Read the row of a key, however long the journal is away."""
         while True:
             try:
                 return await self._context.journal.find(key)
@@ -171,12 +199,12 @@ class Claims:
 
 
 def is_suspect(tracked: TrackedEvent) -> bool:
-    """Whether its host died while it ran: then it runs alone the next time."""
+    """Tell whether its host died while it ran: then it runs alone the next time."""
     return tracked.entry.deaths > 0 and tracked.entry.rerun == "crash"
 
 
 def is_being_parked(tracked: TrackedEvent) -> bool:
-    """Whether its parking is being committed: it then waits for how that ends."""
+    """Tell whether its parking is being committed: it then waits for how that ends."""
     if tracked.commit is None or tracked.phase != "waiting":
         return False
     tracked.deferred = True

@@ -81,11 +81,11 @@ class RunEnd(msgspec.Struct, frozen=True):
     """A later process can post the reply: the bot has a login."""
 
 
-def complete(tracked: TrackedEvent, config: BotConfig, ran: RunResult | None, moment: RunEnd) -> Completion:
-    """Decide what follows; `ran` None: the run was cut, and `live.cut` says why."""
+def complete(row: Entry, tracked: TrackedEvent, config: BotConfig, ran: RunResult | None, moment: RunEnd) -> Completion:
+    """Decide what the row becomes; `ran` None: the run was cut, and `tracked.cut` says why."""
     if ran is None:
-        return _cut(tracked, config, moment)
-    entry = msgspec.structs.replace(tracked.entry, updated=moment.now, runs=tracked.entry.runs + 1)
+        return _cut(row, tracked, config, moment)
+    entry = msgspec.structs.replace(row, updated=moment.now, runs=row.runs + 1, ms=tracked.entry.ms)
     if ran.failure is not None:
         return _failed(entry, tracked, config, ran.failure, moment)
     entry.error = ""
@@ -155,8 +155,8 @@ def _by_verdict(entry: Entry, verdict: FailureDecision, config: BotConfig, momen
     return entry, Outcome(verdict.status, body, verdict.state)
 
 
-def _cut(tracked: TrackedEvent, config: BotConfig, moment: RunEnd) -> Completion:
-    entry = msgspec.structs.replace(tracked.entry, updated=moment.now)
+def _cut(row: Entry, tracked: TrackedEvent, config: BotConfig, moment: RunEnd) -> Completion:
+    entry = msgspec.structs.replace(row, updated=moment.now)
     if tracked.cut == "cancel":
         entry.state, entry.error, entry.status = "cancelled", "cancelled by the operator", 200
         return Completion(entry, Outcome(200, NOTHING, "cancelled"))

@@ -11,18 +11,30 @@ import msgspec
 from bothost.background import BackgroundTasks
 from bothost.errors import BodyRefused, JournalAway
 from bothost.journal.entry import Entry
+from bothost.pipeline.acknowledgement import Acknowledger
 from bothost.pipeline.attempts import APART_S, DEATHS, REPEAT_S, read_attempt
 from bothost.pipeline.context import limit_of
-from bothost.pipeline.delivery import ACKNOWLEDGED, BUSY, CANCELLED, NOTHING, REPEAT, UNAVAILABLE, Outcome
+from bothost.pipeline.decisions import Amended
+from bothost.pipeline.delivery import (
+    ACKNOWLEDGED,
+    BUSY,
+    CANCELLED,
+    NOTHING,
+    REPEAT,
+    UNAVAILABLE,
+    UNRECORDED,
+    Outcome,
+)
 from bothost.pipeline.event_table import TrackedEvent, split
+from bothost.pipeline.runs import Runs
+from bothost.pipeline.writing import write, write_surely
 from bothost.pyrus.envelope import decode, event_key, waiting_step
 
 if TYPE_CHECKING:
-    from bothost.pipeline.acknowledgement import Acknowledger
     from bothost.pipeline.context import PipelineContext
     from bothost.pipeline.delivery import Delivery
     from bothost.pipeline.filters import EventFilter
-    from bothost.pipeline.runs import Runs
+    from bothost.pipeline.late_replies import LateReplies
     from bothost.pyrus.envelope import Envelope
 
 log = logging.getLogger("bothost.delivery")
@@ -42,20 +54,17 @@ class Dispatcher:
     def __init__(
         self,
         context: PipelineContext,
-        runs: Runs,
-        acknowledger: Acknowledger,
+        late_replies: LateReplies,
         event_filter: EventFilter,
         bounds: WaitingLimits | None = None,
     ) -> None:
         self._context = context
-        self._runs = runs
-        self._acknowledger = acknowledger
+        self.runs = Runs(context, late_replies, self)
+        self._acknowledger = Acknowledger(context, self)
         self._event_filter = event_filter
         self._bounds = bounds or WaitingLimits()
         self._spawn = BackgroundTasks().spawn
         self._leaving = False
-        runs.claims.known = acknowledger.known = self._meet_again
-        acknowledger.take_over = self._take_over
 
     def receive(self, delivery: Delivery) -> None:
         """Decode, find what is known of the event, sift, then claim, join, or answer by its door."""
@@ -128,9 +137,11 @@ class Dispatcher:
             by_hand = row.state == "cancelled" or (row.door == "api" and tracked.entry.door == "response")
             if tracked.phase == "idle" and by_hand and row.id == tracked.entry.id and row.fence >= tracked.entry.fence:
                 tracked.adopt(row)
+        elif tracked.unrecorded:
+            return  # its outcome is on its way to the journal, and memory alone knows it
         elif tracked.phase == "idle":
-            if row.fence >= tracked.entry.fence:
-                tracked.adopt(row)
+            tracked.adopt(row)
+            tracked.unsure = False
         elif row.id == tracked.entry.id and row.fence == tracked.entry.fence and row.door == "api":
             tracked.entry.door = "api"
 
@@ -203,7 +214,7 @@ class Dispatcher:
         if runs:
             context.event_table.weigh(tracked, bot.queue, size)
             waiter = self._acknowledger.admit(tracked, delivery)
-            self._runs.begin(tracked, bot)
+            self.runs.begin(tracked, bot)
             if waiter in tracked.waiters:  # it is not answered yet
                 self._acknowledger.limit(tracked, waiter)
         else:
@@ -273,7 +284,7 @@ class Dispatcher:
             body = entry.answer if entry.status == 200 and entry.answer else NOTHING
             self._repeat(tracked, delivery, Outcome(entry.status or 500, body, "failed", repeat=True))
             # the journal must know that Pyrus has no attempts left; it may be in an operator's hand by now
-            self._spawn(self._save_quietly(entry))
+            self._spawn(self._save_quietly(tracked))
         else:
             self._repeat(tracked, delivery, CANCELLED)
 
@@ -293,12 +304,44 @@ class Dispatcher:
     def _give_stored(self, tracked: TrackedEvent, delivery: Delivery) -> None:
         """The stored bytes, once more; the first connection that takes them makes the answer delivered."""
         entry = tracked.entry
-        outcome = Outcome(200, entry.answer or NOTHING, "repeat", repeat=True)
-        written = self._context.responses.give(delivery, outcome, entry.task, tracked.attempt)
+        if self._context.journal.claims_first and not (entry.delivered or tracked.unrecorded):
+            self._spawn(self._deliver_stored(tracked, delivery))
+            return
+        written = self._give_bytes(tracked, delivery)
         due = entry.seen_at + self._context.timing.quiet_s
         tracked.entry = msgspec.structs.replace(entry, delivered=entry.delivered or written, due=due)
-        if not (self._context.journal.claims_first and entry.delivered):
+        if not self._context.journal.claims_first:
             self._note(tracked)
+
+    def _give_bytes(self, tracked: TrackedEvent, delivery: Delivery) -> bool:
+        entry = tracked.entry
+        outcome = Outcome(200, entry.answer or NOTHING, "repeat", repeat=True)
+        return self._context.responses.give(delivery, outcome, entry.task, tracked.attempt)
+
+    async def _deliver_stored(self, tracked: TrackedEvent, delivery: Delivery) -> None:
+        """Give an answer that reached nobody yet. The row must say so before: another process may be about to post it.
+
+        Written first, the door is settled. An answer that then reaches nobody is taken back for the next attempt.
+        """
+        try:
+            written = await write(self._context, tracked, self._delivered(tracked, delivered=True))
+        except JournalAway:
+            self._repeat(tracked, delivery, UNRECORDED)
+            return
+        if written.entry is None:
+            tracked.adopt(written.row)
+            tracked.unsure = False
+            self._meet(tracked, delivery, decode(delivery.body))
+        elif not self._give_bytes(tracked, delivery):
+            await write_surely(self._context, tracked, self._delivered(tracked, delivered=False))
+
+    def _delivered(self, tracked: TrackedEvent, *, delivered: bool) -> Amended:
+        due = tracked.entry.seen_at + self._context.timing.quiet_s
+        seen, seen_at = tracked.entry.seen, tracked.entry.seen_at
+        return Amended(
+            lambda row: row.state == "answered" and row.door == "response",
+            lambda row: msgspec.structs.replace(row, delivered=delivered, due=due, seen=seen, seen_at=seen_at),
+        )
 
     def _repeat(self, tracked: TrackedEvent, delivery: Delivery, outcome: Outcome) -> None:
         self._context.responses.give(delivery, outcome, tracked.entry.task, tracked.attempt)
@@ -309,11 +352,17 @@ class Dispatcher:
         if not journal.claims_first:
             journal.note(tracked.entry)
         else:
-            self._spawn(self._save_quietly(tracked.entry))
+            self._spawn(self._save_quietly(tracked))
 
-    async def _save_quietly(self, entry: Entry) -> None:
+    async def _save_quietly(self, tracked: TrackedEvent) -> None:
+        """Write what a delivery changed in a held or failed row, unless an operator or another process has gone on with it."""
+        entry = msgspec.structs.replace(tracked.entry)
+        amended = Amended(
+            lambda row: row.door == "response" and row.fence == entry.fence and row.state in ("ready", entry.state),
+            lambda row: msgspec.structs.replace(entry, revision=row.revision, cancel=row.cancel),
+        )
         try:
-            await self._context.journal.save(entry, door="response")
+            await write(self._context, tracked, amended)
         except JournalAway:
             log.warning("what a delivery changed in %s could not be written", entry.id, extra={"bot": entry.bot})
 
@@ -326,7 +375,7 @@ class Dispatcher:
             return True
         return marked == 1 and not entry.comment and tracked.phase == "idle" and entry.state == "answered"
 
-    def _meet_again(self, tracked: TrackedEvent) -> None:
+    def meet_again(self, tracked: TrackedEvent) -> None:
         """An event turned out to be in the journal, or another process ended it: answer those who wait by what it says."""
         waiters, tracked.waiters = tracked.waiters, []
         for waiter in waiters:
@@ -336,7 +385,7 @@ class Dispatcher:
             else:
                 self._meet(tracked, waiter.delivery, decode(waiter.delivery.body))
 
-    def _take_over(self, tracked: TrackedEvent) -> bool:
+    def take_over(self, tracked: TrackedEvent) -> bool:
         """The owner of an event we wait for is gone: claim it with the deliveries that wait here."""
         bot = self._context.find_bot(tracked.entry.bot)
         if bot is None:
@@ -345,7 +394,7 @@ class Dispatcher:
         tracked.envelope = decode(delivery.body)
         tracked.body = None
         self._context.event_table.weigh(tracked, bot.queue, len(delivery.body))
-        self._runs.begin(tracked, bot)
+        self.runs.begin(tracked, bot)
         return True
 
     def park_all(self, *, end: bool = False) -> None:
@@ -358,7 +407,7 @@ class Dispatcher:
         self._acknowledger.draining = True
         self._leaving = self._leaving or end
         for tracked in self._context.event_table:
-            if tracked.phase == "waiting" and tracked not in self._runs.running:
+            if tracked.phase == "waiting" and tracked not in self.runs.running:
                 bot = self._context.find_bot(tracked.entry.bot)
                 without_login = bot is not None and not bot.can_log_in
                 if (bot is not None and bot.config.late == "retry") or (without_login and not tracked.last):

@@ -1,8 +1,8 @@
-"""What this process knows of events by heart: key → live entry, with the deliveries that wait for it.
+"""The memory of this process: event key → tracked event, with the deliveries that wait for it.
 
-While this process owns an entry, the live one is the truth and the journal follows. What the ledger has forgotten is looked
-up in the journal, but only where it can be there: `floors` holds the highest comment id of each bot that was forgotten, and
-an event above it is new without a look.
+An event that this process runs is asked for here first: its outcome may not be in the journal yet. It stays in memory until
+its outcome is known to be there. An event that memory has forgotten is looked up in the journal, but only where it can be
+there: `floors` holds the highest comment id of each bot that was forgotten, and an event above it is new without a look.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
     from bothost.bots.queue import BotQueue, QueueTicket
     from bothost.journal.entry import Entry
+    from bothost.pipeline.decisions import Happening
     from bothost.pipeline.delivery import Delivery
     from bothost.pyrus.envelope import Envelope
 
 Phase = Literal["idle", "waiting", "running", "posting", "foreign"]
-"""What this process does with it: nothing (the entry says how it stands) · stands in line · a handler runs · its reply is on
-its way out · it waits, but another process runs it."""
+"""What this process does with an event. idle: nothing, the entry says how it stands · waiting: it stands in line · running: a
+handler runs, or its outcome is being recorded · posting: its reply is on its way out · foreign: another process runs it, and
+deliveries wait for it here."""
 
 TOKEN_S = 86400.0
 """How long a token of Pyrus is good for."""
@@ -39,7 +41,7 @@ def split(key: str) -> tuple[str, int]:
 
 
 def name_of(entry: Entry) -> str:
-    """Under what the ledger knows an entry: deliveries find an event by its key, a manual run is found by its own id."""
+    """Give the table's key of an entry: deliveries find an event by its key, a manual run is found by its own id."""
     return entry.id if entry.kind == "manual" else base_of(entry.id)
 
 
@@ -64,7 +66,7 @@ class TrackedEvent:
     """One event as this process knows it."""
 
     base: str
-    """The name in the ledger (`name_of`): the event key without `~n`."""
+    """The key in the table (`name_of`): the event key without `~n`."""
     entry: Entry
     number: int = field(init=False)
     """The highest `~n` that is known to be taken of this key."""
@@ -86,13 +88,21 @@ class TrackedEvent:
     calling: bool = False
     """The plugin is being called: only then can a run be cut."""
     completing: bool = False
-    """The call of the plugin is over, and how it ended is being recorded: nothing else may write the entry."""
+    """The call of the plugin is over, and its outcome is being recorded."""
     hung: bool = False
     """A call of the plugin has begun and not really ended."""
+    begun: int = 0
+    """The highest fence under which the handler was called here: it is never called again under this one."""
+    lock: asyncio.Lock | None = None
+    """Held while a claim or a write is under way, so that nothing is decided meanwhile (`writing.lock_of`)."""
+    unsure: bool = False
+    """Memory may be behind the row: a write was refused, or nobody knows how it ended. The row is read before the next one."""
+    attempted: tuple[Happening, Entry] | None = None
+    """The write whose end is unknown: by it the row is recognised."""
     stored: bool = False
     """It runs from the journal, for no delivery."""
     unrecorded: bool = False
-    """It runs on a claim in memory only, because the journal was away."""
+    """It runs on a claim in memory only, because the journal was away; until its outcome is known to be written."""
     cut: Literal["", "drain", "cancel", "lost"] = ""
     """Why its run is being cancelled."""
     attempt: int = 1
@@ -102,7 +112,7 @@ class TrackedEvent:
     touched: float = 0.0
     """When it was last delivered or changed, by the monotonic clock."""
     weight: tuple[BotQueue, int] | None = None
-    """The lane in which its body counts as waiting, and how many bytes."""
+    """The queue in which its body counts as waiting, and how many bytes."""
 
     def __post_init__(self) -> None:
         self.number = split(self.entry.id)[1]
@@ -110,8 +120,8 @@ class TrackedEvent:
 
     @property
     def open(self) -> bool:
-        """Whether it may not be forgotten: somebody waits, or this process is at it."""
-        return self.phase != "idle" or bool(self.waiters) or self.hung
+        """Tell whether it must not be forgotten: somebody waits, this process works at it, or a write may not have landed."""
+        return self.phase != "idle" or bool(self.waiters) or self.hung or self.unsure
 
     @property
     def heard(self) -> bool:
@@ -124,13 +134,15 @@ class TrackedEvent:
         return bool(self.token) and entry.state == "ready" and entry.door == "api" and entry.bot in bots
 
     def adopt(self, row: Entry) -> None:
-        """Take the journal's row as it stands; deliveries that only this process has seen still count."""
+        """Take the journal's row as it stands. Deliveries that only this process has seen still count, and so does the time
+        of the run that it measured."""
         row.seen = max(row.seen, self.entry.seen)
         row.seen_at = max(row.seen_at, self.entry.seen_at)
+        row.ms = row.ms or self.entry.ms
         self.entry = row
 
     def rest(self) -> None:
-        """This process has nothing more to do with it: let go of the body."""
+        """Have nothing more to do with it, and let go of the body."""
         self.phase = "idle"
         self.envelope = None
         self.body = None
@@ -139,7 +151,6 @@ class TrackedEvent:
         self.deferred = False
         self.completing = False
         self.stored = False
-        self.unrecorded = False
         self.cut = ""
 
     def leave(self) -> None:
@@ -151,26 +162,26 @@ class TrackedEvent:
 
 
 class EventTable:
-    """The live entries of this process."""
+    """The tracked events of this process."""
 
-    __slots__ = ("_lives", "floors", "waiting_bytes")
+    __slots__ = ("_events", "floors", "waiting_bytes")
 
     def __init__(self) -> None:
-        self._lives: dict[str, TrackedEvent] = {}
+        self._events: dict[str, TrackedEvent] = {}
         self.floors: dict[str, int] | None = None
         """None until the journal has told its highest ids: then everything unknown must be looked up."""
         self.waiting_bytes = 0
 
     def get(self, base: str) -> TrackedEvent | None:
-        """The newest live entry of an event key."""
-        return self._lives.get(base)
+        """Give the newest tracked event of an event key."""
+        return self._events.get(base)
 
     def add(self, tracked: TrackedEvent) -> None:
         """Know this entry from now on; a later one of the same key (`key~n`) takes its place."""
-        self._lives[tracked.base] = tracked
+        self._events[tracked.base] = tracked
 
     def may_be_stored(self, bot: str, comment: int) -> bool:
-        """Whether an event that is not here can be in the journal all the same; `comment` 0: the key is a digest."""
+        """Tell whether an event that is not here can be in the journal all the same; `comment` 0: the key is a digest."""
         return not comment or self.floors is None or comment <= self.floors.get(bot, 0)
 
     def learn_floors(self, highest: Mapping[str, int]) -> None:
@@ -183,11 +194,11 @@ class EventTable:
         for entry in entries:
             tracked = TrackedEvent(name_of(entry), entry)
             tracked.touched = now
-            other = self._lives.get(tracked.base)
+            other = self._events.get(tracked.base)
             if other is None or other.entry.created <= entry.created:
-                self._lives[tracked.base] = tracked
-        for tracked in self._lives.values():
-            if tracked.entry.kind == "manual" and (event := self._lives.get(base_of(tracked.entry.id))) is not None:
+                self._events[tracked.base] = tracked
+        for tracked in self._events.values():
+            if tracked.entry.kind == "manual" and (event := self._events.get(base_of(tracked.entry.id))) is not None:
                 event.number = max(event.number, tracked.number)
 
     def forget(self, before: float, tokens_of: Collection[str] = ()) -> int:
@@ -197,12 +208,12 @@ class EventTable:
         """
         gone = [
             tracked
-            for tracked in self._lives.values()
+            for tracked in self._events.values()
             if not tracked.open
             and tracked.touched < (before - TOKEN_S if tracked.parked_with_token(tokens_of) else before)
         ]
         for tracked in gone:
-            del self._lives[tracked.base]
+            del self._events[tracked.base]
             if self.floors is not None and tracked.comment > self.floors.get(tracked.entry.bot, 0):
                 self.floors[tracked.entry.bot] = tracked.comment
         return len(gone)
@@ -215,7 +226,7 @@ class EventTable:
         self.waiting_bytes += size
 
     def unweigh(self, tracked: TrackedEvent) -> None:
-        """Its body waits no more."""
+        """Count its body no longer."""
         if tracked.weight is not None:
             queue, size = tracked.weight
             tracked.weight = None
@@ -223,17 +234,25 @@ class EventTable:
             self.waiting_bytes -= size
 
     def of(self, row: Entry) -> TrackedEvent | None:
-        """The live entry of a row; None where this process does not know it."""
-        tracked = self._lives.get(name_of(row))
+        """Give the tracked event of a row; None where this process does not know it."""
+        tracked = self._events.get(name_of(row))
         return tracked if tracked is not None and tracked.entry.id == row.id else None
 
+    def is_at(self, key: str) -> bool:
+        """Tell whether this process works at an entry, or is not sure how its newest write ended. Then the row is not given
+        away by it, whatever the row says."""
+        tracked = next(
+            (found for found in (self.get(key), self.get(base_of(key))) if found and found.entry.id == key), None
+        )
+        return tracked is not None and (tracked.phase in ("waiting", "running", "posting") or tracked.unsure)
+
     def claimed(self, row: Entry, now: float) -> TrackedEvent:
-        """The live entry of a row that this process has just claimed."""
+        """Track a row that this process has just claimed."""
         tracked = self.of(row)
         if tracked is None:
             tracked = TrackedEvent(name_of(row), row)
             self.add(tracked)
-            event = self._lives.get(base_of(row.id))
+            event = self._events.get(base_of(row.id))
             if event is not None:
                 event.number = max(event.number, tracked.number)
         tracked.entry = row
@@ -241,7 +260,7 @@ class EventTable:
         return tracked
 
     def __iter__(self) -> Iterator[TrackedEvent]:
-        return iter(list(self._lives.values()))
+        return iter(list(self._events.values()))
 
     def __len__(self) -> int:
-        return len(self._lives)
+        return len(self._events)

@@ -9,8 +9,9 @@ import msgspec
 
 from bothost.errors import JournalAway
 from bothost.journal.entry import EntryFilter
-from bothost.pipeline.context import save_surely
+from bothost.pipeline.decisions import Held
 from bothost.pipeline.reply_poster import NO_LOGIN
+from bothost.pipeline.writing import write_surely
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -47,22 +48,26 @@ class LateReplies:
         context = self._context
         tracked.phase = "posting"
         if await self._behind_another(tracked.entry) or not context.journal.alive():
-            await self._record(tracked, _change(tracked.entry, state="ready", due=context.now() + 1.0))
+            due = context.now() + 1.0
+            await self._record(tracked, lambda held: _change(held, state="ready", due=due))
             return
         posted = await self._poster.post(
             tracked.entry, bot.config, token=tracked.token, envelope=tracked.envelope, begin=self._begin(tracked)
         )
         context.responses.count.post(bot.config.name, "unclear" if posted.unclear else posted.kind)
-        await self._record(tracked, self._after(tracked.entry, posted))
+        now = context.now()
+        await self._record(tracked, lambda held: self._after(held, posted, now))
 
     def _begin(self, tracked: TrackedEvent) -> Callable[[], Awaitable[bool]]:
         async def begin() -> bool:
             """Write durably that a POST is about to go out; False where the entry is not ours any more. The first one counts:
             by it the look knows which comments can be ours, and unclear tries come to an end."""
-            begun = _change(tracked.entry, post_begun=tracked.entry.post_begun or self._context.now())
-            if not await save_surely(self._context, begun) or not self._context.journal.alive():
+            now = self._context.now()
+            begun = Held(lambda held: _change(held, post_begun=held.post_begun or now))
+            entry = (await write_surely(self._context, tracked, begun)).entry
+            if entry is None or not self._context.journal.alive():
                 return False
-            tracked.entry = begun
+            tracked.entry = entry
             return True
 
         return begin
@@ -77,8 +82,7 @@ class LateReplies:
         on_their_way = [row for row in rows if row.answer is not None and row.door == "api" and row.id != entry.id]
         return any(row.state == "running" or row.created < entry.created for row in on_their_way)
 
-    def _after(self, entry: Entry, posted: PostResult) -> Entry:
-        now = self._context.now()
+    def _after(self, entry: Entry, posted: PostResult, now: float) -> Entry:
         # where the rate limit did not let it go it was no try: `after_s` says when it may
         tries = entry.tries + (0 if posted.after_s else 1)
         if posted.kind == "done":
@@ -95,21 +99,26 @@ class LateReplies:
         error = f"{posted.error}\n{entry.error}" if entry.failed else posted.error
         return _change(entry, state="failed", tries=tries, error=error)
 
-    async def _record(self, tracked: TrackedEvent, entry: Entry) -> None:
-        entry.updated = self._context.now()
-        if tracked.cut == "cancel" and entry.state == "ready":
-            entry.state, entry.error = "cancelled", "cancelled by the operator"
-        saved = await save_surely(self._context, entry)
-        if saved:
-            tracked.entry = entry
-        else:
-            log.warning(
-                "the outcome of a post was refused: %s belongs to another owner now", entry.id, extra={"bot": entry.bot}
-            )
+    async def _record(self, tracked: TrackedEvent, after: Callable[[Entry], Entry]) -> None:
+        now = self._context.now()
+
+        def change(held: Entry) -> Entry:
+            entry = _change(after(held), updated=now)
+            if (tracked.cut == "cancel" or held.cancel) and entry.state == "ready":
+                entry.state, entry.error = "cancelled", "cancelled by the operator"
+            return entry
+
+        entry = (await write_surely(self._context, tracked, Held(change))).entry
+        if entry is None:
+            tracked.rest()
+            key, bot = tracked.entry.id, tracked.entry.bot
+            log.warning("the outcome of a post was refused: %s belongs to another owner now", key, extra={"bot": bot})
+            return
+        tracked.entry = entry
         tracked.rest()
-        if saved and entry.state == "failed" and not entry.failed:
+        if entry.state == "failed" and not entry.failed:
             self._context.failed(entry)
-        if saved and (entry.state != "ready" or entry.tries == 1):
+        if entry.state != "ready" or entry.tries == 1:
             self._say(entry)
 
     def _say(self, entry: Entry) -> None:

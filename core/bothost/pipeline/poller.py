@@ -13,9 +13,10 @@ from bothost.bots.queue import QueueTicket
 from bothost.errors import BodyRefused, JournalAway
 from bothost.journal.transitions import cancelled
 from bothost.pipeline.attempts import REPEAT_S
-from bothost.pipeline.context import save_surely
+from bothost.pipeline.decisions import Held
 from bothost.pipeline.delivery import CANCELLED
-from bothost.pipeline.event_table import base_of
+from bothost.pipeline.event_table import TrackedEvent, base_of, name_of
+from bothost.pipeline.writing import write_surely
 from bothost.pyrus.envelope import decode
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from bothost.bots.registry import Bot, Registry
     from bothost.journal.entry import Entry
     from bothost.pipeline.context import PipelineContext
-    from bothost.pipeline.event_table import TrackedEvent
     from bothost.pipeline.late_replies import LateReplies
     from bothost.pipeline.runs import Runs
 
@@ -128,6 +128,10 @@ class JournalPoller:
             self.cancel(key)
         for key in journal.lost():
             self._lose(key)
+        # the journal shows claims that nobody here has heard of; memory knows which of them this process is at all the same
+        orphans = {key: fence for key, fence in journal.orphans().items() if not self._context.event_table.is_at(key)}
+        if orphans:
+            await journal.give_back(orphans)
         for reaped in await journal.reap():
             self._learn(reaped.entry)
             level = logging.ERROR if reaped.entry.state == "failed" else logging.WARNING
@@ -244,24 +248,31 @@ class JournalPoller:
         return True
 
     def _is_free(self, row: Entry) -> bool:
-        """Whether this process is not at the event already. If it is, then it has not heard yet that what it wrote last has
+        """Tell whether this process is not at the event already. If it is, then it has not heard yet that its newest write has
         landed; or its parking was given up, and has landed after all; or it was cut off, and has claimed anew what it lost."""
         tracked = self._context.event_table.of(row)
-        if tracked is None or tracked.phase == "idle":
+        if tracked is None or (tracked.phase == "idle" and not tracked.unrecorded):
             return True
-        if not (tracked.completing or tracked.phase == "posting"):
+        if not (tracked.completing or tracked.phase in ("idle", "posting")):
             if not self._context.journal.claims_first:
                 self._write_over(tracked, row)
                 return False
             self._runs.cut(tracked, "lost")
-        later = msgspec.structs.replace(row, state="ready", due=self._context.now() + AGAIN_S)
-        self._spawn(save_surely(self._context, later))
+        self._spawn(self._put_aside(row))
         return False
+
+    async def _put_aside(self, row: Entry) -> None:
+        """Let a row that was just claimed be claimed again in a moment; memory of its event stays as it is."""
+        due = self._context.now() + AGAIN_S
+        ready = Held(lambda held: msgspec.structs.replace(held, state="ready", due=due))
+        await write_surely(self._context, TrackedEvent(name_of(row), row), ready)
 
     async def _put_back(self, tracked: TrackedEvent, seconds: float) -> None:
         """It cannot run now: its task is paused, its old run has not ended, or the host stops."""
-        tracked.entry = msgspec.structs.replace(tracked.entry, state="ready", due=self._context.now() + seconds)
-        await save_surely(self._context, tracked.entry)
+        due = self._context.now() + seconds
+        ready = Held(lambda held: msgspec.structs.replace(held, state="ready", due=due))
+        written = await write_surely(self._context, tracked, ready)
+        tracked.entry = written.entry or tracked.entry
 
     async def _begin(self, bot: Bot, tracked: TrackedEvent, ticket: QueueTicket) -> None:
         """Run a claimed event: its body comes from the journal, its turn goes before later arrivals."""
@@ -285,14 +296,20 @@ class JournalPoller:
         its_turn = bot.queue.adopt(ticket, row.turn, lambda: self._runs.go(tracked))
         bot.queue.went(row.turn, row.id)
         if error:
-            failed = msgspec.structs.replace(row, state="failed", error=error, failed=True, updated=self._context.now())
-            await save_surely(self._context, failed)
-            self._context.failed(failed)
-            tracked.entry = failed
-            tracked.rest()
+            await self._fail(tracked, error)
             ticket.leave()
         elif its_turn:
             self._runs.go(tracked)
+
+    async def _fail(self, tracked: TrackedEvent, error: str) -> None:
+        """Record that a claimed event cannot run."""
+        now = self._context.now()
+        fails = Held(lambda held: msgspec.structs.replace(held, state="failed", error=error, failed=True, updated=now))
+        written = await write_surely(self._context, tracked, fails)
+        tracked.rest()
+        if written.entry is not None:
+            tracked.entry = written.entry
+            self._context.failed(written.entry)
 
     async def _post(self, bot: Bot, row: Entry) -> None:
         if not self._is_free(row):

@@ -17,20 +17,23 @@ from bothost.errors import JournalAway
 from bothost.journal.status import phase
 from bothost.pipeline.claims import Claims, is_being_parked, is_suspect
 from bothost.pipeline.completion import RunEnd, complete, with_unsent
-from bothost.pipeline.context import save_surely, stored_body
-from bothost.pipeline.delivery import ACKNOWLEDGED, NOTHING, UNAVAILABLE, UNRECORDED
+from bothost.pipeline.context import stored_body
+from bothost.pipeline.decisions import Amended, Held, RunEnded
+from bothost.pipeline.delivery import NOTHING, UNAVAILABLE, UNRECORDED
+from bothost.pipeline.writing import write, write_surely
 from bothost.plugins.api import Tick
 from bothost.plugins.attribution import BOT
 from bothost.plugins.event import RunContext
-from bothost.runners import eager
+from bothost.runners import RunFailure, RunResult, eager
 
 if TYPE_CHECKING:
     from bothost.bots.registry import Bot
+    from bothost.journal.entry import Entry
+    from bothost.pipeline.acknowledgement import RowChanged
     from bothost.pipeline.completion import Completion
     from bothost.pipeline.context import PipelineContext
     from bothost.pipeline.event_table import TrackedEvent
     from bothost.pipeline.late_replies import LateReplies
-    from bothost.runners import RunResult
 
 log = logging.getLogger("bothost.run")
 
@@ -41,12 +44,13 @@ NO_BOT_S = 10.0
 class Runs:
     """Carries events through their runs."""
 
-    def __init__(self, context: PipelineContext, late_replies: LateReplies) -> None:
+    def __init__(self, context: PipelineContext, late_replies: LateReplies, changed: RowChanged) -> None:
         self._context = context
         self._late_replies = late_replies
+        self._changed = changed
         self._alone = asyncio.Lock()
         """Events that were in flight at a death run one by one, so that only the guilty one reaches three."""
-        self.claims = Claims(context)
+        self.claims = Claims(context, changed)
         self._behind = BackgroundTasks().spawn
         self.running: dict[TrackedEvent, None] = {}
         """In the order in which they began."""
@@ -104,8 +108,12 @@ class Runs:
         tracked.leave()
         if claimed:
             due = self._context.now() + NO_BOT_S
-            tracked.entry = msgspec.structs.replace(tracked.entry, state="ready", due=due)
-            self._behind(save_surely(self._context, tracked.entry))
+            ready = Held(lambda held: msgspec.structs.replace(held, state="ready", due=due))
+            self._behind(self._put_back(tracked, ready))
+
+    async def _put_back(self, tracked: TrackedEvent, ready: Held) -> None:
+        written = await write_surely(self._context, tracked, ready)
+        tracked.entry = written.entry or tracked.entry
 
     async def _carry(self, tracked: TrackedEvent, bot: Bot) -> None:
         ticket = tracked.ticket
@@ -124,13 +132,21 @@ class Runs:
             self.running.pop(tracked, None)
 
     async def _claim_and_run(self, tracked: TrackedEvent, bot: Bot, ticket: QueueTicket) -> None:
-        if await self.claims.holds(tracked, bot, ticket):
+        if not await self.claims.holds(tracked, bot, ticket):
+            return
+        try:
             await self._run(tracked, bot, ticket)
-            ticket.free_turn()
+        except Exception as error:
+            # around a plugin's run and its record: whatever the machinery raises, no row may stay open for it
+            log.exception("a fault of bothost in the run of %s", tracked.entry.id, extra={"bot": bot.config.name})
+            if tracked.phase != "running":
+                raise
+            await self._record(tracked, bot, _broken(bot, error))
+        ticket.free_turn()
 
     async def _run(self, tracked: TrackedEvent, bot: Bot, ticket: QueueTicket) -> None:
         ran: RunResult | None = None
-        tracked.calling = True
+        tracked.calling, tracked.begun = True, tracked.entry.fence
         try:
             ran = await self._call(tracked, bot, ticket)
         except asyncio.CancelledError:
@@ -148,7 +164,7 @@ class Runs:
             # until it is known whether the event is acknowledged, nobody knows by which door the reply leaves
             await asyncio.wait([tracked.commit])
         if tracked.cut == "lost":
-            await self._refused(tracked, bot, ran)
+            await self._refused(tracked, bot)
         else:
             await self._record(tracked, bot, ran)
 
@@ -161,6 +177,8 @@ class Runs:
         tracked.hung = True
 
         def ended(returned: bytes = NOTHING) -> None:
+            if not tracked.hung:
+                return
             bot.busy -= 1
             tracked.hung = False
             ticket.free_permit()
@@ -176,14 +194,26 @@ class Runs:
                 return await runner.tick(name, tick, limit_s, ended)
             assert tracked.envelope is not None
             return await runner.run(tracked.envelope, self._run_context(tracked, bot), limit_s, ended)
+        except Exception as error:
+            # no thread or process could be started, memory ran out: the plugin was not called, or not to its end
+            log.exception("the run of %s could not be carried out", entry.id, extra={"bot": bot.config.name})
+            ended()
+            return _broken(bot, error)
         finally:
             tracked.entry.ms = round((self._context.clock.monotonic() - tracked.start) * 1000, 1)
 
     def _keep_unsent(self, tracked: TrackedEvent, returned: bytes) -> None:
-        entry = with_unsent(tracked.entry, returned, self._context.now())
-        if entry is not None:
-            tracked.entry = entry
-            self._behind(save_surely(self._context, entry))
+        now, fence = self._context.now(), tracked.entry.fence
+        if with_unsent(tracked.entry, returned, now) is not None:
+            unsent = Amended(
+                lambda row: row.failed and row.fence == fence and row.state == tracked.entry.state,
+                lambda row: with_unsent(row, returned, now) or row,
+            )
+            self._behind(self._save_unsent(tracked, unsent))
+
+    async def _save_unsent(self, tracked: TrackedEvent, unsent: Amended) -> None:
+        written = await write_surely(self._context, tracked, unsent)
+        tracked.entry = written.entry or tracked.entry
 
     def _run_context(self, tracked: TrackedEvent, bot: Bot) -> RunContext:
         context = self._context
@@ -202,43 +232,57 @@ class Runs:
     async def _record(self, tracked: TrackedEvent, bot: Bot, ran: RunResult | None) -> None:
         """Write how the run ended, then let everybody know: behind where memory is the truth, durably where it is not."""
         context = self._context
-        completion = complete(tracked, bot.config, ran, RunEnd(context.now(), context.timing.quiet_s, bot.can_log_in))
-        entry = completion.entry
-        if bot.plugged is not None:
-            entry.version = bot.plugged.version
-        body = stored_body(tracked) if entry.state == "ready" or bot.config.keep_s > 0 else None
+        ending = Ending(tracked, bot, ran, RunEnd(context.now(), context.timing.quiet_s, bot.can_log_in))
+        completion = ending.by(tracked.entry)
+        body = stored_body(tracked) if completion.entry.state == "ready" or bot.config.keep_s > 0 else None
         if tracked.unrecorded:
             # the journal is away and this was the last attempt: it gets its answer, and the record follows
-            self._behind(save_surely(context, entry, body))
-        elif entry.door == "response" and not context.journal.claims_first:
-            context.journal.note(entry)
-        elif tracked.cut == "drain" and tracked.entry.door == "response":
-            if not await self._acknowledged_cut(tracked, completion, body):
+            self._behind(self._record_behind(tracked, bot, completion.entry, body))
+        elif completion.entry.door == "response" and not context.journal.claims_first:
+            context.journal.note(completion.entry)
+        else:
+            entry = await self._recorded(tracked, bot, ending, body)
+            if entry is None:
                 return
-        elif not await save_surely(context, entry, body, tracked.entry.door if context.journal.claims_first else None):
-            await self._refused(tracked, bot, ran)
-            return
-        tracked.entry = entry
-        if entry.answer not in (None, NOTHING):
+            completion = msgspec.structs.replace(ending.completion, entry=entry)
+        tracked.entry = completion.entry
+        if completion.entry.answer not in (None, NOTHING):
             context.loop_breaker.count(tracked, bot.user_id)
         await self._tell(tracked, bot, completion)
 
-    async def _acknowledged_cut(self, tracked: TrackedEvent, completion: Completion, body: bytes | None) -> bool:
+    async def _recorded(self, tracked: TrackedEvent, bot: Bot, ending: Ending, body: bytes | None) -> Entry | None:
+        """Write the outcome until it lands; None where the run has nothing more to say, and all were answered."""
+        ended = RunEnded(lambda row: ending.by(row).entry)
+        if tracked.cut == "drain" and tracked.entry.door == "response":
+            return await self._acknowledged_cut(tracked, ended, body)
+        written = await write_surely(self._context, tracked, ended, body)
+        if written.entry is None:
+            await self._refused(tracked, bot)
+        return written.entry
+
+    async def _record_behind(self, tracked: TrackedEvent, bot: Bot, told: Entry, body: bytes | None) -> None:
+        """Write the outcome of a run on a claim in memory, as it was answered."""
+        outcome = RunEnded(lambda row: msgspec.structs.replace(told, revision=row.revision, cancel=row.cancel))
+        written = await write_surely(self._context, tracked, outcome, body)
+        if written.entry is None:
+            tracked.unsure = tracked.unrecorded = False
+            self._say_dropped(tracked, bot, written.row)
+
+    async def _acknowledged_cut(self, tracked: TrackedEvent, happening: RunEnded, body: bytes | None) -> Entry | None:
         """Park what the end of a drain cut; a journal that cannot take it is no reason to stay, so Pyrus is told to come again."""
         context = self._context
         try:
             async with asyncio.timeout(context.timing.commit_s):
-                if await context.journal.save(
-                    completion.entry, body, door="response" if context.journal.claims_first else None
-                ):
-                    return True
+                written = await write(context, tracked, happening, body)
+                if written.entry is not None:
+                    return written.entry
         except (JournalAway, TimeoutError):
             log.warning(
                 "%s could not be parked at the end of the drain", tracked.entry.id, extra={"bot": tracked.entry.bot}
             )
         context.responses.give_all(tracked, UNRECORDED)
         tracked.rest()
-        return False
+        return None
 
     async def _tell(self, tracked: TrackedEvent, bot: Bot, completion: Completion) -> None:
         context = self._context
@@ -246,8 +290,8 @@ class Runs:
         if tracked.waiters:
             written = context.responses.give_all(tracked, completion.outcome)
             if not written and entry.state == "answered" and entry.delivered:
-                entry.delivered, entry.due = False, entry.seen_at + context.timing.quiet_s
-                context.journal.note(entry) if not context.journal.claims_first else await save_surely(context, entry)
+                await self._not_delivered(tracked)
+                entry = tracked.entry
         if completion.failure:
             self._complain(tracked, completion.failure)
             if entry.state == "failed" or entry.failed:
@@ -260,29 +304,65 @@ class Runs:
             bot.queue.stand_ahead(entry.turn, entry.id)
         tracked.rest()
 
+    async def _not_delivered(self, tracked: TrackedEvent) -> None:
+        """Write that the answer reached no connection: the next attempt gets it, or it is posted when the event is quiet."""
+        context, entry = self._context, tracked.entry
+        due = entry.seen_at + context.timing.quiet_s
+        if not context.journal.claims_first:
+            entry.delivered, entry.due = False, due
+            context.journal.note(entry)
+            return
+        fence = entry.fence
+        unheard = Amended(
+            lambda row: row.state == "answered" and row.door == "response" and row.fence == fence,
+            lambda row: msgspec.structs.replace(row, delivered=False, due=due),
+        )
+        await write_surely(context, tracked, unheard)
+
     def _complain(self, tracked: TrackedEvent, failure: str) -> None:
         entry = tracked.entry
         what, _, trace = failure.partition("\n")
         extra = {"bot": entry.bot, "task": entry.task, "outcome": phase(entry), "attempt": tracked.attempt}
         log.error("%s", what, extra={**extra, "traceback": trace})
 
-    async def _refused(self, tracked: TrackedEvent, bot: Bot, ran: RunResult | None) -> None:
-        """The fence or another door refused the outcome: the row says what holds now."""
-        context = self._context
+    async def _refused(self, tracked: TrackedEvent, bot: Bot) -> None:
+        """Drop an outcome that the row has no place for: another claim holds it, or it was ended. The row says what to answer."""
         row = await self.claims.row_of(tracked.entry.id)
-        ours = row is not None and row.owner == context.journal.owner and row.fence == tracked.entry.fence
-        if row is not None and ours and row.door == "api" and tracked.entry.door == "response":
-            row.ms = tracked.entry.ms
-            tracked.adopt(row)
-            context.responses.give_all(tracked, ACKNOWLEDGED)
-            await self._record(tracked, bot, ran)
-            return
-        log.warning(
-            "the outcome of %s was dropped, another owner has the event: fence %d of %s here, %d of %s in the journal",
-            tracked.entry.id, tracked.entry.fence, context.journal.owner, row.fence if row else 0, row.owner if row else "nobody",
-            extra={"bot": bot.config.name},
-        )  # fmt: skip
+        self._say_dropped(tracked, bot, row)
         tracked.rest()
         if row is not None:
             tracked.adopt(row)
-        self.claims.known(tracked)
+        tracked.unsure = False
+        self._changed.meet_again(tracked)
+
+    def _say_dropped(self, tracked: TrackedEvent, bot: Bot, row: Entry | None) -> None:
+        log.warning(
+            "the outcome of %s was dropped, another owner has the event: fence %d of %s here, %d of %s in the journal",
+            tracked.entry.id, tracked.entry.fence, self._context.journal.owner, row.fence if row else 0, row.owner if row else "nobody",
+            extra={"bot": bot.config.name},
+        )  # fmt: skip
+
+
+class Ending:
+    """Makes the completion of one run by the row as it stands, because its door may become the API while it runs."""
+
+    def __init__(self, tracked: TrackedEvent, bot: Bot, ran: RunResult | None, moment: RunEnd) -> None:
+        self._tracked = tracked
+        self._bot = bot
+        self._ran = ran
+        self._moment = moment
+        self.completion: Completion
+
+    def by(self, entry: Entry) -> Completion:
+        """Complete a running entry; the newest completion is kept."""
+        completion = complete(entry, self._tracked, self._bot.config, self._ran, self._moment)
+        if self._bot.plugged is not None:
+            completion.entry.version = self._bot.plugged.version
+        self.completion = completion
+        return completion
+
+
+def _broken(bot: Bot, error: Exception) -> RunResult:
+    """A failed run whose machinery failed, not its plugin."""
+    text = f"[bot:{bot.config.name}] could not be run: {type(error).__name__}: {error}"
+    return RunResult(failure=RunFailure("raised", text, error=error))

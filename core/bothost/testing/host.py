@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from bothost.clock import Clock
     from bothost.config import BotConfig
-    from bothost.journal.entry import Door, Entry
+    from bothost.journal.entry import Entry
     from bothost.pyrus_client.transport import Transport
 
 log = logging.getLogger("bothost.testing")
@@ -98,9 +98,9 @@ class PunctualStore(SqliteJournal):
         super().note(entry, body)
         self._expect(entry)
 
-    async def save(self, entry: Entry, body: bytes | None = None, *, door: Door | None = None) -> bool:
+    async def save(self, entry: Entry, body: bytes | None = None) -> bool:
         """See `Journal.save`."""
-        saved = await super().save(entry, body, door=door)
+        saved = await super().save(entry, body)
         self._expect(entry)
         return saved
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from bothost.background import BackgroundTasks, SupervisedLoops
-from bothost.errors import JournalAway, TurnTaken
+from bothost.background import SupervisedLoops
+from bothost.errors import JournalAway, JournalError, TurnTaken
 from bothost.journal import owner_locks
 from bothost.journal.entry import JournalTiming
 from bothost.journal.held_claims import HeldClaims
@@ -27,6 +27,7 @@ from bothost.journal.rows import (
     condition_of,
     entries_of,
     entry_of,
+    raised,
     states_of,
     task_range,
     values_of,
@@ -37,11 +38,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bothost.clock import Clock
-    from bothost.journal.entry import Door, Entry, EntryFilter, ReapedEntry, State
+    from bothost.journal.entry import Entry, EntryFilter, ReapedEntry, State
 
 log = logging.getLogger("bothost.journal")
 
-Write = tuple["Entry", bytes | None, "Door | None"]
+Write = tuple["Entry", bytes | None]
 
 
 class PostgresJournal:
@@ -69,8 +70,6 @@ class PostgresJournal:
         self._writes: BatchedCalls[Write, bool] = BatchedCalls(self._write_all, lambda item: item[0].id)
         self._claims: BatchedCalls[Write, Entry | None] = BatchedCalls(self._claim_all, lambda item: item[0].id)
         self._due = DueClaims(self._pool, self.owner, self._now)
-        self._notes: dict[str, tuple[Entry, bytes | None]] = {}
-        self._tasks = BackgroundTasks()
         self._keep: Mapping[str, float] = {}
 
     async def open(self) -> None:
@@ -99,8 +98,6 @@ class PostgresJournal:
 
     async def close(self) -> None:
         """See `Journal.close`."""
-        await self._tasks.wait(self._timing.commit_s)
-        self._tasks.cancel()
         await self._writes.drain()
         await self._claims.drain()
         await self._due.drain()
@@ -112,10 +109,10 @@ class PostgresJournal:
     async def claim(self, entry: Entry, body: bytes) -> tuple[Literal["claimed", "known", "busy"], Entry]:
         """See `Journal.claim`."""
         mine = msgspec.structs.replace(
-            entry, state="running", fence=entry.fence + 1, owner=self.owner, updated=self._now()
+            entry, state="running", fence=entry.fence + 1, owner=self.owner, updated=self._now(), revision=1
         )
         with self._held.claiming(entry) as is_ours:
-            row = await self._claims.ask((mine, body or None, None))
+            row = await self._claims.ask((mine, body or None))
             if row is None:
                 return "busy", entry
             if row is mine or (row.owner == self.owner and is_ours(row)):
@@ -124,15 +121,15 @@ class PostgresJournal:
 
     async def _claim_all(self, items: list[Write]) -> Sequence[Entry | None]:
         """Insert what is new and whose turn is free; the rows as they stand, None where the turn is taken."""
-        arguments = [(*values_of(entry), body) for entry, body, _ in items]
+        arguments = [(*values_of(entry), body) for entry, body in items]
         async with self._pool.connection() as connection:
             rows = await connection.fetchmany(sql.CLAIM, arguments)
             new = {row[0] for row in rows}
-            rest = [entry.id for entry, _, _ in items if entry.id not in new]
+            rest = [entry.id for entry, _ in items if entry.id not in new]
             known = (
                 {row["id"]: entry_of(tuple(row)) for row in await connection.fetch(sql.FIND_ALL, rest)} if rest else {}
             )
-        return [entry if entry.id in new else known.get(entry.id) for entry, _, _ in items]
+        return [entry if entry.id in new else known.get(entry.id) for entry, _ in items]
 
     async def take(self, key: str, *, seen: int, seen_at: float) -> Entry | None:
         """See `Journal.take`."""
@@ -143,66 +140,44 @@ class PostgresJournal:
             return None
         return self._held.add(entry_of(tuple(row))) if row else None
 
-    def note(self, entry: Entry, body: bytes | None = None) -> None:
-        """See `Journal.note`; the caller need not, here, but may."""
-        older = self._notes.pop(entry.id, None)
-        if body is None and older is not None:
-            body = older[1]
-        self._notes[entry.id] = (msgspec.structs.replace(entry), body)
-        self._held.follow(entry)
-        if not len(self._tasks):
-            self._tasks.spawn(self.loops.keep("notes", self._write_notes))
+    def note(self, entry: Entry, body: bytes | None = None) -> None:  # noqa: ARG002 - the Protocol's
+        """See `Journal.note`: nothing is written behind where claims come first."""
+        raise JournalError(f"{entry.id}: a journal that claims first is written by `save`")
 
-    async def _write_notes(self) -> None:
-        while self._notes:
-            key, (entry, body) = next(iter(self._notes.items()))
-            try:
-                await self._writes.ask((entry, body, None))
-            except JournalAway as error:
-                log.warning("the journal did not take a note, which is written again later: %s", error)
-                await asyncio.sleep(self._timing.retry_beat_s)
-                continue
-            if self._notes.get(key) == (entry, body):
-                del self._notes[key]
-
-    async def save(self, entry: Entry, body: bytes | None = None, *, door: Door | None = None) -> bool:
+    async def save(self, entry: Entry, body: bytes | None = None) -> bool:
         """See `Journal.save`."""
-        mine = msgspec.structs.replace(entry)
-        saved = await self._writes.ask((mine, body or None, door))
-        if mine.state != "running":
-            self._held.drop(mine.id)
+        mine = raised(entry)
+        saved = await self._writes.ask((mine, body or None))
+        if saved:
+            entry.revision = mine.revision
+            self._held.wrote(mine, self.owner)
         return saved
 
     async def _write_all(self, items: list[Write]) -> Sequence[bool]:
-        arguments = [(*values_of(entry), body, door) for entry, body, door in items]
+        arguments = [(*values_of(entry), body) for entry, body in items]
         try:
             rows = await self._fetch_many(sql.WRITE, arguments)
             written = {row[0] for row in rows}
         except TurnTaken:
             written = {key for item in items if (key := await self._write_singly(item)) is not None}
-        if any(entry.state == "ready" and entry.door == "api" and entry.id in written for entry, _, _ in items):
+        if any(entry.state == "ready" and entry.door == "api" and entry.id in written for entry, _ in items):
             await self._pool.hint()
-        return [entry.id in written for entry, _, _ in items]
+        return [entry.id in written for entry, _ in items]
 
     async def _write_singly(self, item: Write) -> str | None:
         """Write one; where another host's entry has its turn, without the turn."""
-        entry, body, door = item
+        entry, body = item
         try:
-            rows = await self._fetch_many(sql.WRITE, [(*values_of(entry), body, door)])
+            rows = await self._fetch_many(sql.WRITE, [(*values_of(entry), body)])
         except TurnTaken:
             entry = msgspec.structs.replace(entry, turn=None)
-            rows = await self._fetch_many(sql.WRITE, [(*values_of(entry), body, door)])
+            rows = await self._fetch_many(sql.WRITE, [(*values_of(entry), body)])
         return rows[0][0] if rows else None
 
     async def _fetch_many(self, statement: str, arguments: list[tuple[Any, ...]]) -> list[Any]:
         async with self._pool.connection() as connection:
             rows: list[Any] = await connection.fetchmany(statement, arguments)
             return rows
-
-    async def acknowledge(self, key: str, *, seen: int, seen_at: float, body: bytes | None = None) -> Entry | None:
-        """See `Journal.acknowledge`."""
-        rows = await self._pool.fetch(sql.ACKNOWLEDGE, key, seen, seen_at, body or None)
-        return entry_of(tuple(rows[0])) if rows else None
 
     async def find(self, key: str) -> Entry | None:
         """See `Journal.find`."""
@@ -240,9 +215,15 @@ class PostgresJournal:
         if not self.alive():
             self._trouble()
         calm = self._clock.boot() >= self._trouble_until
-        found = await maintenance.reap(self._pool, self._round(), also_lost=calm)
-        await maintenance.give_back(self._pool, self._round(), self._held.orphans)
-        return found
+        return await maintenance.reap(self._pool, self._round(), also_lost=calm)
+
+    def orphans(self) -> Mapping[str, int]:
+        """See `Journal.orphans`."""
+        return self._held.orphans
+
+    async def give_back(self, orphans: Mapping[str, int]) -> None:
+        """See `Journal.give_back`."""
+        await maintenance.give_back(self._pool, self._round(), orphans)
 
     async def quiet(self) -> Sequence[Entry]:
         """See `Journal.quiet`."""

@@ -56,7 +56,7 @@ async def reap(pool: ConnectionPool, at: MaintenanceRound, *, also_lost: bool) -
             found += await _free_all_of(pool, owner, at, dead=dead)
     if also_lost:
         async with pool.transaction() as connection:
-            found += await _free(connection, await connection.fetch(sql.OVERDUE), at, dead=False)
+            found += await _free(connection, await connection.fetch(sql.OVERDUE, at.owner), at, dead=False)
     return found
 
 
@@ -91,14 +91,15 @@ async def _free(connection: Session, rows: list[Any], at: MaintenanceRound, *, d
 
 
 async def _put(connection: Session, entries: list[Entry]) -> None:
+    """Write entries that this transaction has locked, each as its next revision."""
+    for entry in entries:
+        entry.revision += 1
     if entries:
         await connection.executemany(sql.PUT, [values_of(entry) for entry in entries])
 
 
 async def give_back(pool: ConnectionPool, at: MaintenanceRound, orphans: Mapping[str, int]) -> None:
-    """Free what this owner claimed without hearing of it."""
-    if not orphans:
-        return
+    """Free claims of this owner (key → fence) that it never heard of."""
     async with pool.transaction() as connection:
         rows = entries_of(tuple(row) for row in await connection.fetch(sql.RUNNING_OF, at.owner))
         mine = [entry for entry in rows if orphans.get(entry.id) == entry.fence]
@@ -158,7 +159,8 @@ async def retry(pool: ConnectionPool, at: MaintenanceRound, key: str, *, again: 
         base, _ = number_of(key)
         newest = await connection.fetchrow(sql.LATEST, base)
         new = run_again(entry, f"{base}~{number_of(newest['id'])[1] + 1}", at.now)
-        await connection.execute(sql.WRITE, *values_of(new), body, None)
+        new.revision = 1
+        await connection.execute(sql.WRITE, *values_of(new), body)
         return new
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bothost.journal.migrations import HOLDS_TURN, KEPT, ON_ITS_WAY, PARKED, POSTING, QUIET, SUSPECT
-from bothost.journal.rows import COLUMNS, FIELDS, FIXED_FIELDS, FORWARD
+from bothost.journal.rows import COLUMNS, FIELDS, FIXED_FIELDS
 
 SCHEMA = "bothost"
 LOCK = 7_262_417_001
@@ -18,7 +18,7 @@ TABLE = f"{SCHEMA}.delivery"
 
 _TYPES = {
     "text": {"id", "bot", "kind", "state", "door", "turn", "owner", "rerun", "error", "version", "trace"},
-    "bigint": {"task", "comment", "fence", "posted"},
+    "bigint": {"task", "comment", "fence", "posted", "revision"},
     "integer": {"step", "tries", "seen", "runs", "deaths", "status"},
     "boolean": {"cancel", "delivered", "failed"},
     "bytea": {"answer"},
@@ -32,7 +32,6 @@ def _value(place: int) -> str:
 
 _VALUES = ", ".join(_value(place) for place in range(len(FIELDS)))
 BODY = f"${len(FIELDS) + 1}::bytea"
-DOOR = f"${len(FIELDS) + 2}::text"
 
 
 def _at(name: str) -> str:
@@ -44,19 +43,18 @@ _NEWEST = ("seen", "seen_at")
 _SET = ", ".join(
     f"{name} = greatest(delivery.{name}, excluded.{name})" if name in _NEWEST else f"{name} = excluded.{name}"
     for name in FIELDS
-    if name not in FIXED_FIELDS and name != "cancel"
+    if name not in FIXED_FIELDS
 )
 WRITE = f"""
 insert into {TABLE} as delivery ({COLUMNS}, until, body) values ({_VALUES}, {_UNTIL}, {BODY})
 on conflict (id) do update set {_SET},
-    cancel = case when excluded.fence > delivery.fence then delivery.state = 'cancelled' else delivery.cancel end,
     until = case when excluded.fence = delivery.fence and (excluded.answer is null) = (delivery.answer is null)
             then delivery.until else excluded.until end,
     body = coalesce(delivery.body, excluded.body)
-where (delivery.fence < excluded.fence or (delivery.fence = excluded.fence and delivery.owner = excluded.owner and {FORWARD}))
-and ({DOOR} is null or delivery.door = {DOOR})
+where delivery.revision = excluded.revision - 1
 returning id
 """
+"""Applies only to the revision that the entry was decided on."""
 
 
 def _turn_runs(bot: str, turn: str, key: str) -> str:
@@ -89,7 +87,7 @@ select {COLUMNS} from {TABLE} where id = $1 or (id > $1 || '~' and id < $1 || '~
 order by length(id) desc, id desc limit 1
 """
 _BECOMES_OURS = f"""
-state = 'running', fence = u.fence + 1, owner = $1, cancel = false, updated = $2,
+state = 'running', fence = u.fence + 1, revision = u.revision + 1, owner = $1, cancel = false, updated = $2,
 until = case when u.limit_s > 0 then {NOW} + u.limit_s else 0 end
 """
 _U_COLUMNS = ", ".join(f"u.{name}" for name in FIELDS)
@@ -98,10 +96,6 @@ update {TABLE} u set {_BECOMES_OURS}, seen = greatest(u.seen, $4), seen_at = gre
 where u.id = $3 and u.state = 'ready' and u.door = 'response'
 and (u.turn is null or not ({_turn_runs("u.bot", "u.turn", "u.id")} or {_older_waits("u.bot", "u.turn", "u.id", "u.created")}))
 returning {_U_COLUMNS}
-"""
-ACKNOWLEDGE = f"""
-update {TABLE} u set door = 'api', seen = greatest(u.seen, $2), seen_at = greatest(u.seen_at, $3), body = coalesce(u.body, $4)
-where u.id = $1 and (u.state = 'running' or (u.state = 'ready' and u.door = 'api')) returning {_U_COLUMNS}
 """
 BODY_OF = f"select body from {TABLE} where id = $1"
 
@@ -199,7 +193,11 @@ select x.* from unnest($1::text[], $2::double precision[]) as r(bot, before) cro
 RUNNING_OF = (
     f"select {COLUMNS} from {TABLE} where state = 'running' and owner <> '' and owner = $1 for update skip locked"
 )
-OVERDUE = f"select {COLUMNS} from {TABLE} where state = 'running' and owner <> '' and until > 0 and until < {NOW} for update skip locked"
+OVERDUE = f"""
+select {COLUMNS} from {TABLE} where state = 'running' and owner <> '' and owner <> $1 and until > 0 and until < {NOW}
+for update skip locked
+"""
+"""Not this owner's: it knows what it runs, and writes how that ended as soon as the journal takes it."""
 PUT = (
     f"update {TABLE} set "
     + ", ".join(f"{name} = {_value(place)}" for place, name in enumerate(FIELDS) if name != "id")
@@ -240,7 +238,7 @@ update {TABLE} set body = null where id in (
     select id from {TABLE} where bot = $1 and {KEPT} and created < {NOW} - $2 and body is not null limit $3)
 """
 DROP_ANSWERS = f"""
-update {TABLE} set answer = null where id in (
+update {TABLE} set answer = null, revision = revision + 1 where id in (
     select id from {TABLE} where bot = $1 and {KEPT} and created < {NOW} - $2 and answer is not null limit $3)
 """
 DROP_KEYS = f"""

@@ -15,7 +15,7 @@ from bothost.background import SupervisedLoops
 from bothost.errors import JournalAway
 from bothost.journal import owner_locks
 from bothost.journal.entry import JournalTiming
-from bothost.journal.rows import values_of
+from bothost.journal.rows import raised, values_of
 from bothost.journal.sqlite import maintenance, queries, statements
 from bothost.journal.sqlite.body_files import location_of
 from bothost.journal.sqlite.connection import WritingConnection, explain, path_of
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bothost.clock import Clock
-    from bothost.journal.entry import Door, Entry, EntryFilter, ReapedEntry, State
+    from bothost.journal.entry import Entry, EntryFilter, ReapedEntry, State
 
 T = TypeVar("T")
 log = logging.getLogger("bothost.journal")
 
 
 class SqliteJournal:
-    """See `Store`. `readonly`: a visitor beside a running host, which makes no files, owns nothing and claims nothing; the
+    """See `Journal`. `readonly`: a visitor beside a running host, which makes no files, owns nothing and claims nothing; the
     operator's `retry`, `cancel` and `control` write all the same."""
 
     def __init__(
@@ -58,7 +58,9 @@ class SqliteJournal:
         self._lock = owner_locks.HostLock(folder, alone=not claims_first)
         busy_s = self._timing.commit_s
         self._database = WritingConnection(folder, clock, busy_s)
-        self._transactions = Transactions(folder, self.owner, clock, self._timing, owns=not readonly)
+        self._transactions = Transactions(
+            folder, self.owner, clock, self._timing, owns=not readonly, claims_first=claims_first
+        )
         self._writer = Writer(self._database, self._transactions, clock, self._timing, self.loops)
         self._readers = ReadConnections(path_of(folder), busy_s)
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="bothost-journal-read")
@@ -70,7 +72,7 @@ class SqliteJournal:
         self._transactions.told = told
 
     async def open(self) -> None:
-        """See `Store.open`."""
+        """See `Journal.open`."""
         owner_locks.let_go_in_children(self._folder)
         await self._in_thread(self._open)
         self._writer.start(self._clock.boot() + self._timing.beat_s)
@@ -90,7 +92,7 @@ class SqliteJournal:
             ) from error
 
     async def close(self) -> None:
-        """See `Store.close`."""
+        """See `Journal.close`."""
         await self._in_thread(self._close)
         self._closed = True
         self._threads.shutdown(wait=False)
@@ -110,7 +112,7 @@ class SqliteJournal:
         self._lock.give_back()
 
     async def claim(self, entry: Entry, body: bytes) -> tuple[Literal["claimed", "known", "busy"], Entry]:
-        """See `Store.claim`."""
+        """See `Journal.claim`."""
 
         def work(connection: sqlite3.Connection) -> tuple[Literal["claimed", "known", "busy"], Entry]:
             known = statements.find(connection, entry.id)
@@ -119,10 +121,10 @@ class SqliteJournal:
             if statements.is_busy(connection, entry):
                 return "busy", entry
             mine = msgspec.structs.replace(
-                entry, state="running", fence=entry.fence + 1, owner=self.owner, updated=self._now()
+                entry, state="running", fence=entry.fence + 1, owner=self.owner, updated=self._now(), revision=0
             )
-            self._transactions.write_one(connection, mine, body or None, None)
-            return "claimed", mine
+            self._transactions.write_one(connection, mine, body or None)
+            return "claimed", raised(mine)
 
         with self._transactions.held.claiming(entry) as is_ours:
             word, row = await self._ask(work)
@@ -131,47 +133,35 @@ class SqliteJournal:
             return word, row
 
     async def take(self, key: str, *, seen: int, seen_at: float) -> Entry | None:
-        """See `Store.take`."""
+        """See `Journal.take`."""
         entry = await self._ask(lambda c: statements.take(c, key, (seen, seen_at), self._moment()))
         return self._transactions.held.add(entry) if entry is not None else None
 
     def note(self, entry: Entry, body: bytes | None = None) -> None:
-        """See `Store.note`."""
+        """See `Journal.note`."""
         self._writer.note((entry.id, values_of(entry), body or None))
         self._transactions.held.follow(entry)
 
-    async def save(self, entry: Entry, body: bytes | None = None, *, door: Door | None = None) -> bool:
-        """See `Store.save`."""
+    async def save(self, entry: Entry, body: bytes | None = None) -> bool:
+        """See `Journal.save`."""
         mine = msgspec.structs.replace(entry)
-        saved = await self._ask(lambda c: self._transactions.write_one(c, mine, body or None, door))
-        if mine.state != "running":
-            self._transactions.held.drop(mine.id)
+        saved = await self._ask(lambda c: self._transactions.write_one(c, mine, body or None))
+        if saved:
+            entry.revision = mine.revision + 1
+            if self.claims_first or mine.state != "running":
+                self._transactions.held.wrote(mine, self.owner)
         return saved
 
-    async def acknowledge(self, key: str, *, seen: int, seen_at: float, body: bytes | None = None) -> Entry | None:
-        """See `Store.acknowledge`."""
-
-        def work(connection: sqlite3.Connection) -> Entry | None:
-            entry = statements.find(connection, key)
-            if entry is None or not (entry.state == "running" or (entry.state == "ready" and entry.door == "api")):
-                return None
-            entry.door = "api"
-            entry.seen, entry.seen_at = max(entry.seen, seen), max(entry.seen_at, seen_at)
-            self._transactions.add_body(connection, key, body)
-            return statements.put(connection, entry)
-
-        return await self._ask(work)
-
     async def find(self, key: str) -> Entry | None:
-        """See `Store.find`."""
+        """See `Journal.find`."""
         return await self._read(lambda c: statements.find(c, key))
 
     async def latest(self, key: str) -> Entry | None:
-        """See `Store.latest`."""
+        """See `Journal.latest`."""
         return await self._read(lambda c: queries.latest(c, key))
 
     async def body(self, key: str) -> bytes | None:
-        """See `Store.body`."""
+        """See `Journal.body`."""
         return await self._read(lambda c: self._body(c, key))
 
     def _body(self, connection: sqlite3.Connection, key: str) -> bytes | None:
@@ -179,7 +169,7 @@ class SqliteJournal:
         return self._transactions.bodies.read(location_of(location)) if location else small
 
     async def due(self, room: Mapping[str, int], limit: int) -> Sequence[Entry]:
-        """See `Store.due`."""
+        """See `Journal.due`."""
         rooms = dict(room)
         rows = await self._ask(lambda c: self._due(c, rooms, limit))
         for row in rows:
@@ -199,24 +189,32 @@ class SqliteJournal:
         return rows
 
     async def waiting(self) -> Mapping[str, int]:
-        """See `Store.waiting`."""
+        """See `Journal.waiting`."""
         now = self._now()
         return await self._read(lambda c: queries.waiting(c, now))
 
     async def wait_hint(self, seconds: float) -> None:
-        """See `Store.wait_hint`; nobody hints here."""
+        """See `Journal.wait_hint`; nobody hints here."""
         await asyncio.sleep(seconds)
 
     async def reap(self) -> Sequence[ReapedEntry]:
-        """See `Store.reap`."""
+        """See `Journal.reap`."""
         return await self._ask(self._transactions.reap)
 
+    def orphans(self) -> Mapping[str, int]:
+        """See `Journal.orphans`."""
+        return self._transactions.held.orphans
+
+    async def give_back(self, orphans: Mapping[str, int]) -> None:
+        """See `Journal.give_back`."""
+        await self._ask(lambda c: self._transactions.give_back(c, orphans))
+
     async def quiet(self) -> Sequence[Entry]:
-        """See `Store.quiet`."""
+        """See `Journal.quiet`."""
         return await self._ask(lambda c: maintenance.quiet(c, self._now(), self._keep))
 
     async def retain(self, keep: Mapping[str, float]) -> int:
-        """See `Store.retain`."""
+        """See `Journal.retain`."""
         self._keep = dict(keep)
         bots: Sequence[str] = await self._read(lambda c: [bot for (bot,) in c.execute(queries.BOTS_KEPT)])
         changed = 0
@@ -232,43 +230,43 @@ class SqliteJournal:
         return changed
 
     async def recent(self, since: float) -> Sequence[Entry]:
-        """See `Store.recent`."""
+        """See `Journal.recent`."""
         return await self._read(lambda c: queries.recent(c, since))
 
     async def highest(self) -> Mapping[str, int]:
-        """See `Store.highest`."""
+        """See `Journal.highest`."""
         return await self._read(queries.highest)
 
     async def last_step(self, bot: str, task: int) -> int | None:
-        """See `Store.last_step`."""
+        """See `Journal.last_step`."""
         return await self._read(lambda c: queries.last_step(c, bot, task))
 
     async def wrote(self, bot: str, task: int, comment: int) -> None:
-        """See `Store.wrote`."""
+        """See `Journal.wrote`."""
         await self._ask(lambda c: maintenance.wrote(c, (bot, task, comment), self._now()))
 
     async def written(self, bot: str, task: int) -> set[int]:
-        """See `Store.written`."""
+        """See `Journal.written`."""
         return await self._read(lambda c: queries.written(c, bot, task))
 
     async def list(self, want: EntryFilter) -> Sequence[Entry]:
-        """See `Store.list`."""
+        """See `Journal.list`."""
         return await self._read(lambda c: queries.listed(c, want))
 
     async def counts(self) -> Mapping[tuple[str, State], int]:
-        """See `Store.counts`."""
+        """See `Journal.counts`."""
         return await self._read(queries.counts)
 
     async def control(self, key: str, value: str | None) -> None:
-        """See `Store.control`."""
+        """See `Journal.control`."""
         await self._ask(lambda c: maintenance.control(c, key, value))
 
     async def controls(self) -> Mapping[str, str]:
-        """See `Store.controls`."""
+        """See `Journal.controls`."""
         return await self._read(queries.controls)
 
     async def retry(self, key: str, *, again: bool = False) -> Entry:
-        """See `Store.retry`."""
+        """See `Journal.retry`."""
 
         def work(connection: sqlite3.Connection) -> Entry:
             new = maintenance.again(connection, key, self._now()) if again else None
@@ -280,27 +278,27 @@ class SqliteJournal:
         return await self._ask(work)
 
     async def cancel(self, key: str) -> Entry:
-        """See `Store.cancel`."""
+        """See `Journal.cancel`."""
         return await self._ask(lambda c: maintenance.cancel(c, key, self._now()))
 
     def cancelled(self) -> set[str]:
-        """See `Store.cancelled`."""
+        """See `Journal.cancelled`."""
         return set(self._transactions.cancelled)
 
     def lost(self) -> set[str]:
-        """See `Store.lost`."""
+        """See `Journal.lost`."""
         return set(self._transactions.held.lost)
 
     def alive(self) -> bool:
-        """See `Store.alive`."""
+        """See `Journal.alive`."""
         return self._clock.boot() < self._transactions.lease_end
 
     async def gate(self, name: str, want: int, rate_per_s: float, cap: float) -> float:
-        """See `Store.gate`."""
+        """See `Journal.gate`."""
         return await self._ask(lambda c: maintenance.gate(c, name, want, (rate_per_s, cap), self._clock.boot()))
 
     async def gate_reset(self, name: str, tokens: float) -> None:
-        """See `Store.gate_reset`."""
+        """See `Journal.gate_reset`."""
         await self._ask(lambda c: maintenance.gate_reset(c, name, tokens, self._clock.boot()))
 
     def _now(self) -> float:

@@ -40,8 +40,10 @@ _RUNNING_OF = (
     f"select {COLUMNS} from delivery indexed by d_running where state = 'running' and owner <> '' and owner = ?"
 )
 _OVERDUE = f"""
-select {COLUMNS} from delivery indexed by d_running where state = 'running' and owner <> '' and until > 0 and until < ?
+select {COLUMNS} from delivery indexed by d_running where state = 'running' and owner <> '' and owner <> ?
+and until > 0 and until < ?
 """
+"""Not this owner's: it knows what it runs, and writes how that ended as soon as the journal takes it."""
 
 
 def beat(connection: sqlite3.Connection, boot_id: str, lease_end: float, owner: str) -> tuple[dict[str, int], set[str]]:
@@ -94,7 +96,7 @@ def reap(
             found.append(ReapedEntry(freed, dead))
         if dead:
             connection.execute("delete from owner where id = ?", (owner,))
-    for entry in entries_of(connection.execute(_OVERDUE, (moment.boot,)).fetchall()) if also_lost else ():
+    for entry in entries_of(connection.execute(_OVERDUE, (moment.owner, moment.boot)).fetchall()) if also_lost else ():
         freed = statements.put(connection, reaped(entry, dead=False, now=moment.now, timing=timing))
         found.append(ReapedEntry(freed, dead=False))
     return found
@@ -103,7 +105,7 @@ def reap(
 def give_back(
     connection: sqlite3.Connection, owner: str, orphans: Mapping[str, int], at: tuple[float, JournalTiming]
 ) -> None:
-    """Free what this owner claimed without hearing of it."""
+    """Free claims of this owner (key → fence) that it never heard of."""
     now, timing = at
     for key, fence in orphans.items():
         entry = statements.find(connection, key)
@@ -132,7 +134,7 @@ def drop_content(connection: sqlite3.Connection, bot: str, now: float, keep_s: f
         f"select id {kept} and answer is not null limit ?",
         (bot, now - max(keep_s, ANSWERS_S), BATCH),
     ).fetchall()
-    connection.executemany("update delivery set answer = null where id = ?", answers)
+    connection.executemany("update delivery set answer = null, revision = revision + 1 where id = ?", answers)
     bodies = connection.execute(
         f"select id, body_at {kept} and (body is not null or body_at is not null) limit ?",
         (bot, now - keep_s, BATCH),

@@ -10,37 +10,45 @@ import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from bothost.journal.migrations import HOLDS_TURN, ON_ITS_WAY, PARKED, POSTING, QUIET, SUSPECT
-from bothost.journal.rows import COLUMNS, FIELDS, FIXED_FIELDS, FORWARD, entries_of, entry_of, values_of
+from bothost.journal.rows import COLUMNS, FIELDS, FIXED_FIELDS, entries_of, entry_of, raised, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bothost.journal.entry import Door, Entry
+    from bothost.journal.entry import Entry
 
 _ALL = f"{COLUMNS}, until, body, body_at"
-_MARKS = ", ".join("?" * (len(FIELDS) + 3))
+_MARKS = ", ".join(["max(?, 1)" if name == "revision" else "?" for name in FIELDS] + ["?"] * 3)
 _NEWEST = ("seen", "seen_at")
-"""Also raised by who acknowledges somebody else's entry."""
+"""Another process may have counted more deliveries meanwhile: the higher value stays."""
 _SET = ", ".join(
     f"{name} = max({name}, excluded.{name})" if name in _NEWEST else f"{name} = excluded.{name}"
     for name in FIELDS
-    if name not in FIXED_FIELDS and name != "cancel"
+    if name not in FIXED_FIELDS and name not in ("cancel", "revision")
 )
-_IS_OURS = f"(delivery.fence < excluded.fence or (delivery.fence = excluded.fence and delivery.owner = excluded.owner and {FORWARD}))"
-WRITE = f"""
+_UPSERT = f"""
 insert into delivery ({_ALL}) values ({_MARKS})
 on conflict (id) do update set {_SET},
-    cancel = iif(excluded.fence > delivery.fence, delivery.state = 'cancelled', delivery.cancel),
     until = iif(excluded.fence = delivery.fence and (excluded.answer is null) = (delivery.answer is null),
                 delivery.until, excluded.until),
     body = iif(delivery.body_at is null, coalesce(delivery.body, excluded.body), null),
-    body_at = iif(delivery.body is null, coalesce(delivery.body_at, excluded.body_at), null)
-where {_IS_OURS}
+    body_at = iif(delivery.body is null, coalesce(delivery.body_at, excluded.body_at), null),
 """
-WRITE_AT_DOOR = f"{WRITE} and delivery.door = ?"
+WRITE = f"""{_UPSERT}
+    cancel = excluded.cancel, revision = excluded.revision
+where delivery.revision = excluded.revision - 1
+"""
+"""Applies only to the revision that the entry was decided on."""
+_FORWARD = """(excluded.state not in ('ready', 'running') or (excluded.state = 'ready' and delivery.state in ('ready', 'running'))
+    or (delivery.state = 'running' and (delivery.answer is null or excluded.answer is not null)))"""
+"""Within one claim an entry only goes on: a write that comes too late neither wakes it nor takes its answer."""
+WRITE_BEHIND = f"""{_UPSERT}
+    cancel = iif(excluded.fence > delivery.fence, delivery.state = 'cancelled', delivery.cancel),
+    revision = delivery.revision + 1
+where delivery.fence < excluded.fence or (delivery.fence = excluded.fence and delivery.owner = excluded.owner and {_FORWARD})
+"""
+"""Of the one process whose memory is the truth. Its writes wait in one queue, so they keep their order without a revision."""
 _TURN = FIELDS.index("turn")
 _FIND = f"select {COLUMNS} from delivery where id = ?"
 
@@ -55,7 +63,7 @@ _IS_BUSY = (
     f"select exists ({_TURN_RUNS.format('?1', '?2', '?3')}) or exists ({_OLDER_WAITS.format('?1', '?2', '?3', '?4')})"
 )
 _CLAIM = """
-update delivery set state = 'running', fence = fence + 1, owner = ?, until = iif(limit_s > 0, ? + limit_s, 0),
+update delivery set state = 'running', fence = fence + 1, revision = revision + 1, owner = ?, until = iif(limit_s > 0, ? + limit_s, 0),
     cancel = 0, updated = ? where id = ?
 """
 
@@ -101,27 +109,26 @@ _SUSPECT_RUNS = f"select 1 from delivery indexed by d_suspect where {SUSPECT} an
 
 @dataclass(frozen=True, slots=True)
 class TransactionTime:
-    """The store's owner and clocks at one transaction: wall (epoch seconds) and boot."""
+    """The journal's owner and clocks at one transaction: wall (epoch seconds) and boot."""
 
     owner: str
     now: float
     boot: float
 
 
-def write(connection: sqlite3.Connection, row: Sequence[Any], door: Door | None = None) -> bool:
-    """Insert or update one row where the fence (and the door) allows. A turn that another holds is left out."""
-    statement, values = (WRITE, row) if door is None else (WRITE_AT_DOOR, (*row, door))
+def write(connection: sqlite3.Connection, statement: str, row: Sequence[Any]) -> bool:
+    """Insert or update one row by `WRITE` or `WRITE_BEHIND`; False where it refuses. A turn that another holds is left out."""
     try:
-        return connection.execute(statement, values).rowcount > 0
+        return connection.execute(statement, row).rowcount > 0
     except sqlite3.IntegrityError:
-        turnless = list(values)
+        turnless = list(row)
         turnless[_TURN] = None
         return connection.execute(statement, turnless).rowcount > 0
 
 
 def write_all(connection: sqlite3.Connection, rows: Sequence[Sequence[Any]]) -> None:
-    """Insert or update many rows; what the fence refuses is left as it is."""
-    connection.executemany(WRITE, rows)
+    """Insert or update many noted rows; what the fence refuses is left as it is."""
+    connection.executemany(WRITE_BEHIND, rows)
 
 
 def find(connection: sqlite3.Connection, key: str) -> Entry | None:
@@ -216,8 +223,9 @@ def parked_before(connection: sqlite3.Connection, bot: str, before: float, limit
 
 
 def put(connection: sqlite3.Connection, entry: Entry) -> Entry:
-    """Write an entry that this transaction has read, whatever its fence: the lock is ours."""
+    """Write an entry that this transaction has read: the lock is ours, so nothing is checked. Gives it as it stands then."""
+    entry = raised(entry)
     names = ", ".join(f"{name} = ?" for name in FIELDS if name != "id")
     values = [value for name, value in zip(FIELDS, values_of(entry), strict=True) if name != "id"]
     connection.execute(f"update delivery set {names} where id = ?", (*values, entry.id))
-    return msgspec.structs.replace(entry)
+    return entry

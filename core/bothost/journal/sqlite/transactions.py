@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bothost.errors import JournalError
 from bothost.journal import owner_locks
 from bothost.journal.held_claims import HeldClaims
-from bothost.journal.rows import FIELDS, values_of
+from bothost.journal.rows import FIELDS, raised, values_of
 from bothost.journal.sqlite import maintenance, statements
 from bothost.journal.sqlite.body_files import SMALL_BYTES, BodyFiles, location_of
 from bothost.journal.sqlite.connection import savepoint
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bothost.clock import Clock
-    from bothost.journal.entry import Door, Entry, JournalTiming, ReapedEntry
+    from bothost.journal.entry import Entry, JournalTiming, ReapedEntry
     from bothost.journal.sqlite.connection import WritingConnection
     from bothost.journal.sqlite.writer import Note
 
@@ -42,7 +42,9 @@ BOTS_AT_ONCE = 200
 class Transactions:
     """See `writer.TransactionLog`. `lease_end` and `cancelled` are read on the loop's thread."""
 
-    def __init__(self, folder: Path, owner: str, clock: Clock, timing: JournalTiming, *, owns: bool) -> None:
+    def __init__(
+        self, folder: Path, owner: str, clock: Clock, timing: JournalTiming, *, owns: bool, claims_first: bool
+    ) -> None:
         self.bodies = BodyFiles(folder, owner)
         self.lease_end = 0.0
         self.cancelled: frozenset[str] = frozenset()
@@ -56,6 +58,7 @@ class Transactions:
         self._clock = clock
         self._timing = timing
         self._owns = owns
+        self._write = statements.WRITE if claims_first else statements.WRITE_BEHIND
         self._boot_id = owner_locks.boot_id()
         self._lock = owner_locks.OwnerLock(folder, owner)
         self._trouble_until = 0.0
@@ -99,7 +102,7 @@ class Transactions:
     def _write_singly(self, connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         for row in rows:
             try:
-                statements.write(connection, row)
+                statements.write(connection, statements.WRITE_BEHIND, row)
             except UNWRITABLE as error:
                 log.error("an entry that cannot be written is dropped: %s: %s", row[0], error)
 
@@ -120,19 +123,10 @@ class Transactions:
             return None, None
         return None, str(self.bodies.append(body))
 
-    def write_one(self, connection: sqlite3.Connection, entry: Entry, body: bytes | None, door: Door | None) -> bool:
-        """Write an entry and its body; False where fence or door refuses."""
-        row = self._row_of(connection, (entry.id, values_of(entry), body), self._clock.boot())
-        return statements.write(connection, row, door)
-
-    def add_body(self, connection: sqlite3.Connection, key: str, body: bytes | None) -> None:
-        """Give a row a body that has none."""
-        small, location = self._location(connection, key, body)
-        if small or location:
-            connection.execute(
-                "update delivery set body = ?, body_at = ? where id = ? and body is null and body_at is null",
-                (small, location, key),
-            )
+    def write_one(self, connection: sqlite3.Connection, entry: Entry, body: bytes | None) -> bool:
+        """Write an entry and its body as the next revision; False where the row has gone on meanwhile."""
+        row = self._row_of(connection, (entry.id, values_of(raised(entry)), body), self._clock.boot())
+        return statements.write(connection, self._write, row)
 
     def beat(self, connection: sqlite3.Connection) -> None:
         """See `writer.TransactionLog.beat`."""
@@ -144,11 +138,10 @@ class Transactions:
         self.held.compare(running)
 
     def reap(self, connection: sqlite3.Connection) -> list[ReapedEntry]:
-        """Free what gone owners hold. After a store error live hosts renew first: only the dead are reaped."""
+        """Free what gone owners hold. After trouble with the journal live hosts renew first: only the dead are reaped."""
         self._notice_stall()
         moment = self._moment()
         calm = moment.boot >= self._trouble_until
-        maintenance.give_back(connection, self._owner, self.held.orphans, (moment.now, self._timing))
         gone = maintenance.gone_owners(
             connection, moment, self._boot_id, lambda owner: owner_locks.is_dead(self._folder, owner)
         )
@@ -157,6 +150,10 @@ class Transactions:
             if dead:
                 owner_locks.forget(self._folder, owner)
         return found
+
+    def give_back(self, connection: sqlite3.Connection, orphans: Mapping[str, int]) -> None:
+        """Free claims of this owner (key → fence) that nobody here knows of."""
+        maintenance.give_back(connection, self._owner, orphans, (self._moment().now, self._timing))
 
     def _notice_stall(self) -> None:
         """What stopped this process or held up its transaction (a lock, a disk, a suspended machine) may have stopped all."""
@@ -224,4 +221,4 @@ def copy_body(connection: sqlite3.Connection, transactions: Transactions, key: s
     body = transactions.body(connection, key)
     if body is None and new.kind != "timer":
         raise JournalError(f"{key} cannot run again: its body is no longer stored")
-    transactions.write_one(connection, new, body, None)
+    transactions.write_one(connection, new, body)
