@@ -31,6 +31,7 @@ BROAD = {
     "telemetry/logs.py": "around a plugin: the `__str__` of what it logs",
     "plugins/loading.py": "around a plugin's import and its class",
     "runners/calls.py": "around a plugin's handler",
+    "pipeline/runs.py": "around a plugin's run: no thread, no memory; such a run has failed like any other",
     "runners/local.py": "around a mapping of a plugin's own, when the reply is read",
     "plugins/settings/reading.py": "around a plugin's own `parse`",
     "journal/sqlite/writer.py": "around one job of the background loop that writes for all",

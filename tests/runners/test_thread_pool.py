@@ -114,3 +114,23 @@ def test_no_work_is_lost_when_threads_come_and_go(monkeypatch: pytest.MonkeyPatc
         assert done.acquire(timeout=10)
     pool.close()
     join("storm")
+
+
+def test_a_thread_that_cannot_be_started_takes_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, batch = ThreadPool("starved", 1), Batch()
+    batch.go.set()
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        for _ in range(2):
+            try:
+                pool.submit(batch.work)
+            except RuntimeError:
+                continue
+            raise AssertionError("it was put in line behind a thread that does not exist")
+    pool.submit(batch.work)
+    batch.take(batch.done, 1)
+    pool.close()

@@ -13,6 +13,7 @@ from tests.states.conftest import Calls, Journal, handler_of
 
 from bothost import Event, GiveUp
 from bothost.errors import CallUnsent
+from bothost.runners.local import LocalRunner
 from bothost.testing import Harness, task
 
 BAD = ValueError("no")
@@ -274,3 +275,24 @@ def test_a_failure_is_told_in_the_log_without_the_token(bothost: Harness, journa
     assert bot.token not in answer.log
     assert bot.token not in journal.row().error
     assert json.loads(answer.body) == {}
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError(), OSError(11, "no process")])
+def test_a_run_whose_machinery_fails_is_a_failed_run(
+    bothost: Harness, journal: Journal, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """No thread and no process can be started: the event is held like any other that failed, and runs again."""
+    bot = bothost.bot(lambda event: "done")
+    of = task()
+
+    async def refuse(*_: Any) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalRunner, "run", refuse)
+        assert bot.deliver(of).outcome == "held"
+    row = journal.row()
+    assert (row.state, row.runs, bot.bot.busy) == ("ready", 1, 0)
+    assert type(error).__name__ in row.error
+    bothost.clock.advance("61s")
+    assert bot.deliver(of, 2).json == {"text": "done"}

@@ -45,7 +45,7 @@ class TimeIsUp:
 
 
 @dataclass(frozen=True, slots=True)
-class RunEnded:
+class RunFinished:
     """The call of the handler is over; `outcome` makes of the running entry what it becomes by that."""
 
     outcome: Callable[[Entry], Entry]
@@ -66,7 +66,7 @@ class Amended:
     change: Callable[[Entry], Entry]
 
 
-Happening = TimeIsUp | RunEnded | Held | Amended
+Happening = TimeIsUp | RunFinished | Held | Amended
 
 
 def decide(row: Entry, memory: Memory, happening: Happening) -> Entry | None:
@@ -74,7 +74,7 @@ def decide(row: Entry, memory: Memory, happening: Happening) -> Entry | None:
     match happening:
         case TimeIsUp():
             return _acknowledged(row, memory, happening)
-        case RunEnded(outcome):
+        case RunFinished(outcome):
             return _ended(row, memory, outcome)
         case Held(change):
             return change(row) if is_held(row, memory) else None

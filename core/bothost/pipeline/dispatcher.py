@@ -14,20 +14,10 @@ from bothost.journal.entry import Entry
 from bothost.pipeline.acknowledgement import Acknowledger
 from bothost.pipeline.attempts import APART_S, DEATHS, REPEAT_S, read_attempt
 from bothost.pipeline.context import limit_of
-from bothost.pipeline.decisions import Amended
-from bothost.pipeline.delivery import (
-    ACKNOWLEDGED,
-    BUSY,
-    CANCELLED,
-    NOTHING,
-    REPEAT,
-    UNAVAILABLE,
-    UNRECORDED,
-    Outcome,
-)
+from bothost.pipeline.delivery import ACKNOWLEDGED, BUSY, CANCELLED, NOTHING, REPEAT, UNAVAILABLE, Outcome
 from bothost.pipeline.event_table import TrackedEvent, split
+from bothost.pipeline.repeats import RepeatRecords
 from bothost.pipeline.runs import Runs
-from bothost.pipeline.writing import write, write_surely
 from bothost.pyrus.envelope import decode, event_key, waiting_step
 
 if TYPE_CHECKING:
@@ -61,6 +51,7 @@ class Dispatcher:
         self._context = context
         self.runs = Runs(context, late_replies, self)
         self._acknowledger = Acknowledger(context, self)
+        self._records = RepeatRecords(context, self)
         self._event_filter = event_filter
         self._bounds = bounds or WaitingLimits()
         self._spawn = BackgroundTasks().spawn
@@ -235,7 +226,7 @@ class Dispatcher:
         entry.status = 503
         if entry.fence:
             entry.due = entry.seen_at + self._context.timing.quiet_s
-            self._note(tracked)
+            self._records.note(tracked)
 
     def _count(self, tracked: TrackedEvent, delivery: Delivery, envelope: Envelope) -> None:
         """Which attempt this is; deliveries within a second of each other count as one."""
@@ -279,12 +270,12 @@ class Dispatcher:
             self._acknowledger.join(tracked, delivery)
             self._acknowledger.follow(tracked)
         elif entry.state == "answered":
-            self._give_stored(tracked, delivery)
+            self._records.give_stored(tracked, delivery)
         elif entry.state == "failed":
             body = entry.answer if entry.status == 200 and entry.answer else NOTHING
             self._repeat(tracked, delivery, Outcome(entry.status or 500, body, "failed", repeat=True))
             # the journal must know that Pyrus has no attempts left; it may be in an operator's hand by now
-            self._spawn(self._save_quietly(tracked))
+            self._records.note(tracked)
         else:
             self._repeat(tracked, delivery, CANCELLED)
 
@@ -297,74 +288,12 @@ class Dispatcher:
         error = f"not run again: the host died {entry.deaths} times while it ran"
         tracked.entry = msgspec.structs.replace(entry, state="failed", status=500, failed=True, error=error)
         log.error("%s", error, extra={"bot": entry.bot, "task": entry.task})
-        self._note(tracked)
+        self._records.note(tracked)
         self._context.failed(tracked.entry)
         self._repeat(tracked, delivery, Outcome(500, NOTHING, "failed"))
 
-    def _give_stored(self, tracked: TrackedEvent, delivery: Delivery) -> None:
-        """The stored bytes, once more; the first connection that takes them makes the answer delivered."""
-        entry = tracked.entry
-        if self._context.journal.claims_first and not (entry.delivered or tracked.unrecorded):
-            self._spawn(self._deliver_stored(tracked, delivery))
-            return
-        written = self._give_bytes(tracked, delivery)
-        due = entry.seen_at + self._context.timing.quiet_s
-        tracked.entry = msgspec.structs.replace(entry, delivered=entry.delivered or written, due=due)
-        if not self._context.journal.claims_first:
-            self._note(tracked)
-
-    def _give_bytes(self, tracked: TrackedEvent, delivery: Delivery) -> bool:
-        entry = tracked.entry
-        outcome = Outcome(200, entry.answer or NOTHING, "repeat", repeat=True)
-        return self._context.responses.give(delivery, outcome, entry.task, tracked.attempt)
-
-    async def _deliver_stored(self, tracked: TrackedEvent, delivery: Delivery) -> None:
-        """Give an answer that reached nobody yet. The row must say so before: another process may be about to post it.
-
-        Written first, the door is settled. An answer that then reaches nobody is taken back for the next attempt.
-        """
-        try:
-            written = await write(self._context, tracked, self._delivered(tracked, delivered=True))
-        except JournalAway:
-            self._repeat(tracked, delivery, UNRECORDED)
-            return
-        if written.entry is None:
-            tracked.adopt(written.row)
-            tracked.unsure = False
-            self._meet(tracked, delivery, decode(delivery.body))
-        elif not self._give_bytes(tracked, delivery):
-            await write_surely(self._context, tracked, self._delivered(tracked, delivered=False))
-
-    def _delivered(self, tracked: TrackedEvent, *, delivered: bool) -> Amended:
-        due = tracked.entry.seen_at + self._context.timing.quiet_s
-        seen, seen_at = tracked.entry.seen, tracked.entry.seen_at
-        return Amended(
-            lambda row: row.state == "answered" and row.door == "response",
-            lambda row: msgspec.structs.replace(row, delivered=delivered, due=due, seen=seen, seen_at=seen_at),
-        )
-
     def _repeat(self, tracked: TrackedEvent, delivery: Delivery, outcome: Outcome) -> None:
         self._context.responses.give(delivery, outcome, tracked.entry.task, tracked.attempt)
-
-    def _note(self, tracked: TrackedEvent) -> None:
-        """Write what a delivery changed, behind."""
-        journal = self._context.journal
-        if not journal.claims_first:
-            journal.note(tracked.entry)
-        else:
-            self._spawn(self._save_quietly(tracked))
-
-    async def _save_quietly(self, tracked: TrackedEvent) -> None:
-        """Write what a delivery changed in a held or failed row, unless an operator or another process has gone on with it."""
-        entry = msgspec.structs.replace(tracked.entry)
-        amended = Amended(
-            lambda row: row.door == "response" and row.fence == entry.fence and row.state in ("ready", entry.state),
-            lambda row: msgspec.structs.replace(entry, revision=row.revision, cancel=row.cancel),
-        )
-        try:
-            await write(self._context, tracked, amended)
-        except JournalAway:
-            log.warning("what a delivery changed in %s could not be written", entry.id, extra={"bot": entry.bot})
 
     def _is_later_first(self, tracked: TrackedEvent, marked: int) -> bool:
         """A first attempt that is no repeat: later than ten minutes, or marked 1 when a digest's event has its answer."""

@@ -18,7 +18,7 @@ from bothost.journal.status import phase
 from bothost.pipeline.claims import Claims, is_being_parked, is_suspect
 from bothost.pipeline.completion import RunEnd, complete, with_unsent
 from bothost.pipeline.context import stored_body
-from bothost.pipeline.decisions import Amended, Held, RunEnded
+from bothost.pipeline.decisions import Amended, Held, RunFinished
 from bothost.pipeline.delivery import NOTHING, UNAVAILABLE, UNRECORDED
 from bothost.pipeline.writing import write, write_surely
 from bothost.plugins.api import Tick
@@ -252,7 +252,7 @@ class Runs:
 
     async def _recorded(self, tracked: TrackedEvent, bot: Bot, ending: Ending, body: bytes | None) -> Entry | None:
         """Write the outcome until it lands; None where the run has nothing more to say, and all were answered."""
-        ended = RunEnded(lambda row: ending.by(row).entry)
+        ended = RunFinished(lambda row: ending.by(row).entry)
         if tracked.cut == "drain" and tracked.entry.door == "response":
             return await self._acknowledged_cut(tracked, ended, body)
         written = await write_surely(self._context, tracked, ended, body)
@@ -262,13 +262,15 @@ class Runs:
 
     async def _record_behind(self, tracked: TrackedEvent, bot: Bot, told: Entry, body: bytes | None) -> None:
         """Write the outcome of a run on a claim in memory, as it was answered."""
-        outcome = RunEnded(lambda row: msgspec.structs.replace(told, revision=row.revision, cancel=row.cancel))
+        outcome = RunFinished(lambda row: msgspec.structs.replace(told, revision=row.revision, cancel=row.cancel))
         written = await write_surely(self._context, tracked, outcome, body)
         if written.entry is None:
             tracked.unsure = tracked.unrecorded = False
             self._say_dropped(tracked, bot, written.row)
 
-    async def _acknowledged_cut(self, tracked: TrackedEvent, happening: RunEnded, body: bytes | None) -> Entry | None:
+    async def _acknowledged_cut(
+        self, tracked: TrackedEvent, happening: RunFinished, body: bytes | None
+    ) -> Entry | None:
         """Park what the end of a drain cut; a journal that cannot take it is no reason to stay, so Pyrus is told to come again."""
         context = self._context
         try:

@@ -90,8 +90,8 @@ async def in_thread(work: PluginCall, submit: Callable[[Callable[[], None]], Non
     call = _ThreadCall(work)
     until = call.loop.time() + work.limit_s
     timer = call.loop.call_later(work.limit_s, call.expire)
-    submit(call.run)
     try:
+        submit(call.run)
         outcome = await call.waiter
     except asyncio.CancelledError:
         call.abandon()

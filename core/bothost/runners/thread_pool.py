@@ -57,10 +57,11 @@ class ThreadPool:
         return self._threads
 
     def _begin(self, work: Callable[[], None]) -> None:
-        self._threads += 1
         self._made += 1
         worker = _Worker(self, work)
         threading.Thread(target=worker.run, name=f"{THREAD_PREFIX}{self._bot}-{self._made}", daemon=True).start()
+        # counted only now: a thread that could not be started must not take a place for ever
+        self._threads += 1
 
     def next_of(self, worker: _Worker) -> Callable[[], None] | None:
         """What a worker does after its work: more of it, or wait (None)."""
