@@ -38,10 +38,14 @@ from bothost.pyrus.model.values import CatalogItems as CatalogItems
 from bothost.pyrus.model.values import Choice as Choice
 from bothost.pyrus.reply.reply import Answer as Answer
 from bothost.pyrus.reply.reply import Reply as Reply
+from bothost.pyrus.rest.results import Announcement as Announcement
 from bothost.pyrus.rest.results import Catalog as Catalog
+from bothost.pyrus.rest.results import CatalogChange as CatalogChange
 from bothost.pyrus.rest.results import Contacts as Contacts
 from bothost.pyrus.rest.results import Form as Form
+from bothost.pyrus.rest.results import Inbox as Inbox
 from bothost.pyrus.rest.results import Profile as Profile
+from bothost.pyrus.rest.results import TaskList as TaskList
 from bothost.pyrus.rest.results import Upload as Upload
 from bothost.pyrus.signature import sign as sign
 from bothost.pyrus_client.api import Pyrus as Pyrus

@@ -7,20 +7,38 @@ in the host, and in a child process that asks the host.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Protocol, overload
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from urllib.parse import parse_qsl
 
-from bothost.pyrus.model.parts import File
+from bothost.errors import CallRefused, NoLogin, ReplyError, Unauthorized
+from bothost.pyrus.model.parts import File, Person, Role
 from bothost.pyrus.reply import reply as replies
+from bothost.pyrus.reply.field_updates import of_form
 from bothost.pyrus.rest import requests, results
-from bothost.pyrus.rest.results import Catalog, Contacts, Form, Profile, Upload
+from bothost.pyrus.rest.definitions import DefinitionNeeded, Definitions, FieldFinder
+from bothost.pyrus.rest.register_filters import field_filters
+from bothost.pyrus.rest.results import (
+    Announcement,
+    Catalog,
+    CatalogChange,
+    Contacts,
+    Form,
+    Inbox,
+    Profile,
+    TaskList,
+    Upload,
+)
 from bothost.pyrus_client import files
 from bothost.pyrus_client.call import Call, CallLoop, Page, Pages, call
 from bothost.pyrus_client.paging import LONGEST_PAGE, RegisterWindow
 
 if TYPE_CHECKING:
+    import builtins
     import os
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
     from bothost.clock import Clock
@@ -28,9 +46,16 @@ if TYPE_CHECKING:
     from bothost.pyrus.reply.reply import Reply
     from bothost.pyrus.rest.requests import ApiRequest, ApiResponse
 
-__all__ = ["Call", "CallSender", "Catalog", "Contacts", "Form", "Page", "Pages", "Profile", "Pyrus", "Upload", "call"]
+__all__ = [
+    "Announcement", "Call", "CallSender", "Catalog", "CatalogChange", "Contacts", "Form", "Inbox", "Page", "Pages", "Profile",
+    "Pyrus", "TaskList", "Upload", "call",
+]  # fmt: skip
 
 PAGE_SIZE = 1000
+KEEP_S = 600.0
+"""Seconds for which definitions are kept."""
+
+T = TypeVar("T")
 
 
 class CallSender(Protocol):
@@ -71,25 +96,38 @@ class Pyrus:
         """Write a comment, and return the task as it is then. Where `field_updates` names fields, the task is read first,
         to find them. Raises ReplyError for a comment that says and changes nothing."""
         task = await self.task(task_id) if replies.needs_task(reply) else None
-        body = replies.encode_comment(reply, task)
+        body, _ = await self.with_definitions(lambda known: replies.encode_comment(reply, task, known))
         return results.task((await self._send(requests.comment(task_id, body))).body)
 
     @call
     async def create(self, task: Mapping[str, Any] | None = None, /, **keys: Any) -> Task:
-        """Make a task of the keys of Pyrus's request: `text` and `responsible`, or `form_id` and `fields`, and so on."""
-        body = replies.encode_json({**(task or {}), **keys})
+        """Make a task of the keys of Pyrus's request: `text` and `responsible`, or `form_id` and `fields`, and so on.
+        `fields` may be a dict by name, code or id; names are looked up in the form's definition."""
+        wanted = {**(task or {}), **keys}
+        fields, form_id = wanted.get("fields"), wanted.get("form_id")
+        if isinstance(fields, Mapping) and isinstance(form_id, int):
+            wanted["fields"], _ = await self.with_definitions(lambda known: of_form(fields, form_id, known))
+        body = replies.encode_json(wanted)
         return results.task((await self._send(requests.create(body))).body)
 
     def register(
-        self, form_id: int, /, *, limit: int | None = None, page_size: int = PAGE_SIZE, **filters: Any
+        self,
+        form_id: int,
+        /,
+        *,
+        filters: Mapping[str | int, Any] | None = None,
+        limit: int | None = None,
+        page_size: int = PAGE_SIZE,
+        **keys: Any,
     ) -> Pages[Task]:
         """Tasks of a form, without their comments, page by page: `async for task in self.pyrus.register(321, steps=[2])`.
 
-        Filters are Pyrus's: steps, include_archived, field_ids, task_ids, created_after, modified_before, due_filter,
-        `fld12="gt100"` …; lists, datetimes and bools are put into its form.
+        `filters` are by field: `{"Amount": (">", 5), "Status": ["New", "Open"], "Due": None}`. The other keys are Pyrus's:
+        steps, include_archived, field_ids, task_ids, created_after, modified_before, due_filter, `fld12="gt100"` …; lists,
+        datetimes and bools are put into its form.
         """
-        wanted = RegisterWindow(form_id, filters, max(1, min(page_size, LONGEST_PAGE)), limit)
-        return Pages(self._page_of(wanted), self._call_loop)
+        wanted = RegisterWindow(form_id, keys, max(1, min(page_size, LONGEST_PAGE)), limit)
+        return Pages(self._filtered(wanted, filters or {}), self._call_loop)
 
     @call
     async def form(self, form_id: int) -> Form:
@@ -100,6 +138,79 @@ class Pyrus:
     async def catalog(self, catalog_id: int, *, include_deleted: bool = False) -> Catalog:
         """A catalog with its items."""
         return results.catalog((await self._send(requests.catalog(catalog_id, include_deleted=include_deleted))).body)
+
+    @call
+    async def known_form(self, form_id: int) -> Form:
+        """A form's definition that may be up to ten minutes old: one call serves all runs of the account meanwhile."""
+        return results.known_form((await self._send(requests.form(form_id, keep_s=KEEP_S))).body)
+
+    @call
+    async def known_catalog(self, catalog_id: int) -> Catalog:
+        """A catalog that may be up to ten minutes old: one call serves all runs of the account meanwhile."""
+        return results.known_catalog((await self._send(requests.catalog(catalog_id, keep_s=KEEP_S))).body)
+
+    @call
+    async def catalog_update(
+        self,
+        catalog_id: int,
+        *,
+        upsert: Sequence[Sequence[str]] = (),
+        delete: Sequence[str] = (),
+        items: Sequence[Sequence[str]] | None = None,
+        headers: Sequence[str] | None = None,
+    ) -> CatalogChange:
+        """Add or change rows (`upsert`, known by their first column) and delete rows by their first column; or, with
+        `items`, replace the whole catalog, for which its `headers` are wanted too."""
+        body: dict[str, Any]
+        if items is None:
+            body = {"upsert": [{"values": list(row)} for row in upsert], "delete": list(delete)}
+        elif headers is None or upsert or delete:
+            raise ValueError("catalog_update takes items with headers (the whole catalog), or upsert and delete")
+        else:
+            body = {"apply": True, "catalog_headers": list(headers), "items": [{"values": list(row)} for row in items]}
+        request = requests.catalog_update(catalog_id, replies.encode_json(body), whole_catalog=items is not None)
+        return results.catalog_change((await self._send(request)).body)
+
+    @call
+    async def members(self) -> tuple[Person, ...]:
+        """All members of the organisation."""
+        return results.members((await self._send(requests.listed("members"))).body)
+
+    @call
+    async def roles(self) -> tuple[Role, ...]:
+        """All roles of the organisation."""
+        return results.roles((await self._send(requests.listed("roles"))).body)
+
+    @call
+    async def inbox(self, *, item_count: int | None = None) -> Inbox:
+        """This bot's inbox; its tasks show their heads only."""
+        return results.inbox((await self._send(requests.listed("inbox", item_count=item_count))).body)
+
+    @call
+    async def lists(self) -> tuple[TaskList, ...]:
+        """All lists that this bot can see."""
+        return results.lists((await self._send(requests.listed("lists"))).body)
+
+    @call
+    async def list_tasks(
+        self, list_id: int, *, item_count: int | None = None, include_archived: bool = False
+    ) -> tuple[Task, ...]:
+        """The tasks of a list; they show their heads only."""
+        path = f"lists/{requests.whole(list_id)}/tasks"
+        request = requests.listed(path, item_count=item_count, include_archived=include_archived or None)
+        return results.tasks((await self._send(request)).body)
+
+    @call
+    async def announcement(self, announcement_id: int) -> Announcement:
+        """An announcement with its comments."""
+        request = requests.listed(f"announcements/{requests.whole(announcement_id)}")
+        return results.announcement((await self._send(request)).body)
+
+    @call
+    async def announce(self, text: str, *, attachments: Sequence[Any] = ()) -> Announcement:
+        """Publish an announcement."""
+        body = replies.encode_json({"text": text, "attachments": list(attachments)} if attachments else {"text": text})
+        return results.announcement((await self._send(requests.plain("POST", "announcements", {}, body))).body)
 
     @call
     async def contacts(self) -> Contacts:
@@ -120,12 +231,19 @@ class Pyrus:
         return results.uploaded(response.body, outgoing.name)
 
     @overload
-    def download(self, file: File | int, *, to: None = None) -> Pages[bytes]: ...
+    def download(self, file: File | int | None = None, *, path: str = "", to: None = None) -> Pages[bytes]: ...
     @overload
-    def download(self, file: File | int, *, to: str | os.PathLike[str]) -> Call[Path]: ...
-    def download(self, file: File | int, *, to: str | os.PathLike[str] | None = None) -> Pages[bytes] | Call[Path]:
-        """A file's bytes in pieces, to be iterated; or, with `to`, written to that path, which appears when complete."""
-        request = requests.download(id_of(file))
+    def download(self, file: File | int | None = None, *, path: str = "", to: str | os.PathLike[str]) -> Call[Path]: ...
+    def download(
+        self, file: File | int | None = None, *, path: str = "", to: str | os.PathLike[str] | None = None
+    ) -> Pages[bytes] | Call[Path]:
+        """A file's bytes in pieces, to be iterated; or, with `to`, written to that path, which appears when complete.
+        With `path`, the answer to any GET instead of a file: a print form, a register as CSV."""
+        if (file is None) is not bool(path):
+            raise ValueError("download takes a file or its id, or path=, and not both")
+        found, _, query = path.partition("?")
+        asked = requests.raw(found, dict(parse_qsl(query)), streamed=True) if path else None
+        request = asked or requests.download(id_of(file or 0))
         if to is None:
             return Pages(self._first_piece(request), self._call_loop)
         return self._save(request, to)
@@ -141,6 +259,47 @@ class Pyrus:
         request = requests.plain("POST", path, query, replies.encode_json(body or {}))
         return results.json((await self._send(request)).body)
 
+    @call
+    async def put(self, path: str, body: Mapping[str, Any] | None = None, /, **query: Any) -> Any:
+        """Any PUT; it is never sent twice by itself. The JSON of the answer."""
+        request = requests.plain("PUT", path, query, replies.encode_json(body or {}))
+        return results.json((await self._send(request)).body)
+
+    @call
+    async def delete(self, path: str, /, **query: Any) -> Any:
+        """Any DELETE, as in `delete("tasks/5")`; it is never sent twice by itself. The JSON of the answer, or None."""
+        return results.json((await self._send(requests.plain("DELETE", path, query))).body)
+
+    @call
+    async def bytes(self, path: str, /, **query: Any) -> builtins.bytes:
+        """The bytes of any GET whose answer is no JSON: a print form, a register as CSV. At most 128 MB; see `download`."""
+        return (await self._send(requests.raw(path, query))).body
+
+    async def with_definitions(self, work: Callable[[Definitions], T]) -> tuple[T, Definitions]:
+        """Do what may need definitions of forms and catalogs: begin again with each that turns out to be needed. Raises
+        ReplyError where Pyrus refuses one, and CallError."""
+        known = Definitions()
+        while True:
+            try:
+                return work(known), known
+            except DefinitionNeeded as needed:
+                known = known.adding(await self._definition(needed), needed)
+
+    async def _definition(self, needed: DefinitionNeeded) -> Form | Catalog:
+        try:
+            return await (self.known_form(needed.id) if needed.kind == "form" else self.known_catalog(needed.id))
+        except (CallRefused, NoLogin, Unauthorized) as error:
+            raise ReplyError(f"{needed}; and the {needed.kind} {needed.id} cannot be read: {error}") from error
+
+    async def _filtered(self, wanted: RegisterWindow, filters: Mapping[str | int, Any]) -> Page[Task]:
+        if filters:
+            form_id = wanted.form_id
+            found, _ = await self.with_definitions(
+                lambda known: field_filters(filters, FieldFinder(None, known, form_id))
+            )
+            wanted = replace(wanted, filters={**wanted.filters, **found})
+        return await self._page_of(wanted)
+
     async def _send(self, request: ApiRequest) -> ApiResponse:
         self._call_loop.begin()
         return await self.sender.send(request)
@@ -151,7 +310,7 @@ class Pyrus:
         async with aclosing(self.sender.stream(request)) as pieces:  # type: ignore[type-var]
             return await files.save(self._clock, pieces, to)
 
-    async def _first_piece(self, request: ApiRequest) -> Page[bytes]:
+    async def _first_piece(self, request: ApiRequest) -> Page[builtins.bytes]:
         self._call_loop.begin()
         return await next_piece(self.sender.stream(request))
 

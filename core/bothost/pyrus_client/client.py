@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from bothost.errors import CallUnclear, CallUnsent
 from bothost.pyrus.rest import base_urls
+from bothost.pyrus_client.kept_answers import KeptAnswers
 from bothost.pyrus_client.rate_limit import RateLimits, SharedLimits
 from bothost.pyrus_client.tokens import AccountToken, Credentials
 from bothost.pyrus_client.transport import HttpRequest, Transport
@@ -78,6 +79,7 @@ class PyrusClient:
         self.user_agent = user_agent
         self.limits = RateLimits(clock, journal)
         self.comments = WrittenComments(journal)
+        self.kept = KeptAnswers(clock)
         self._journal = journal
         self._shared = SharedState()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
@@ -70,6 +70,10 @@ class PyrusSession:
     async def send(self, request: ApiRequest, content: Callable[[], Chunks] | None = None) -> ApiResponse:
         """Send until Pyrus has answered 2xx, as often as that is safe. `content` makes the pieces of a streamed body anew
         for each try. Raises CallError."""
+        if request.keep_s:
+            fresh = replace(request, keep_s=0.0)
+            key = (self.account, request.target)
+            return await self._client.kept.get(key, request.keep_s, lambda: self.send(fresh))
 
         async def once(token: AccessToken) -> ApiResponse | None:
             async with self._client.permits(self._caller.bot):
@@ -190,7 +194,7 @@ class PyrusSession:
         headers = {
             "Authorization": f"Bearer {token.value}",
             "User-Agent": self._client.user_agent,
-            "Accept": "application/json",
+            "Accept": "application/json" if request.json else "*/*",
         }
         if request.method != "GET":
             headers["Content-Type"] = request.content_type

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from bothost.errors import PluginError, ReplyError
+from bothost.errors import CallError, PluginError, ReplyError
 from bothost.plugins.attribution import BOT
 from bothost.plugins.event import Event
 from bothost.pyrus.reply import reply as replies
+from bothost.pyrus.rest.definitions import DefinitionNeeded
 from bothost.runners import RunFailure, RunResult
 from bothost.runners.calls import CallTimeout, Outcome, OverdueCall, PluginCall, in_thread, on_loop
 from bothost.runners.failures import failure_of
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from bothost.plugins.handlers import Handler
     from bothost.plugins.loading import LoadedPlugin
     from bothost.pyrus.envelope import Envelope
+    from bothost.pyrus.rest.definitions import Definitions
     from bothost.runners import RunEnded
 
 log = logging.getLogger("bothost.run")
@@ -82,20 +85,40 @@ class HandlerCall:
         """What an exception of the handler means."""
         return RunResult(failure=failure_of(error, self.what, self._scrub))
 
-    def encoded(self, answer: Any) -> RunResult:
-        """The handler's answer as a reply."""
+    async def finished(self, answer: Any) -> RunResult:
+        """The handler's answer as a reply. Names that the task does not show are looked up with the run's token."""
+        result = self.encoded(answer)
+        pyrus = self._context.pyrus
+        if pyrus is None or result.failure is None or not isinstance(result.failure.error, DefinitionNeeded):
+            return result
         try:
-            reply = replies.encode(answer, self._envelope.task)
+            task = self._envelope.task
+            # in a task of its own because a run begins outside any task, where a timeout cannot be set
+            looking = pyrus.with_definitions(lambda known: replies.encode(answer, task, known))
+            _, known = await asyncio.get_running_loop().create_task(looking)
+        except ReplyError as error:
+            return self._unusable(error)
+        except CallError as error:
+            return self.failed(error)
+        return self.encoded(answer, known)
+
+    def encoded(self, answer: Any, known: Definitions | None = None) -> RunResult:
+        """The handler's answer as a reply, as far as the task and `known` tell its names."""
+        try:
+            reply = replies.encode(answer, self._envelope.task, known)
             warnings = replies.warnings(answer)
         except ReplyError as error:
-            text = self._scrub(f"{self.what} returned a reply that cannot be used: {error}")
-            return RunResult(failure=RunFailure("unusable", text, may_rerun=False, error=error))
+            return self._unusable(error)
         except Exception as error:  # noqa: BLE001 - a mapping of the plugin's own may raise anything when it is read
             text = f"{self.what} returned a reply that cannot be read: {type(error).__name__}"
             return RunResult(failure=RunFailure("unusable", text, may_rerun=False, error=error))
         if warnings:
             self._runner.warn(self.what, warnings, self._envelope.task_id)
         return RunResult(reply)
+
+    def _unusable(self, error: ReplyError) -> RunResult:
+        text = self._scrub(f"{self.what} returned a reply that cannot be used: {error}")
+        return RunResult(failure=RunFailure("unusable", text, may_rerun=False, error=error))
 
     def _scrub(self, text: str) -> str:
         token = self._envelope.token
@@ -147,7 +170,7 @@ class LocalRunner:
             answer, error = await self._carry(work, call.handler)
         except CallTimeout as late:
             return RunResult(failure=_late(late, call.what, limit_s))
-        return call.encoded(answer) if error is None else call.failed(error)
+        return await call.finished(answer) if error is None else call.failed(error)
 
     async def tick(self, timer: str, tick: Tick, limit_s: float, ended: RunEnded) -> RunResult:
         """See `Runner.tick`. What a timer returns is dropped."""

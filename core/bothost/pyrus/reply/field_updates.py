@@ -1,17 +1,22 @@
-"""`field_updates={"Сумма": 5, "amount": …, 12: …}` in Pyrus's shape: the field found in the event's task, the value by its type."""
+"""`field_updates={"Сумма": 5, "amount": …, 12: …}` in Pyrus's shape.
+
+A field is found in the event's task, else in the form's definition; its value is converted by its type."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from bothost.errors import FieldError, ReplyError
+from bothost.errors import AmbiguousField, ReplyError
+from bothost.pyrus.model.fields import Row
+from bothost.pyrus.model.lookup import NameIndex, missing
 from bothost.pyrus.reply.values import attachment, clock_time, day, instant, part_of, person, plain, wrong
+from bothost.pyrus.rest.definitions import Definitions, FieldFinder, FieldTarget, named
 
 if TYPE_CHECKING:
-    from bothost.pyrus.model.fields import Field
     from bothost.pyrus.model.task import Task
     from bothost.pyrus.reply.values import Convert
 
@@ -32,16 +37,21 @@ def check(updates: Any, place: str) -> None:
         plain(value, f"{place}[{key!r}]")
 
 
-def resolve(updates: Any, task: Task | None, place: str) -> list[Any]:
-    """Pyrus's list. Raises ReplyError for unknown names (with near ones), read-only types and values that do not fit."""
+def resolve(updates: Any, task: Task | None, place: str, known: Definitions | None = None) -> list[Any]:
+    """Return Pyrus's list. Raises ReplyError for unknown names (with near ones), read-only types and values that do not
+    fit; DefinitionNeeded where a definition that `known` lacks could tell."""
     if not isinstance(updates, Mapping):
         return _as_written(updates, place)
     check(updates, place)
-    if task is None and updates:
-        raise ReplyError(
-            f"{place}: fields by name, code or id need a task to find them in; here write a list as Pyrus has it"
-        )
-    return [_update(key, value, task, f"{place}[{key!r}]") for key, value in updates.items() if task is not None]
+    finder = FieldFinder(task, known or Definitions())
+    return [_update(key, value, finder, f"{place}[{key!r}]") for key, value in updates.items()]
+
+
+def of_form(values: Any, form_id: int, known: Definitions) -> list[Any]:
+    """Return the `fields` of a new task of a form, given by name, code or id. Raises as `resolve` does."""
+    check(values, "fields")
+    finder = FieldFinder(None, known, form_id)
+    return [_update(key, value, finder, f"fields[{key!r}]") for key, value in values.items()]
 
 
 def _as_written(updates: Any, place: str) -> list[Any]:
@@ -53,34 +63,33 @@ def _as_written(updates: Any, place: str) -> list[Any]:
     return plain(updates, place)  # type: ignore[no-any-return]
 
 
-def _update(key: str | int, value: Any, task: Task, place: str) -> dict[str, Any]:
-    field = _found(key, task, place)
-    if field.type in READ_ONLY:
-        raise ReplyError(f"{place}: a field of type {field.type} can only be read; Pyrus writes it itself")
-    if field.row_id is not None:
+def _update(key: str | int, value: Any, finder: FieldFinder, place: str) -> dict[str, Any]:
+    target = finder.find(key, place)
+    if target.type in READ_ONLY:
+        raise ReplyError(f"{place}: a field of type {target.type} can only be read; Pyrus writes it itself")
+    if target.in_table:
         raise ReplyError(f"{place}: stands in a table; write the table's field, with rows by row_id")
-    written = None if value is None else _value(field, value, place)
-    return {"id": field.id, "value": written} if field.id is not None else {"name": field.name, "value": written}
+    return _written(target, value, finder, place)
 
 
-def _found(key: str | int, task: Task, place: str) -> Field:
-    try:
-        field = task.field(key)
-        if field is None:
-            task[key]  # raises, and lists near names
-    except FieldError as error:
-        raise ReplyError(f"{place}: {error}") from None
-    assert field is not None
-    return field
+def _written(target: FieldTarget, value: Any, finder: FieldFinder, place: str) -> dict[str, Any]:
+    value = None if value is None else _value(target, value, finder, place)
+    return {"id": target.id, "value": value} if target.id is not None else {"name": target.name, "value": value}
 
 
-def _value(field: Field, value: Any, place: str) -> Any:
+def _value(target: FieldTarget, value: Any, finder: FieldFinder, place: str) -> Any:
     if isinstance(value, Enum):
         value = value.value
-    if field.type == "multiple_choice" and not isinstance(value, Mapping):
-        return _choice(field, value, place)
-    convert = _BY_TYPE.get(field.type or "")
-    return plain(value, place) if convert is None or isinstance(value, Mapping) else convert(value, place)
+    if target.type == "table":
+        return _table(target, value, finder, place)
+    if isinstance(value, Mapping):
+        return plain(value, place)
+    if target.type == "multiple_choice":
+        return _choice(target, value, finder, place)
+    if target.type == "catalog" and isinstance(value, _LISTS):
+        value = _items(target, value, finder, place)
+    convert = _BY_TYPE.get(target.type or "")
+    return plain(value, place) if convert is None else convert(value, place)
 
 
 def _checkmark(value: Any, place: str) -> Any:
@@ -147,32 +156,75 @@ def _files(value: Any, place: str) -> Any:
     return [attachment(item, place) for item in items]
 
 
-_ROW = "a list of rows as Pyrus has them, {'row_id': 1, 'cells': [{'id': 22, 'value': 5}]}"
+_ROW = "a list of rows: by column, {'Price': 5}, with row_id for a row that is there; or as Pyrus has them, with cells"
 
 
-def _table(value: Any, place: str) -> Any:
+def _table(target: FieldTarget, value: Any, finder: FieldFinder, place: str) -> Any:
     if not isinstance(value, _LISTS):
         return wrong(place, value, _ROW)
-    rows = plain(value, place)
-    for row in rows:
-        if not isinstance(row, dict) or not ("cells" in row or "row_id" in row):
-            wrong(place, row, _ROW)
-    return rows
+    ids = [row["row_id"] for row in value if isinstance(row, Mapping) and isinstance(_row_id(row), int)]
+    fresh = itertools.count(max([*ids, *finder.row_ids(target)], default=0) + 1)
+    return [_row(target, row, finder, (f"{place}[{number}]", fresh)) for number, row in enumerate(value)]
 
 
-def _choice(field: Field, value: Any, place: str) -> Any:
-    """Choices by id; by name only where the task shows that choice, for only the form's definition has the others."""
+def _row_id(row: Any) -> Any:
+    return row.id if isinstance(row, Row) else row.get("row_id")
+
+
+def _row(target: FieldTarget, row: Any, finder: FieldFinder, at: tuple[str, Iterator[int]]) -> dict[str, Any]:
+    """A row as Pyrus has it. One without `row_id` is a new one, with the next number."""
+    place, fresh = at
+    if not isinstance(row, Mapping):
+        return wrong(place, row, _ROW)
+    own = {key: row[key] for key in ("row_id", "position", "delete") if key in row} if type(row) is not Row else {}
+    if "cells" in row or (own and own.keys() == row.keys()):
+        return plain(row, place)  # type: ignore[no-any-return]
+    number = _row_id(row)
+    cells = [_cell(target, key, value, (finder, f"{place}[{key!r}]")) for key, value in row.items() if key not in own]
+    return {**plain(own, place), "row_id": next(fresh) if number is None else number, "cells": cells}
+
+
+def _cell(target: FieldTarget, key: str | int, value: Any, at: tuple[FieldFinder, str]) -> dict[str, Any]:
+    finder, place = at
+    try:
+        column = NameIndex(target.columns).find(key)
+        unknown = f"{place}: {missing(key, target.columns, f'the table {target.name!r}')}"
+        if column is None and (whole := finder.whole(target, unknown)) is not None:
+            column = NameIndex(whole.columns).find(key)
+            target = whole
+    except AmbiguousField as error:
+        raise ReplyError(f"{place}: {error}") from None
+    if column is None:
+        raise ReplyError(f"{place}: {missing(key, target.columns, f'the table {target.name!r}')}")
+    return _written(column, value, finder, place)
+
+
+def _choice(target: FieldTarget, value: Any, finder: FieldFinder, place: str) -> Any:
+    """Choices by id or by name. Names that the task does not show are looked up in the form."""
     items = value if isinstance(value, _LISTS) else [value]
-    shown = dict(zip(getattr(field.value, "names", ()), getattr(field.value, "ids", ()), strict=False))
-    for item in items:
-        if isinstance(item, str) and item not in shown:
-            known = ", ".join(repr(name) for name in shown) or "none"
-            raise ReplyError(f"{place}: give a choice by its id; of names the task shows {known}, not {item!r}")
-    if isinstance(value, _LISTS):
-        value = [shown[item] if isinstance(item, str) else item for item in items]
-    elif isinstance(value, str):
-        value = shown[value]
-    return _ids("choice_ids")(value, place)
+    shown = target.choices
+    unknown = [item for item in items if isinstance(item, str) and item not in shown]
+    if unknown:
+        listed = ", ".join(map(repr, shown)) or "none"
+        why = f"{place}: give a choice by its id; of names the task shows {listed}, not {unknown[0]!r}"
+        whole = finder.whole(target, why)
+        shown = whole.choices if whole is not None else shown
+    ids = [named(shown, item, place, f"choice of {target.name!r}") if isinstance(item, str) else item for item in items]
+    return _ids("choice_ids")(ids if isinstance(value, _LISTS) else ids[0], place)
+
+
+def _items(target: FieldTarget, value: Any, finder: FieldFinder, place: str) -> Any:
+    """Catalog items by id, or by the value in the catalog's first column."""
+    names = [item for item in value if isinstance(item, str)]
+    if not names:
+        return value
+    if target.catalog_id is None:
+        whole = finder.whole(target, f"{place}: the task does not show which catalog the field is of")
+        target = whole if whole is not None else target
+    if target.catalog_id is None:
+        return wrong(place, names[0], "an id: nothing tells which catalog the field is of")
+    ids = finder.known.item_ids(target.catalog_id, names, place)
+    return [ids[item] if isinstance(item, str) else item for item in value]
 
 
 _BY_TYPE: dict[str, Convert] = {
@@ -192,6 +244,5 @@ _BY_TYPE: dict[str, Convert] = {
     "catalog": _ids("item_ids", "item_name"),
     "form_link": _ids("task_ids"),
     "file": _files,
-    "table": _table,
 }
 """Other types take any value that JSON carries, and so does every type where a dict is given: Pyrus's own shape."""

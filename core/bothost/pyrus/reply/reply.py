@@ -17,6 +17,7 @@ from bothost.text import nearest
 if TYPE_CHECKING:
     from bothost.pyrus.model.task import Task
     from bothost.pyrus.reply.values import Convert
+    from bothost.pyrus.rest.definitions import Definitions
 
 NOTHING = b"{}"
 """The body that writes no comment."""
@@ -150,16 +151,17 @@ _EXCLUSIVE = (
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
-def encode(answer: Any, task: "Task | None" = None) -> bytes:
+def encode(answer: Any, task: "Task | None" = None, known: "Definitions | None" = None) -> bytes:
     """A handler's answer as the body of the response; `b"{}"` where it would only write an empty comment.
 
-    `field_updates` by name are looked for in `task`. Raises ReplyError, which names the key and what would be right.
+    `field_updates` by name are looked for in `task`, then in `known`. Raises ReplyError, which names the key and what would
+    be right, and DefinitionNeeded for a name that only a definition that `known` lacks can tell.
     """
     if answer is None:
         return NOTHING
     if type(answer) is Reply and _is_short(answer):
         return _encoded_short(answer)
-    request = _converted(_given(answer), task, resolving=True)
+    request = _converted(_given(answer), task, resolving=True, known=known)
     _together(request)
     for key in ("text", "formatted_text"):
         if key in request and _is_blank(request[key]):
@@ -186,9 +188,9 @@ def _encoded_short(reply: Reply) -> bytes:
     return _encoder.encode(request) if request else NOTHING
 
 
-def encode_comment(answer: Any, task: "Task | None" = None) -> bytes:
+def encode_comment(answer: Any, task: "Task | None" = None, known: "Definitions | None" = None) -> bytes:
     """Encode a comment that is written on purpose: one that says nothing is a ReplyError."""
-    body = encode(answer, task)
+    body = encode(answer, task, known)
     if body == NOTHING:
         raise ReplyError("the comment says nothing and changes nothing; give it a text or another key")
     return body
@@ -251,13 +253,15 @@ def _named(answer: Any) -> str:
     return "True or False" if isinstance(answer, bool) else f"a value of type {type(answer).__name__}"
 
 
-def _converted(given: Mapping[str, Any], task: "Task | None", *, resolving: bool) -> dict[str, Any]:
+def _converted(
+    given: Mapping[str, Any], task: "Task | None", *, resolving: bool, known: "Definitions | None" = None
+) -> dict[str, Any]:
     request: dict[str, Any] = {}
     for key, value in given.items():
         if key != "field_updates":
             request[key] = _KEYS.get(key, values.plain)(value, key)
         elif resolving:
-            request[key] = reply_fields.resolve(value, task, key)
+            request[key] = reply_fields.resolve(value, task, key, known)
         else:
             reply_fields.check(value, key)
     return request

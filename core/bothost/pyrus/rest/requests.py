@@ -7,7 +7,7 @@ the `CallError` that says whether asking again is safe, useless, or needs a look
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode
@@ -26,6 +26,7 @@ DEFAULT_RETRY_S = 60.0
 LONGEST_RETRY_S = 3600.0
 LONGEST_QUERY = 4000
 FINAL_401 = frozenset({"account_blocked", "invalid_credentials", "invalid_application_id"})
+Method = Literal["GET", "POST", "PUT", "DELETE"]
 PATH = re.compile(r"(?!.*(^|/)\.\.?(/|$))[A-Za-z0-9._~!$&'()*+,;=:%-]+(/[A-Za-z0-9._~!$&'()*+,;=:%-]*)*")
 
 
@@ -44,6 +45,10 @@ class ApiRequest:
     length: int | None = None
     """Bytes of a streamed body, where they are known beforehand."""
     limit_s: float = CALL_LIMIT_S
+    json: bool = True
+    """The answer has to be JSON."""
+    keep_s: float = 0.0
+    """The answer may come from memory, so many seconds old."""
 
     @property
     def target(self) -> str:
@@ -117,15 +122,27 @@ def register(form_id: int, filters: Mapping[str, object]) -> ApiRequest:
     return ApiRequest("POST", path, body=body, reads=True, limit_s=LIST_LIMIT_S)
 
 
-def form(form_id: int) -> ApiRequest:
+def form(form_id: int, *, keep_s: float = 0.0) -> ApiRequest:
     """A form's definition: its steps and fields."""
-    return ApiRequest("GET", f"forms/{whole(form_id)}", reads=True)
+    return ApiRequest("GET", f"forms/{whole(form_id)}", reads=True, keep_s=keep_s)
 
 
-def catalog(catalog_id: int, *, include_deleted: bool = False) -> ApiRequest:
+def catalog(catalog_id: int, *, include_deleted: bool = False, keep_s: float = 0.0) -> ApiRequest:
     """A catalog's headers and items."""
     query = (("include_deleted", "y"),) if include_deleted else ()
-    return ApiRequest("GET", f"catalogs/{whole(catalog_id)}", query, reads=True, limit_s=LIST_LIMIT_S)
+    path = f"catalogs/{whole(catalog_id)}"
+    return ApiRequest("GET", path, query, reads=True, limit_s=LIST_LIMIT_S, keep_s=keep_s)
+
+
+def catalog_update(catalog_id: int, body: bytes, *, whole_catalog: bool) -> ApiRequest:
+    """Change items of a catalog, or replace all of them. The same request again changes nothing more."""
+    path = f"catalogs/{whole(catalog_id)}" + ("" if whole_catalog else "/diff")
+    return ApiRequest("POST", path, body=body, limit_s=LIST_LIMIT_S)
+
+
+def listed(path: str, **query: object) -> ApiRequest:
+    """A list of Pyrus's: members, roles, lists, the inbox, the tasks of a list."""
+    return ApiRequest("GET", path, as_query(query), reads=True, limit_s=LIST_LIMIT_S)
 
 
 def contacts() -> ApiRequest:
@@ -150,9 +167,7 @@ def download(file_id: int) -> ApiRequest:
     return ApiRequest("GET", f"files/download/{whole(file_id)}", reads=True, stream="down", limit_s=FILE_LIMIT_S)
 
 
-def plain(
-    method: Literal["GET", "POST"], path: str, query: Mapping[str, object], body: bytes | None = None
-) -> ApiRequest:
+def plain(method: Method, path: str, query: Mapping[str, object], body: bytes | None = None) -> ApiRequest:
     """Any other call. Raises ValueError for a path that would leave the base URL."""
     relative = path.removeprefix("/")
     if not PATH.fullmatch(relative) or ":" in relative.split("/", 1)[0]:
@@ -160,6 +175,12 @@ def plain(
             f"{path!r} is not a path below Pyrus's base URL; it looks like 'tasks/5' (filters go into keywords)"
         )
     return ApiRequest(method, relative, as_query(query), body, reads=method == "GET", limit_s=LIST_LIMIT_S)
+
+
+def raw(path: str, query: Mapping[str, object], *, streamed: bool = False) -> ApiRequest:
+    """A GET whose answer is no JSON: a print form, a register as CSV, a task's history. Raises ValueError as `plain`."""
+    found = replace(plain("GET", path, query), json=False)
+    return replace(found, stream="down", limit_s=FILE_LIMIT_S) if streamed else found
 
 
 def multipart(name: str, boundary: str) -> tuple[str, bytes, bytes]:
@@ -214,7 +235,7 @@ def check(request: ApiRequest, response: ApiResponse, *secrets: str, now: dateti
     text; `now` is the time against which a Retry-After date counts where the response has no Date of its own."""
     status = response.status
     if 200 <= status < 300:
-        if request.stream != "down" and response.body.lstrip()[:1] not in (b"{", b"[", b""):
+        if request.json and request.stream != "down" and response.body.lstrip()[:1] not in (b"{", b"[", b""):
             raise CallUnclear(
                 f"{request.title}: {status} without JSON: something between here and Pyrus answered", status=status
             )

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -9,7 +11,7 @@ import msgspec
 from bothost.errors import CallUnclear
 from bothost.pyrus.model.descriptors import read
 from bothost.pyrus.model.lenient import Digits, Json, forgiving
-from bothost.pyrus.model.parts import Person, Role
+from bothost.pyrus.model.parts import File, Person, Role
 from bothost.pyrus.model.task import Task
 from bothost.pyrus.raw_json import read_only, untyped
 
@@ -160,6 +162,71 @@ class Contacts:
 
 
 @forgiving
+class CatalogChange:
+    """The answer to a change of a catalog."""
+
+    apply: bool | None
+    added: tuple[CatalogItem, ...]
+    updated: tuple[CatalogItem, ...]
+    deleted: tuple[CatalogItem, ...]
+    catalog_headers: tuple[CatalogHeader, ...]
+
+
+@forgiving
+class TaskList:
+    """A list of tasks, with the lists that lie in it."""
+
+    id: Digits
+    name: str | None
+    color: str | None
+    children: Json
+
+
+@forgiving
+class InboxGroup:
+    """A group of an inbox, whose tasks Pyrus shows by their heads only."""
+
+    id: Digits
+    name: str | None
+    has_more: bool | None
+    tasks: tuple[Task, ...]
+
+
+@forgiving
+class Inbox:
+    """The tasks in the inbox, by their heads only: id, author, responsible, text, dates."""
+
+    tasks: tuple[Task, ...]
+    has_more: bool | None
+    groups: Annotated[tuple[InboxGroup, ...], "task_groups"]
+
+
+@forgiving
+class AnnouncementComment:
+    """A comment on an announcement."""
+
+    id: Digits
+    text: str | None
+    formatted_text: str | None
+    create_date: datetime | None
+    author: Person
+    attachments: tuple[File, ...]
+
+
+@forgiving
+class Announcement:
+    """An announcement with its comments."""
+
+    id: Digits
+    text: str | None
+    formatted_text: str | None
+    create_date: datetime | None
+    author: Person
+    attachments: tuple[File, ...]
+    comments: tuple[AnnouncementComment, ...]
+
+
+@forgiving
 class Profile:
     """The bot's own profile."""
 
@@ -171,6 +238,26 @@ class Profile:
     timezone_offset: int | None
     organization_id: Digits
     organization: Json
+
+
+@forgiving
+class _Members:
+    members: tuple[Person, ...]
+
+
+@forgiving
+class _Roles:
+    roles: tuple[Role, ...]
+
+
+@forgiving
+class _Lists:
+    lists: tuple[TaskList, ...]
+
+
+@forgiving
+class _Announced:
+    announcement: Announcement | None
 
 
 @forgiving
@@ -216,6 +303,51 @@ def contacts(body: bytes) -> Contacts:
 def profile(body: bytes) -> Profile:
     """The profile."""
     return _part(Profile, body, "a profile")
+
+
+def catalog_change(body: bytes) -> CatalogChange:
+    """The answer to a change of a catalog."""
+    return _part(CatalogChange, body, "a catalog's change")
+
+
+def members(body: bytes) -> tuple[Person, ...]:
+    """The members of the organisation."""
+    return _part(_Members, body, "members").members
+
+
+def roles(body: bytes) -> tuple[Role, ...]:
+    """The roles of the organisation."""
+    return _part(_Roles, body, "roles").roles
+
+
+def lists(body: bytes) -> tuple[TaskList, ...]:
+    """The lists that the bot can see."""
+    return _part(_Lists, body, "lists").lists
+
+
+def inbox(body: bytes) -> Inbox:
+    """The inbox."""
+    return _part(Inbox, body, "an inbox")
+
+
+def announcement(body: bytes) -> Announcement:
+    """An announcement."""
+    found = _part(_Announced, body, "an announcement").announcement
+    if found is None:
+        raise CallUnclear("Pyrus's answer does not hold an announcement", status=200)
+    return found
+
+
+@lru_cache(maxsize=64)
+def known_form(body: bytes) -> Form:
+    """A form's definition, decoded once for many runs that read the same bytes."""
+    return form(body)
+
+
+@lru_cache(maxsize=16)
+def known_catalog(body: bytes) -> Catalog:
+    """A catalog, decoded once for many runs that read the same bytes."""
+    return catalog(body)
 
 
 def uploaded(body: bytes, name: str) -> Upload:

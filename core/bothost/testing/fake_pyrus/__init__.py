@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bothost.testing.fake_pyrus.comments import close, write_comment
 from bothost.testing.fake_pyrus.faults import ApiFault, FaultScript, after, check_pattern
-from bothost.testing.fake_pyrus.routes import ApiQuestion, FakeApi, FakeResponse
+from bothost.testing.fake_pyrus.question import ApiQuestion, FakeResponse
+from bothost.testing.fake_pyrus.routes import FakeApi
 from bothost.testing.fake_pyrus.world import ApiAccount, ApiRefusal, Json, PyrusWorld, StoredFile
 
 if TYPE_CHECKING:
@@ -124,6 +125,10 @@ class FakePyrus:
         shown = [{"name": header, "type": "text"} for header in headers]
         self.world.catalogs[id] = {"catalog_id": id, "name": f"Catalog {id}", "catalog_headers": shown, "items": items}
         return self.world.catalogs[id]
+
+    def add_page(self, path: str, content: bytes) -> None:
+        """An answer that is no JSON, for a GET of this path: a print form, a register as CSV."""
+        self.world.pages[path] = StoredFile("", path, len(content), "", content)
 
     def add_file(self, name: str, content: bytes | int) -> int:
         """A file that can be downloaded, by its id: bytes, or so many of them that they are made up on the way."""

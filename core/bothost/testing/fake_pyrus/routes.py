@@ -4,70 +4,19 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
-
-import msgspec
 
 from bothost.testing.fake_pyrus.comments import create_task, write_comment
+from bothost.testing.fake_pyrus.lists import LIST_ROUTES, WORLDLY
+from bothost.testing.fake_pyrus.question import ApiQuestion, FakeResponse
 from bothost.testing.fake_pyrus.register import register, yes
 from bothost.testing.fake_pyrus.world import ApiAccount, ApiRefusal, Json, StoredFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from bothost.testing.fake_pyrus.world import PyrusWorld
-
-_ENCODER = msgspec.json.Encoder(decimal_format="number")
-
-
-@dataclass(frozen=True, slots=True)
-class ApiQuestion:
-    """A request as the API reads it: the path below the base URL, the query, the body or the file that came as one."""
-
-    method: str
-    path: str
-    query: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = field(default=b"", repr=False)
-    token: str | None = field(default=None, repr=False)
-    file: StoredFile | None = None
-
-    @property
-    def title(self) -> str:
-        """Method and path, as faults name them."""
-        return f"{self.method} {self.path}"
-
-    def json(self) -> Json:
-        """The body as an object. Raises ApiRefusal 400."""
-        if not self.body:
-            raise ApiRefusal(400, "empty_body")
-        try:
-            value = json.loads(self.body)
-        except ValueError:
-            raise ApiRefusal(400, "invalid_json") from None
-        if not isinstance(value, dict):
-            raise ApiRefusal(400, "invalid_json")
-        return value
-
-
-@dataclass(frozen=True, slots=True)
-class FakeResponse:
-    """The API's response: JSON, or the bytes of a file."""
-
-    status: int
-    value: Any = None
-    file: StoredFile | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    unknown: bool = False
-    """This fake has no such call."""
-
-    @property
-    def body(self) -> bytes:
-        """The JSON."""
-        return _ENCODER.encode(self.value)
 
 
 class FakeApi:
@@ -84,10 +33,18 @@ class FakeApi:
             if asked.path == "auth":
                 return FakeResponse(200, self._log_in(asked.json()))
             account = self._world.who(asked.token)
-            for method, pattern, act in ROUTES:
+            page = self._world.pages.get(asked.path)
+            if page is not None and asked.method == "GET":
+                return FakeResponse(200, file=page)
+            for method, pattern, act in (*ROUTES, *LIST_ROUTES):
                 found = re.fullmatch(pattern, asked.path)
                 if found and method == asked.method:
-                    result = act(self, asked, account, *(int(group) for group in found.groups()))
+                    result = act(
+                        self._world if act in WORLDLY else self,
+                        asked,
+                        account,
+                        *(int(group) for group in found.groups()),
+                    )
                     return result if isinstance(result, FakeResponse) else FakeResponse(200, result)
             return FakeResponse(404, {"error": f"no {asked.title}", "error_code": "not_found"}, unknown=True)
         except ApiRefusal as refusal:
@@ -156,6 +113,11 @@ class FakeApi:
         headers = {"Content-Disposition": f'attachment; filename="{stored.name}"'}
         return FakeResponse(200, file=stored, headers=headers)
 
+    def _delete_task(self, _asked: ApiQuestion, _account: ApiAccount, task_id: int) -> Json:
+        self._world.task(task_id)
+        del self._world.tasks[task_id]
+        return {}
+
 
 def uploaded(world: PyrusWorld, body: bytes) -> StoredFile:
     """The file in a multipart body. Raises ApiRefusal 400."""
@@ -169,13 +131,9 @@ def uploaded(world: PyrusWorld, body: bytes) -> StoredFile:
     return world.store_file(name[1].decode(), content, len(content), hashlib.md5(content).hexdigest())  # noqa: S324 - Pyrus's hash
 
 
-def query_of(text: str) -> dict[str, str]:
-    """A query string as a mapping."""
-    return dict(parse_qsl(text, keep_blank_values=True))
-
-
 ROUTES: tuple[tuple[str, str, Callable[..., Any]], ...] = (
     ("GET", r"tasks/(\d+)", FakeApi._task),
+    ("DELETE", r"tasks/(\d+)", FakeApi._delete_task),
     ("POST", r"tasks/(\d+)/comments", FakeApi._comment),
     ("POST", r"tasks", FakeApi._create),
     ("GET", r"forms/(\d+)/register", FakeApi._register),

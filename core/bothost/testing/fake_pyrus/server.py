@@ -12,7 +12,7 @@ from tornado.iostream import StreamClosedError
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler, stream_request_body
 
-from bothost.testing.fake_pyrus.routes import ApiQuestion, query_of
+from bothost.testing.fake_pyrus.question import ApiQuestion, query_of
 
 if TYPE_CHECKING:
     import ssl
@@ -124,6 +124,14 @@ class FakeHandler(RequestHandler):
         await self._handle()
 
     async def post(self) -> None:
+        """See RequestHandler."""
+        await self._handle()
+
+    async def put(self) -> None:
+        """See RequestHandler."""
+        await self._handle()
+
+    async def delete(self) -> None:
         """See RequestHandler."""
         await self._handle()
 

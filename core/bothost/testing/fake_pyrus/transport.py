@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bothost.errors import CallUnclear, CallUnsent
 from bothost.pyrus.rest.requests import ApiResponse
-from bothost.testing.fake_pyrus.routes import ApiQuestion, query_of
+from bothost.testing.fake_pyrus.question import ApiQuestion, query_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -73,6 +73,9 @@ class PyrusWorld:
         self.forms: dict[int, Json] = {}
         self.catalogs: dict[int, Json] = {}
         self.files: dict[str, StoredFile] = {}
+        self.announcements: dict[int, Json] = {}
+        self.pages: dict[str, StoredFile] = {}
+        """Answers that are no JSON, by path: print forms, registers as CSV."""
         self.token_limit = 20
         self.newest_first = True
         """How registers are sorted, which nothing documents."""
