@@ -159,6 +159,9 @@ class Journal(Protocol):
     def lost(self) -> set[str]:
         """Keys that this owner held and lost (lease, fence), seen at the last beat."""
 
+    def damage(self) -> str:
+        """Return what was done to the journal's files under the host, now or within the last minute; "" for nothing."""
+
     def alive(self) -> bool:
         """Whether this owner's lease still stands by the boot clock; a post or an API call begins only then."""
 

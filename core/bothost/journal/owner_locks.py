@@ -54,6 +54,13 @@ class OwnerLock:
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
+    def take_again(self) -> None:
+        """Make and lock the file anew where it was deleted. Raises OSError."""
+        if self._file >= 0 and not _is_at(self._file, self.path):
+            os.close(self._file)
+            self.path.parent.parent.mkdir(mode=0o700, exist_ok=True)
+            self.take()
+
     def give_back(self) -> None:
         """Unlock and remove the file."""
         if self._file >= 0:
@@ -82,11 +89,26 @@ class HostLock:
             raise JournalAway(text) from None
         self._file = file
 
+    def take_again(self) -> None:
+        """Make and lock the file anew where it was deleted. Raises JournalAway where another host has taken it meanwhile; OSError."""
+        if self._file >= 0 and not _is_at(self._file, self._path):
+            before = self._file
+            self.take()
+            os.close(before)
+
     def give_back(self) -> None:
         """Let the next host have it."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+
+def _is_at(file: int, path: Path) -> bool:
+    """Return whether an open file is still the one at its path."""
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def is_dead(folder: Path, owner: str, *, missing: bool = True) -> bool:

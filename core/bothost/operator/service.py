@@ -274,6 +274,8 @@ class Operations:
     async def _journal_state(self) -> str:
         if self.phase == "starting":
             return "not open yet"
+        if damage := self._journal.damage():
+            return damage
         now = self.clock.monotonic()
         if now - self._committed < _COMMITTED_S:
             return "ok"

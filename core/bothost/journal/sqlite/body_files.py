@@ -123,6 +123,20 @@ class BodyFiles:
                 removed += 1
         return removed
 
+    def restore(self) -> None:
+        """Write the present segment anew where it was deleted; its bodies can still be read. Raises OSError."""
+        if self._file < 0 or (self._folder / self._name).exists():
+            return
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        file = os.open(self._folder / self._name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        for at in range(0, self._end, len(_ZEROS)):
+            os.pwrite(file, os.pread(self._file, len(_ZEROS), at), at)
+        os.posix_fallocate(file, 0, self._size)
+        os.fdatasync(file)
+        os.close(self._file)
+        self._file = file
+        _sync_folder(self._folder)
+
     def close(self) -> None:
         """Give back what the present segment did not need."""
         if self._file >= 0:

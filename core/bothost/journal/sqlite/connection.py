@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import select
 import sqlite3
@@ -11,12 +12,15 @@ from typing import TYPE_CHECKING
 
 from bothost.errors import JournalAway, JournalError
 from bothost.journal.migrations import OLDER, applied_table, missing
+from bothost.journal.sqlite.file_guard import MOST_LOG_BYTES, FileGuard, JournalTaken, mark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from bothost.clock import Clock
+
+log = logging.getLogger("bothost.journal")
 
 FILE = "journal.db"
 LOCK = "journal.lock"
@@ -24,8 +28,6 @@ _OLDEST = (3, 35)
 """The first SQLite with RETURNING."""
 
 POLL_S = 0.0005
-MOST_LOG_BYTES = 16 << 20
-"""To which the write-ahead log is cut where it grew beyond, beside a long read or in a round of retention."""
 
 
 def path_of(folder: Path) -> Path:
@@ -45,9 +47,14 @@ class WritingConnection:
     four processes 435 ms), and SQLite before 3.51.3 may corrupt a file that two connections checkpoint at once.
     """
 
-    def __init__(self, folder: Path, clock: Clock, busy_s: float) -> None:
+    def __init__(
+        self, folder: Path, clock: Clock, busy_s: float, lock_again: Callable[[], None] = lambda: None
+    ) -> None:
         self.folder = folder
         self.path = path_of(folder)
+        self.guard = FileGuard(self.path, clock)
+        self._lock_again = lock_again
+        """Takes the host's and the owner's locks anew where their files were deleted."""
         self._clock = clock
         self._busy_s = busy_s
         self._lock = -1
@@ -77,6 +84,7 @@ class WritingConnection:
                 self._connection = connection = self._connect()
                 _set_up(connection)
                 self._migrate(connection, make=make)
+                self.guard.opened()
         except (sqlite3.Error, OSError) as error:
             self.close()
             raise JournalAway(explain(error, self.path)) from error
@@ -103,6 +111,7 @@ class WritingConnection:
         connection = self._connection
         assert connection is not None
         with self._locked():
+            self.guard.check()
             connection.execute("begin immediate")
             try:
                 yield connection
@@ -111,6 +120,31 @@ class WritingConnection:
                 if connection.in_transaction:
                     connection.execute("rollback")
                 raise
+
+    def keep_in_new_file(self, why: JournalTaken) -> None:
+        """Keep the journal although its files were taken away; the next `open` opens the new one. Raises sqlite3.Error, OSError."""
+        connection = self._connection
+        if connection is None:
+            return
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.look_at_locks()
+        with self._locked():
+            self.guard.keep(connection, why)
+        self._connection = None
+        os.close(self._lock)
+        self._lock = -1
+
+    def look_at_locks(self) -> None:
+        """Make the lock files anew where they were deleted: another host could take them. Raises OSError, JournalAway."""
+        try:
+            same = os.path.samestat(os.stat(self.folder / LOCK), os.fstat(self._lock))
+        except FileNotFoundError:
+            same = False
+        if not same:
+            log.error("%s was deleted under the host: it is made anew", self.folder / LOCK)
+            os.close(self._lock)
+            self._lock = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        self._lock_again()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -148,6 +182,8 @@ class WritingConnection:
         steps = missing("sqlite", applied)
         if steps and not make:
             raise JournalAway(f"{self.path}: {OLDER}")
+        if make:
+            mark(connection)
         for name, statements in steps:
             connection.execute("begin immediate")
             try:

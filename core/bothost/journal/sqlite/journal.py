@@ -57,7 +57,7 @@ class SqliteJournal:
         self._readonly = readonly
         self._lock = owner_locks.HostLock(folder, alone=not claims_first)
         busy_s = self._timing.commit_s
-        self._database = WritingConnection(folder, clock, busy_s)
+        self._database = WritingConnection(folder, clock, busy_s, self._lock_again)
         self._transactions = Transactions(
             folder, self.owner, clock, self._timing, owns=not readonly, claims_first=claims_first
         )
@@ -288,6 +288,16 @@ class SqliteJournal:
     def lost(self) -> set[str]:
         """See `Journal.lost`."""
         return set(self._transactions.held.lost)
+
+    def damage(self) -> str:
+        """See `Journal.damage`."""
+        return self._database.guard.damage()
+
+    def _lock_again(self) -> None:
+        """Take the host's and the owner's lock anew where their files were deleted. Raises JournalAway, OSError."""
+        if not self._readonly:
+            self._lock.take_again()
+            self._transactions.lock_again()
 
     def alive(self) -> bool:
         """See `Journal.alive`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any
@@ -55,11 +56,19 @@ limit {MOST_WAITING}) group by bot
 class ReadConnection:
     """One thread's read-only connection. The lock is held while it is asked, for to close it meanwhile crashes the process."""
 
-    __slots__ = ("connection", "lock")
+    __slots__ = ("_opened", "connection", "lock")
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self.connection = connection
         self.lock = threading.Lock()
+        self._opened = os.stat(path)
+
+    def is_at(self, path: Path) -> bool:
+        """Return whether the file at the path is the one that was opened; true where there is none now."""
+        try:
+            return os.path.samestat(self._opened, os.stat(path))
+        except FileNotFoundError:
+            return True
 
     def close(self) -> None:
         """Break off the question that is under way, then close."""
@@ -78,10 +87,14 @@ class ReadConnections:
         self._all: set[ReadConnection] = set()
         self._making = threading.Lock()
         self._closed = False
+        self._abandoned: list[ReadConnection] = []
 
     def ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
         """Answer a question on this thread's connection. Raises sqlite3.Error, also once they are closed."""
         reader: ReadConnection | None = getattr(self._local, "reader", None)
+        if reader is not None and not reader.is_at(self._path):
+            self._abandoned.append(reader)  # the file was replaced; to close it would delete the log of the new one
+            reader = None
         if reader is None:
             reader = self._local.reader = self._made()
         try:
@@ -97,7 +110,7 @@ class ReadConnections:
         with self._making:
             if self._closed:
                 raise sqlite3.ProgrammingError("the journal is closed")
-            reader = ReadConnection(connect_to_read(self._path, self._busy_s))
+            reader = ReadConnection(connect_to_read(self._path, self._busy_s), self._path)
             self._all.add(reader)
             return reader
 

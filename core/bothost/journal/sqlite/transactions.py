@@ -73,6 +73,11 @@ class Transactions:
                 self.beat(connection)
             self.committed(began, beat=True)
 
+    def lock_again(self) -> None:
+        """Make the owner's lock anew where its file was deleted."""
+        self._lock.take_again()
+        self.bodies.restore()
+
     def end(self, database: WritingConnection) -> None:
         """Give back lease and lock."""
         if self._owns and database.is_open:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from bothost.errors import JournalAway, JournalError
 from bothost.journal.sqlite.connection import explain, savepoint
+from bothost.journal.sqlite.file_guard import JournalTaken
 
 if TYPE_CHECKING:
     import asyncio
@@ -239,6 +240,7 @@ class Writer:
                 else:
                     self._transactions.write_notes(connection, part)
             if beat:
+                self._database.look_at_locks()
                 self._transactions.beat(connection)
             self._transactions.sync()
 
@@ -264,8 +266,20 @@ class Writer:
             log.error("the journal is away: %s", text)
         self._beat_at = self._clock.boot() + self._timing.retry_beat_s
         self._transactions.trouble()
-        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+        self._mend(error)
+
+    def _mend(self, error: Exception) -> None:
+        """Keep a journal whose file was taken away in a new one; open one anew whose connection is sick."""
+        if isinstance(error, JournalTaken):
+            self._keep_in_new_file(error)
+        elif isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
             self._database.close()
+
+    def _keep_in_new_file(self, why: JournalTaken) -> None:
+        try:
+            self._database.keep_in_new_file(why)
+        except (sqlite3.Error, OSError, JournalError) as error:
+            log.error("%s; it cannot be kept in a new file yet: %s", why, error)
 
     def _tell(self, jobs: list[WriteRequest]) -> None:
         by_loop: dict[asyncio.AbstractEventLoop, list[WriteRequest]] = {}
