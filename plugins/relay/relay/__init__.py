@@ -1,47 +1,24 @@
-"""Hands verified events of Pyrus to any HTTP service, signed with a key of its own, and its answers back.
+"""Hand verified events of Pyrus to any HTTP service, signed with a key of its own, and hand its answers back.
 
 An existing bot in any language gains verification, once-only, lateness and journal without a rewrite.
 """
 
 from __future__ import annotations
 
-import http.client
+import asyncio
 import json
+import zlib
 from datetime import timedelta
-from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from typing import Any, NoReturn
+
+import aiohttp
 
 from bothost import Event, GiveUp, Plugin, Secret, Settings, sign
+from relay.address import Address
 
 __all__ = ["Address", "Relay", "Target"]
 
 LARGEST_ANSWER = 4 << 20
-
-
-class Address:
-    """Where the service listens: https, or http on this machine."""
-
-    def __init__(self, text: str, parts: SplitResult) -> None:
-        self.text = text
-        self.secure = parts.scheme == "https"
-        self.host = parts.hostname or ""
-        self.port = parts.port
-        self.path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-
-    @classmethod
-    def parse(cls, text: str) -> Address:
-        """Raises ValueError, which says what would be right."""
-        parts = urlsplit(text)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("is not an address; write https://service.example.com/path")
-        if parts.username is not None:
-            raise ValueError("must not hold a name or a password; the service knows bothost by `key`")
-        if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "::1", "localhost"):
-            raise ValueError("must be https: events hold an access token; plain http only on this machine")
-        return cls(text, parts)
-
-    def __repr__(self) -> str:
-        return self.text
 
 
 class Target(Settings):
@@ -57,46 +34,94 @@ class Relay(Plugin[Target]):
 
     def handle(self, event: Event) -> dict[str, Any] | None:
         """POST the event's bytes as Pyrus signed them. Raises GiveUp for a 4xx; anything else is tried again."""
-        status, body = self._post(event)
+        status, body = asyncio.run(self._post(event))
         if 200 <= status < 300:
             return self._reply(body)
         if 400 <= status < 500 and status not in (408, 425, 429):
             raise GiveUp(f"{self.settings.url} refused the event: {status}")
         raise ConnectionError(f"{self.settings.url} answered {status}")
 
-    def _post(self, event: Event) -> tuple[int, bytes]:
+    async def _post(self, event: Event) -> tuple[int, bytes]:
+        """Return status and body of a whole answer. Raises ConnectionError and TimeoutError where there is none."""
         url = self.settings.url
         limit_s = max(min(self.settings.answer.total_seconds(), event.time_left), 0.1)
-        kind = http.client.HTTPSConnection if url.secure else http.client.HTTPConnection
-        connection = kind(url.host, url.port, timeout=limit_s)
         headers = {
             "Content-Type": "application/json; charset=utf-8",
             "User-Agent": "Pyrus-Bot-4",
             "X-Pyrus-Sig": sign(event.body, self.settings.key.reveal()),
             "X-Pyrus-Retry": f"{min(event.attempt, 3)}/3",
             "Idempotency-Key": event.id,
+            "Accept-Encoding": "identity",
         }
         try:
-            connection.request("POST", url.path, event.body, headers)
-            answer = connection.getresponse()
-            body = answer.read(LARGEST_ANSWER + 1)
-        finally:
-            connection.close()
-        if len(body) > LARGEST_ANSWER:
-            raise GiveUp(f"{url} answered with more than {LARGEST_ANSWER >> 20} MB")
-        return answer.status, body
+            async with (
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=limit_s), auto_decompress=False) as session,
+                session.post(url.text, data=event.body, headers=headers, allow_redirects=False) as answer,
+            ):
+                return answer.status, await self._read(answer)
+        except TimeoutError:
+            raise TimeoutError(f"{url} gave no whole answer within {limit_s:g} s") from None
+        except aiohttp.ClientError as error:
+            raise ConnectionError(f"Connection to {url}: no whole answer: {error or type(error).__name__}") from error
+
+    async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
+        body = bytearray()
+        async for piece in answer.content.iter_any():
+            body += piece
+            if len(body) > LARGEST_ANSWER:
+                raise GiveUp(f"{self.settings.url} answered with more than {LARGEST_ANSWER >> 20} MB")
+        coding = answer.headers.get("Content-Encoding", "identity").strip().lower()
+        return bytes(body) if coding == "identity" else self._unpacked(bytes(body), coding)
+
+    def _unpacked(self, body: bytes, coding: str) -> bytes:
+        """Unpack an answer of a service that packs although it was asked not to."""
+        packed = zlib.decompressobj(wbits=47)
+        try:
+            plain = packed.decompress(body, LARGEST_ANSWER + 1) if coding in ("gzip", "x-gzip", "deflate") else b""
+        except zlib.error as error:
+            raise ConnectionError(f"{self.settings.url} answered {coding} that cannot be unpacked: {error}") from None
+        if len(plain) > LARGEST_ANSWER:
+            raise GiveUp(f"{self.settings.url} answered with more than {LARGEST_ANSWER >> 20} MB")
+        if not packed.eof:
+            raise ConnectionError(
+                f"{self.settings.url} answered {coding} that is cut or unknown; answer without packing"
+            )
+        return plain
 
     def _reply(self, body: bytes) -> dict[str, Any] | None:
-        """What the service says as a reply. What is not a JSON object is no comment either: Pyrus ignores it too."""
-        if not body.strip():
+        """Read an answer as a reply. A text or a list writes nothing, as in Pyrus; a broken object is no answer at all.
+
+        Raises ConnectionError for a broken object, because a decision may stand in it.
+        """
+        bare = body.removeprefix(b"\xef\xbb\xbf").strip()
+        if not bare:
             return None
         try:
-            reply = json.loads(body)
-        except ValueError:
+            reply = json.loads(bare, parse_constant=_refuse)
+        except (ValueError, RecursionError) as error:
+            if bare.startswith((b"{", b"\xff\xfe", b"\xfe\xff")):
+                raise ConnectionError(
+                    f"{self.settings.url} answered a JSON object that is cut or wrong: {error}"
+                ) from None
             self.log.warning("%s answered something that is not JSON: nothing is written", self.settings.url)
             return None
         if isinstance(reply, dict):
-            return reply
+            return {str(whole(key)): whole(value) for key, value in reply.items()}
         if reply is not None:
             self.log.warning("%s answered JSON that is not an object: nothing is written", self.settings.url)
         return None
+
+
+def _refuse(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no number of JSON")
+
+
+def whole(value: Any) -> Any:
+    """Replace halves of characters, which a service leaves where it cuts a text within an emoji: Pyrus refuses them."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "")
+    if isinstance(value, list):
+        return [whole(one) for one in value]
+    if isinstance(value, dict):
+        return {whole(key): whole(one) for key, one in value.items()}
+    return value

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import socketserver
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +27,8 @@ class Service:
 
     def __init__(self) -> None:
         self.answers: list[tuple[int, bytes]] = []
+        self.raw: list[bytes] = []
+        """Whole answers, sent as they are before the connection is closed."""
         self.seen: list[tuple[dict[str, str], bytes]] = []
         service = self
 
@@ -32,6 +36,10 @@ class Service:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 service.seen.append((dict(self.headers.items()), body))
+                if service.raw:
+                    self.wfile.write(service.raw.pop(0))
+                    self.close_connection = True
+                    return
                 status, answer = service.answers.pop(0) if service.answers else (200, b"")
                 self.send_response(status)
                 if status == 302:
@@ -118,9 +126,107 @@ def test_a_service_that_is_not_there_is_tried_again(bothost: Harness, service: S
     assert "Connection" in str(answer.error)
 
 
+HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        HEAD + b'Content-Length: 100\r\n\r\n{"text":"cut',
+        HEAD + b'Connection: close\r\n\r\n{"text":"cut","approval_choice":"appro',
+        HEAD + b'Transfer-Encoding: chunked\r\n\r\n20\r\n{"text":"cut',
+        HEAD + b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00",
+        HEAD + b'Content-Length: 23\r\n\r\n{"spent_minutes": NaN  }',
+        HEAD + '{"text":"Привет"}'.join(["Content-Length: 17\r\n\r\n", ""]).encode("cp1251"),
+        b"HTTP/1.1 2",
+    ],
+)
+def test_an_answer_that_is_cut_or_wrong_is_tried_again_and_loses_no_decision(
+    bothost: Harness, service: Service, cut: bytes
+) -> None:
+    service.raw.append(cut)
+    service.answers.append((200, b'{"approval_choice": "approved"}'))
+    bot = relayed(bothost, service)
+    assert bot.deliver(task(step=1)).status == 500
+    assert bot.redeliver().json == {"approval_choice": "approved"}
+
+
+@pytest.mark.parametrize("early", [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"])
+def test_an_interim_answer_is_not_the_answer(bothost: Harness, service: Service, early: bytes) -> None:
+    service.raw.append(early + HEAD + b'Content-Length: 15\r\n\r\n{"text":"last"}')
+    assert relayed(bothost, service).deliver(task()).json == {"text": "last"}
+
+
+@pytest.mark.parametrize(
+    ("text", "posted"),
+    [
+        (b"cut \\ud83d", "cut \ufffd"),
+        (b"\\ude00 cut", "\ufffd cut"),
+        (b"\\ud83d\\ude00", "\U0001f600"),
+        (b"a\\u0000b", "ab"),
+    ],
+)
+def test_half_an_emoji_loses_no_decision(bothost: Harness, service: Service, text: bytes, posted: str) -> None:
+    service.answers.append((200, b'{"text":"' + text + b'","approval_choice":"approved"}'))
+    answer = relayed(bothost, service).deliver(task(step=1))
+    assert answer.json == {"text": posted, "approval_choice": "approved"}
+
+
+def test_a_packed_answer_is_unpacked(bothost: Harness, service: Service) -> None:
+    packed = gzip.compress(b'{"text":"packed"}')
+    service.raw.append(HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed) + packed)
+    assert relayed(bothost, service).deliver(task()).json == {"text": "packed"}
+
+
+def test_the_limit_is_one_of_the_whole_answer(bothost: Harness, service: Service) -> None:
+    stop = threading.Event()
+
+    class Drip(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65536)
+            self.wfile.write(HEAD + b"Content-Length: 1000\r\n\r\n")
+            while not stop.wait(0.1):
+                try:
+                    self.wfile.write(b" ")
+                except OSError:
+                    return
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Drip) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        bot = bothost.bot(Relay, url=f"http://127.0.0.1:{server.server_address[1]}/", key=KEY, answer="500ms")
+        answer = bot.deliver(task())
+        stop.set()
+        server.shutdown()
+        thread.join()
+    assert answer.status == 500
+    assert "no whole answer within 0.5 s" in str(answer.error)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://service.example.com/pyrus?x=1", "https://service:8443/", "http://127.0.0.2:1/", "http://[::1]:80/", "https://\u0441\u0435\u0440\u0432\u0438\u0441.example/\u043f\u0443\u0442\u044c", "https://my_service/"],
+)  # fmt: skip
+def test_a_sound_address_is_taken(url: str) -> None:
+    assert Address.parse(url).text == url
+
+
 @pytest.mark.parametrize(
     ("url", "said"),
     [
+        ("https://service.example.com/a b", "holds a blank"),
+        ("https://service.example.com/\r\nX: y", "holds a blank"),
+        ("https://service.example.com:99999/", "is not an address"),
+        ("https://service.example.com:0/", "no port"),
+        ("https://service.example.com:x/", "is not an address"),
+        ("https://service.example.com:/", "no port"),
+        ("https://service..example.com/", "no machine can have"),
+        (f"https://{'a' * 64}.example/", "no machine can have"),
+        ("https://999.1.1.1/", "no machine can have"),
+        ("https://-service.example/", "no machine can have"),
+        ("https://[::1/", "is not an address"),
+        ("https://service.example.com/#part", "holds a #"),
         ("service.example.com", "is not an address"),
         ("http://service.example.com/", "must be https"),
         ("https://name:word@service.example.com/", "must not hold a name"),
