@@ -23,6 +23,10 @@ _STATE = re.compile(r"""(?P<field>".+?"|'.+?'|.+?)\s+is\s+(?P<not>not\s+)?(?P<st
 _COMPARED = re.compile(
     r"""(?P<field>".+?"|'.+?'|.+?)\s*(?P<op><=|>=|!=|=|<|>|\bcontains\b|\bin\b)\s*(?P<value>.+)\Z""", re.DOTALL
 )
+_BLANKS = " \t\r\n\v\f\u00a0\u202f\u200b\u200c\u200d\u2060\ufeff"
+"""Whatever a person who looks at a field takes for nothing."""
+_LONGEST_SHOWN = 300
+"""Characters of a field that a comment explains a decision with."""
 _SIGNS = {"<=": "≤", ">=": "≥", "!=": "≠"}
 
 
@@ -47,7 +51,7 @@ class Condition:
         value = task.value(self.field)
         if self.op in ("empty", "not empty"):
             empty = is_empty(value)
-            return Verdict(empty == (self.op == "empty"), f"{self.field} is {'empty' if empty else shown(value)}")
+            return Verdict(empty == (self.op == "empty"), f"{self.field} is {'empty' if empty else explained(value)}")
         if self.op in ("checked", "not checked"):
             checked = value is True
             return Verdict(
@@ -56,7 +60,7 @@ class Condition:
         if is_empty(value):
             return Verdict(holds=False, words=f"{self.field} is empty")
         sign = _SIGNS.get(self.op, self.op)
-        return Verdict(self._compare(value), f"{self.field} {shown(value)} {sign} {self.value}")
+        return Verdict(self._compare(value), f"{self.field} {explained(value)} {sign} {self.value}")
 
     def _compare(self, value: Any) -> bool:
         if self.op == "contains":
@@ -148,7 +152,10 @@ def parse_condition(text: str, line: str) -> Condition:
             f"{line!r}: {text!r} is not a condition; write FIELD = VALUE (or != < <= > >= contains in), "
             "or FIELD is empty, is not empty, is checked, is not checked"
         )
-    return Condition(unquoted(compared["field"]), compared["op"].strip(), unquoted(compared["value"]))
+    operator, value = compared["op"].strip(), unquoted(compared["value"])
+    if operator in ("<", "<=", ">", ">=") and not has_order(value):
+        raise ValueError(f"{line!r}: {value!r} is neither a number (1000, 1 000,50) nor a date (2026-03-31)")
+    return Condition(unquoted(compared["field"]), operator, value)
 
 
 def unquoted(text: str) -> str:
@@ -159,7 +166,19 @@ def unquoted(text: str) -> str:
 
 def is_empty(value: Any) -> bool:
     """Return whether a field counts as empty. An unticked checkmark does not."""
-    return value is None or (isinstance(value, str) and not value.strip()) or value == ()
+    if isinstance(value, str):
+        return not value.strip(_BLANKS)
+    if isinstance(value, CatalogItems):
+        return not value.rows and not value.ids
+    if isinstance(value, Choice):
+        return not value.names and not value.ids
+    return value is None or (isinstance(value, tuple | list | dict | set | frozenset) and not value)
+
+
+def explained(value: Any) -> str:
+    """Write a value for a comment: a list of thousands is cut."""
+    text = shown(value)
+    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + " …"
 
 
 def shown(value: Any) -> str:
@@ -184,18 +203,38 @@ def equal(value: Any, text: str) -> bool:
     left, right = ordered(value, text)
     if left is not None and right is not None:
         return bool(left == right)
-    if isinstance(value, Person) and text in (value.email, str(value.id)):
+    if isinstance(value, Person) and text.casefold() in ((value.email or "").casefold(), str(value.id)):
         return True
     if isinstance(value, Choice):
         return text.casefold() in [name.casefold() for name in value.names]
     return shown(value).strip().casefold() == text.strip().casefold()
 
 
+def number(text: str) -> Decimal:
+    """Read a number of a rule, with blanks or a comma in it. Raises InvalidOperation, also for NaN, which nothing equals."""
+    found = Decimal(re.sub(r"[\s\u00a0_]", "", text).replace(",", "."))
+    if not found.is_finite():
+        raise InvalidOperation
+    return found
+
+
+def has_order(text: str) -> bool:
+    """Return whether a rule's text is a number or a date, which alone can be less or more."""
+    try:
+        number(text)
+    except InvalidOperation:
+        try:
+            date.fromisoformat(text)
+        except ValueError:
+            return False
+    return True
+
+
 def ordered(value: Any, text: str) -> tuple[Any, Any]:
     """Return both sides as numbers or dates, or (None, None) where they are neither."""
     try:
         if isinstance(value, Decimal | int) and not isinstance(value, bool):
-            return Decimal(value), Decimal(re.sub(r"[\s\u00a0_]", "", text).replace(",", "."))
+            return Decimal(value), number(text)
         if isinstance(value, datetime):
             return value.date(), date.fromisoformat(text)
         if isinstance(value, date):

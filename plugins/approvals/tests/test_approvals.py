@@ -145,3 +145,24 @@ def test_names_with_operators_stand_in_quotes() -> None:
 
 def test_the_fault_matrix_is_passed(bothost: Harness) -> None:
     bothost.faults(Approvals, rules="approve")
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\u00a0", "\u200b", "\u202f\ufeff"])
+def test_a_field_with_nothing_that_can_be_seen_is_empty(bothost: Harness, blank: str) -> None:
+    reply = answered(bothost, Supplier=blank)
+    assert reply is not None
+    assert "no supplier is named" in str(reply.text)
+
+
+@pytest.mark.parametrize(
+    "rule", ["approve when Amount <= lots", "approve when Amount < NaN", "approve when Due >= 31.03.2026"]
+)
+def test_less_and_more_need_a_number_or_a_date(rule: str) -> None:
+    with pytest.raises(ValueError, match="neither a number"):
+        parse_rule(rule)
+
+
+def test_a_very_long_field_is_cut_in_the_explanation(bothost: Harness) -> None:
+    reply = answered(bothost, "approve when Supplier is not empty", Supplier="x" * 100_000)
+    assert reply is not None
+    assert len(str(reply.text)) < 500

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, time, timedelta
+from string import Formatter
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -11,7 +12,10 @@ import msgspec
 from bothost import CallError, CallRefused, Event, Plugin, Reply, Settings, Task, cron
 from reminder.worktime import Days, Hours, worked
 
-__all__ = ["Days", "Hours", "Reminder", "When", "Zone"]
+__all__ = ["Days", "Hours", "Reminder", "Text", "When", "Zone"]
+
+MOST_NAMES = 10
+"""Of a step's approvers that a reminder names."""
 
 
 class Zone(str):
@@ -24,8 +28,26 @@ class Zone(str):
         """Raises ValueError."""
         try:
             ZoneInfo(text)
-        except (ZoneInfoNotFoundError, ValueError) as error:
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # a folder of the zones is an OSError
             raise ValueError("is not a time zone; write Europe/Moscow, Asia/Almaty, UTC …") from error
+        return cls(text)
+
+
+class Text(str):
+    """A comment's text with `{waited}` and `{who}` in it."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Text:
+        """Raises ValueError, so that a wrong brace is found at the start and not each morning."""
+        try:
+            names = {name for _, name, _, _ in Formatter().parse(text) if name is not None}
+            text.format(waited="", who="")
+        except (ValueError, LookupError, AttributeError) as error:
+            raise ValueError(f"cannot be filled ({error}); only {{waited}} and {{who}} stand in braces") from error
+        if not names <= {"waited", "who"}:
+            raise ValueError("has other words in braces than {waited} and {who}")
         return cls(text)
 
 
@@ -39,7 +61,7 @@ class When(Settings):
     zone: Zone = Zone("UTC")
     days: Days = Days.parse("Mon-Fri")
     hours: Hours = Hours.parse("09:00-18:00")
-    text: str = "This task has waited here for {waited}: {who}."
+    text: Text = Text("This task has waited here for {waited}: {who}.")
     most: Annotated[int, msgspec.Meta(ge=1, le=5000)] = 500
 
 
@@ -108,7 +130,8 @@ def awaited(task: Task) -> str:
     names = [entry.person.name for entry in row if entry.approval_choice in (None, "waiting") and entry.person.name]
     if not names and task.responsible:
         names = [task.responsible.name]
-    return ", ".join(names) or "nobody is named"
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return (", ".join(names[:MOST_NAMES]) + more) or "nobody is named"
 
 
 def spoken(span: timedelta) -> str:

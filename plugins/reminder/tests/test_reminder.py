@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from bothost.testing import task, trouble
-from reminder import Days, Hours, Reminder, Zone
+from reminder import Days, Hours, Reminder, Text, Zone
 from reminder.worktime import worked
 
 if TYPE_CHECKING:
@@ -117,3 +117,26 @@ def test_wrong_settings_say_what_would_be_right(parse: Any, text: str, said: str
 def test_days_wrap_around_the_week() -> None:
     assert Days.parse("Sat-Mon").days == {5, 6, 0}
     assert Days.parse("mon, Wednesday").days == {0, 2}
+
+
+@pytest.mark.parametrize("text", ["{waited", "{0}", "{task}", "{waited.x}", "{who!x}", "{}"])
+def test_a_text_that_cannot_be_filled_is_found_at_the_start(text: str) -> None:
+    with pytest.raises(ValueError, match=r"braces|filled"):
+        Text.parse(text)
+
+
+@pytest.mark.parametrize("zone", ["Europe", "../etc/passwd", "", "Mars/Phobos"])
+def test_what_is_no_zone_is_refused(zone: str) -> None:
+    with pytest.raises(ValueError, match="is not a time zone"):
+        Zone.parse(zone)
+
+
+def test_of_hundreds_of_approvers_ten_are_named(bothost: Harness) -> None:
+    bot = made(bothost)
+    bothost.clock.set("2026-01-09T08:00+00:00")
+    late = waiting(bothost, "2026-01-05T09:00:00Z")
+    people = [{"id": n, "first_name": f"P{n}", "last_name": "X", "type": "user"} for n in range(100, 400)]
+    bothost.pyrus.task(late)["approvals"] = [[], [{"person": one} for one in people]]
+    bot.tick("remind")
+    (wrote,) = bothost.pyrus.comments(late)
+    assert str(wrote.text).endswith("P109 X and 290 more.")
