@@ -33,6 +33,8 @@ setup(
             "*.pyi",
             "operator/page/templates/*",
             "operator/page/static/*",
+            "dev/templates/*",
+            "dev/static/*",
             "cli/templates/*",
             "cli/templates/*/*",
         ],

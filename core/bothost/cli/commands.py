@@ -30,6 +30,7 @@ TABLE: Mapping[str, CommandSource] = {
         "serve", "demo", "Start the host with the bots of bots.ini, and send each a signed delivery."
     ),
     "serve": CommandSource("serve", "serve", "Start the host."),
+    "dev": CommandSource("dev", "dev", "Serve the bots beside a fake Pyrus with a page, and take up every saved file."),
     "check": CommandSource("check", "check", "List everything that is wrong in bots.ini and in its plugins' settings."),
     "bots": CommandSource("check", "bots", "Show the bots: state, plugin, path, secret's fingerprint."),
     "plugins": CommandSource("check", "plugins", "Show the plugins that are installed."),

@@ -48,13 +48,16 @@ def demo(once: bool, config: str, as_json: bool) -> int:
 
     Takes the sample secrets that `serve` refuses, ignores PORT, and uses free ports where the configured ones are taken.
     """
+    from bothost.host.serve import IniFile
     from bothost.host.serve import serve as serve_host
 
     reading = read(config, demo=True)
     if not reading.found or reading.host is None:
         raise ConfigError(reading.all_problems())
     show = DemoDelivery(reading, once=once, as_json=as_json)
-    return serve_host(replace(reading, host=with_free_ports(reading.host)), show, demo=True)
+    return serve_host(
+        replace(reading, host=with_free_ports(reading.host)), show, source=IniFile(reading.host.path, demo=True)
+    )
 
 
 def with_free_ports(host: HostConfig) -> HostConfig:

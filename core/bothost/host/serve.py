@@ -30,6 +30,7 @@ from bothost.telemetry.redaction import Scrubber
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bothost.bots.reload import ConfigSource
     from bothost.config import ConfigReading, HostConfig
     from bothost.host.process import Host
 
@@ -67,7 +68,9 @@ class IniFile:
         return config.digest(self.path, reading.files)
 
 
-def serve(reading: ConfigReading, when_serving: WhenServing | None = None, *, demo: bool = False) -> int:
+def serve(
+    reading: ConfigReading, when_serving: WhenServing | None = None, *, source: ConfigSource | None = None
+) -> int:
     """Run a host until it is told to stop.
 
     Does not return once it has served: it leaves by `os._exit`, for a plugin's threads would hold the process. Raises
@@ -77,7 +80,7 @@ def serve(reading: ConfigReading, when_serving: WhenServing | None = None, *, de
         raise ConfigError(reading.all_problems())
     clock = SystemClock()
     scrubber = Scrubber()
-    plan = prepare(reading, reading.host, IniFile(reading.host.path, demo))
+    plan = prepare(reading, reading.host, source or IniFile(reading.host.path))
     writer = logs.setup(reading.host.log, sys.stderr, scrubber, clock)
     code = 1
     try:
@@ -92,7 +95,7 @@ def serve(reading: ConfigReading, when_serving: WhenServing | None = None, *, de
     os._exit(code)
 
 
-def prepare(reading: ConfigReading, host: HostConfig, source: IniFile) -> HostPlan:
+def prepare(reading: ConfigReading, host: HostConfig, source: ConfigSource) -> HostPlan:
     """What a process needs before it has a loop: limits, folder, sockets. Raises ConfigError."""
     files = process_setup.prepare_process()
     process_setup.state_folder(host.state)

@@ -40,9 +40,9 @@ class IdNumbering:
         self.now: Callable[[], datetime] = lambda: BEGIN
         self.restart()
 
-    def restart(self) -> None:
-        """Begin anew, as at the start of a test."""
-        self._next = dict(FIRST)
+    def restart(self, above: int = 0) -> None:
+        """Begin anew, as at the start of a test; every id is above this number."""
+        self._next = {what: above + first for what, first in FIRST.items()}
         self._known: dict[tuple[Any, ...], int] = {}
         self.now = lambda: BEGIN
 

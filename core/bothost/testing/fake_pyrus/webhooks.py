@@ -7,10 +7,13 @@ comment (protocol 1.4 and 4.1).
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from bothost.pyrus.signature import sign
 from bothost.testing.fake_pyrus.world import ApiRefusal
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from bothost.testing.fake_pyrus import FakePyrus
     from bothost.testing.fake_pyrus.world import ApiAccount, Json
 
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
 READ_S = 60.0
 """How long Pyrus waits for the answer."""
 TIMES = (0.0, 61.0, 122.0)
@@ -81,7 +85,7 @@ class Webhooks:
         """Deliver what is new in a task, until the bot has answered 2xx or the attempts are used up."""
         began = self._pyrus.clock.monotonic()
         token = self._pyrus.world.issue_token(self._account)
-        task = json.loads(json.dumps(self._pyrus.task(task_id)))
+        task = copy.deepcopy(self._pyrus.task(task_id))
         reached: list[AttemptResult] = []
         for attempt, at in enumerate(self._route.times, start=1):
             pause_s = began + at - self._pyrus.clock.monotonic()
@@ -104,7 +108,7 @@ class Webhooks:
             "bot_settings": "",
             "task": task,
         }
-        signed = json.dumps(body, ensure_ascii=False).encode()
+        signed = _ENCODER.encode(body)
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "Pyrus-Bot-4",
