@@ -136,6 +136,7 @@ class Loader:
             folder=str(self._context.folder / config.name),
             concurrency=config.concurrency,
             memory=config.memory_bytes,
+            accounts=config.account_names,
         )
 
     def _plug(self, bot: Bot, pyrus: Pyrus) -> LoadedPlugin:

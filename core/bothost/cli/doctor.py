@@ -91,7 +91,11 @@ async def _findings(examined: ExaminedHost) -> list[Finding]:
     if host.public_url:
         findings += await asyncio.to_thread(examine.public, host.public_url, clock, dates)
     serving = [bot.config for bot in examined.bots if not bot.problems and bot.config.enabled]
-    findings += await examine.logins([config for config in serving if config.login], clock, dates)
+    from bothost.host.assembly import network_of
+
+    network = network_of(host)
+    findings.append(examine.way_out(network))
+    findings += await examine.logins([config for config in serving if config.login], clock, dates, network)
     findings.append(examine.time_of_day(clock, dates))
     finding, learnt = await examine.journal(host, clock)
     findings.append(finding)

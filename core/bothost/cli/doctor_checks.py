@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import shutil
 import ssl
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from bothost.config import BotConfig, ConfigReading, HostConfig
     from bothost.errors import Problem
     from bothost.pyrus_client.client import PyrusClient
+    from bothost.pyrus_client.network import Network
 
 LEAST_FREE_BYTES = 1 << 30
 LEAST_FREE = 0.05
@@ -178,14 +180,31 @@ class NoSharedLimits:
         """Waited for by nobody."""
 
 
-async def logins(bots: Sequence[BotConfig], clock: Clock, dates: list[float]) -> list[Finding]:
+def way_out(network: Network) -> Finding:
+    """Name the proxy, the exceptions from it, and the certificates that calls to Pyrus go by; no password."""
+    said = [f"{scheme} by the proxy {bare_proxy(proxy)}" for scheme, proxy in sorted(network.proxies.items())]
+    if said and network.no_proxy:
+        said.append(f"not for {network.no_proxy}")
+    if network.ca_file is not None:
+        said.append(f"certificates of {network.ca_file} are trusted too")
+    if file := os.environ.get("SSL_CERT_FILE"):
+        said.append(f"SSL_CERT_FILE is {file}")
+    return Finding("calls to Pyrus", "ok", "; ".join(said) or "go out directly, by the system's certificates")
+
+
+def bare_proxy(proxy: str) -> str:
+    """Return a proxy's address without user and password."""
+    return proxy.rpartition("@")[2].removeprefix("http://")
+
+
+async def logins(bots: Sequence[BotConfig], clock: Clock, dates: list[float], network: Network) -> list[Finding]:
     """Log in as each bot and ask who it is. `dates` gets the differences between Pyrus's clock and ours."""
     if not bots:
         return []
     from bothost.pyrus_client.client import PyrusClient
     from bothost.pyrus_client.http_transport import HttpTransport
 
-    client = PyrusClient(clock, NoSharedLimits(), HttpTransport(), user_agent=f"bothost/{__version__}")
+    client = PyrusClient(clock, NoSharedLimits(), HttpTransport(network), user_agent=f"bothost/{__version__}")
     try:
         return [await _login(client, config, clock, dates) for config in bots]
     finally:

@@ -14,12 +14,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from bothost.config import host as _host
+from bothost.config.accounts import PREFIX as ACCOUNT_PREFIX
+from bothost.config.accounts import read_accounts
 from bothost.config.bot import BOT_NAME, HOST_BOT_KEYS, read_bot, read_defaults
 from bothost.config.host import SECRET_KEYS, is_loopback, page_by_tls, read_host
 from bothost.config.ini import IniDocument, IniSection, parse
 from bothost.config.secrets import SecretSources, content_digest
 from bothost.config.section import SectionReader
-from bothost.config.values import BotConfig, Config, ConfigReading, HostConfig
+from bothost.config.values import AccountConfig, BotConfig, Config, ConfigReading, HostConfig
 from bothost.errors import ConfigError, Problem
 from bothost.text import nearest
 
@@ -79,7 +81,8 @@ def read(path: str | os.PathLike[str], env: Mapping[str, str] = os.environ, *, d
     read_defaults(defaults, dict.fromkeys(HOST_KEYS, "[host]"))
     if host.found.get("port_from_env"):
         defaults.found.setdefault("answer_within_s", _ROUTED_ANSWER_WITHIN_S)
-    bots, stubs, broken, warnings = _bots(document, defaults, sources, demo=demo)
+    accounts, wrong_accounts = read_accounts(document, sources, demo=demo)
+    bots, stubs, broken, warnings = _bots(document, defaults, sources, demo=demo, accounts=accounts)
     if content is not None and not demo and _literals(document) and mode & stat.S_IROTH:
         warnings.append(Problem("holds secrets and other users of this machine may read it: chmod 600", file))
     if content is not None and not demo and _others_may_replace(whole):
@@ -90,7 +93,8 @@ def read(path: str | os.PathLike[str], env: Mapping[str, str] = os.environ, *, d
         bots=MappingProxyType(bots),
         stubs=MappingProxyType(stubs),
         broken=MappingProxyType(broken),
-        problems=(*document.problems, *_own(host), *_own(defaults), *_strangers(document)),
+        problems=(*document.problems, *_own(host), *_own(defaults), *wrong_accounts, *_strangers(document)),
+        accounts=MappingProxyType(accounts),
         warnings=(*host.warnings, *defaults.warnings, *warnings),
         digest=content_digest(content, sources.files),
         files=frozenset(sources.files),
@@ -136,11 +140,11 @@ def _own(values: SectionReader) -> list[Problem]:
 def _strangers(document: IniDocument) -> list[Problem]:
     problems = []
     for section in document.sections.values():
-        if section.name in ("host", "bot") or section.name.startswith("bot:"):
+        if section.name in ("host", "bot") or section.name.startswith(("bot:", ACCOUNT_PREFIX)):
             continue
         rest = section.name.partition(":")[2] or section.name
-        near = nearest(section.name, ("host", "bot", f"bot:{rest}"))
-        text = f"no such section{near}: there are [host], [bot] and [bot:NAME]"
+        near = nearest(section.name, ("host", "bot", f"bot:{rest}", f"account:{rest}"))
+        text = f"no such section{near}: there are [host], [bot], [bot:NAME] and [account:NAME]"
         problems.append(Problem(text, document.file, section.line, section.name))
         problems.extend(section.problems)
     return problems
@@ -149,12 +153,20 @@ def _strangers(document: IniDocument) -> list[Problem]:
 _Bots = tuple[dict[str, BotConfig], dict[str, BotConfig], dict[str, tuple[Problem, ...]], list[Problem]]
 
 
-def _bots(document: IniDocument, defaults: SectionReader, sources: SecretSources, *, demo: bool) -> _Bots:
+def _bots(
+    document: IniDocument,
+    defaults: SectionReader,
+    sources: SecretSources,
+    *,
+    demo: bool,
+    accounts: Mapping[str, AccountConfig],
+) -> _Bots:
     every: list[tuple[SectionReader, BotConfig]] = []
     for section in document.sections.values():
         if section.name.startswith("bot:"):
             values = SectionReader(document.file, section)
-            every.append((values, read_bot(values, defaults.found, sources, demo=demo)))
+            bot = read_bot(values, defaults.found, sources, demo=demo)
+            every.append((values, replace(bot, accounts=_accounts(values, bot, accounts))))
     _paths(every)
     _same_secrets(every)
     env_names = frozenset(sources.env_names)
@@ -171,6 +183,15 @@ def _bots(document: IniDocument, defaults: SectionReader, sources: SecretSources
         else:
             bots[bot.name] = replace(bot, env_names=env_names) if env_names else bot
     return bots, stubs, broken, warnings
+
+
+def _accounts(
+    values: SectionReader, bot: BotConfig, accounts: Mapping[str, AccountConfig]
+) -> tuple[AccountConfig, ...]:
+    for name in bot.account_names:
+        if name not in accounts:
+            values.wrong(f"there is no [account:{name}]{nearest(name, accounts)} (or it is wrong)", "accounts")
+    return tuple(accounts[name] for name in bot.account_names if name in accounts)
 
 
 def _paths(every: list[tuple[SectionReader, BotConfig]]) -> None:

@@ -78,6 +78,11 @@ def read_forms(text: str) -> frozenset[int]:
     return frozenset(number(word, 1, 10**15) for word in words(text))
 
 
+def read_account_names(text: str) -> tuple[str, ...]:
+    """Read names of `[account:NAME]` sections."""
+    return tuple(dict.fromkeys(words(text)))
+
+
 def _max_body(text: str) -> int:
     value = size(text)
     if not 1024 <= value <= _LARGEST_BODY:
@@ -105,6 +110,7 @@ KEYS: dict[str, ConfigKey] = {
     "path": ConfigKey("path", read_path),
     "login": ConfigKey("login", read_login, empty=True),
     "api_url": ConfigKey("api_url", read_api_url, empty=True),
+    "accounts": ConfigKey("account_names", read_account_names, empty=True, lines=True),
     "enabled": ConfigKey("enabled", truth),
     "run": ConfigKey("run", partial(choice, allowed=("auto", "loop", "thread", "process"))),
     "concurrency": ConfigKey("concurrency", partial(number, low=1, high=1000)),
@@ -190,6 +196,7 @@ _EMPTY: dict[str, Any] = {
     "error_text": "",
     "error_choice": "",
     "forms": frozenset(),
+    "account_names": (),
     "memory_bytes": 0,
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
@@ -96,6 +97,18 @@ def read_public_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def read_proxy(text: str) -> str:
+    """Read http://[USER:PASSWORD@]HOST[:PORT]; the error shows nothing of it."""
+    parts = urlsplit(text)
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if parts.scheme != "http" or not parts.hostname or port == 0 or parts.query or parts.path.strip("/"):
+        raise ValueError("is not a proxy's address: write http://HOST:PORT or http://USER:PASSWORD@HOST:PORT")
+    return text.rstrip("/")
+
+
 def read_connections(text: str) -> int | None:
     """Read `auto` (None) or a number."""
     return None if text == "auto" else number(text, 1, 10_000_000)
@@ -136,12 +149,14 @@ def keys(folder: Path) -> dict[str, ConfigKey]:
         "idle_timeout": ConfigKey("idle_timeout_s", positive),
         "public_url": ConfigKey("public_url", read_public_url, empty=True),
         "on_failure": ConfigKey("on_failure", str, empty=True),
+        "no_proxy": ConfigKey("no_proxy", str, empty=True),
+        "ca_file": ConfigKey("ca_file", path, empty=True),
     }
 
 
 DEFAULT_TOKEN = "env:BOTHOST_OPERATOR_TOKEN"  # noqa: S105 - where it is looked for
 
-SECRET_KEYS = ("journal", "operator_token", "operator_read_token")
+SECRET_KEYS = ("journal", "proxy", "operator_token", "operator_read_token")
 """Keys that are resolved as secrets are, and never shown."""
 
 
@@ -176,6 +191,12 @@ def _secrets(values: SectionReader, sources: SecretSources) -> None:
                 values.found[name] = values.hidden(item, sources)
             except Unset:
                 values.found[name] = None  # as if the line were absent: a token is made at first start
+    if item := values.section.items.get("proxy"):
+        try:
+            proxy = values.hidden(item, sources)
+            values.found["proxy"] = read_proxy(proxy.reveal()) if proxy else ""
+        except ValueError as error:  # Unset is one
+            values.wrong(str(error), "proxy")
     if item := values.section.items.get("journal"):
         try:
             dsn = values.hidden(item, sources)
@@ -220,6 +241,7 @@ def _environment(values: SectionReader, env: Mapping[str, str]) -> None:
 def _rules(values: SectionReader) -> None:
     _proxies(values)
     _certificate(values)
+    _ca_file(values)
     _listeners(values)
     _tokens(values)
 
@@ -240,6 +262,16 @@ def _certificate(values: SectionReader) -> None:
             values.wrong(f"needs {other} beside it (both may name one file)", name)
         if file and not file.is_file():
             values.wrong(f"there is no file {file}", name)
+
+
+def _ca_file(values: SectionReader) -> None:
+    file = values.found.get("ca_file")
+    if not file:
+        return
+    try:
+        ssl.create_default_context(cafile=file)
+    except OSError as error:  # SSLError is one
+        values.wrong(f"{file} holds no certificates that can be read: {error.strerror or error}", "ca_file")
 
 
 def _listeners(values: SectionReader) -> None:

@@ -52,6 +52,21 @@ class HostConfig:
     idle_timeout_s: float = 75.0
     public_url: str = ""
     on_failure: str = ""
+    proxy: str = field(default="", repr=False)
+    """The proxy for calls to Pyrus (it may hold a password), or "" for the environment's."""
+    no_proxy: str = ""
+    ca_file: Path | None = None
+    """Certificates that are trusted beside the system's."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountConfig:
+    """One `[account:NAME]`: an account's login and its security key."""
+
+    name: str
+    login: str
+    keys: tuple[bytes, ...] = field(repr=False)
+    api_url: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -84,6 +99,9 @@ class BotConfig:
     keep_s: float = 604800.0
     memory_bytes: int = 0
     """Address space of the bot's child; 0: no limit."""
+    account_names: tuple[str, ...] = ()
+    accounts: tuple[AccountConfig, ...] = ()
+    """The accounts that its plugin may call as, beside its own."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """The plugin's own keys as raw texts; env: and file: are not resolved here."""
     settings_digest: str = ""
@@ -146,6 +164,8 @@ class ConfigReading:
     """False where the file is missing, unreadable or writable by everybody."""
     unread: str = ""
     """The reason where `found` is false."""
+    accounts: Mapping[str, AccountConfig] = field(default_factory=dict)
+    """The `[account:NAME]` sections that are right."""
     ends: bool = True
     """True where the last line has its end. A file whose writing was cut off mostly has none."""
 

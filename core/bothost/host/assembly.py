@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from bothost import __version__
 from bothost.bots.loader import Loader, LoaderContext
@@ -20,6 +21,7 @@ from bothost.operator.failure_hook import FailureNotifier, hook_of
 from bothost.pipeline.assembly import ProcessResources, build, pyrus_of_bot
 from bothost.pyrus_client.client import CallObserver, PyrusClient
 from bothost.pyrus_client.http_transport import HttpTransport
+from bothost.pyrus_client.network import Network
 from bothost.runners.process.log_forwarding import relay
 from bothost.runners.process.spawner import Spawner
 from bothost.runners.watchdog import Watchdog
@@ -74,7 +76,7 @@ def _resources(
     return ProcessResources(
         clock=clock,
         journal=journal,
-        client=PyrusClient(clock, journal, HttpTransport(), observer, f"bothost/{__version__}"),
+        client=PyrusClient(clock, journal, HttpTransport(network_of(plan.host)), observer, f"bothost/{__version__}"),
         count=metrics,
         timing=timing,
         loops=journal.loops,
@@ -93,13 +95,20 @@ def _hide(host: HostConfig, scrubber: Scrubber, spawner: Spawner, reading: Confi
     spawner.hide(_hidden(reading))
 
 
+def network_of(host: HostConfig) -> Network:
+    """Return the way out of this machine that [host] and the environment name."""
+    return Network.of(host.proxy, host.no_proxy, host.ca_file)
+
+
 def hide_secrets(reading: ConfigReading, host: HostConfig, scrubber: Scrubber) -> None:
     """Keep every secret of bots.ini out of log lines from now on."""
-    for config in (*reading.bots.values(), *reading.stubs.values()):
-        for secret in config.secrets:
-            scrubber.add(secret.decode("utf-8", "replace"))
-    for token in (host.operator_token, host.operator_read_token):
-        if token is not None:
-            scrubber.add(token.reveal())
+    hidden = [secret for config in (*reading.bots.values(), *reading.stubs.values()) for secret in config.secrets]
+    hidden += [key for account in reading.accounts.values() for key in account.keys]
+    texts = [secret.decode("utf-8", "replace") for secret in hidden]
+    texts += [token.reveal() for token in (host.operator_token, host.operator_read_token) if token is not None]
+    if password := urlsplit(host.proxy).password:
+        texts += [host.proxy, unquote(password)]
     if host.journal:
-        scrubber.add(host.journal)
+        texts.append(host.journal)
+    for text in texts:
+        scrubber.add(text)

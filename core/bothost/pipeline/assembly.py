@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bothost.bots.registry import Bot, Registry
     from bothost.clock import Clock
     from bothost.config import BotConfig
+    from bothost.config.values import AccountConfig
     from bothost.journal import Journal
     from bothost.journal.entry import Entry, JournalTiming
     from bothost.pipeline.event_table import TrackedEvent
@@ -153,7 +154,16 @@ class LazySession:
 
 def pyrus_of_bot(resources: ProcessResources, config: BotConfig) -> Pyrus:
     """`self.pyrus` of a plugin: calls by the bot's login, in no run's name."""
-    return Pyrus(PyrusSession(resources.client, caller_of(config), SessionTerms()), resources.clock)
+    client = resources.client
+    accounts = {
+        account.name: PyrusSession(client, caller_as(config, account), SessionTerms()) for account in config.accounts
+    }
+    return Pyrus(PyrusSession(client, caller_of(config), SessionTerms()), resources.clock, accounts=accounts)
+
+
+def caller_as(config: BotConfig, account: AccountConfig) -> CallingBot:
+    """Return a bot as its calls in another account's name need it."""
+    return CallingBot(config.name, account.api_url or config.api_url, account.login, account.keys)
 
 
 def caller_of(config: BotConfig) -> CallingBot:

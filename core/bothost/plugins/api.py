@@ -192,6 +192,10 @@ class Plugin(Generic[S]):
             raise NoLogin(f"[bot:{self.__home.bot}] has no Pyrus API here: set its login")
         return self.__home.pyrus
 
+    def pyrus_as(self, account: str) -> Pyrus:
+        """The Pyrus API as another account, one of the bot's key `accounts`. Raises NoLogin where it is none of them."""
+        return self.pyrus.as_account(account)
+
     @property
     def folder(self) -> Path:
         """A folder of this bot's own, made on first use. On several hosts each has its own."""

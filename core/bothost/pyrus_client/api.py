@@ -74,13 +74,28 @@ class CallSender(Protocol):
 class Pyrus:
     """Pyrus's API as this bot. In an async handler `await` a call, in a plain one `.wait()` for it."""
 
-    def __init__(self, sender: CallSender, clock: Clock, loop: asyncio.AbstractEventLoop | None = None) -> None:
+    def __init__(
+        self,
+        sender: CallSender,
+        clock: Clock,
+        loop: asyncio.AbstractEventLoop | None = None,
+        accounts: Mapping[str, CallSender] | None = None,
+    ) -> None:
+        """`accounts`: what sends as each other account that the bot may call as."""
         self.sender = sender
+        self._accounts = accounts or {}
         self._clock = clock
         self._call_loop = CallLoop(clock, loop or asyncio.get_running_loop())
 
     def __repr__(self) -> str:
         return "<Pyrus API>"
+
+    def as_account(self, name: str) -> Pyrus:
+        """The API as another account of the bot's `accounts`. Raises NoLogin where it is none of them."""
+        if name not in self._accounts:
+            listed = ", ".join(self._accounts) or "none"
+            raise NoLogin(f"the bot has no account {name!r}; its key accounts names {listed}")
+        return Pyrus(self._accounts[name], self._clock, self._call_loop.loop)
 
     def give_up(self, why: str) -> None:
         """For the host: refuse every further call, and end those that a thread still waits for."""

@@ -31,7 +31,7 @@ class CallLoop:
 
     def __init__(self, clock: Clock, loop: asyncio.AbstractEventLoop) -> None:
         self.clock = clock
-        self._loop = loop
+        self.loop = loop
         self._pending: set[Future[Any]] = set()
         self._lock = threading.Lock()
         self._over = ""
@@ -39,7 +39,7 @@ class CallLoop:
     def here(self) -> bool:
         """Return True if the caller runs on this loop."""
         try:
-            return asyncio.get_running_loop() is self._loop
+            return asyncio.get_running_loop() is self.loop
         except RuntimeError:
             return False
 
@@ -53,7 +53,7 @@ class CallLoop:
         try:
             with self._lock:  # or a call that is given up at this instant would be missed
                 self.begin()
-                future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+                future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
                 self._pending.add(future)
         except RuntimeError as error:
             coroutine.close()

@@ -195,6 +195,8 @@ def failure(sending: HttpRequest, going: RequestInFlight, error: Exception) -> C
 
 def reason(error: Exception) -> str:
     """Say what broke, without the address: errors of TLS and of the resolver have words of their own."""
+    if isinstance(error, aiohttp.ClientResponseError):
+        return f"{error.status} {error.message}"[:200]  # its own text has the proxy's address, with the password
     inner = getattr(error, "os_error", None) or error
     if isinstance(inner, ConnectionError) and inner.errno:
         text = os.strerror(inner.errno)  # asyncio puts the address into its own text

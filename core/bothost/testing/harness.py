@@ -117,6 +117,8 @@ class Harness:
             person["email"] = f"bot@{number:08x}-5a55-4d0e-9a9b-6f2f7d0a1c55"
         origin = (plugin, HarnessSection(name, person["email"], ini or {}, settings))
         self.pyrus.add_bot(person["email"], origin[1].secret, person["id"])
+        for login in origin[1].accounts.values():
+            self.pyrus.add_bot(login, origin[1].secret)
         bot, runner = self._state.turn(self._state.host.add(*origin))
         self._sleep.exchange(modules_of(bot))
         made = self._bots[name] = HarnessBot(self._state, (bot, runner), origin, person)

@@ -65,7 +65,16 @@ class HarnessSection:
     def text(self, plugin: str) -> str:
         """As it would stand in bots.ini."""
         fixed = {"plugin": plugin, "secret": self.secret, "login": self.login}
-        return section(f"bot:{self.name}", {**fixed, **self.ini, **self.settings})
+        accounts = (
+            section(f"account:{name}", {"login": login, "key": self.secret}) for name, login in self.accounts.items()
+        )
+        return section(f"bot:{self.name}", {**fixed, **self.ini, **self.settings}) + "".join(accounts)
+
+    @property
+    def accounts(self) -> dict[str, str]:
+        """The logins of the accounts that its key `accounts` names; they have the bot's key."""
+        named = str(self.ini.get("accounts", "")).replace(",", " ").split()
+        return {name: f"bot@{name}" for name in named}
 
 
 class NoMetrics:

@@ -175,7 +175,8 @@ class ChildServer:
 
     def _load(self, hello: LoadPlugin) -> LoadedPlugin:
         sources = ResolvedSecrets(Path(hello.base), {}, set(), set(), hello.resolved)
-        pyrus = Pyrus(HostCallSender(self, 0), self._clock)
+        accounts = {name: HostCallSender(self, 0, name) for name in hello.accounts}
+        pyrus = Pyrus(HostCallSender(self, 0), self._clock, accounts=accounts)
         return load(_config(hello), find(), PluginResources(self._clock, Path(hello.folder), pyrus, sources))
 
     async def _run(self, wanted: StartRun) -> None:
@@ -213,15 +214,17 @@ class ChildServer:
         )
 
     async def ask(
-        self, run: int, request: ApiRequest, content: Callable[[], AsyncIterator[bytes]] | None
+        self, caller: tuple[int, str], request: ApiRequest, content: Callable[[], AsyncIterator[bytes]] | None
     ) -> AsyncIterator[ApiCallResult]:
-        """Have the host make an API call; its answers, of which a stream has several."""
+        """Have the host make an API call; its answers, of which a stream has several. `caller` is the run and
+        the other account in whose name to call."""
         self._numbers += 1
         number = self._numbers
+        run, account = caller
         answers = self._calls[number] = asyncio.Queue()
         pieces: AsyncIterator[bytes] | None = None
         try:
-            self.wire.send(ApiCall(number, run, msgspec.to_builtins(request), sends=content is not None))
+            self.wire.send(ApiCall(number, run, msgspec.to_builtins(request), account, sends=content is not None))
             while True:
                 frame = await answers.get()
                 if isinstance(frame, PullPiece):
@@ -243,19 +246,19 @@ class ChildServer:
 class HostCallSender:
     """The `Sender` of a child: the host makes the calls."""
 
-    def __init__(self, served: ChildServer, run: int) -> None:
+    def __init__(self, served: ChildServer, run: int, account: str = "") -> None:
         self._served = served
-        self._run = run
+        self._caller = (run, account)
 
     async def send(self, request: ApiRequest, content: Callable[[], AsyncIterator[bytes]] | None = None) -> ApiResponse:
         """See `Sender.send`."""
-        async for answer in self._served.ask(self._run, request, content):
+        async for answer in self._served.ask(self._caller, request, content):
             return ApiResponse(answer.status, answer.headers, answer.body)
         raise errors.CallUnclear("the host gave no answer")
 
     async def stream(self, request: ApiRequest) -> AsyncIterator[bytes]:
         """See `Sender.stream`."""
-        async for answer in self._served.ask(self._run, request, None):
+        async for answer in self._served.ask(self._caller, request, None):
             if answer.more:
                 yield answer.body
 

@@ -163,6 +163,7 @@ class ChildProcess:
             pyrus = self.own_pyrus if not frame.run else run.pyrus if run is not None else None
             if pyrus is None:
                 raise CallUnsent("the run is over, or its bot has no API access")
+            pyrus = pyrus.as_account(frame.account) if frame.account else pyrus
             async for answer in self._answers(frame, pyrus.sender):
                 self.wire.send(answer)
         except CallError as error:

@@ -32,6 +32,8 @@ class LoadPlugin(msgspec.Struct, tag="hello", frozen=True):
     """The bot's own folder under `state`."""
     concurrency: int
     memory: int = 0
+    accounts: tuple[str, ...] = ()
+    """The names of the accounts that the plugin may call as."""
     probe: bool = False
 
 
@@ -105,6 +107,8 @@ class ApiCall(msgspec.Struct, tag="call", frozen=True):
     number: int
     run: int
     request: dict[str, Any]
+    account: str = ""
+    """Another account in whose name to call; "": the bot's own."""
     sends: bool = False
     """The body comes in pieces, each when the host pulls."""
 
