@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -64,10 +65,8 @@ class SystemClock:
     epoch = staticmethod(time.time)
     monotonic = staticmethod(time.monotonic)
 
-    def boot(self) -> float:
-        """See `Clock.boot`; where the platform has no boot clock, the monotonic one."""
-        clock_id = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-        return time.clock_gettime(clock_id)
+    # where the platform has no boot clock, the monotonic one
+    boot = staticmethod(partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)))
 
     def wait(self, event: threading.Event, seconds: float) -> bool:
         """See `Clock.wait`."""

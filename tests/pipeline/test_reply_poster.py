@@ -83,15 +83,15 @@ class Office:
         """One try, with what poller.py does around it."""
         entry_now = entry
 
-        async def begin() -> bool:
+        async def begin(at: float) -> bool:
             nonlocal entry_now
             self.begun.append(self.clock.monotonic())
-            entry.post_begun = entry.post_begun or self.clock.now().timestamp()
+            entry.post_begun = entry.post_begun or at
             return self.owned
 
         async def once() -> PostResult:
             assert self.client is not None
-            poster = ReplyPoster(self.client, self.journal, self.clock)
+            poster = ReplyPoster(self.client, self.journal)
             used = token if token is not None else envelope.token if envelope else ""
             posted = await poster.post(entry_now, self.config, token=used, envelope=envelope, begin=begin)
             if posted.kind == "done":

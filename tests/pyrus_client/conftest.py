@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bothost.errors import JournalAway
+from bothost.journal.transitions import taken
 from bothost.pyrus_client.client import CallingBot, CallObserver, PyrusClient
 from bothost.pyrus_client.session import PyrusSession, SessionTerms
 from bothost.testing.fake_pyrus import FakePyrus
@@ -42,13 +43,9 @@ class Buckets:
             raise JournalAway("no journal")
         self.asked.append((name, want))
         now = self.clock.monotonic()
-        held, at = self.tokens.get(name, (cap, now))
-        held = min(cap, held + (now - at) * rate_per_s)
-        if held >= want:
-            self.tokens[name] = (held - want, now)
-            return 0.0
-        self.tokens[name] = (held, now)
-        return (want - held) / rate_per_s
+        left, wait_s = taken(self.tokens.get(name), want, (rate_per_s, cap), now)
+        self.tokens[name] = (left, now)
+        return wait_s
 
     async def gate_reset(self, name: str, tokens: float) -> None:
         if self.away:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,7 +28,7 @@ def drain(bench: Any, gates: RateLimits, count: int, *, late: bool = False) -> i
         gone = 0
         for _ in range(count):
             try:
-                await gates.enter("a", bench.clock.now(), late=late)
+                await gates.enter("a", bench.clock.monotonic(), late=late)
             except RateLimited:
                 break
             gone += 1
@@ -63,7 +62,7 @@ def test_a_handler_waits_for_its_turn_if_its_deadline_allows(bench: Any) -> None
     gates = RateLimits(bench.clock, bench.shared)
     drain(bench, gates, 6000)
     before = bench.clock.monotonic()
-    bench.clock.run(gates.enter("a", bench.clock.now() + timedelta(seconds=60), late=False))
+    bench.clock.run(gates.enter("a", bench.clock.monotonic() + 60, late=False))
     assert 0 < bench.clock.monotonic() - before < 1
 
 
@@ -72,7 +71,7 @@ def test_a_handler_that_would_wait_beyond_its_deadline_is_told_at_once(bench: An
     bench.clock.run(gates.shut("a", 120))
     before = bench.clock.monotonic()
     with pytest.raises(RateLimited) as caught:
-        bench.clock.run(gates.enter("a", bench.clock.now() + timedelta(seconds=119), late=False))
+        bench.clock.run(gates.enter("a", bench.clock.monotonic() + 119, late=False))
     assert bench.clock.monotonic() == before
     assert caught.value.retry_after_s == pytest.approx(120)
 
@@ -89,7 +88,7 @@ def test_headers_that_say_little_is_left_stop_handlers_and_not_the_poster(bench:
     gates = RateLimits(bench.clock, bench.shared)
     bench.clock.run(gates.correct("a", RateHeaders(5000, 500, 90)))
     with pytest.raises(RateLimited):
-        bench.clock.run(gates.enter("a", bench.clock.now(), late=False))
+        bench.clock.run(gates.enter("a", bench.clock.monotonic(), late=False))
     bench.clock.run(gates.enter("a", None, late=True))
     before = bench.clock.monotonic()
     bench.clock.run(gates.enter("a", None, late=False))
@@ -101,14 +100,37 @@ def test_headers_that_say_nothing_is_left_stop_everybody_until_the_reset(bench: 
     bench.clock.run(gates.correct("a", RateHeaders(5000, 0, 90)))
     for late in (False, True):
         with pytest.raises(RateLimited):
-            bench.clock.run(gates.enter("a", bench.clock.now(), late=late))
+            bench.clock.run(gates.enter("a", bench.clock.monotonic(), late=late))
 
 
 def test_another_process_learns_of_the_stop_from_the_journal(bench: Any) -> None:
     bench.clock.run(RateLimits(bench.clock, bench.shared).shut("a", 90))
     other = RateLimits(bench.clock, bench.shared)
     with pytest.raises(RateLimited):
-        bench.clock.run(other.enter("a", bench.clock.now() + timedelta(seconds=89), late=False))
+        bench.clock.run(other.enter("a", bench.clock.monotonic() + 89, late=False))
+
+
+@pytest.mark.parametrize("limit", [1, 50, 50_000, 10**9, 10**14])
+def test_a_stop_lasts_as_long_whatever_limit_the_headers_name_and_whoever_reads_it(bench: Any, limit: int) -> None:
+    """A process that starts anew knows nothing of the limit: it waits as long as Pyrus said, and not by its own pace."""
+    bench.clock.run(RateLimits(bench.clock, bench.shared).correct("a", RateHeaders(limit, 0, 60)))
+    again = RateLimits(bench.clock, bench.shared)
+    for late in (False, True):
+        with pytest.raises(RateLimited) as caught:
+            bench.clock.run(again.enter("a", bench.clock.monotonic(), late=late))
+        assert caught.value.retry_after_s == pytest.approx(60, abs=3)
+    bench.clock.advance(64)
+    for late in (False, True):
+        bench.clock.run(again.enter("a", bench.clock.monotonic(), late=late))
+
+
+@pytest.mark.parametrize("limit", [10**7, 10**12])
+def test_a_limit_beyond_belief_is_not_believed(bench: Any, limit: int) -> None:
+    gates = RateLimits(bench.clock, bench.shared)
+    bench.clock.run(gates.correct("a", RateHeaders(limit, limit, 600)))
+    bench.clock.run(gates.shut("a", 10**6))
+    bench.clock.advance(901)
+    bench.clock.run(gates.enter("a", None, late=False))
 
 
 def test_a_lower_limit_is_learnt_from_the_headers(bench: Any) -> None:
@@ -138,7 +160,7 @@ def test_with_the_journal_away_calls_go_on_and_pyruss_429_still_counts(bench: An
     bench.clock.run(gates.enter("a", None, late=False))
     bench.clock.run(gates.shut("a", 30))
     with pytest.raises(RateLimited):
-        bench.clock.run(gates.enter("a", bench.clock.now(), late=False))
+        bench.clock.run(gates.enter("a", bench.clock.monotonic(), late=False))
 
 
 def test_a_flood_over_two_hosts_on_one_journal_never_meets_a_429(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from bothost.errors import JournalAway
 from bothost.journal.entry import Entry, EntryFilter
+from bothost.journal.sqlite.clock_steps import _SHIFT
 from bothost.testing import Harness, task
 from bothost.testing.host import BareHost, PunctualStore
 
@@ -88,6 +89,11 @@ class Journal:
 
     def body(self, key: str) -> bytes | None:
         return self.ask(self.journal.body(key))
+
+    def age(self, seconds: float) -> None:
+        """Let everything that is planned or kept be so much older, without waiting for it."""
+        self.ask(self.journal._ask(lambda connection: connection.execute(_SHIFT, (-seconds, 0.0))))
+        self.bothost._state.host.pipeline.context.event_table.shift(-seconds)
 
     def be(self, *, away: bool = False, full: bool = False, slow_s: float = 0.0, unheard: bool = False) -> None:
         """Let the disk be gone, full (it can be read), slow, or unheard; without arguments it is well again."""

@@ -265,17 +265,15 @@ def test_a_starting_bot_lets_events_wait(bothost: Harness, calls: Calls, journal
 def test_parked_events_of_a_bot_that_does_not_come_back_expire(
     bothost: Harness, calls: Calls, journal: Journal
 ) -> None:
-    from datetime import timedelta
-
     bot = bothost.bot(handler_of(calls), ini={"keep": "1h"})
     bot.bot.state = BotState("paused", "for a test")
     of = task()
     assert bot.deliver(of, 3).outcome == "parked"
-    bothost.clock.set(bothost.clock.now + timedelta(hours=23))
+    journal.age(23 * 3600)
     bothost.clock.advance("1m")
     assert journal.row().state == "ready"
     bothost.clock.advance("10m")
-    bothost.clock.set(bothost.clock.now + timedelta(hours=1))
+    journal.age(3600)
     bothost.clock.advance("1m")
     assert (journal.row().state, journal.row().error.split(":")[0]) == ("failed", "expired")
     assert bot.deliver(of, 3).json == {}

@@ -48,6 +48,15 @@ class Journal(Protocol):
     async def close(self) -> None:
         """Write what waits, give the owner's lock back, close."""
 
+    def now(self) -> float:
+        """Return the journal's time in epoch seconds, by which its entries are planned. It does not step with a wall clock."""
+
+    async def follow_clock(self) -> float:
+        """Notice a step of the clock that the journal goes by, and move everything planned in it by that step.
+
+        Return the seconds by which the journal's time was moved (0.0 mostly); the caller moves what it holds in memory.
+        """
+
     async def claim(self, entry: Entry, body: bytes) -> tuple[Literal["claimed", "known", "busy"], Entry]:
         """Insert a new event as running under this owner, unless its key is known or its turn is taken.
 
@@ -169,7 +178,7 @@ class Journal(Protocol):
         """Take tokens of a shared rate limit: 0.0 where granted, else seconds to wait."""
 
     async def gate_reset(self, name: str, tokens: float) -> None:
-        """Correct a gate by what the X-RateLimit headers say is left."""
+        """Correct a gate by what the X-RateLimit headers say is left; below zero it is shut for so many seconds."""
 
 
 def open_journal(

@@ -25,6 +25,8 @@ ANSWERS_S = 600.0
 """Answers stay at least this long: repeats get them."""
 KEYS_S = 30 * DAY_S
 TIMER_KEYS_S = 2 * DAY_S
+SHUT_S = 900.0
+"""A gate is shut for so long at most, whatever was written."""
 NOTHING = b"{}"
 
 STOPPED = "the host stopped before the outcome was recorded; Pyrus may have it"
@@ -133,9 +135,15 @@ def taken(bucket: tuple[float, float] | None, want: int, pace: tuple[float, floa
     """Take from a bucket (tokens, filled at) that fills by `pace` (per second, cap): tokens left, seconds to wait.
 
     Nothing is taken where there are not enough; after a reboot, when the clock began anew, the bucket counts as full.
+    Below zero a bucket holds seconds for which it is shut, so that whoever reads it, by whatever pace, waits as long.
     """
     rate_per_s, cap = pace
     tokens, filled_at = bucket if bucket is not None and bucket[1] <= at else (cap, at)
+    if tokens < 0:
+        opens_at = filled_at + min(-tokens, SHUT_S)
+        if at < opens_at:
+            return at - opens_at, opens_at - at + min(float(want), cap) / rate_per_s
+        tokens, filled_at = 0.0, opens_at
     have = min(cap, tokens + (at - filled_at) * rate_per_s)
     missing = min(float(want), cap) - have
     if missing <= 0:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from bothost.background import BackgroundTasks
@@ -94,6 +93,7 @@ def build(
         find_bot=find_bot,
         pyrus_for=lambda bot, tracked: pyrus_of_run(resources, bot, tracked),
         timing=resources.timing,
+        now=resources.journal.now,
         loops=resources.loops,
         loop_breaker=loop_breaker,
         hide=resources.hide,
@@ -104,7 +104,7 @@ def build(
         bot = find_bot(name)
         return bot.user_id if bot is not None else None
 
-    late_replies = LateReplies(context, ReplyPoster(resources.client, resources.journal, resources.clock, user_of))
+    late_replies = LateReplies(context, ReplyPoster(resources.client, resources.journal, user_of))
     event_filter = EventFilter(resources.clock, lambda key, value: learn(resources, key, value))
     dispatch = Dispatcher(context, late_replies, event_filter)
     poller = JournalPoller(context, dispatch.runs, late_replies, registry)
@@ -126,7 +126,7 @@ class LazySession:
         self._bot = bot
         self._live = tracked
         self._api_url = tracked.envelope.api_url if tracked.envelope is not None else ""
-        self._since = resources.clock.epoch()
+        self._since = resources.clock.monotonic()
         self._session: PyrusSession | None = None
 
     async def send(self, request: ApiRequest, content: Callable[[], AsyncIterator[bytes]] | None = None) -> ApiResponse:
@@ -144,7 +144,7 @@ class LazySession:
                 token=tracked.token,
                 api_url=self._api_url,
                 user_id=bot.user_id,
-                deadline=datetime.fromtimestamp(self._since + bot.config.timeout_s, UTC),
+                ends_at=self._since + bot.config.timeout_s,
                 trace=tracked.entry.trace,
                 key=tracked.entry.id,
             )

@@ -35,6 +35,8 @@ class PipelineContext:
     """The bot of a name in the registry of this moment."""
     pyrus_for: Callable[[Bot, TrackedEvent], Pyrus | None]
     timing: JournalTiming
+    now: Callable[[], float]
+    """The journal's time in epoch seconds: entries are planned by it, and no step of a wall clock moves it alone."""
     loops: SupervisedLoops
     """Keeps this process's loops going."""
     loop_breaker: LoopBreaker
@@ -42,10 +44,6 @@ class PipelineContext:
     """Takes each delivery's token, so that no log line and no stored traceback shows it."""
     failed: Callable[[Entry], None] = lambda _entry: None
     """Takes each event that has failed, once, after that was recorded."""
-
-    def now(self) -> float:
-        """Read the wall clock in epoch seconds, as the journal keeps it."""
-        return self.clock.epoch()
 
 
 def limit_of(config: BotConfig) -> float:

@@ -218,6 +218,15 @@ class EventTable:
                 self.floors[tracked.entry.bot] = tracked.comment
         return len(gone)
 
+    def shift(self, seconds: float) -> None:
+        """Move the times of all entries by a step of the journal's time, as the journal has done with its rows."""
+        for tracked in self._events.values():
+            entry = tracked.entry
+            entry.created += seconds
+            entry.updated += seconds
+            entry.due += seconds if entry.due else 0.0
+            entry.seen_at += seconds if entry.seen_at else 0.0
+
     def weigh(self, tracked: TrackedEvent, queue: BotQueue, size: int) -> None:
         """Count a waiting body, for the bot's bound and the host's."""
         self.unweigh(tracked)

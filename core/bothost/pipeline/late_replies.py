@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("bothost.late")
 
-GIVE_UP_S = 24 * 3600.0
-"""How long an unclear post is tried again."""
 SHORTEST_S = 1.0
 """No try follows the one before more quickly, not even where the rate limit says that the next call may go at once."""
 _AGAIN_S = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
+UNCLEAR_TRIES = len(_AGAIN_S) + int((24 * 3600 - sum(_AGAIN_S)) // _AGAIN_S[-1])
+"""How often an unclear post is tried: for a day, counted in tries because no clock is sure to go on that long."""
 
 
 def again_in(tries: int) -> float:
@@ -58,12 +58,11 @@ class LateReplies:
         now = context.now()
         await self._record(tracked, lambda held: self._after(held, posted, now))
 
-    def _begin(self, tracked: TrackedEvent) -> Callable[[], Awaitable[bool]]:
-        async def begin() -> bool:
-            """Write durably that a POST is about to go out; False where the entry is not ours any more. The first one counts:
-            by it the look knows which comments can be ours, and unclear tries come to an end."""
-            now = self._context.now()
-            begun = Held(lambda held: _change(held, post_begun=held.post_begun or now))
+    def _begin(self, tracked: TrackedEvent) -> Callable[[float], Awaitable[bool]]:
+        async def begin(at: float) -> bool:
+            """Write durably that a POST is about to go out; False where the entry is not ours any more. The first one counts,
+            because by it, Pyrus's own time, the look knows which comments can be ours."""
+            begun = Held(lambda held: _change(held, post_begun=held.post_begun or at))
             entry = (await write_surely(self._context, tracked, begun)).entry
             if entry is None or not self._context.journal.alive():
                 return False
@@ -90,7 +89,7 @@ class LateReplies:
             return _change(
                 entry, state=state, posted=posted.comment_id, tries=tries, delivered=True, status=200, error=error
             )
-        if posted.kind == "again" and not (posted.unclear and now - (entry.post_begun or now) > GIVE_UP_S):
+        if posted.kind == "again" and not (posted.unclear and tries >= UNCLEAR_TRIES):
             due = now + (max(posted.after_s, SHORTEST_S) if posted.after_s else again_in(tries))
             # what the handler failed with stays: an error text on its way is shown as failed
             return _change(

@@ -124,6 +124,7 @@ class JournalPoller:
     async def look(self) -> None:
         """One look at the journal, now: operators' wishes, dead owners, quiet events, what is due."""
         journal = self._context.journal
+        await self._follow_clock()
         for key in journal.cancelled():
             self.cancel(key)
         for key in journal.lost():
@@ -145,6 +146,13 @@ class JournalPoller:
                 log.error("%s: %s", entry.id, what, extra={"bot": entry.bot, "task": entry.task})
                 self._context.failed(entry)
         await self._begin_due()
+
+    async def _follow_clock(self) -> None:
+        """Move what was planned with a step of the clock, before anything is found due, quiet or expired by it."""
+        step_s = await self._context.journal.follow_clock()
+        if step_s:
+            self._context.event_table.shift(step_s)
+            log.warning("the clock was set %+.1f s: what was planned moves with it, and nothing expires by it", step_s)
 
     def _learn(self, row: Entry) -> bool:
         """Take over what the store moved by itself; False where this process knew better, and has said so to the journal."""

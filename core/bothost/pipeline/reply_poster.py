@@ -25,7 +25,6 @@ from bothost.pyrus_client.session import PyrusSession, SessionTerms
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from bothost.clock import Clock
     from bothost.config import BotConfig
     from bothost.journal import Journal
     from bothost.journal.entry import Entry
@@ -37,7 +36,7 @@ MOVED = "the step has moved on"
 NO_LOGIN = "no login"
 """How the error of a reply begins that had neither a token nor a login."""
 SLACK_S = 5.0
-"""How far apart the host's and Pyrus's clocks may be after their difference was taken off."""
+"""How far apart the clocks of Pyrus's machines may be."""
 RESPONSE_S = 60.0
 """How long Pyrus may take to write the comment of a response."""
 OTHERS = 200
@@ -81,11 +80,10 @@ class ReplyPoster:
     """Posts replies through the API. `user_of` tells a bot's person id where the event does not."""
 
     def __init__(
-        self, client: PyrusClient, journal: Journal, clock: Clock, user_of: Callable[[str], int | None] | None = None
+        self, client: PyrusClient, journal: Journal, user_of: Callable[[str], int | None] | None = None
     ) -> None:
         self._client = client
         self._journal = journal
-        self._clock = clock
         self._user_of = user_of or (lambda _bot: None)
 
     async def post(
@@ -95,7 +93,7 @@ class ReplyPoster:
         *,
         token: str,
         envelope: Envelope | None,
-        begin: Callable[[], Awaitable[bool]],
+        begin: Callable[[float], Awaitable[bool]],
     ) -> PostResult:
         """Try once. `token` is the event's newest, or empty. `begin` writes durably that a POST goes out and is asked right
         before it; where it says False, the entry is another owner's and nothing is sent. Never raises for what Pyrus does."""
@@ -103,9 +101,9 @@ class ReplyPoster:
         line = PyrusSession(self._client, pending.caller, terms(entry, envelope, token, pending.user_id))
         begun = False
 
-        async def begin_here() -> bool:
+        async def begin_here(at: float) -> bool:
             nonlocal begun
-            begun = await begin()
+            begun = await begin(at)
             return begun
 
         try:
@@ -128,17 +126,20 @@ class ReplyPoster:
         reply = msgspec.json.decode(entry.answer or b"{}")
         return PendingReply(entry, caller, envelope, reply, user_id, step)
 
-    async def _try(self, pending: PendingReply, line: PyrusSession, begin: Callable[[], Awaitable[bool]]) -> PostResult:
+    async def _try(
+        self, pending: PendingReply, line: PyrusSession, begin: Callable[[float], Awaitable[bool]]
+    ) -> PostResult:
         looked = await line.send(requests.task(pending.entry.task))
         task = task_in(looked)
         me = pending.user_id if pending.user_id is not None else await self._who(pending, task, line)
-        ours = await self._ours(pending, task, me, skew_s(looked, self._clock))
+        there = pyrus_time(looked) or self._journal.now()
+        ours = await self._ours(pending, task, me, there)
         if ours:
             return PostResult("done", ours)
         if pending.choice and moved_on(pending, task, me):
             return PostResult("failed", error=MOVED, moved=True)
         body = msgspec.json.encode(as_posted(pending, task))
-        if not await begin():
+        if not await begin(there):
             return PostResult("again", error="the entry belongs to another owner now")
         answer = await line.send(requests.comment(pending.entry.task, body))
         return PostResult("done", comment_written(body, answer.body, me))
@@ -156,10 +157,14 @@ class ReplyPoster:
         found = profile.get("person_id") if isinstance(profile, dict) else None
         return found if isinstance(found, int) else None
 
-    async def _ours(self, pending: PendingReply, task: Mapping[str, Any], me: int | None, skew: float) -> int:
-        """The id of the comment that already carries this reply; 0 if there is none."""
+    async def _ours(self, pending: PendingReply, task: Mapping[str, Any], me: int | None, there: float) -> int:
+        """Return the id of the comment that already carries this reply, 0 if there is none.
+
+        `there` is Pyrus's time. When a POST began is known by it; how long ago the event came is a duration of ours.
+        """
+        skew = there - self._journal.now()
         thread = [c for c in dicts(task.get("comments")) if by(c, me) and is_ours(pending.reply, c)]
-        since = (pending.entry.post_begun or pending.entry.created) + skew - SLACK_S
+        since = (pending.entry.post_begun or pending.entry.created + skew) - SLACK_S
         if not any(newer(comment, pending.entry.comment, since) for comment in thread):
             return 0
         others = await self._journal.list(EntryFilter(bot=pending.entry.bot, task=pending.entry.task, limit=OTHERS))
@@ -308,13 +313,13 @@ def task_in(response: ApiResponse) -> Mapping[str, Any]:
     return task
 
 
-def skew_s(response: ApiResponse, clock: Clock) -> float:
-    """Pyrus's clock less ours, by the answer's Date; 0 where it has none."""
+def pyrus_time(response: ApiResponse) -> float:
+    """Return Pyrus's time in epoch seconds by the answer's Date, 0.0 where it has none."""
     try:
         date = parsedate_to_datetime(response.headers["date"])
     except (KeyError, TypeError, ValueError):
         return 0.0
-    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - clock.now().timestamp()
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
 
 
 def dicts(value: Any) -> Sequence[dict[str, Any]]:

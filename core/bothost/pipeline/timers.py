@@ -32,11 +32,15 @@ LOOK_S = 60.0
 
 
 def following(spec: TimerSpec, after: datetime) -> datetime:
-    """The first tick after a moment (aware): multiples of the interval since 1970 UTC, or what cronsim computes."""
+    """Return the first tick after a moment (aware): multiples of the interval since 1970 UTC, or what cronsim computes.
+
+    In the hour that a clock change repeats cronsim gives a fixed time of day as its first occurrence, which may be over.
+    """
     if spec.kind == "every":
         period = spec.period_s
         return datetime.fromtimestamp((after.timestamp() // period + 1) * period, UTC)
-    return next(CronSim(spec.when, after.astimezone(ZoneInfo(spec.tz)))).astimezone(UTC)
+    ticks = (tick.astimezone(UTC) for tick in CronSim(spec.when, after.astimezone(ZoneInfo(spec.tz))))
+    return next(tick for tick in ticks if tick > after)
 
 
 def newest(spec: TimerSpec, now: datetime) -> datetime | None:
@@ -123,7 +127,7 @@ class Timers:
         epoch = int(tick.timestamp())
         entry = Entry(
             id=f"timer:{bot.name}:{spec.name}:{epoch}", bot=bot.name, kind="timer", door="api",
-            turn=f"timer:{spec.name}", due=tick.timestamp(), created=now, updated=now,
+            turn=f"timer:{spec.name}", due=now, created=now, updated=now,
             # with an owner the row of another host that was quicker refuses this one
             owner=self._context.journal.owner, limit_s=limit_of(bot.config) if self._context.journal.claims_first else 0.0,
         )  # fmt: skip

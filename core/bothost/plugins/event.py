@@ -32,6 +32,13 @@ class RunContext(msgspec.Struct, frozen=True):
     pyrus: Pyrus | None
     rehearsal: bool = False
     trace: str = ""
+    ends_at: float = 0.0
+    """`deadline` by the monotonic clock, which no step of the wall clock moves; 0.0: taken from `deadline` at once."""
+
+    def __post_init__(self) -> None:
+        if not self.ends_at:
+            left_s = (self.deadline - self.clock.now()).total_seconds()
+            msgspec.structs.force_setattr(self, "ends_at", self.clock.monotonic() + left_s)
 
 
 class Event:
@@ -127,7 +134,7 @@ class Event:
     @property
     def time_left(self) -> float:
         """Seconds to the deadline, never below 0."""
-        return max(0.0, (self._context.deadline - self._context.clock.now()).total_seconds())
+        return max(0.0, self._context.ends_at - self._context.clock.monotonic())
 
     @property
     def pyrus(self) -> Pyrus:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Protocol
 from bothost.errors import JournalAway, RateLimited
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from bothost.clock import Clock
     from bothost.pyrus.rest.requests import RateHeaders
 
 WINDOW_S = 600.0
 DEFAULT_LIMIT = 5000
+MOST_LIMIT = 100_000
+"""A header that says more is not believed: a fill at such a pace would empty the gate of its meaning."""
 KEPT = 0.1
 BATCH = 5
 SHORTEST_WAIT_S = 0.05
@@ -40,7 +40,7 @@ class SharedLimits(Protocol):
         """Take tokens: 0.0 where granted, else seconds to wait."""
 
     async def gate_reset(self, name: str, tokens: float) -> None:
-        """Correct a gate; below zero it refills to zero first."""
+        """Correct a gate; below zero it is shut for so many seconds."""
 
 
 @dataclass(slots=True)
@@ -64,11 +64,11 @@ class RateLimits:
         self._shared = shared
         self._accounts: dict[str, AccountLimit] = {}
 
-    async def enter(self, name: str, deadline: datetime | None, *, late: bool) -> None:
+    async def enter(self, name: str, ends_at: float | None, *, late: bool) -> None:
         """Wait for the right to make one call. Raises RateLimited where that would take beyond the deadline, and for a
         late reply, whose poster waits in its own way, instead of any wait."""
         while (wait_s := await self._wait_s(name, late=late)) > 0:
-            self.patience(wait_s, deadline, late=late)
+            self.patience(wait_s, ends_at, late=late)
             await asyncio.sleep(max(wait_s, SHORTEST_WAIT_S))
 
     def is_shut(self, name: str, *, late: bool) -> bool:
@@ -77,25 +77,26 @@ class RateLimits:
         closed = shut.get(gate_name(name, late=False), 0.0) > now
         return closed and (not late or shut.get(gate_name(name, late=True), 0.0) > now)
 
-    def patience(self, wait_s: float, deadline: datetime | None, *, late: bool) -> None:
+    def patience(self, wait_s: float, ends_at: float | None, *, late: bool) -> None:
         """Pass if a call may wait so long, else raise RateLimited."""
-        room_s = LONGEST_WAIT_S if deadline is None else (deadline - self._clock.now()).total_seconds()
+        room_s = LONGEST_WAIT_S if ends_at is None else ends_at - self._clock.monotonic()
         if late or wait_s > room_s:
             raise RateLimited(f"Pyrus's rate limit: the next call may go in {wait_s:.0f} s", retry_after_s=wait_s)
 
     async def correct(self, name: str, rate: RateHeaders) -> None:
         """Take over what a response's headers say is left; written down once for each tenth, and when it comes to an end."""
         account = self._account(name)
-        tenths = rate.remaining * 10 // rate.limit
-        kept = int(rate.limit * KEPT)
-        if account.limit != rate.limit or tenths > account.tenths + 1:
-            account.limit, account.tenths = rate.limit, 10
+        limit = min(rate.limit, MOST_LIMIT)
+        tenths = min(rate.remaining, limit) * 10 // limit
+        kept = int(limit * KEPT)
+        if account.limit != limit or tenths > account.tenths + 1:
+            account.limit, account.tenths = limit, 10
         if rate.remaining <= 0:
             await self.shut(name, rate.reset_s)
         elif rate.remaining <= kept:
             await self._shut(name, gate_name(name, late=False), rate.reset_s)
         elif tenths < account.tenths:
-            await self._reset(gate_name(name, late=False), rate.remaining - kept)
+            await self._reset(gate_name(name, late=False), min(rate.remaining, limit) - kept)
         account.tenths = min(account.tenths, tenths)
 
     async def shut(self, name: str, seconds: float) -> None:
@@ -131,11 +132,11 @@ class RateLimits:
     async def _shut(self, name: str, gate: str, seconds: float) -> None:
         account = self._account(name)
         now = self._clock.monotonic()
+        seconds = min(seconds, LONGEST_WAIT_S)
         account.left.pop(gate, None)
         if account.shut.get(gate, 0.0) < now + seconds - 1:
             account.shut[gate] = now + seconds
-            share = KEPT if gate.endswith(LATE) else 1 - KEPT
-            await self._reset(gate, -max(account.limit * share, 1.0) / WINDOW_S * seconds)
+            await self._reset(gate, -seconds)
 
     async def _reset(self, gate: str, tokens: float) -> None:
         try:

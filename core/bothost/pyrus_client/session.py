@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from bothost.errors import CallUnclear, CallUnsent, NoLogin, RateLimited, Unauthorized
@@ -17,7 +16,6 @@ from bothost.pyrus_client.transport import Chunks, HttpRequest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from datetime import datetime
 
     from bothost.pyrus.rest.requests import ApiRequest, ApiResponse
     from bothost.pyrus_client.client import CallingBot, PyrusClient
@@ -41,7 +39,8 @@ class SessionTerms:
     token: str = field(default="", repr=False)
     api_url: str = ""
     user_id: int | None = None
-    deadline: datetime | None = None
+    ends_at: float | None = None
+    """When the run's time is over, by the monotonic clock; None: no run."""
     trace: str = ""
     late: bool = False
     """True for a late reply's calls: they never wait, and may use the tenth of the rate limit that is kept for them."""
@@ -125,7 +124,7 @@ class PyrusSession:
         token, fresh = (self._token, False) if self._token is not None else await self._log_in(request)
         pauses = list(READ_AGAIN_S) if request.reads and not self._terms.late else []
         while True:
-            await self._client.limits.enter(self.account, self._terms.deadline, late=self._terms.late)
+            await self._client.limits.enter(self.account, self._terms.ends_at, late=self._terms.late)
             try:
                 done = await once(token)
                 if done is not None:
@@ -149,14 +148,14 @@ class PyrusSession:
         before = account.held
         pauses = iter(LOG_IN_AGAIN_S)
         pause_s = 0.0
-        until = self._terms.deadline or self._client.clock.now() + timedelta(seconds=LOG_IN_FOR_S)
+        until = self._terms.ends_at or self._client.clock.monotonic() + LOG_IN_FOR_S
         while True:
             try:
                 self._token = await account.token(credentials, refused)
             except (RateLimited, CallUnsent) as error:
                 pause_s = next(pauses, pause_s)
                 wait_s = error.retry_after_s if isinstance(error, RateLimited) else pause_s
-                is_too_late = self._client.clock.now() + timedelta(seconds=wait_s) >= until
+                is_too_late = self._client.clock.monotonic() + wait_s >= until
                 if self._terms.late or is_too_late or not login_may_pass(error):
                     raise
                 await asyncio.sleep(wait_s)

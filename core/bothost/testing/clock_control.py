@@ -41,7 +41,8 @@ class ClockControl:
 
     def set(self, moment: str | datetime) -> None:
         """Put the wall clock to a moment, `"2026-03-01T08:00+03:00"` or an aware datetime. Nothing on the way runs, as where
-        somebody sets a real clock; a tick or a retry that is due then is looked for at once."""
+        somebody sets a real clock: a tick that is due then is looked for at once, and all else that was planned keeps its
+        distance from now."""
         with turning():
             self._clock.set(moment)
             self._clock.run(self._look())

@@ -31,7 +31,7 @@ class DueRequest:
 
 
 class DueClaims:
-    """Claims what is due for one owner; `now` is the wall clock."""
+    """Claims what is due for one owner; `now` is the journal's time."""
 
     def __init__(self, pool: ConnectionPool, owner: str, now: Callable[[], float]) -> None:
         self._pool = pool

@@ -13,10 +13,12 @@ from bothost.errors import JournalAway, JournalError, TurnTaken
 from bothost.journal import owner_locks
 from bothost.journal.entry import JournalTiming
 from bothost.journal.held_claims import HeldClaims
+from bothost.journal.journal_clock import JournalClock
 from bothost.journal.migrations import QUIET
 from bothost.journal.postgres import maintenance
 from bothost.journal.postgres import statements as sql
 from bothost.journal.postgres.batching import BatchedCalls
+from bothost.journal.postgres.clock_steps import DatabaseClock
 from bothost.journal.postgres.due import DueClaims
 from bothost.journal.postgres.heartbeat import Heartbeat, OwnerIdentity
 from bothost.journal.postgres.pool import ConnectionPool
@@ -62,6 +64,9 @@ class PostgresJournal:
         self._trouble_until = 0.0
         address = DatabaseAddress(dsn, self._timing.commit_s)
         self._pool = ConnectionPool(address, clock, self.loops, self._trouble)
+        self._time = JournalClock(clock)
+        self.now = self._time.now
+        self._database_clock = DatabaseClock(self._pool, self._time, readonly=readonly)
         self._lock = owner_locks.OwnerLock(folder, self.owner)
         self._held = HeldClaims()
         self._heartbeat = Heartbeat(
@@ -69,7 +74,7 @@ class PostgresJournal:
         )
         self._writes: BatchedCalls[Write, bool] = BatchedCalls(self._write_all, lambda item: item[0].id)
         self._claims: BatchedCalls[Write, Entry | None] = BatchedCalls(self._claim_all, lambda item: item[0].id)
-        self._due = DueClaims(self._pool, self.owner, self._now)
+        self._due = DueClaims(self._pool, self.owner, self.now)
         self._keep: Mapping[str, float] = {}
 
     async def open(self) -> None:
@@ -77,17 +82,26 @@ class PostgresJournal:
         owner_locks.let_go_in_children(self._folder)
         await self._pool.open(make=not self._readonly)
         if self._readonly:
+            await self._database_clock.begin()
             return
         try:
             self._take_lock()
             async with self._pool.connection() as connection:
                 await self._heartbeat.beat(connection, self._clock.boot())
+            await self._database_clock.begin()
         except JournalAway:
             self._lock.give_back()
             await self._pool.close()
             raise
         self._trouble()
         self._heartbeat.start()
+
+    async def follow_clock(self) -> float:
+        """See `Journal.follow_clock`. What stops the database's clock or moves it may have stopped all."""
+        step_s = await self._database_clock.follow()
+        if step_s:
+            self._trouble()
+        return step_s
 
     def _take_lock(self) -> None:
         try:
@@ -324,4 +338,4 @@ class PostgresJournal:
         return maintenance.MaintenanceRound(self.owner, self._folder, self._now(), self._timing)
 
     def _now(self) -> float:
-        return self._clock.now().timestamp()
+        return self._time.now()

@@ -266,4 +266,4 @@ SET_CONTROL = f"""
 insert into {SCHEMA}.control (name, value) values ($1, $2) on conflict (name) do update set value = excluded.value
 """
 DROP_CONTROL = f"delete from {SCHEMA}.control where name = $1"
-CONTROLS = f"select name, value from {SCHEMA}.control"
+CONTROLS = f"select name, value from {SCHEMA}.control where name <> 'clock'"

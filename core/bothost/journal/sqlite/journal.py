@@ -15,8 +15,9 @@ from bothost.background import SupervisedLoops
 from bothost.errors import JournalAway
 from bothost.journal import owner_locks
 from bothost.journal.entry import JournalTiming
+from bothost.journal.journal_clock import JournalClock
 from bothost.journal.rows import raised, values_of
-from bothost.journal.sqlite import maintenance, queries, statements
+from bothost.journal.sqlite import clock_steps, maintenance, queries, statements
 from bothost.journal.sqlite.body_files import location_of
 from bothost.journal.sqlite.connection import WritingConnection, explain, path_of
 from bothost.journal.sqlite.queries import ReadConnections
@@ -55,11 +56,13 @@ class SqliteJournal:
         self._clock = clock
         self._timing = timing or JournalTiming()
         self._readonly = readonly
+        self._time = JournalClock(clock)
+        self.now = self._time.now
         self._lock = owner_locks.HostLock(folder, alone=not claims_first)
         busy_s = self._timing.commit_s
         self._database = WritingConnection(folder, clock, busy_s, self._lock_again)
         self._transactions = Transactions(
-            folder, self.owner, clock, self._timing, owns=not readonly, claims_first=claims_first
+            folder, self.owner, self._time, self._timing, owns=not readonly, claims_first=claims_first
         )
         self._writer = Writer(self._database, self._transactions, clock, self._timing, self.loops)
         self._readers = ReadConnections(path_of(folder), busy_s)
@@ -76,6 +79,8 @@ class SqliteJournal:
         owner_locks.let_go_in_children(self._folder)
         await self._in_thread(self._open)
         self._writer.start(self._clock.boot() + self._timing.beat_s)
+        if not self._readonly:
+            self._time.offset = await self._ask(self._follow)
 
     def _open(self) -> None:
         self._database.open(make=not self._readonly)
@@ -90,6 +95,16 @@ class SqliteJournal:
             raise (
                 error if isinstance(error, JournalAway) else JournalAway(explain(error, self._database.path))
             ) from error
+
+    async def follow_clock(self) -> float:
+        """See `Journal.follow_clock`. Every process sees the wall clock's step; the first moves the rows."""
+        if not self._time.wall_stepped():
+            return 0.0
+        before, self._time.offset = self._time.offset, await self._ask(self._follow)
+        return self._time.offset - before
+
+    def _follow(self, connection: sqlite3.Connection) -> float:
+        return clock_steps.follow(connection, self._time, owner_locks.boot_id())
 
     async def close(self) -> None:
         """See `Journal.close`."""
@@ -312,7 +327,7 @@ class SqliteJournal:
         await self._ask(lambda c: maintenance.gate_reset(c, name, tokens, self._clock.boot()))
 
     def _now(self) -> float:
-        return self._clock.epoch()
+        return self._time.now()
 
     def _moment(self) -> TransactionTime:
         return TransactionTime(self.owner, self._now(), self._clock.boot())

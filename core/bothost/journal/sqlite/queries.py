@@ -232,8 +232,8 @@ def counts(connection: sqlite3.Connection) -> dict[tuple[str, State], int]:
 
 
 def controls(connection: sqlite3.Connection) -> dict[str, str]:
-    """The facts that all processes read."""
-    return dict(connection.execute("select name, value from control"))
+    """The facts that all processes read; the clock's is the journal's own."""
+    return dict(connection.execute("select name, value from control where name <> 'clock'"))
 
 
 def body_of(connection: sqlite3.Connection, key: str) -> tuple[bytes | None, str | None]:

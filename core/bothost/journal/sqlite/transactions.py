@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from bothost.clock import Clock
     from bothost.journal.entry import Entry, JournalTiming, ReapedEntry
+    from bothost.journal.journal_clock import JournalClock
     from bothost.journal.sqlite.connection import WritingConnection
     from bothost.journal.sqlite.writer import Note
 
@@ -43,7 +43,7 @@ class Transactions:
     """See `writer.TransactionLog`. `lease_end` and `cancelled` are read on the loop's thread."""
 
     def __init__(
-        self, folder: Path, owner: str, clock: Clock, timing: JournalTiming, *, owns: bool, claims_first: bool
+        self, folder: Path, owner: str, clock: JournalClock, timing: JournalTiming, *, owns: bool, claims_first: bool
     ) -> None:
         self.bodies = BodyFiles(folder, owner)
         self.lease_end = 0.0
@@ -218,7 +218,7 @@ class Transactions:
         self._trouble_until = self._clock.boot() + self._timing.lease_s / 2
 
     def _moment(self) -> TransactionTime:
-        return TransactionTime(self._owner, self._clock.now().timestamp(), self._clock.boot())
+        return TransactionTime(self._owner, self._clock.now(), self._clock.boot())
 
 
 def copy_body(connection: sqlite3.Connection, transactions: Transactions, key: str, new: Entry) -> None:
