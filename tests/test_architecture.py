@@ -25,6 +25,8 @@ NOT_FOR_IMPORT = {"bothost.__main__"}
 BROAD = {
     "runners/eager.py": "hands what a call raised in its first step to the asyncio task that takes it up",
     "host/serve.py": "around the whole host: what ended it is logged before the process leaves",
+    "pipeline/poller.py": "around one event at its beginning, in a background loop that goes on",
+    "pipeline/late_replies.py": "around one try to post, in a background loop that goes on",
     "background.py": "around a background loop or job, which is started again",
     "operator/failure_hook.py": "around a plugin: the hook on_failure",
     "runners/process/log_forwarding.py": "around a plugin: the `__str__` of what it logs in its own process",

@@ -8,6 +8,8 @@ import pytest
 from tests.states.conftest import Calls, Journal, handler_of
 
 from bothost import Event, Reply
+from bothost.bots.registry import BotState
+from bothost.pipeline import reply_poster
 from bothost.pipeline.late_replies import UNCLEAR_TRIES
 from bothost.testing import Harness, comment, task
 from bothost.testing.fake_pyrus.faults import gateway, lose_answer
@@ -376,3 +378,67 @@ def test_posts_of_one_task_go_in_the_order_of_its_events(bothost: Harness, calls
     bot.begin(more, hang_up=True)
     bothost.clock.advance("20m")
     assert [wrote.text for wrote in bothost.pyrus.comments()] == ["first", "second"]
+
+
+def expect_faults(bothost: Harness, count: int) -> None:
+    """The harness fails a test in which bothost failed itself; these are meant."""
+    book = bothost._state.book
+    assert len(book.faults()) == count
+    book.lines[:] = [line for line in book.lines if "a fault of bothost" not in line[1]]
+
+
+@pytest.mark.parametrize("faults", [1, 2, 3])
+def test_a_post_that_meets_a_fault_of_ours_is_tried_again_and_taken_aside_at_the_third(
+    bothost: Harness, calls: Calls, journal: Journal, monkeypatch: pytest.MonkeyPatch, faults: int
+) -> None:
+    """Whatever is raised concerns this reply alone: the row does not stay open, and another event goes its way."""
+    left = [faults]
+
+    def odd(_response: object) -> object:
+        if left[0]:
+            left[0] -= 1
+            raise AttributeError("an answer that nobody foresaw")
+        return whole(_response)
+
+    whole = reply_poster.task_in
+    monkeypatch.setattr(reply_poster, "task_in", odd)
+    calls.takes = 70
+    bot = bothost.bot(handler_of(calls))
+    bot.deliver(task())
+    bothost.clock.advance("90s")
+    expect_faults(bothost, faults)
+    row = journal.row()
+    if faults < 3:
+        assert (row.state, row.tries) == ("answered", faults + 1)
+    else:
+        assert row.state == "failed"
+        assert "nobody foresaw" in row.error
+        assert row.answer == b'{"text":"done"}'
+        calls.takes = 0
+        assert bot.deliver(task()).json == {"text": "done"}
+
+
+@pytest.mark.parametrize("faults", [1, 3])
+def test_an_event_that_cannot_be_begun_is_taken_aside_and_the_others_go_on(
+    bothost: Harness, calls: Calls, journal: Journal, monkeypatch: pytest.MonkeyPatch, faults: int
+) -> None:
+    bot = bothost.bot(handler_of(calls))
+    bot.bot.state = BotState("paused", "for a test")
+    first, second = task(), task()
+    assert bot.deliver(first, 3).outcome == bot.deliver(second, 3).outcome == "parked"
+    left, read = [faults], journal.journal.body
+    guilty = journal.rows()[0].id
+
+    async def body(key: str) -> bytes | None:
+        if key == guilty and left[0]:
+            left[0] -= 1
+            raise ValueError("what stands there cannot be read")
+        return await read(key)
+
+    monkeypatch.setattr(journal.journal, "body", body)
+    bot.bot.state = BotState("active")
+    bothost.clock.advance("3m")
+    expect_faults(bothost, faults)
+    states = {row.id: row.state for row in journal.rows()}
+    assert states.pop(guilty) == ("failed" if faults == 3 else "answered")
+    assert list(states.values()) == ["answered"]

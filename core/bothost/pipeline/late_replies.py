@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from bothost.errors import JournalAway
 from bothost.journal.entry import EntryFilter
 from bothost.pipeline.decisions import Held
-from bothost.pipeline.reply_poster import NO_LOGIN
+from bothost.pipeline.reply_poster import NO_LOGIN, PostResult
 from bothost.pipeline.writing import write_surely
 
 if TYPE_CHECKING:
@@ -20,12 +21,14 @@ if TYPE_CHECKING:
     from bothost.journal.entry import Entry
     from bothost.pipeline.context import PipelineContext
     from bothost.pipeline.event_table import TrackedEvent
-    from bothost.pipeline.reply_poster import PostResult, ReplyPoster
+    from bothost.pipeline.reply_poster import ReplyPoster
 
 log = logging.getLogger("bothost.late")
 
 SHORTEST_S = 1.0
 """No try follows the one before more quickly, not even where the rate limit says that the next call may go at once."""
+FAULTS = 3
+"""After so many faults of ours in a row a reply has failed."""
 _AGAIN_S = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
 UNCLEAR_TRIES = len(_AGAIN_S) + int((24 * 3600 - sum(_AGAIN_S)) // _AGAIN_S[-1])
 """How often an unclear post is tried: for a day, counted in tries because no clock is sure to go on that long."""
@@ -42,6 +45,7 @@ class LateReplies:
     def __init__(self, context: PipelineContext, reply_poster: ReplyPoster) -> None:
         self._context = context
         self._poster = reply_poster
+        self._faults: Counter[str] = Counter()
 
     async def post(self, tracked: TrackedEvent, bot: Bot) -> None:
         """Try once to post the reply of an entry that this owner holds (running, answer present), and record the outcome."""
@@ -51,12 +55,27 @@ class LateReplies:
             due = context.now() + 1.0
             await self._record(tracked, lambda held: _change(held, state="ready", due=due))
             return
-        posted = await self._poster.post(
-            tracked.entry, bot.config, token=tracked.token, envelope=tracked.envelope, begin=self._begin(tracked)
-        )
+        posted = await self._try(tracked, bot)
         context.responses.count.post(bot.config.name, "unclear" if posted.unclear else posted.kind)
         now = context.now()
         await self._record(tracked, lambda held: self._after(held, posted, now))
+
+    async def _try(self, tracked: TrackedEvent, bot: Bot) -> PostResult:
+        """Try once to post. A fault of ours concerns this reply alone: it is tried again, and has failed at the third one."""
+        entry = tracked.entry
+        try:
+            posted = await self._poster.post(
+                entry, bot.config, token=tracked.token, envelope=tracked.envelope, begin=self._begin(tracked)
+            )
+        except Exception as error:
+            # around one step of the posting loop: an answer of Pyrus that nobody foresaw must not leave its row open
+            log.exception("a fault of bothost in the post of %s", entry.id, extra={"bot": entry.bot})
+            self._faults[entry.id] += 1
+            if self._faults[entry.id] < FAULTS:
+                return PostResult("again", error=f"bothost could not post it: {error!r}", unclear=True)
+            posted = PostResult("failed", error=f"bothost could not post it: {error!r}")
+        self._faults.pop(entry.id, None)
+        return posted
 
     def _begin(self, tracked: TrackedEvent) -> Callable[[float], Awaitable[bool]]:
         async def begin(at: float) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -38,6 +39,8 @@ RETAIN_S = 600.0
 POSTS_AT_ONCE = 100
 LATER_S = 10.0
 """When a claimed event is looked at again that cannot run now: its task is paused, its old run has not ended."""
+FAULTS = 3
+"""After so many faults of ours in a row one event is taken aside: it has failed, and everything else goes on."""
 AGAIN_S = 1.0
 """When what was claimed too early is claimed again."""
 UNUSABLE = ("off", "config error")
@@ -57,6 +60,8 @@ class JournalPoller:
         self._tasks = BackgroundTasks()
         self._spawn = self._tasks.spawn
         self._pumping: set[str] = set()
+        self._faults: Counter[str] = Counter()
+        """How often each event could not be begun for a fault that was not its own."""
         self._stopping = False
 
     async def start(self) -> None:
@@ -296,11 +301,16 @@ class JournalPoller:
                 tracked.envelope = decode(await self._context.journal.body(row.id) or b"")
             except BodyRefused:
                 error = "its body is no longer stored"
-            except BaseException:
-                tracked.rest()
-                ticket.leave()
-                self._spawn(self._put_back(tracked, LATER_S))
-                raise
+            except (Exception, asyncio.CancelledError) as failure:
+                # around one step of a loop that goes on: this event alone is tried again, and taken aside in the end
+                if not self._is_taken_aside(row, failure):
+                    tracked.rest()
+                    ticket.leave()
+                    self._spawn(self._put_back(tracked, LATER_S))
+                    if isinstance(failure, asyncio.CancelledError):
+                        raise
+                    return
+                error = f"bothost could not begin it: {failure!r}"
         its_turn = bot.queue.adopt(ticket, row.turn, lambda: self._runs.go(tracked))
         bot.queue.went(row.turn, row.id)
         if error:
@@ -308,6 +318,15 @@ class JournalPoller:
             ticket.leave()
         elif its_turn:
             self._runs.go(tracked)
+
+    def _is_taken_aside(self, row: Entry, failure: BaseException) -> bool:
+        """Tell whether an event has met so many faults that it is not begun again. A journal that is away is no fault of it."""
+        if isinstance(failure, JournalAway | asyncio.CancelledError):
+            log.warning("%s begins later: %s", row.id, failure or "the host stops", extra={"bot": row.bot})
+            return False
+        log.error("a fault of bothost at the beginning of %s", row.id, exc_info=failure, extra={"bot": row.bot})
+        self._faults[row.id] += 1
+        return self._faults[row.id] >= FAULTS and self._faults.pop(row.id) > 0
 
     async def _fail(self, tracked: TrackedEvent, error: str) -> None:
         """Record that a claimed event cannot run."""
