@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import subprocess
 import sys
@@ -204,6 +205,15 @@ ROOT_MODULES = {"__init__", "__main__", "background", "clock", "errors", "text"}
 
 def test_the_root_holds_packages_and_few_modules() -> None:
     assert {path.stem for path in CORE.glob("*.py")} == ROOT_MODULES
+
+
+def test_the_picture_of_the_packages_is_the_codes() -> None:
+    spec = importlib.util.spec_from_file_location("package_map", ROOT / "docs" / "package_map.py")
+    assert spec is not None
+    assert spec.loader is not None
+    drawing = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(drawing)
+    assert drawing.PICTURE.read_text("utf-8") == drawing.picture(), "run: python docs/package_map.py"
 
 
 def test_no_two_classes_have_one_name() -> None:

@@ -106,7 +106,7 @@ def test_pictures_for_readme_and_guide(driver: webdriver.Chrome, plugin: Path, t
             browser.deliver(48_211 + 7 * number, name, f"key-of-the-bot-{name}-0123456789")
             (plugin / "broken").unlink(missing_ok=True)
         browser.log_in()
-        site.do(site.host.ground.journal.control("pause:travel", "waits for the new key from accounting"))
+        site.do(site.host.resources.journal.control("pause:travel", "waits for the new key from accounting"))
         browser.look("light", 1280, 900)
         browser.open("/")
         picture(browser, "bots", 800)
@@ -124,7 +124,7 @@ def test_pictures_for_readme_and_guide(driver: webdriver.Chrome, plugin: Path, t
 
 def an_hour(site: Site) -> None:
     """As if the host had run for an hour: the same figures each time."""
-    metrics = site.host.ground.count
+    metrics = site.host.resources.count
     assert isinstance(metrics, Metrics)
     now = int(time.time() // 60)
     chance = random.Random(7)
