@@ -28,6 +28,8 @@ BROAD = {
     "host/serve.py": "around the whole host: what ended it is logged before the process leaves",
     "pipeline/poller.py": "around one event at its beginning, in a background loop that goes on",
     "pipeline/late_replies.py": "around one try to post, in a background loop that goes on",
+    "bots/lifecycle.py": "around the loop that brings a bot into service and tries again",
+    "host/workers/siblings.py": "around one message in the loop that listens to other processes",
     "background.py": "around a background loop or job, which is started again",
     "operator/failure_hook.py": "around a plugin: the hook on_failure",
     "runners/process/log_forwarding.py": "around a plugin: the `__str__` of what it logs in its own process",

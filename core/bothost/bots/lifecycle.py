@@ -173,6 +173,10 @@ class BotLifecycle:
         except (PluginError, ConfigError) as error:
             self._disable_for_now(bot, error)
             return False
+        except Exception as error:  # around the loop that brings a bot into service: no thread or memory for it now
+            log.error("a fault of bothost at the opening of the bot", exc_info=error, extra={"bot": bot.name})
+            self._disable_for_now(bot, PluginError(f"[bot:{bot.name}] could not be opened: {error!r}"))
+            return False
         self._set(bot, "active")
         if before_it is not None:
             await before_it.close()

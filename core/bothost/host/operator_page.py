@@ -75,7 +75,7 @@ class OperatorPage:
         config = self._config()
         self._sessions = Sessions(self._token(), config.operator_read_token, host.resources.clock)
         self._tail.start()
-        self._beats.append(PeriodicJob(_TOKEN_S, self._look_at_token))
+        self._beats.append(PeriodicJob(_TOKEN_S, self._look_at_token, host.resources.loops, "token"))
         tls = listeners.tls(config) if page_by_tls(config) else None
         self._server = page.serve(
             self._page_context(self._sessions, lines, secure=tls is not None), host.plan.sockets.operator, tls

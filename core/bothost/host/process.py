@@ -144,7 +144,7 @@ class Host:
         if self.siblings is not None and self.sibling_loops is not None:
             count_together(self.siblings, self.pipeline.context.loop_breaker, self.service)
             await self.siblings.connect(orphaned)
-            self._beats.append(PeriodicJob(ALIVE_S, self.sibling_loops.tell))
+            self._beats.append(PeriodicJob(ALIVE_S, self.sibling_loops.tell, resources.loops, "siblings"))
             self._beats.append(PeriodicJob(ALIVE_S, partial(self.siblings.say, "alive")))
         self._page.start()
         await self._open_journal()

@@ -193,10 +193,9 @@ class LogHandler(logging.Handler):
                 batch.append(
                     LogLine(self._clock.now().timestamp(), "warning", "bothost.logs", told, {"dropped": dropped})
                 )
-            text = b"".join(self._text(line) for line in batch)
             try:
-                self._put(text)
-            except (OSError, ValueError):  # the reader has gone, or the stream is closed: there is nowhere to say so
+                self._put(b"".join(self._text(line) for line in batch))
+            except Exception:  # noqa: BLE001 - around the thread that writes for all: the reader has gone, or a line is odd
                 self.dropped += len(batch)
 
     def _text(self, line: LogLine) -> bytes:

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import pytest
 from tests.operator.page.site import BODY, TOKEN, Site
 
+from bothost.background import STEADY_S
 from bothost.config import HOST_KEYS
 from bothost.journal.sqlite.connection import path_of
 from bothost.operator.page import formatting
@@ -343,9 +344,25 @@ def test_readyz_gives_reasons(page: Site) -> None:
         "ready": True,
         "phase": "serving",
         "journal": "ok",
+        "loops_down": [],
         "bots": {"active": 1, "config error": 1, "plugin error": 1},
         "not_serving": {"lost": "plugin error", "wrong": "config error"},
     }
+
+
+@pytest.mark.parametrize("loop", ["poller", "timers", "heartbeat"])
+def test_readyz_is_503_while_a_loop_is_down(own_page: Site, loop: str) -> None:
+    loops = own_page.host.resources.loops
+    loops.failed(loop, RuntimeError("odd"))
+    answer = own_page.ask("GET", "/readyz")
+    assert (answer.status, json.loads(answer.text)["loops_down"]) == (503, [loop])
+    assert (
+        f'bothost_loop_restarts_total{{loop="{loop}"}} 1.0'
+        in own_page.ask("GET", "/metrics", Authorization=f"Bearer {TOKEN}").text
+    )
+    loops.resumed(loop)
+    loops._faults[loop].resumed_at -= STEADY_S
+    assert own_page.ask("GET", "/readyz").status == 200
 
 
 def test_readyz_is_503_while_the_host_drains(own_page: Site) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from bothost.runners.process.framing import pack
 
 if TYPE_CHECKING:
     from bothost.host.workers.protocol import Worker
+
+log = logging.getLogger("bothost.server")
 
 ANSWER_S = 2.0
 """How long siblings have for their answers; who is late is left out."""
@@ -91,11 +94,17 @@ class Siblings:
         try:
             while data := await reader.read(1 << 18):
                 for message in reading.feed(data):
-                    self._take(message)
+                    self._hear(message)
         except (OSError, ValueError):
             pass  # without a socket that can be read there is no supervisor
         self.stopping = True
         gone()
+
+    def _hear(self, message: Message) -> None:
+        try:
+            self._take(message)
+        except Exception:  # around the loop that listens: one message's fault must not make this worker deaf
+            log.exception("a fault of bothost at a message of another process: %s %s", message.kind, message.what)
 
     async def _answer(self, question: Message) -> None:
         """In as many parts as the answerer makes, with turns of the loop for others between them."""
