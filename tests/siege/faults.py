@@ -108,8 +108,8 @@ async def connections_exhausted(field: Field) -> None:
 
 async def read_only(field: Field) -> None:
     for word in ("set default_transaction_read_only = on", "reset default_transaction_read_only"):
-        # the writer of `reset` would be read-only itself
-        await field.sql(f"set default_transaction_read_only = off; alter database {field.database} {word}")
+        # from another database, because a session of this one would be read-only itself
+        await field.sql(f"alter database {field.database} {word}", field.server.url("postgres"))
         await field.sql(SESSIONS)
         await asyncio.sleep(field.rng.uniform(0.5, 4.0))
 

@@ -74,10 +74,10 @@ class Field:
             await fault(self)
             await asyncio.sleep(self.rng.uniform(0.2, 2.0))
 
-    async def sql(self, statement: str) -> None:
-        """Run a statement on the database, past the proxy; it may be away."""
+    async def sql(self, statement: str, url: str = "") -> None:
+        """Run a statement on the database (or at `url`), past the proxy; it may be away."""
         try:
-            connection = await asyncpg.connect(self.url, timeout=5)
+            connection = await asyncpg.connect(url or self.url, timeout=5)
         except (asyncpg.PostgresError, OSError, TimeoutError):
             return
         try:

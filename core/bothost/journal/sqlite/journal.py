@@ -362,6 +362,9 @@ class SqliteJournal:
         try:
             with self._clock.real_io():
                 return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except RuntimeError as error:
+            # no thread can be started at this moment (pids.max): nothing was read, and it can be tried again
+            raise JournalAway(f"{self._database.path}: {error}") from error
         except (sqlite3.Error, OSError) as error:
             raise JournalAway(explain(error, self._database.path)) from error
 
