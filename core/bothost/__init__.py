@@ -10,11 +10,13 @@ __version__ = "0.1.0"
 _HOMES = {
     "errors": (
         "AmbiguousField", "BothostError", "CallError", "CallRefused", "CallUnclear", "CallUnsent", "FieldError", "GiveUp",
-        "MissingField", "NoLogin", "RateLimited", "ReplyError", "Unauthorized",
+        "MissingField", "NoLogin", "RateLimited", "ReplyError", "StoreError", "Unauthorized",
     ),
-    "plugins.api": ("Plugin", "Tick", "cron", "every", "on"),
+    "plugins.api": ("Plugin", "Tick", "cron", "every", "job", "on"),
     "plugins.event": ("Event",),
+    "plugins.jobs": ("Job", "Jobs"),
     "plugins.settings": ("Secret", "Settings"),
+    "plugins.store": ("Store",),
     "pyrus.model.fields": ("Field", "Row"),
     "pyrus.model.parts": (
         "Address", "Approval", "Channel", "File", "Person", "Role", "SmsInfo", "Step", "Subscriber",

@@ -22,6 +22,7 @@
     ├── JournalError           the journal                              → operator
     │   └── JournalAway        cannot be reached or written now
     │       └── TurnTaken      another host's event has the turn
+    ├── StoreError             a value, key or job that cannot be kept → author
     └── UsageError             a wrong command line                     → operator; exit code 2
 """
 
@@ -149,6 +150,10 @@ class JournalAway(JournalError):
 
 class TurnTaken(JournalAway):
     """Another host's event has just taken the turn that this write wanted."""
+
+
+class StoreError(BothostError):
+    """A value, a key or a job that the journal cannot keep: the text says why, and what would be right."""
 
 
 class UsageError(BothostError):

@@ -12,6 +12,7 @@ from bothost.errors import ConfigError, PluginError
 from bothost.plugins import loading
 from bothost.plugins.handlers import Handler
 from bothost.plugins.loading import LoadedPlugin
+from bothost.plugins.store import Store
 from bothost.plugins.timers import TimerSpec
 from bothost.runners.local import LocalRunner
 from bothost.runners.process.protocol import LoadPlugin, PluginLoaded
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from bothost.clock import Clock
     from bothost.config import BotConfig
     from bothost.config.secrets import SecretSources
+    from bothost.journal.data import BotData
     from bothost.plugins.discovery import DiscoveredPlugin
     from bothost.pyrus_client.api import Pyrus
     from bothost.runners import Runner
@@ -66,11 +68,13 @@ class Loader:
         self,
         clock: Clock,
         pyrus_for: Callable[[BotConfig], Pyrus],
+        data_for: Callable[[BotConfig], BotData],
         loader_context: LoaderContext,
         reports: ProcessReports,
     ) -> None:
         self._clock = clock
         self._pyrus_for = pyrus_for
+        self._data_for = data_for
         self._context = loader_context
         self._gate = asyncio.Semaphore(AT_ONCE)
         self._found: Mapping[str, DiscoveredPlugin] | None = None
@@ -84,7 +88,8 @@ class Loader:
             return await self._in_child(bot)
         async with self._gate:
             with self._clock.real_io():
-                plugged = await asyncio.to_thread(self._plug, bot, self._pyrus_for(bot.config))
+                store = Store(self._data_for(bot.config), self._clock)
+                plugged = await asyncio.to_thread(self._plug, bot, self._pyrus_for(bot.config), store)
         runner = LocalRunner(plugged, bot.config, self._clock, self._context.scrub)
         await _opened(runner)
         return plugged, runner
@@ -102,6 +107,7 @@ class Loader:
                 broken=lambda error: self._broken(name, runner, error),
             ),
             self._pyrus_for(bot.config),
+            self._data_for(bot.config),
         )
         async with self._gate:
             await _opened(runner)
@@ -139,11 +145,11 @@ class Loader:
             accounts=config.account_names,
         )
 
-    def _plug(self, bot: Bot, pyrus: Pyrus) -> LoadedPlugin:
+    def _plug(self, bot: Bot, pyrus: Pyrus, store: Store) -> LoadedPlugin:
         if self._found is None or bot.config.plugin not in self._found:
             self._found = loading.find()
         folder = self._context.folder / bot.name
-        resources = loading.PluginResources(self._clock, folder, pyrus, self._context.sources)
+        resources = loading.PluginResources(self._clock, folder, pyrus, self._context.sources, store)
         return loading.load(bot.config, self._found, resources)
 
 

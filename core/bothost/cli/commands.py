@@ -43,6 +43,7 @@ TABLE: Mapping[str, CommandSource] = {
     ),
     "pause": CommandSource("pause", "pause", "Stop running a bot's events."),
     "resume": CommandSource("pause", "resume", "End a pause or a quarantine."),
+    "store": CommandSource("store", "store", "Read and change what a bot keeps in its store."),
     "token": CommandSource("token", "token", "Show the token that opens the operator's page."),
     "doctor": CommandSource("doctor", "doctor", "Examine everything that a host needs, and say what to do."),
     "new": CommandSource("new", "new", "Make a package with a bot of your own, whose tests pass at once."),

@@ -19,7 +19,7 @@ from bothost.clock import SystemClock
 from bothost.config.units import seconds
 from bothost.errors import BothostError, UsageError
 from bothost.journal.entry import Entry, EntryFilter, Phase
-from bothost.journal.status import phase
+from bothost.journal.status import SHOWN_KINDS, phase
 from bothost.operator.waiting import beside
 from bothost.text import nearest
 
@@ -34,6 +34,7 @@ SHOWN = (
     "due", "tries", "comment", "plugin_version",
 )  # fmt: skip
 """The facts that `show` prints for a person; empty ones are left out."""
+KINDS = {shown: kind for kind, shown in SHOWN_KINDS.items()}
 NEAR = 200
 """How many of the newest events are searched for a similar id."""
 
@@ -62,6 +63,7 @@ def deliveries(context: click.Context, config: str, as_json: bool) -> int | None
 @click.option("--bot", help="Only events of this bot.")
 @click.option("--state", type=StatusChoice(get_args(Phase)), help="Only events in this state.")
 @click.option("--task", type=int, help="Only events of this task.")
+@click.option("--kind", type=StatusChoice(tuple(SHOWN_KINDS.values())), help="Only events of this kind.")
 @click.option("--since", metavar="AGE", help="Only events younger than this: 30m, 24h, 7d.")
 @click.option("--until", metavar="AGE", help="Only events older than this.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Show at most this many.")
@@ -77,7 +79,9 @@ def list_(config: str, as_json: bool, limit: int, state: Phase | None, **narrow:
     if as_json:
         show_json([row(entry) for entry in entries])
     elif entries:
-        show_table(["created", "bot", "task", "state", "ms", "id"], [_line(entry) for entry in entries], "error")
+        show_table(
+            ["created", "bot", "kind", "task", "state", "ms", "id"], [_line(entry) for entry in entries], "error"
+        )
     else:
         say(
             "no deliveries" + (" like that" if want != EntryFilter(limit=limit) else " yet: bothost send BOT makes one")
@@ -91,11 +95,13 @@ def _waiting(config: str) -> list[Entry]:
 
 
 def _filter(
-    state: Phase | None, limit: int, bot: str | None, task: int | None, since: str | None, until: str | None
+    state: Phase | None, limit: int, bot: str | None, task: int | None, kind: str | None, **times: str | None
 ) -> EntryFilter:
+    since, until = times["since"], times["until"]
     return EntryFilter(
         bot=bot,
         task=task,
+        kind=KINDS.get(kind or ""),
         since=_moment("--since", since),
         until=_moment("--until", until),
         phase=state,
@@ -240,7 +246,7 @@ def row(entry: Entry) -> dict[str, Any]:
     return {
         "id": entry.id,
         "bot": entry.bot,
-        "kind": entry.kind,
+        "kind": SHOWN_KINDS[entry.kind],
         "task": entry.task or None,
         "state": phase(entry),
         "created": _iso(entry.created),

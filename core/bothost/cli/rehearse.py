@@ -16,11 +16,12 @@ import msgspec
 from bothost.cli import OK, PROBLEM
 from bothost.cli.journal_access import visit
 from bothost.cli.output import config_option, json_option, say, show_json
-from bothost.cli.rehearse_child import RehearsalResult, RehearsedEvent
+from bothost.cli.rehearse_child import DataQuestion, RehearsalResult, RehearsedEvent
 from bothost.cli.selection import bot_named, read_existing
 from bothost.clock import SystemClock
 from bothost.config.units import seconds
 from bothost.errors import BothostError, UsageError
+from bothost.journal.data import JournalData
 from bothost.journal.entry import EntryFilter
 
 if TYPE_CHECKING:
@@ -116,7 +117,9 @@ async def stored_of(journal: Journal, bot: str, began: float, limit: int) -> tup
 
 def replied(page: Sequence[Entry]) -> Iterator[Entry]:
     """Return the entries that the plugin answered: no timers, no error texts."""
-    return (entry for entry in page if entry.kind != "timer" and entry.answer is not None and not entry.failed)
+    return (
+        entry for entry in page if entry.kind in ("hook", "manual") and entry.answer is not None and not entry.failed
+    )
 
 
 def as_past(entry: Entry, body: bytes, user_id: int | None) -> AnsweredEvent:
@@ -139,10 +142,25 @@ def play(bot: str, config: str, past: Sequence[AnsweredEvent]) -> tuple[list[Rep
         for one in past:
             child.stdin.write(msgspec.json.encode(one.stored) + b"\n")
             child.stdin.flush()
-            compared.append(compare(one, answer_of(child.stdout.readline(), RehearsalResult)))
+            line = child.stdout.readline()
+            while (question := question_of(line)) is not None:
+                child.stdin.write(msgspec.json.encode({"value": looked_up(bot, config, question)}) + b"\n")
+                child.stdin.flush()
+                line = child.stdout.readline()
+            compared.append(compare(one, answer_of(line, RehearsalResult)))
         child.stdin.close()
         child.wait()
     return compared, alone
+
+
+def question_of(line: bytes) -> DataQuestion | None:
+    """What a line of the child asks of the journal; None where it is an answer."""
+    return msgspec.json.decode(line, type=DataQuestion) if line.startswith(b'{"space"') else None
+
+
+def looked_up(bot: str, config: str, question: DataQuestion) -> Any:
+    """What the bot's store holds: a rehearsal reads it and changes nothing."""
+    return visit(config, lambda journal: JournalData(journal, bot, SystemClock()).ask(question.space, question.request))
 
 
 def answer_of(line: bytes, kind: Any) -> Any:

@@ -24,9 +24,11 @@ from bothost.cli.selection import bot_named, read_existing
 from bothost.clock import SystemClock
 from bothost.config.secrets import SecretSources
 from bothost.errors import BothostError
+from bothost.journal.data import ListJobs, ListValues, ReadOnlyData, ReadValue, WaitingJob
 from bothost.plugins.discovery import find
 from bothost.plugins.event import RunContext
 from bothost.plugins.loading import PluginResources, load
+from bothost.plugins.store import Store
 from bothost.pyrus.envelope import decode
 from bothost.pyrus.rest.requests import ApiResponse
 from bothost.pyrus_client.api import Pyrus
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from bothost.config import BotConfig
+    from bothost.journal.data import BotData, DataRequest
     from bothost.pyrus.envelope import Envelope
     from bothost.pyrus.rest.requests import ApiRequest
 
@@ -58,6 +61,37 @@ class RehearsalResult(msgspec.Struct):
     reply: str = "{}"
     error: str = ""
     left: tuple[str, ...] = ()
+
+
+RESULTS: dict[type, Any] = {
+    ReadValue: bytes | None,
+    ListValues: list[tuple[str, bytes, float]],
+    ListJobs: list[WaitingJob],
+}
+"""What comes back, by what was asked."""
+
+
+class DataQuestion(msgspec.Struct, frozen=True):
+    """What the child asks its parent of the journal."""
+
+    space: str
+    request: ReadValue | ListValues | ListJobs
+
+
+@dataclass(frozen=True, slots=True)
+class ParentData:
+    """The bot's data in a rehearsal; see `BotData`. The parent, which has the journal, is asked in between."""
+
+    lines: IO[bytes]
+    out: IO[bytes]
+
+    async def ask(self, space: str, request: DataRequest) -> Any:
+        """See `BotData.ask`; only what reads is asked."""
+        assert isinstance(request, ReadValue | ListValues | ListJobs)
+        self.out.write(msgspec.json.encode(DataQuestion(space, request)) + b"\n")
+        self.out.flush()
+        value = msgspec.json.decode(self.lines.readline())["value"]
+        return msgspec.convert(value, RESULTS[type(request)])
 
 
 class EventClock(SystemClock):
@@ -103,13 +137,14 @@ class PyrusStub:
 class RehearsalRunner:
     """Runs one bot's plugin on the loop of this child."""
 
-    def __init__(self, config: BotConfig, folder: Path, exits: EscapeGuard) -> None:
+    def __init__(self, config: BotConfig, folder: Path, exits: EscapeGuard, data: BotData) -> None:
         self.clock = EventClock()
         self._config = config
         self._exits = exits
         sources = SecretSources(Path(config.file).absolute().parent, os.environ)
         pyrus = Pyrus(PyrusStub(None, exits), self.clock)
-        plugged = load(config, find(), PluginResources(self.clock, folder, pyrus, sources))
+        self._store = Store(ReadOnlyData(data), self.clock)
+        plugged = load(config, find(), PluginResources(self.clock, folder, pyrus, sources, self._store))
         self.runner = LocalRunner(plugged, config, self.clock)
 
     async def play(self, stored: RehearsedEvent) -> RehearsalResult:
@@ -128,6 +163,7 @@ class RehearsalRunner:
             user_id=stored.user_id if envelope.user_id is None else envelope.user_id,
             pyrus=Pyrus(PyrusStub(envelope, self._exits), self.clock),
             rehearsal=True,
+            store=self._store,
         )
         ran = await self.runner.run(envelope, context, limit_s, _nothing)
         left = tuple(dict.fromkeys(self._exits.tried))
@@ -143,9 +179,9 @@ def _nothing(returned: bytes = b"") -> None:
 async def rehearse(lines: IO[bytes], out: IO[bytes], config: BotConfig, exits: EscapeGuard) -> None:
     """Open the plugin, run all events that come in one after the other, close it."""
     with tempfile.TemporaryDirectory(prefix="bothost-rehearsal-") as folder:
-        runner = RehearsalRunner(config, Path(folder), exits)
+        runner = RehearsalRunner(config, Path(folder), exits, ParentData(lines, out))
         await runner.runner.open()
-        for line in lines:
+        while line := lines.readline():
             told = await runner.play(msgspec.json.decode(line, type=RehearsedEvent))
             out.write(msgspec.json.encode(told) + b"\n")
             out.flush()

@@ -18,7 +18,7 @@ from bothost.journal import open_journal
 from bothost.journal.entry import JournalTiming
 from bothost.journal.sqlite.journal import SqliteJournal
 from bothost.operator.failure_hook import FailureNotifier, hook_of
-from bothost.pipeline.assembly import ProcessResources, build, pyrus_of_bot
+from bothost.pipeline.assembly import ProcessResources, build, data_of_bot, pyrus_of_bot
 from bothost.pyrus_client.client import CallObserver, PyrusClient
 from bothost.pyrus_client.http_transport import HttpTransport
 from bothost.pyrus_client.network import Network
@@ -48,7 +48,8 @@ def make_host(plan: HostPlan, clock: Clock, scrubber: Scrubber, writer: LogHandl
         spawner=Spawner(_hidden(plan.reading), relay),
         count_death=metrics.child_restart,
     )
-    loader = partial(Loader, clock, partial(pyrus_of_bot, resources), loader_context)
+    data_for = partial(data_of_bot, resources)
+    loader = partial(Loader, clock, partial(pyrus_of_bot, resources), data_for, loader_context)
     failures = FailureNotifier(hook_of(plan.host.on_failure, clock, loader_context.spawner.environment))
     told = PageInputs(metrics, scrubber, lambda: writer.dropped_in_all if writer else 0)
     parts = HostParts(

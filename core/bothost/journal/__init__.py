@@ -16,7 +16,7 @@ failed, cancelled  failed, cancelled      `error`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from bothost.background import SupervisedLoops
     from bothost.clock import Clock
+    from bothost.journal.data import DataRequest
     from bothost.journal.entry import Entry, EntryFilter, JournalTiming, ReapedEntry, State
 
 
@@ -173,6 +174,18 @@ class Journal(Protocol):
 
     def alive(self) -> bool:
         """Whether this owner's lease still stands by the boot clock; a post or an API call begins only then."""
+
+    async def put(self, entry: Entry, body: bytes, *, slot: tuple[str, str] | None = None) -> Entry:
+        """Insert an entry that waits, durably. The row as it stands: where its id is known, nothing was written.
+
+        `slot`, a space and a name of the plugin's values: the entry that waits there is taken out in the same step.
+        """
+
+    async def withdraw(self, space: str, name: str) -> bool:
+        """Take out the entry that waits in a slot; whether there was one. One that never ran is deleted, another cancelled."""
+
+    async def ask(self, space: str, request: DataRequest) -> Any:
+        """Do what a plugin asks about the values of a space (`data.space_of`), in one step. Raises StoreError where it cannot be."""
 
     async def gate(self, name: str, want: int, rate_per_s: float, cap: float) -> float:
         """Take tokens of a shared rate limit: 0.0 where granted, else seconds to wait."""

@@ -11,7 +11,7 @@ Phase = Literal["waiting", "running", "held", "parked", "posting", "answered", "
 
 State = Literal["ready", "running", "answered", "failed", "cancelled"]
 Door = Literal["response", "api"]
-Kind = Literal["hook", "timer", "manual"]
+Kind = Literal["hook", "timer", "manual", "job", "request"]
 
 
 class Entry(msgspec.Struct, kw_only=True, gc=False):
@@ -21,7 +21,7 @@ class Entry(msgspec.Struct, kw_only=True, gc=False):
     """
 
     id: str
-    """The event key `bot:task:kind:comment` (or a digest), `key~n` for later events of one key, `timer:bot:name:epoch`."""
+    """The event key `bot:task:kind:comment` (or a digest), `key~n` for later events of one key, `timer:bot:name:epoch`, `bot:task:job:key:name:…`."""
     bot: str
     kind: Kind = "hook"
     state: State = "ready"
@@ -106,6 +106,8 @@ class JournalTiming(msgspec.Struct, frozen=True, kw_only=True):
     beat_s: float = 10.0
     retry_beat_s: float = 0.2
     sweep_s: float = 2.0
+    due_s: float = 0.5
+    """How often a host looks for what is due, between its sweeps."""
     quiet_s: float = 240.0
     commit_s: float = 5.0
     """How long a write or a look may take before it counts as away."""

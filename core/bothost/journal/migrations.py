@@ -95,6 +95,11 @@ create table {SCHEMA}written (
     bot {KEY} not null, task {BIG} not null, comment {BIG} not null, at {REAL} not null, primary key (bot, task, comment)
 )
 """
+_VALUE = """
+create table {SCHEMA}value (
+    space {KEY} not null, name {KEY} not null, value {BYTES} not null, expires {REAL} not null, primary key (space, name)
+)
+"""
 _GATE = "create table {SCHEMA}gate (name text primary key not null, tokens {REAL} not null, at {REAL} not null)"
 
 
@@ -115,6 +120,13 @@ def steps(dialect: Dialect) -> tuple[tuple[str, tuple[str, ...]], ...]:
         (
             "0005 revisions of deliveries",
             ("alter table {SCHEMA}delivery add column revision {BIG} not null default 1".format(**words),),
+        ),
+        (
+            "0006 values of plugins",
+            (
+                _VALUE.format(**words),
+                "create index v_expires on {SCHEMA}value (expires) where expires > 0".format(**words),
+            ),
         ),
     )
 

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bothost.journal.entry import Entry, Phase, State
+    from bothost.journal.entry import Entry, Kind, Phase, State
 
+SHOWN_KINDS: Mapping[Kind, str] = {
+    "hook": "delivery", "request": "hook", "job": "job", "timer": "timer", "manual": "manual",
+}  # fmt: skip
+"""An entry's kind in the operator's words: a hook is a request from elsewhere to a bot's hook."""
 STATES_OF: Mapping[Phase, tuple[State, ...]] = {
     "waiting": ("ready",),
     "running": ("running",),

@@ -33,6 +33,7 @@ STOPPED = "the host stopped before the outcome was recorded; Pyrus may have it"
 KILLED = "killed its process 3 times"
 EXPIRED = "expired: its bot did not come back"
 CANCELLED = "cancelled by the operator"
+REPLACED = "replaced or cancelled by the plugin"
 
 
 def reaped(entry: Entry, *, dead: bool, now: float, timing: JournalTiming) -> Entry:
@@ -116,7 +117,7 @@ def refuse_answered(entry: Entry) -> None:
 def run_again(entry: Entry, key: str, now: float) -> Entry:
     """The new entry that an answered event's `retry --again` makes."""
     return msgspec.structs.replace(
-        entry, id=key, kind="manual", state="ready", door="api", due=now, fence=0, owner="", tries=0, seen=0,
+        entry, id=key, kind="manual" if entry.kind == "hook" else entry.kind, state="ready", door="api", due=now, fence=0, owner="", tries=0, seen=0,
         seen_at=0.0, runs=0, deaths=0, rerun="manual", cancel=False, delivered=False, status=0, answer=None,
         failed=False, error="", post_begun=0.0, posted=0, ms=0.0, created=now, updated=now,
     )  # fmt: skip

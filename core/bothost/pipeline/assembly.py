@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from bothost.background import BackgroundTasks
 from bothost.errors import JournalAway
-from bothost.pipeline.context import PipelineContext
+from bothost.journal.data import JournalData
+from bothost.pipeline.context import PipelineContext, limit_of
 from bothost.pipeline.dispatcher import Dispatcher
 from bothost.pipeline.event_table import EventTable
 from bothost.pipeline.filters import EventFilter
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from bothost.config import BotConfig
     from bothost.config.values import AccountConfig
     from bothost.journal import Journal
+    from bothost.journal.data import BotData
     from bothost.journal.entry import Entry, JournalTiming
     from bothost.pipeline.event_table import TrackedEvent
     from bothost.pipeline.runs import Runs
@@ -164,6 +166,11 @@ def pyrus_of_bot(resources: ProcessResources, config: BotConfig) -> Pyrus:
 def caller_as(config: BotConfig, account: AccountConfig) -> CallingBot:
     """Return a bot as its calls in another account's name need it."""
     return CallingBot(config.name, account.api_url or config.api_url, account.login, account.keys)
+
+
+def data_of_bot(resources: ProcessResources, config: BotConfig) -> BotData:
+    """What the journal keeps for a bot's plugin."""
+    return JournalData(resources.journal, config.name, resources.clock, limit_of(config))
 
 
 def caller_of(config: BotConfig) -> CallingBot:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from bothost.pipeline.attempts import RERUN_AFTER_S, RUNS
-from bothost.pipeline.delivery import NOTHING, Outcome
+from bothost.pipeline.delivery import NOTHING, OWN_WORK, Outcome
 from bothost.pyrus.reply.reply import encode
 
 if TYPE_CHECKING:
@@ -37,6 +37,10 @@ class ErrorPolicy:
 
     on_error: Literal["retry", "ignore", "reply"]
     speaks: bool
+
+
+OWN_POLICY = ErrorPolicy("retry", speaks=False)
+"""For jobs and requests from elsewhere, which nobody in a task waits for."""
 
 
 def after_failure(
@@ -119,7 +123,7 @@ def _failed(entry: Entry, tracked: TrackedEvent, config: BotConfig, failure: Run
         entry.state = "failed"
         return Completion(entry, Outcome(200, NOTHING, "failed"), entry.error)
     verdict = after_failure(
-        policy_of(config), failure, door=entry.door, last=tracked.last, runs=entry.runs,
+        OWN_POLICY if entry.kind in OWN_WORK else policy_of(config), failure, door=entry.door, last=tracked.last, runs=entry.runs,
         again_already=tracked.stored and _ran_again(entry),
     )  # fmt: skip
     if verdict.state in ("held", "parked"):

@@ -9,6 +9,8 @@ import msgspec
 if TYPE_CHECKING:
     from bothost.bots.registry import Bot
 
+OWN_WORK = ("job", "request")
+"""Kinds of entries that no delivery of Pyrus brought, and that have something to run with."""
 NOTHING = b"{}"
 """The body that says nothing: Pyrus writes no comment (protocol §4.1)."""
 

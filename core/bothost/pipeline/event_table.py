@@ -77,6 +77,8 @@ class TrackedEvent:
     """Kept while it waits or runs."""
     body: bytes | None = None
     """What the journal may keep: the body without its token; None where `keep = 0` or it is stored already."""
+    content: bytes = b""
+    """What a job or a request is about, as the journal keeps it; while it runs."""
     token: str = field(default="", repr=False)
     """The newest token of its deliveries; never stored."""
     ticket: QueueTicket | None = None
@@ -146,6 +148,7 @@ class TrackedEvent:
         self.phase = "idle"
         self.envelope = None
         self.body = None
+        self.content = b""
         self.ticket = None
         self.task = None
         self.deferred = False

@@ -17,8 +17,8 @@ from bothost.pipeline.attempts import REPEAT_S
 from bothost.pipeline.decisions import Held
 from bothost.pipeline.delivery import CANCELLED
 from bothost.pipeline.event_table import TrackedEvent, base_of, name_of
+from bothost.pipeline.stored_content import read_content, until_next_sweep
 from bothost.pipeline.writing import write_surely
-from bothost.pyrus.envelope import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,6 +43,7 @@ FAULTS = 3
 """After so many faults of ours in a row one event is taken aside: it has failed, and everything else goes on."""
 AGAIN_S = 1.0
 """When what was claimed too early is claimed again."""
+NO_BODY = "its body is no longer stored"
 UNUSABLE = ("off", "config error")
 """Bots without a section that could be used: their replies wait."""
 
@@ -121,7 +122,7 @@ class JournalPoller:
                     )
             except JournalAway as error:
                 log.warning("the journal is away: %s", error)
-            await context.journal.wait_hint(context.timing.sweep_s)
+            await until_next_sweep(self._context, self._begin_due)
 
     def _without_login(self) -> frozenset[str]:
         return frozenset(bot.name for bot in self._registry().by_name.values() if not bot.can_log_in)
@@ -296,21 +297,20 @@ class JournalPoller:
         tracked.start = self._context.clock.monotonic()
         tracked.attempt = max(row.seen, 1)
         error = ""
-        if row.kind != "timer":
-            try:
-                tracked.envelope = decode(await self._context.journal.body(row.id) or b"")
-            except BodyRefused:
-                error = "its body is no longer stored"
-            except (Exception, asyncio.CancelledError) as failure:
-                # around one step of a loop that goes on: this event alone is tried again, and taken aside in the end
-                if not self._is_taken_aside(row, failure):
-                    tracked.rest()
-                    ticket.leave()
-                    self._spawn(self._put_back(tracked, LATER_S))
-                    if isinstance(failure, asyncio.CancelledError):
-                        raise
-                    return
-                error = f"bothost could not begin it: {failure!r}"
+        try:
+            await read_content(self._context, tracked)
+        except BodyRefused:
+            error = NO_BODY
+        except (Exception, asyncio.CancelledError) as failure:
+            # around one step of a loop that goes on: this event alone is tried again, and taken aside in the end
+            if not self._is_taken_aside(row, failure):
+                tracked.rest()
+                ticket.leave()
+                self._spawn(self._put_back(tracked, LATER_S))
+                if isinstance(failure, asyncio.CancelledError):
+                    raise
+                return
+            error = f"bothost could not begin it: {failure!r}"
         its_turn = bot.queue.adopt(ticket, row.turn, lambda: self._runs.go(tracked))
         bot.queue.went(row.turn, row.id)
         if error:

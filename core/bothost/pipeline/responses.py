@@ -26,6 +26,9 @@ class PipelineMetrics(Protocol):
     def tick(self, bot: str, result: str) -> None:
         """A tick of a timer: ran, failed, skipped."""
 
+    def job(self, bot: str, result: str) -> None:
+        """A job ran: ran, failed."""
+
     def queue_wait(self, bot: str, seconds: float) -> None:
         """An event waited so long for turn and permit."""
 

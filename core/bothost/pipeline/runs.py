@@ -24,7 +24,7 @@ from bothost.pipeline.writing import write, write_surely
 from bothost.plugins.api import Tick
 from bothost.plugins.attribution import BOT
 from bothost.plugins.event import RunContext
-from bothost.runners import RunFailure, RunResult, eager
+from bothost.runners import JobRun, RunFailure, RunResult, eager
 
 if TYPE_CHECKING:
     from bothost.bots.registry import Bot
@@ -157,9 +157,7 @@ class Runs:
         finally:
             tracked.calling, tracked.completing = False, True
         if ran is not None:
-            self._context.responses.count.run(bot.config.name, tracked.entry.ms / 1000, ran.failure is not None)
-            if tracked.entry.kind == "timer":
-                self._context.responses.count.tick(bot.config.name, "ran" if ran.failure is None else "failed")
+            self._count(tracked, bot, failed=ran.failure is not None)
         if tracked.commit is not None:
             # until it is known whether the event is acknowledged, nobody knows by which door the reply leaves
             await asyncio.wait([tracked.commit])
@@ -167,6 +165,14 @@ class Runs:
             await self._refused(tracked, bot)
         else:
             await self._record(tracked, bot, ran)
+
+    def _count(self, tracked: TrackedEvent, bot: Bot, *, failed: bool) -> None:
+        count, name, result = self._context.responses.count, bot.config.name, "failed" if failed else "ran"
+        count.run(name, tracked.entry.ms / 1000, failed)
+        if tracked.entry.kind == "timer":
+            count.tick(name, result)
+        elif tracked.entry.kind == "job":
+            count.job(name, result)
 
     async def _call(self, tracked: TrackedEvent, bot: Bot, ticket: QueueTicket) -> RunResult:
         """Call the plugin. The permit comes back when the work has really ended."""
@@ -192,6 +198,9 @@ class Runs:
                 _, _, name, epoch = entry.id.split(":")
                 tick = Tick(due=datetime.fromtimestamp(int(epoch), UTC), rerun=entry.rerun)
                 return await runner.tick(name, tick, limit_s, ended)
+            if entry.kind == "job":
+                work = JobRun(entry.task, tracked.content, entry.created)
+                return await runner.work(work, self._run_context(tracked, bot), limit_s, ended)
             assert tracked.envelope is not None
             return await runner.run(tracked.envelope, self._run_context(tracked, bot), limit_s, ended)
         except Exception as error:
@@ -227,6 +236,7 @@ class Runs:
             user_id=bot.user_id,
             pyrus=context.pyrus_for(bot, tracked),
             trace=tracked.entry.trace,
+            store=bot.plugged.store if bot.plugged is not None else None,
         )
 
     async def _record(self, tracked: TrackedEvent, bot: Bot, ran: RunResult | None) -> None:

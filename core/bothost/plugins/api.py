@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic
 from zoneinfo import ZoneInfo
 
-from bothost.errors import NoLogin
+from bothost.errors import NoLogin, StoreError
 from bothost.plugins.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,19 +21,24 @@ if TYPE_CHECKING:
 
     from bothost.clock import Clock
     from bothost.plugins.event import Event
+    from bothost.plugins.jobs import Job, Jobs
+    from bothost.plugins.store import Store
     from bothost.pyrus.reply.reply import Answer
     from bothost.pyrus_client.api import Pyrus
 
     S = TypeVar("S", bound=Settings, default=Settings)
     H = TypeVar("H", bound=Callable[[Any, Event], Answer | Awaitable[Answer]])
+    J = TypeVar("J", bound=Callable[[Any, Job], Answer | Awaitable[Answer]])
     T = TypeVar("T", bound=Callable[[Any], Awaitable[None] | None] | Callable[[Any, "Tick"], Awaitable[None] | None])
 else:
     from typing import TypeVar
 
     S = TypeVar("S", bound=Settings)
     H = TypeVar("H")
+    J = TypeVar("J")
     T = TypeVar("T")
 
+_JOB_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 MARK = "__bothost_marks__"
 """The attribute in which a decorated method carries its marks."""
 
@@ -61,7 +67,14 @@ class TimerMark:
     tz: str = "UTC"
 
 
-Mark = HandlerMark | TimerMark
+@dataclass(frozen=True, slots=True)
+class JobMark:
+    """What `@job` was given."""
+
+    name: str
+
+
+Mark = HandlerMark | TimerMark | JobMark
 
 
 def on(
@@ -96,6 +109,13 @@ def every(period: str | timedelta) -> Callable[[T], T]:
     return _marking(TimerMark("every", period))
 
 
+def job(name: str) -> Callable[[J], J]:
+    """Let a method run as the job of this name, which `self.jobs.add(name, …)` puts off to a later time."""
+    if not isinstance(name, str) or not _JOB_NAME.fullmatch(name):
+        raise TypeError(f'@job takes a name of letters, digits, "_" and "-", such as @job("nudge"), not {name!r:.80}')
+    return _marking(JobMark(name))
+
+
 def _several(key: str, value: Any) -> tuple[Any, ...]:
     values = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
     for one in values:
@@ -111,8 +131,10 @@ def _several(key: str, value: Any) -> tuple[Any, ...]:
 def _marking(mark: Mark) -> Callable[[Any], Any]:
     def decorate(method: Any) -> Any:
         marks = (mark, *marks_of(method))
-        if len({isinstance(one, HandlerMark) for one in marks}) > 1:
-            raise TypeError(f"{_name(method)}: one method cannot be both a handler (@on) and a timer (@cron, @every)")
+        if len({type(one) for one in marks}) > 1:
+            raise TypeError(
+                f"{_name(method)}: one method cannot be two of a handler (@on), a timer (@cron, @every) and a job (@job)"
+            )
         setattr(method, MARK, marks)
         return method
 
@@ -138,6 +160,8 @@ class PluginHome:
     clock: Clock
     folder: Path
     pyrus: Pyrus | None
+    store: Store | None = None
+    jobs: Jobs | None = None
 
 
 class BotLog(logging.LoggerAdapter[logging.Logger]):
@@ -161,6 +185,8 @@ class Plugin(Generic[S]):
     """Timer methods by name, in order of definition."""
     __handlers__: Mapping[str, tuple[HandlerMark, ...]] = {}
     """Handler methods by name, in order of definition, a base class's first."""
+    __jobs__: Mapping[str, tuple[JobMark, ...]] = {}
+    """Job methods by name, in order of definition."""
 
     def __init_subclass__(cls, **keys: Any) -> None:
         super().__init_subclass__(**keys)
@@ -169,6 +195,7 @@ class Plugin(Generic[S]):
             _gather(vars(base), marks)
         cls.__handlers__ = _only(HandlerMark, marks)
         cls.__timers__ = _only(TimerMark, marks)
+        cls.__jobs__ = _only(JobMark, marks)
 
     @property
     def settings(self) -> S:
@@ -195,6 +222,20 @@ class Plugin(Generic[S]):
     def pyrus_as(self, account: str) -> Pyrus:
         """The Pyrus API as another account, one of the bot's key `accounts`. Raises NoLogin where it is none of them."""
         return self.pyrus.as_account(account)
+
+    @property
+    def store(self) -> Store:
+        """Values of this bot that outlive the process and are the same on every host. Raises StoreError where there is none."""
+        if self.__home.store is None:
+            raise StoreError(f"[bot:{self.__home.bot}] has no store here: there is no journal")
+        return self.__home.store
+
+    @property
+    def jobs(self) -> Jobs:
+        """What this bot has put off to a later time. Raises StoreError where there is no journal."""
+        if self.__home.jobs is None:
+            raise StoreError(f"[bot:{self.__home.bot}] has no jobs here: there is no journal")
+        return self.__home.jobs
 
     @property
     def folder(self) -> Path:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from bothost.errors import NoLogin
+from bothost.errors import NoLogin, StoreError
 from bothost.pyrus.envelope import waiting_step
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from datetime import datetime
 
     from bothost.clock import Clock
+    from bothost.plugins.store import Once, Store
     from bothost.pyrus.envelope import Envelope
     from bothost.pyrus.model.task import Comment, Task
     from bothost.pyrus.raw_json import ReadOnlyDict
     from bothost.pyrus_client.api import Pyrus
+
+T = TypeVar("T")
 
 
 class RunContext(msgspec.Struct, frozen=True):
@@ -34,11 +38,20 @@ class RunContext(msgspec.Struct, frozen=True):
     trace: str = ""
     ends_at: float = 0.0
     """`deadline` by the monotonic clock, which no step of the wall clock moves; 0.0: taken from `deadline` at once."""
+    store: Store | None = None
+    """Where `once` keeps results."""
 
     def __post_init__(self) -> None:
         if not self.ends_at:
             left_s = (self.deadline - self.clock.now()).total_seconds()
             msgspec.structs.force_setattr(self, "ends_at", self.clock.monotonic() + left_s)
+
+
+def once_of(context: RunContext, name: str, function: Callable[[], T | Awaitable[T]]) -> Once[T]:
+    """`once` of a run. Raises StoreError where the run has no journal."""
+    if context.store is None:
+        raise StoreError(f"[bot:{context.bot}] has no journal in this run, in which `once` could keep {name!r}")
+    return context.store.once(context.id, name, function)
 
 
 class Event:
@@ -142,6 +155,14 @@ class Event:
         if self._context.pyrus is None:
             raise NoLogin(f"[bot:{self.bot}] has no Pyrus API in this run")
         return self._context.pyrus
+
+    def once(self, name: str, function: Callable[[], T | Awaitable[T]]) -> Once[T]:
+        """Call `function` and keep its result: a rerun of this event gets the kept one and calls nothing.
+
+        `await` it, or `.wait()` for it in a plain handler. Results are what the store keeps. A call that was cut off in the
+        middle is made again: hand `id` to the other side, so that it can tell.
+        """
+        return once_of(self._context, name, function)
 
     def __repr__(self) -> str:
         return f"<Event {self.id} attempt {self.attempt}>"

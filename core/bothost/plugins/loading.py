@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, get_args
 
 from bothost.config import HOST_BOT_KEYS
@@ -12,6 +12,8 @@ from bothost.plugins.api import Plugin, PluginHome, marks_of, settle
 from bothost.plugins.attribution import innermost_of
 from bothost.plugins.discovery import DiscoveredPlugin, choose, find
 from bothost.plugins.handlers import Handler, HandlerRoute, check_call, condition, handler
+from bothost.plugins.job_methods import JobSpec, jobs
+from bothost.plugins.jobs import Jobs
 from bothost.plugins.settings import Settings, SettingsSource, fill, keys, no_settings
 from bothost.plugins.timers import TimerSpec, timers
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from bothost.config import BotConfig
     from bothost.config.secrets import SecretSources
     from bothost.plugins.event import Event
+    from bothost.plugins.store import Store
     from bothost.pyrus_client.api import Pyrus
 
 __all__ = ["DiscoveredPlugin", "Handler", "LoadedPlugin", "PluginResources", "TimerSpec", "find", "load", "trouble"]
@@ -36,6 +39,7 @@ class PluginResources:
     folder: Path
     pyrus: Pyrus | None
     sources: SecretSources
+    store: Store | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +59,8 @@ class LoadedPlugin:
     closing: Handler | None = None
     warnings: tuple[str, ...] = ()
     """What `check` shows beside errors."""
+    store: Store | None = None
+    jobs: tuple[JobSpec, ...] = ()
 
     def handler_for(self, event: Event) -> Handler:
         """The first handler whose conditions match; else `handle`, or the function."""
@@ -77,7 +83,7 @@ def load(config: BotConfig, found: Mapping[str, DiscoveredPlugin], resources: Pl
         target = _imported(chosen, who)
         if inspect.isclass(target):
             return _with_class(_checked_class(target, who), chosen, config, resources)
-        return _with_function(target, chosen, config, who)
+        return replace(_with_function(target, chosen, config, who), store=resources.store)
     except BothostError:
         raise
     except Exception as error:  # the plugin's own code runs here: its settings' class, a property, a metaclass
@@ -142,7 +148,7 @@ def _with_class(
     who = f"[bot:{config.name}] plugin {config.plugin!r}"
     settings = _settings(_settings_class(cls), config, resources.sources, who)
     plugin = cls.__new__(cls)
-    settle(plugin, PluginHome(config.name, settings or Settings(), resources.clock, resources.folder, resources.pyrus))
+    settle(plugin, _home_of(cls, config.name, settings, resources))
     where = f"{who}: {cls.__qualname__}"
     routes = []
     for name, marks in cls.__handlers__.items():
@@ -166,7 +172,16 @@ def _with_class(
         opening=handler("open", plugin.open) if cls.open is not Plugin.open else None,
         closing=handler("close", plugin.close) if cls.close is not Plugin.close else None,
         warnings=_warnings(specs, config),
+        store=resources.store,
+        jobs=tuple(jobs(plugin, cls.__jobs__, where)),
     )
+
+
+def _home_of(cls: type[Plugin[Any]], bot: str, settings: Settings | None, resources: PluginResources) -> PluginHome:
+    store = resources.store
+    names = frozenset(mark.name for those in cls.__jobs__.values() for mark in those)
+    own_jobs = Jobs(store.data, store.call_loop, names) if store is not None else None
+    return PluginHome(bot, settings or Settings(), resources.clock, resources.folder, resources.pyrus, store, own_jobs)
 
 
 def _settings(cls: type[Settings] | None, config: BotConfig, sources: SecretSources, who: str) -> Settings | None:

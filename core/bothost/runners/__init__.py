@@ -38,6 +38,14 @@ class RunResult(msgspec.Struct, frozen=True):
     failure: RunFailure | None = None
 
 
+class JobRun(msgspec.Struct, frozen=True, tag="job"):
+    """A job that is due: its task, its encoded data, when it was due (epoch seconds); its name and key stand in its id."""
+
+    task: int
+    data: bytes
+    due: float
+
+
 class RunEnded(Protocol):
     """Told once, on the loop, when the work of a run has really ended: the permit comes back there."""
 
@@ -58,6 +66,9 @@ class Runner(Protocol):
 
     async def tick(self, timer: str, tick: Tick, limit_s: float, ended: RunEnded) -> RunResult:
         """Run a timer method once."""
+
+    async def work(self, given: JobRun, context: RunContext, limit_s: float, ended: RunEnded) -> RunResult:
+        """Run what no delivery brought, as `run` runs a handler."""
 
     async def close(self) -> None:
         """After the last run: the plugin's `close`, the threads or the child."""

@@ -17,6 +17,7 @@ from bothost.pyrus.rest.definitions import DefinitionNeeded
 from bothost.runners import RunFailure, RunResult
 from bothost.runners.calls import CallTimeout, Outcome, OverdueCall, PluginCall, in_thread, on_loop
 from bothost.runners.failures import failure_of
+from bothost.runners.own_calls import JobCall
 from bothost.runners.thread_pool import ThreadPool
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from bothost.plugins.loading import LoadedPlugin
     from bothost.pyrus.envelope import Envelope
     from bothost.pyrus.rest.definitions import Definitions
-    from bothost.runners import RunEnded
+    from bothost.runners import JobRun, RunEnded
 
 log = logging.getLogger("bothost.run")
 
@@ -188,6 +189,19 @@ class LocalRunner:
         except CallTimeout as late:
             return RunResult(failure=_late(late, what, limit_s))
         return RunResult(failure=failure_of(error, what, self.scrub) if error is not None else None)
+
+    async def work(self, given: JobRun, context: RunContext, limit_s: float, ended: RunEnded) -> RunResult:
+        """See `Runner.work`."""
+        call = JobCall(self.plugged, given, context, self.scrub)
+        if call.handler is None:
+            ended()
+            return call.missing
+        work = self._work(call.begin, limit_s, lambda _outcome: ended(), call.time_up)
+        try:
+            answer, error = await self._carry(work, call.handler)
+        except CallTimeout as late:
+            return RunResult(failure=_late(late, call.what, limit_s))
+        return await call.finished(answer) if error is None else call.failed(error)
 
     def held(self) -> tuple[str, ...]:
         """See `Runner.held`."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bothost.errors import BodyRefused
 from bothost.pipeline.event_table import base_of
 from bothost.plugins.event import Event, RunContext
+from bothost.plugins.jobs import Jobs
 from bothost.pyrus.envelope import decode, event_key
 from bothost.pyrus.signature import sign
 from bothost.testing.answer import Answer
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from bothost.bots.registry import Bot
+    from bothost.plugins.jobs import Job
     from bothost.runners import RunFailure
     from bothost.testing.harness_state import HarnessState
     from bothost.testing.host import HarnessSection
@@ -149,6 +151,16 @@ class HarnessBot:
         for run in self.runner.runs[before:]:
             if run.id.startswith(f"timer:{timer}:") and run.ran.failure is not None:
                 raise AssertionError(f"{timer} failed: {run.ran.failure.text}") from run.ran.failure.error
+
+    def jobs(self) -> tuple[Job, ...]:
+        """The jobs that wait, by their time."""
+
+        async def listed() -> tuple[Job, ...]:
+            store = self.bot.plugged.store if self.bot.plugged is not None else None
+            assert store is not None
+            return await Jobs(store.data, store.call_loop, frozenset()).list()
+
+        return tuple(sorted(self.state.turn(listed()), key=lambda job: job.due))
 
     def as_body(self, of: Mapping[str, Any] | bytes) -> bytes:
         """Make the body that would be posted: bytes as they are, a body encoded, a task in an envelope with this bot's id and token."""

@@ -21,9 +21,10 @@ from bothost.config.secrets import SecretSources
 from bothost.errors import ConfigError
 from bothost.journal.entry import JournalTiming
 from bothost.journal.sqlite.journal import SqliteJournal
-from bothost.pipeline.assembly import ProcessResources, build, pyrus_of_bot
+from bothost.pipeline.assembly import ProcessResources, build, data_of_bot, pyrus_of_bot
 from bothost.plugins.discovery import DiscoveredPlugin, find
 from bothost.plugins.loading import PluginResources, load
+from bothost.plugins.store import Store
 from bothost.pyrus_client.client import PyrusClient
 from bothost.runners.local import LocalRunner
 from bothost.testing.ini_values import has_text, section
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.testing")
 
 UNDER_TEST = "under-test"
-TIMING = JournalTiming(lease_s=3600.0, beat_s=600.0, sweep_s=30.0, linger_s=0.0)
+TIMING = JournalTiming(lease_s=3600.0, beat_s=600.0, sweep_s=30.0, due_s=30.0, linger_s=0.0)
 """Few rounds and beats: what falls due is looked at on time, and nobody else could take a lease."""
 
 
@@ -89,6 +90,9 @@ class NoMetrics:
     def tick(self, bot: str, result: str) -> None:
         """See `responses.PipelineMetrics`."""
 
+    def job(self, bot: str, result: str) -> None:
+        """See `responses.PipelineMetrics`."""
+
     def queue_wait(self, bot: str, seconds: float) -> None:
         """See `responses.PipelineMetrics`."""
 
@@ -112,6 +116,12 @@ class PunctualStore(SqliteJournal):
         saved = await super().save(entry, body)
         self._expect(entry)
         return saved
+
+    async def put(self, entry: Entry, body: bytes, *, slot: tuple[str, str] | None = None) -> Entry:
+        """See `Journal.put`."""
+        kept = await super().put(entry, body, slot=slot)
+        self._expect(kept)
+        return kept
 
     def _expect(self, entry: Entry) -> None:
         if entry.state == "ready" or (entry.state == "answered" and not entry.delivered):
@@ -170,9 +180,9 @@ class BareHost:
         found = find() if isinstance(plugin, str) else {UNDER_TEST: DiscoveredPlugin(UNDER_TEST, lambda: plugin)}
         sources = SecretSources(self.folder, os.environ)
         folder = self.folder / "bots" / given.name
-        plugged = load(
-            config, found, PluginResources(self.clock, folder, pyrus_of_bot(self.resources, config), sources)
-        )
+        store = Store(data_of_bot(self.resources, config), self.clock)
+        own = PluginResources(self.clock, folder, pyrus_of_bot(self.resources, config), sources, store)
+        plugged = load(config, found, own)
         runner = WatchedRunner(LocalRunner(plugged, config, self.clock))
         bot = Bot(config, BotQueue(config.concurrency), BotState("active"), plugged, runner)
         await runner.open()

@@ -15,7 +15,7 @@ from bothost.journal.entry import JournalTiming
 from bothost.journal.held_claims import HeldClaims
 from bothost.journal.journal_clock import JournalClock
 from bothost.journal.migrations import QUIET
-from bothost.journal.postgres import maintenance
+from bothost.journal.postgres import maintenance, slots, values
 from bothost.journal.postgres import statements as sql
 from bothost.journal.postgres.batching import BatchedCalls
 from bothost.journal.postgres.clock_steps import DatabaseClock
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bothost.clock import Clock
+    from bothost.journal.data import DataRequest
     from bothost.journal.entry import Entry, EntryFilter, ReapedEntry, State
 
 log = logging.getLogger("bothost.journal")
@@ -322,6 +323,18 @@ class PostgresJournal:
     def alive(self) -> bool:
         """See `Journal.alive`."""
         return self._clock.boot() < self._heartbeat.lease_end
+
+    async def put(self, entry: Entry, body: bytes, *, slot: tuple[str, str] | None = None) -> Entry:
+        """See `Journal.put`."""
+        return await slots.put(self._pool, entry, body, slot, self._now())
+
+    async def withdraw(self, space: str, name: str) -> bool:
+        """See `Journal.withdraw`."""
+        return await slots.withdraw(self._pool, (space, name), self._now())
+
+    async def ask(self, space: str, request: DataRequest) -> Any:
+        """See `Journal.ask`."""
+        return await values.answer(self._pool, space, request)
 
     async def gate(self, name: str, want: int, rate_per_s: float, cap: float) -> float:
         """See `Journal.gate`."""

@@ -9,6 +9,7 @@ from bothost.errors import JournalError
 from bothost.journal import owner_locks
 from bothost.journal.entry import ReapedEntry
 from bothost.journal.postgres import statements as sql
+from bothost.journal.postgres.values import DROP_EXPIRED
 from bothost.journal.rows import entries_of, entry_of, number_of, values_of
 from bothost.journal.transitions import (
     ANSWERS_S,
@@ -128,6 +129,7 @@ async def retain(pool: ConnectionPool, keep: Mapping[str, float]) -> int:
         changed += await _repeat(pool, sql.DROP_ANSWERS, bot, max(keep_s, ANSWERS_S))
     for statement in (sql.DROP_KEYS, sql.DROP_WRITTEN):
         changed += await _repeat(pool, statement, KEYS_S)
+    changed += await _repeat(pool, DROP_EXPIRED)
     return changed + await _repeat(pool, sql.DROP_TICKS, TIMER_KEYS_S)
 
 

@@ -222,11 +222,11 @@ FORGET_OWNER = f"delete from {SCHEMA}.owner where id = $1"
 
 RECENT = f"""
 select {COLUMNS} from {TABLE} where created >= $1 - 3600 and (seen_at >= $1 or updated >= $1)
-union select {COLUMNS} from {TABLE} where state <> 'answered' and state in ('ready', 'running') order by created, id
+union select {COLUMNS} from {TABLE} where state <> 'answered' and state in ('ready', 'running') and kind <> 'job' order by created, id
 """
 HIGHEST = f"select bot, max(comment) from {TABLE} group by bot"
 LAST_STEP = f"""
-select step from {TABLE} where id >= $1 and id < $2 and kind <> 'timer'
+select step from {TABLE} where id >= $1 and id < $2 and kind not in ('timer', 'job', 'request')
 and (runs > 0 or state = 'running') order by created desc, id desc limit 1
 """
 COUNTS = f"""

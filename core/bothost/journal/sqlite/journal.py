@@ -7,17 +7,18 @@ import logging
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
 from bothost.background import SupervisedLoops
 from bothost.errors import JournalAway
 from bothost.journal import owner_locks
+from bothost.journal.data import ListValues, ReadValue
 from bothost.journal.entry import JournalTiming
 from bothost.journal.journal_clock import JournalClock
 from bothost.journal.rows import raised, values_of
-from bothost.journal.sqlite import clock_steps, maintenance, queries, statements
+from bothost.journal.sqlite import clock_steps, maintenance, queries, slots, statements, values
 from bothost.journal.sqlite.body_files import location_of
 from bothost.journal.sqlite.connection import WritingConnection, explain, path_of
 from bothost.journal.sqlite.queries import ReadConnections
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bothost.clock import Clock
+    from bothost.journal.data import DataRequest
     from bothost.journal.entry import Entry, EntryFilter, ReapedEntry, State
 
 T = TypeVar("T")
@@ -317,6 +319,20 @@ class SqliteJournal:
     def alive(self) -> bool:
         """See `Journal.alive`."""
         return self._clock.boot() < self._transactions.lease_end
+
+    async def put(self, entry: Entry, body: bytes, *, slot: tuple[str, str] | None = None) -> Entry:
+        """See `Journal.put`."""
+        return await self._ask(lambda c: slots.put(c, self._transactions, entry, body, slot))
+
+    async def withdraw(self, space: str, name: str) -> bool:
+        """See `Journal.withdraw`."""
+        return await self._ask(lambda c: slots.withdraw(c, (space, name), self._now()))
+
+    async def ask(self, space: str, request: DataRequest) -> Any:
+        """See `Journal.ask`."""
+        if isinstance(request, ReadValue | ListValues):
+            return await self._read(lambda c: values.answer(c, space, request, self._now()))
+        return await self._ask(lambda c: values.answer(c, space, request, self._now()))
 
     async def gate(self, name: str, want: int, rate_per_s: float, cap: float) -> float:
         """See `Journal.gate`."""

@@ -8,7 +8,7 @@ from bothost.errors import JournalError
 from bothost.journal.entry import ReapedEntry
 from bothost.journal.migrations import KEPT
 from bothost.journal.rows import COLUMNS, entries_of, number_of
-from bothost.journal.sqlite import queries, statements
+from bothost.journal.sqlite import queries, statements, values
 from bothost.journal.transitions import (
     ANSWERS_S,
     DAY_S,
@@ -163,7 +163,7 @@ def drop_keys(connection: sqlite3.Connection, now: float) -> int:
     written = connection.execute(
         "delete from written where rowid in (select rowid from written where at < ? limit ?)", (now - KEYS_S, BATCH)
     ).rowcount
-    return old + ticks + written
+    return old + ticks + written + values.drop_expired(connection, now, BATCH)
 
 
 def wrote(connection: sqlite3.Connection, comment: tuple[str, int, int], now: float) -> None:

@@ -147,7 +147,7 @@ def recent(connection: sqlite3.Connection, since: float) -> list[Entry]:
     lately = f"{_SELECT} indexed by d_created where created >= ? and (seen_at >= ? or updated >= ?)"
     entries = {entry.id: entry for entry in entries_of(connection.execute(lately, (since - _HOUR_S, since, since)))}
     for state in ("ready", "running"):
-        still = f"{_SELECT} indexed by d_open where state <> 'answered' and state = '{state}'"
+        still = f"{_SELECT} indexed by d_open where state <> 'answered' and state = '{state}' and kind <> 'job'"
         entries.update((entry.id, entry) for entry in entries_of(connection.execute(still)))
     return sorted(entries.values(), key=lambda entry: (entry.created, entry.id))
 
@@ -160,7 +160,7 @@ def highest(connection: sqlite3.Connection) -> dict[str, int]:
 def last_step(connection: sqlite3.Connection, bot: str, task: int) -> int | None:
     """The step of the newest event that the bot ran for this task."""
     row = connection.execute(
-        "select step from delivery where id >= ? and id < ? and kind <> 'timer' and (runs > 0 or state = 'running') "
+        "select step from delivery where id >= ? and id < ? and kind not in ('timer', 'job', 'request') and (runs > 0 or state = 'running') "
         "order by created desc, id desc limit 1",
         task_range(bot, task),
     ).fetchone()

@@ -33,6 +33,7 @@ from bothost.plugins.api import Tick
 from bothost.plugins.discovery import find
 from bothost.plugins.event import RunContext
 from bothost.plugins.loading import PluginResources, load
+from bothost.plugins.store import Store
 from bothost.pyrus.envelope import decode
 from bothost.pyrus.rest.requests import ApiResponse
 from bothost.pyrus_client.api import Pyrus
@@ -43,6 +44,8 @@ from bothost.runners.process.protocol import (
     ApiCall,
     ApiCallResult,
     CancelRun,
+    DataAsk,
+    DataResult,
     Frame,
     FrameConnection,
     LoadPlugin,
@@ -58,6 +61,7 @@ from bothost.runners.process.protocol import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from bothost.journal.data import DataRequest
     from bothost.plugins.loading import LoadedPlugin
     from bothost.pyrus.rest.requests import ApiRequest
     from bothost.runners import RunResult
@@ -116,9 +120,11 @@ class ChildServer:
 
     def __init__(self) -> None:
         self.wire = FrameConnection(self._heard, self._lost)
+        self.data = HostData(self.wire)
         self.over = asyncio.Event()
         self._runner: LocalRunner | None = None
         self._bot = ""
+        self._store: Store | None = None
         self._clock = SystemClock()
         self._runs: dict[int, asyncio.Task[None]] = {}
         self._calls: dict[int, asyncio.Queue[ApiCallResult | PullPiece]] = {}
@@ -149,6 +155,8 @@ class ChildServer:
         elif isinstance(frame, ApiCallResult | PullPiece):
             if frame.number in self._calls:
                 self._calls[frame.number].put_nowait(frame)
+        elif isinstance(frame, DataResult):
+            self.data.heard(frame)
         elif isinstance(frame, LoadPlugin):
             self._opening = asyncio.get_running_loop().create_task(self._open(frame))
             self._opening.add_done_callback(_or_end)
@@ -177,7 +185,8 @@ class ChildServer:
         sources = ResolvedSecrets(Path(hello.base), {}, set(), set(), hello.resolved)
         accounts = {name: HostCallSender(self, 0, name) for name in hello.accounts}
         pyrus = Pyrus(HostCallSender(self, 0), self._clock, accounts=accounts)
-        return load(_config(hello), find(), PluginResources(self._clock, Path(hello.folder), pyrus, sources))
+        store = self._store = Store(self.data, self._clock)
+        return load(_config(hello), find(), PluginResources(self._clock, Path(hello.folder), pyrus, sources, store))
 
     async def _run(self, wanted: StartRun) -> None:
         assert self._runner is not None
@@ -187,6 +196,8 @@ class ChildServer:
             if wanted.timer:
                 tick = Tick(due=datetime.fromtimestamp(wanted.due, UTC), rerun=wanted.rerun)
                 ran = await self._runner.tick(wanted.timer, tick, wanted.limit_s, ended)
+            elif wanted.work is not None:
+                ran = await self._runner.work(wanted.work, self._context(wanted), wanted.limit_s, ended)
             else:
                 envelope = decode(wanted.body)
                 ran = await self._runner.run(envelope, self._context(wanted), wanted.limit_s, ended)
@@ -211,6 +222,7 @@ class ChildServer:
             user_id=wanted.user_id,
             pyrus=Pyrus(HostCallSender(self, wanted.number), self._clock) if wanted.calls else None,
             trace=wanted.trace,
+            store=self._store,
         )
 
     async def ask(
@@ -241,6 +253,37 @@ class ChildServer:
                 self.wire.send(PullPiece(number))
         finally:
             del self._calls[number]
+
+
+class HostData:
+    """A bot's data as its child has it: the host asks the journal."""
+
+    def __init__(self, wire: FrameConnection) -> None:
+        self._wire = wire
+        self._numbers = 0
+        self._asked: dict[int, asyncio.Future[Any]] = {}
+
+    async def ask(self, space: str, request: DataRequest) -> Any:
+        """See `BotData.ask`."""
+        self._numbers += 1
+        number = self._numbers
+        self._asked[number] = asyncio.get_running_loop().create_future()
+        try:
+            self._wire.send(DataAsk(number, space, request))
+            return await self._asked[number]
+        finally:
+            del self._asked[number]
+
+    def heard(self, frame: DataResult) -> None:
+        """Hand a result to whoever asked, unless it has given up."""
+        future = self._asked.get(frame.number)
+        if future is None or future.done():
+            return
+        if frame.error:
+            kind: type[Exception] = getattr(errors, frame.error)
+            future.set_exception(kind(frame.text))
+        else:
+            future.set_result(frame.value)
 
 
 class HostCallSender:

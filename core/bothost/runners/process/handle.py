@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bothost.errors import CallError, CallUnsent, RateLimited
+from bothost.errors import CallError, CallUnsent, JournalError, RateLimited, StoreError
 from bothost.pyrus.rest.requests import ApiRequest
 from bothost.runners import RunFailure, RunResult
 from bothost.runners.process.protocol import (
     ApiCall,
     ApiCallResult,
     CancelRun,
+    DataAsk,
+    DataResult,
     Frame,
     FrameConnection,
     LoadPlugin,
@@ -30,6 +32,7 @@ from bothost.runners.process.protocol import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from bothost.journal.data import BotData
     from bothost.pyrus_client.api import CallSender, Pyrus
     from bothost.runners import RunEnded
     from bothost.runners.process.spawner import Spawner, StartedProcess
@@ -65,10 +68,19 @@ class PendingRun:
 class ChildProcess:
     """A child process; its death fails every run that is in it."""
 
-    def __init__(self, bot: str, process: StartedProcess, wire: FrameConnection, own_pyrus: Pyrus | None) -> None:
+    def __init__(
+        self,
+        bot: str,
+        process: StartedProcess,
+        wire: FrameConnection,
+        own_pyrus: Pyrus | None,
+        own_data: BotData | None,
+    ) -> None:
         self.bot = bot
         self.own_pyrus = own_pyrus
         """For `self.pyrus` of the plugin: calls in no run's name."""
+        self.own_data = own_data
+        """For `self.store` of the plugin."""
         self.process = process
         self.wire = wire
         self.runs: dict[int, PendingRun] = {}
@@ -80,7 +92,9 @@ class ChildProcess:
         """Why the host itself ended it."""
 
     @classmethod
-    async def start(cls, spawner: Spawner, hello: LoadPlugin, own_pyrus: Pyrus | None) -> ChildProcess:
+    async def start(
+        cls, spawner: Spawner, hello: LoadPlugin, own_pyrus: Pyrus | None, own_data: BotData | None = None
+    ) -> ChildProcess:
         """Start one and tell it who it is."""
         process = await spawner.start(hello.bot)
         holder: list[ChildProcess] = []
@@ -90,7 +104,7 @@ class ChildProcess:
             lambda: FrameConnection(lambda frame: holder[0].heard(frame), lambda: holder[0].lost()),  # noqa: PLW0108 - not there yet
             sock=process.sock,
         )
-        child = cls(hello.bot, process, wire, own_pyrus)
+        child = cls(hello.bot, process, wire, own_pyrus, own_data)
         holder.append(child)
         process.ended.add_done_callback(lambda _ended: child.lost())
         wire.send(hello)
@@ -124,8 +138,9 @@ class ChildProcess:
             run = self.runs.pop(frame.number, None)
             if run is not None:
                 run.end()
-        elif isinstance(frame, ApiCall):
-            task = asyncio.get_running_loop().create_task(self._call(frame))
+        elif isinstance(frame, ApiCall | DataAsk):
+            work = self._call(frame) if isinstance(frame, ApiCall) else self._give_data(frame)
+            task = asyncio.get_running_loop().create_task(work)
             self.calls.add(task)
             task.add_done_callback(self._called)
         elif isinstance(frame, PullPiece | UploadPiece):
@@ -176,6 +191,17 @@ class ChildProcess:
             )  # fmt: skip
         finally:
             del self.streams[frame.number]
+
+    async def _give_data(self, frame: DataAsk) -> None:
+        """Ask the journal for the child's plugin."""
+        try:
+            if self.own_data is None:
+                raise StoreError(f"[bot:{self.bot}] has no store here: there is no journal")
+            value = await self.own_data.ask(frame.space, frame.request)
+        except (StoreError, JournalError) as error:
+            self.wire.send(DataResult(frame.number, error=type(error).__name__, text=str(error)))
+        else:
+            self.wire.send(DataResult(frame.number, value))
 
     async def _answers(self, frame: ApiCall, sender: CallSender) -> AsyncIterator[ApiCallResult]:
         number = frame.number

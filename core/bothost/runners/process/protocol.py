@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from bothost.journal.data import DataRequest  # noqa: TC001 - msgspec reads the annotation
+from bothost.runners import JobRun  # noqa: TC001 - msgspec reads the annotation
 from bothost.runners.process.framing import FrameReader, pack
 
 if TYPE_CHECKING:
@@ -74,6 +76,8 @@ class StartRun(msgspec.Struct, tag="run", frozen=True):
     user_id: int | None = None
     calls: bool = True
     trace: str = ""
+    work: JobRun | None = None
+    """Run this instead of a handler or a timer."""
 
 
 class CancelRun(msgspec.Struct, tag="cancel", frozen=True):
@@ -143,8 +147,27 @@ class UploadPiece(msgspec.Struct, tag="piece", frozen=True):
     body: bytes = b""
 
 
+class DataAsk(msgspec.Struct, tag="data", frozen=True):
+    """A child's plugin asks for data of its bot."""
+
+    number: int
+    space: str
+    request: DataRequest
+
+
+class DataResult(msgspec.Struct, tag="result", frozen=True):
+    """What a request for data gave, or a failure by class name."""
+
+    number: int
+    value: Any = None
+    error: str = ""
+    text: str = ""
+
+
 Frame = (
-    PullPiece
+    DataAsk
+    | DataResult
+    | PullPiece
     | UploadPiece
     | LoadPlugin
     | PluginLoaded

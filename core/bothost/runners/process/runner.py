@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bothost.clock import Clock
+    from bothost.journal.data import BotData
     from bothost.plugins.api import Tick
     from bothost.plugins.event import RunContext
     from bothost.pyrus.envelope import Envelope
     from bothost.pyrus_client.api import Pyrus
-    from bothost.runners import RunEnded
+    from bothost.runners import JobRun, RunEnded
     from bothost.runners.process.spawner import Spawner
 
 log = logging.getLogger("bothost.children")
@@ -58,13 +59,20 @@ class ChildRunner:
     """Runs one bot's plugin in a child, which starts at the first event and comes back after a death."""
 
     def __init__(
-        self, hello: LoadPlugin, spawner: Spawner, clock: Clock, child_events: ChildEvents, pyrus: Pyrus | None
+        self,
+        hello: LoadPlugin,
+        spawner: Spawner,
+        clock: Clock,
+        child_events: ChildEvents,
+        pyrus: Pyrus | None,
+        data: BotData | None = None,
     ) -> None:
         self._hello = hello
         self._spawner = spawner
         self._clock = clock
         self._care = child_events
         self._pyrus = pyrus
+        self._data = data
         self._child: ChildProcess | None = None
         self._starting: asyncio.Task[ChildProcess] | None = None
         self._numbers = 0
@@ -100,6 +108,16 @@ class ChildRunner:
         due = tick.due.timestamp()
         wanted = StartRun(self._numbers, timer=timer, due=due, rerun=tick.rerun, limit_s=limit_s, calls=False)
         return await self._have_run(wanted, None, ended)
+
+    async def work(self, given: JobRun, context: RunContext, limit_s: float, ended: RunEnded) -> RunResult:
+        """See `Runner.work`."""
+        self._numbers += 1
+        wanted = StartRun(
+            self._numbers, id=context.id, attempt=context.attempt, rerun=context.rerun,
+            deadline=context.deadline.timestamp(), limit_s=limit_s, user_id=context.user_id,
+            calls=context.pyrus is not None, trace=context.trace, work=given,
+        )  # fmt: skip
+        return await self._have_run(wanted, context.pyrus, ended)
 
     async def _have_run(self, wanted: StartRun, pyrus: Pyrus | None, ended: RunEnded) -> RunResult:
         try:
@@ -138,7 +156,7 @@ class ChildRunner:
     async def _brought_up(self, hello: LoadPlugin) -> ChildProcess:
         """A child that has loaded (and, unless it is a probe, opened) the plugin. Raises PluginError and ConfigError."""
         try:
-            child = await ChildProcess.start(self._spawner, hello, self._pyrus)
+            child = await ChildProcess.start(self._spawner, hello, self._pyrus, self._data)
         except OSError as error:
             raise PluginError(f"[bot:{hello.bot}] no process can be started: {error}") from error
         try:

@@ -70,6 +70,11 @@ class Metrics:
         ticks = (self._bots.get(bot) or self._new(bot)).ticks
         ticks[result] = ticks.get(result, 0) + 1
 
+    def job(self, bot: str, result: str) -> None:
+        """A job ran: ran, failed."""
+        jobs = (self._bots.get(bot) or self._new(bot)).jobs
+        jobs[result] = jobs.get(result, 0) + 1
+
     def call(self, account: str, status: int | str) -> None:
         """One request to the Pyrus API ended with this status, or with a word where no response came."""
         calls = self._host.calls.setdefault(self._account(account), {})

@@ -78,6 +78,7 @@ class BotFigures(msgspec.Struct, gc=False):
     outcomes: dict[str, int] = msgspec.field(default_factory=dict)
     posts: dict[str, int] = msgspec.field(default_factory=dict)
     ticks: dict[str, int] = msgspec.field(default_factory=dict)
+    jobs: dict[str, int] = msgspec.field(default_factory=dict)
     handler: Histogram = msgspec.field(default_factory=lambda: Histogram.of(HANDLER_S))
     queue: Histogram = msgspec.field(default_factory=lambda: Histogram.of(QUEUE_S))
     failures: int = 0
@@ -108,7 +109,13 @@ class BotFigures(msgspec.Struct, gc=False):
 
     def add(self, other: BotFigures) -> None:
         """Count what another process did for the same bot."""
-        for mine, theirs in ((self.outcomes, other.outcomes), (self.posts, other.posts), (self.ticks, other.ticks)):
+        counts = (
+            (self.outcomes, other.outcomes),
+            (self.posts, other.posts),
+            (self.ticks, other.ticks),
+            (self.jobs, other.jobs),
+        )
+        for mine, theirs in counts:
             add_counts(mine, theirs)
         self.handler.add(other.handler)
         self.queue.add(other.queue)

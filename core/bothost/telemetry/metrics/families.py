@@ -55,6 +55,7 @@ NAMES = {
     "bothost_running": ("gauge", "Runs under way."),
     "bothost_late_replies": ("counter", "Tries to post late replies, by result."),
     "bothost_timer_ticks": ("counter", "Ticks of timers, by result."),
+    "bothost_jobs": ("counter", "Runs of jobs, by result."),
     "bothost_bot_state": ("gauge", "1 for the state a bot is in."),
     "bothost_bots": ("gauge", "Bots by state."),
     "bothost_loop_blocked_seconds": ("counter", "For how long a bot held the event loop, as the watchdog saw it."),
@@ -99,6 +100,7 @@ def _per_bot_counters(bots: Mapping[str, BotFigures], label: Label) -> Iterator[
         ("bothost_deliveries", "outcome", "outcomes"),
         ("bothost_late_replies", "result", "posts"),
         ("bothost_timer_ticks", "result", "ticks"),
+        ("bothost_jobs", "result", "jobs"),
     ):
         pairs: Counter[tuple[str, ...]] = Counter()
         for bot, figures in bots.items():

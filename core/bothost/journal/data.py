@@ -1,0 +1,190 @@
+"""The requests a plugin makes about data of its bot that the journal keeps: values, and jobs that run later.
+
+They are plain values, so that a plugin in a process of its own can send them to its host.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote, unquote
+
+import msgspec
+
+from bothost.journal.entry import Entry, EntryFilter
+from bothost.journal.values import LONGEST_KEY, added
+
+if TYPE_CHECKING:
+    from bothost.clock import Clock
+    from bothost.journal import Journal
+
+PAGE = 200
+"""The most rows that one request lists."""
+
+
+class ReadValue(msgspec.Struct, tag="read", frozen=True):
+    """Read a value: its bytes, or None where there is none or it has expired."""
+
+    key: str
+
+
+class WriteValue(msgspec.Struct, tag="write", frozen=True):
+    """Write a value, or delete it (`value` None): whether that was done.
+
+    Where `checked`, it is done only if the value is still `expected` (None: absent). A value that changes keeps its expiry
+    unless `expires_in_s` sets another one; 0 stands for never.
+    """
+
+    key: str
+    value: bytes | None
+    expires_in_s: float | None = 0.0
+    checked: bool = False
+    expected: bytes | None = None
+
+
+class AddValue(msgspec.Struct, tag="add", frozen=True):
+    """Add an encoded number to a number, or to 0 where there is none: the encoded sum. Raises StoreError for no number."""
+
+    key: str
+    amount: bytes
+
+
+class ListValues(msgspec.Struct, tag="list", frozen=True):
+    """List values by key: those with a prefix, behind a key; at most a page of (key, value, in how many seconds it expires or 0)."""
+
+    prefix: str = ""
+    after: str = ""
+
+
+class AddJob(msgspec.Struct, tag="add-job", frozen=True):
+    """Put a job that runs at `due` (epoch seconds); a waiting one with the same key is replaced. The job's id."""
+
+    name: str
+    key: str
+    task: int
+    data: bytes
+    due: float
+
+
+class CancelJob(msgspec.Struct, tag="cancel-job", frozen=True):
+    """Take out the waiting job with a key: whether there was one."""
+
+    key: str
+
+
+class ListJobs(msgspec.Struct, tag="list-jobs", frozen=True):
+    """List waiting jobs, the latest first, before (due, id) of the last one of the page before: at most a page of WaitingJob."""
+
+    before: tuple[float, str] | None = None
+
+
+class WaitingJob(msgspec.Struct, frozen=True):
+    """A job that waits; its key and name stand in its id."""
+
+    id: str
+    task: int
+    due: float
+    data: bytes
+
+
+JOB = "job"
+"""The space that holds the id of the job that waits under a key …"""
+SLOT_S = 31 * 86400.0
+"""… until so long after it is due."""
+DataRequest = ReadValue | WriteValue | AddValue | ListValues | AddJob | CancelJob | ListJobs
+"""What can be asked in one step, in one transaction."""
+
+
+class BotData(Protocol):
+    """One bot's way to its data; implementations: the journal's own, and that of a child process by its host."""
+
+    async def ask(self, space: str, request: DataRequest) -> Any:
+        """Do what a request says. `space` "" holds the values of `self.store`, another one those of its own name.
+
+        Raises StoreError for what cannot be, JournalAway where the journal cannot be reached.
+        """
+
+
+def space_of(bot: str, space: str) -> str:
+    """The name under which the journal keeps a space of a bot; no bot's name holds a colon."""
+    return f"{bot}:{space}" if space else bot
+
+
+def beyond(prefix: str) -> str:
+    """The last of all keys with a prefix, in the order of their code points, which both journals have."""
+    return prefix + "\U0010ffff" * LONGEST_KEY
+
+
+def job_id(bot: str, request: AddJob) -> str:
+    """A new job's id. It begins as those of its task's events do, so that all that is written to a task is found together."""
+    return f"{bot}:{request.task}:job:{quoted(request.key)}:{quoted(request.name)}:{secrets.token_hex(6)}"
+
+
+def quoted(text: str) -> str:
+    """A text as a part of an id: without what separates the parts, and without what numbers an id."""
+    return quote(text, safe="").replace("~", "%7E")
+
+
+def job_key_of(id: str) -> str:
+    """The key in a job's id; empty where it has none."""
+    return unquote(id.split(":")[3])
+
+
+def job_name_of(id: str) -> str:
+    """The name in a job's id."""
+    return unquote(id.split(":")[4])
+
+
+class JournalData:
+    """One bot's data in the journal of this process. `limit_s`: how long a run of the bot may keep its claim."""
+
+    def __init__(self, journal: Journal, bot: str, clock: Clock, limit_s: float = 0.0) -> None:
+        self._journal = journal
+        self._bot = bot
+        self._clock = clock
+        self._limit_s = limit_s
+
+    async def ask(self, space: str, request: DataRequest) -> Any:
+        """See `BotData.ask`."""
+        match request:
+            case AddJob():
+                return await self._add(request)
+            case CancelJob(key):
+                return await self._journal.withdraw(space_of(self._bot, JOB), key)
+            case ListJobs(before):
+                return await self._page(before)
+            case _:
+                return await self._journal.ask(space_of(self._bot, space), request)
+
+    async def _add(self, request: AddJob) -> str:
+        """`created` is when a job is due: by it jobs get too old, and stand in line."""
+        entry = Entry(
+            id=job_id(self._bot, request), bot=self._bot, kind="job", state="ready", door="api", task=request.task,
+            due=request.due, created=request.due, updated=self._clock.epoch(),
+            limit_s=self._limit_s if self._journal.claims_first else 0.0,
+        )  # fmt: skip
+        slot = (space_of(self._bot, JOB), request.key) if request.key else None
+        await self._journal.put(entry, request.data, slot=slot)
+        return entry.id
+
+    async def _page(self, before: tuple[float, str] | None) -> list[WaitingJob]:
+        want = EntryFilter(bot=self._bot, kind="job", phase="parked", before=before, limit=PAGE)
+        rows = await self._journal.list(want)
+        return [WaitingJob(row.id, row.task, row.created, await self._journal.body(row.id) or b"null") for row in rows]
+
+
+class ReadOnlyData:
+    """A bot's data in a rehearsal: what is there is read, and what is written is dropped."""
+
+    def __init__(self, data: BotData) -> None:
+        self._data = data
+
+    async def ask(self, space: str, request: DataRequest) -> Any:
+        """See `BotData.ask`; a write says that it was done."""
+        if isinstance(request, ReadValue | ListValues | ListJobs):
+            return await self._data.ask(space, request)
+        if isinstance(request, AddJob):
+            return job_id("rehearsal", request)
+        if isinstance(request, AddValue):
+            return added(await self._data.ask(space, ReadValue(request.key)), request.amount)
+        return True

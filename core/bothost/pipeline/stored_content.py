@@ -1,0 +1,42 @@
+"""Read what a stored event runs with, and wait between two sweeps of the journal for what falls due."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bothost.errors import BodyRefused, JournalAway
+from bothost.pipeline.delivery import OWN_WORK
+from bothost.pyrus.envelope import decode
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from bothost.pipeline.context import PipelineContext
+    from bothost.pipeline.event_table import TrackedEvent
+
+
+async def read_content(context: PipelineContext, tracked: TrackedEvent) -> None:
+    """Read the body of a claimed event. Raises BodyRefused where it is no longer stored."""
+    entry = tracked.entry
+    if entry.kind == "timer":
+        return
+    body = await context.journal.body(entry.id) or b""
+    if entry.kind not in OWN_WORK:
+        tracked.envelope = decode(body)
+    elif body:
+        tracked.content = body
+    else:
+        raise BodyRefused("its body is no longer stored")
+
+
+async def until_next_sweep(context: PipelineContext, begin_due: Callable[[], Awaitable[None]]) -> None:
+    """Begin what falls due meanwhile, so that a job runs within a second of its time."""
+    end = context.clock.monotonic() + context.timing.sweep_s
+    while True:
+        await context.journal.wait_hint(min(context.timing.due_s, context.timing.sweep_s))
+        if context.clock.monotonic() >= end:
+            return
+        try:
+            await begin_due()
+        except JournalAway:
+            return

@@ -1,0 +1,37 @@
+"""The job methods of a loaded plugin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bothost.errors import PluginError
+from bothost.plugins.handlers import Handler, check_call, handler
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from bothost.plugins.api import JobMark, Plugin
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """A job method of a loaded plugin."""
+
+    name: str
+    handler: Handler
+
+
+def jobs(plugin: Plugin[Any], marks: Mapping[str, tuple[JobMark, ...]], where: str) -> Iterator[JobSpec]:
+    """The jobs of an instance, in order of definition. Raises PluginError."""
+    seen: dict[str, str] = {}
+    for method, those in marks.items():
+        kept = getattr(plugin, method)
+        check_call(kept, 1, f"{where}.{method}", f"def {method}(self, job)")
+        for mark in those:
+            if mark.name in seen:
+                raise PluginError(
+                    f"{where}.{method}: {seen[mark.name]} is the job {mark.name!r} already; give it another name"
+                )
+            seen[mark.name] = method
+            yield JobSpec(mark.name, handler(method, kept))

@@ -1,0 +1,145 @@
+"""`@job` and `self.jobs`: a method of a plugin that runs once, later, over all hosts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bothost.config.units import seconds
+from bothost.errors import StoreError
+from bothost.journal.data import AddJob, CancelJob, ListJobs, WaitingJob, job_key_of, job_name_of
+from bothost.journal.values import check_key, decode, encode
+from bothost.plugins.event import RunContext, once_of
+from bothost.pyrus_client.call import Page, Pages, call
+from bothost.text import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from bothost.clock import Clock
+    from bothost.journal.data import BotData
+    from bothost.plugins.store import Once
+    from bothost.pyrus_client.call import CallLoop
+
+T = TypeVar("T")
+
+LONGEST_S = 10 * 366 * 86400.0
+"""How far ahead a job may lie."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """One job: which (`name`, `key`, `id`, the same in every rerun), for what (`task_id`, `data`), and when it was `due`.
+
+    `late` tells by how much it runs after that, `rerun` why it runs again, `deadline` when its time ends.
+    """
+
+    id: str
+    name: str
+    key: str
+    task_id: int
+    data: Any
+    due: datetime
+    late: timedelta = timedelta(0)
+    _context: RunContext | None = None
+
+    @property
+    def rerun(self) -> str:
+        """Why the job runs again (`error`, `crash`, `drain`, `manual`), "" in its first run."""
+        return self._context.rerun if self._context is not None else ""
+
+    @property
+    def deadline(self) -> datetime:
+        """When the bot's `timeout` ends this run: an aware datetime."""
+        assert self._context is not None, "a job that waits has no deadline"
+        return self._context.deadline
+
+    def once(self, name: str, function: Callable[[], T | Awaitable[T]]) -> Once[T]:
+        """See `Event.once`."""
+        assert self._context is not None, "a job that waits makes no calls"
+        return once_of(self._context, name, function)
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} due {self.due.isoformat()}>"
+
+
+class Jobs:
+    """A bot's jobs: in an async handler `await` a call, in a plain one `.wait()` for it."""
+
+    def __init__(self, data: BotData, call_loop: CallLoop, names: frozenset[str]) -> None:
+        self._data = data
+        self._call_loop = call_loop
+        self._names = names
+
+    def __repr__(self) -> str:
+        return "<bothost jobs>"
+
+    @call
+    async def add(
+        self,
+        name: str,
+        *,
+        after: str | timedelta | None = None,
+        at: datetime | None = None,
+        key: str = "",
+        task: int = 0,
+        data: Any = None,
+    ) -> str:
+        """Have the method of `@job(name)` run `after` a duration ("3h"), or `at` an aware datetime, once over all hosts.
+
+        A waiting job with the same `key` is replaced; without one each call adds a job. Durable when it returns; the job's
+        id. A Reply that the job returns is written to `task`. Raises StoreError for what cannot be kept.
+        """
+        if name not in self._names:
+            listed = ", ".join(sorted(self._names)) or "none"
+            raise StoreError(f"the plugin has no job {name!r:.80}{nearest(str(name), self._names)} (it has: {listed})")
+        if key:
+            check_key(key, "the key of a job")
+        if isinstance(task, bool) or not isinstance(task, int) or not 0 <= task < 2**63:
+            raise StoreError(f"task={task!r:.80} is no task's id")
+        wanted = AddJob(name, key, task, encode(data), _due(self._call_loop.clock, after, at))
+        added: str = await self._data.ask("", wanted)
+        return added
+
+    @call
+    async def cancel(self, key: str) -> bool:
+        """Take out the waiting job with this key; whether there was one. One that runs already goes on."""
+        return bool(await self._data.ask("", CancelJob(check_key(key, "the key of a job"))))
+
+    def list(self, prefix: str = "") -> Pages[Job]:
+        """The jobs that wait, those whose key has a prefix: iterate, or `await` (`.wait()` for) all."""
+        return Pages(self._page(prefix, None), self._call_loop)
+
+    async def _page(self, prefix: str, before: tuple[float, str] | None) -> Page[Job]:
+        rows = [_row(row) for row in await self._data.ask("", ListJobs(before))]
+        found = tuple(job for row in rows if (job := waiting(row)).key.startswith(prefix))
+        return Page(found, (lambda: self._page(prefix, (rows[-1].due, rows[-1].id))) if rows else None)
+
+
+def waiting(row: WaitingJob) -> Job:
+    """A job that waits, as its author sees it."""
+    due = datetime.fromtimestamp(row.due, UTC)
+    return Job(row.id, job_name_of(row.id), job_key_of(row.id), row.task, decode(row.data), due)
+
+
+def _row(row: Any) -> WaitingJob:
+    return row if isinstance(row, WaitingJob) else WaitingJob(**row)
+
+
+def _due(clock: Clock, after: str | timedelta | None, at: datetime | None) -> float:
+    if (after is None) == (at is None):
+        raise StoreError('a job needs either after="3h" or at=a datetime')
+    now = clock.epoch()
+    if at is not None:
+        if not isinstance(at, datetime) or at.tzinfo is None:
+            raise StoreError(f"at={at!r:.80} is no aware datetime: write one with a time zone")
+        due = at.timestamp()
+    else:
+        try:
+            due = now + (after.total_seconds() if isinstance(after, timedelta) else seconds(after or ""))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise StoreError(f"after={after!r:.80} is no duration: write one such as 3h ({error})") from None
+    if due - now > LONGEST_S:
+        raise StoreError(f"a job cannot lie more than ten years ahead ({after or at})")
+    return max(due, now)

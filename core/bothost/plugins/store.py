@@ -1,0 +1,190 @@
+"""`self.store`: values of a bot that outlive its process and are the same on every host; and `once`, which is built on them."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import inspect
+import random
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from bothost.config.units import seconds
+from bothost.errors import StoreError
+from bothost.journal.data import AddValue, ListValues, ReadValue, WriteValue
+from bothost.journal.values import check_key, decode, encode
+from bothost.pyrus_client.call import Call, CallLoop, Page, Pages, call
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator
+    from decimal import Decimal
+
+    from bothost.clock import Clock
+    from bothost.journal.data import BotData
+
+T = TypeVar("T")
+
+ONCE = "once"
+"""The space in which results of `once` are kept …"""
+ONCE_S = 30 * 86400.0
+"""… as long as keys of events are."""
+PAUSE_S = 0.005
+"""The longest pause before an update is tried again, times the tries so far."""
+
+
+class Store:
+    """Values by key: in an async handler `await` a call, in a plain one `.wait()` for it.
+
+    A value is what JSON carries, a Decimal, datetime, date or bytes, at most 256 kB encoded; a key has 1 to 200 characters.
+    Raises StoreError for others, and JournalAway where the journal cannot be reached.
+    """
+
+    def __init__(self, data: BotData, clock: Clock, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self._data = data
+        self._call_loop = CallLoop(clock, loop or asyncio.get_running_loop())
+
+    def __repr__(self) -> str:
+        return "<bothost store>"
+
+    @call
+    async def get(self, key: str, default: Any = None) -> Any:
+        """The value of a key, or `default` where there is none or it has expired."""
+        data = await self._read(key)
+        return default if data is None else decode(data)
+
+    @call
+    async def set(self, key: str, value: Any, expires: str | timedelta | None = None) -> None:
+        """Set a value; `expires` ("7d", a timedelta) is when it goes, counted from now. None: it stays."""
+        await self._data.ask("", WriteValue(check_key(key), encode(value), _expiry(expires)))
+
+    @call
+    async def add(self, key: str, amount: float | Decimal = 1) -> Any:
+        """Add to a number, or to 0 where there is none, in one step over all hosts; the new number."""
+        return decode(await self._data.ask("", AddValue(check_key(key), encode(amount))))
+
+    @call
+    async def setdefault(self, key: str, value: Any, expires: str | timedelta | None = None) -> Any:
+        """Set a value where there is none; the value that stands then."""
+        data = encode(value)
+        wanted = WriteValue(check_key(key), data, _expiry(expires), checked=True, expected=None)
+        while not await self._data.ask("", wanted):
+            found = await self._read(key)
+            if found is not None:
+                return decode(found)
+        return decode(data)
+
+    @call
+    async def delete(self, key: str) -> bool:
+        """Delete a key; whether it was there."""
+        return bool(await self._data.ask("", WriteValue(check_key(key), None)))
+
+    @call
+    async def update(self, key: str, function: Callable[[Any], Any], default: Any = None) -> Any:
+        """Replace a value by what `function` makes of it; the new value. An expiry that is set stays.
+
+        The function is called again where another process was quicker, so it must be short and do nothing else.
+        """
+        tries = 0
+        while True:
+            data = await self._read(key)
+            new = function(copy.deepcopy(default) if data is None else decode(data))
+            if inspect.isawaitable(new):
+                if inspect.iscoroutine(new):
+                    new.close()
+                raise StoreError(f"update: {function!r:.80} is async; give a plain function")
+            wanted = WriteValue(check_key(key), encode(new), None, checked=True, expected=data)
+            if await self._data.ask("", wanted):
+                return new
+            tries = min(tries + 1, 10)
+            await asyncio.sleep(random.uniform(0, PAUSE_S * tries))  # noqa: S311 - only so that two do not go in step
+
+    def items(self, prefix: str = "") -> Pages[tuple[str, Any]]:
+        """Keys and values in the order of the keys, those with a prefix: iterate with `async for`, or with `for` in a plain
+        handler."""
+        return Pages(self._page(prefix, ""), self._call_loop)
+
+    def once(self, event: str, name: str, function: Callable[[], T | Awaitable[T]]) -> Once[T]:
+        """For `event.once`: see there."""
+        return Once(self, (event, check_key(name, "the name of a once")), function)
+
+    @property
+    def call_loop(self) -> CallLoop:
+        """For `once`: the loop on which the store is asked."""
+        return self._call_loop
+
+    @property
+    def data(self) -> BotData:
+        """For jobs: the way to the bot's data."""
+        return self._data
+
+    async def kept(self, event: str, name: str) -> bytes | None:
+        """For `once`: the result that an earlier run kept."""
+        found: bytes | None = await self._data.ask(ONCE, ReadValue(f"{event}/{name}"))
+        return found
+
+    async def keep(self, event: str, name: str, result: bytes) -> bytes:
+        """For `once`: keep a result; the one that stands then, which may be that of a run that was quicker."""
+        wanted = WriteValue(f"{event}/{name}", result, ONCE_S, checked=True, expected=None)
+        if await self._data.ask(ONCE, wanted):
+            return result
+        return await self.kept(event, name) or result
+
+    async def _read(self, key: str) -> bytes | None:
+        found: bytes | None = await self._data.ask("", ReadValue(check_key(key)))
+        return found
+
+    async def _page(self, prefix: str, after: str) -> Page[tuple[str, Any]]:
+        rows = await self._data.ask("", ListValues(prefix, after))
+        found = tuple((key, decode(value)) for key, value, _ in rows)
+        return Page(found, (lambda: self._page(prefix, found[-1][0])) if found else None)
+
+
+class Once(Generic[T]):
+    """One call whose result is kept for reruns: `await` it in an async handler, `.wait()` for it in a plain one."""
+
+    def __init__(self, store: Store, place: tuple[str, str], function: Callable[[], T | Awaitable[T]]) -> None:
+        self._store = store
+        self._event, self._name = place
+        self._function = function
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> T:
+        loop = self._store.call_loop
+        found = await Call(self._store.kept(self._event, self._name), loop)
+        if found is None:
+            result = self._function()
+            if inspect.isawaitable(result):
+                result = await result
+            found = await Call(self._store.keep(self._event, self._name, encode(result)), loop)
+        return decode(found)  # type: ignore[no-any-return]
+
+    def wait(self) -> T:
+        """The result, in a plain handler: the call is made in its thread."""
+        loop = self._store.call_loop
+        found = Call(self._store.kept(self._event, self._name), loop).wait()
+        if found is None:
+            result = self._function()
+            if isinstance(result, Call):
+                result = result.wait()
+            elif inspect.isawaitable(result):
+                result = Call(_awaited(result), loop).wait()
+            found = Call(self._store.keep(self._event, self._name, encode(result)), loop).wait()
+        return decode(found)  # type: ignore[no-any-return]
+
+
+async def _awaited(result: Awaitable[T]) -> T:
+    return await result
+
+
+def _expiry(expires: str | timedelta | None) -> float:
+    if expires is None:
+        return 0.0
+    try:
+        in_s = expires.total_seconds() if isinstance(expires, timedelta) else seconds(expires)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise StoreError(f"expires={expires!r} is no duration: write one such as 7d ({error})") from None
+    if in_s <= 0:
+        raise StoreError(f"expires={expires!r} is not in the future: write a duration such as 7d")
+    return float(in_s)

@@ -1,0 +1,86 @@
+"""Calls of a plugin that no delivery brought: a job that is due."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from bothost.errors import BothostError, ReplyError
+from bothost.journal.data import job_key_of, job_name_of
+from bothost.journal.values import decode
+from bothost.plugins.jobs import Job
+from bothost.pyrus.reply import reply as replies
+from bothost.runners import JobRun, RunFailure, RunResult
+from bothost.runners.failures import failure_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bothost.plugins.event import RunContext
+    from bothost.plugins.handlers import Handler
+    from bothost.plugins.loading import LoadedPlugin
+    from bothost.pyrus.model.task import Task
+
+NOTHING = b"{}"
+
+
+class JobCall:
+    """One call for a job: what is called, and what is made of its answer."""
+
+    def __init__(self, plugged: LoadedPlugin, given: JobRun, context: RunContext, scrub: Callable[[str], str]) -> None:
+        self._given = given
+        self._context = context
+        self._scrub = scrub
+        name = job_name_of(context.id)
+        self.what = f"[bot:{context.bot}] job {name}"
+        self.handler: Handler | None = next((spec.handler for spec in plugged.jobs if spec.name == name), None)
+
+    @property
+    def missing(self) -> RunResult:
+        """How a run ends whose plugin has no such job any more."""
+        return RunResult(
+            failure=RunFailure("raised", f"{self.what}: the plugin has no such job any more", may_rerun=False)
+        )
+
+    def begin(self) -> Any:
+        """Call the method."""
+        given, context = self._given, self._context
+        assert self.handler is not None
+        due = datetime.fromtimestamp(given.due, UTC)
+        late = max(context.clock.now() - due, timedelta(0))
+        key = job_key_of(context.id)
+        return self.handler.call(
+            Job(context.id, job_name_of(context.id), key, given.task, decode(given.data), due, late, context)
+        )
+
+    def time_up(self) -> None:
+        """See `PluginCall.time_up`: no call to Pyrus may be made any more."""
+        if self._context.pyrus is not None:
+            self._context.pyrus.give_up("the time of this run is over")
+
+    def failed(self, error: BaseException) -> RunResult:
+        """What an exception of the method means."""
+        return RunResult(failure=failure_of(error, self.what, self._scrub))
+
+    async def finished(self, answer: Any) -> RunResult:
+        """The method's answer as a reply to the job's task; where it names fields, the task is read first."""
+        try:
+            task = await self._task(answer)
+            reply = replies.encode(answer, task)
+            if reply != NOTHING and not self._given.task:
+                raise ReplyError("the job was added without task=, so there is no task to write to")
+        except ReplyError as error:
+            text = self._scrub(f"{self.what} returned a reply that cannot be used: {error}")
+            return RunResult(failure=RunFailure("unusable", text, may_rerun=False, error=error))
+        except BothostError as error:
+            return self.failed(error)
+        except Exception as error:  # noqa: BLE001 - a mapping of the plugin's own may raise anything when it is read
+            text = f"{self.what} returned a reply that cannot be read: {type(error).__name__}"
+            return RunResult(failure=RunFailure("unusable", text, may_rerun=False, error=error))
+        return RunResult(reply)
+
+    async def _task(self, answer: Any) -> Task | None:
+        pyrus = self._context.pyrus
+        if answer is None or not self._given.task or pyrus is None or not replies.needs_task(answer):
+            return None
+        return await pyrus.task(self._given.task)

@@ -1,0 +1,141 @@
+"""`self.store` and `event.once` as an author uses them: plain and async, over restarts, in a process of their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bothost import Event, Plugin, Reply, StoreError
+from bothost.testing import Harness, task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CALLS: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    CALLS.clear()
+
+
+class Counting(Plugin):
+    async def handle(self, event: Event) -> Reply:
+        number = await self.store.add("events")
+        await self.store.set(f"task:{event.task_id}", {"text": event.task.text})
+        return Reply(f"{number} {[key async for key, _ in self.store.items('task:')]}")
+
+
+class PlainCounting(Plugin):
+    def handle(self, event: Event) -> Reply:
+        number = self.store.add("events").wait()
+        self.store.set(f"task:{event.task_id}", {"text": event.task.text}).wait()
+        return Reply(f"{number} {[key for key, _ in self.store.items('task:')]}")
+
+
+@pytest.mark.parametrize("plugin", [Counting, PlainCounting])
+def test_values_outlive_the_host(bothost: Harness, plugin: type[Plugin[Any]]) -> None:
+    bot = bothost.bot(plugin)
+    first = bot.deliver(task(id=1)).reply
+    assert first is not None
+    assert first.text == "1 ['task:1']"
+    bothost.restart()
+    second = bot.deliver(task(id=2)).reply
+    assert second is not None
+    assert second.text == "2 ['task:1', 'task:2']"
+
+
+def charge() -> dict[str, int]:
+    CALLS.append("charged")
+    return {"receipt": len(CALLS)}
+
+
+async def charge_slowly() -> dict[str, int]:
+    return charge()
+
+
+class Charging(Plugin):
+    function: Callable[[], Any] = staticmethod(charge)
+
+    async def handle(self, event: Event) -> Reply:
+        receipt = await event.once("charge", self.function)
+        if not event.rerun:
+            raise RuntimeError("after the call")
+        return Reply(f"receipt {receipt['receipt']}")
+
+
+class ChargingSlowly(Charging):
+    function = staticmethod(charge_slowly)
+
+
+class PlainCharging(Plugin):
+    def handle(self, event: Event) -> Reply:
+        receipt = event.once("charge", charge).wait()
+        if not event.rerun:
+            raise RuntimeError("after the call")
+        return Reply(f"receipt {receipt['receipt']}")
+
+
+class PlainWithCoroutine(Plugin):
+    def handle(self, event: Event) -> Reply:
+        receipt = event.once("charge", charge_slowly).wait()
+        if not event.rerun:
+            raise RuntimeError("after the call")
+        return Reply(f"receipt {receipt['receipt']}")
+
+
+@pytest.mark.parametrize("plugin", [Charging, ChargingSlowly, PlainCharging, PlainWithCoroutine])
+def test_a_rerun_gets_the_kept_result_and_calls_nothing(bothost: Harness, plugin: type[Plugin[Any]]) -> None:
+    bot = bothost.bot(plugin)
+    assert bot.deliver(task()).status == 500
+    bothost.restart()
+    reply = bot.redeliver().reply
+    assert reply is not None
+    assert reply.text == "receipt 1"
+    assert CALLS == ["charged"]
+
+
+def test_another_event_calls_anew(bothost: Harness) -> None:
+    bot = bothost.bot(PlainCharging)
+    bot.deliver(task(id=1))
+    bot.deliver(task(id=2))
+    assert CALLS == ["charged", "charged"]
+
+
+class CutInTheMiddle(Plugin):
+    async def handle(self, event: Event) -> Reply:
+        def fail() -> int:
+            CALLS.append("called")
+            if not event.rerun:
+                raise OSError("the line broke")
+            return 1
+
+        return Reply(str(await event.once("call", fail)))
+
+
+def test_a_call_that_did_not_end_is_made_again(bothost: Harness) -> None:
+    bot = bothost.bot(CutInTheMiddle)
+    assert bot.deliver(task()).status == 500
+    assert bot.redeliver().status == 200
+    assert CALLS == ["called", "called"]
+
+
+def test_a_result_that_cannot_be_kept_is_an_error_that_says_so(bothost: Harness) -> None:
+    async def handle(event: Event) -> None:
+        await event.once("set", lambda: {1})
+
+    answer = bothost.bot(handle).deliver(task())
+    assert isinstance(answer.error, StoreError)
+    assert "a set cannot be stored" in str(answer.error)
+
+
+class OnTheLoop(Plugin):
+    async def handle(self, event: Event) -> None:
+        event.once("charge", charge).wait()
+
+
+def test_waiting_on_the_loop_is_refused_before_anything_is_called(bothost: Harness) -> None:
+    answer = bothost.bot(OnTheLoop).deliver(task())
+    assert isinstance(answer.error, RuntimeError)
+    assert CALLS == []
