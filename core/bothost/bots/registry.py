@@ -77,14 +77,19 @@ class Bot:
 
 
 class Registry:
-    """The bots of one configuration by path and by name. A look-up costs the same for one bot and ten thousand."""
+    """The bots of one configuration by path (one that only polls has none) and by name. A look-up costs the same for one bot and ten thousand."""
 
     __slots__ = ("by_name", "by_path")
 
     def __init__(self, bots: Iterable[Bot] = ()) -> None:
         self.by_name: Mapping[str, Bot] = MappingProxyType({bot.name: bot for bot in bots})
         self.by_path: Mapping[str, Bot] = MappingProxyType(
-            {path: bot for bot in self.by_name.values() for path in (bot.config.path, bot.config.path + "/")}
+            {
+                path: bot
+                for bot in self.by_name.values()
+                if bot.config.receive != "poll"
+                for path in (bot.config.path, bot.config.path + "/")
+            }
         )
 
 

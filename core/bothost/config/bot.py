@@ -83,6 +83,13 @@ def read_account_names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(words(text)))
 
 
+def _poll_every(text: str) -> float:
+    value = seconds(text)
+    if not 5 <= value <= 3600:
+        raise ValueError(f"{shown(text)} is out of range: from 5s to 1h")
+    return value
+
+
 def _max_body(text: str) -> int:
     value = size(text)
     if not 1024 <= value <= _LARGEST_BODY:
@@ -115,6 +122,10 @@ KEYS: dict[str, ConfigKey] = {
     "run": ConfigKey("run", partial(choice, allowed=("auto", "loop", "thread", "process"))),
     "concurrency": ConfigKey("concurrency", partial(number, low=1, high=1000)),
     "order": ConfigKey("order", partial(choice, allowed=("task", "none"))),
+    "receive": ConfigKey("receive", partial(choice, allowed=("webhook", "poll", "both"))),
+    "poll_every": ConfigKey("poll_every_s", _poll_every),
+    "catch_up": ConfigKey("catch_up", partial(choice, allowed=("no", "inbox", "forms"))),
+    "catch_up_for": ConfigKey("catch_up_for_s", positive),
     "answer_within": ConfigKey("answer_within_s", positive),
     "late": ConfigKey("late", partial(choice, allowed=("post", "retry"))),
     "timeout": ConfigKey("timeout_s", positive),
@@ -226,6 +237,11 @@ def _rules(values: SectionReader) -> None:
         values.wrong(f"names no plugin{near}: write plugin = and an entry point's name (`bothost plugins` lists them)")
     if found.get("on_error") == "reply" and not found.get("error_text") and not found.get("error_choice"):
         values.wrong("reply needs an error_text or an error_choice to reply with", "on_error")
+    for key, plain in (("receive", "webhook"), ("catch_up", "no")):
+        if found.get(key, plain) != plain and not found.get("login"):
+            values.wrong(f"{found[key]} needs a login, by which Pyrus is asked: write login = bot@…", key)
+    if found.get("catch_up") == "forms" and not found.get("forms"):
+        values.wrong("forms needs `forms`, whose registers are read", "catch_up")
     if found.get("memory_bytes") and found.get("run") != "process":
         values.warn("has no effect without run = process", "memory")
     if found.get("answer_within_s", 50.0) >= _PYRUS_WAITS_S:

@@ -86,6 +86,10 @@ class BotConfig:
     run: Literal["auto", "loop", "thread", "process"] = "auto"
     concurrency: int = 8
     order: Literal["task", "none"] = "task"
+    receive: Literal["webhook", "poll", "both"] = "webhook"
+    poll_every_s: float = 30.0
+    catch_up: Literal["no", "inbox", "forms"] = "no"
+    catch_up_for_s: float = 259_200.0
     answer_within_s: float = 50.0
     late: Literal["post", "retry"] = "post"
     timeout_s: float = 900.0

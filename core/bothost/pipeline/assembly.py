@@ -15,6 +15,7 @@ from bothost.pipeline.filters import EventFilter
 from bothost.pipeline.late_replies import LateReplies
 from bothost.pipeline.loop_breaker import LoopBreaker
 from bothost.pipeline.poller import JournalPoller
+from bothost.pipeline.polling import Polling
 from bothost.pipeline.reply_poster import ReplyPoster
 from bothost.pipeline.responses import PipelineMetrics, Responses, Tell
 from bothost.pipeline.timers import Timers
@@ -66,14 +67,17 @@ class Pipeline:
     runs: Runs
     poller: JournalPoller
     timers: Timers
+    polling: Polling
 
     async def start(self) -> None:
         """After the store is open: take over what is there, begin the rounds and the ticks."""
         await self.poller.start()
         await self.timers.start()
+        await self.polling.start()
 
     async def stop(self) -> None:
         """Before the store closes: begin nothing more."""
+        await self.polling.stop()
         await self.timers.stop()
         await self.poller.stop()
 
@@ -110,7 +114,12 @@ def build(
     event_filter = EventFilter(resources.clock, lambda key, value: learn(resources, key, value))
     dispatch = Dispatcher(context, late_replies, event_filter)
     poller = JournalPoller(context, dispatch.runs, late_replies, registry)
-    return Pipeline(context, dispatch, dispatch.runs, poller, Timers(context, registry))
+
+    def session_of(bot: Bot) -> PyrusSession:
+        return PyrusSession(resources.client, caller_of(bot.config), SessionTerms())
+
+    polling = Polling(context, registry, event_filter, session_of)
+    return Pipeline(context, dispatch, dispatch.runs, poller, Timers(context, registry), polling)
 
 
 def pyrus_of_run(resources: ProcessResources, bot: Bot, tracked: TrackedEvent) -> Pyrus:

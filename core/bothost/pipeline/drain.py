@@ -24,6 +24,7 @@ async def drain(pipeline: Pipeline, drain_s: float, hurry: asyncio.Event) -> Non
     """
     pipeline.poller.hold()
     pipeline.dispatch.park_all()
+    await pipeline.polling.stop()
     await pipeline.timers.stop()
     hurried = asyncio.ensure_future(hurry.wait())
     await asyncio.wait(

@@ -183,6 +183,11 @@ class EventTable:
         """Know this entry from now on; a later one of the same key (`key~n`) takes its place."""
         self._events[tracked.base] = tracked
 
+    def drop(self, tracked: TrackedEvent) -> None:
+        """Forget an entry that the journal did not take."""
+        if self._events.get(tracked.base) is tracked:
+            del self._events[tracked.base]
+
     def may_be_stored(self, bot: str, comment: int) -> bool:
         """Tell whether an event that is not here can be in the journal all the same; `comment` 0: the key is a digest."""
         return not comment or self.floors is None or comment <= self.floors.get(bot, 0)

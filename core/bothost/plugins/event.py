@@ -125,6 +125,11 @@ class Event:
         return self._context.rehearsal
 
     @property
+    def polled(self) -> bool:
+        """Whether bothost found this event by polling or catching up: no webhook brought it."""
+        return self._envelope.polled
+
+    @property
     def bot_settings(self) -> str:
         """The text from Settings in the bot's profile at Pyrus, often JSON; "" where it is empty."""
         return self._envelope.bot_settings

@@ -14,7 +14,7 @@ MASK = "***"
 """The text that replaces the token in a stored body."""
 
 _MASK = MASK.encode()
-_FRESH = ("access_token", "api_url", "files_url", "bot_settings")
+_FRESH = ("access_token", "api_url", "files_url", "bot_settings", "polled")
 _SHORTEST_TOKEN = 24
 """A shorter text could stand elsewhere by chance; Pyrus's tokens are longer, and none of its keys is as long."""
 _as_written = msgspec.json.Decoder(float_hook=lambda text: msgspec.Raw(text.encode())).decode

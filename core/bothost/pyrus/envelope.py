@@ -39,6 +39,7 @@ class Envelope:
         "comment_id",
         "files_url",
         "kind",
+        "polled",
         "task",
         "task_id",
         "token",
@@ -56,6 +57,8 @@ class Envelope:
         self.user_id = whole(top.user_id)
         """The bot's id, where the body tells."""
         self.bot_settings = _text(top.bot_settings)
+        self.polled = top.polled is True
+        """bothost itself fetched the task: no webhook brought it."""
         self.api_url = _text(top.api_url)
         self.files_url = _text(top.files_url)
         self.task: Task = task
@@ -108,6 +111,7 @@ class _Top(msgspec.Struct, gc=False):
     bot_settings: Any = None
     api_url: Any = None
     files_url: Any = None
+    polled: Any = None
     task: Task | list | str | int | float | bool | None = None  # type: ignore[type-arg]
 
 

@@ -188,6 +188,7 @@ class BareHost:
         await runner.open()
         self.service.registry = Registry([*self.service, bot])
         await self.pipeline.timers.look()
+        await self.pipeline.polling.restart()
         return bot, runner
 
     async def look(self) -> None:

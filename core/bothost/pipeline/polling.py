@@ -1,0 +1,323 @@
+"""Find events that no webhook brought: by polling, and by catching up at start and after an outage.
+
+Pyrus is asked for the bot's inbox and for the registers of its forms. A changed task is fetched and put into
+the journal as an acknowledged event, whose reply goes by the API. Its key is the one that the webhook would have, so that an
+event which comes both ways runs once. Hosts share the rounds by a gate in the journal, and polling has a tenth of the account's rate limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from bothost.background import BackgroundTasks, Throttle
+from bothost.errors import CallError, JournalAway, RateLimited
+from bothost.journal.entry import Entry, EntryFilter
+from bothost.pipeline.context import limit_of
+from bothost.pipeline.event_table import TrackedEvent
+from bothost.pyrus.envelope import decode, event_key, is_own, waiting_step
+from bothost.pyrus.rest import requests, results
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from bothost.bots.registry import Bot, Registry
+    from bothost.pipeline.context import PipelineContext
+    from bothost.pipeline.filters import EventFilter
+    from bothost.pyrus.envelope import Envelope
+    from bothost.pyrus.model.task import Task
+    from bothost.pyrus.rest.requests import ApiRequest, ApiResponse
+
+log = logging.getLogger("bothost.polling")
+
+LOOK_S = 60.0
+OUTAGE_S = 120.0
+"""A pause between two looks from which on deliveries may have been missed: the machine slept, or the process stood still."""
+OVERLAP = timedelta(seconds=120)
+"""Clocks differ, and registers know whole seconds only: each round looks back a little further than the last one."""
+LONGEST_PAUSE_S = 300.0
+SHARE = 0.1
+WINDOW_S = 600.0
+LIMIT = 5000
+INBOX_TASKS = 1000
+MOST_MARKS = 50_000
+MOST_SHOWN = 20
+
+
+class PollingSession(Protocol):
+    """A bot's own session with Pyrus; `PyrusSession` is one."""
+
+    @property
+    def account(self) -> str:
+        """The account whose rate limit counts."""
+
+    async def send(self, request: ApiRequest) -> ApiResponse:
+        """Send until Pyrus has answered 2xx. Raises CallError."""
+
+
+@dataclass(slots=True)
+class PollingState:
+    """What this process knows of one bot's rounds."""
+
+    caught_up: bool = False
+    due: float = 0.0
+    pause_s: float = 0.0
+    since: datetime | None = None
+    marks: OrderedDict[int, str] = field(default_factory=OrderedDict)
+    """By task: its newest state that was looked at."""
+
+
+class Polling:
+    """Polls for the bots in service that want it, and catches up for those that may have missed something."""
+
+    def __init__(
+        self,
+        context: PipelineContext,
+        registry: Callable[[], Registry],
+        event_filter: EventFilter,
+        session_of: Callable[[Bot], PollingSession],
+    ) -> None:
+        self._context = context
+        self._registry = registry
+        self._event_filter = event_filter
+        self._session_of = session_of
+        self._bots: dict[str, PollingState] = {}
+        self._told: Throttle[str] = Throttle(context.clock)
+        self._looked = context.clock.now()
+        self._journal_was_away = False
+        self._tasks = BackgroundTasks()
+        self._busy = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Begin the rounds."""
+        self._tasks.spawn(self._context.loops.keep("polling", self._go_on))
+
+    async def restart(self) -> None:
+        """Begin the rounds anew, at once: a bot has come into service."""
+        await self.stop()
+        await self.start()
+
+    async def stop(self) -> None:
+        """Begin no more rounds."""
+        await self._tasks.stop()
+
+    async def _go_on(self) -> None:
+        while True:
+            pause_s = await self.look()
+            await asyncio.sleep(max(pause_s, 0.01))
+
+    async def look(self) -> float:
+        """Do the rounds that are due now; return the seconds until the next one."""
+        async with self._busy:
+            await self._notice_outage()
+            bots = [bot for bot in self._registry().by_name.values() if wants(bot)]
+            for name in self._bots.keys() - {bot.name for bot in bots}:
+                del self._bots[name]
+            await asyncio.gather(*(self._round(bot) for bot in bots))
+            now = self._context.clock.monotonic()
+            polled = [self._bots[bot.name].due - now for bot in bots if bot.config.receive != "webhook"]
+            return min([LOOK_S, *polled])
+
+    async def _notice_outage(self) -> None:
+        """Have every bot catch up where the process stood still, or the journal was away and deliveries were refused."""
+        now = self._context.clock.now()
+        was_away = self._journal_was_away
+        self._journal_was_away = await self._journal_is_away()
+        if now - self._looked > timedelta(seconds=OUTAGE_S) or (was_away and not self._journal_was_away):
+            for state in self._bots.values():
+                state.caught_up = False
+        self._looked = now
+
+    async def _journal_is_away(self) -> bool:
+        if not any(bot.config.catch_up != "no" for bot in self._registry().by_name.values()):
+            return False
+        try:
+            await self._context.journal.controls()
+        except JournalAway:
+            return True
+        return False
+
+    async def _round(self, bot: Bot) -> None:
+        state = self._bots.setdefault(bot.name, PollingState())
+        now = self._context.clock.monotonic()
+        polls = bot.config.receive != "webhook" and state.due <= now
+        missed = bot.config.catch_up != "no" and not state.caught_up
+        if not (polls or missed):
+            return
+        state.due = now + max(bot.config.poll_every_s, state.pause_s)
+        try:
+            if missed:
+                await self._catch_up(bot, state)
+            elif await self._is_ours(bot):
+                await self._poll(bot, state)
+            state.pause_s = 0.0
+        except JournalAway as error:
+            self._say(bot, f"waits for the journal: {error}")
+        except CallError as error:
+            wait_s = error.retry_after_s if isinstance(error, RateLimited) else bot.config.poll_every_s
+            state.pause_s = min(max(state.pause_s * 2, wait_s), LONGEST_PAUSE_S)
+            state.due = now + state.pause_s
+            self._say(bot, f"cannot look for events, again in {state.pause_s:.0f} s: {error}")
+
+    def _say(self, bot: Bot, text: str) -> None:
+        if self._told.passes(bot.name) is not None:
+            log.warning("%s", text, extra={"bot": bot.name})
+
+    async def _is_ours(self, bot: Bot) -> bool:
+        """Take this round; False where another process has it."""
+        period_s = bot.config.poll_every_s
+        return await self._context.journal.gate(f"poll {bot.name}", 1, 1 / period_s, 1.0) <= 0
+
+    async def _catch_up(self, bot: Bot, state: PollingState) -> None:
+        """Look back to the last event that the journal knows, and list what was found as missed."""
+        if await self._context.journal.gate(f"catch up {bot.name}", 1, 1 / LOOK_S, 1.0) > 0:
+            state.caught_up = True  # another process does it
+            return
+        now = self._context.clock.now()
+        since = await self._last_known(bot) or now - timedelta(seconds=bot.config.catch_up_for_s)
+        found = await self._find(bot, state, since, forms=bot.config.catch_up == "forms")
+        state.caught_up = True
+        state.since = now - OVERLAP
+        if found:
+            shown = ", ".join(map(str, found[:MOST_SHOWN])) + (" …" if len(found) > MOST_SHOWN else "")
+            log.warning("missed %d events, found by catching up: tasks %s", len(found), shown, extra={"bot": bot.name})
+
+    async def _last_known(self, bot: Bot) -> datetime | None:
+        """Return when the last event came that the journal knows, at most `catch_up_for` ago; None where it knows none."""
+        last = await self._context.journal.list(EntryFilter(bot=bot.name, kind="hook", limit=1))
+        if not last:
+            return None
+        earliest = self._context.clock.now() - timedelta(seconds=bot.config.catch_up_for_s)
+        return max(earliest, datetime.fromtimestamp(last[0].created, UTC) - OVERLAP)
+
+    async def _poll(self, bot: Bot, state: PollingState) -> None:
+        now = self._context.clock.now()
+        if state.since is None:
+            state.since = await self._last_known(bot) or now - OVERLAP
+        await self._find(bot, state, state.since, forms=True)
+        state.since = now - OVERLAP
+
+    async def _find(self, bot: Bot, state: PollingState, since: datetime, *, forms: bool) -> list[int]:
+        """Take every task that changed and shows something new; return their ids."""
+        session = self._session_of(bot)
+        changed: dict[int, str] = {}
+        inbox = results.inbox((await self._send(session, requests.listed("inbox", item_count=INBOX_TASKS))).body)
+        listed = [*inbox.tasks, *(task for group in inbox.groups for task in group.tasks)]
+        changed |= marks_of(task for task in listed if (task.last_modified_date or since) >= since)
+        for form_id in sorted(bot.config.forms) if forms else ():
+            request = requests.register(form_id, {"modified_after": since, "include_archived": True})
+            changed |= marks_of(results.tasks((await self._send(session, request)).body))
+        found = []
+        for task_id, mark in changed.items():
+            if state.marks.get(task_id) == mark and mark:
+                continue
+            if await self._take(bot, session, task_id):
+                found.append(task_id)
+            state.marks[task_id] = mark
+            state.marks.move_to_end(task_id)
+            while len(state.marks) > MOST_MARKS:
+                state.marks.popitem(last=False)
+        return found
+
+    async def _take(self, bot: Bot, session: PollingSession, task_id: int) -> bool:
+        """Fetch a task, and put what it shows into the journal as an event; False where it shows nothing new."""
+        if bot.user_id is None:
+            profile = results.profile((await self._send(session, requests.profile())).body)
+            bot.user_id = profile.person_id
+        answer = await self._send(session, requests.task(task_id))
+        envelope = decode(polled_body(answer.body, task_id, bot.user_id))
+        key = event_key(bot.name, envelope)
+        context = self._context
+        if context.event_table.get(key) is not None or await context.journal.latest(key) is not None:
+            return False
+        step = waiting_step(envelope, bot.user_id)
+        return not await self._is_skipped(bot, envelope, step) and await self._put(bot, key, envelope, step)
+
+    async def _is_skipped(self, bot: Bot, envelope: Envelope, step: int) -> bool:
+        """Return True for the bot's own comment, and for what its section leaves out."""
+        if is_own(envelope, bot.user_id) and (not step or bot.config.own_comments != "skip"):
+            return True
+        word = self._event_filter.skips(bot, envelope, step)
+        if word == "ask":
+            last = await self._context.journal.last_step(bot.name, envelope.task_id)
+            self._event_filter.remember(bot, envelope.task_id, last or 0)
+            word = self._event_filter.skips(bot, envelope, step)
+        return bool(word)
+
+    async def _put(self, bot: Bot, key: str, envelope: Envelope, step: int) -> bool:
+        """Put an event into the journal, where it waits for its turn as an acknowledged one does; False where another
+        process was quicker. Raises JournalAway."""
+        context, now = self._context, self._context.now()
+        entry = Entry(
+            id=key, bot=bot.name, door="api", task=envelope.task_id, comment=envelope.comment_id or 0, step=step, due=now,
+            turn=str(envelope.task_id) if bot.config.order == "task" else None, status=200, created=now, updated=now,
+            # with an owner the row of another process that was quicker refuses this one
+            owner=context.journal.owner, limit_s=limit_of(bot.config) if context.journal.claims_first else 0.0,
+        )  # fmt: skip
+        if context.event_table.get(key) is not None:
+            return False
+        # known before it is written, so that a webhook that comes meanwhile is a repeat
+        tracked = TrackedEvent(key, entry)
+        tracked.touched = context.clock.monotonic()
+        context.event_table.add(tracked)
+        if not context.journal.claims_first:
+            bot.queue.stand_ahead(entry.turn, entry.id)
+        try:
+            put = await context.journal.save(entry, envelope.body if bot.config.keep_s > 0 else b"")
+        except JournalAway:
+            self._forget(bot, tracked)
+            raise
+        if put:
+            self._event_filter.ran(bot, envelope.task_id, step)
+        else:
+            self._forget(bot, tracked)
+        return put
+
+    def _forget(self, bot: Bot, tracked: TrackedEvent) -> None:
+        self._context.event_table.drop(tracked)
+        bot.queue.went(tracked.entry.turn, tracked.entry.id)
+
+    async def _send(self, session: PollingSession, request: ApiRequest) -> ApiResponse:
+        """Send within the tenth of the account's rate limit that polling has."""
+        cap = LIMIT * SHARE
+        while True:
+            wait_s = await self._context.journal.gate(f"{session.account} polls", 1, cap / WINDOW_S, cap)
+            if wait_s <= 0:
+                return await session.send(request)
+            await asyncio.sleep(wait_s)
+
+
+def wants(bot: Bot) -> bool:
+    """Return True if a bot is in service and not content with webhooks."""
+    return bot.state.serves and (bot.config.receive != "webhook" or bot.config.catch_up != "no")
+
+
+def marks_of(tasks: Iterable[Task]) -> dict[int, str]:
+    """Return each task's newest state; "" where nothing tells it."""
+    return {task.id: mark_of(task) for task in tasks if task.id}
+
+
+def mark_of(task: Task) -> str:
+    """Return what changes with each comment on a task."""
+    if task.last_note_id is not None:
+        return str(task.last_note_id)
+    return task.last_modified_date.isoformat() if task.last_modified_date is not None else ""
+
+
+class _Answer(msgspec.Struct):
+    task: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+def polled_body(answer: bytes, task_id: int, user_id: int | None) -> bytes:
+    """Return the body that a webhook would have brought, from the answer to a GET of the task."""
+    body: dict[str, Any] = {"event": "comment", "polled": True, "task_id": task_id}
+    if user_id is not None:
+        body["user_id"] = user_id
+    body["task"] = msgspec.json.decode(answer, type=_Answer).task
+    return msgspec.json.encode(body)
