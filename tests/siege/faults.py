@@ -8,6 +8,7 @@ import fcntl
 import os
 import signal
 import sqlite3
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     Fault = Callable[[Field], Awaitable[None]]
 
 SESSIONS = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+PIDS = Path("/sys/fs/cgroup/pids")
 LONG_S = float(os.environ.get("BOTHOST_SIEGE_LONGEST", "6"))
 """The longest that anything stands still; 25 by hand, which is longer than half a lease."""
 
@@ -49,6 +51,23 @@ async def host_frozen(field: Field) -> None:
     assert process is not None
     pids = children_of(process.pid) or [process.pid]
     await frozen(field, [field.rng.choice(pids)])
+
+
+async def no_thread_starts(field: Field) -> None:
+    """The hosts may begin neither threads nor processes for a while, as at TasksMax; needs root and the pids controller."""
+    if not os.access(PIDS, os.W_OK):
+        return
+    group = PIDS / f"bothost-siege-{os.getpid()}"
+    group.mkdir(exist_ok=True)
+    for site in field.siege.sites:
+        assert site.process is not None
+        for pid in (site.process.pid, *children_of(site.process.pid)):
+            with contextlib.suppress(OSError):
+                (group / "cgroup.procs").write_text(str(pid))
+    most = group / "pids.max"
+    most.write_text((group / "pids.current").read_text())
+    await asyncio.sleep(field.rng.uniform(0.5, LONG_S))
+    most.write_text("max")
 
 
 async def operator_acts(field: Field) -> None:
@@ -152,7 +171,7 @@ async def lock_held(field: Field) -> None:
     os.close(handle)
 
 
-ON_HOSTS: tuple[Fault, ...] = (host_killed, host_frozen, operator_acts)
+ON_HOSTS: tuple[Fault, ...] = (host_killed, host_frozen, operator_acts, no_thread_starts)
 ON_DATABASE: tuple[Fault, ...] = (
     stopped_fast, stopped_at_once, backend_killed, database_frozen, sessions_ended, connections_exhausted, read_only,
     table_locked, network_stalled, network_cut,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 from collections import Counter
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 from tests.kills.siege import Siege
+from tests.siege.faults import PIDS
 from tests.siege.proxy import StoppableProxy
 
 from bothost.clock import SystemClock
@@ -59,6 +62,9 @@ class Field:
             self._look_at_logs()
         finally:
             await self.siege.end()
+            for group in PIDS.glob(f"bothost-siege-{os.getpid()}"):
+                with contextlib.suppress(OSError):  # a process of it has not gone yet
+                    group.rmdir()
             if self._server is not None:
                 await self.proxy.close()
 

@@ -1,6 +1,7 @@
 """Everything goes wrong at once, at random: no acknowledged event without its reply, no second first run, no second comment.
 
-By hand: BOTHOST_SIEGE_SECONDS=1800 BOTHOST_SIEGE_LONGEST=25 pytest tests/siege -m full -s
+By hand: BOTHOST_SIEGE_SECONDS=1800 BOTHOST_SIEGE_LONGEST=25 pytest tests/siege -m full -s; BOTHOST_SIEGE_HOSTS and
+BOTHOST_SIEGE_PROCESSES change how many there are on the shared journal, BOTHOST_SIEGE_SEED repeats a choice of faults.
 """
 
 from __future__ import annotations
@@ -51,8 +52,9 @@ def test_hosts_on_the_shared_journal(
     if loop == "uvloop":
         pytest.importorskip("uvloop")
     monkeypatch.setenv("BOTHOST_SIEGE_LOOP", loop)
-    hosts = 2 if loop == "asyncio" else 1
-    besiege(tmp_path, postgres, faults.ON_HOSTS + faults.ON_DATABASE, hosts, 3 - hosts)
+    hosts = int(os.environ.get("BOTHOST_SIEGE_HOSTS", "2" if loop == "asyncio" else "1"))
+    processes = int(os.environ.get("BOTHOST_SIEGE_PROCESSES", "1" if loop == "asyncio" else "2"))
+    besiege(tmp_path, postgres, faults.ON_HOSTS + faults.ON_DATABASE, hosts, processes)
 
 
 def test_processes_on_the_embedded_journal(tmp_path: Path) -> None:
