@@ -26,7 +26,7 @@ class Clock(Protocol):
     """Time as the host sees it. There are two: `SystemClock`, and the virtual one of the harness."""
 
     def now(self) -> datetime:
-        """Return the wall clock as an aware UTC datetime, for people and for due times in the journal."""
+        """Return the wall clock as an aware UTC datetime, for people and for times of day; entries are planned by `Journal.now`."""
 
     def epoch(self) -> float:
         """Return the same moment in seconds since 1970, as the journal stores it. It costs a tenth of `now`."""

@@ -15,7 +15,7 @@ Kind = Literal["hook", "timer", "manual", "job", "request"]
 
 
 class Entry(msgspec.Struct, kw_only=True, gc=False):
-    """One event (or tick, or manual rerun) as the journal holds it. Times are epoch seconds of the wall clock.
+    """One event (or tick, or manual rerun) as the journal holds it. Times are epoch seconds of the journal's time (`Journal.now`).
 
     The garbage collector does not track it, because it holds only texts, numbers and bytes, and memory is full of entries.
     """
@@ -58,6 +58,7 @@ class Entry(msgspec.Struct, kw_only=True, gc=False):
     error: str = ""
     """One line, then the traceback; scrubbed of secrets and tokens."""
     post_begun: float = 0.0
+    """When the first POST of the reply began, by Pyrus's own clock; 0.0: none was begun."""
     posted: int = 0
     """The id of the comment that carries the reply, once it is known."""
     version: str = ""

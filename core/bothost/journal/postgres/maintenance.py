@@ -41,7 +41,7 @@ BATCH = 500
 
 @dataclass(frozen=True, slots=True)
 class MaintenanceRound:
-    """Who makes the round, and when (wall clock)."""
+    """The owner that makes the round, and when (the journal's time)."""
 
     owner: str
     folder: Path
