@@ -36,11 +36,11 @@ class HeldClaims:
         self._fences[entry.id] = entry.fence
         return entry
 
-    def wrote(self, entry: Entry, owner: str) -> None:
-        """Follow a write that has landed; what another owner holds is none of ours. A write that was refused or whose end is
-        unknown changes nothing here: dropping its claim made the next beat give a running event away."""
-        if entry.owner == owner or entry.state != "running":
-            self.follow(entry)
+    def wrote(self, entry: Entry) -> None:
+        """Drop an entry whose write has landed, unless it runs. A write that was refused or whose end is unknown changes
+        nothing: dropping its claim made the next beat give a running event away. Nor does a write make a claim ours."""
+        if entry.state != "running":
+            self._fences.pop(entry.id, None)
 
     def follow(self, entry: Entry) -> None:
         """Hold the entry while it runs, and drop it when it does not."""

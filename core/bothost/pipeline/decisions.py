@@ -96,8 +96,11 @@ def _acknowledged(row: Entry, memory: Memory, up: TimeIsUp) -> Entry | None:
     if row.door == "api":
         return row
     changed = msgspec.structs.replace(row, door="api", status=200, updated=up.now)
-    unheard = row.state == "running" and row.owner == memory.owner and row.fence > memory.begun
-    if memory.waiting and (row.state == "ready" or unheard):
+    # a claim of this process that landed although its caller had heard nothing of it: nobody runs it
+    unheard = (
+        row.state == "running" and row.owner == memory.owner and row.fence > memory.begun and not memory.unrecorded
+    )
+    if unheard or (memory.waiting and row.state == "ready"):
         if up.unpostable:
             return msgspec.structs.replace(
                 row, state="failed", failed=True, status=500, error=up.unpostable, updated=up.now
@@ -116,6 +119,8 @@ def _ended(row: Entry, memory: Memory, outcome: Callable[[Entry], Entry]) -> Ent
     A claim that was taken from this process while it could not beat is still its own as long as nobody else has claimed the
     row (the fence tells): then the event need not run again.
     """
+    if row.answer is not None and is_held(row, memory):
+        return row  # only the holder writes an answer: this is the one
     if row.answer is not None or row.state not in ("ready", "running"):
         return None
     if memory.unrecorded:

@@ -99,8 +99,8 @@ class TrackedEvent:
     """Held while a claim or a write is under way, so that nothing is decided meanwhile (`writing.lock_of`)."""
     unsure: bool = False
     """Memory may be behind the row: a write was refused, or nobody knows how it ended. The row is read before the next one."""
-    attempted: tuple[Happening, Entry] | None = None
-    """The write whose end is unknown: by it the row is recognised."""
+    attempted: tuple[Happening, list[Entry]] | None = None
+    """The tries to write one happening whose end is unknown: by them the row is recognised."""
     stored: bool = False
     """It runs from the journal, for no delivery."""
     unrecorded: bool = False
@@ -122,8 +122,8 @@ class TrackedEvent:
 
     @property
     def open(self) -> bool:
-        """Tell whether it must not be forgotten: somebody waits, this process works at it, or a write may not have landed."""
-        return self.phase != "idle" or bool(self.waiters) or self.hung or self.unsure
+        """Tell whether it must not be forgotten: somebody waits, or this process works at it or has yet to record its outcome."""
+        return self.phase != "idle" or bool(self.waiters) or self.hung or self.unrecorded
 
     @property
     def heard(self) -> bool:
@@ -256,12 +256,12 @@ class EventTable:
         return tracked if tracked is not None and tracked.entry.id == row.id else None
 
     def is_at(self, key: str) -> bool:
-        """Tell whether this process works at an entry, or is not sure how its newest write ended. Then the row is not given
-        away by it, whatever the row says."""
+        """Tell whether this process works at an entry, or has yet to record its outcome. Then it does not give the row away,
+        whatever the row says."""
         tracked = next(
             (found for found in (self.get(key), self.get(base_of(key))) if found and found.entry.id == key), None
         )
-        return tracked is not None and (tracked.phase in ("waiting", "running", "posting") or tracked.unsure)
+        return tracked is not None and (tracked.phase in ("waiting", "running", "posting") or tracked.unrecorded)
 
     def claimed(self, row: Entry, now: float) -> TrackedEvent:
         """Track a row that this process has just claimed."""

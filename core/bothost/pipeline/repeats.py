@@ -76,6 +76,8 @@ class RepeatRecords:
             written = await write(self._context, tracked, self._delivered(tracked, delivered=True))
         except JournalAway:
             self._context.responses.give(delivery, UNRECORDED, tracked.entry.task, tracked.attempt)
+            # it may land all the same: then nobody would post what nobody has heard
+            await write_surely(self._context, tracked, self._delivered(tracked, delivered=False))
             return
         if written.entry is None:
             tracked.adopt(written.row)
@@ -89,6 +91,7 @@ class RepeatRecords:
         due = tracked.entry.seen_at + self._context.timing.quiet_s
         seen, seen_at = tracked.entry.seen, tracked.entry.seen_at
         return Amended(
-            lambda row: row.state == "answered" and row.door == "response",
+            # what is taken back is this attempt's delivery, and not that of a later one
+            lambda row: row.state == "answered" and row.door == "response" and (delivered or row.seen <= seen),
             lambda row: msgspec.structs.replace(row, delivered=delivered, due=due, seen=seen, seen_at=seen_at),
         )

@@ -66,7 +66,8 @@ class Runs:
 
     def go(self, tracked: TrackedEvent) -> None:
         """Turn and permit are there: start the run, or wait for the parking that is under way."""
-        if is_being_parked(tracked):
+        ticket = tracked.ticket
+        if ticket is None or is_being_parked(tracked):
             return
         bot = self._context.find_bot(tracked.entry.bot)
         if bot is None or bot.runner is None:
@@ -75,16 +76,16 @@ class Runs:
         if tracked.phase == "waiting" and not (self._context.journal.claims_first or is_suspect(tracked)):
             self.claims.in_memory(tracked, bot)
         self.running[tracked] = None
-        task = self._start(tracked, bot)
+        task = self._start(tracked, bot, ticket)
         if task is not None:
             task.add_done_callback(watch)
             if tracked in self.running:
                 tracked.task = task
 
-    def _start(self, tracked: TrackedEvent, bot: Bot) -> asyncio.Task[None] | None:
-        """A delivery that finds turn and permit free is often answered before its `receive` returns; one that another run
-        lets in begins in the loop's next turn, for a long line must not become a deep stack."""
-        work = self._carry(tracked, bot)
+    def _start(self, tracked: TrackedEvent, bot: Bot, ticket: QueueTicket) -> asyncio.Task[None] | None:
+        """Begin the run. A delivery that finds turn and permit free is often answered before its `receive` returns; one that
+        another run lets in begins in the loop's next turn, because a long queue must not become a deep stack."""
+        work = self._carry(tracked, bot, ticket)
         if tracked is not self._beginning:
             return asyncio.get_running_loop().create_task(work)
         self._beginning = None
@@ -115,12 +116,10 @@ class Runs:
         written = await write_surely(self._context, tracked, ready)
         tracked.entry = written.entry or tracked.entry
 
-    async def _carry(self, tracked: TrackedEvent, bot: Bot) -> None:
-        ticket = tracked.ticket
-        assert ticket is not None
+    async def _carry(self, tracked: TrackedEvent, bot: Bot, ticket: QueueTicket) -> None:
         try:
             if is_suspect(tracked):
-                # the claim comes after the wait, for it does not last for ever
+                # the claim comes after the wait, because it does not last for ever
                 async with self._alone:
                     await self._claim_and_run(tracked, bot, ticket)
             else:

@@ -82,7 +82,10 @@ async def _write_on_row(
 ) -> WriteResult:
     while True:
         row = await _row(context, tracked) if tracked.unsure else tracked.entry
-        if tracked.attempted is not None and tracked.attempted[0] is happening and _shows(row, tracked.attempted[1]):
+        if tracked.attempted is None or tracked.attempted[0] is not happening:
+            tracked.attempted = (happening, [])
+        tries = tracked.attempted[1]
+        if any(_shows(row, entry) for entry in tries):
             return _known(tracked, row)
         entry = decide(row, memory_of(context, tracked), happening)
         if entry is row:
@@ -90,10 +93,11 @@ async def _write_on_row(
         if entry is None:
             tracked.attempted = None
             return WriteResult(None, row)
-        tracked.unsure, tracked.attempted = True, (happening, entry)
+        tracked.unsure = True
+        tries.append(entry)
         if await context.journal.save(entry, body):
             return _known(tracked, entry)
-        tracked.attempted = None
+        tries.pop()  # refused, so this one will never land; one before it may have
 
 
 def _known(tracked: TrackedEvent, row: Entry) -> WriteResult:

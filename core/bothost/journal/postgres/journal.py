@@ -165,7 +165,7 @@ class PostgresJournal:
         saved = await self._writes.ask((mine, body or None))
         if saved:
             entry.revision = mine.revision
-            self._held.wrote(mine, self.owner)
+            self._held.wrote(mine)
         return saved
 
     async def _write_all(self, items: list[Write]) -> Sequence[bool]:

@@ -165,8 +165,7 @@ class SqliteJournal:
         saved = await self._ask(lambda c: self._transactions.write_one(c, mine, body or None))
         if saved:
             entry.revision = mine.revision + 1
-            if self.claims_first or mine.state != "running":
-                self._transactions.held.wrote(mine, self.owner)
+            self._transactions.held.wrote(mine)
         return saved
 
     async def find(self, key: str) -> Entry | None:
