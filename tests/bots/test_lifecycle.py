@@ -304,12 +304,14 @@ def test_a_bot_whose_permits_all_hang_in_threads_is_stuck_and_says_where(caplog)
         await lifecycle.dismiss(one)
 
     asyncio.run(case())
-    assert any("stuck: every permit is held" in record.getMessage() for record in caplog.records)
+    assert any(
+        "stuck: every permit (1) is held by a run past timeout" in record.getMessage() for record in caplog.records
+    )
 
 
 def test_after_a_halt_nothing_begins_even_in_a_bot_that_opens_later():
     async def case() -> None:
-        one, late = bot(), bot("late")
+        one, late = bot(login="bot@example.com"), bot("late", login="bot@example.com")
         lifecycle = BotLifecycle(loads(greet), CLOCK)
         await lifecycle.start(one)
         lifecycle.halt([one])

@@ -97,12 +97,12 @@ class Browser:
         assert found is not None
         return found
 
-    def press(self, text: str) -> None:
-        """The button or link that says so."""
-        for each in self.all("button, a, summary"):
-            if each.text.strip() == text:
-                each.click()
-                return
+    def press(self, text: str, *, last: bool = False) -> None:
+        """The button or link that says so; `last`: the last of several, such as the one in an open menu."""
+        found = [each for each in self.all("button, a, summary") if each.text.strip() == text]
+        if found:
+            found[-1 if last else 0].click()
+            return
         raise AssertionError(f"no button {text!r} in {self.find('main').text}")
 
     def look(self, scheme: str = "light", width: int = 1280, height: int = 900) -> None:

@@ -153,7 +153,7 @@ def test_the_event_is_played_at_its_own_time_with_its_own_task(play: Play) -> No
 def test_bodies_that_are_gone_are_counted(play: Play) -> None:
     code, told = play({"Anna": {"text": "x"}}, bodies=False)
     assert code == 0
-    assert "1 more could not be" in told
+    assert "1 more skipped: 1 whose body is no longer kept" in told
 
 
 def test_a_plugin_that_cannot_be_loaded_is_said(play: Play, site: Path) -> None:

@@ -219,10 +219,13 @@ def test_the_log_names_the_page_and_a_bot_of_which_deliveries_are_signed_otherwi
     assert serving.send("mine").returncode == 0
     serving.send("mine", "--secret", "another-secret-of-sixteen")
     assert "the operator's page is at http://127.0.0.1:" in serving.log()
-    assert "wrong signature of 1 delivery: is its secret the one in Pyrus?" in run("bots").stdout
+    assert (
+        "wrong signature of 1 of 2 in the last hour, from 127.0.0.1: is its secret the one in Pyrus?"
+        in run("bots").stdout
+    )
     rows = {row["check"]: row for row in json.loads(run("doctor", "--json").stdout)["checks"]}
     assert rows["bot mine"]["state"] == "warning"
-    assert "wrong signature of 1 delivery" in rows["bot mine"]["text"]
+    assert "wrong signature of 1 of 2" in rows["bot mine"]["text"]
 
 
 def test_sigterm_ends_it_with_exit_code_0_and_leaves_a_journal_to_look_at(serving: Serving, run: Run) -> None:

@@ -148,6 +148,12 @@ class HostSite:
         assert done.returncode == code, done.stdout + done.stderr
         return json.loads(done.stdout)
 
+    def text(self, *arguments: str) -> str:
+        """What `bothost …` prints about this host for a person."""
+        command = [sys.executable, "-m", "bothost", *arguments, "--config", str(self.folder / "bots.ini")]
+        env = {**os.environ, "PYTHONPATH": str(self.folder)}
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60).stdout
+
     def until(self, found: Any, seconds: float = 30.0) -> Any:
         """What `found` gives once that is true."""
         for _ in range(int(seconds / 0.05)):

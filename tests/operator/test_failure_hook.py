@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from bothost.clock import SystemClock
@@ -114,6 +115,6 @@ def test_without_a_hook_nothing_is_kept() -> None:
 
 
 def test_more_than_a_thousand_waiting_failures_are_counted(caplog: pytest.LogCaptureFixture, installed: Any) -> None:
-    told_by("chat", *[FAILED] * (MOST_WAITING + 20))
+    told_by("chat", *[msgspec.structs.replace(FAILED, bot=f"bot{n}") for n in range(MOST_WAITING + 20)])
     assert len(installed.told) == MOST_WAITING
     assert "was not told of 20 failed events" in caplog.text

@@ -35,7 +35,7 @@ def test_one_line_a_minute_and_then_a_count(clock: Hand, caplog: pytest.LogCaptu
     assert len(caplog.records) == 1
     clock.time += 61
     refusals.sweep()
-    assert told(caplog)[1:] == ["refused 499 times more within a minute"]
+    assert told(caplog)[1:] == ["[bot:refunds]: refused 499 times more within a minute: signature, from 10.0.0.1"]
     assert vars(caplog.records[1])["count"] == 499
 
 
@@ -51,7 +51,11 @@ def test_after_a_minute_the_count_comes_before_the_next_line(clock: Hand, caplog
     for step in (0, 1, 60):
         clock.time += step
         refusals.tell(Refusal("", "path", "1", 404), "no such path")
-    assert told(caplog) == ["no such path", "refused once more within a minute", "no such path"]
+    assert told(caplog) == [
+        "no such path",
+        "a path of no bot: refused once more within a minute: path, from 1",
+        "no such path",
+    ]
 
 
 def test_many_addresses_share_one_line_and_no_memory(clock: Hand, caplog: pytest.LogCaptureFixture) -> None:

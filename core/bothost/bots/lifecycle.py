@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from bothost.background import watch
@@ -11,7 +12,7 @@ from bothost.bots.registry import BotState
 from bothost.errors import ConfigError, PluginError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 
     from bothost.bots.registry import Bot, Word
     from bothost.clock import Clock
@@ -39,6 +40,8 @@ class BotLifecycle:
         """The states of bots that could not be brought into service, so that a reload's new try is not logged anew."""
         self._paused: dict[str, BotState] = {}
         self._openings: dict[Bot, asyncio.Task[None]] = {}
+        self._since: dict[str, tuple[Word, float]] = {}
+        """Since when each bot has been in its last state other than starting."""
         self._halted = False
         self._stuck: set[str] = set()
 
@@ -100,6 +103,11 @@ class BotLifecycle:
         self.forget(bot.name)
         self._set(bot, word, reason)
 
+    @property
+    def paused(self) -> frozenset[str]:
+        """Return the bots that are paused, also those that would not serve without the pause."""
+        return frozenset(self._paused)
+
     def forget(self, name: str) -> None:
         """Forget why a bot was out of service, because it is removed or is out of service for another reason."""
         self._lost.pop(name, None)
@@ -138,7 +146,7 @@ class BotLifecycle:
         if len(places) >= bot.config.concurrency:
             if base.word == "active":
                 self._stuck.add(bot.name)
-                self._set(bot, "stuck", "every permit is held by a run past its time: " + ", ".join(places))
+                self._set(bot, "stuck", _stuck_because(bot, places))
                 log.error("stuck: %s", bot.state.reason, extra={"bot": bot.name})
         elif base.word == "stuck":
             self._stuck.discard(bot.name)
@@ -202,6 +210,12 @@ class BotLifecycle:
         base = self._base.get(bot.name)
         if base is None or (base.word, base.reason) != (word, reason):
             self._base[bot.name] = self._state(word, reason)
+            known = self._since.get(bot.name)
+            if known is not None and known[0] == word:
+                # another reason, or a new try at a reload: it has been in this state all along
+                self._base[bot.name] = BotState(word, reason, known[1])
+            elif word != "starting":
+                self._since[bot.name] = (word, self._base[bot.name].since)
         self._show(bot)
 
     def _show(self, bot: Bot) -> None:
@@ -212,6 +226,15 @@ class BotLifecycle:
         bot.state = paused if paused is not None and (base.serves or base.word == "starting") else base
         serves = bot.state.word in ("active", "stuck") and not (self._halted and bot.can_log_in)
         bot.queue.resize(bot.config.concurrency if serves else 0)
+
+
+def _stuck_because(bot: Bot, places: Sequence[str]) -> str:
+    """Return how many runs are past which limit, where their threads stand, and what to do."""
+    where = ", ".join(f"{count} at {place}" for place, count in Counter(places).most_common())
+    return (
+        f"every permit ({len(places)}) is held by a run past timeout = {bot.config.timeout_s:g}s ({where}): a thread cannot be "
+        "stopped, so restart the host, and give the handler a time limit of its own or the bot run = process"
+    )
 
 
 def _settle(first: asyncio.Future[None]) -> None:

@@ -78,6 +78,11 @@ class Reloader:
         """Look no more."""
         await self._tasks.stop()
 
+    @property
+    def busy(self) -> bool:
+        """Return whether a reload is under way."""
+        return self._lock.locked()
+
     def now(self) -> None:
         """Reload because of SIGHUP or an operator, even if the file seems cut off."""
         self._spawn(self.reload(asked=True))

@@ -6,13 +6,13 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bothost.cli.selection import MOST_NAMES
 from bothost.clock import SystemClock
 from bothost.config.secrets import SecretSources
 from bothost.errors import ConfigError, PluginError, Problem
 from bothost.operator.failure_hook import find_hook
 from bothost.plugins.discovery import find
 from bothost.plugins.loading import PluginResources, load
+from bothost.text import listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,9 +61,8 @@ def without_login(reading: ConfigReading, config: str) -> tuple[Problem, ...]:
     names = [bot.name for bot in reading.bots.values() if bot.enabled and not bot.login]
     if not names:
         return ()
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     text = (
-        f"no login = bot@… in {', '.join(names[:MOST_NAMES])}{more}: unless deliveries show it, only the process that took "
+        f"no login = bot@… in {listed(names)}: unless deliveries show it, only the process that took "
         "an event can post its late reply, and a restart has Pyrus come again"
     )
     return (Problem(text, config),)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -10,6 +11,7 @@ import click
 from bothost import __version__
 from bothost.cli import OK, PROBLEM, USAGE
 from bothost.cli.output import report
+from bothost.cli.privileges import explained
 from bothost.errors import BothostError, UsageError
 from bothost.text import nearest
 
@@ -44,6 +46,8 @@ TABLE: Mapping[str, CommandSource] = {
     "pause": CommandSource("pause", "pause", "Stop running a bot's events."),
     "resume": CommandSource("pause", "resume", "End a pause or a quarantine."),
     "store": CommandSource("store", "store", "Read and change what a bot keeps in its store."),
+    "reload": CommandSource("hosts", "reload_", "Read bots.ini again on all hosts."),
+    "hosts": CommandSource("hosts", "hosts", "Show all processes of all hosts on the journal."),
     "token": CommandSource("token", "token", "Show the token that opens the operator's page."),
     "doctor": CommandSource("doctor", "doctor", "Examine everything that a host needs, and say what to do."),
     "new": CommandSource("new", "new", "Make a package with a bot of your own, whose tests pass at once."),
@@ -104,10 +108,20 @@ def run(argv: list[str]) -> int:
         return USAGE
     except (click.Abort, KeyboardInterrupt):
         return 130
+    except PermissionError as error:
+        report(_not_permitted(error), as_json=as_json)
+        return PROBLEM
     except (BothostError, OSError, click.ClickException) as error:
         report(error, as_json=as_json)
         return PROBLEM
     return code if isinstance(code, int) else OK
+
+
+def _not_permitted(error: PermissionError) -> str:
+    """Say whose file it is and as whom to run, because "Operation not permitted" alone says neither."""
+    if not isinstance(error.filename, str):
+        return str(error)
+    return f"{error.strerror}: {explained(Path(error.filename).absolute())}"
 
 
 def _hint(error: click.UsageError) -> str:

@@ -8,18 +8,21 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
+import msgspec
 
 from bothost.cli import OK
+from bothost.cli.bulk import BulkOptions, in_bulk, rate
 from bothost.cli.export import ExportOptions
 from bothost.cli.host_client import cancelled_at_host, waiting_at_host
 from bothost.cli.journal_access import visit
-from bothost.cli.output import config_option, json_option, say, show_json, show_table
+from bothost.cli.output import config_option, json_option, say, show_json, show_table, warn
 from bothost.cli.selection import check_there, host_of, read_existing
 from bothost.clock import SystemClock
 from bothost.config.units import seconds
 from bothost.errors import BothostError, UsageError
 from bothost.journal.entry import Entry, EntryFilter, Phase
 from bothost.journal.status import SHOWN_KINDS, phase
+from bothost.operator.bulk import Selection, obstacle, select, without_login
 from bothost.operator.waiting import beside
 from bothost.text import nearest
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from bothost.journal import Journal
+    from bothost.operator.bulk import Verb
 
 
 SHOWN = (
@@ -66,14 +70,21 @@ def deliveries(context: click.Context, config: str, as_json: bool) -> int | None
 @click.option("--kind", type=StatusChoice(tuple(SHOWN_KINDS.values())), help="Only events of this kind.")
 @click.option("--since", metavar="AGE", help="Only events younger than this: 30m, 24h, 7d.")
 @click.option("--until", metavar="AGE", help="Only events older than this.")
+@click.option("--error", default="", metavar="TEXT", help="Only events whose error contains this text.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Show at most this many.")
 @config_option
 @json_option
-def list_(config: str, as_json: bool, limit: int, state: Phase | None, **narrow: Any) -> int:
+def list_(config: str, as_json: bool, limit: int, state: Phase | None, error: str, **narrow: Any) -> int:
     """List events, newest first. Each line tells when, bot, task, state, how long it ran and why it failed."""
     want = _filter(state, limit, **narrow)
     waiting = _waiting(config)
-    entries = beside(waiting, visit(config, lambda journal: journal.list(want)), want)
+
+    async def read(journal: Journal) -> list[Entry]:
+        if error:
+            return await select(journal.list, Selection(want, error), limit)
+        return beside(waiting, await journal.list(want), want)
+
+    entries = visit(config, read)
     if not entries and want.bot:  # a removed bot may still have events
         check_there(want.bot, read_existing(config))
     if as_json:
@@ -84,7 +95,8 @@ def list_(config: str, as_json: bool, limit: int, state: Phase | None, **narrow:
         )
     else:
         say(
-            "no deliveries" + (" like that" if want != EntryFilter(limit=limit) else " yet: bothost send BOT makes one")
+            "no deliveries"
+            + (" like that" if error or want != EntryFilter(limit=limit) else " yet: bothost send BOT makes one")
         )
     return OK
 
@@ -178,26 +190,84 @@ async def _none(journal: Journal, key: str) -> BothostError:
     return BothostError(f"there is no delivery {key}{near}: bothost deliveries list shows their ids")
 
 
-@deliveries.command("retry", epilog="Example: bothost deliveries retry autoreply:5600:comment:12208")
-@click.argument("id")
+def bulk_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the options that choose many events instead of one, and how they are worked off."""
+    options = (
+        click.option("--bot", help="All events of this bot."),
+        click.option("--state", type=StatusChoice(get_args(Phase)), help="All events in this state."),
+        click.option("--task", type=int, help="All events of this task."),
+        click.option("--since", metavar="AGE", help="All events younger than this: 30m, 24h, 7d."),
+        click.option("--until", metavar="AGE", help="Only events older than this."),
+        click.option("--error", default="", metavar="TEXT", help="Only events whose error contains this text."),
+        click.option("--dry-run", is_flag=True, help="Show the plan and stop."),
+        click.option("--rate", "pace", default="5/s", show_default=True, metavar="N/s", help="How many at a time."),
+        click.option(
+            "--wait", default="30s", show_default=True, metavar="AGE", help="How long to wait for their ends."
+        ),
+        click.option("--anyway", is_flag=True, help="Also those whose reply cannot be posted, as far as is known."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _many(config: str, verb: Verb, default: Phase | None, as_json: bool, given: dict[str, Any]) -> int:
+    """Work on all events that the options choose. Raises UsageError if they choose none in particular."""
+    names = ("bot", "state", "task", "since", "until", "error")
+    if not any(given[name] for name in names):
+        raise UsageError(f"name an ID, or choose many: bothost deliveries {verb} --bot BOT --since 2h")
+    if given["bot"]:
+        check_there(given["bot"], read_existing(config))
+    narrow = {name: given[name] for name in ("bot", "task", "since", "until")}
+    want = _filter(given["state"] or default, 0, **narrow)
+    if want.phase is None:
+        want = msgspec.structs.replace(want, states=("ready", "running"))
+    selection = Selection(want, given["error"])
+    wait_s = SystemClock().now().timestamp() - (_moment("--wait", given["wait"]) or 0.0)
+    options = BulkOptions(given["dry_run"], rate(given["pace"]), wait_s, given["anyway"], as_json)
+    return in_bulk(config, verb, selection, options)
+
+
+@deliveries.command(
+    "retry", epilog="Example: bothost deliveries retry --bot autoreply --state failed --since 2h --dry-run"
+)
+@click.argument("id", required=False)
 @click.option("--again", is_flag=True, help="Run an answered event once more, as a new entry.")
+@bulk_options
 @config_option
 @json_option
-def retry(id: str, again: bool, config: str, as_json: bool) -> int:
-    """Run a failed event again, or post its reply again. The comment comes through the API."""
+def retry(id: str | None, again: bool, config: str, as_json: bool, **given: Any) -> int:
+    """Run a failed event again, or post its reply again; or all events that the options choose. Comments come through the API.
+
+    Of many, a plan comes first, then a table of how they ended. Failed ones are meant unless --state says otherwise.
+    """
+    if id is None:
+        return _many(config, "retry", "failed", as_json, given)
+    reading = read_existing(config)
 
     async def work(journal: Journal) -> Entry:
-        return await journal.retry(await _known(journal, id), again=again)
+        key = await _known(journal, id)
+        if (entry := await journal.find(key)) is not None and not as_json:
+            logins = without_login(((bot.name, bot.login) for bot in reading.bots.values()), await journal.controls())
+            if why := obstacle(entry, logins):
+                warn(f"warning: {why}")
+        return await journal.retry(key, again=again)
 
     return _taken_in_hand(config, work, as_json=as_json)
 
 
 @deliveries.command("cancel", epilog="Example: bothost deliveries cancel autoreply:5600:comment:12208")
-@click.argument("id")
+@click.argument("id", required=False)
+@bulk_options
 @config_option
 @json_option
-def cancel(id: str, config: str, as_json: bool) -> int:
-    """End an event that waits, runs or is about to be posted. A thread cannot be stopped; its result is dropped."""
+def cancel(id: str | None, config: str, as_json: bool, **given: Any) -> int:
+    """End an event that waits, runs or is about to be posted; or all events that the options choose.
+
+    A thread cannot be stopped; its result is dropped.
+    """
+    if id is None:
+        return _many(config, "cancel", None, as_json, given)
     host = host_of(read_existing(config))
 
     async def work(journal: Journal) -> Entry:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,9 +79,13 @@ def _show(findings: list[Finding]) -> None:
 
 async def _findings(examined: ExaminedHost) -> list[Finding]:
     host, clock = examined.host, examined.clock
-    standing = {row["bot"]: row for row in await asyncio.to_thread(asked_of_host, host) or ()}
-    findings = [examine.configuration(examined.reading, examined.warnings)]
-    findings += [examine.plugin(bot, standing.get(bot.config.name)) for bot in examined.bots]
+    rows = await asyncio.to_thread(asked_of_host, host) or []
+    standing = {row["bot"]: row for row in rows}
+    elsewhere = examine.other_environment(examined.reading, standing)
+    findings = [elsewhere or examine.configuration(examined.reading, examined.warnings)]
+    order = {row["bot"]: place for place, row in enumerate(rows)}  # the host puts the bots that do most harm first
+    bots = sorted(examined.bots, key=lambda bot: order.get(bot.config.name, -1))
+    findings += [examine.plugin(bot, standing.get(bot.config.name)) for bot in bots]
     findings.append(await asyncio.to_thread(examine.listener, host))
     if host.operator_port:
         findings.append(await asyncio.to_thread(examine.page, host))
@@ -99,5 +103,10 @@ async def _findings(examined: ExaminedHost) -> list[Finding]:
     findings.append(examine.time_of_day(clock, dates))
     finding, learnt = await examine.journal(host, clock)
     findings.append(finding)
-    findings += [examine.without_login(config, learnt) for config in serving if not config.login]
+    bare = [config for config in serving if not config.login]
+    findings += [examine.without_login(config) for config in bare if f"login:{config.name}" not in learnt]
+    taught = [
+        replace(config, login=learnt[f"login:{config.name}"]) for config in bare if f"login:{config.name}" in learnt
+    ]
+    findings += await examine.logins(taught, clock, dates, network)
     return findings

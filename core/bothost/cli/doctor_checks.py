@@ -60,6 +60,19 @@ def configuration(reading: ConfigReading, warnings: Sequence[Problem]) -> Findin
     return Finding("configuration", "ok", f"{len(reading.bots)} bots")
 
 
+def other_environment(reading: ConfigReading, standing: Mapping[str, Mapping[str, Any]]) -> Finding | None:
+    """Say in one line that this command lacks variables which the running host has; None if it lacks none."""
+    lacking = [name for name, problems in reading.broken.items() if any("env:" in one.text for one in problems)]
+    served = [name for name in lacking if name in standing and standing[name]["state"] != "config error"]
+    if not served:
+        return None
+    text = (
+        f"this command sees other environment variables than the running host: {len(served)} sections look wrong here and are "
+        "right there. That host was asked instead; run doctor with the service's environment to examine the rest"
+    )
+    return Finding("configuration", "warning", text)
+
+
 def plugin(bot: BotDiagnosis, standing: Mapping[str, Any] | None = None) -> Finding:
     """Check a bot's plugin and settings, and its state in the running host if there is one."""
     check = f"bot {bot.config.name}"
@@ -71,11 +84,11 @@ def plugin(bot: BotDiagnosis, standing: Mapping[str, Any] | None = None) -> Find
         return Finding(check, state, f"{standing['state']}{since}: {told}")
     if wrong:
         return Finding(check, "warning", "; ".join(wrong))
-    if bot.problems:
+    if bot.problems and (standing is None or standing["state"] == "config error"):
         return Finding(check, "problem", f"{bot.state}: {bot.reason}")
     if bot.warnings:
         return Finding(check, "warning", "; ".join(warning.text for warning in bot.warnings))
-    version = bot.plugged.version if bot.plugged else ""
+    version = bot.plugged.version if bot.plugged else (standing or {}).get("version", "")
     off = ", off" if bot.state == "off" else ""
     return Finding(check, "ok", f"{bot.config.plugin} {version} at {bot.config.path}{off}")
 
@@ -144,12 +157,9 @@ async def journal(host: HostConfig, clock: Clock) -> tuple[Finding, Mapping[str,
     return Finding("journal", "ok", f"{kind}: written and read in {took:.0f} ms"), facts
 
 
-def without_login(config: BotConfig, facts: Mapping[str, str]) -> Finding:
-    """Check a bot whose section names no login."""
+def without_login(config: BotConfig) -> Finding:
+    """Warn of a bot without a login."""
     check = f"login of {config.name}"
-    learnt = facts.get(f"login:{config.name}")
-    if learnt:
-        return Finding(check, "ok", f"{learnt}, learnt from deliveries")
     text = "not set and not learnt yet: a late reply of this bot does not outlive the process; set login = bot@…"
     return Finding(check, "warning", text)
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bothost.cli import OK, PROBLEM
-from bothost.cli.anonymize import Anonymizer
 from bothost.cli.bot_status import judge
 from bothost.cli.output import say, show_json, warn
 from bothost.cli.selection import bot_named, read_existing
 from bothost.errors import BothostError, UsageError
+from bothost.operator.anonymize import Anonymizer
 from bothost.plugins.settings import Secret
 
 if TYPE_CHECKING:

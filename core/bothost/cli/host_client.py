@@ -18,6 +18,7 @@ from bothost.cli.token import page_url
 from bothost.errors import BothostError
 from bothost.journal.entry import Entry
 from bothost.operator.access_token import stored
+from bothost.operator.harm import WRONG_SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,13 +80,31 @@ def wrong_with(row: Mapping[str, Any]) -> list[str]:
         told.append(f"serves as it was, for its new section cannot be: {row['kept']}")
     if tasks := row["paused_tasks"]:
         told.append(f"paused in task {', '.join(map(str, tasks))}: bothost resume {bot} --task ID")
+    if unposted := row.get("unposted_replies"):
+        told.append(_unposted(bot, unposted, row["no_login"]))
     if failed := row["failed_runs_last_hour"]:
         told.append(f"{counted(failed, 'run')} failed within the hour: bothost deliveries list --bot {bot}")
-    if wrong := row["wrong_signatures"]:
-        told.append(f"wrong signature of {counted(wrong, 'delivery', 'deliveries')}: is its secret the one in Pyrus?")
+    if wrong := row.get("wrong_signatures_last_hour"):
+        told.append(_wrong_signatures(wrong, row["deliveries_last_hour"] or wrong, row["wrong_signatures_from"]))
     if blocked := row["blocked_s"]:
         told.append(f"blocked the event loop for {blocked:.1f} s: the log names file and line")
     return told
+
+
+def _unposted(bot: str, count: int, no_login: int) -> str:
+    told = f"{counted(count, 'reply', 'replies')} NOT posted within the hour"
+    if no_login:
+        return f"{told}: it has no login; set it, then bothost deliveries retry --bot {bot} --state failed"
+    return f"{told}: bothost deliveries list --bot {bot} --state failed"
+
+
+def _wrong_signatures(wrong: int, deliveries: int, peer: str) -> str:
+    """Tell a wrong secret, which nearly all deliveries fail, from a stranger."""
+    whence = f", from {peer}" if peer else ""
+    told = f"wrong signature of {wrong} of {deliveries} in the last hour{whence}"
+    if wrong >= WRONG_SHARE * deliveries:
+        return f"{told}: is its secret the one in Pyrus?"
+    return f"{told}: probably a stranger"
 
 
 def facts_beside(host: HostConfig) -> Mapping[str, str] | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from bothost.cli.privileges import become_owner
 from bothost.cli.selection import host_of, read_existing
 from bothost.clock import SystemClock
+from bothost.errors import BothostError, JournalError
 from bothost.journal import open_journal
 
 if TYPE_CHECKING:
@@ -31,6 +32,16 @@ def visit(config: str, work: Callable[[Journal], Awaitable[T]]) -> T:
     return asyncio.run(inside())
 
 
+def _no_journal(host: HostConfig, error: JournalError) -> BothostError:
+    """Explain an empty database: the host that runs here may use another one, for instance by another environment."""
+    if not host.journal or "does not exist" not in str(error):
+        return error
+    return BothostError(
+        f"this database holds no journal yet ({error}); the running host uses the one that its own `journal` and environment "
+        "name: run this command with the service's environment, or start a host on this database first"
+    )
+
+
 @contextlib.asynccontextmanager
 async def visiting(host: HostConfig) -> AsyncIterator[Journal]:
     """Open the journal and close it at the end. Root becomes the state folder's owner for good."""
@@ -40,8 +51,11 @@ async def visiting(host: HostConfig) -> AsyncIterator[Journal]:
     )
     if not host.journal:
         become_owner(host.state)
-    await journal.open()
     try:
-        yield journal
-    finally:
-        await journal.close()
+        await journal.open()
+        try:
+            yield journal
+        finally:
+            await journal.close()
+    except JournalError as error:
+        raise _no_journal(host, error) from None

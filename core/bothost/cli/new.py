@@ -13,10 +13,10 @@ import click
 import msgspec
 
 import bothost
-from bothost.cli.anonymize import Anonymizer
 from bothost.cli.output import json_option, show_json
 from bothost.cli.scaffold import RecordedDelivery, files, is_taken, names
 from bothost.errors import BodyRefused, UsageError
+from bothost.operator.anonymize import Anonymizer
 from bothost.pyrus.envelope import decode, is_own, waiting_step
 
 if TYPE_CHECKING:

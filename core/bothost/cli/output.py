@@ -27,7 +27,13 @@ LEAST_NOTE = 36
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 config_option = click.option(
-    "--config", default="bots.ini", show_default=True, metavar="FILE", help="The configuration to use."
+    "--config",
+    default="bots.ini",
+    show_default=True,
+    envvar="BOTHOST_CONFIG",
+    show_envvar=True,
+    metavar="FILE",
+    help="The configuration to use.",
 )
 
 

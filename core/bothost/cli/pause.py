@@ -7,15 +7,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bothost.cli import OK
+from bothost.cli import OK, PROBLEM
 from bothost.cli.journal_access import visit
-from bothost.cli.output import config_option, json_option, say, show_json
+from bothost.cli.output import config_option, counted, json_option, say, show_json, warn
 from bothost.cli.selection import check_there, read_existing
+from bothost.clock import SystemClock
+from bothost.operator.presence import ProcessPresence, named, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bothost.journal import Journal
+
+HOLDS_S = 10.0
+"""How long a command waits until its change holds on every process."""
+Held = tuple[list[ProcessPresence], list[ProcessPresence]]
+"""The living processes, and those of them on which the change does not hold yet."""
 
 task_option = click.option("--task", type=int, help="Only this task of the bot.")
 
@@ -31,12 +38,12 @@ def pause(bot: str, reason: str, task: int | None, config: str, as_json: bool) -
     check_there(bot, read_existing(config))
     why = reason or f"by {_user()} on the command line"
 
-    async def work(journal: Journal) -> None:
+    async def work(journal: Journal) -> Held:
         await journal.control(_fact("pause", bot, task), why)
+        return await _until(journal, bot, task, paused=True)
 
-    visit(config, work)
-    _tell({"bot": bot, "task": task, "state": "paused", "reason": why}, as_json=as_json)
-    return OK
+    held = visit(config, work)
+    return _tell({"bot": bot, "task": task, "state": "paused", "reason": why}, held, as_json=as_json)
 
 
 @click.command(epilog="Example: bothost resume autoreply --task 5600")
@@ -49,16 +56,22 @@ def resume(bot: str, task: int | None, config: str, as_json: bool) -> int:
     check_there(bot, read_existing(config))
     facts = [_fact("pause", bot, task)] + ([f"quarantine:{bot}"] if task is None else [])
 
-    async def work(journal: Journal) -> list[str]:
+    async def work(journal: Journal) -> tuple[list[str], Held]:
         there: Mapping[str, str] = await journal.controls()
         undone = [fact for fact in facts if fact in there]
         for fact in undone:
             await journal.control(fact, None)
-        return undone
+        return undone, await _until(journal, bot, task, paused=False)
 
-    undone = visit(config, work)
-    _tell({"bot": bot, "task": task, "state": "resumed" if undone else "was not paused"}, as_json=as_json)
-    return OK
+    undone, held = visit(config, work)
+    return _tell({"bot": bot, "task": task, "state": "resumed" if undone else "was not paused"}, held, as_json=as_json)
+
+
+async def _until(journal: Journal, bot: str, task: int | None, *, paused: bool) -> Held:
+    """Wait until the bot is paused, or is not, on every living process. A task's pause shows on none, so nobody waits."""
+    if task is not None:
+        return [], []
+    return await wait_until(journal.controls, lambda one: (bot in one.paused) == paused, SystemClock(), HOLDS_S)
 
 
 def _fact(word: str, bot: str, task: int | None) -> str:
@@ -72,10 +85,16 @@ def _user() -> str:
         return "an operator"
 
 
-def _tell(told: Mapping[str, object], *, as_json: bool) -> None:
+def _tell(told: Mapping[str, object], held: Held, *, as_json: bool) -> int:
+    """Print the result and on which processes it holds; return the exit code."""
+    living, behind = held
     if as_json:
-        show_json(told)
+        show_json({**told, "processes": len(living), "behind": [named([one]) for one in behind]})
     else:
         task = f" task {told['task']}" if told["task"] is not None else ""
         reason = f": {told['reason']}" if "reason" in told else ""
-        say(f"{told['bot']}{task} {told['state']}{reason}")
+        where = f" (on {counted(len(living), 'process', 'processes')})" if living and not behind else ""
+        say(f"{told['bot']}{task} {told['state']}{where}{reason}")
+        if behind:
+            warn(f"not yet on {named(behind)}: a bot that does not serve there is not paused, else see the log there")
+    return PROBLEM if behind else OK

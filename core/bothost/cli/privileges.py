@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pwd
+import sys
 from typing import TYPE_CHECKING
 
 from bothost.errors import BothostError
@@ -26,6 +28,29 @@ def become_owner(folder: Path) -> None:
         import rich.console
         import rich.table  # noqa: F401
 
-        os.setgroups([])
-        os.setresgid(owner.st_gid, owner.st_gid, owner.st_gid)
-        os.setresuid(owner.st_uid, owner.st_uid, owner.st_uid)
+        try:
+            os.setgroups([])
+            os.setresgid(owner.st_gid, owner.st_gid, owner.st_gid)
+            os.setresuid(owner.st_uid, owner.st_uid, owner.st_uid)
+        except PermissionError:
+            raise BothostError(explained(folder)) from None
+    elif os.geteuid() not in (0, owner.st_uid):
+        raise BothostError(explained(folder))
+
+
+def explained(path: Path) -> str:
+    """Return whose folder this is, who we are, and as whom to run."""
+    place = next(one for one in (path, *path.parents) if one.exists())
+    owner, ours = user_name(place.stat().st_uid), user_name(os.geteuid())
+    command = " ".join(["bothost", *sys.argv[1:]])
+    return (
+        f"{place} belongs to {owner}, and this command runs as {ours}, which may not use it: sudo -u {owner} {command}"
+    )
+
+
+def user_name(uid: int) -> str:
+    """Return a user's name, or the number if it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,22 +27,24 @@ from bothost.journal.data import JournalData
 from bothost.journal.entry import EntryFilter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Mapping, Sequence
 
     from bothost.journal import Journal
     from bothost.journal.entry import Entry
 
 PAGE = 500
+NO_BODY = "whose body is no longer kept (see `keep` in bots.ini)"
 Verdict = Literal["same", "differs", "fails", "not rehearsed"]
 
 
 @dataclass(frozen=True, slots=True)
 class AnsweredEvent:
-    """An event of the past: the request to run again and the reply that it got."""
+    """An event of the past: the request to run again, and the reply or the failure that it got."""
 
     stored: RehearsedEvent
     reply: bytes
     version: str
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +79,13 @@ def rehearse(bot: str, since: str, limit: int, config: str, as_json: bool) -> in
     """
     bot_named(bot, read_existing(config))
     began = SystemClock().now().timestamp() - age(since)
-    past, lost = visit(config, lambda journal: stored_of(journal, bot, began, limit))
+    past, skipped = visit(config, lambda journal: stored_of(journal, bot, began, limit))
     compared, alone = play(bot, config, past) if past else ([], True)
     if as_json:
-        show_json({"network": wall(alone=alone), "no body": lost, "events": [one.row() for one in compared]})
+        rows = [one.row() for one in compared]
+        show_json({"network": wall(alone=alone), "no body": skipped[NO_BODY], "skipped": dict(skipped), "events": rows})
     else:
-        tell(compared, lost, alone=alone)
+        tell(compared, skipped, alone=alone)
     return PROBLEM if any(one.verdict in ("differs", "fails") for one in compared) else OK
 
 
@@ -92,41 +97,45 @@ def age(text: str) -> float:
         raise UsageError(f"--since: {error}") from None
 
 
-async def stored_of(journal: Journal, bot: str, began: float, limit: int) -> tuple[list[AnsweredEvent], int]:
-    """Return the events that the plugin answered, oldest first, and the number of those whose body is gone."""
+async def stored_of(journal: Journal, bot: str, began: float, limit: int) -> tuple[list[AnsweredEvent], Counter[str]]:
+    """Return the events that the plugin answered or failed, oldest first, and how many were skipped for which reason."""
     facts = await journal.controls()
     learnt = facts.get(f"user:{bot}", "")
     user_id = int(learnt) if learnt.isdecimal() else None
     found: list[AnsweredEvent] = []
-    lost = 0
+    skipped: Counter[str] = Counter()
     before: tuple[float, str] | None = None
     while len(found) < limit:
-        want = EntryFilter(bot=bot, states=("answered",), since=began, before=before, limit=PAGE)
+        want = EntryFilter(bot=bot, states=("answered", "failed"), since=began, before=before, limit=PAGE)
         page = await journal.list(want)
         if not page:
             break
         before = (page[-1].created, page[-1].id)
-        for entry in replied(page):
+        for entry in page:
             body = await journal.body(entry.id)
-            if body is None:
-                lost += 1
-            elif len(found) < limit:
+            if why := not_rehearsed(entry, body):
+                skipped[why] += 1
+            elif body is not None and len(found) < limit:
                 found.append(as_past(entry, body, user_id))
-    return found[::-1], lost
+    return found[::-1], skipped
 
 
-def replied(page: Sequence[Entry]) -> Iterator[Entry]:
-    """Return the entries that the plugin answered: no timers, no error texts."""
-    return (
-        entry for entry in page if entry.kind in ("hook", "manual") and entry.answer is not None and not entry.failed
-    )
+def not_rehearsed(entry: Entry, body: bytes | None) -> str:
+    """Return why an entry is skipped; "" if it is rehearsed."""
+    if entry.kind not in ("hook", "manual"):
+        return "timers, jobs and the like"
+    if entry.state == "failed" and not entry.runs:
+        return "never run"
+    return NO_BODY if body is None else ""
 
 
 def as_past(entry: Entry, body: bytes, user_id: int | None) -> AnsweredEvent:
     """Return an entry with its body and reply."""
     encoded = base64.b64encode(body).decode()
     stored = RehearsedEvent(entry.id, encoded, entry.created, entry.rerun, user_id)
-    return AnsweredEvent(stored, entry.answer or b"{}", entry.version)
+    # a reply that could not be posted is a reply all the same; a failed run has an error text at most
+    failure = entry.error.partition("\n")[0] if entry.failed else ""
+    return AnsweredEvent(stored, entry.answer or b"{}", entry.version, failure)
 
 
 def play(bot: str, config: str, past: Sequence[AnsweredEvent]) -> tuple[list[ReplyComparison], bool]:
@@ -181,12 +190,24 @@ def compare(past: AnsweredEvent, told: RehearsalResult) -> ReplyComparison:
         return ReplyComparison(
             past.stored.id, "not rehearsed", was, None, f"its handler tried to leave: {', '.join(told.left)}"
         )
+    if told.error and past.failure:
+        same = bare(told.error) == bare(past.failure)
+        return ReplyComparison(past.stored.id, "same" if same else "fails", {}, None, "" if same else told.error)
     if told.error:
         return ReplyComparison(past.stored.id, "fails", was, None, told.error)
+    if past.failure:
+        return ReplyComparison(
+            past.stored.id, "differs", {"failed": bare(past.failure)}, now, "it failed then, and replies now"
+        )
     return ReplyComparison(past.stored.id, "same" if was == now else "differs", was, now)
 
 
-def tell(compared: Sequence[ReplyComparison], lost: int, *, alone: bool) -> None:
+def bare(failure: str) -> str:
+    """Return a failure without the bot's name and the line of code, which a new version moves."""
+    return re.sub(r"^\[bot:[^]]*\] ", "", re.sub(r" \([^()]*:\d+[^()]*\)$", "", failure))
+
+
+def tell(compared: Sequence[ReplyComparison], skipped: Mapping[str, int], *, alone: bool) -> None:
     """Print for a person what differs, then the sum."""
     for one in compared:
         if one.verdict == "same":
@@ -201,8 +222,11 @@ def tell(compared: Sequence[ReplyComparison], lost: int, *, alone: bool) -> None
     }
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
     say(f"{len(compared)} rehearsed{': ' + told if told else ''} ({wall(alone=alone)})")
-    if lost:
-        say(f"{lost} more could not be rehearsed: their bodies are no longer kept (see `keep` in bots.ini)")
+    if skipped:
+        told = ", ".join(f"{count} {why}" for why, count in sorted(skipped.items()))
+        say(f"{sum(skipped.values())} more skipped: {told}")
+    if not compared and not skipped:
+        say("the journal has no answered or failed event of this bot in that time: --since 7d looks further back")
 
 
 def wall(*, alone: bool) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bothost.config import read
 from bothost.config.secrets import SecretSources, Unresolved
 from bothost.errors import ConfigError, UsageError
-from bothost.text import nearest
+from bothost.text import listed, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from bothost.config import BotConfig, ConfigReading, HostConfig
     from bothost.errors import Problem
-
-MOST_NAMES = 20
 
 
 def read_existing(path: str) -> ConfigReading:
@@ -58,8 +56,7 @@ def check_there(name: str, reading: ConfigReading) -> None:
 def no_such_bot(name: str, reading: ConfigReading) -> UsageError:
     """Return the error for a name that bots.ini does not have."""
     names = sorted({*reading.bots, *reading.broken})
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    there = f"there are {', '.join(names[:MOST_NAMES])}{more}" if names else "it has no [bot:NAME] at all"
+    there = f"there are {listed(names)}" if names else "it has no [bot:NAME] at all"
     return UsageError(f"no bot {name!r} in the configuration{nearest(name, names)}: {there}")
 
 

@@ -109,6 +109,13 @@ def read_proxy(text: str) -> str:
     return text.rstrip("/")
 
 
+def read_public_path(text: str) -> str:
+    """Read the path under which a proxy shows the page. Returns it without a slash at its end."""
+    if not re.fullmatch(r"/|(/[A-Za-z0-9._~-]+)+/?", text):
+        raise ValueError(f"{shown(text)} is not a path: write /bothost")
+    return text.rstrip("/")
+
+
 def read_connections(text: str) -> int | None:
     """Read `auto` (None) or a number."""
     return None if text == "auto" else number(text, 1, 10_000_000)
@@ -148,9 +155,11 @@ def keys(folder: Path) -> dict[str, ConfigKey]:
         "body_timeout": ConfigKey("body_timeout_s", positive),
         "idle_timeout": ConfigKey("idle_timeout_s", positive),
         "public_url": ConfigKey("public_url", read_public_url, empty=True),
+        "public_path": ConfigKey("public_path", read_public_path, empty=True),
         "on_failure": ConfigKey("on_failure", str, empty=True),
         "no_proxy": ConfigKey("no_proxy", str, empty=True),
         "ca_file": ConfigKey("ca_file", path, empty=True),
+        "on_trouble": ConfigKey("on_trouble", str, empty=True),
     }
 
 

@@ -51,7 +51,10 @@ class HostConfig:
     body_timeout_s: float = 60.0
     idle_timeout_s: float = 75.0
     public_url: str = ""
+    public_path: str = ""
+    """The path under which a proxy shows the operator's page, such as /bothost; "" for the root."""
     on_failure: str = ""
+    on_trouble: str = ""
     proxy: str = field(default="", repr=False)
     """The proxy for calls to Pyrus (it may hold a password), or "" for the environment's."""
     no_proxy: str = ""

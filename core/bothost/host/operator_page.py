@@ -13,22 +13,26 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bothost import __version__
-from bothost.background import PeriodicJob
+from bothost.background import BackgroundTasks, PeriodicJob
 from bothost.config import page_by_tls
 from bothost.host import listeners
+from bothost.host.presence import LOOK_S as PRESENCE_S
+from bothost.host.presence import Presence
 from bothost.host.workers.metrics import QUESTION, WorkerMetrics
 from bothost.host.workers.waiting import WaitingEvents
 from bothost.operator import access_token, page
+from bothost.operator.failure_hook import find_hook
 from bothost.operator.page.assets import StaticFiles
 from bothost.operator.page.host_names import AcceptedHostNames
 from bothost.operator.page.refusal_tail import RefusalTail
 from bothost.operator.page.sessions import Sessions
 from bothost.operator.service import HostView, Operations, PluginView, report
+from bothost.operator.trouble_hook import GROUP, TroubleWatch
 from bothost.plugins import loading
 from bothost.telemetry.metrics.prometheus import Exposition
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from tornado.httpserver import HTTPServer
 
@@ -51,6 +55,8 @@ class PageInputs:
     scrubber: Scrubber
     dropped: Callable[[], int]
     """Log lines that were dropped so far."""
+    environment: Callable[[], Mapping[str, str]]
+    """What a command that the page starts gets as its environment."""
 
 
 class OperatorPage:
@@ -63,6 +69,8 @@ class OperatorPage:
         self._tail = RefusalTail(told.scrubber.scrub)
         self._server: HTTPServer | None = None
         self._sessions: Sessions | None = None
+        self._presence = Presence(host, told.metrics)
+        self._tasks = BackgroundTasks()
 
     def start(self) -> None:
         """Answer the siblings, and listen where this process has the operator's sockets."""
@@ -70,6 +78,7 @@ class OperatorPage:
         lines = WaitingEvents(host.pipeline.poller, host.siblings)
         if host.siblings is not None:
             host.siblings.answers[QUESTION] = self._answer
+        self._beats.append(PeriodicJob(PRESENCE_S, self._presence.look, host.resources.loops, "presence"))
         if not host.plan.sockets.operator:
             return
         config = self._config()
@@ -85,7 +94,10 @@ class OperatorPage:
         """Serve no more."""
         for beat in self._beats:
             beat.stop()
+        await self._tasks.stop()
         self._tail.close()
+        if self._host.phase == "draining":
+            await self._presence.end()
         if self._server is not None:
             self._server.stop()
             await self._server.close_all_connections()
@@ -108,6 +120,7 @@ class OperatorPage:
             loops_down=host.loops_down,
         )
         operations = Operations(host_view, host.resources.journal, host.resources.clock, __version__)
+        self._watch_trouble(operations)
         return page.PageContext(
             operations=operations,
             sessions=sessions,
@@ -120,7 +133,18 @@ class OperatorPage:
             secure=secure,
             metrics_open=config.metrics_open,
             version=__version__,
+            public_path=config.public_path,
         )
+
+    def _watch_trouble(self, operations: Operations) -> None:
+        """Begin to tell the hook of bots in trouble, where [host] on_trouble names one."""
+        host = self._host
+        hook, problem = find_hook(host.plan.host.on_trouble, host.resources.clock, self._told.environment, GROUP)
+        if problem:
+            log.error("[host] on_trouble: %s", problem)
+        if hook is not None:
+            watch = TroubleWatch(hook, operations, host.resources.journal)
+            self._tasks.spawn(host.resources.loops.keep("on_trouble", watch.run))
 
     async def _report(self) -> MetricsSnapshot:
         told = self._told

@@ -203,7 +203,8 @@ class Host:
             elif bot.state.word != "quarantined":
                 firsts.append(self.lifecycle.start(bot))
         # what stands now stays: with 10,000 bots the collector's passes over it cost each delivery a tenth
-        asyncio.gather(*firsts).add_done_callback(lambda _done: gc.freeze())
+        self.tried = asyncio.gather(*firsts)
+        self.tried.add_done_callback(lambda _done: gc.freeze())
 
     def places(self) -> list[str]:
         """Say where plugins stand now that may hold up a stop. From any thread."""

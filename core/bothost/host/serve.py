@@ -26,10 +26,13 @@ from bothost.host.systemd import Notifier, take_sockets
 from bothost.host.workers.protocol import Worker
 from bothost.telemetry import logs
 from bothost.telemetry.redaction import Scrubber
+from bothost.text import listed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
+    from bothost.bots.registry import Bot
     from bothost.bots.reload import ConfigSource
     from bothost.config import ConfigReading, HostConfig
     from bothost.host.process import Host
@@ -38,6 +41,8 @@ log = logging.getLogger("bothost.server")
 
 KEEP_SIGNALS_S = 1.0
 """How often the host looks whether a plugin has taken its signals."""
+FIRST_TRIES_S = 2.0
+"""How long the line that counts the bots in service waits for plugins that are still opening."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +155,11 @@ async def _start(host: Host, stop: asyncio.Event, changed: asyncio.Event, when_s
         tuple(listeners.shown(plan.sockets.public, secure=plan.host.certfile is not None)),
         tuple(listeners.shown(plan.sockets.operator, secure=config.page_by_tls(plan.host))),
     )
-    log.info(
-        "bothost %s serves %d bots on %s", __version__, len(host.service.registry.by_name), ", ".join(serving.public)
-    )
+    plan.notifier.say("READY=1", f"STATUS=serving {len(host.service.registry.by_name)} bots")
+    await asyncio.wait({host.tried}, timeout=FIRST_TRIES_S)
+    log.info("bothost %s serves %s on %s", __version__, served(host.service), ", ".join(serving.public))
     if serving.operator:
         log.info("the operator's page is at %s", ", ".join(serving.operator))
-    plan.notifier.say("READY=1", f"STATUS=serving {len(host.service.registry.by_name)} bots")
     return await when_serving(serving) if when_serving is not None else 0
 
 
@@ -172,6 +176,15 @@ def _orphaned(host: Host, stop: asyncio.Event) -> None:
     log.warning("the supervisor has ended: this worker listens no more and drains")
     host.free_ports()
     stop.set()
+
+
+def served(bots: Iterable[Bot]) -> str:
+    """Return how many bots are served, and which of those that should be are not: "95 of 100 bots (not serving: a, b)"."""
+    wanted = [bot for bot in bots if bot.state.word != "off"]
+    lost = sorted(bot.name for bot in wanted if bot.state.broken)
+    if not lost:
+        return f"{len(wanted)} bots"
+    return f"{len(wanted) - len(lost)} of {len(wanted)} bots (not serving: {listed(lost)})"
 
 
 def _told_to_stop(stop: asyncio.Event, hurry: asyncio.Event) -> None:

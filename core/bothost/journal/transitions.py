@@ -93,9 +93,7 @@ def retried(entry: Entry, *, has_body: bool, now: float, timing: JournalTiming) 
         return again
     if not has_body and entry.kind != "timer":
         raise JournalError(f"{entry.id} cannot run again: its body is no longer stored")
-    return msgspec.structs.replace(
-        again, answer=None, failed=False, posted=0, post_begun=0.0, rerun="manual", deaths=0, error=""
-    )
+    return msgspec.structs.replace(again, answer=None, failed=False, posted=0, post_begun=0.0, rerun="manual", deaths=0)
 
 
 def _refuse_before_pyrus(entry: Entry, now: float, timing: JournalTiming) -> None:
@@ -105,7 +103,7 @@ def _refuse_before_pyrus(entry: Entry, now: float, timing: JournalTiming) -> Non
         return
     comes = now + ATTEMPT_EACH_S - (now - entry.seen_at) % ATTEMPT_EACH_S
     if entry.seen < ATTEMPTS and now < entry.seen_at + timing.quiet_s:
-        at = datetime.fromtimestamp(comes, UTC).astimezone().strftime("%H:%M")
+        at = datetime.fromtimestamp(comes, UTC).astimezone().strftime("%H:%M %Z")
         raise JournalError(f"{entry.id} was not acknowledged: Pyrus comes again at {at}")
 
 

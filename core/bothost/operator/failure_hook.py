@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import json
 import logging
+import re
 import shlex
 import shutil
 from collections import deque
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from bothost.background import BackgroundTasks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from bothost.clock import Clock
     from bothost.journal.entry import Entry
@@ -24,6 +25,8 @@ log = logging.getLogger("bothost.on_failure")
 GROUP = "bothost.on_failure"
 LIMIT_S = 30.0
 MOST_WAITING = 1_000
+BURST_S = 0.5
+"""How long failures are gathered before the hook is told."""
 _AT_ONCE = 2
 
 
@@ -96,7 +99,7 @@ def hook_of(
 
 
 def find_hook(
-    setting: str, clock: Clock, environment: Callable[[], Mapping[str, str]] | None = None
+    setting: str, clock: Clock, environment: Callable[[], Mapping[str, str]] | None = None, group: str = GROUP
 ) -> tuple[FailureHook | None, str]:
     """Return the entry point or else the command of this name, and what is wrong with it ("" if nothing).
 
@@ -108,17 +111,22 @@ def find_hook(
         if len(setting.split()) == 1:
             from importlib_metadata import entry_points
 
-            for point in entry_points(group=GROUP, name=setting):
+            for point in entry_points(group=group, name=setting):
                 return FailureFunction(point.load(), clock), ""
         command = FailureCommand(setting, environment)
     except Exception as error:  # noqa: BLE001 - around a plugin's import: the host serves without its hook
         return None, f"{setting} cannot be used: {error!r}"
     if shutil.which(command.program) is None:
-        return command, f"{setting} is neither an entry point of group {GROUP} nor a command that can be run"
+        return command, f"{setting} is neither an entry point of group {group} nor a command that can be run"
     return command, ""
 
 
-def described(entry: Entry) -> dict[str, Any]:
+def _kind(entry: Entry) -> tuple[str, str]:
+    """Return the bot and what happened, without the numbers in it: alike failures are told together."""
+    return entry.bot, re.sub(r"\d+", "#", entry.error.partition("\n")[0])
+
+
+def described(entry: Entry, alike: Sequence[Entry] = ()) -> dict[str, Any]:
     """Return what a hook gets: neither body nor token, and an error whose secrets were replaced when it was stored."""
     error, _, trace = entry.error.partition("\n")
     return {
@@ -133,6 +141,9 @@ def described(entry: Entry) -> dict[str, Any]:
         "plugin_version": entry.version,
         "created": entry.created,
         "failed": entry.updated,
+        "count": 1 + len(alike),
+        "first": min(one.updated for one in (entry, *alike)),
+        "last": max(one.updated for one in (entry, *alike)),
         "traceparent": entry.trace,
     }
 
@@ -140,8 +151,9 @@ def described(entry: Entry) -> dict[str, Any]:
 class FailureNotifier:
     """Tells the hook in the background. Beyond a thousand waiting failures it only counts them. Used on the loop."""
 
-    def __init__(self, hook: FailureHook | None) -> None:
+    def __init__(self, hook: FailureHook | None, burst_s: float = BURST_S) -> None:
         self._hook = hook
+        self._burst_s = burst_s
         self._waiting: deque[Entry] = deque()
         self._workers = BackgroundTasks()
         self._dropped = 0
@@ -163,14 +175,19 @@ class FailureNotifier:
         self._workers.cancel()
 
     async def _work(self) -> None:
+        # a burst, such as a bad release makes, is told as one
+        await asyncio.sleep(self._burst_s)
         while self._waiting:
             entry = self._waiting.popleft()
+            alike = [other for other in self._waiting if _kind(other) == _kind(entry)]
+            for other in alike:
+                self._waiting.remove(other)
             hook = self._hook
             if hook is None:
                 return
             try:
                 async with asyncio.timeout(LIMIT_S):
-                    await hook.tell(described(entry))
+                    await hook.tell(described(entry, alike))
             except TimeoutError:
                 log.warning("on_failure took longer than %.0f s for %s", LIMIT_S, entry.id, extra={"bot": entry.bot})
             except Exception as error:  # noqa: BLE001 - around a plugin: a broken hook must not hurt the host

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from bothost.errors import JournalAway
+from bothost.journal.entry import EntryFilter
 from bothost.journal.transitions import cancelled
+from bothost.operator.bulk import without_login
+from bothost.operator.harm import HOUR_S, NO_FAILURES, BotView, RecentFailures, harm, recent_failures
+from bothost.operator.resources import oldest_of, used
 from bothost.operator.waiting import beside
 from bothost.telemetry.metrics import BotFigures, BotNow, Metrics, MetricsSnapshot, together
 from bothost.telemetry.metrics.families import STATES, BotGauge, HostGauges
@@ -22,13 +27,16 @@ if TYPE_CHECKING:
     from bothost.clock import Clock
     from bothost.config import ConfigReading
     from bothost.journal import Journal
-    from bothost.journal.entry import Entry, EntryFilter
+    from bothost.journal.entry import Entry
     from bothost.pipeline.delivery import Delivery
 
     Phase = Literal["starting", "serving", "draining"]
 
 _PROBE_S = 5.0
 _COMMITTED_S = 10.0
+_MOST_FAILURES = 2_000
+_FAILURES_S = 2.0
+"""How long the failures of the last hour are kept before the journal is asked again."""
 _SLICE = 200
 """How many bots are read between two turns of the loop. Work over all of them goes to a thread, because there may be 10,000."""
 _TROUBLE = ("config error", "plugin error", "quarantined", "stuck", "paused", "starting", "off", "active")
@@ -68,43 +76,6 @@ class HostView:
     """Return the loops of all processes that have failed and do not go on yet, with the fault of each."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BotView:
-    """One bot over all processes, as the page shows it."""
-
-    bot: Bot
-    now: BotNow
-    figures: BotFigures = field(default_factory=BotFigures)
-    entries: Mapping[str, int] = field(default_factory=dict)
-    """The number of its open and failed entries by state."""
-    paused_tasks: Mapping[int, str] = field(default_factory=dict)
-    """The tasks in which the loop breaker or an operator paused it, with the reason."""
-
-    @property
-    def name(self) -> str:
-        """Return the section's name."""
-        return self.bot.config.name
-
-    @property
-    def broken(self) -> bool:
-        """Return whether it does not serve and should."""
-        return self.now.state not in ("active", "starting", "off")
-
-    @property
-    def refused(self) -> int:
-        """Return how many deliveries since the host's start had a signature that is not this bot's."""
-        return self.figures.outcomes.get("refused-signature", 0)
-
-    def wants_a_look(self, now: float) -> bool:
-        """Return whether something is wrong although it serves."""
-        return bool(self.refused or self.figures.blocked_s or self.figures.last_hour(now)[1])
-
-    @property
-    def version(self) -> str:
-        """Return the version of the plugin in service; "" if none is loaded."""
-        return self.bot.plugged.version if self.bot.plugged is not None else ""
-
-
 @dataclass(frozen=True, slots=True)
 class Readiness:
     """Whether the host can take deliveries, and the reason if not."""
@@ -131,7 +102,7 @@ async def report(bots: Iterable[Bot], metrics: Metrics) -> MetricsSnapshot:
         running += queue.held
         if len(now) % _SLICE == 0:
             await asyncio.sleep(0)
-    return msgspec.structs.replace(metrics.snapshot(), now=now, running=running)
+    return msgspec.structs.replace(metrics.snapshot(), now=now, running=running, **used())
 
 
 class Operations:
@@ -142,6 +113,7 @@ class Operations:
         self._journal = journal
         self._version = version
         self._committed = float("-inf")
+        self._failures: tuple[float, Mapping[str, RecentFailures]] = (float("-inf"), {})
         self.clock = clock
         self.receive = host_view.receive
 
@@ -169,13 +141,24 @@ class Operations:
         return next((bot for bot in self._host.bots() if bot.config.name == name), None)
 
     async def bots(self) -> list[BotView]:
-        """Every bot: those in trouble first, then those whose runs fail, whose deliveries are signed otherwise or that block
-        the loop, then the others, each by name."""
+        """Return every bot, those that do most harm first: see `harm`."""
         snapshots = await self._host.gather()
-        entries, facts = await self._read_journal()
+        seen = JournalView(*await self._read_journal(), await self._recent_failures())
         bots = tuple(self._host.bots())
         with self.clock.real_io():
-            return await asyncio.to_thread(_views, bots, snapshots, entries, facts, self.clock.now().timestamp())
+            return await asyncio.to_thread(_views, bots, snapshots, seen, self.clock.now().timestamp())
+
+    async def _recent_failures(self) -> Mapping[str, RecentFailures]:
+        """Return the failures of the last hour by bot; the last known ones while the journal is away."""
+        now = self.clock.monotonic()
+        if now - self._failures[0] >= _FAILURES_S:
+            since = self.clock.now().timestamp() - HOUR_S
+            failed = EntryFilter(states=("failed",), since=since, limit=_MOST_FAILURES)
+            posting = EntryFilter(phase="posting", limit=_MOST_FAILURES)
+            with contextlib.suppress(JournalAway):
+                found = recent_failures(await self._journal.list(failed), await self._journal.list(posting))
+                self._failures = (now, found)
+        return self._failures[1]
 
     async def bot(self, name: str) -> BotView | None:
         """Return one bot; None if there is none of this name."""
@@ -199,6 +182,15 @@ class Operations:
         waits = await self._in_line(key)
         entry = await self._journal.find(key) or waits
         return None if entry is None else (entry, await self._journal.body(key))
+
+    async def find(self, key: str) -> Entry | None:
+        """Return one entry of the journal."""
+        return await self._journal.find(key)
+
+    async def without_login(self) -> frozenset[str]:
+        """Return the bots for which no login is set or learnt: no reply of theirs can be posted by a retry."""
+        sections = ((bot.name, bot.config.login or bot.login) for bot in self._host.bots())
+        return without_login(sections, await self._journal.controls())
 
     async def _in_line(self, key: str) -> Entry | None:
         return next((entry for entry in await self._host.waiting() if entry.id == key), None)
@@ -258,7 +250,26 @@ class Operations:
         with self.clock.real_io():
             size = await asyncio.to_thread(self._host.journal_bytes)
             gauges = await asyncio.to_thread(_gauges, snapshots)
-        return snapshots, HostGauges(version=self._version, bots=gauges, journal_bytes=size, entries=entries)
+        parked, unposted = await self._ages()
+        return snapshots, HostGauges(
+            version=self._version,
+            bots=gauges,
+            journal_bytes=size,
+            entries=entries,
+            ready=(await self.ready()).ready,
+            oldest_parked_s=parked,
+            oldest_unposted_s=unposted,
+        )
+
+    async def _ages(self) -> tuple[float, float]:
+        """Return the ages of the oldest parked event and of the oldest unposted reply; 0 while the journal is away."""
+        now = self.clock.now().timestamp()
+        try:
+            return await oldest_of(self._journal.list, "parked", now), await oldest_of(
+                self._journal.list, "posting", now
+            )
+        except JournalAway:
+            return 0.0, 0.0
 
     async def _read_journal(self) -> tuple[dict[str, dict[str, int]], Mapping[str, str] | None]:
         """Return open and failed entries by bot, and the facts. Both are empty while the journal is away, because the page must work then."""
@@ -290,25 +301,29 @@ class Operations:
         return "ok"
 
 
-def _views(
-    bots: Sequence[Bot],
-    snapshots: Sequence[MetricsSnapshot],
-    entries: Mapping[str, Mapping[str, int]],
-    facts: Mapping[str, str] | None,
-    at: float,
-) -> list[BotView]:
+@dataclass(frozen=True, slots=True)
+class JournalView:
+    """What the journal says of all bots at one moment."""
+
+    entries: Mapping[str, Mapping[str, int]]
+    facts: Mapping[str, str] | None
+    failures: Mapping[str, RecentFailures]
+
+
+def _views(bots: Sequence[Bot], snapshots: Sequence[MetricsSnapshot], seen: JournalView, at: float) -> list[BotView]:
     figures = together(snapshots)
     views = [
         BotView(
             bot=bot,
-            now=_stands(bot, snapshots, facts),
+            now=_stands(bot, snapshots, seen.facts),
             figures=figures.get(bot.config.name) or BotFigures(),
-            entries=entries.get(bot.config.name, {}),
-            paused_tasks=_paused_tasks(facts or {}, bot.config.name),
+            entries=seen.entries.get(bot.config.name, {}),
+            paused_tasks=_paused_tasks(seen.facts or {}, bot.config.name),
+            recent=seen.failures.get(bot.config.name, NO_FAILURES),
         )
         for bot in bots
     ]
-    return sorted(views, key=lambda view: (not view.broken, not view.wants_a_look(at), view.name))
+    return sorted(views, key=lambda view: harm(view, at))
 
 
 def _stands(bot: Bot, snapshots: Sequence[MetricsSnapshot], facts: Mapping[str, str] | None) -> BotNow:

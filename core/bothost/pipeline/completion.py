@@ -92,7 +92,8 @@ def complete(row: Entry, tracked: TrackedEvent, config: BotConfig, ran: RunResul
     entry = msgspec.structs.replace(row, updated=moment.now, runs=row.runs + 1, ms=tracked.entry.ms)
     if ran.failure is not None:
         return _failed(entry, tracked, config, ran.failure, moment)
-    entry.error = ""
+    if entry.rerun != "manual":  # after an operator's retry the page still shows what had failed
+        entry.error = ""
     if entry.kind == "timer" or (entry.door == "api" and ran.reply == NOTHING):
         entry.state, entry.answer = "answered", NOTHING
         return Completion(entry, Outcome(200, NOTHING, "silent"))

@@ -45,6 +45,12 @@ class PipelineContext:
     failed: Callable[[Entry], None] = lambda _entry: None
     """Takes each event that has failed, once, after that was recorded."""
 
+    def goes_on(self) -> str:
+        """Say what goes on while the journal is away, and what is answered 503."""
+        if self.journal.claims_first:
+            return "deliveries wait for it up to answer_within, then get 503; a last attempt runs all the same"
+        return "deliveries are answered as always; those that would be acknowledged before their reply get 503"
+
 
 def limit_of(config: BotConfig) -> float:
     """Give the seconds for which a run of this bot keeps its claim alive: its `timeout` and a minute."""

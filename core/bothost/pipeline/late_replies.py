@@ -141,7 +141,8 @@ class LateReplies:
 
     def _say(self, entry: Entry) -> None:
         done = entry.posted or entry.state == "answered"
-        extra = {"bot": entry.bot, "task": entry.task, "outcome": "posted" if done else entry.state}
+        extra = {"bot": entry.bot, "task": entry.task, "event": entry.id}
+        extra["outcome"] = "posted" if done else entry.state
         if done and entry.posted:
             log.info("late reply posted as comment %d", entry.posted, extra=extra)
         elif done:

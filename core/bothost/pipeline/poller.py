@@ -44,6 +44,7 @@ FAULTS = 3
 AGAIN_S = 1.0
 """When what was claimed too early is claimed again."""
 NO_BODY = "its body is no longer stored"
+AWAY = "the journal is away: %s; %s"
 UNUSABLE = ("off", "config error")
 """Bots without a section that could be used: their replies wait."""
 
@@ -78,7 +79,7 @@ class JournalPoller:
                 await context.journal.reap()
                 entries = await context.journal.recent(context.now() - REPEAT_S)
             except JournalAway as error:
-                log.warning("the journal is away: %s", error)
+                log.warning(AWAY, error, self._context.goes_on())
                 await context.journal.wait_hint(context.timing.sweep_s)
             else:
                 break
@@ -121,7 +122,7 @@ class JournalPoller:
                         {bot.name: bot.config.keep_s for bot in self._registry().by_name.values()}
                     )
             except JournalAway as error:
-                log.warning("the journal is away: %s", error)
+                log.warning(AWAY, error, self._context.goes_on())
             await until_next_sweep(self._context, self._begin_due)
 
     def _without_login(self) -> frozenset[str]:
@@ -238,7 +239,7 @@ class JournalPoller:
                     ticket.leave()
                     return
         except JournalAway as error:
-            log.warning("the journal is away: %s", error, extra={"bot": bot.name})
+            log.warning(AWAY, error, self._context.goes_on(), extra={"bot": bot.name})
         finally:
             self._pumping.discard(bot.name)
 

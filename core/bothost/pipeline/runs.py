@@ -333,7 +333,8 @@ class Runs:
     def _complain(self, tracked: TrackedEvent, failure: str) -> None:
         entry = tracked.entry
         what, _, trace = failure.partition("\n")
-        extra = {"bot": entry.bot, "task": entry.task, "outcome": phase(entry), "attempt": tracked.attempt}
+        extra = {"bot": entry.bot, "task": entry.task, "event": entry.id, "outcome": phase(entry)}
+        extra["attempt"] = tracked.attempt
         log.error("%s", what, extra={**extra, "traceback": trace})
 
     async def _refused(self, tracked: TrackedEvent, bot: Bot) -> None:

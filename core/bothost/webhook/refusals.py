@@ -67,7 +67,10 @@ class Refusals:
         bot, word, peer = key
         refusal = Refusal(bot, word, peer, self._status[key])
         times = "once more" if count == 1 else f"{count} times more"
-        _LOG.warning("refused %s within a minute", times, extra={**_fields(refusal, peer), "count": count})
+        who = f"[bot:{bot}]" if bot else "a path of no bot"
+        why = _REASONS.get(word, word)
+        text = "%s: refused %s within a minute: %s, from %s"
+        _LOG.warning(text, who, times, why, peer or "nowhere", extra={**_fields(refusal, peer), "count": count})
 
 
 def _fields(refusal: Refusal, peer: str) -> dict[str, object]:
@@ -83,6 +86,15 @@ _TEXTS = {
     "slow": "the body did not arrive in `body_timeout`",
     "shed": "too many unverified bodies at once: the largest was given up",
 }
+
+
+_REASONS = {
+    "not-found": "no bot has this path",
+    "refused-signature": "wrong signature",
+    "too-large": "larger than max_body",
+    "unavailable": "the bot does not serve",
+}
+"""The reasons in a few words, for the counts."""
 
 
 class RefusalCounter:

@@ -208,10 +208,10 @@ def test_a_bot_that_serves_badly_comes_before_those_that_serve_well(tmp_path_fac
         metrics.delivery("d", "refused-signature", 403, 0.0)
         metrics.blocked("c", 2.0)
         rows = json.loads(site.get("/bots.json").text)
-        assert [row["bot"] for row in rows] == ["lost", "c", "d", "e", "a", "b"]
-        assert [row["blocked_s"] for row in rows] == [0, 2.0, 0, 0, 0, 0]
-        assert [row["wrong_signatures"] for row in rows] == [0, 0, 1, 0, 0, 0]
-        assert [row["failed_runs_last_hour"] for row in rows] == [0, 0, 0, 1, 0, 0]
+        assert [row["bot"] for row in rows] == ["lost", "e", "c", "d", "a", "b"]
+        assert [row["blocked_s"] for row in rows] == [0, 0, 2.0, 0, 0, 0]
+        assert [row["wrong_signatures"] for row in rows] == [0, 0, 0, 1, 0, 0]
+        assert [row["failed_runs_last_hour"] for row in rows] == [0, 1, 0, 0, 0, 0]
         assert rows[0]["reason"].startswith("asks for the plugin 'nowhere'")
         text = site.get("/").text
         assert "blocked the event loop: 2.0 s" in text
@@ -250,13 +250,17 @@ def test_the_configuration_shows_keys_of_bots_ini_and_no_others(page: Site) -> N
 
 def test_the_live_page_leads_to_what_was_refused(own_page: Site) -> None:
     own_page.keep()
-    assert "#refused" not in own_page.get("/live").text
+    assert "Refused lately" not in own_page.get("/live").text
+    assert "Nothing was refused" in own_page.get("/refused").text
     connection = http.client.HTTPConnection("127.0.0.1", own_page.public_port, timeout=20)
     connection.request("POST", "/autoreply", b"{}")
     assert connection.getresponse().status == 403
     connection.close()
     text = own_page.get("/live").text
-    assert text.index('href="#refused"') < text.index("table") < text.index('id="refused"')
+    assert text.index("Refused lately") < text.index("table")
+    refused = own_page.get("/refused").text
+    assert '<span class="state bad">403</span>' in refused
+    assert "the signature is missing or wrong" in refused
 
 
 def test_one_task_can_be_resumed(own_page: Site) -> None:
@@ -315,8 +319,7 @@ def test_live_rows_show_what_comes_and_what_is_refused(own_page: Site) -> None:
     own_page.ask("POST", "/autoreply", "{}", X_Pyrus_Sig="00")
     own_page.port = own_page.public_port
     text = own_page.get("/live/rows").text
-    assert "Refused lately" in text
-    assert '<span class="state bad">403</span>' in text
+    assert '<a href="/refused">Refused lately: 1</a>' in text.replace("</a>: 1", ": 1</a>")
 
 
 def test_the_configuration_shows_problems_with_lines_and_no_secret(page: Site) -> None:

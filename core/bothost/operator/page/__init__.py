@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
-from bothost.operator.page import bots, deliveries, host_pages, login, probes
+from bothost.operator.page import bots, bulk, deliveries, host_pages, login, probes
 from bothost.operator.page.base import PageContext, UnknownPath
 from bothost.operator.page.static_files import StaticFile
 
@@ -44,6 +44,9 @@ TABLE = (
     (rf"/deliveries/{_KEY}/(retry|again)", deliveries.RetryDelivery),
     (rf"/deliveries/{_KEY}/cancel", deliveries.CancelDelivery),
     (rf"/deliveries/{_KEY}/body\.json", deliveries.ExportBody),
+    (r"/bulk", bulk.PlanPage),
+    (r"/bulk/([0-9]{1,9})", bulk.ProgressPage),
+    (r"/refused", deliveries.RefusedPage),
     (r"/live", deliveries.LivePage),
     (r"/live/rows", deliveries.LiveRowsFragment),
     (r"/plugins", host_pages.PluginsPage),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from http.client import responses
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, urlsplit
@@ -12,6 +13,7 @@ from tornado.httputil import HTTPServerRequest, url_concat
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from bothost.errors import JournalAway, JournalError
+from bothost.operator.bulk import BulkJobs
 from bothost.operator.page import formatting
 from bothost.operator.page.translation import Language, choose
 
@@ -51,6 +53,9 @@ HEADERS = {
 }
 
 
+_OWN_ADDRESS = re.compile(rb'\b(href|action|src|data-rows)="/(?!/)')
+
+
 @dataclass(frozen=True, slots=True)
 class PageContext:
     """The parts that every handler works with."""
@@ -68,6 +73,9 @@ class PageContext:
     """Whether the browser speaks TLS with us or with the proxy before us."""
     metrics_open: bool = False
     version: str = ""
+    public_path: str = ""
+    """The path under which a proxy shows the page, such as /bothost; "" for the root."""
+    bulk: BulkJobs = field(default_factory=BulkJobs)
 
 
 @stream_request_body
@@ -82,6 +90,8 @@ class PageHandler(RequestHandler):
     """Whether the read-only token may make its change."""
     most_bytes = 64 << 10
     """The largest form it takes."""
+    most_fields = 50
+    """The most fields of its form."""
 
     def initialize(self, page_context: PageContext) -> None:
         """See `PageContext`."""
@@ -141,10 +151,15 @@ class PageHandler(RequestHandler):
             text = b"".join(self._chunks).decode("utf-8", "replace")
             self._chunks = []
             try:
-                self._form = parse_qs(text, keep_blank_values=True, max_num_fields=50)
+                self._form = parse_qs(text, keep_blank_values=True, max_num_fields=self.most_fields)
             except ValueError:
                 raise HTTPError(400) from None
         return self._form.get(name, [""])[0]
+
+    def forms(self, name: str) -> list[str]:
+        """Return all values of a field that a form may hold several times."""
+        self.form(name)
+        return self._form.get(name, [])
 
     def query(self, name: str) -> str:
         """Return a parameter of the URL; "" if it is missing."""
@@ -172,11 +187,21 @@ class PageHandler(RequestHandler):
             "done": self.query("done"),
             "scrub": self.page_context.scrub,
             "one_bot": False,
+            "ticks": False,
             "shown_language": language,
             "public_url": reading.host.public_url if reading.host is not None else "",
             "now": self.operations.clock.now().timestamp(),
         }
-        self.say(self.render_string(template, **(names | values)))
+        self.say(self._under_path(self.render_string(template, **(names | values))))
+
+    def _under_path(self, page: bytes) -> bytes:
+        """Put `public_path` before the page's own addresses, which all begin with "/" in the templates."""
+        path = self.page_context.public_path
+        return _OWN_ADDRESS.sub(rb'\1="' + path.encode() + rb"/", page) if path else page
+
+    def redirect(self, url: str, permanent: bool = False, status: int | None = None) -> None:
+        """Redirect to an address of this page, under `public_path`."""
+        super().redirect(self.page_context.public_path + url, permanent, status)
 
     def say(self, content: str | bytes | dict[str, Any]) -> None:
         """Finish with this content."""
@@ -198,7 +223,12 @@ class PageHandler(RequestHandler):
             self.set_header("Content-Type", "text/plain; charset=utf-8")
             self.say(f"{status_code} {responses.get(status_code, '')}\n")
             return
-        self.show("error.html", status=status_code, reason=reason)
+        self.show("error.html", status=status_code, reason=reason, back=self._back())
+
+    def _back(self) -> str:
+        """Return the page that the request came from: the one above the address of a form, else the list of bots."""
+        above = self.request.path.rpartition("/")[0]
+        return above if self.request.method == "POST" and above.count("/") >= 2 else "/"
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Log faults of bothost with their traceback. Refusals are not logged, because anybody can cause them."""
@@ -217,13 +247,14 @@ class PageHandler(RequestHandler):
             where = await step()
         except JournalAway as error:
             self.set_status(503)
-            self.show("error.html", status=503, reason=str(error))
+            self.show("error.html", status=503, reason=str(error), back=self._back())
             return
         except JournalError as error:
             self.set_status(409)
-            self.show("error.html", status=409, reason=str(error))
+            self.show("error.html", status=409, reason=str(error), back=self._back())
             return
-        log.warning("the operator: %s", what, extra={"path": self.request.path})
+        who = "the page" if self.right is not None and self.right.session else "the operator's token"
+        log.warning("%s, by %s", what, who, extra={"path": self.request.path, "peer": self.request.remote_ip or ""})
         self.done(where, what)
 
     async def _find_right(self) -> AccessRight | None:

@@ -11,6 +11,7 @@ from tornado.web import HTTPError
 
 from bothost.errors import BodyRefused, JournalAway
 from bothost.journal.entry import EntryFilter
+from bothost.operator.harm import failures_of, wrong_key
 from bothost.operator.page import charts, formatting
 from bothost.operator.page.base import PageHandler
 from bothost.operator.trial_delivery import editable, send
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bothost.journal.entry import Entry
-    from bothost.operator.service import BotView
+    from bothost.operator.harm import BotView
 
 PAGE_BOTS = 100
 
@@ -49,13 +50,15 @@ class BotsPage(PageHandler):
             first=first,
             page_size=PAGE_BOTS,
             counts={word: tally[word] for word in STATES if word in tally},
-            trouble=sum(view.broken for view in views),
+            trouble=sum(view.in_trouble for view in views),
             state=state,
             words=self.query("q"),
             totals=totals,
             reading=self.operations.reading,
             spark=charts.sparkline,
             recent=recent,
+            failures_of=failures_of,
+            wrong_key=wrong_key,
         )
 
     head = get
@@ -74,7 +77,6 @@ class BotsJson(PageHandler):
         self.say(json.dumps([self._row(view, now) for view in views]))
 
     def _row(self, view: BotView, now: float) -> dict[str, Any]:
-        deliveries, failures = recent(view, now)
         return {
             "bot": view.name,
             "state": view.now.state,
@@ -87,14 +89,23 @@ class BotsJson(PageHandler):
             "waiting": view.now.waiting,
             "running": view.now.running,
             "paused_tasks": sorted(view.paused_tasks),
-            "deliveries_last_hour": deliveries,
-            "failed_runs_last_hour": failures,
+            "deliveries_last_hour": recent(view, now)[0],
+            "failed_runs_last_hour": failures_of(view, now),
+            "unposted_replies": view.recent.unposted,
+            "no_login": view.recent.no_login,
             "wrong_signatures": view.refused,
+            "wrong_signatures_last_hour": view.figures.refused_last_hour(now),
+            "wrong_signatures_from": self._refused_from(view.name),
             "blocked_s": round(view.figures.blocked_s, 3),
             "kept": formatting.line(self.operations.kept.get(view.name, ""), view.name)
             if view.now.state == "active"
             else "",
         }
+
+    def _refused_from(self, name: str) -> str:
+        """Return where the bot's newest delivery with a wrong signature came from; "" if this process has seen none."""
+        lines = (line for line in self.page_context.tail.newest() if line.bot == name)
+        return next((line.peer for line in lines if line.word == "refused-signature"), "")
 
     head = get
 
@@ -214,7 +225,7 @@ def _chosen(views: Sequence[BotView], words: Sequence[str], state: str) -> list[
     """Return the bots in this state (or in trouble) whose name, plugin or reason contain all words."""
 
     def fits(view: BotView) -> bool:
-        if state and view.now.state != state and not (state == "trouble" and view.broken):
+        if state and view.now.state != state and not (state == "trouble" and view.in_trouble):
             return False
         text = f"{view.name} {view.bot.config.plugin} {view.now.reason}".lower() if words else ""
         return all(word in text for word in words)
@@ -223,10 +234,9 @@ def _chosen(views: Sequence[BotView], words: Sequence[str], state: str) -> list[
 
 
 def _totals(views: Sequence[BotView], now: float) -> dict[str, int]:
-    hour = [recent(view, now) for view in views]
     return {
-        "deliveries": sum(deliveries for deliveries, _ in hour),
-        "failures": sum(failures for _, failures in hour),
+        "deliveries": sum(recent(view, now)[0] for view in views),
+        "failures": sum(failures_of(view, now) for view in views),
         "waiting": sum(view.now.waiting + view.entries.get("ready", 0) for view in views),
         "running": sum(view.now.running for view in views),
         "failed": sum(view.entries.get("failed", 0) for view in views),

@@ -11,17 +11,24 @@ from urllib.parse import quote, urlencode
 import msgspec
 from tornado.web import HTTPError
 
+from bothost.errors import JournalAway
 from bothost.journal.entry import EntryFilter, Phase
+from bothost.operator.anonymize import Anonymizer
+from bothost.operator.bulk import Selection, obstacle, select
+from bothost.operator.outlook import history_of, outlook_of
 from bothost.operator.page import charts, formatting
 from bothost.operator.page.base import PageHandler
 from bothost.operator.page.bots import newest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from bothost.journal.entry import Entry, State
 
 PAGE = 50
+MOST_SEARCHED = 20_000
+"""How many entries are read for a text in their error."""
+NARROW = ("bot", "state", "task", "since", "from", "to", "q")
 TAIL = 60
 _OPEN: tuple[State, ...] = ("ready", "running")
 _PHASES: tuple[Phase, ...] = get_args(Phase)
@@ -33,8 +40,12 @@ class DeliveriesPage(PageHandler):
 
     async def get(self) -> None:
         """List them newest first, by bot, state, task and time."""
-        want = self._filter()
-        entries, away = await newest(self, want)
+        key = self.query("q").strip()
+        if ":" in key and await self._is_id(key):
+            self.redirect("/deliveries/" + quote(key, safe=""), status=303)
+            return
+        want = self.filter()
+        entries, away = await self._matching(want, key)
         more = ""
         if len(entries) == PAGE:
             last = entries[-1]
@@ -44,31 +55,64 @@ class DeliveriesPage(PageHandler):
             entries=entries,
             away=away,
             names=sorted(bot.config.name for bot in self.operations.every_bot()),
-            chosen={name: self.query(name) for name in ("bot", "state", "task", "since", "before")},
+            chosen={name: self.query(name) for name in (*NARROW, "before")},
             states=("open", *_PHASES),
             spans=tuple(_SPANS),
             more=more,
-            filtered=any(self.query(name) for name in ("bot", "state", "task", "since", "before")),
+            filtered=any(self.query(name) for name in (*NARROW, "before")),
+            ticks=bool(self.right and self.right.changes),
         )
 
     head = get
 
-    def _filter(self) -> EntryFilter:
-        task = self.query("task").strip().lstrip("#")
-        since, state = _SPANS.get(self.query("since")), self.query("state")
-        return EntryFilter(
-            bot=self.query("bot") or None,
-            states=_OPEN if state == "open" else (),
-            phase=next((phase for phase in _PHASES if phase == state), None),
-            task=int(task) if task.isdecimal() and len(task) < 19 else None,
-            since=self.operations.clock.now().timestamp() - since if since else None,
-            before=_cursor(self.query("before")),
-            limit=PAGE,
-        )
+    async def _is_id(self, key: str) -> bool:
+        try:
+            return await self.operations.find(key) is not None
+        except JournalAway:
+            return False
+
+    async def _matching(self, want: EntryFilter, text: str) -> tuple[Sequence[Entry], str]:
+        """Return the newest entries that match, or why there are none while the journal is away."""
+        if not text:
+            return await newest(self, want)
+        try:
+            return await select(self.operations.deliveries, Selection(want, text), PAGE, MOST_SEARCHED), ""
+        except JournalAway as error:
+            return (), str(error) or "away"
+
+    def filter(self) -> EntryFilter:
+        """Return what the address or the form asks for."""
+        return filter_of(self.query, self.operations.clock.now().timestamp(), before=_cursor(self.query("before")))
 
     def _link(self, **changes: str) -> str:
-        chosen = {name: self.query(name) for name in ("bot", "state", "task", "since")} | changes
+        chosen = {name: self.query(name) for name in NARROW} | changes
         return "/deliveries?" + urlencode({name: value for name, value in chosen.items() if value})
+
+
+def filter_of(
+    value: Callable[[str], str], now: float, *, before: tuple[float, str] | None = None, limit: int = PAGE
+) -> EntryFilter:
+    """Return the filter of an address or a form, whose fields `value` reads."""
+    task, state = value("task").strip().lstrip("#"), value("state")
+    since = _SPANS.get(value("since"))
+    return EntryFilter(
+        bot=value("bot") or None,
+        states=_OPEN if state == "open" else (),
+        phase=next((phase for phase in _PHASES if phase == state), None),
+        task=int(task) if task.isdecimal() and len(task) < 19 else None,
+        since=now - since if since else _day(value("from")),
+        until=_day(value("to"), 1),
+        before=before,
+        limit=limit,
+    )
+
+
+def _day(text: str, more: int = 0) -> float | None:
+    """Return the begin of a day in UTC, `more` days later; None if it is no date."""
+    try:
+        return datetime.fromisoformat(text.strip()).replace(tzinfo=UTC).timestamp() + more * 86400
+    except ValueError:
+        return None
 
 
 class WaitingJson(PageHandler):
@@ -105,10 +149,19 @@ class DeliveryPage(PageHandler):
             trace=formatting.block(error.partition("\n")[2]),
             chart=charts.attempts(entry, now, self.language) if entry.kind == "hook" else "",
             may=_may(entry),
+            obstacle=obstacle(entry, await self._without_login()),
+            history=history_of(entry, error),
+            outlook=outlook_of(entry, await self.operations.bot(entry.bot), now),
             link=link(entry),
         )
 
     head = get
+
+    async def _without_login(self) -> frozenset[str]:
+        try:
+            return await self.operations.without_login()
+        except JournalAway:
+            return frozenset()
 
     async def _found(self, key: str) -> tuple[Entry, bytes | None]:
         found = await self.operations.delivery(key)
@@ -152,14 +205,16 @@ class ExportBody(DeliveryPage):
     """/deliveries/KEY/body.json"""
 
     async def get(self, key: str) -> None:
-        """Give the stored body as a file. Its token was never stored."""
+        """Give the stored body as a file, masked as `bothost deliveries export` masks it."""
         entry, body = await self._found(key)
         if body is None:
             raise HTTPError(404)
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", entry.id)
         self.set_header("Content-Type", "application/json")
         self.set_header("Content-Disposition", f'attachment; filename="{name}.json"')
-        self.say(self.page_context.scrub(body.decode("utf-8", "replace")))
+        with self.operations.clock.real_io():
+            masked = await asyncio.to_thread(_masked, body)
+        self.say(self.page_context.scrub(masked))
 
     head = get
 
@@ -187,6 +242,25 @@ class LiveRowsFragment(LivePage):
         """Give the rows as a piece of html."""
         entries, away = await self._tail()
         self.show("live_rows.html", entries=entries, away=away, refused=self.page_context.tail.newest())
+
+
+class RefusedPage(PageHandler):
+    """/refused"""
+
+    async def get(self) -> None:
+        """Show the newest refusals."""
+        self.show("refused.html", refused=self.page_context.tail.newest())
+
+    head = get
+
+
+def _masked(body: bytes) -> str:
+    """Return a body without what identifies people; as it is if it is no JSON object."""
+    try:
+        masked = Anonymizer().body(body)
+    except (ValueError, AttributeError, RecursionError):
+        return body.decode("utf-8", "replace")
+    return msgspec.json.format(msgspec.json.Encoder(decimal_format="number").encode(masked), indent=2).decode()
 
 
 def link(entry: Entry) -> str:

@@ -31,7 +31,7 @@ class LoginPage(PageHandler):
         self.set_cookie(
             self.page_context.cookie,
             session,
-            path="/",
+            path=f"{self.page_context.public_path}/",
             httponly=True,
             samesite="Strict",
             secure=self._by_tls(),
@@ -53,7 +53,7 @@ class LogoutPage(PageHandler):
         """End the session here and in the browser."""
         if self.right is not None:
             self.page_context.sessions.close(self.right.session)
-        self.clear_cookie(self.page_context.cookie, path="/")
+        self.clear_cookie(self.page_context.cookie, path=f"{self.page_context.public_path}/")
         self.redirect("/login", status=303)
 
 

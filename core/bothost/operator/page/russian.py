@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -102,6 +103,9 @@ TEXTS: Mapping[str, str] = {
     "Waiting": "Ждёт",
     "Last delivery": "Последняя доставка",
     "paused tasks:": "задач на паузе:",
+    "replies not posted:": "не отправлено ответов:",
+    "the bot has no login": "у бота нет login",
+    "Deliveries came, and none could be verified or taken: {count}. See above for the reason.": "Доставки приходили, но ни одну не удалось проверить или принять: {count}. Причина указана выше.",
     "wrong signatures:": "неверных подписей:",
     "blocked the event loop:": "блокировал цикл событий:",
     "Back": "Назад",
@@ -268,6 +272,46 @@ TEXTS: Mapping[str, str] = {
     "Sent again as a new entry, which is shown here.": "Отправлено заново: здесь показана новая запись.",
     "Cancelled.": "Отменено.",
     "bots.ini is being read again. Reload this page to see the result.": "bots.ini перечитывается. Обновите страницу, чтобы увидеть результат.",
+    # many at once, refused
+    "Refused": "Отказы",
+    "The newest deliveries that were not taken. They are in no journal.": "Последние доставки, которые не были приняты. В журнале их нет.",
+    "Nothing was refused": "Отказов не было",
+    "Many at once": "Много сразу",
+    "Retry many deliveries": "Повторить много доставок",
+    "Cancel many deliveries": "Отменить много доставок",
+    "The plan": "План",
+    "some {seconds} s at {rate} a second": "около {seconds} с, {rate} в секунду",
+    "Each is retried once, within the account's limit.": "Каждая повторяется один раз, в пределах лимита аккаунта.",
+    "Left out": "Пропущено",
+    "Retry them": "Повторить их",
+    "Cancel them": "Отменить их",
+    "Plan with those left out": "План вместе с пропущенными",
+    "Progress": "Ход",
+    "Outcome": "Исход",
+    "all that match": "все подходящие",
+    "Retry…": "Повторить…",
+    "Cancel…": "Отменить…",
+    "Chosen": "Выбрано",
+    "Choose": "Выбрать",
+    "to": "по",
+    "Id or error": "Ключ или ошибка",
+    "The comment comes through Pyrus's API. What the handler did before is done again.": "Комментарий придёт через API Pyrus. То, что обработчик уже сделал, будет сделано ещё раз.",
+    "The task may get a second comment.": "В задаче может появиться второй комментарий.",
+    "It ends without a reply. Pyrus does not come again.": "Она закончится без ответа. Pyrus больше не придёт.",
+    "What failed before it was retried": "Что не удалось до повтора",
+    "What failed last": "Что не удалось в последний раз",
+    "What it waits for": "Чего она ждёт",
+    "Until": "До",
+    "Expires": "Истекает",
+    "Attempts and runs": "Попытки и запуски",
+    "When": "Когда",
+    "Took": "Заняло",
+    "arrived": "пришла",
+    "attempt": "попытка",
+    "run": "запуск",
+    "post of the reply": "отправка ответа",
+    "last change": "последнее изменение",
+    "The journal keeps the first and the last of each; the log has all of them under the event's key.": "Журнал хранит первую и последнюю из них; в логе есть все, по ключу события.",
     # errors
     "Not understood": "Непонятно",
     "The address or the form is malformed.": "Адрес или форма составлены неверно.",
@@ -286,3 +330,47 @@ TEXTS: Mapping[str, str] = {
     "Something broke": "Что-то сломалось",
     "This is a fault of bothost. The log has the details.": "Это ошибка bothost. Подробности в логе.",
 }  # fmt: skip
+
+REASONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(english), russian)
+    for english, russian in (
+        (
+            r"(\S+) has no login, so no reply could be posted; set one first",
+            r"у \1 нет login, поэтому ответ не отправить; сначала задайте его",
+        ),
+        (
+            r"the step has moved on or the task is closed, so the reply would be refused again",
+            "этап уже пройден или задача закрыта: ответ снова не примут",
+        ),
+        (r"the step has moved on", "этап уже пройден"),
+        (r"asks for the plugin '([^']*)', which is not installed", r"просит плагин '\1', который не установлен"),
+        (r"\(installed: ", "(установлены: "),
+        (r"did you mean", "может быть,"),
+        (r"no such key", "такого ключа нет"),
+        (r"paused by the operator", "на паузе по воле оператора"),
+        (r"enabled = no", "выключен: enabled = no"),
+        (
+            r"every permit \((\d+)\) is held by a run past timeout = (\S+)",
+            r"все разрешения (\1) заняты запусками дольше timeout = \2",
+        ),
+        (
+            r"a thread cannot be stopped, so restart the host, and give the handler a time limit of its own or the bot run = process",
+            "поток не остановить: перезапустите хост и дайте обработчику свой предел времени или боту run = process",
+        ),
+        (r"its process died (\d+) times within an hour", r"его процесс умер \1 раза за час"),
+        (r"cancelled by the operator", "отменено оператором"),
+        (r"expired: its bot did not come back", "истекло: бот не вернулся"),
+        (
+            r"the host stopped before the outcome was recorded; Pyrus may have it",
+            "хост остановился раньше, чем записал исход; возможно, Pyrus его получил",
+        ),
+        (r"no login: ", "нет login: "),
+        (
+            r"the signature is missing or wrong: bots.ini and Pyrus hold different secrets, or this is not Pyrus",
+            "подписи нет или она неверна: ключи в bots.ini и в Pyrus разные, или это не Pyrus",
+        ),
+        (r"no bot has this path", "такого пути нет ни у одного бота"),
+        (r"(\d+) answered", r"\1 отвечено"),
+    )
+)
+"""What the host says in English as reasons, and its Russian. Names and numbers are kept."""

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from bothost.operator.page.russian import COUNTS as RUSSIAN_COUNTS
+from bothost.operator.page.russian import REASONS
 from bothost.operator.page.russian import TEXTS as RUSSIAN
 
 if TYPE_CHECKING:
@@ -43,6 +44,13 @@ class Language:
 
 ENGLISH = Language("en")
 RUSSIAN_LANGUAGE = Language("ru")
+
+
+def translated_reason(text: str) -> str:
+    """Return the Russian of a reason that the host gives, names and numbers kept; the text itself if it is not known."""
+    for english, russian in REASONS:
+        text = english.sub(russian, text)
+    return text
 
 
 @lru_cache(maxsize=256)

@@ -40,7 +40,10 @@ class Metrics:
         statuses = self._host.statuses
         statuses[status] = statuses.get(status, 0) + 1
         self._host.response.observe(seconds)
-        figures.at(self._this_minute()).deliveries += 1
+        minute = figures.at(self._this_minute())
+        minute.deliveries += 1
+        if word == "refused-signature":
+            minute.refused += 1
         figures.last_delivery = self._now
 
     def run(self, bot: str, seconds: float, failed: bool) -> None:

@@ -62,6 +62,8 @@ class MinuteFigures(msgspec.Struct, gc=False):
     failures: int = 0
     seconds: float = 0.0
     slowest: float = 0.0
+    refused: int = 0
+    """Deliveries with a wrong signature."""
 
     def add(self, other: MinuteFigures) -> None:
         """Count what another process did in the same minute."""
@@ -70,6 +72,7 @@ class MinuteFigures(msgspec.Struct, gc=False):
         self.failures += other.failures
         self.seconds += other.seconds
         self.slowest = max(self.slowest, other.slowest)
+        self.refused += other.refused
 
 
 class BotFigures(msgspec.Struct, gc=False):
@@ -132,6 +135,11 @@ class BotFigures(msgspec.Struct, gc=False):
         minutes = [one for one in self.minutes if one.minute > since]
         return sum(one.deliveries for one in minutes), sum(one.failures for one in minutes)
 
+    def refused_last_hour(self, now: float) -> int:
+        """Return the deliveries with a wrong signature in the hour before `now` (epoch seconds)."""
+        since = int(now // 60) - RING_MINUTES
+        return sum(one.refused for one in self.minutes if one.minute > since)
+
     @property
     def deliveries(self) -> int:
         """All deliveries that were answered."""
@@ -190,6 +198,9 @@ class MetricsSnapshot(msgspec.Struct):
     loop_restarts: dict[str, int] = msgspec.field(default_factory=dict)
     log_dropped: int = 0
     running: int = 0
+    cpu_s: float = 0.0
+    memory_bytes: int = 0
+    open_files: int = 0
 
     def outlive(self, other: MetricsSnapshot) -> None:
         """Count what a process counted that is no more; how it stood, and its newest run times, go with it."""

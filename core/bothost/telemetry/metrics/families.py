@@ -38,6 +38,9 @@ class HostGauges(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     bots: tuple[BotGauge, ...] = ()
     journal_bytes: int | None = None
+    ready: bool = False
+    oldest_parked_s: float = 0.0
+    oldest_unposted_s: float = 0.0
     entries: Mapping[str, int] = msgspec.field(default_factory=dict)
     """Entries of the journal by state: those open or failed."""
 
@@ -73,6 +76,12 @@ NAMES = {
     "bothost_journal_bytes": ("gauge", "Size of the embedded journal on disk."),
     "bothost_journal_entries": ("gauge", "Open and failed entries of the journal, by state."),
     "bothost_log_lines_dropped": ("counter", "Log lines that nobody read in time."),
+    "bothost_ready": ("gauge", "1 while deliveries can be accepted, as /readyz says."),
+    "bothost_oldest_parked_seconds": ("gauge", "Age of the oldest parked event; 0 without one."),
+    "bothost_oldest_unposted_seconds": ("gauge", "Age of the oldest reply that is not posted yet; 0 without one."),
+    "process_cpu_seconds": ("counter", "Processor time, by process."),
+    "process_resident_memory_bytes": ("gauge", "Memory, by process."),
+    "process_open_fds": ("gauge", "Open files, by process."),
     "bothost_build": ("info", "The version that runs."),
 }
 """Name (without prometheus's own suffix), type, meaning: docs and dashboards are checked against this table."""
@@ -151,6 +160,11 @@ def _processes(snapshots: Sequence[MetricsSnapshot]) -> Iterator[Metric]:
     by_process = [((snapshot.process,), snapshot) for snapshot in snapshots if snapshot.process]
     yield from _histogram("bothost_loop_lag_seconds", ("process",), [(key, one.lag) for key, one in by_process])
     yield from _gauge("bothost_loop_lag_worst_seconds", ("process",), [(key, one.lag_worst) for key, one in by_process])
+    yield from _counter("process_cpu_seconds", ("process",), [(key, one.cpu_s) for key, one in by_process])
+    yield from _gauge(
+        "process_resident_memory_bytes", ("process",), [(key, one.memory_bytes) for key, one in by_process]
+    )
+    yield from _gauge("process_open_fds", ("process",), [(key, one.open_files) for key, one in by_process])
     yield from _gauge("bothost_process_running", ("process",), [(key, one.running) for key, one in by_process])
     yield from _gauge(
         "bothost_process_start_time_seconds", ("process",), [(key, one.started) for key, one in by_process]
@@ -192,6 +206,9 @@ def _host(snapshots: Sequence[MetricsSnapshot], host: HostGauges) -> Iterator[Me
                 total.add(histogram)
             yield from _histogram(name, (), [((), total)])
     yield from _counter("bothost_log_lines_dropped", (), [((), sum(snapshot.log_dropped for snapshot in snapshots))])
+    yield from _gauge("bothost_ready", (), [((), int(host.ready))])
+    yield from _gauge("bothost_oldest_parked_seconds", (), [((), host.oldest_parked_s)])
+    yield from _gauge("bothost_oldest_unposted_seconds", (), [((), host.oldest_unposted_s)])
     if host.journal_bytes is not None:
         yield from _gauge("bothost_journal_bytes", (), [((), host.journal_bytes)])
     yield from _gauge(

@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-  const full = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "medium" });
+  const full = new Intl.DateTimeFormat(document.documentElement.lang, { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short" });
   const localise = (root) => {
     for (const time of root.querySelectorAll("time[datetime]")) {
       const text = full.format(new Date(time.dateTime));
@@ -26,6 +26,28 @@
       menu.querySelector("summary").focus();
     });
   }
+
+  const parts = [...document.querySelectorAll("[data-refresh]")];
+  const rests = (part) => part.contains(document.activeElement) || part.querySelector("details[open], input:checked");
+  const refresh = async () => {
+    if (!document.hidden && !parts.every(rests)) {
+      try {
+        const response = await fetch(location.href, { credentials: "same-origin" });
+        if (response.ok && !response.redirected) {
+          const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+          localise(fresh);
+          for (const part of parts) {
+            const now = fresh.getElementById(part.id);
+            if (now && !rests(part) && now.innerHTML !== part.innerHTML) part.innerHTML = now.innerHTML;
+          }
+        }
+      } catch {
+        // the host restarts: the next look finds it again
+      }
+    }
+    setTimeout(refresh, 2000);
+  };
+  if (parts.length) setTimeout(refresh, 2000);
 
   const live = document.getElementById("live");
   if (!live) return;

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bothost.cli.anonymize import Anonymizer
+from bothost.operator.anonymize import Anonymizer
 
 ANNA = {"id": 1041, "first_name": "Анна", "last_name": "Громова", "email": "a.gromova@corp.ru", "type": "user",
         "phone": "+7 495 000 00 01", "position": "Менеджер", "external_id": "5d3b2c11"}  # fmt: skip

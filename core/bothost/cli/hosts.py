@@ -1,0 +1,91 @@
+"""`hosts` and `reload`: all processes of all hosts on the journal, and what a reload came to on each."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bothost.cli import OK, PROBLEM
+from bothost.cli.journal_access import visit
+from bothost.cli.output import config_option, json_option, say, show_json, show_table
+from bothost.clock import SystemClock
+from bothost.operator.presence import named, presences, wait_until
+
+if TYPE_CHECKING:
+    from bothost.journal import Journal
+    from bothost.operator.presence import ProcessPresence
+
+RELOAD_S = 60.0
+
+
+@click.command(epilog="Example: bothost hosts")
+@config_option
+@json_option
+def hosts(config: str, as_json: bool) -> int:
+    """List all processes of all hosts that work on the journal: version, since when, lease, load, plugins to restart for."""
+    now = SystemClock().now().timestamp()
+
+    async def work(journal: Journal) -> list[ProcessPresence]:
+        return presences(await journal.controls(), now)
+
+    rows = [_row(one, now) for one in visit(config, work)]
+    if as_json:
+        show_json(rows)
+    elif rows:
+        columns = ["host", "process", "pid", "version", "since", "lease", "running", "waiting", "lag_ms"]
+        show_table(columns, rows, "notes")
+    else:
+        say("no host works on this journal: bothost serve starts one")
+    return PROBLEM if any(row["notes"] or row["lease"] != "ok" for row in rows) else OK
+
+
+def _row(one: ProcessPresence, now: float) -> dict[str, Any]:
+    lease = "ok" if one.alive(now) else f"lost: silent for {now - one.at:.0f} s"
+    since = datetime.fromtimestamp(one.started, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return {
+        "host": one.host,
+        "process": one.process,
+        "pid": one.pid,
+        "version": one.version,
+        "since": since,
+        "lease": lease,
+        "running": one.running,
+        "waiting": one.waiting,
+        "lag_ms": round(one.lag_s * 1000),
+        "plugins": dict(one.plugins),
+        "notes": "; ".join(one.notes()),
+    }
+
+
+@click.command(name="reload", epilog="Example: bothost reload --wait")
+@click.option("--wait", is_flag=True, help="Wait until all processes have reloaded, and tell what came of it.")
+@config_option
+@json_option
+def reload_(wait: bool, config: str, as_json: bool) -> int:
+    """Have all processes of all hosts read bots.ini again, even if it seems cut off."""
+    clock = SystemClock()
+
+    async def work(journal: Journal) -> tuple[list[ProcessPresence], list[ProcessPresence]]:
+        asked = f"{clock.now().timestamp():.3f}"
+        await journal.control("generation", asked)
+        if not wait:
+            return [], []
+        return await wait_until(journal.controls, lambda one: one.generation == asked, clock, RELOAD_S)
+
+    living, behind = visit(config, work)
+    done = [one for one in living if one not in behind]
+    failed = [one for one in done if "not as bots.ini says" in one.reloaded]
+    if as_json:
+        show_json({"done": {named([one]): one.reloaded for one in done}, "behind": [named([one]) for one in behind]})
+    elif not wait:
+        say("asked: every process reads bots.ini again within a second; --wait tells what came of it")
+    else:
+        for one in done:
+            say(f"{named([one])}: {one.reloaded}")
+        if behind:
+            say(f"not yet on {named(behind)}: see the log there")
+        if not living:
+            say("no host works on this journal")
+    return PROBLEM if behind or failed else OK

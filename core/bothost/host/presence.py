@@ -1,0 +1,103 @@
+"""Say in the journal how this process stands, every ten seconds and whenever a pause or a reload takes hold."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bothost import __version__
+from bothost.errors import JournalError
+from bothost.operator.presence import PREFIX, TELL_S, ProcessPresence
+from bothost.plugins.discovery import find
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bothost.host.process import Host
+    from bothost.telemetry.metrics import Metrics
+
+LOOK_S = 0.5
+INSTALLED_S = 60.0
+"""How often the installed plugins are looked at."""
+
+
+class Presence:
+    """Tells the journal of one process. `look` is called every half second, on the loop."""
+
+    def __init__(self, host: Host, metrics: Metrics) -> None:
+        self._host = host
+        self._metrics = metrics
+        self._told_at = float("-inf")
+        self._told: object = None
+        self._looked_at = float("-inf")
+        self._newer: dict[str, str] = {}
+        self._asked = ""
+        self._started = host.resources.clock.now().timestamp()
+
+    @property
+    def key(self) -> str:
+        """Return the fact's key."""
+        return PREFIX + self._host.resources.journal.owner
+
+    async def end(self) -> None:
+        """Take the process off the list."""
+        with contextlib.suppress(JournalError):
+            await self._host.resources.journal.control(self.key, None)
+
+    def look(self) -> None:
+        """Tell how it stands if that is due, or if something that people wait for has changed."""
+        host, clock = self._host, self._host.resources.clock
+        if host.phase != "serving":
+            return
+        paused = tuple(sorted(host.lifecycle.paused))
+        if not host.reloader.busy:
+            self._asked = host.controls.facts.get("generation", "")
+        waited_for = (paused, self._asked, len(host.service.registry.by_name))
+        now = clock.monotonic()
+        if waited_for == self._told and now - self._told_at < TELL_S:
+            return
+        self._told, self._told_at = waited_for, now
+        host.controls.tell(self.key, msgspec.json.encode(self._presence(paused)).decode())
+
+    def _presence(self, paused: tuple[str, ...]) -> ProcessPresence:
+        host, clock = self._host, self._host.resources.clock
+        running = {bot.config.plugin: bot.plugged.version for bot in host.service if bot.plugged is not None}
+        snapshot = self._metrics.snapshot()
+        return ProcessPresence(
+            owner=host.resources.journal.owner,
+            host=socket.gethostname(),
+            process=snapshot.process,
+            pid=os.getpid(),
+            version=__version__,
+            started=self._started,
+            at=clock.now().timestamp(),
+            running=sum(bot.queue.held for bot in host.service),
+            waiting=sum(bot.queue.waiting for bot in host.service),
+            lag_s=round(snapshot.lag_worst, 3),
+            plugins=running,
+            newer=self._newer_than(running),
+            paused=paused,
+            generation=self._asked,
+            reloaded=self._result(),
+        )
+
+    def _newer_than(self, running: Mapping[str, str]) -> dict[str, str]:
+        now = self._host.resources.clock.monotonic()
+        if now - self._looked_at >= INSTALLED_S:
+            self._looked_at = now
+            installed = {found.name: found.version for found in find().values()}
+            self._newer = {
+                name: installed[name] for name, version in running.items() if installed.get(name, version) != version
+            }
+        return self._newer
+
+    def _result(self) -> str:
+        problems = self._host.reloader.problems
+        told = [f"{name or 'bots.ini'}: {why}" for name, why in sorted(problems.items())]
+        return f"{len(self._host.service.registry.by_name)} bots" + (
+            f"; not as bots.ini says: {'; '.join(told)}" if told else ""
+        )

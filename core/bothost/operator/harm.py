@@ -1,0 +1,129 @@
+"""One bot over all processes, and its rank by the harm it does now. The journal's failures of the last hour outlive a restart."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bothost.pipeline.reply_poster import NO_LOGIN
+from bothost.telemetry.metrics import BotFigures, BotNow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from bothost.bots.registry import Bot
+    from bothost.journal.entry import Entry
+
+HOUR_S = 3600.0
+WRONG_SHARE = 0.2
+"""Wrong signatures below this share of the last hour's deliveries are taken for a stranger's."""
+_NOT_SERVING = ("config error", "plugin error", "quarantined", "stuck", "paused")
+
+
+@dataclass(frozen=True, slots=True)
+class RecentFailures:
+    """A bot's failures of the last hour, as the journal tells them."""
+
+    runs: int = 0
+    """Events whose run failed."""
+    unposted: int = 0
+    """Replies that could not be posted, or whose first try failed and that are still waiting for the next one."""
+    no_login: int = 0
+    """The unposted replies that lacked both a token and a login."""
+
+
+NO_FAILURES = RecentFailures()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BotView:
+    """One bot over all processes, as the page shows it."""
+
+    bot: Bot
+    now: BotNow
+    figures: BotFigures = field(default_factory=BotFigures)
+    entries: Mapping[str, int] = field(default_factory=dict)
+    """The number of its open and failed entries by state."""
+    paused_tasks: Mapping[int, str] = field(default_factory=dict)
+    """The tasks in which the loop breaker or an operator paused it, with the reason."""
+    recent: RecentFailures = NO_FAILURES
+    """Its failures of the last hour, from the journal."""
+
+    @property
+    def name(self) -> str:
+        """Return the section's name."""
+        return self.bot.config.name
+
+    @property
+    def broken(self) -> bool:
+        """Return whether it does not serve and should."""
+        return self.now.state not in ("active", "starting", "off")
+
+    @property
+    def refused(self) -> int:
+        """Return how many deliveries since the host's start had a signature that is not this bot's."""
+        return self.figures.outcomes.get("refused-signature", 0)
+
+    @property
+    def in_trouble(self) -> bool:
+        """Return whether it does harm now: it does not serve, or its late replies do not reach Pyrus."""
+        return self.broken or self.recent.unposted > 0
+
+    def wants_a_look(self, now: float) -> bool:
+        """Return whether something is wrong although it serves."""
+        return bool(self.recent.unposted or failures_of(self, now) or self.figures.blocked_s or wrong_key(self, now))
+
+    @property
+    def version(self) -> str:
+        """Return the version of the plugin in service; "" if none is loaded."""
+        return self.bot.plugged.version if self.bot.plugged is not None else ""
+
+
+def recent_failures(failed: Iterable[Entry], posting: Iterable[Entry]) -> dict[str, RecentFailures]:
+    """Count failed entries and replies on their way by bot."""
+    runs: Counter[str] = Counter()
+    unposted: Counter[str] = Counter()
+    no_login: Counter[str] = Counter()
+    for entry in failed:
+        if entry.failed or entry.door == "response":
+            runs[entry.bot] += 1
+            continue
+        unposted[entry.bot] += 1
+        no_login[entry.bot] += entry.error.startswith(NO_LOGIN)
+    for entry in posting:
+        unposted[entry.bot] += entry.tries > 0
+    return {name: RecentFailures(runs[name], unposted[name], no_login[name]) for name in {*runs, *unposted}}
+
+
+def harm(view: BotView, now: float) -> tuple[int, float, str]:
+    """Return the sort key of a bot: not serving first, then losing replies, failing, blocking, refusing, and the others.
+
+    Within a rank the larger number comes first, and then the name.
+    """
+    deliveries, _ = view.figures.last_hour(now)
+    state = view.now.state
+    if state in _NOT_SERVING:
+        # a pause is somebody's wish, so it comes after the states that nobody wants
+        return (1 if state == "paused" else 0, -deliveries, view.name)
+    if view.recent.unposted:
+        return (2, -view.recent.unposted, view.name)
+    if failures := failures_of(view, now):
+        return (3, -failures / max(deliveries, failures), view.name)
+    if view.figures.blocked_s:
+        return (4, -view.figures.blocked_s, view.name)
+    if wrong_key(view, now):
+        return (5, -view.figures.refused_last_hour(now), view.name)
+    return (6, 0.0, view.name)
+
+
+def failures_of(view: BotView, now: float) -> int:
+    """Return the failed runs of the last hour: those counted here, or more if the journal knows more from before a restart."""
+    return max(view.figures.last_hour(now)[1], view.recent.runs)
+
+
+def wrong_key(view: BotView, now: float) -> bool:
+    """Return whether so many deliveries have a wrong signature that the bot's secret is probably not the one in Pyrus."""
+    deliveries, _ = view.figures.last_hour(now)
+    refused = view.figures.refused_last_hour(now)
+    return refused > 0 and refused >= WRONG_SHARE * deliveries

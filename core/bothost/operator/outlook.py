@@ -1,0 +1,89 @@
+"""Say of an event that waits: why, until when, and when it expires."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bothost.journal.status import phase
+from bothost.journal.transitions import DAY_S
+
+if TYPE_CHECKING:
+    from bothost.journal.entry import Entry
+    from bothost.operator.harm import BotView
+
+MOST_HELD_S = 240.0
+"""Pyrus does not come again so long after its last delivery."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What an event waits for. Times are epoch seconds; 0: not known."""
+
+    why: str
+    until: float = 0.0
+    expires: float = 0.0
+
+
+def outlook_of(entry: Entry, view: BotView | None, now: float) -> Outlook | None:
+    """Return what the event waits for; None if it does not wait. `view`: its bot, if bots.ini still has it."""
+    state = phase(entry)
+    if state == "held":
+        return Outlook("for Pyrus's next attempt", entry.due, entry.seen_at + MOST_HELD_S)
+    if state == "posting":
+        begun = entry.post_begun or entry.updated
+        tried = (
+            f"for the next try to post the reply, after {entry.tries}" if entry.tries else "for its reply to be posted"
+        )
+        return Outlook(tried, entry.due, begun + DAY_S)
+    if state not in ("parked", "waiting"):
+        return None
+    expires = 0.0
+    if state == "parked":
+        keep_s = view.bot.config.keep_s if view is not None else DAY_S
+        expires = entry.created + max(keep_s, DAY_S)
+    return Outlook(_why(entry, view, now), max(entry.due, 0.0) if entry.due > now else 0.0, expires)
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryStep:
+    """A line of an event's history."""
+
+    at: float
+    what: str
+    number: int = 0
+    status: int = 0
+    ms: float = 0.0
+    outcome: str = ""
+
+
+def history_of(entry: Entry, error: str) -> list[HistoryStep]:
+    """Return the attempts, runs and posts that the journal knows of, oldest first. `error` has its secrets replaced."""
+    steps = [HistoryStep(entry.created, "arrived", 1 if entry.seen else 0, entry.status if entry.seen <= 1 else 0)]
+    if entry.seen > 1:
+        steps.append(HistoryStep(entry.seen_at, "attempt", entry.seen, entry.status))
+    if entry.runs:
+        ended = entry.updated if not entry.post_begun else entry.post_begun
+        failed = error.partition("\n")[0] if entry.failed or entry.answer is None else ""
+        steps.append(
+            HistoryStep(
+                max(ended - entry.ms / 1000, entry.created), "run", entry.runs, 0, entry.ms, failed or "replied"
+            )
+        )
+    if entry.tries:
+        told = f"comment {entry.posted}" if entry.posted else error.partition("\n")[0]
+        steps.append(HistoryStep(entry.post_begun or entry.updated, "post of the reply", entry.tries, 0, 0.0, told))
+    steps.append(HistoryStep(entry.updated, "last change", 0, 0, 0.0, phase(entry)))
+    return sorted(steps, key=lambda step: step.at)
+
+
+def _why(entry: Entry, view: BotView | None, now: float) -> str:
+    if view is None:
+        return "no such bot in bots.ini"
+    if view.now.state != "active":
+        return f"its bot is {view.now.state}" + (f": {view.now.reason}" if view.now.reason else "")
+    if entry.task in view.paused_tasks:
+        return f"its task is paused: {view.paused_tasks[entry.task]}"
+    if entry.due > now:
+        return "for its next run after a failure" if entry.error else "until it is due"
+    return f"for its task's turn or a permit: {view.now.running} runs of the bot are under way"

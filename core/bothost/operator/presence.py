@@ -1,0 +1,98 @@
+"""What each process of each host says of itself in the journal: for the list of hosts, and to see that a change holds everywhere."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+    from bothost.clock import Clock
+
+PREFIX = "process:"
+TELL_S = 10.0
+GONE_S = 35.0
+"""A process that has said nothing for so long has lost its lease."""
+FORGET_S = 600.0
+LOOK_S = 0.2
+
+
+class ProcessPresence(msgspec.Struct, frozen=True, kw_only=True):
+    """One process of one host. Times are epoch seconds."""
+
+    owner: str
+    """The name under which it holds claims in the journal."""
+    host: str
+    process: str
+    pid: int
+    version: str
+    started: float
+    at: float
+    """When it said this."""
+    running: int = 0
+    waiting: int = 0
+    lag_s: float = 0.0
+    plugins: dict[str, str] = {}
+    """The versions of the plugins that run."""
+    newer: dict[str, str] = {}
+    """The installed versions of those that differ from what runs: a restart takes them."""
+    paused: tuple[str, ...] = ()
+    generation: str = ""
+    """The last asked reload that it has carried out."""
+    reloaded: str = ""
+    """The result of that reload."""
+
+    def alive(self, now: float) -> bool:
+        """Return whether it has spoken within its lease."""
+        return now - self.at < GONE_S
+
+    def notes(self) -> list[str]:
+        """Return what an operator should do about it."""
+        return [
+            f"restart to run {name} {version} ({self.plugins.get(name, '?')} runs)"
+            for name, version in sorted(self.newer.items())
+        ]
+
+
+def presences(facts: Mapping[str, str], now: float) -> list[ProcessPresence]:
+    """Read all processes from the journal's facts, sorted by host and process; those long gone are left out."""
+    found = []
+    for key, value in facts.items():
+        if key.startswith(PREFIX):
+            try:
+                found.append(msgspec.json.decode(value, type=ProcessPresence))
+            except (msgspec.DecodeError, ValueError):  # a host of another version
+                continue
+    kept = [one for one in found if now - one.at < FORGET_S]
+    return sorted(kept, key=lambda one: (one.host, one.process, one.started))
+
+
+def forgotten(facts: Mapping[str, str], now: float) -> list[str]:
+    """Return the keys of processes that ended long ago without a word."""
+    known = {PREFIX + one.owner for one in presences(facts, now)}
+    return [key for key in facts if key.startswith(PREFIX) and key not in known]
+
+
+async def wait_until(
+    facts: Callable[[], Awaitable[Mapping[str, str]]],
+    holds: Callable[[ProcessPresence], bool],
+    clock: Clock,
+    limit_s: float,
+) -> tuple[list[ProcessPresence], list[ProcessPresence]]:
+    """Wait until it holds on all living processes; return these, and those on which it does not hold after `limit_s`."""
+    until = clock.monotonic() + limit_s
+    while True:
+        now = clock.now().timestamp()
+        living = [one for one in presences(await facts(), now) if one.alive(now)]
+        behind = [one for one in living if not holds(one)]
+        if not behind or clock.monotonic() >= until:
+            return living, behind
+        await asyncio.sleep(LOOK_S)
+
+
+def named(processes: Iterable[ProcessPresence]) -> str:
+    """Return processes as "host/0, host/1"."""
+    return ", ".join(f"{one.host}/{one.process}" for one in processes)

@@ -1,0 +1,68 @@
+"""Every host in view: the list of processes, changes that hold everywhere, hooks that are told of bots."""
+
+from __future__ import annotations
+
+import json
+
+PLUGINS = """
+import pathlib
+HERE = pathlib.Path(__file__).parent
+async def greet(event):
+    return "hello"
+class broken(Plugin):
+    async def open(self):
+        if not (HERE / "mended").exists():
+            raise OSError("the other side is down")
+    async def handle(self, event):
+        return "well again"
+"""
+
+
+def test_hosts_lists_each_process_and_pause_and_reload_wait_for_all(site):
+    host = site(PLUGINS, "one: plugin = greet; login = bot@one", "processes = 2")
+    host.launch()
+    host.said("all 2 workers serve")
+    host.port = int(host.said("serves ")["message"].rpartition(":")[2])
+    rows = host.until(lambda: (found := host.command("hosts")) and len(found) == 2 and found)
+    assert [(row["process"], row["lease"], row["plugins"]) for row in rows] == [
+        ("0", "ok", {"greet": "1.0"}),
+        ("1", "ok", {"greet": "1.0"}),
+    ]
+    told = host.command("pause", "one", "--reason", "lunch")
+    assert (told["processes"], told["behind"]) == (2, [])
+    assert {host.deliver("one", task=task, comment=task).status for task in range(1, 9)} == {503}
+    assert host.command("resume", "one")["behind"] == []
+    assert {host.deliver("one", task=task, comment=task, attempt="2/3").status for task in range(1, 9)} == {200}
+    done = host.command("reload", "--wait")
+    assert sorted(done["done"].values()) == ["1 bots", "1 bots"]
+    ini = host.folder / "bots.ini"
+    ini.write_text(ini.read_text().replace("plugin = greet", "plugin = gret"))
+    failed = host.command("reload", "--wait", code=1)
+    assert all("not as bots.ini says: one: " in text for text in failed["done"].values()), failed
+    info = host.folder / "handlers-1.0.dist-info"
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: handlers\nVersion: 2.0\n")
+    assert host.stop() == 0
+    assert host.command("hosts") == []
+
+
+def test_on_trouble_is_told_once_when_it_begins_and_once_when_it_ends(site):
+    host = site(PLUGINS, "one: plugin = greet\nbad: plugin = broken")
+    hook = host.folder / "hook.sh"
+    hook.write_text(f"#!/bin/sh\ncat >> {host.folder}/told; echo >> {host.folder}/told\n")
+    hook.chmod(0o755)
+    ini = host.folder / "bots.ini"
+    ini.write_text(
+        ini.read_text().replace("[host]\n", f"[host]\non_trouble = {hook}\n").replace("operator_port = 0\n", "")
+    )
+    from tests.e2e.site import free_port
+
+    ini.write_text(ini.read_text().replace("[host]\n", f"[host]\noperator_port = {free_port()}\n"))
+    host.start()
+    (first,) = [json.loads(line) for line in host.wrote("told").splitlines()]
+    assert (first["bot"], first["trouble"], first["back"]) == ("bad", "plugin error", False)
+    host.stop()
+    host.start()
+    (host.folder / "mended").write_text("yes")
+    told = host.until(lambda: len(lines := host.wrote("told").splitlines()) == 2 and lines)
+    back = json.loads(told[1])
+    assert (back["bot"], back["trouble"], back["back"]) == ("bad", "plugin error", True)
