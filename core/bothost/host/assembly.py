@@ -49,7 +49,7 @@ def make_host(plan: HostPlan, clock: Clock, scrubber: Scrubber, writer: LogHandl
         count_death=metrics.child_restart,
     )
     data_for = partial(data_of_bot, resources)
-    loader = partial(Loader, clock, partial(pyrus_of_bot, resources), data_for, loader_context)
+    loader = partial(Loader, clock, partial(pyrus_of_bot, resources.client), data_for, loader_context)
     failures = FailureNotifier(hook_of(plan.host.on_failure, clock, loader_context.spawner.environment))
     told = PageInputs(
         metrics, scrubber, lambda: writer.dropped_in_all if writer else 0, loader_context.spawner.environment

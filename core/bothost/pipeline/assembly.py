@@ -163,13 +163,12 @@ class LazySession:
         return self._session
 
 
-def pyrus_of_bot(resources: ProcessResources, config: BotConfig) -> Pyrus:
+def pyrus_of_bot(client: PyrusClient, config: BotConfig) -> Pyrus:
     """`self.pyrus` of a plugin: calls by the bot's login, in no run's name."""
-    client = resources.client
     accounts = {
         account.name: PyrusSession(client, caller_as(config, account), SessionTerms()) for account in config.accounts
     }
-    return Pyrus(PyrusSession(client, caller_of(config), SessionTerms()), resources.clock, accounts=accounts)
+    return Pyrus(PyrusSession(client, caller_of(config), SessionTerms()), client.clock, accounts=accounts)
 
 
 def caller_as(config: BotConfig, account: AccountConfig) -> CallingBot:

@@ -181,7 +181,7 @@ class BareHost:
         sources = SecretSources(self.folder, os.environ)
         folder = self.folder / "bots" / given.name
         store = Store(data_of_bot(self.resources, config), self.clock)
-        own = PluginResources(self.clock, folder, pyrus_of_bot(self.resources, config), sources, store)
+        own = PluginResources(self.clock, folder, pyrus_of_bot(self.resources.client, config), sources, store)
         plugged = load(config, found, own)
         runner = WatchedRunner(LocalRunner(plugged, config, self.clock))
         bot = Bot(config, BotQueue(config.concurrency), BotState("active"), plugged, runner)
