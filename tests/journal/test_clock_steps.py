@@ -9,6 +9,7 @@ import pytest
 from tests.journal.journals import BODY, DAY, QUICK, JournalMaker, answered, parked
 
 from bothost.clock import SystemClock
+from bothost.journal.data import AddJob, JournalData, ReadValue, WriteValue
 from bothost.journal.postgres import clock_steps
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def test_a_step_moves_what_is_planned_and_expires_nothing(tmp_path: Path, by_s: 
         for entry in (ready, held, ended):
             assert await store.save(entry, BODY)
         await store.retain({"refunds": DAY})
+        await store.ask("a", WriteValue("kept", b"1", 60.0))
         clock.ahead_s = by_s
         assert await store.quiet() == [], "before the step was noticed"
         assert await store.follow_clock() == pytest.approx(by_s, abs=0.5)
@@ -55,6 +57,7 @@ def test_a_step_moves_what_is_planned_and_expires_nothing(tmp_path: Path, by_s: 
             for name in ("created", "seen_at", "due"):
                 assert getattr(row, name) - getattr(entry, name) == pytest.approx(by_s, abs=0.5), name
         assert await store.follow_clock() == 0.0
+        assert await store.ask("a", ReadValue("kept")) == b"1", "a plugin's value lasts as long as it was given"
 
     maker.run(work)
 
@@ -130,6 +133,9 @@ def test_the_databases_clock_decides_what_is_due_whatever_a_hosts_clock_says(
         now = store.now()
         await store.save(parked(1, created=now, due=now), BODY)
         assert [row.id for row in await store.due({"refunds": 1}, 1)] == [parked(1).id]
+        data = JournalData(store, "refunds", maker.clock)
+        job = await data.ask("", AddJob("remind", "", 9, b"1", maker.clock.epoch() - 0.1))
+        assert [row.id for row in await store.due({"refunds": 1}, 1)] == [job], "a plugin counts by its host's clock"
         maker.clock.ahead_s = -ahead_s
         assert await store.follow_clock() == 0.0, "a host's own clock says nothing here"
         async with maker.open(readonly=True) as visitor:

@@ -157,10 +157,15 @@ class JournalData:
                 return await self._journal.ask(space_of(self._bot, space), request)
 
     async def _add(self, request: AddJob) -> str:
-        """`created` is when a job is due: by it jobs get too old, and stand in line."""
+        """`created` is when a job is due: by it jobs get too old, and stand in line.
+
+        The plugin counted by this machine's wall clock, and entries are planned by the journal's time.
+        """
+        now = self._journal.now()
+        due = round(now + request.due - self._clock.epoch(), 6)
         entry = Entry(
             id=job_id(self._bot, request), bot=self._bot, kind="job", state="ready", door="api", task=request.task,
-            due=request.due, created=request.due, updated=self._clock.epoch(),
+            due=due, created=due, updated=now,
             limit_s=self._limit_s if self._journal.claims_first else 0.0,
         )  # fmt: skip
         slot = (space_of(self._bot, JOB), request.key) if request.key else None

@@ -40,7 +40,6 @@ async def busy(store: Journal, number: int, seed: random.Random, faults: list[Ba
                 lambda: store.reap(),
                 lambda: store.quiet(),
                 lambda: store.controls(),
-                lambda: store.acknowledge(f"refunds:{number}", seen=1, seen_at=0.0),
             )
         )
         try:

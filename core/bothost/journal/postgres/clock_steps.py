@@ -27,6 +27,7 @@ update {TABLE} set created = created + $1, updated = updated + $1,
     until = case when until > 0 then until + $1 else until end
 where state in ('ready', 'running') or (state = 'answered' and not delivered) or created >= $2
 """
+_VALUES = f"update {SCHEMA}.value set expires = expires + $1 where expires > 0"
 _LEASES = f"update {SCHEMA}.owner set lease = lease + $1"
 
 
@@ -60,6 +61,7 @@ class DatabaseClock:
             if abs(by_us_s) > STEP_S + unsure_s:
                 await session.execute(_SHIFT, by_us_s, self._clock.now() - RECENT_S)
                 await session.execute(_LEASES, by_us_s)
+                await session.execute(_VALUES, by_us_s)
                 moved += by_us_s
                 await session.execute(_SET, repr(moved))
         self._moved, self._clock.offset = moved, offset

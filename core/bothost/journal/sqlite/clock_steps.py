@@ -36,6 +36,7 @@ def follow(connection: sqlite3.Connection, clock: JournalClock, boot_id: str) ->
     if abs(offset - held) > STEP_S:
         now = clock.boot() + held
         connection.execute(_SHIFT, (offset - held, now - RECENT_S))
+        connection.execute("update value set expires = expires + ? where expires > 0", (offset - held,))
     else:
         offset = held
     connection.execute(
