@@ -42,6 +42,8 @@ setup(
     install_requires=[
         "tornado>=6.6,<7",
         "aiohttp>=3.12,<4",
+        "httptools>=0.7,<1",
+        'uvloop>=0.21,<1; sys_platform != "win32"',
         "importlib-metadata>=8,<11",
         "msgspec>=0.20,<1",
         "click>=8.5,<9",
@@ -53,11 +55,9 @@ setup(
     data_files=[("share/doc/bothost", ["docs/operator-guide.md", "docs/security.md"])],
     extras_require={
         "postgres": ["asyncpg>=0.30,<1"],
-        "fast": ["uvloop>=0.21,<1"],
         "test": ["pytest>=8"],
         "dev": [
             "asyncpg>=0.30",
-            "uvloop>=0.21",
             "pytest>=9,<10",
             "pytest-tornado==0.8.1",
             "pytest-xdist>=3.6",  # two cores: half the time

@@ -18,9 +18,9 @@ from bothost.bots.registry import Bot, Registry, Service
 from bothost.clock import SystemClock
 from bothost.config.values import BotConfig
 from bothost.host import process_setup
+from bothost.http_server.connections import ConnectionLimits
 from bothost.pipeline.delivery import Outcome
-from bothost.webhook.connections import ConnectionLimits
-from bothost.webhook.listener import WebhookListener
+from bothost.webhook.listener import webhook_server
 from bothost.webhook.request import WebhookContext
 
 if TYPE_CHECKING:
@@ -38,9 +38,8 @@ async def serve(secret: bytes) -> None:
     """Until it is killed."""
     config = BotConfig(name="b0", plugin="", path="/b0", secrets=(secret,))
     service = Service(Registry([Bot(config, BotQueue(1))]))
-    listener = WebhookListener(
-        WebhookContext(service, answer, lambda *_refused: None, SystemClock()), ConnectionLimits()
-    )
+    front = WebhookContext(service, answer, lambda *_refused: None, SystemClock())
+    listener = webhook_server(front, ConnectionLimits())
     sockets = bind_sockets(0, "127.0.0.1", backlog=1024)
     listener.add_sockets(sockets)
     print(sockets[0].getsockname()[1], flush=True)

@@ -16,9 +16,9 @@ PERMISSIVE = {
 
 
 def installed() -> set[str]:
-    """Names of all that `bothost[postgres,fast]` brings, itself left out."""
+    """Names of all that `bothost[postgres]` brings, itself left out."""
     found: set[str] = set()
-    waiting = [Requirement("bothost[postgres,fast]")]
+    waiting = [Requirement("bothost[postgres]")]
     while waiting:
         asked = waiting.pop()
         for text in distribution(asked.name).requires or ():

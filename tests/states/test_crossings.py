@@ -25,7 +25,7 @@ def at_once(bot: Any, of: Any, attempts: tuple[int, ...]) -> list[tuple[int, Any
         for attempt in attempts:
             wire = MemoryConnection()
             headers = {"X-Pyrus-Sig": sign(body, bot.bot.config.secrets[0]), "X-Pyrus-Retry": f"{attempt}/3"}
-            wire.post(host.front, host.lines, RequestHead(bot.bot.config.path, headers), body)
+            wire.post(host.front, RequestHead(bot.bot.config.path, headers), body)
             wires.append(wire)
         for wire in wires:
             await wire.done
@@ -150,7 +150,6 @@ def test_a_handler_that_waits_for_nothing_is_answered_before_anything_else_happe
         wire = MemoryConnection()
         wire.post(
             host.front,
-            host.lines,
             RequestHead(bot.bot.config.path, {"X-Pyrus-Sig": sign(body, bot.bot.config.secrets[0])}),
             body,
         )

@@ -10,9 +10,10 @@ from tests.webhook.edge import Edge, Site, bot
 from bothost.bots.registry import Bot, Registry, Service
 from bothost.clock import SystemClock
 from bothost.host.sockets import bind_tcp
-from bothost.webhook.connections import ConnectionLimits
-from bothost.webhook.listener import WebhookListener
+from bothost.http_server.connections import ConnectionLimits
+from bothost.webhook.listener import webhook_server
 from bothost.webhook.request import WebhookContext
+from bothost.webhook.unverified import MOST_BYTES, UnverifiedBodies
 
 if TYPE_CHECKING:
     import ssl
@@ -33,13 +34,16 @@ def serve(io_loop: IOLoop) -> Iterator[Callable[..., Site]]:
         limits: ConnectionLimits | None = None,
         tls: ssl.SSLContext | None = None,
         proxies: TrustedProxies | None = None,
+        unverified: int = MOST_BYTES,
     ) -> Site:
         edge = Edge()
-        front = WebhookContext(Service(Registry(bots or (bot(),))), edge.receive, edge.refuse, SystemClock(), proxies)
-        listener = WebhookListener(front, limits or ConnectionLimits(), tls)
+        service = Service(Registry(bots or (bot(),)))
+        bodies = UnverifiedBodies(unverified)
+        front = WebhookContext(service, edge.receive, edge.refuse, SystemClock(), proxies, bodies)
+        listener = webhook_server(front, limits or ConnectionLimits(), tls)
         (socket,) = bind_tcp("127.0.0.1", 0)
         listener.add_sockets([socket])
-        site = Site(listener, edge, socket.getsockname()[1], list(front.service))
+        site = Site(listener, edge, socket.getsockname()[1], list(front.service), front)
         started.append(site)
         return site
 

@@ -13,7 +13,8 @@ from bothost.pipeline.delivery import Delivery, Outcome
 from bothost.pyrus.signature import sign
 
 if TYPE_CHECKING:
-    from bothost.webhook.listener import WebhookListener
+    from bothost.http_server.server import HttpServer
+    from bothost.webhook.request import WebhookContext
 
 SECRET = "correct horse battery staple"
 OLD_SECRET = "an older key that still counts"
@@ -48,10 +49,11 @@ class Edge:
 class Site:
     """A listener under test: where it listens, what its edge saw."""
 
-    listener: WebhookListener
+    listener: HttpServer
     edge: Edge
     port: int
     bots: list[Bot]
+    front: WebhookContext
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     async def raw(self, data: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -16,8 +16,8 @@ from tests.webhook.edge import post, read_answer
 from bothost.errors import ConfigError
 from bothost.host.listeners import shown
 from bothost.host.sockets import bind_tcp, bind_unix
-from bothost.webhook.connections import ConnectionLimits
-from bothost.webhook.listener import tls_context
+from bothost.http_server.connections import ConnectionLimits
+from bothost.http_server.server import tls_context
 from bothost.webhook.routing import TrustedProxies
 
 BODY = b'{"task_id": 5}'

@@ -7,6 +7,8 @@ import logging
 from tests.webhook.edge import bot
 
 from bothost.clock import SystemClock
+from bothost.http_server import parser
+from bothost.http_server.parser import ServerRefusal
 from bothost.telemetry.metrics import Metrics
 from bothost.webhook import routing
 from bothost.webhook.refusals import RefusalCounter, Refusals
@@ -28,11 +30,14 @@ def test_413_is_an_error_that_names_the_setting_and_pyruss_switch(caplog):
 def test_every_refusal_has_a_text_of_its_own_and_is_logged_once_a_minute(caplog):
     caplog.set_level(logging.WARNING)
     refusing = RefusalCounter(Refusals(SystemClock()), Metrics(SystemClock()))
-    outcomes = [one for one in vars(routing).values() if isinstance(one, routing.Outcome) and one.status >= 400]
-    assert len(outcomes) == 9
+    outcomes: list[routing.Outcome | ServerRefusal] = [
+        one for one in vars(routing).values() if isinstance(one, routing.Outcome) and one.status >= 400
+    ]
+    outcomes += [one for one in vars(parser).values() if isinstance(one, ServerRefusal) and one is not parser.TOO_LARGE]
+    assert len(outcomes) == 11
     for _ in range(3):
         for outcome in outcomes:
             refusing.refuse(bot(), "203.0.113.9", outcome.word, outcome.status)
     texts = [record.getMessage() for record in caplog.records]
-    assert len(set(texts)) == len(texts) == 9
+    assert len(set(texts)) == len(texts) == 11
     assert all(text.startswith("[bot:autoreply] ") and len(text) > 30 for text in texts)

@@ -3,6 +3,8 @@
 import asyncio
 import gzip
 import json
+import socket
+import struct
 
 import pytest
 from tests.webhook.edge import OLD_SECRET, SECRET, bot, post, read_answer
@@ -108,9 +110,9 @@ async def test_a_path_is_not_decoded_twice(serve):
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("path", ["/%D0%B1%D0%BE%D1%82", "/бот".encode().decode("latin-1")])
-async def test_a_path_may_be_in_any_script(serve, path):
-    assert (await serve(bot("cyrillic", "/бот")).ask(post(BODY, path=path)))[0] == 200
+@pytest.mark.parametrize(("path", "status"), [("/%D0%B1%D0%BE%D1%82", 200), ("/бот".encode().decode("latin-1"), 400)])
+async def test_a_path_may_be_in_any_script_and_comes_encoded(serve, path, status):
+    assert (await serve(bot("cyrillic", "/бот")).ask(post(BODY, path=path)))[0] == status
 
 
 @pytest.mark.gen_test
@@ -186,7 +188,7 @@ async def test_a_large_body_that_comes_in_many_reads_is_put_together(serve):
     body = b'{"task_id": 1, "text": "' + b"x" * 900_000 + b'"}'
     assert (await site.ask(post(body)))[0] == 200
     assert site.edge.deliveries[0].body == body
-    assert site.listener.connections.unverified == 0
+    assert site.front.unverified.held == 0
 
 
 @pytest.mark.gen_test
@@ -226,10 +228,34 @@ async def test_an_answer_to_a_sender_that_has_gone_is_undelivered(serve):
     site.edge.waits = True
     _, writer = await site.raw(post(BODY))
     await site.edge.arrived.wait()
-    writer.close()
+    reset(writer)
     while site.listener.connections.open:
         await asyncio.sleep(0)
+    assert site.edge.deliveries[0].gone
     assert site.edge.deliveries[0].respond(Outcome(200, b"{}", "silent")) is False
+
+
+@pytest.mark.gen_test
+async def test_a_sender_that_only_stopped_sending_gets_its_late_answer_which_may_have_to_be_given_again(serve):
+    site = serve()
+    site.edge.waits = True
+    reader, writer = await site.raw(post(BODY))
+    await site.edge.arrived.wait()
+    writer.write_eof()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not site.edge.deliveries[0].gone
+    assert site.edge.deliveries[0].respond(Outcome(200, b"{}", "silent")) is False
+    assert (await read_answer(reader))[0] == 200
+    assert await reader.read() == b""
+    while site.listener.connections.open:
+        await asyncio.sleep(0)
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """Go away so that the other side learns of it."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 @pytest.mark.gen_test
@@ -252,7 +278,7 @@ async def test_a_swapped_registry_serves_the_next_request(serve):
     site = serve()
     reader, writer = await site.raw(post(BODY, path="/new"))
     assert (await read_answer(reader))[0] == 404
-    site.listener.front.service.registry = Registry([bot("new")])
+    site.front.service.registry = Registry([bot("new")])
     writer.write(post(BODY, path="/new"))
     assert (await read_answer(reader))[0] == 200
 
@@ -276,7 +302,7 @@ async def test_what_is_no_http_is_answered_400_and_closed(serve, request_bytes):
     assert await reader.read() == UNREADABLE
     assert [(peer, word, status) for _, peer, word, status in site.edge.refusals] == [("127.0.0.1", "unreadable", 400)]
     assert site.edge.deliveries == []
-    assert site.listener.connections.unverified == 0
+    assert site.front.unverified.held == 0
 
 
 @pytest.mark.gen_test
@@ -314,11 +340,11 @@ async def test_a_request_whose_end_can_be_read_in_two_ways_gets_one_400_and_smug
     said = await reader.read()
     assert said == UNREADABLE
     assert site.edge.deliveries == []
-    assert site.listener.connections.unverified == 0
+    assert site.front.unverified.held == 0
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("size", ["-1", "+4", "0x4", " 4", "4 ", "4;" + "x" * 80, "f" * 40, ""])
+@pytest.mark.parametrize("size", ["-1", "+4", "0x4", " 4", "4 ", "4;x" + "\t" * 9000, "4;\n", "f" * 40, ""])
 async def test_a_chunk_that_lies_about_its_size_is_400_and_nothing_behind_it_counts(serve, size):
     site = serve()
     head = b"POST /autoreply HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -327,7 +353,17 @@ async def test_a_chunk_that_lies_about_its_size_is_400_and_nothing_behind_it_cou
     assert said.count(b"HTTP/1.1 ") <= 1
     assert said in (b"", UNREADABLE)
     assert site.edge.deliveries == []
-    assert site.listener.connections.unverified == 0
+    assert site.front.unverified.held == 0
+
+
+@pytest.mark.gen_test
+async def test_extensions_of_chunks_and_trailers_are_passed_over_and_the_next_request_is_served(serve):
+    site = serve()
+    head = f"POST /autoreply HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nX-Pyrus-Sig: {sign(b'abcd', SECRET)}\r\n\r\n"
+    chunks = b"4;name=" + b"x" * 80 + b"\r\nabcd\r\n0\r\nX-Pyrus-Sig: 0\r\n\r\n"
+    reader, _ = await site.raw(head.encode() + chunks + HIDDEN)
+    assert [(await read_answer(reader))[0] for _ in range(2)] == [200, 200]
+    assert [delivery.body for delivery in site.edge.deliveries] == [b"abcd", BODY]
 
 
 @pytest.mark.gen_test

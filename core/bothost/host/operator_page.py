@@ -34,11 +34,10 @@ from bothost.telemetry.metrics.prometheus import Exposition
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-    from tornado.httpserver import HTTPServer
-
     from bothost.config import HostConfig
     from bothost.config.secrets import SecretText
     from bothost.host.process import Host
+    from bothost.http_server.server import HttpServer
     from bothost.telemetry.metrics import Metrics, MetricsSnapshot
     from bothost.telemetry.redaction import Scrubber
 
@@ -67,7 +66,7 @@ class OperatorPage:
         self._told = told
         self._beats: list[PeriodicJob] = []
         self._tail = RefusalTail(told.scrubber.scrub)
-        self._server: HTTPServer | None = None
+        self._server: HttpServer | None = None
         self._sessions: Sessions | None = None
         self._presence = Presence(host, told.metrics)
         self._tasks = BackgroundTasks()
@@ -87,7 +86,10 @@ class OperatorPage:
         self._beats.append(PeriodicJob(_TOKEN_S, self._look_at_token, host.resources.loops, "token"))
         tls = listeners.tls(config) if page_by_tls(config) else None
         self._server = page.serve(
-            self._page_context(self._sessions, lines, secure=tls is not None), host.plan.sockets.operator, tls
+            self._page_context(self._sessions, lines, secure=tls is not None),
+            host.plan.sockets.operator,
+            host.resources.clock,
+            tls,
         )
 
     async def stop(self) -> None:
@@ -99,8 +101,7 @@ class OperatorPage:
         if self._host.phase == "draining":
             await self._presence.end()
         if self._server is not None:
-            self._server.stop()
-            await self._server.close_all_connections()
+            await self._server.leave(0.0)
 
     def _page_context(self, sessions: Sessions, lines: WaitingEvents, *, secure: bool) -> page.PageContext:
         host = self._host
@@ -116,6 +117,7 @@ class OperatorPage:
             journal_bytes=partial(_journal_bytes, config),
             waiting=lines.waiting,
             cancel=lines.cancel,
+            listener=lambda: host.listener.trouble or "ok",
             kept=lambda: host.reloader.problems,
             loops_down=host.loops_down,
         )

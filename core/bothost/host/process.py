@@ -23,7 +23,7 @@ from bothost.host.workers.loops import SiblingLoops
 from bothost.journal.sqlite.journal import SqliteJournal
 from bothost.pipeline.drain import drain
 from bothost.pipeline.startup_queue import StartupQueue
-from bothost.webhook.listener import WebhookListener
+from bothost.webhook.listener import webhook_server
 from bothost.webhook.refusals import RefusalCounter, Refusals
 from bothost.webhook.request import WebhookContext
 
@@ -124,7 +124,7 @@ class Host:
             listeners.proxies(plan.host),
         )
         self._front = front
-        self.listener = WebhookListener(front, listeners.limits(plan.host, plan.files), listeners.tls(plan.host))
+        self.listener = webhook_server(front, listeners.limits(plan.host, plan.files), listeners.tls(plan.host))
         self._beats: list[PeriodicJob] = []
         self.reloader = Reloader(plan.source, plan.reading, service, self.lifecycle, self._take_fresh, resources.loops)
         self._page = parts.page(self)

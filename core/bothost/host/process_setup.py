@@ -41,7 +41,7 @@ def stop_with_parent() -> None:
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's where the extra `fast` is installed; None: Python's own, also where BOTHOST_LOOP is `asyncio`."""
+    """Return what makes uvloop's loop; None where BOTHOST_LOOP is `asyncio` or the platform has no uvloop: Python's own."""
     if os.environ.get("BOTHOST_LOOP") == "asyncio":
         return None
     try:

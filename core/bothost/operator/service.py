@@ -70,6 +70,8 @@ class HostView:
     """Return the events that wait in the memory of all processes and are not in the journal yet."""
     cancel: Callable[[str], None]
     """Have every process end this entry if it works on it."""
+    listener: Callable[[], str] = lambda: "ok"
+    """Return `ok`, or the reason why this process accepts no connection."""
     kept: Callable[[], Mapping[str, str]] = dict
     """Return the bots whose newest section is not in service, and why. The empty name means the file or [host]."""
     loops_down: Callable[[], Mapping[str, str]] = dict
@@ -83,6 +85,8 @@ class Readiness:
     ready: bool
     phase: str
     journal: str
+    """`ok`, or the problem."""
+    listener: str
     """`ok`, or the problem."""
     bots: Mapping[str, int]
     """The number of bots in each state."""
@@ -238,7 +242,9 @@ class Operations:
         phase = self.phase
         troubled = {name: word for name, word in states.items() if word not in ("active", "off")}
         down = self._host.loops_down()
-        return Readiness(phase == "serving" and journal == "ok" and not down, phase, journal, counts, troubled, down)
+        listener = self._host.listener()
+        ready = phase == "serving" and journal == listener == "ok" and not down
+        return Readiness(ready, phase, journal, listener, counts, troubled, down)
 
     async def host(self) -> tuple[Sequence[MetricsSnapshot], HostGauges]:
         """Return what a scrape shows."""

@@ -51,7 +51,7 @@ class Pending:
 
     def hang_up(self) -> None:
         """The sender goes away: whatever is answered reaches nobody."""
-        self._wire.stream.close()
+        self._wire.close()
 
     def answer(self) -> Answer:
         """The answer; moves the clock as far as it needs. Raises AssertionError for a reply that Pyrus would refuse."""
@@ -136,8 +136,8 @@ class HarnessBot:
 
         async def start() -> MemoryConnection:
             wire = MemoryConnection()
-            wire.stream.cut = hang_up
-            wire.post(host.front, host.lines, RequestHead(self.bot.config.path, headers), body)
+            wire.cut = hang_up
+            wire.post(host.front, RequestHead(self.bot.config.path, headers), body)
             wire.done.add_done_callback(read)
             return wire
 

@@ -29,7 +29,6 @@ from bothost.pyrus_client.client import PyrusClient
 from bothost.runners.local import LocalRunner
 from bothost.testing.ini_values import has_text, section
 from bothost.testing.recording import WatchedRunner
-from bothost.webhook.connections import ConnectionLimits, Connections
 from bothost.webhook.request import WebhookContext
 
 if TYPE_CHECKING:
@@ -149,7 +148,6 @@ class BareHost:
         )
         self.pipeline = build(self.resources, self.service.present)
         self.front = WebhookContext(self.service, self.pipeline.dispatch.receive, self._refused, clock)
-        self.lines = Connections(ConnectionLimits(), clock)
         self._stopped = False
 
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from tornado.httputil import HTTPHeaders, RequestStartLine, ResponseStartLine, parse_response_start_line
 
@@ -13,10 +13,7 @@ from bothost.webhook.request import WebhookRequest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tornado.http1connection import HTTP1Connection
-
     from bothost.pipeline.delivery import Outcome
-    from bothost.webhook.connections import Connections
     from bothost.webhook.request import WebhookContext
 
 PIECE_BYTES = 64 << 10
@@ -40,50 +37,39 @@ class RequestHead:
     headers: Mapping[str, str]
 
 
-class MemoryStream:
-    """Stands where Tornado's stream stands; `cut` is a client that has gone away."""
+class MemoryConnection:
+    """Stands where a connection stands. `done` gets what was written once the response has ended; `cut` is a client that has
+    gone away."""
+
+    last = False
+    half_closed = False
 
     def __init__(self) -> None:
         self.cut = False
-
-    def closed(self) -> bool:
-        """Tell whether the client is gone."""
-        return self.cut
-
-    def writing(self) -> bool:
-        """Memory takes everything at once."""
-        return False
-
-    def close(self) -> None:
-        """Go away."""
-        self.cut = True
-
-
-class MemoryConnection:
-    """Stands where Tornado's connection stands. `done` gets what was written once the response has ended."""
-
-    def __init__(self) -> None:
-        self.stream = MemoryStream()
         self.context = MemoryContext()
         self.done: asyncio.Future[WrittenResponse] = asyncio.get_running_loop().create_future()
         self.word = ""
         self._out = bytearray()
 
-    def post(self, front: WebhookContext, lines: Connections, head: RequestHead, body: bytes) -> None:
+    def post(self, front: WebhookContext, head: RequestHead, body: bytes) -> None:
         """Begin a POST on the running loop; the response comes by `done`."""
-        request = MemoryRequest(front, lines, self)
+        request = MemoryRequest(front, self)
         headers = HTTPHeaders({"Host": "bots.test", "Content-Length": str(len(body)), **head.headers})
         request.headers_received(RequestStartLine("POST", head.path, "HTTP/1.1"), headers)
         for start in range(0, len(body), PIECE_BYTES):
             request.data_received(body[start : start + PIECE_BYTES])
         request.finish()
 
+    def closed(self) -> bool:
+        """Return whether the client is gone."""
+        return self.cut
+
     def write(self, chunk: bytes) -> None:
-        """Bytes of the response, its head included."""
+        """Take bytes of the response, its head included."""
         self._out += chunk
 
     def finish(self) -> None:
-        """The response is complete."""
+        """Read the complete response."""
         if self.done.done():
             return
         head, _, body = bytes(self._out).partition(b"\r\n\r\n")
@@ -92,8 +78,8 @@ class MemoryConnection:
         self.done.set_result(WrittenResponse(line.code, HTTPHeaders.parse(rest), body, self.word))
 
     def close(self) -> None:
-        """The web layer gives up on a client."""
-        self.stream.close()
+        """Be a client that goes away."""
+        self.cut = True
 
 
 class MemoryContext:
@@ -105,8 +91,8 @@ class MemoryContext:
 class MemoryRequest(WebhookRequest):
     """One request; remembers the outcome's word, which no response shows."""
 
-    def __init__(self, front: WebhookContext, lines: Connections, wire: MemoryConnection) -> None:
-        super().__init__(front, lines, cast("HTTP1Connection", wire))
+    def __init__(self, front: WebhookContext, wire: MemoryConnection) -> None:
+        super().__init__(front, wire)
         self._wire = wire
 
     def respond(self, outcome: Outcome) -> bool:

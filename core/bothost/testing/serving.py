@@ -28,6 +28,23 @@ if TYPE_CHECKING:
     from bothost.plugins.api import Plugin
 
 
+class TornadoConnection:
+    """A connection of Tornado's own server, with what the host's server offers besides."""
+
+    last = False
+    half_closed = False
+
+    def __init__(self, connection: HTTP1Connection) -> None:
+        self._connection = connection
+        self.context: Any = connection.context
+        self.write = connection.write
+        self.finish = connection.finish
+
+    def closed(self) -> bool:
+        """Return whether nothing can be written any more."""
+        return bool(self._connection.stream.closed())
+
+
 class Served(HTTPServerConnectionDelegate):
     """One bot in service. It answers at `path` what is signed with `secret`; `pyrus` is the fake Pyrus that it calls."""
 
@@ -39,9 +56,7 @@ class Served(HTTPServerConnectionDelegate):
 
     def start_request(self, _server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
         """The host's own delegate for each request."""
-        connection = cast("HTTP1Connection", request_conn)
-        self._host.lines.awaits_head(connection.stream)
-        return WebhookRequest(self._host.front, self._host.lines, connection)
+        return WebhookRequest(self._host.front, TornadoConnection(cast("HTTP1Connection", request_conn)))
 
 
 @contextmanager

@@ -1,1 +1,5 @@
-"""HTTP in and out: translates between connections and values, and decides nothing."""
+"""Translates Pyrus's requests into deliveries and outcomes into responses; it decides nothing.
+
+Connections and HTTP belong to `http_server`, and what a delivery is answered belongs to `pipeline`.
+Start reading at `request.py`: route, collect, verify, hand over.
+"""

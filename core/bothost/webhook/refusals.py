@@ -83,6 +83,8 @@ _TEXTS = {
     "bad-request": "a request without exactly one Host",
     "unreadable": "this is not HTTP, or its end can be read in two ways",
     "refused-signature": "the signature is missing or wrong: bots.ini and Pyrus hold different secrets, or this is not Pyrus",
+    "head-too-large": "the request line and headers are larger than 8 kB or more than 100 lines",
+    "fault": "a fault of bothost, which the log names",
     "slow": "the body did not arrive in `body_timeout`",
     "shed": "too many unverified bodies at once: the largest was given up",
 }

@@ -11,16 +11,15 @@ from typing import Any
 
 from tests.fuzz.draw import Draw
 from tests.webhook.edge import SECRET, Edge, bot
-from tornado.iostream import IOStream
 
 from bothost.bots.registry import Registry, Service
 from bothost.clock import SystemClock
+from bothost.http_server.connections import ConnectionLimits
 from bothost.pyrus.signature import sign
-from bothost.webhook.connections import ConnectionLimits
-from bothost.webhook.listener import WebhookListener
+from bothost.webhook.listener import webhook_server
 from bothost.webhook.request import WebhookContext
 
-STATUSES = frozenset((100, 200, 400, 403, 404, 405, 408, 413, 503))
+STATUSES = frozenset((100, 200, 400, 403, 404, 405, 408, 413, 431, 503))
 _METHODS = ("POST", "GET", "HEAD", "OPTIONS", "PUT", "CONNECT", "TRACE", "post", "P\x00ST", "")
 _TARGETS = (
     "/autoreply", "/autoreply/", "/autoreply?x=1", "/%61utoreply", "/медь", "/%D0%BC%D0%B5%D0%B4%D1%8C", "/healthz", "/", "*",
@@ -61,12 +60,17 @@ class _Ground:
         logging.getLogger("bothost").setLevel(logging.CRITICAL)
         self.loop.set_exception_handler(lambda _loop, context: self.log.told.append(str(context)))
         self.edge = Edge()
-        bots = (bot(), bot("copper", "/медь"), bot("big", max_body_bytes=64))
+        self.count = 0
+        bots = (bot(), bot("copper", "/медь"), bot("big", max_body_bytes=64), bot("beside"))
         front = WebhookContext(Service(Registry(bots)), self.edge.receive, self.edge.refuse, SystemClock())
         self.loop.run_until_complete(self._open(front))
 
     async def _open(self, front: WebhookContext) -> None:
-        self.listener = WebhookListener(front, ConnectionLimits())
+        self.front = front
+        self.listener = webhook_server(front, ConnectionLimits())
+        self.beside, theirs = socket.socketpair()
+        self.beside.setblocking(False)
+        self.listener._open(theirs, "")
 
     def ask(self, pieces: list[bytes]) -> bytes:
         """Send the pieces one by one, say no more, and read all that comes."""
@@ -76,14 +80,14 @@ class _Ground:
 
     async def _ask(self, pieces: list[bytes]) -> bytes:
         ours, theirs = socket.socketpair()
-        theirs.setblocking(False)
-        self.listener.handle_stream(IOStream(theirs), ("", 0))
+        self.listener._open(theirs, "")
         ours.setblocking(False)
         answer = b""
         try:
             for piece in pieces:
                 await self.loop.sock_sendall(ours, piece)
                 await asyncio.sleep(0)
+                await self._deliver_beside()
             ours.shutdown(socket.SHUT_WR)
             while chunk := await self.loop.sock_recv(ours, 65536):
                 answer += chunk
@@ -94,6 +98,20 @@ class _Ground:
         for _ in range(3):
             await asyncio.sleep(0)
         return answer
+
+    async def _deliver_beside(self) -> None:
+        """A second connection's request is answered as if there were no first."""
+        self.count += 1
+        body = b'{"task_id": %d}' % self.count
+        head = f"POST /beside HTTP/1.1\r\nHost: a\r\nX-Pyrus-Sig: {sign(body, SECRET)}\r\nContent-Length: {len(body)}\r\n\r\n"
+        await self.loop.sock_sendall(self.beside, head.encode())
+        await self.loop.sock_sendall(self.beside, body)
+        answer = await self.loop.sock_recv(self.beside, 65536)
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n"), answer
+        assert answer.endswith(b'\r\n\r\n{"text": "hello"}'), answer
+        own = [delivery for delivery in self.edge.deliveries if delivery.bot.name == "beside"]
+        assert [delivery.body for delivery in own] == [body]
+        self.edge.deliveries.remove(own[0])
 
 
 _resources: list[_Ground] = []
@@ -113,9 +131,9 @@ def check(data: bytes) -> None:
     for delivery in resources.edge.deliveries:
         _signed(delivery)
     _well_formed(answer, pieces)
-    lines = resources.listener.connections
-    assert not lines.open, f"{pieces!r} left a connection"
-    assert not lines.unverified, f"{pieces!r} left {lines.unverified} bytes counted as unverified"
+    held = resources.front.unverified.held
+    assert len(resources.listener.connections.open) == 1, f"{pieces!r} left a connection"
+    assert not held, f"{pieces!r} left {held} bytes counted as unverified"
 
 
 def seeds() -> list[bytes]:

@@ -348,6 +348,7 @@ def test_readyz_gives_reasons(page: Site) -> None:
         "phase": "serving",
         "journal": "ok",
         "loops_down": [],
+        "listener": "ok",
         "bots": {"active": 1, "config error": 1, "plugin error": 1},
         "not_serving": {"lost": "plugin error", "wrong": "config error"},
     }

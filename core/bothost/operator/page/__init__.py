@@ -5,13 +5,14 @@ Handlers translate between HTTP and `operator.service` and decide nothing. Start
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import logging
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
-from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
+from bothost.http_server.connections import ConnectionLimits
+from bothost.http_server.server import HttpServer
 from bothost.operator.page import bots, bulk, deliveries, host_pages, login, probes
 from bothost.operator.page.base import PageContext, UnknownPath
 from bothost.operator.page.static_files import StaticFile
@@ -21,13 +22,23 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable
 
-    from tornado.http1connection import HTTP1ServerConnection
-    from tornado.iostream import IOStream
+    from tornado.httputil import HTTPMessageDelegate
 
+    from bothost.clock import Clock
+    from bothost.http_server.context import PeerContext
+    from bothost.http_server.parser import ServerRefusal
+
+log = logging.getLogger("bothost.page")
 __all__ = ["PageContext", "application", "serve"]
 
 MOST_CONNECTIONS = 64
 """Enough for some browsers and a scraper. Each connection is an open file, and the host needs files for other work."""
+LIMITS = ConnectionLimits(
+    max_connections=MOST_CONNECTIONS,
+    head_bytes=32 << 10,
+    body_bytes=bots.SendTestDelivery.most_bytes,
+    dropped_bytes=16 << 20,
+)
 _NAME = r"([a-z0-9][a-z0-9_-]{0,63})"
 _KEY = r"([^/]+)"
 
@@ -76,36 +87,21 @@ def application(page_context: PageContext) -> Application:
     )
 
 
-class PageListener(HTTPServer):
-    """Closes the oldest connection at its limit, so that nobody keeps the operator out or takes all open files."""
-
-    def initialize(self, *args: Any, **kwargs: Any) -> None:
-        """As the base class does."""
-        super().initialize(*args, **kwargs)
-        self._open: OrderedDict[IOStream, None] = OrderedDict()
-
-    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
-        """Take a connection; close the oldest one beyond the limit."""
-        self._open[stream] = None
-        if len(self._open) > MOST_CONNECTIONS:
-            self._open.popitem(last=False)[0].close()
-        super().handle_stream(stream, address)
-
-    def on_close(self, server_conn: object) -> None:
-        """Forget a connection that has ended."""
-        super().on_close(server_conn)
-        self._open.pop(cast("HTTP1ServerConnection", server_conn).stream, None)
-
-
-def serve(page_context: PageContext, sockets: Iterable[socket.socket], tls: ssl.SSLContext | None = None) -> HTTPServer:
-    """Listen. The result's `stop` and `close_all_connections` end it."""
-    server = PageListener(
-        application(page_context),
-        ssl_options=tls,
-        max_header_size=32 << 10,
-        max_body_size=bots.SendTestDelivery.most_bytes,
-        idle_connection_timeout=75.0,
-        body_timeout=60.0,
-    )
+def serve(
+    page_context: PageContext, sockets: Iterable[socket.socket], clock: Clock, tls: ssl.SSLContext | None
+) -> HttpServer:
+    """Listen. The result's `leave` ends it."""
+    server = HttpServer(application(page_context), _refuse, LIMITS, clock, tls)
     server.add_sockets(sockets)
     return server
+
+
+def _refuse(context: PeerContext, _delegate: HTTPMessageDelegate | None, refusal: ServerRefusal) -> None:
+    """Log what cannot be a request to the page."""
+    log.warning(
+        "a request to the page was answered %d: %s %s",
+        refusal.status,
+        refusal.word,
+        refusal.why,
+        extra={"peer": context.remote_ip},
+    )

@@ -38,6 +38,7 @@ class ReadinessProbe(PageHandler):
                     "phase": ready.phase,
                     "journal": ready.journal,
                     "loops_down": sorted(ready.loops_down),
+                    "listener": ready.listener,
                     "bots": dict(ready.bots),
                     "not_serving": dict(list(ready.troubled.items())[:100]),
                 }

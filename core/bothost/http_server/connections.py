@@ -1,0 +1,139 @@
+"""Limits on what strangers may hold: connections, and time.
+
+Each connection stands in one queue, by what it waits for. A queue has one limit, so its entries stand in the order in which
+they become overdue, and a look at its front is enough.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from bothost.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """How much strangers may hold, and for how long."""
+
+    max_connections: int = 1000
+    header_s: float = 10.0
+    """From a connection's start (TLS handshake included) to the end of its first request head."""
+    body_s: float = 60.0
+    """From the end of a head to the end of its body; also for a response that its reader does not take."""
+    idle_s: float = 75.0
+    """From an answer to the end of the next request head."""
+    lingering_s: float = 2.0
+    """From the refusal of bytes that are no HTTP to the end of the connection, so that its sender can read the refusal."""
+    head_bytes: int = 8192
+    """Of a request line with its headers, as servers in front have it."""
+    head_lines: int = 100
+    body_bytes: int | None = None
+    """The largest body. None: the application limits its bodies by itself."""
+    dropped_bytes: int = 64 << 20
+    """How much of a refused body is read and dropped, so that its sender comes to read the refusal."""
+    sweep_s: float = 1.0
+
+
+class Limited(Protocol):
+    """One connection, as its limits see it."""
+
+    def drop(self) -> None:
+        """Close it now; what its reader has not taken is lost."""
+
+    def close(self) -> None:
+        """Close it after what has been written has left."""
+
+    def overdue(self) -> None:
+        """Close it because its time is up, with an answer where it waits for one."""
+
+
+class Connections:
+    """The open connections of one server, each in the queue of what it waits for; used on the loop only."""
+
+    def __init__(self, limits: ConnectionLimits, clock: Clock) -> None:
+        self.limits = limits
+        self.clock = clock
+        self.open: set[Limited] = set()
+        self.fresh: OrderedDict[Limited, float] = OrderedDict()
+        """Since when connections wait for their first request head."""
+        self.idle: OrderedDict[Limited, float] = OrderedDict()
+        """Since when connections wait for their next request head."""
+        self.moving: OrderedDict[Limited, float] = OrderedDict()
+        """Since when a body is read, or an answer is written that its reader does not take."""
+        self.lingering: OrderedDict[Limited, float] = OrderedDict()
+        """Since when connections that are at their end wait for their sender to read why."""
+        self.evicted = 0
+        self.leaving = False
+        self.empty = asyncio.Event()
+        """Set when the server leaves and no connection is open any more."""
+
+    def accepted(self, connection: Limited) -> None:
+        """Count a new connection. At the cap, close the one that has waited longest for a request head, not the newcomer.
+
+        Where no other waits, the body that has taken longest goes; the newcomer only where all others wait for answers.
+        """
+        self.open.add(connection)
+        self.fresh[connection] = self.clock.monotonic()
+        if len(self.open) > self.limits.max_connections:
+            self._evict()
+
+    def has_head(self, connection: Limited) -> None:
+        """Note that a request head is complete."""
+        if self.idle.pop(connection, None) is None:
+            self.fresh.pop(connection, None)
+
+    def moves(self, connection: Limited) -> None:
+        """Give a body, or the reader of a response, its time from now on."""
+        self.moving.pop(connection, None)
+        self.moving[connection] = self.clock.monotonic()
+
+    def lingers(self, connection: Limited) -> None:
+        """Let a connection end soon: nothing more is read from it or written to it."""
+        self.forget(connection)
+        self.open.add(connection)
+        self.lingering[connection] = self.clock.monotonic()
+
+    def forget(self, connection: Limited) -> None:
+        """Remove a connection that has ended."""
+        self.open.discard(connection)
+        for queue in (self.fresh, self.idle, self.moving, self.lingering):
+            queue.pop(connection, None)
+        if self.leaving and not self.open:
+            self.empty.set()
+
+    def leave(self) -> None:
+        """Close idle connections now and the others after their response."""
+        self.leaving = True
+        for connection in tuple(self.idle):
+            connection.close()
+        if not self.open:
+            self.empty.set()
+
+    def sweep(self) -> None:
+        """Close what is overdue: heads and idle connections silently, bodies with an answer."""
+        now, limits = self.clock.monotonic(), self.limits
+        for queue, limit_s in (
+            (self.fresh, limits.header_s),
+            (self.idle, limits.idle_s),
+            (self.lingering, limits.lingering_s),
+        ):
+            while queue and now - queue[next(iter(queue))] >= limit_s:
+                self._close(next(iter(queue)))
+        while self.moving and now - self.moving[next(iter(self.moving))] >= limits.body_s:
+            self.moving.popitem(last=False)[0].overdue()
+
+    def _evict(self) -> None:
+        queues = [queue for queue in (self.lingering, self.fresh, self.idle) if queue]
+        oldest = min(queues, key=lambda queue: queue[next(iter(queue))])
+        if self.moving and len(self.lingering) + len(self.fresh) + len(self.idle) == 1:
+            oldest = self.moving
+        self.evicted += 1
+        self._close(next(iter(oldest)))
+
+    def _close(self, connection: Limited) -> None:
+        self.forget(connection)
+        connection.drop()

@@ -1,0 +1,77 @@
+"""A request's headers as Tornado's `HTTPHeaders`, built from the parser's bytes without checking them a second time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tornado.httputil import HTTPHeaders
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+
+class _Names(dict[bytes, str]):
+    """Names as `Http-Header-Case`. Only usual ones are kept, because strangers choose the others."""
+
+    def __missing__(self, name: bytes) -> str:
+        return canonical(name.decode("latin-1"))
+
+
+def canonical(name: str) -> str:
+    """Return a header's name as `Http-Header-Case`."""
+    return "-".join([part.capitalize() for part in name.split("-")])
+
+
+_USUAL = (
+    "Accept", "Accept-Encoding", "Accept-Language", "Authorization", "Cache-Control", "Connection", "Content-Encoding",
+    "Content-Length", "Content-Type", "Cookie", "Expect", "Forwarded", "Host", "Origin", "Referer", "Sec-Fetch-Site",
+    "Traceparent", "Transfer-Encoding", "Upgrade", "User-Agent", "Via", "X-Forwarded-For", "X-Forwarded-Host",
+    "X-Forwarded-Proto", "X-Pyrus-Retry", "X-Pyrus-Sig", "X-Real-Ip", "X-Request-Id",
+)  # fmt: skip
+NAMES = _Names()
+for _name in _USUAL:
+    NAMES[_name.encode()] = NAMES[_name.lower().encode()] = _name
+
+
+class RequestHeaders(HTTPHeaders):
+    """Headers over `lists`: the values of each canonical name, in the order in which they came."""
+
+    def __init__(self, lists: dict[str, list[str]]) -> None:  # the base class would check and copy each
+        self.lists = lists
+
+    def add(self, name: str, value: str, *, _chars_are_bytes: bool = True) -> None:
+        """Add one more value of a name."""
+        self.lists.setdefault(canonical(name), []).append(value)
+
+    def get_list(self, name: str) -> list[str]:
+        """Return all values of a name."""
+        return self.lists.get(canonical(name), [])
+
+    def get_all(self) -> Iterable[tuple[str, str]]:
+        """Return each name with each of its values."""
+        return [(name, value) for name, values in self.lists.items() for value in values]
+
+    def __getitem__(self, name: str) -> str:
+        return ",".join(self.lists[canonical(name)])
+
+    def __setitem__(self, name: str, value: str) -> None:
+        self.lists[canonical(name)] = [value]
+
+    def __delitem__(self, name: str) -> None:
+        del self.lists[canonical(name)]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and canonical(name) in self.lists
+
+    def __len__(self) -> int:
+        return len(self.lists)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.lists)
+
+
+def value_lists(headers: HTTPHeaders) -> Mapping[str, list[str]]:
+    """Return the values of each canonical name, of this server's headers without a copy."""
+    if isinstance(headers, RequestHeaders):
+        return headers.lists
+    return {name: headers.get_list(name) for name in headers}
