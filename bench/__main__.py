@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import bodies, report, servers
+from bench import bodies, calls, report, servers
 from bench.bodies import SMALL
 from bench.measuring import Plan, Round, memory_mb, sending_to, verify_and_decode_us
 
@@ -36,6 +36,7 @@ def main(argv: list[str]) -> int:
         chosen.json.write_text(json.dumps(result.as_json(), indent=1))
     print(report.table(result))
     print(report.goals_table(result))
+    calls.main()
     if not chosen.no_page and set(result.figures) == set(servers.SERVERS):
         report.write_page(result)
     return report.missed(result)

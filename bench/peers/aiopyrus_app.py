@@ -1,9 +1,9 @@
 """The approval as a bot of aiopyrus, on its own webhook server."""
 
-import asyncio
 import os
 import sys
 
+import uvloop
 from aiopyrus import Dispatcher, PyrusBot
 from aiopyrus.bot.webhook.server import create_app, run_app
 
@@ -23,4 +23,4 @@ async def main(port):
     await run_app(create_app(dispatcher=dispatcher, bot=bot, path="/b0"), host="127.0.0.1", port=port)
 
 
-asyncio.run(main(int(sys.argv[1])))
+uvloop.run(main(int(sys.argv[1])))

@@ -58,6 +58,7 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
         self._delegate: HTTPMessageDelegate | None = None
         self._whole = self._begun = self._finished = self._last = self._moves = self._chunked = False
         self._size = 0
+        self._most = server.limits.body_bytes
         self._line = RequestStartLine("", "", "")
         self._on_close: Callable[[], None] | None = None
 
@@ -112,34 +113,60 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
             return
         if self._delegate is None:
             self._held = False
-            self._await_head()
+            self._connections.idle[self] = self._clock.monotonic()
             self._go_on()
         elif not self._whole:
             self._held = False
             self._connections.moves(self)
 
-    # What the parser calls.
+    # What the parser calls; while a request waits for its answer, these calls wait too.
 
     def head(self, head: Head) -> None:
         """See `RequestSink`."""
         if self._held:
-            self._keep(self._begin, head)
+            self._keep(self.head, head)
+            return
+        self._line = head.line
+        self._last = not head.keeps_alive
+        self._whole = self._begun = self._finished = False
+        self._size = self.channel.dropped_bytes = 0
+        self._connections.has_head(self)
+        self._delegate = delegate = self._server.app.start_request(self, self)
+        if self._most is not None and head.length > self._most:
+            self._answer(TOO_LARGE)
         else:
-            self._begin(head)
+            delegate.headers_received(head.line, head.headers)
+        if "Expect" in head.headers.lists:
+            self._meet_expectation(head)
 
     def body(self, chunk: bytes) -> None:
         """See `RequestSink`."""
         if self._held:
-            self._keep(self._collect, chunk)
-        else:
-            self._collect(chunk)
+            self._keep(self.body, chunk)
+        elif self._finished:
+            self.channel.dropped(len(chunk))
+        elif self._most is None or not self._exceeds(len(chunk)):
+            assert self._delegate is not None
+            self._delegate.data_received(chunk)
 
     def end(self) -> None:
         """See `RequestSink`."""
         if self._held:
-            self._keep(self._complete)
+            self._keep(self.end)
+            return
+        if self.channel.ended:
+            return
+        self._whole = True
+        self._burst -= 1
+        if self._moves:
+            self._moves = False
+            self._connections.moving.pop(self, None)
+        if self._finished:
+            self._after()
         else:
-            self._complete()
+            self._held = True
+            assert self._delegate is not None
+            self._delegate.finish()
 
     # What applications call.
 
@@ -156,7 +183,8 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
 
     def closed(self) -> bool:
         """Return whether nothing can be written any more."""
-        return self.channel.closed()
+        channel = self.channel
+        return channel.ended or channel.transport is None or channel.transport.is_closing()
 
     @property
     def half_closed(self) -> bool:
@@ -189,7 +217,8 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
 
     def write(self, chunk: bytes) -> asyncio.Future[None]:
         """Send bytes of the response; its head too, where `write_headers` was not called."""
-        return self._send(self._framed(chunk))
+        self._begun = True
+        return self.channel.send(self._framed(chunk) if self._chunked else chunk)
 
     def finish(self) -> None:
         """Note that the response is complete; what of the request is still to come is read and dropped."""
@@ -223,50 +252,7 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
         else:
             self._refuse(SLOW)
 
-    # The way of one request.
-
-    def _begin(self, head: Head) -> None:
-        self._line = head.line
-        self._last = not head.keeps_alive
-        self._whole = self._begun = self._finished = False
-        self._size = self.channel.dropped_bytes = 0
-        self._connections.has_head(self)
-        self._delegate = delegate = self._server.app.start_request(self, self)
-        most = self._server.limits.body_bytes
-        if most is not None and head.length > most:
-            self._answer(TOO_LARGE)
-        else:
-            delegate.headers_received(head.line, head.headers)
-        if "Expect" in head.headers.lists:
-            self._meet_expectation(head)
-
-    def _collect(self, chunk: bytes) -> None:
-        if self._finished:
-            self.channel.dropped(len(chunk))
-            return
-        most = self._server.limits.body_bytes
-        if most is not None:
-            self._size += len(chunk)
-            if self._size > most:
-                self._answer(TOO_LARGE)
-                return
-        assert self._delegate is not None
-        self._delegate.data_received(chunk)
-
-    def _complete(self) -> None:
-        if self.channel.ended:
-            return
-        self._whole = True
-        self._burst -= 1
-        if self._moves:
-            self._moves = False
-            self._connections.moving.pop(self, None)
-        if self._finished:
-            self._after()
-        else:
-            self._held = True
-            assert self._delegate is not None
-            self._delegate.finish()
+    # From one request to the next.
 
     def _after(self) -> None:
         """Wait for the next request, or end, after a request and its response are complete."""
@@ -277,12 +263,9 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
         stalled = self.channel.stalled
         self._held = stalled or self._burst <= 0
         if not stalled:
-            self._await_head()
+            self._connections.idle[self] = self._clock.monotonic()
         if not self._running:
             self._go_on()
-
-    def _await_head(self) -> None:
-        self._connections.idle[self] = self._clock.monotonic()
 
     def _go_on(self) -> None:
         """Take up what has come, request by request, until one waits for its answer."""
@@ -308,7 +291,7 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
         if self._rest or self._waiting:
             self.channel.pause()
             self._yield()
-        else:
+        elif self.channel.paused:
             self.channel.resume()
 
     def _yield(self) -> None:
@@ -322,7 +305,9 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
                 step, arguments = self._waiting.popleft()
                 step(*arguments)
             elif self._rest:
-                self._parser.feed(self._next_piece())
+                piece = self._rest
+                self._rest = b""
+                self._parser.feed(piece if len(piece) <= SLICE else self._first_of(piece))
             elif self.channel.eof:
                 self.channel.close()
             else:
@@ -331,14 +316,19 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
             self._moves = True
             self._connections.moves(self)
 
-    def _next_piece(self) -> bytes:
-        rest = self._rest
-        if len(rest) <= SLICE:
-            self._rest = b""
-            return rest
+    def _first_of(self, piece: bytes) -> bytes:
+        """Return what is to be parsed now of more than a slice; a body of known length is taken as a whole."""
         size = max(SLICE, self._parser.left) if self._parser.in_body else SLICE
-        self._rest = rest[size:]
-        return rest[:size]
+        self._rest = piece[size:]
+        return piece[:size]
+
+    def _exceeds(self, size: int) -> bool:
+        """Count bytes of a body; answer and return true when they are more than this server takes."""
+        self._size += size
+        if self._most is None or self._size <= self._most:
+            return False
+        self._answer(TOO_LARGE)
+        return True
 
     def _keep(self, step: Callable[..., None], *arguments: Any) -> None:
         if self._waiting is None:

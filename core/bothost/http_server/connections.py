@@ -83,7 +83,9 @@ class Connections:
 
     def has_head(self, connection: Limited) -> None:
         """Note that a request head is complete."""
-        if self.idle.pop(connection, None) is None:
+        if connection in self.idle:
+            del self.idle[connection]
+        else:
             self.fresh.pop(connection, None)
 
     def moves(self, connection: Limited) -> None:

@@ -72,6 +72,7 @@ class RequestHeaders(HTTPHeaders):
 
 def value_lists(headers: HTTPHeaders) -> Mapping[str, list[str]]:
     """Return the values of each canonical name, of this server's headers without a copy."""
-    if isinstance(headers, RequestHeaders):
-        return headers.lists
+    if headers.__class__ is RequestHeaders:
+        lists: dict[str, list[str]] = headers.lists
+        return lists
     return {name: headers.get_list(name) for name in headers}

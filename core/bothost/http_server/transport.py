@@ -16,12 +16,12 @@ class ConnectionTransport:
         "_connections",
         "_drained",
         "_owner",
-        "_paused",
         "_written",
         "dropped_bytes",
         "ended",
         "eof",
         "opening",
+        "paused",
         "stalled",
         "transport",
     )
@@ -31,7 +31,7 @@ class ConnectionTransport:
         self._connections = connections
         self._written = written
         self._drained: asyncio.Future[None] | None = None
-        self._paused = False
+        self.paused = False
         self.dropped_bytes = 0
         self.transport: asyncio.Transport | None = None
         self.opening: asyncio.Task[Any] | None = None
@@ -71,15 +71,15 @@ class ConnectionTransport:
 
     def pause(self) -> None:
         """Read nothing more for now."""
-        if not self._paused and not self.closed():
+        if not self.paused and not self.closed():
             assert self.transport is not None
-            self._paused = True
+            self.paused = True
             self.transport.pause_reading()
 
     def resume(self) -> None:
         """Read on."""
-        if self._paused and self.transport is not None and not self.transport.is_closing():
-            self._paused = False
+        if self.paused and self.transport is not None and not self.transport.is_closing():
+            self.paused = False
             self.transport.resume_reading()
 
     def close(self) -> None:

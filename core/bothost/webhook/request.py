@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bothost.clock import Clock
     from bothost.http_server.parser import ServerRefusal
     from bothost.pipeline.delivery import Delivery, Outcome
+    from bothost.pyrus.signature import Verification
     from bothost.webhook.routing import TrustedProxies
 
     Receive = Callable[[Delivery], None]
@@ -100,7 +101,7 @@ class WebhookRequest(HTTPMessageDelegate):
     """
 
     bot: Bot
-    body: bytes
+    body = b""
     signature_ok: int
     """Which of the bot's secrets signed it: 0 the present one, 1 the old one."""
     attempt: str
@@ -117,6 +118,9 @@ class WebhookRequest(HTTPMessageDelegate):
         self.collecting = False
         """A body is wanted and has not ended."""
         self.headers: HTTPHeaders | None = None
+        self.verification: Verification | None = None
+        """Of a body that comes in pieces."""
+        self.chunks: list[bytes] = []
 
     def headers_received(self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders) -> None:
         """Route; refuse here what can be refused by its head alone."""
@@ -126,35 +130,36 @@ class WebhookRequest(HTTPMessageDelegate):
         self.lists = lists = value_lists(headers)
         self.received = front.clock.monotonic()
         self.found = found = routing.find(front.service.registry.by_path, head.path)
-        refusal = routing.refusal(found, head, lists)
+        self.length = length = routing.announced(lists)
+        refusal = routing.refusal(found, head, lists, length)
         if refusal is not None or found is None or found.verifier is None:
             self._end(refusal or routing.NOT_FOUND)
             return
         self.collecting = True
-        self.length = routing.announced(lists)
-        self.limit = found.config.max_body_bytes
-        self.chunks: list[bytes] = []
-        self.verification = found.verifier.begin()
+        self.verifier = found.verifier
 
     def data_received(self, chunk: bytes) -> None:
         """Feed the verification, or drop what belongs to a refused request."""
         if not self.collecting:
             return
-        self.chunks.append(chunk)
-        self.verification.feed(chunk)
-        if len(chunk) != self.length:
-            self._hold(len(chunk))
+        size = len(chunk)
+        if size == self.length:
+            self.body = chunk
+        else:
+            self._hold(chunk, size)
 
     def finish(self) -> None:
         """Verify the complete body, and hand it over."""
         if not self.collecting:
             return
-        self.front.unverified.release(self)
         self.collecting = False
         lists = self.lists
-        # several values are no signature, although one of them may be right
-        given = lists.get("X-Pyrus-Sig", ())
-        signature = self.verification.check(given[0] if len(given) == 1 else None)
+        header = None
+        if "X-Pyrus-Sig" in lists:
+            header, *others = lists["X-Pyrus-Sig"]
+            if others:  # although one of them may be right
+                header = None
+        signature = self._check(header)
         if signature is None:
             self._end(routing.SIGNATURE)
             return
@@ -163,9 +168,6 @@ class WebhookRequest(HTTPMessageDelegate):
         self.signature_ok = signature
         self.attempt = lists["X-Pyrus-Retry"][0] if "X-Pyrus-Retry" in lists else ""
         self.trace = lists["Traceparent"][0] if "Traceparent" in lists else ""
-        chunks = self.chunks
-        self.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        self.chunks = []
         self.front.receive(self)
 
     def on_connection_close(self) -> None:
@@ -203,15 +205,30 @@ class WebhookRequest(HTTPMessageDelegate):
             return peer
         return proxies.sender(peer, self.headers.get_list("X-Forwarded-For"))
 
-    def _hold(self, size: int) -> None:
-        """Count a piece of a body; refuse it as soon as it is too large."""
-        if self.held + size > self.limit:
+    def _hold(self, chunk: bytes, size: int) -> None:
+        """Verify and keep a piece of a body; refuse it as soon as it is too large."""
+        assert self.found is not None
+        if self.held + size > self.found.config.max_body_bytes:
             self._end(routing.TOO_LARGE)
-        else:
-            self.front.unverified.add(self, size)
+            return
+        if self.verification is None:
+            self.verification = self.verifier.begin()
+        self.chunks.append(chunk)
+        self.verification.feed(chunk)
+        self.front.unverified.add(self, size)
+
+    def _check(self, header: str | None) -> int | None:
+        """Verify the body, most of which is done already where it came in pieces."""
+        if self.verification is None:
+            return self.verifier.check(self.body, header)
+        self.body = b"".join(self.chunks)
+        signature = self.verification.check(header)
+        self._drop()
+        return signature
 
     def _drop(self) -> None:
         self.collecting = False
+        self.verification = None
         self.chunks = []
         self.front.unverified.release(self)
 
@@ -225,7 +242,8 @@ class WebhookRequest(HTTPMessageDelegate):
 
     def _write(self, outcome: Outcome) -> None:
         # a ready head: HTTPHeaders and write_headers cost as much as the rest of the listener
-        lines = _STATUS_LINES.get(outcome.status) or _status_line(outcome.status)
+        status = outcome.status
+        lines = _STATUS_LINES[status] if status in _STATUS_LINES else _status_line(status)
         if outcome.repeat:
             lines += b"X-Bothost: repeat\r\n"
         if outcome is routing.METHOD:

@@ -38,19 +38,19 @@ def find(by_path: Mapping[str, Bot], target: str) -> Bot | None:
     return bot if bot is not None and bot.config.enabled else None
 
 
-def refusal(bot: Bot | None, head: RequestStartLine, lists: ValueLists) -> Outcome | None:
-    """Return what a request is answered because of its head alone; None: its body is wanted."""
+def refusal(bot: Bot | None, head: RequestStartLine, lists: ValueLists, length: int) -> Outcome | None:
+    """Return what a request with a body of this length is answered because of its head alone; None: its body is wanted."""
     if bot is None:
         if decoded(head.path) != HEALTHZ:
             return NOT_FOUND
         return HEALTHY if head.method in ("GET", "HEAD") else METHOD
     if head.method != "POST":
         return METHOD
-    if ("Host" not in lists and head.version != "HTTP/1.0") or ("Host" in lists and len(lists["Host"]) != 1):
+    if lists["Host"][1:] if "Host" in lists else head.version != "HTTP/1.0":
         return BAD_REQUEST
     if bot.verifier is None:
         return BROKEN
-    if announced(lists) > bot.config.max_body_bytes:
+    if length > bot.config.max_body_bytes:
         return TOO_LARGE
     return None
 

@@ -1,0 +1,30 @@
+"""A usual delivery takes no more calls than it did; the layer that grew is named."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+MOST = 420
+USUAL = {
+    "pyrus": 93, "pipeline": 88, "http_server": 41, "telemetry": 32, "runners": 31, "python": 26, "bots": 22, "journal": 17,
+    "webhook": 15, "plugins": 8, "clock": 4, "pyrus_client": 4,
+}  # fmt: skip
+"""Calls of a delivery by layer when the bound was set; take the figures down with what is saved."""
+
+
+def test_a_delivery_takes_no_more_calls_than_it_did() -> None:
+    command = [sys.executable, "-m", "bench.calls", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    calls: dict[str, float] = json.loads(done.stdout)
+    grown = {
+        name: f"{USUAL.get(name, 0)} -> {count:.1f}"
+        for name, count in calls.items()
+        if count > USUAL.get(name, 0) + 0.9
+    }
+    total = sum(calls.values())
+    assert total <= MOST, f"a delivery takes {total:.0f} calls instead of {MOST}; these layers grew: {grown}"
