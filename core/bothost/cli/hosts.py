@@ -25,12 +25,13 @@ RELOAD_S = 60.0
 @json_option
 def hosts(config: str, as_json: bool) -> int:
     """List all processes of all hosts that work on the journal: version, since when, lease, load, plugins to restart for."""
-    now = SystemClock().now().timestamp()
 
-    async def work(journal: Journal) -> list[ProcessPresence]:
-        return presences(await journal.controls(), now)
+    async def work(journal: Journal) -> tuple[list[ProcessPresence], float]:
+        # by the journal's time, because the hosts' clocks and this machine's need not agree
+        return presences(await journal.controls(), journal.now()), journal.now()
 
-    rows = [_row(one, now) for one in visit(config, work)]
+    found, now = visit(config, work)
+    rows = [_row(one, now) for one in found]
     if as_json:
         show_json(rows)
     elif rows:
@@ -72,7 +73,7 @@ def reload_(wait: bool, config: str, as_json: bool) -> int:
         await journal.control("generation", asked)
         if not wait:
             return [], []
-        return await wait_until(journal.controls, lambda one: one.generation == asked, clock, RELOAD_S)
+        return await wait_until(journal.controls, lambda one: one.generation == asked, journal.now, RELOAD_S)
 
     living, behind = visit(config, work)
     done = [one for one in living if one not in behind]

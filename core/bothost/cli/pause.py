@@ -11,7 +11,6 @@ from bothost.cli import OK, PROBLEM
 from bothost.cli.journal_access import visit
 from bothost.cli.output import config_option, counted, json_option, say, show_json, warn
 from bothost.cli.selection import check_there, read_existing
-from bothost.clock import SystemClock
 from bothost.operator.presence import ProcessPresence, named, wait_until
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ async def _until(journal: Journal, bot: str, task: int | None, *, paused: bool) 
     """Wait until the bot is paused, or is not, on every living process. A task's pause shows on none, so nobody waits."""
     if task is not None:
         return [], []
-    return await wait_until(journal.controls, lambda one: (bot in one.paused) == paused, SystemClock(), HOLDS_S)
+    return await wait_until(journal.controls, lambda one: (bot in one.paused) == paused, journal.now, HOLDS_S)
 
 
 def _fact(word: str, bot: str, task: int | None) -> str:

@@ -64,7 +64,7 @@ class Presence:
         host.controls.tell(self.key, msgspec.json.encode(self._presence(paused)).decode())
 
     def _presence(self, paused: tuple[str, ...]) -> ProcessPresence:
-        host, clock = self._host, self._host.resources.clock
+        host = self._host
         running = {bot.config.plugin: bot.plugged.version for bot in host.service if bot.plugged is not None}
         snapshot = self._metrics.snapshot()
         return ProcessPresence(
@@ -74,7 +74,7 @@ class Presence:
             pid=os.getpid(),
             version=__version__,
             started=self._started,
-            at=clock.now().timestamp(),
+            at=host.resources.journal.now(),
             running=sum(bot.queue.held for bot in host.service),
             waiting=sum(bot.queue.waiting for bot in host.service),
             lag_s=round(snapshot.lag_worst, 3),

@@ -10,8 +10,6 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-    from bothost.clock import Clock
-
 PREFIX = "process:"
 TELL_S = 10.0
 GONE_S = 35.0
@@ -79,16 +77,20 @@ def forgotten(facts: Mapping[str, str], now: float) -> list[str]:
 async def wait_until(
     facts: Callable[[], Awaitable[Mapping[str, str]]],
     holds: Callable[[ProcessPresence], bool],
-    clock: Clock,
+    now: Callable[[], float],
     limit_s: float,
 ) -> tuple[list[ProcessPresence], list[ProcessPresence]]:
-    """Wait until it holds on all living processes; return these, and those on which it does not hold after `limit_s`."""
-    until = clock.monotonic() + limit_s
+    """Wait until it holds on all living processes; return these, and those on which it does not hold after `limit_s`.
+
+    `now` is the journal's time, by which every process told when it spoke.
+    """
+    time = asyncio.get_running_loop().time
+    until = time() + limit_s
     while True:
-        now = clock.now().timestamp()
-        living = [one for one in presences(await facts(), now) if one.alive(now)]
+        told = await facts()
+        living = [one for one in presences(told, now()) if one.alive(now())]
         behind = [one for one in living if not holds(one)]
-        if not behind or clock.monotonic() >= until:
+        if not behind or time() >= until:
             return living, behind
         await asyncio.sleep(LOOK_S)
 
