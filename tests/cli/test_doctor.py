@@ -85,18 +85,23 @@ def _not_found(request: HTTPServerRequest) -> None:
     request.connection.finish()
 
 
-def test_the_journal_is_written_and_read_and_a_learnt_login_counts(run: Run, tmp_path: Path) -> None:
-    write(tmp_path)
-
+def test_the_journal_is_written_and_read_and_a_learnt_login_is_tried(run: Run, tmp_path: Path) -> None:
     async def scene() -> None:
+        pyrus = FakePyrus(SystemClock())
+        pyrus.add_bot("bot@learnt", SECRET, 900100)
+        server = FakeServer(pyrus)
+        write(tmp_path, bot=f"api_url = {server.base_url}")
         store = open_journal("", tmp_path / "state", SystemClock(), claims_first=False)
         await store.open()
         await store.control("login:one", "bot@learnt")
         found = await asyncio.to_thread(findings, run)
         assert found["journal"][0] == "ok"
-        assert found["login of one"] == ("ok", "bot@learnt, learnt from deliveries")
+        assert found["login of one"] == ("ok", "bot@learnt logs in and asks who it is")
+        await store.control("login:one", "bot@wrong")
+        assert (await asyncio.to_thread(findings, run))["login of one"][0] == "problem"
         assert "doctor" not in await store.controls()
         await store.close()
+        await server.refuse()
 
     asyncio.run(scene())
 
