@@ -22,7 +22,7 @@ from bench.measuring import Plan, Round, memory_mb, sending_to, verify_and_decod
 
 
 def main(argv: list[str]) -> int:
-    """1 where a goal is missed."""
+    """Run; return 1 where a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=800, help="deliveries of a round; fewer of larger bodies")
     parser.add_argument("--rounds", type=int, default=9)
@@ -43,7 +43,7 @@ def main(argv: list[str]) -> int:
 
 
 def run(names: list[str], plan: Plan) -> report.Result:
-    """Start them all, and measure them in turns."""
+    """Start all and measure them in turns."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bothost-bench-") as home, contextlib.ExitStack() as stack:
         folder = Path(home)
@@ -74,7 +74,7 @@ def run(names: list[str], plan: Plan) -> report.Result:
 
 
 def say(line: str) -> None:
-    """Progress."""
+    """Print progress."""
     print(line, file=sys.stderr, flush=True)
 
 

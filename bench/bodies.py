@@ -22,8 +22,8 @@ WIDE = 10**15
 
 
 def compact(size: str, folder: Path) -> Path:
-    """A file with the body as Pyrus sends it: without the blanks of the fixture, and with numbers as people's `external_id`,
-    for one peer answers 500 to any other."""
+    """Write a file with the body as Pyrus sends it: without the blanks of the fixture, and with numbers as people's `external_id`,
+    because one peer answers 500 to any other."""
     file = folder / f"{FIXTURES[size]}.json"
     decoded = json.loads((DATA / f"{FIXTURES[size]}.json").read_bytes())
     for comment in decoded["task"].get("comments", []):
@@ -56,7 +56,7 @@ class Bodies:
         self._numbers = count(time.time_ns() // 1000)
 
     def next(self) -> bytes:
-        """A new event's body."""
+        """Return a new event's body."""
         number = next(self._numbers)
         ids = {self._old[0]: b"%d" % number, self._old[1]: b"%d" % (number + 1)}
         return b"".join(ids.get(part, part) for part in self._parts)

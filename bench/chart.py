@@ -1,4 +1,4 @@
-"""A bar chart as SVG, by hand: one panel for each size of body, the axis logarithmic, for the figures span two decades."""
+"""A bar chart as SVG, by hand: one panel for each size of body, with a logarithmic axis, because the figures span two decades."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OURS, FLOOR, PEER = "#2f6f4f", "#9aa5ad", "#b9702a"
 
 
 def bars(title: str, panels: Sequence[tuple[str, Sequence[tuple[str, float]]]]) -> str:
-    """An SVG document; each panel has a name and bars (name, value)."""
+    """Return an SVG document; each panel has a name and bars (name, value)."""
     values = [value for _, rows in panels for _, value in rows]
     low, high = 10 ** math.floor(math.log10(min(values))), max(values) * 1.25
     parts, y = [], HEAD

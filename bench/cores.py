@@ -6,5 +6,5 @@ import os
 
 
 def pinned(core: int) -> list[str]:
-    """The command prefix that keeps a process and its children on one core."""
+    """Return the command prefix that keeps a process and its children on one core."""
     return ["taskset", "-c", str(core % (os.cpu_count() or 1))]

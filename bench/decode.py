@@ -1,4 +1,4 @@
-"""What reading a delivery costs: json.loads, msgspec untyped, and our decode with the event key and the own-comment check.
+"""Measure the reading of a delivery: json.loads, msgspec untyped, and our decode with the event key and the own-comment check.
 
     python -m bench.decode [FOLDER OF BODIES]
     python -m bench.decode --both BODY
@@ -37,26 +37,26 @@ def best(call: Callable[[], object], seconds: float = 0.003) -> float:
 
 
 def work(body: bytes) -> str:
-    """What the host does with each verified body."""
+    """Do what the host does with each verified body."""
     envelope = decode(body)
     is_own(envelope, envelope.user_id)
     return event_key("bench", envelope)
 
 
 def touch_comments(body: bytes) -> int:
-    """What a handler pays that reads the text of every comment."""
+    """Do what a handler does that reads the text of every comment."""
     return sum(len(comment.text or "") for comment in decode(body).task.comments)
 
 
 def verify(body: bytes, verifier: Verifier, header: str) -> int | None:
-    """The signature of a body that came in one chunk."""
+    """Make the signature of a body that came in one chunk."""
     verification = verifier.begin()
     verification.feed(body)
     return verification.check(header)
 
 
 def measure(body: bytes) -> dict[str, float]:
-    """µs by name, for one body."""
+    """Return µs by name of one body."""
     verifier, header = Verifier([b"a key of the benchmark"]), sign(body, b"a key of the benchmark")
     field = next((field.name for field in decode(body).task.fields if field.name), "")
     return {

@@ -21,7 +21,7 @@ ANSWER = b"{}"
 
 
 def answer(request: HTTPServerRequest) -> None:
-    """200 `{}` to whatever came."""
+    """Answer 200 `{}` to whatever came."""
     connection: HTTP1Connection = request.connection  # type: ignore[assignment]
     headers = HTTPHeaders({"Content-Type": "application/json", "Content-Length": str(len(ANSWER))})
     connection.write_headers(ResponseStartLine("HTTP/1.1", 200, "OK"), headers, ANSWER)
@@ -29,7 +29,7 @@ def answer(request: HTTPServerRequest) -> None:
 
 
 async def serve() -> None:
-    """Until it is killed."""
+    """Serve until it is killed."""
     server = HTTPServer(answer)
     sockets = bind_sockets(0, "127.0.0.1", backlog=1024)
     server.add_sockets(sockets)

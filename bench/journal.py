@@ -1,4 +1,4 @@
-"""What the journal costs: CPU of a new event written behind, durable writes, claims. `python -m bench.journal [events]`.
+"""Measure the journal: CPU of a new event written behind, durable writes, claims. `python -m bench.journal [events]`.
 
 Figures are of the whole process (all threads), less what the same loop costs without the journal.
 """
@@ -22,7 +22,7 @@ SPIN = 2000
 
 
 def event(number: int, owner: str, size: int) -> Entry:
-    """A claimed event of one of many tasks."""
+    """Return a claimed event of one of many tasks."""
     task = 10_000_000 + number * 7919 % 200_000
     return Entry(
         id=f"approvals:{task}:comment:{size}{number:09d}", bot="approvals", task=task, turn=str(task), state="running",
@@ -32,7 +32,7 @@ def event(number: int, owner: str, size: int) -> Entry:
 
 
 def spin() -> int:
-    """A host's own work."""
+    """Do a host's own work."""
     done = 0
     for turn in range(SPIN):
         done += turn * turn
@@ -40,7 +40,7 @@ def spin() -> int:
 
 
 async def behind(store: SqliteJournal | None, count: int, size: int) -> tuple[float, float]:
-    """CPU in µs of one event (claim and outcome noted) on a full core: of all threads, and of the first note alone."""
+    """Return the CPU in µs of one event (claim and outcome noted) on a full core: of all threads, and of the first note alone."""
     body = b"b" * size
     owner = store.owner if store else "nobody"
     cpu, own = time.process_time(), 0.0

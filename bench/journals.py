@@ -1,4 +1,4 @@
-"""A journal that has seen much: for what deliveries cost beside it."""
+"""Make a journal that has seen much, so that deliveries are measured beside it."""
 
 from __future__ import annotations
 

@@ -30,12 +30,12 @@ ANSWER = Outcome(200, b'{"text": "This task approved by bot.", "approval_choice"
 
 
 def answer(delivery: Delivery) -> None:
-    """The same to every verified delivery."""
+    """Answer the same to every verified delivery."""
     delivery.respond(ANSWER)
 
 
 async def serve(secret: bytes) -> None:
-    """Until it is killed."""
+    """Serve until it is killed."""
     config = BotConfig(name="b0", plugin="", path="/b0", secrets=(secret,))
     service = Service(Registry([Bot(config, BotQueue(1))]))
     front = WebhookContext(service, answer, lambda *_refused: None, SystemClock())

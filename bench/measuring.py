@@ -33,7 +33,7 @@ SEED = 20
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is sent: deliveries in a round, rounds, and for how long at a fixed rate, in so many parts."""
+    """The plan of a run: deliveries in a round, rounds, and for how long at a fixed rate, in so many parts."""
 
     count: int
     rounds: int
@@ -58,21 +58,21 @@ class Figure:
 
     @property
     def cpu_us(self) -> float:
-        """The median."""
+        """Return the median."""
         return statistics.median(self.rounds_us)
 
     @property
     def database_us(self) -> float:
-        """The median."""
+        """Return the median."""
         return statistics.median(self.beside_us)
 
     def latency(self, share: float) -> float:
-        """So many of the answers were there by then."""
+        """Return the time by which so many of the answers were there."""
         ordered = sorted(self.latency_ms)
         return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
 
     def as_json(self) -> dict[str, object]:
-        """The rounds and what came of them."""
+        """Return the rounds and what came of them."""
         return {
             "cpu_us": self.cpu_us,
             "rounds_us": self.rounds_us,
@@ -83,7 +83,7 @@ class Figure:
 
 
 def ratio(one: Figure, other: Figure) -> float:
-    """How many times the CPU of the other: the median over the rounds, so that what slows a round down falls out."""
+    """Return how many times the CPU of the other it is: the median over the rounds, so that what slows a round down falls out."""
     return statistics.median(a / b for a, b in zip(one.rounds_us, other.rounds_us, strict=True))
 
 
@@ -95,7 +95,7 @@ class Measured:
         self._senders = senders
 
     def burst(self, body: Path, count: int, figure: Figure | None) -> None:
-        """So many deliveries as fast as they are answered; `figure` None: nobody counts."""
+        """Send so many deliveries as fast as they are answered; with `figure` None nobody counts."""
         server = self.server
         before, before_beside = cpu_s(server.pid), cpu_s(server.beside)
         self._send(body, count, 0)
@@ -105,7 +105,7 @@ class Measured:
             figure.beside_us.append((cpu_s(server.beside) - before_beside) / count * 1e6)
 
     def stream(self, body: Path, count: int, rate: int, figure: Figure) -> None:
-        """So many deliveries at a fixed rate."""
+        """Send so many deliveries at a fixed rate."""
         figure.latency_ms += self._send(body, count, rate)["latency_ms"]
 
     def _send(self, body: Path, count: int, rate: int) -> dict[str, list[float]]:
@@ -121,7 +121,7 @@ class Measured:
 
 @contextlib.contextmanager
 def sending_to(server: Server) -> Iterator[Measured]:
-    """The senders of one server, off its core."""
+    """Start the senders of one server, off its core."""
     command = [*pinned(1), sys.executable, "-m", "bench.senders"]
     command += [str(server.port), str(CONNECTIONS), str(server.bots), server.scheme]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as senders:
@@ -142,19 +142,19 @@ class Round:
         self._plan = plan
 
     def warm_up(self, bodies: Mapping[str, Path]) -> None:
-        """At least one delivery for each bot: the first one teaches the host whose person the bot is."""
+        """Send at least one delivery for each bot: the first one teaches the host whose person the bot is."""
         for name, size in self._pairs:
             one = self._measured[name]
             one.burst(bodies[size], max(self._plan.deliveries(size), one.server.bots), None)
 
     def cpu(self, bodies: Mapping[str, Path]) -> None:
-        """One round as fast as they answer."""
+        """Send one round as fast as they answer."""
         for name, size in self._shuffled():
             self._wake(name, size, bodies)
             self._measured[name].burst(bodies[size], self._plan.deliveries(size), self.figures[name][size])
 
     def latency(self, bodies: Mapping[str, Path]) -> None:
-        """One part at a fixed rate."""
+        """Send one part at a fixed rate."""
         for name, size in self._shuffled():
             count = int(RATES[size] * self._plan.seconds / self._plan.parts)
             self._wake(name, size, bodies)
@@ -170,7 +170,7 @@ class Round:
 
 
 def family(pid: int) -> Iterator[Path]:
-    """The folders in /proc of a process and its living descendants; none for process 0."""
+    """Yield the folders in /proc of a process and its living descendants; none for process 0."""
     if not pid:
         return
     folder = Path(f"/proc/{pid}")
@@ -182,7 +182,7 @@ def family(pid: int) -> Iterator[Path]:
 
 
 def cpu_s(pid: int) -> float:
-    """CPU time of a process, its threads and its living descendants so far; 0.0 for no process."""
+    """Return the CPU time of a process, its threads and its living descendants so far; 0.0 for no process."""
     total = 0.0
     for folder in family(pid):
         with contextlib.suppress(OSError):
@@ -192,7 +192,7 @@ def cpu_s(pid: int) -> float:
 
 
 def memory_mb(pid: int) -> float:
-    """Memory of a process and its descendants; what several share counts once."""
+    """Return the memory of a process and its descendants; what several share counts once."""
     kilobytes = 0
     for folder in family(pid):
         with contextlib.suppress(OSError):
@@ -211,6 +211,6 @@ def settle(pid: int) -> None:
 
 
 def verify_and_decode_us(body: Path) -> float:
-    """What signature and decoding of ours cost on the server's core, in a process of their own."""
+    """Measure signature and decoding of ours on the server's core, in a process of their own."""
     command = [*pinned(0), sys.executable, "-m", "bench.decode", "--both", str(body)]
     return float(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)

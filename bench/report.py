@@ -94,7 +94,7 @@ class Result:
     plan: Plan
 
     def as_json(self) -> dict[str, object]:
-        """For `--json`."""
+        """Return the figures for `--json`."""
         figures = {name: {size: one.as_json() for size, one in row.items()} for name, row in self.figures.items()}
         return {
             "machine": self.machine,
@@ -116,12 +116,12 @@ class Goal:
 
     @property
     def is_met(self) -> bool:
-        """As measured, not as rounded."""
+        """Compare as measured, not as rounded."""
         return self.measured <= self.limit
 
 
 def machine() -> dict[str, str]:
-    """What it was measured on."""
+    """Return the machine and the versions."""
     info = Path("/proc/cpuinfo").read_text()
     model = re.search(r"model name\s*: (.*)", info)
     return {
@@ -146,7 +146,7 @@ def _peers() -> dict[str, str]:
 
 
 def table(result: Result) -> str:
-    """CPU, and its ratio to the floor; p50 and p99; memory."""
+    """Return the table: CPU, its ratio to the floor; p50 and p99; memory."""
     head = "| | " + " | ".join(f"{size}: CPU µs | × bare | p50 / p99 ms" for size in FIXTURES) + " | MB |"
     lines = [head, "|---" * (2 + 3 * len(FIXTURES)) + "|"]
     for name, row in result.figures.items():
@@ -165,7 +165,7 @@ def _latency(one: Figure) -> str:
 
 
 def goals(result: Result) -> list[Goal]:
-    """Each goal that was measured."""
+    """Return each goal that was measured."""
     figures = result.figures
     found = []
     for name, base, limits in GOALS:
@@ -182,12 +182,12 @@ def goals(result: Result) -> list[Goal]:
 
 
 def missed(result: Result) -> int:
-    """1 where a goal is missed."""
+    """Return 1 where a goal is missed."""
     return int(not all(goal.is_met for goal in goals(result)))
 
 
 def goals_table(result: Result) -> str:
-    """Measured, wanted, and whether it is met."""
+    """Return a table of what was measured and wanted."""
     rows = [
         f"| {goal.what} | {goal.measured:.2f} | ≤ {goal.limit:g} | {'met' if goal.is_met else '**missed**'} |"
         for goal in goals(result)
@@ -216,7 +216,7 @@ def _plain(name: str) -> str:
 
 
 def chart(result: Result) -> str:
-    """CPU per delivery."""
+    """Draw the CPU per delivery."""
     panels = [
         (
             f"{size} bodies",
@@ -229,7 +229,7 @@ def chart(result: Result) -> str:
 
 
 def write_page(result: Result) -> None:
-    """docs/performance.md and docs/performance.svg."""
+    """Write docs/performance.md and docs/performance.svg."""
     database = ", ".join(
         f"{one.database_us:,.0f} µs at {size}" for size, one in result.figures["bothost-postgres"].items()
     )

@@ -1,4 +1,4 @@
-"""Signed deliveries over kept connections, each a new event; run in a process of its own, off the server's core.
+"""Send signed deliveries over kept connections, each a new event; run in a process of its own, off the server's core.
 
     python -m bench.senders PORT CONNECTIONS BOTS SCHEME
 
@@ -29,12 +29,12 @@ HEAD = (
 
 
 def by_pyrus(body: bytes, secret: bytes) -> str:
-    """The signature as Pyrus sends it."""
+    """Return the signature as Pyrus sends it."""
     return f"X-Pyrus-Sig: {hmac.new(secret, body, hashlib.sha1).hexdigest().upper()}\r\n"
 
 
 def by_slack(body: bytes, secret: bytes) -> str:
-    """The signature as Slack sends it."""
+    """Return the signature as Slack sends it."""
     now = int(time.time())
     digest = hmac.new(secret, b"v0:%d:%s" % (now, body), hashlib.sha256).hexdigest()
     return f"X-Slack-Signature: v0={digest}\r\nX-Slack-Request-Timestamp: {now}\r\n"
@@ -45,7 +45,7 @@ SCHEMES = {"pyrus": by_pyrus, "slack": by_slack}
 
 @dataclass
 class Burst:
-    """What is to be sent, and what was seen."""
+    """A number of deliveries to send, and what was seen."""
 
     port: int
     bodies: Bodies
@@ -61,13 +61,13 @@ class Burst:
     latency_ms: list[float] = field(default_factory=list)
 
     def request(self) -> bytes:
-        """The next delivery."""
+        """Return the next delivery."""
         body, bot = self.bodies.next(), next(self.bots)
         signature = SCHEMES[self.scheme](body, f"{SECRET}-{bot}".encode())
         return HEAD.format(path=f"/b{bot}", port=self.port, signature=signature, length=len(body)).encode() + body
 
     async def send(self) -> None:
-        """Over one connection, until all are sent; where the server closes it, over a new one."""
+        """Send over one connection, until all are sent; where the server closes it, over a new one."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 20)
         while self.sent < self.count:
             due = self.began + self.sent / self.rate if self.rate else 0.0
@@ -89,7 +89,7 @@ class Burst:
         writer.close()
 
     async def run(self, connections: int) -> dict[str, object]:
-        """Send all; what was seen."""
+        """Send all; return what was seen."""
         self.began = time.perf_counter()
         await asyncio.gather(*(self.send() for _ in range(connections)))
         return {"statuses": self.statuses, "spoken": self.spoken, "latency_ms": self.latency_ms}

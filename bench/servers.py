@@ -51,7 +51,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A line of the table: what it is called there, how it starts, with which bodies it is measured."""
+    """A line of the table: its title, its start, and the bodies with which it is measured."""
 
     title: str
     start: Callable[[Path], AbstractContextManager[Server]]
@@ -60,7 +60,7 @@ class Kind:
 
 @contextlib.contextmanager
 def part(_folder: Path, *, module: str, speaks: bool) -> Iterator[Server]:
-    """The bare Tornado server, or our listener alone."""
+    """Run the bare Tornado server, or our listener alone."""
     with _running([sys.executable, "-m", module, f"{SECRET}-0"], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         yield Server(process.pid, int(process.stdout.readline()), speaks=speaks)
@@ -68,7 +68,7 @@ def part(_folder: Path, *, module: str, speaks: bool) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def host(folder: Path, *, bots: int = 1, keys: str = "", entries: int = 0, beside: int = 0) -> Iterator[Server]:
-    """bothost as it is installed, with so many bots of the plugin autoreply, and so many entries in its journal."""
+    """Run bothost as it is installed, with so many bots of the plugin autoreply, and so many entries in its journal."""
     with tempfile.TemporaryDirectory(dir=folder) as home, (Path(home) / "log").open("w") as log:
         port, operator_port = free_port(), free_port()
         ini = Path(home) / "bots.ini"
@@ -86,7 +86,7 @@ def host(folder: Path, *, bots: int = 1, keys: str = "", entries: int = 0, besid
 
 @contextlib.contextmanager
 def on_postgres(folder: Path) -> Iterator[Server]:
-    """bothost with its journal in a PostgreSQL server of its own, which runs on the senders' core."""
+    """Run bothost with its journal in a PostgreSQL server of its own, which runs on the senders' core."""
     from tests.postgres_server import PostgresServer
 
     os.sched_setaffinity(0, {1 % (os.cpu_count() or 1)})
@@ -102,7 +102,7 @@ def on_postgres(folder: Path) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def peer(_folder: Path, *, command: str, scheme: str = "pyrus") -> Iterator[Server]:
-    """A peer; `{port}` in its command becomes a free port."""
+    """Run a peer; `{port}` in its command becomes a free port."""
     make_venv()
     port = free_port()
     program, *rest = command.format(port=port).split()
@@ -139,11 +139,11 @@ SERVERS = {
     "entries-1000000": Kind("1,000,000 entries in the journal", partial(host, entries=1_000_000), (SMALL,)),
 }
 GROWTH = ("bothost", "bots-100", "bots-10000", "entries-1000000")
-"""What the table of growth compares."""
+"""The servers that the table of growth compares."""
 
 
 def make_venv() -> None:
-    """The peers' own environment."""
+    """Make the peers' own environment."""
     mark = PEERS / ".made"
     if not mark.exists() or mark.stat().st_mtime < REQUIREMENTS.stat().st_mtime:
         subprocess.run([sys.executable, "-m", "venv", str(PEERS)], check=True)
@@ -153,7 +153,7 @@ def make_venv() -> None:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a port that nobody listens on."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port: int = one.getsockname()[1]
@@ -165,7 +165,7 @@ def _running(
     command: list[str], *, stdout: object = None, stderr: object = None, env: dict[str, str] | None = None,
     folder: Path = ROOT,
 ) -> Iterator[subprocess.Popen[str]]:  # fmt: skip
-    """A process on the first core, ended by SIGTERM."""
+    """Run a process on the first core, ended by SIGTERM."""
     with subprocess.Popen(
         [*pinned(0), *command],
         cwd=folder,
@@ -185,7 +185,7 @@ def _running(
 
 
 def _wait(port: int, process: subprocess.Popen[str], path: str) -> None:
-    """Until it answers anything at all."""
+    """Wait until it answers anything at all."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if process.poll() is not None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """How much strangers may hold, and for how long."""
+    """The amounts and times that strangers may hold."""
 
     max_connections: int = 1000
     header_s: float = 10.0
@@ -34,7 +34,7 @@ class ConnectionLimits:
     body_bytes: int | None = None
     """The largest body. None: the application limits its bodies by itself."""
     dropped_bytes: int = 64 << 20
-    """How much of a refused body is read and dropped, so that its sender comes to read the refusal."""
+    """So much of a refused body is read and dropped, so that its sender comes to read the refusal."""
     sweep_s: float = 1.0
 
 

@@ -1,4 +1,4 @@
-"""What the connections of one server share, and where one comes from."""
+"""The parts that the connections of one server share, and the peer of one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NO_ADDRESS = "0.0.0.0"  # noqa: S104 - nothing is bound: Tornado's name for the 
 
 @dataclass(frozen=True, slots=True)
 class ServerContext:
-    """What the connections of one server share."""
+    """The parts that the connections of one server share."""
 
     app: HTTPServerConnectionDelegate
     refuse: Refuse

@@ -33,7 +33,7 @@ FAULT = ServerRefusal(500, "fault")
 
 
 class RefusedBytesError(Exception):
-    """What has come cannot be a request that this server takes."""
+    """The bytes that have come cannot be a request that this server takes."""
 
     def __init__(self, refusal: ServerRefusal) -> None:
         super().__init__(refusal.why)
@@ -47,7 +47,7 @@ class Head(NamedTuple):
     headers: RequestHeaders
     keeps_alive: bool
     length: int
-    """What Content-Length announces; 0 without."""
+    """The length that Content-Length announces; 0 without."""
 
 
 class RequestSink(Protocol):

@@ -35,9 +35,9 @@ class ConnectionTransport:
         self.dropped_bytes = 0
         self.transport: asyncio.Transport | None = None
         self.opening: asyncio.Task[Any] | None = None
-        """What makes the transport."""
+        """The task that makes the transport."""
         self.stalled = False
-        """What was written has not left, because its reader does not take it."""
+        """Written bytes have not left, because its reader does not take it."""
         self.eof = False
         """The client has stopped sending."""
         self.ended = False

@@ -1,4 +1,4 @@
-"""What the log says of what is refused, to the person who can do something about it.
+"""Log what is refused, for the person who can do something about it.
 
 One line per bot, outcome and address a minute, then a count; of Tornado's own lines one of a kind a minute: strangers cannot
 flood the log.
@@ -24,7 +24,7 @@ ELSEWHERE = "other addresses"
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What was refused to whom: `word` as in metrics, `bot` empty where the path is nobody's."""
+    """A refused request: `word` as in metrics, `bot` empty where the path is no bot's."""
 
     bot: str
     word: str
@@ -140,7 +140,7 @@ class OncePerMinuteFilter(logging.Filter):
         self._kinds: Throttle[str] = Throttle(clock, QUIET_S)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the line passes; the next of its kind says how many did not."""
+        """Return whether the line passes; the next of its kind says how many did not."""
         if record.levelno >= logging.ERROR:
             return True
         kind = str(record.msg).partition(":")[0][:60]

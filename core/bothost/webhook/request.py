@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from tornado.httputil import HTTPMessageDelegate, HTTPServerConnectionDelegate
 
+from bothost.http_server.context import NO_ADDRESS
 from bothost.http_server.headers import value_lists
 from bothost.webhook import routing
 from bothost.webhook.unverified import UnverifiedBodies
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     Refuse = Callable[[Bot | None, str, str, int], None]
     """Takes note of a request that ends here: the bot, the peer, the word for it, its status."""
 
-NO_ADDRESS = "0.0.0.0"  # noqa: S104 - nothing is bound: Tornado's name for the peer of a unix socket
-
 
 class Peer(Protocol):
     """Where a request comes from."""
@@ -38,7 +37,7 @@ class Peer(Protocol):
 
 
 class RequestConnection(Protocol):
-    """What a request needs of its connection beyond Tornado's interface."""
+    """A connection as a request needs it, beyond Tornado's interface."""
 
     @property
     def context(self) -> Peer:
