@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
 CORE = str(Path(config.__file__).parents[1]) + os.sep
 WARM = 200
-COUNTED = 200
+COUNTED = 60
+TIMES = 4
+"""So often they are counted; the least counts, because timers of the host fall into the others."""
 
 
 def layer(file: str) -> str:
@@ -84,16 +86,18 @@ async def _serve(ini: Path, bodies: Bodies, deliveries: int) -> CallCounter:
     host = make_host(plan, clock, scrubber, writer)
     await host.start(lambda: None)
     port = plan.sockets.public[0].getsockname()[1]
-    counter = CallCounter()
+    counters = [CallCounter() for _ in range(TIMES)]
     try:
         await asyncio.to_thread(_send, port, bodies, WARM)
-        sys.setprofile(counter)
-        await asyncio.to_thread(_send, port, bodies, deliveries)
+        for counter in counters:
+            sys.setprofile(counter)
+            await asyncio.to_thread(_send, port, bodies, deliveries)
+            sys.setprofile(None)
     finally:
         sys.setprofile(None)
         await host.stop(asyncio.Event())
         writer.close()
-    return counter
+    return min(counters, key=lambda counter: counter.layers.total())
 
 
 def _send(port: int, bodies: Bodies, deliveries: int) -> None:
