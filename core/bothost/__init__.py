@@ -16,6 +16,7 @@ _HOMES = {
     "plugins.event": ("Event",),
     "plugins.jobs": ("Job", "Jobs"),
     "plugins.settings": ("Secret", "Settings"),
+    "plugins.settings.field_names": ("FieldName",),
     "plugins.store": ("Store",),
     "pyrus.model.fields": ("Field", "Row"),
     "pyrus.model.parts": (

@@ -25,6 +25,7 @@ from bothost.plugins.jobs import Job as Job
 from bothost.plugins.jobs import Jobs as Jobs
 from bothost.plugins.settings import Secret as Secret
 from bothost.plugins.settings import Settings as Settings
+from bothost.plugins.settings.field_names import FieldName as FieldName
 from bothost.plugins.store import Store as Store
 from bothost.pyrus.model.fields import Field as Field
 from bothost.pyrus.model.fields import Row as Row

@@ -33,11 +33,16 @@ MANY = 20
 @click.command(epilog="Example: bothost check --config /etc/bothost/bots.ini")
 @config_option
 @json_option
-def check(config: str, as_json: bool) -> int:
+@click.option("--forms", is_flag=True, help="Also ask Pyrus whether the forms have the fields that plugins name.")
+def check(config: str, as_json: bool, forms: bool) -> int:
     """Report everything that is wrong in bots.ini and in its plugins' settings, at once; exit code 1 if anything is."""
     reading = read_existing(config)
     judged = judge(reading, _folder(config))
     problems = _sorted([*reading.problems, *(problem for bot in judged for problem in bot.problems)])
+    if forms:
+        from bothost.cli.check_forms import form_problems
+
+        problems = _sorted([*problems, *form_problems(judged, reading.host)])
     told = (*host_warnings(reading, config), *without_login(reading, config))
     warnings = _sorted([*told, *(warning for bot in judged for warning in bot.warnings)])
     if as_json:
