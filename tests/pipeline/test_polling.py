@@ -11,6 +11,7 @@ from bothost import Event, Plugin, Reply
 from bothost.config import read
 from bothost.testing import Harness, task
 from bothost.testing.fake_pyrus import faults
+from bothost.testing.host import BareHost
 
 FORM = 321
 POLL = {"receive": "poll", "forms": str(FORM)}
@@ -77,6 +78,22 @@ def test_a_webhook_and_a_poll_of_one_event_are_one_run(bothost: Harness) -> None
     bot.deliver(added)
     bothost.clock.advance("5m")
     assert [(added["id"], False, "comment")] == SEEN
+
+
+def test_two_hosts_on_one_journal_share_the_rounds(bothost: Harness, tmp_path: Path) -> None:
+    bothost.pyrus.add_form(FORM)
+    state = bothost._state
+    state.turn(state.host.stop())
+    state.host, other = (
+        state.turn(BareHost.started(state.time, tmp_path, bothost.pyrus.transport(), claims_first=True)) for _ in "ab"
+    )
+    bot = bothost.bot(Approver, ini=POLL)
+    state.turn(other.add(*bot.origin))
+    ids = approvals(bothost, bot, 5)
+    bothost.clock.advance("5m")
+    assert sorted(one for one, _, _ in SEEN) == sorted(ids)
+    assert len(bothost.pyrus.titles("inbox")) <= 13  # alone it would be 11
+    state.turn(other.stop())
 
 
 def test_under_429_polling_slows_down(bothost: Harness) -> None:
