@@ -106,3 +106,19 @@ def test_a_body_without_anything_to_mask_stays_as_it_is() -> None:
         "task_id": 1,
         "task": {"id": 1, "x": None},
     }
+
+
+def test_file_names_and_signed_addresses_are_replaced_and_endings_stay() -> None:
+    signed = "https://files.pyrus.com/services/attachment?Id=7&sig=abcdef0123456789"
+    given = {
+        "attachments": [
+            {"id": 7, "name": "Contract of Anna Gromova.pdf", "size": 12, "url": signed},
+            {"id": 8, "name": "scan", "size": 1, "md5": "00", "url": signed, "preview_url": signed + "&p=1"},
+        ],
+        "text": f"see {signed}.",
+        "formatted_text": f'<a href="{signed}">here</a>',
+    }
+    told = json.dumps(Anonymizer().body(json.dumps({"task": given}).encode()))
+    assert "Gromova" not in told
+    assert "sig=" not in told
+    assert ".pdf" in told

@@ -9,6 +9,7 @@ from tests.states.conftest import Calls, Journal, handler_of
 
 from bothost import Event, Reply
 from bothost.bots.registry import BotState
+from bothost.pyrus.samples import BOT_ID, sample
 from bothost.testing import Harness, comment, me, task
 
 
@@ -163,3 +164,15 @@ def test_an_event_that_was_turned_away_is_none_that_the_bot_ran(bothost: Harness
     own = {**of, "comments": [*of["comments"], comment("I approved step 1", author=me())]}
     assert bot.deliver(own).outcome == "replied", "no event of step 2 has run"
     assert bot.deliver({**own, "comments": [*own["comments"], comment("again", author=me())]}).outcome == "own"
+
+
+def test_a_trial_teaches_nothing_of_the_bot(bothost: Harness) -> None:
+    async def quiet(event: Event) -> None:
+        return None
+
+    bot = bothost.bot(quiet, ini={"login": ""})
+    served = bothost._state.host.service.find("bot")
+    for body in (sample(bothost.clock.now(), 10**14 + 5), sample(bothost.clock.now(), 5)):
+        assert bot.deliver(body).status == 200
+        assert served.login != "bot@pyrus.com"
+        assert served.user_id != BOT_ID

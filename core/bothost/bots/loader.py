@@ -12,6 +12,7 @@ from bothost.errors import ConfigError, PluginError
 from bothost.plugins import loading
 from bothost.plugins.handlers import Handler
 from bothost.plugins.loading import LoadedPlugin
+from bothost.plugins.settings import secrets_of
 from bothost.plugins.store import Store
 from bothost.plugins.timers import TimerSpec
 from bothost.runners.local import LocalRunner
@@ -46,6 +47,8 @@ class LoaderContext:
     spawner: Spawner
     count_death: Callable[[str], None]
     """Counts a process of a bot that has died."""
+    hide: Callable[[str], None]
+    """Keeps a secret of a plugin's settings out of logs, errors and the page."""
 
 
 class ProcessReports(Protocol):
@@ -90,6 +93,8 @@ class Loader:
             with self._clock.real_io():
                 store = Store(self._data_for(bot.config), self._clock)
                 plugged = await asyncio.to_thread(self._plug, bot, self._pyrus_for(bot.config), store)
+        for secret in secrets_of(plugged.settings):
+            self._context.hide(secret)
         runner = LocalRunner(plugged, bot.config, self._clock, self._context.scrub)
         await _opened(runner)
         return plugged, runner
@@ -114,6 +119,8 @@ class Loader:
             if name in self._unopened:
                 await _begun(runner)
                 self._unopened.discard(name)
+        for secret in runner.report.secrets:
+            self._context.hide(secret)
         return _reported(bot.config.plugin, runner.report), runner
 
     def _died(self, name: str) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from bothost import __version__
 from bothost.bots.loader import Loader, LoaderContext
 from bothost.bots.registry import Service
-from bothost.config.secrets import SecretSources
+from bothost.config.secrets import SecretSources, Unresolved
 from bothost.host.operator_page import OperatorPage, PageInputs
 from bothost.host.process import Host, HostParts, registry_of
 from bothost.host.workers.siblings import Siblings
@@ -47,6 +47,7 @@ def make_host(plan: HostPlan, clock: Clock, scrubber: Scrubber, writer: LogHandl
         scrub=scrubber.scrub,
         spawner=Spawner(_hidden(plan.reading), relay),
         count_death=metrics.child_restart,
+        hide=scrubber.add,
     )
     data_for = partial(data_of_bot, resources)
     loader = partial(Loader, clock, partial(pyrus_of_bot, resources.client), data_for, loader_context)
@@ -104,14 +105,34 @@ def network_of(host: HostConfig) -> Network:
 
 
 def hide_secrets(reading: ConfigReading, host: HostConfig, scrubber: Scrubber) -> None:
-    """Keep every secret of bots.ini out of log lines from now on."""
-    hidden = [secret for config in (*reading.bots.values(), *reading.stubs.values()) for secret in config.secrets]
+    """Keep every secret of bots.ini out of log lines from now on, also what plugins' settings take from env: and file:."""
+    sources = SecretSources(host.path.parent, os.environ)
+    configs = (*reading.bots.values(), *reading.stubs.values())
+    hidden = [secret for config in configs for secret in config.secrets]
     hidden += [key for account in reading.accounts.values() for key in account.keys]
     texts = [secret.decode("utf-8", "replace") for secret in hidden]
+    texts += [
+        text for config in configs for setting in config.settings.values() for text in _resolved(setting, sources)
+    ]
     texts += [token.reveal() for token in (host.operator_token, host.operator_read_token) if token is not None]
-    if password := urlsplit(host.proxy).password:
-        texts += [host.proxy, unquote(password)]
-    if host.journal:
-        texts.append(host.journal)
+    for url in (host.proxy, host.journal):
+        texts += _hidden_of_url(url)
     for text in texts:
         scrubber.add(text)
+
+
+def _hidden_of_url(url: str) -> list[str]:
+    """Return an address and its password, as it is written and as it is sent."""
+    password = urlsplit(url).password
+    return [url, password, unquote(password)] if password else [url] if url else []
+
+
+def _resolved(setting: str, sources: SecretSources) -> list[str]:
+    """Return what env: or file: leads to, and each of its lines, because a key of several lines may be quoted in part."""
+    if not setting.startswith(("env:", "file:")):
+        return []
+    try:
+        whole = sources.resolve(setting).decode("utf-8", "replace")
+    except Unresolved:  # the bot's own error says so
+        return []
+    return [whole, *whole.splitlines()]

@@ -27,6 +27,9 @@ PHONES = frozenset({"phone", "mobile_phone", "login_phone"})
 TEXTS = frozenset({"text", "formatted_text", "subject"})
 TEXT_TYPES = frozenset({"text", "note"})
 MASKED_TOKEN = "masked-token"  # noqa: S105 - what stands where a token stood
+FILE_KEYS = frozenset({"md5", "size", "root_id", "version"})
+SIGNED = re.compile(r"(https?://[^\s?#\"'<>]+)\?[^\s\"'<>]*")
+"""An address with a query, which may be a signature that opens a file to whoever has it."""
 _SHORTEST = 3
 """Shorter names are not searched for in texts because they would match parts of other words."""
 
@@ -75,8 +78,8 @@ class Anonymizer:
             return self._person(walked)
         if "channel" in walked and isinstance(walked["channel"], dict):
             walked["channel"] = self._channel(walked["channel"])
-        if "md5" in walked and isinstance(walked.get("url"), str):
-            walked["url"] = self._mask("file", walked["url"])
+        if FILE_KEYS & walked.keys() and {"name", "url"} & walked.keys():
+            walked = self._file(walked)
         return self._free_texts(walked)
 
     def _field(self, field: dict[str, Any]) -> dict[str, Any]:
@@ -106,6 +109,17 @@ class Anonymizer:
         if key in PHONES:
             return self._mask("phone", item)
         return self._mask("private", item) if key in PRIVATE else item
+
+    def _file(self, file: dict[str, Any]) -> dict[str, Any]:
+        """Mask a file: its name but for the ending, and every address, which may be signed."""
+        masked = dict(file)
+        if isinstance(name := file.get("name"), str) and name:
+            ending = re.search(r"\.[A-Za-z0-9]{1,8}\Z", name)
+            masked["name"] = self._mask("document", name) + (ending[0] if ending else "")
+        for key, item in file.items():
+            if key.endswith("url") and isinstance(item, str) and item:
+                masked[key] = self._mask("file", item)
+        return masked
 
     def _channel(self, channel: dict[str, Any]) -> dict[str, Any]:
         changed = dict(channel)
@@ -170,6 +184,7 @@ class Anonymizer:
 
         def masked(value: Any) -> Any:
             if isinstance(value, str):
+                value = SIGNED.sub(r"\1?masked", value)
                 for real, mask in known:
                     value = real.sub(mask, value)
                 return value

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bothost.background import Throttle
 from bothost.pyrus.envelope import is_own
+from bothost.pyrus.samples import TOKEN, TRIAL_IDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +39,8 @@ class EventFilter:
     def learn(self, bot: Bot, envelope: Envelope) -> None:
         """Take the bot's person id, and its login where bots.ini sets none, from a verified body."""
         user_id = envelope.user_id
-        if user_id is None:
-            return
+        if user_id is None or envelope.task_id >= TRIAL_IDS or envelope.token == TOKEN:
+            return  # a trial by `bothost send` or the page shows the sample's bot and not this one
         if user_id != bot.user_id:
             bot.user_id = user_id
             self._learnt(f"user:{bot.name}", str(user_id))

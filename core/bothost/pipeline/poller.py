@@ -107,7 +107,8 @@ class JournalPoller:
 
     async def _rounds(self) -> None:
         context = self._context
-        forget_at = retain_at = context.clock.monotonic() + FORGET_S
+        forget_at = context.clock.monotonic() + FORGET_S
+        retain_at = 0.0  # at once, because a host that lives shorter than a minute each time would never do it
         while not self._stopping:
             try:
                 await self.look()

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 
 BOT_ID = 21913
 AUTHOR_ID = 1731
+TRIAL_IDS = 10**14
+"""Tasks that `bothost send` and the page make up have ids from here on, which no task of Pyrus has."""
+TOKEN = "sample-token-not-a-real-credential"  # noqa: S105 - of the sample
 LARGEST_ID = 1 << 53  # ids beyond it are read wrongly by JavaScript, and so by others' tools
 
 
@@ -46,7 +49,7 @@ def sample(now: datetime, fresh_id: int, form_id: int | None = None) -> dict[str
         task |= {"form_id": form_id, "current_step": 1, "fields": []}
     return {
         "event": "comment",
-        "access_token": "sample-token-not-a-real-credential",
+        "access_token": TOKEN,
         "task_id": fresh_id,
         "user_id": BOT_ID,
         "task": task,

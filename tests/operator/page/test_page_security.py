@@ -250,3 +250,19 @@ def test_connections_that_ask_nothing_keep_nobody_from_the_page_and_take_few_fil
     assert held[-1].recv(100).startswith(b"HTTP/1.1 200 ")
     for one in held:
         one.close()
+
+
+def test_a_flood_of_failed_logins_is_bounded_and_the_right_token_waits_for_none(page: Site) -> None:
+    form = b"token=wrong"
+    head = f"POST /login HTTP/1.1\r\nHost: 127.0.0.1:{page.port}\r\nContent-Length: {len(form)}\r\n".encode()
+    flood = []
+    for _ in range(40):
+        one = socket.create_connection(("127.0.0.1", page.port))
+        one.sendall(head + b"Content-Type: application/x-www-form-urlencoded\r\n\r\n" + form)
+        flood.append(one)
+    assert page.ask("POST", "/login", "token=wrong").status == 429
+    began = time.monotonic()
+    page.log_in()
+    assert time.monotonic() - began < 5
+    for one in flood:
+        one.close()

@@ -444,13 +444,15 @@ def test_what_it_printed_before_it_died_and_where_it_died_is_told(installed: Pat
     play(installed, act)
 
 
-def test_memory_is_bounded_and_the_process_lives(installed: Path) -> None:
+def test_a_process_whose_memory_is_full_is_replaced_and_that_is_no_death(installed: Path) -> None:
     async def act(scene: Scene) -> None:
         pid = await scene.says("pid")
-        failure = (await scene.run("eats")).failure
-        assert failure is not None
-        assert "MemoryError" in failure.text
-        assert await scene.says("pid") == pid
+        for _ in range(4):  # one more than the deaths that quarantine a bot
+            failure = (await scene.run("eats")).failure
+            assert failure is not None
+            assert "reached memory = 1024M: MemoryError" in failure.text
+            before, pid = pid, await scene.says("pid")
+            assert pid != before
 
     play(installed, act, memory=1 << 30)
 

@@ -24,8 +24,10 @@ class LoginPage(PageHandler):
         """Open a session, or refuse at the pace of failed logins."""
         session = self.page_context.sessions.open(self.form("token").strip())
         if session is None:
-            await self.page_context.sessions.fail()
-            self.set_status(401)
+            waited = await self.page_context.sessions.fail()
+            self.set_status(401 if waited else 429)
+            if not waited:
+                self.set_header("Retry-After", "20")
             self.show("login.html", next=own_path(self.form("next")), failed=True)
             return
         self.set_cookie(

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from bothost.config.secrets import SecretText
 
 SESSION_S = 12 * 3600.0
+_MOST_FAILURES = 20
+"""Failed logins that wait for their answer at the same time."""
 _FAILURE_S = 1.0
 _MOST_SESSIONS = 1_000
 
@@ -90,11 +92,17 @@ class Sessions:
         """Return whether a form came from a page of this session."""
         return hmac.compare_digest(self.field(session).encode(), given.encode("utf-8", "replace"))
 
-    async def fail(self) -> None:
-        """Wait for the turn of a failed login: one a second for all callers together, and nobody is locked out."""
+    async def fail(self) -> bool:
+        """Wait for the turn of a failed login: one a second for all callers together, and nobody is locked out.
+
+        False at once where enough wait already, because each waiting request holds memory and makes the next wait longer.
+        """
         now = self._clock.monotonic()
+        if self._next_failure - now >= _MOST_FAILURES * _FAILURE_S:
+            return False
         self._next_failure = max(self._next_failure, now) + _FAILURE_S
         await asyncio.sleep(self._next_failure - now)
+        return True
 
     def _forget(self) -> None:
         now = self._clock.monotonic()

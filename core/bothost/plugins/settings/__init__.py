@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
@@ -13,11 +14,11 @@ from bothost.plugins.settings.reading import Secret, read
 from bothost.text import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
     from bothost.config.secrets import SecretSources
 
-__all__ = ["Secret", "Settings", "SettingsSource", "fill"]
+__all__ = ["Secret", "Settings", "SettingsSource", "fill", "secrets_of"]
 
 
 class _SettingsMeta(msgspec.StructMeta):
@@ -56,6 +57,23 @@ class SettingsSource:
     def problem(self, key: str, text: str) -> Problem:
         """An error at a key, or where the key is missing at the section's head."""
         return Problem(text, self.file, self.lines.get(key, self.line), self.section, key)
+
+
+def secrets_of(settings: Settings | None) -> list[str]:
+    """Return every secret that the settings hold, also in lists and dicts."""
+    found = [] if settings is None else [getattr(settings, name) for name in settings.__struct_fields__]
+    return [secret.reveal() for value in found for secret in _secrets_in(value)]
+
+
+def _secrets_in(value: object) -> Iterator[Secret]:
+    if isinstance(value, Secret):
+        yield value
+    elif isinstance(value, Mapping):
+        for one in (*value, *value.values()):
+            yield from _secrets_in(one)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for one in value:
+            yield from _secrets_in(one)
 
 
 def keys(cls: type[Settings]) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ from bothost.plugins.api import Tick
 from bothost.plugins.discovery import find
 from bothost.plugins.event import RunContext
 from bothost.plugins.loading import PluginResources, load
+from bothost.plugins.settings import secrets_of
 from bothost.plugins.store import Store
 from bothost.pyrus.envelope import decode
 from bothost.pyrus.rest.requests import ApiResponse
@@ -57,6 +58,7 @@ from bothost.runners.process.protocol import (
     UploadPiece,
     WorkEnded,
 )
+from bothost.telemetry.redaction import Scrubber
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -167,7 +169,10 @@ class ChildServer:
             resource.setrlimit(resource.RLIMIT_AS, (hello.memory, hello.memory))
         try:
             plugged = self._load(hello)
-            runner = LocalRunner(plugged, _config(hello), self._clock)
+            scrubber = Scrubber()  # the host does not see an exception, whose text may hold a secret of the settings
+            for secret in secrets_of(plugged.settings):
+                scrubber.add(secret)
+            runner = LocalRunner(plugged, _config(hello), self._clock, scrubber.scrub)
             if not hello.probe:
                 await runner.open()
                 self._runner = runner
@@ -326,7 +331,7 @@ def _report(plugged: LoadedPlugin) -> PluginLoaded:
         TimerMessage(spec.name, spec.kind, spec.when, spec.tz, spec.period_s, spec.takes_tick)
         for spec in plugged.timers
     )
-    return PluginLoaded(plugged.version, plugged.distribution, timers)
+    return PluginLoaded(plugged.version, plugged.distribution, timers, secrets=tuple(secrets_of(plugged.settings)))
 
 
 def _ran(number: int, ran: RunResult) -> RunReturned:

@@ -59,6 +59,8 @@ class PluginLoaded(msgspec.Struct, tag="ready", frozen=True):
     error: str = ""
     problems: tuple[tuple[str, int, str, str], ...] = ()
     """(text, line, section, key) of each wrong setting; which file that is, the child does not know."""
+    secrets: tuple[str, ...] = ()
+    """The values of settings of type Secret. The host hides them in whatever the child says."""
 
 
 class StartRun(msgspec.Struct, tag="run", frozen=True):

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from dataclasses import dataclass
+from collections import Counter, deque
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from bothost.background import BackgroundTasks
 from bothost.errors import ConfigError, PluginError, Problem
 from bothost.runners import RunFailure, RunResult
 from bothost.runners.local import CLOSE_S
@@ -40,6 +41,8 @@ DEATHS_AT_MOST = 3
 WITHIN_S = 3600.0
 """This many deaths within this time, and the bot is quarantined."""
 BACKOFF_S = (0.2, 1.0, 5.0)
+OUT_OF_MEMORY = " raised MemoryError"
+"""As `failure_of` says it of a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,10 @@ class ChildRunner:
         self._deaths: deque[float] = deque(maxlen=DEATHS_AT_MOST)
         self._elsewhere: deque[float] = deque(maxlen=DEATHS_AT_MOST)
         self._closing = False
+        self._under_way: Counter[ChildProcess] = Counter()
+        self._retired: set[ChildProcess] = set()
+        """Children that met MemoryError: they finish their runs, and get no more."""
+        self._leaving = BackgroundTasks()
         self.report = PluginLoaded()
         """What the plugin said of itself when it was looked at: version, timers."""
 
@@ -128,7 +135,27 @@ class ChildRunner:
         except BaseException:
             ended()
             raise
-        return await child.run(wanted, pyrus, ended)
+        self._under_way[child] += 1
+        try:
+            result = await child.run(wanted, pyrus, ended)
+        finally:
+            self._under_way[child] -= 1
+        if result.failure is not None and OUT_OF_MEMORY in result.failure.text:
+            result = RunResult(failure=self._out_of_memory(child, result.failure))
+        if child in self._retired and not self._under_way[child]:
+            del self._under_way[child]
+            self._leaving.spawn(child.leave(CLOSE_S))
+        return result
+
+    def _out_of_memory(self, child: ChildProcess, failure: RunFailure) -> RunFailure:
+        """Let the next run have a new child: this one's memory is full, and each later run in it would fail too."""
+        if self._child is child:
+            self._child = None
+            self._retired.add(child)
+            log.warning("out of memory: its process is replaced after its runs", extra={"bot": child.bot})
+        limit = self._hello.memory
+        said = f" reached memory = {limit >> 20}M" if limit else " found no memory"
+        return replace(failure, text=failure.text.replace(OUT_OF_MEMORY, f"{said}: MemoryError", 1))
 
     async def _up(self) -> ChildProcess:
         if self._child is not None and not self._child.killed_for:
@@ -185,6 +212,9 @@ class ChildRunner:
     def _died(self, child: ChildProcess, ended: asyncio.Future[str]) -> None:
         if self._child is child:
             self._child = None
+        if child in self._retired:
+            self._retired.discard(child)
+            return
         if self._closing:
             return
         cause = child.killed_for or ended.result()
@@ -204,8 +234,9 @@ class ChildRunner:
         self._closing = True
         if self._starting is not None:
             self._starting.cancel()
-        if self._child is not None:
-            await self._child.leave(CLOSE_S)
+        children = [child for child in (self._child, *self._retired) if child is not None]
+        await asyncio.gather(*(child.leave(CLOSE_S) for child in children))
+        await self._leaving.stop()
 
     def held(self) -> tuple[str, ...]:
         """See `Runner.held`; a child's threads end with it."""
