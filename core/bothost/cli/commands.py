@@ -45,6 +45,7 @@ TABLE: Mapping[str, CommandSource] = {
     "rehearse": CommandSource(
         "rehearse", "rehearse", "Tell whether the installed plugin would give the same replies again."
     ),
+    "journal": CommandSource("journal", "journal", "Copy the journal, back it up, restore it."),
     "pause": CommandSource("pause", "pause", "Stop running a bot's events."),
     "resume": CommandSource("pause", "resume", "End a pause or a quarantine."),
     "store": CommandSource("store", "store", "Read and change what a bot keeps in its store."),

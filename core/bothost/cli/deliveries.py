@@ -295,6 +295,31 @@ def _taken_in_hand(config: str, work: Callable[[Journal], Awaitable[Entry]], *, 
     return OK
 
 
+@deliveries.command("move", epilog="Example: bothost deliveries move --from refunds --to refunds-eu")
+@click.option("--from", "old", required=True, metavar="BOT", help="The old name, which is not in bots.ini any more.")
+@click.option("--to", "new", required=True, metavar="BOT", help="The new name, which is in bots.ini.")
+@config_option
+@json_option
+def move(config: str, as_json: bool, old: str, new: str) -> int:
+    """Give the events of a renamed bot to the bot that took its place. What runs at this moment is not moved."""
+    reading = read_existing(config)
+    check_there(new, reading)
+    if old in reading.bots or old in reading.broken:
+        raise UsageError(f"[bot:{old}] is still in bots.ini: rename or remove its section first")
+
+    async def work(journal: Journal) -> tuple[int, int]:
+        moved = await journal.move(old, new)
+        return moved, sum(count for (bot, _), count in (await journal.counts()).items() if bot == old)
+
+    moved, left = visit(config, work)
+    if as_json:
+        show_json({"from": old, "to": new, "moved": moved, "left": left})
+    else:
+        rest = f"; {left} stay, because they run at this moment or {new} has the same events" if left else ""
+        say(f"{moved} events of {old} belong to {new} now{rest}")
+    return OK
+
+
 @deliveries.command("export", epilog="Example: bothost deliveries export autoreply:5600:comment:12208 --test")
 @click.argument("id")
 @click.option("--test", is_flag=True, help="Write NAME.json and test_NAME.py, and run the test at once.")

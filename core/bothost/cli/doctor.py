@@ -103,6 +103,7 @@ async def _findings(examined: ExaminedHost) -> list[Finding]:
     findings.append(examine.time_of_day(clock, dates))
     finding, learnt = await examine.journal(host, clock)
     findings.append(finding)
+    findings += await examine.without_section(host, {bot.config.name for bot in examined.bots})
     bare = [config for config in serving if not config.login]
     findings += [examine.without_login(config) for config in bare if f"login:{config.name}" not in learnt]
     taught = [

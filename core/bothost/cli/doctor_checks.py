@@ -19,9 +19,10 @@ from bothost.cli.http_delivery import DeliveryTarget, host_target, open_connecti
 from bothost.cli.journal_access import visiting
 from bothost.cli.token import page_url
 from bothost.errors import BothostError, CallError
+from bothost.journal.moving import said_of_no_bot, without_bot
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
     from pathlib import Path
 
     from bothost.cli.bot_status import BotDiagnosis
@@ -155,6 +156,19 @@ async def journal(host: HostConfig, clock: Clock) -> tuple[Finding, Mapping[str,
     took = (clock.monotonic() - began) * 1000
     kind = "PostgreSQL" if host.journal else f"in {host.state}"
     return Finding("journal", "ok", f"{kind}: written and read in {took:.0f} ms"), facts
+
+
+async def without_section(host: HostConfig, names: Container[str]) -> list[Finding]:
+    """Look for open events of bots that are not in bots.ini."""
+    try:
+        async with visiting(host) as store:
+            counts = await store.counts()
+    except BothostError:  # the check of the journal says so
+        return []
+    return [
+        Finding(f"events of {name}", "problem", said_of_no_bot(name, count))
+        for name, count in without_bot(counts, names).items()
+    ]
 
 
 def without_login(config: BotConfig) -> Finding:

@@ -20,6 +20,7 @@ from bothost.clock import SystemClock
 from bothost.errors import ConfigError
 from bothost.host import listeners, process_setup
 from bothost.host.assembly import make_host
+from bothost.host.journal_use import check_journal
 from bothost.host.process import HostPlan
 from bothost.host.stop_guard import FLUSH_S, StopGuard
 from bothost.host.systemd import Notifier, take_sockets
@@ -111,6 +112,8 @@ def prepare(reading: ConfigReading, host: HostConfig, source: ConfigSource) -> H
         process_setup.stop_with_parent()
         given = listeners.ListeningSockets(passed["public"], passed["operator"])
         return HostPlan(reading, host, given, files, Notifier(), source, worker)
+    if isinstance(source, IniFile) and not source.demo:
+        check_journal(host)
     sockets = listeners.bind_or_explain(host, passed)
     return HostPlan(reading, host, sockets, files, notifier, source)
 

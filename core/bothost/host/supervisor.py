@@ -51,10 +51,11 @@ def serve(reading: ConfigReading, when_serving: WhenServing | None = None) -> in
 def supervise(reading: ConfigReading, host: HostConfig) -> int:
     """Hold the sockets and run the workers of a host."""
     from bothost.clock import SystemClock
-    from bothost.host import listeners, process_setup
+    from bothost.host import journal_use, listeners, process_setup
 
     process_setup.prepare_process()
     process_setup.state_folder(host.state)
+    journal_use.check_journal(host)
     listeners.tls(host)  # what would end every worker ends the start
     speak(host.log)
     notifier = Notifier.take(os.environ)

@@ -163,6 +163,9 @@ class Journal(Protocol):
     async def cancel(self, key: str) -> Entry:
         """Operator's cancel: ready ones end at once, of running ones the owner is told by `cancelled()`. JournalError where refused."""
 
+    async def move(self, old: str, new: str) -> int:
+        """Give the events of a renamed bot to the new one, but for runs under way and keys that it has already; how many."""
+
     def cancelled(self) -> set[str]:
         """Keys of this owner's running entries that an operator asked to cancel, seen at the last beat."""
 

@@ -12,6 +12,7 @@ import msgspec
 
 from bothost.errors import JournalAway
 from bothost.journal.entry import EntryFilter
+from bothost.journal.moving import without_bot
 from bothost.journal.transitions import cancelled
 from bothost.operator.bulk import without_login
 from bothost.operator.harm import HOUR_S, NO_FAILURES, BotView, RecentFailures, harm, recent_failures
@@ -163,6 +164,14 @@ class Operations:
                 found = recent_failures(await self._journal.list(failed), await self._journal.list(posting))
                 self._failures = (now, found)
         return self._failures[1]
+
+    async def without_bot(self) -> Mapping[str, int]:
+        """Return how many open events there are of each bot that is not in bots.ini."""
+        try:
+            counts = await self._journal.counts()
+        except JournalAway:
+            return {}
+        return without_bot(counts, {bot.config.name for bot in self._host.bots()})
 
     async def bot(self, name: str) -> BotView | None:
         """Return one bot; None if there is none of this name."""

@@ -12,6 +12,7 @@ import msgspec
 from bothost.background import BackgroundTasks
 from bothost.bots.queue import QueueTicket
 from bothost.errors import BodyRefused, JournalAway
+from bothost.journal.moving import MissingBots
 from bothost.journal.transitions import cancelled
 from bothost.pipeline.attempts import REPEAT_S
 from bothost.pipeline.decisions import Held
@@ -65,6 +66,7 @@ class JournalPoller:
         self._faults: Counter[str] = Counter()
         """How often each event could not be begun for a fault that was not its own."""
         self._stopping = False
+        self._missing = MissingBots(context.journal)
 
     async def start(self) -> None:
         """Take over what dead owners left, know the keys of the last ten minutes, begin the rounds."""
@@ -112,6 +114,7 @@ class JournalPoller:
         while not self._stopping:
             try:
                 await self.look()
+                await self._missing.look(self._registry().by_name)
                 now = context.clock.monotonic()
                 if now >= forget_at:
                     forget_at = now + FORGET_S

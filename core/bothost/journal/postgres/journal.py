@@ -15,6 +15,7 @@ from bothost.journal.entry import JournalTiming
 from bothost.journal.held_claims import HeldClaims
 from bothost.journal.journal_clock import JournalClock
 from bothost.journal.migrations import QUIET
+from bothost.journal.moving import move_statements
 from bothost.journal.postgres import maintenance, slots, values
 from bothost.journal.postgres import statements as sql
 from bothost.journal.postgres.batching import BatchedCalls
@@ -307,6 +308,15 @@ class PostgresJournal:
     async def cancel(self, key: str) -> Entry:
         """See `Journal.cancel`."""
         return await maintenance.cancel(self._pool, self._round(), key)
+
+    async def move(self, old: str, new: str) -> int:
+        """See `Journal.move`."""
+        deliveries, written = move_statements(f"{sql.SCHEMA}.", "$1::text", "$2::text")
+        async with self._pool.transaction() as session:
+            await session.execute(written, old, new)
+            moved = await session.fetch(f"{deliveries} returning 1", old, new)
+        await self._pool.hint()
+        return len(moved)
 
     def cancelled(self) -> set[str]:
         """See `Journal.cancelled`."""

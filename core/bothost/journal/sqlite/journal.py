@@ -17,6 +17,7 @@ from bothost.journal import owner_locks
 from bothost.journal.data import ListValues, ReadValue
 from bothost.journal.entry import JournalTiming
 from bothost.journal.journal_clock import JournalClock
+from bothost.journal.moving import move_statements
 from bothost.journal.rows import raised, values_of
 from bothost.journal.sqlite import clock_steps, maintenance, queries, slots, statements, values
 from bothost.journal.sqlite.body_files import location_of
@@ -296,6 +297,16 @@ class SqliteJournal:
     async def cancel(self, key: str) -> Entry:
         """See `Journal.cancel`."""
         return await self._ask(lambda c: maintenance.cancel(c, key, self._now()))
+
+    async def move(self, old: str, new: str) -> int:
+        """See `Journal.move`."""
+
+        def work(connection: sqlite3.Connection) -> int:
+            deliveries, written = move_statements("", "?1", "?2")
+            connection.execute(written, (old, new))
+            return connection.execute(deliveries, (old, new)).rowcount
+
+        return await self._ask(work)
 
     def cancelled(self) -> set[str]:
         """See `Journal.cancelled`."""

@@ -45,6 +45,7 @@ class BotsPage(PageHandler):
         self.show(
             "bots.html",
             views=wanted[first : first + PAGE_BOTS],
+            without_bot=await self.operations.without_bot(),
             found=len(wanted),
             every=len(views),
             first=first,

@@ -107,6 +107,7 @@ TEXTS: Mapping[str, str] = {
     "the bot has no login": "у бота нет login",
     "Deliveries came, and none could be verified or taken: {count}. See above for the reason.": "Доставки приходили, но ни одну не удалось проверить или принять: {count}. Причина указана выше.",
     "wrong signatures:": "неверных подписей:",
+    "Open events of a bot that is not in bots.ini:": "Незавершённые события бота, которого нет в bots.ini:",
     "blocked the event loop:": "блокировал цикл событий:",
     "Back": "Назад",
     "Next": "Дальше",

@@ -1,0 +1,64 @@
+"""Find the events of a bot that is not in bots.ini any more, and the statements that give them to another bot."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Mapping
+
+    from bothost.journal import Journal
+    from bothost.journal.entry import State
+
+log = logging.getLogger("bothost.journal")
+
+MOVED = "bot = {old} and state <> 'running' and kind <> 'timer' and id >= {old} || ':' and id < {old} || ';'"
+"""What is moved: all but runs under way and ticks. `;` follows `:`, so these are the keys that begin with the bot's name."""
+NEW_KEY = "{new} || substr(id, length({old}) + 1)"
+
+
+def move_statements(schema: str, old: str, new: str) -> tuple[str, str]:
+    """Return the statements that move deliveries, and the comments that handlers wrote. `old` and `new` are the marks."""
+    moved, key = MOVED.format(old=old), NEW_KEY.format(old=old, new=new)
+    free = f"not exists (select 1 from {schema}delivery taken where taken.id = {new} || substr(moved.id, length({old}) + 1))"
+    deliveries = f"update {schema}delivery as moved set bot = {new}, id = {key}, revision = revision + 1 where {moved} and {free}"
+    written = (
+        f"insert into {schema}written (bot, task, comment, at) select {new}, task, comment, at from {schema}written "
+        f"where bot = {old} on conflict do nothing"
+    )
+    return deliveries, written
+
+
+def without_bot(counts: Mapping[tuple[str, State], int], names: Container[str]) -> dict[str, int]:
+    """Return how many open events there are of each bot that is not in bots.ini."""
+    found: dict[str, int] = {}
+    for (name, state), count in sorted(counts.items()):
+        if state in ("ready", "running") and name not in names:
+            found[name] = found.get(name, 0) + count
+    return found
+
+
+def said_of_no_bot(name: str, count: int) -> str:
+    """Say what is wrong and what to do about open events without a bot."""
+    events = "1 open event waits" if count == 1 else f"{count} open events wait"
+    return (
+        f"{events} for the bot {name!r}, which is not in bots.ini: put its section back, or give them to another bot by "
+        f"bothost deliveries move --from {name} --to NEW"
+    )
+
+
+class MissingBots:
+    """Says after a start and a reload which open events belong to no bot: those of a renamed one wait without a word."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._looked_for: Container[str] = ()
+
+    async def look(self, bots: Container[str]) -> None:
+        """Look once for each registry, whose mapping of names is `bots`. Raises JournalAway."""
+        if bots is self._looked_for:
+            return
+        for name, count in without_bot(await self._journal.counts(), bots).items():
+            log.warning("%s", said_of_no_bot(name, count), extra={"bot": name})
+        self._looked_for = bots
