@@ -50,3 +50,27 @@ def _escape(match: re.Match[str]) -> str:
     character = match[0]
     code = ord(character)
     return _SHORT.get(character) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
+
+
+SCRUBBED_BEYOND = 1 << 16
+"""What is scrubbed beyond the part that is shown, so that no secret is cut in two and its first half kept."""
+
+
+def said(error: BaseException, longest: int = 2000) -> str:
+    """Return an exception's type and text, cut to a length; also where its own `__str__` fails."""
+    text = words_of(error, longest)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def words_of(error: BaseException, longest: int) -> str:
+    """Return an exception's text, cut to a length; also where its own `__str__` fails."""
+    try:
+        text = str(error)
+    except BaseException as fault:  # noqa: BLE001 - a plugin's own __str__
+        return f"its text cannot be had, {type(fault).__name__}"
+    return cut(text, longest) if type(text) is str else repr(type(text))
+
+
+def cut(text: str, longest: int) -> str:
+    """Return a text of at most so many characters; of a longer one its beginning and its length."""
+    return text if len(text) <= longest else f"{text[:longest]}… ({len(text)} characters)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -12,10 +13,11 @@ import pytest
 from bothost import Event, Plugin, Reply, Settings, every, on
 from bothost.config import BotConfig
 from bothost.errors import ConfigError, PluginError
-from bothost.plugins.discovery import find
+from bothost.plugins.discovery import find, survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from bothost.plugins.loading import LoadedPlugin
 
@@ -88,6 +90,15 @@ def test_two_distributions_with_one_name_are_an_error_that_names_both(install: A
         ("raise SystemExit(3)", "SystemExit: 3"),
         ("def broken(:", "SyntaxError"),
         ("1 / 0", "mod_bad.py:1)"),
+        ("\ndef broken(:", "mod_bad.py:2)"),
+        ("class PanicException(BaseException): pass\nraise PanicException('a panic')", "PanicException: a panic ("),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt ("),
+        ("import asyncio\nraise asyncio.CancelledError", "CancelledError ("),
+        ("raise GeneratorExit", "mod_bad.py:1)"),
+        (
+            "class Odd(Exception):\n    def __str__(self): raise ValueError\nraise Odd",
+            "its text cannot be had, ValueError",
+        ),
     ],
 )
 def test_a_plugin_that_cannot_be_imported_says_why_and_where(
@@ -98,6 +109,58 @@ def test_a_plugin_that_cannot_be_imported_says_why_and_where(
         load_installed("bad")
     assert "[bot:a] plugin 'bad' (dist-bad 1.5, mod_bad:greet) cannot be imported: " in str(error.value)
     assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("points", "metadata", "part"),
+    [
+        (b"[other.group]\na line without an equals sign\n", b"Name: other-tool\nVersion: 1\n", "other-tool"),
+        (b"[bothost.plugins]\nx = a:b\n", None, "other_tool"),
+        (b"[bothost.plugins]\n\xff\xfe = a:b\n", b"Name: other-tool\nVersion: 1\n", "other-tool"),
+        (b"[bothost.plugins]\nx = a:b\n", b"Name: \xff\xfe\nVersion: 1\n", "malformed"),
+    ],
+)
+def test_a_malformed_distribution_of_any_program_is_named_and_hides_no_other(
+    install: Any, load_installed: Any, tmp_path: Path, points: bytes, metadata: bytes | None, part: str
+) -> None:
+    install("dist-fine", "fine = mod_fine:greet", mod_fine=GREETER)
+    info = tmp_path / "site" / "other_tool-1.0.dist-info"
+    info.mkdir()
+    (info / "entry_points.txt").write_bytes(points)
+    if metadata is not None:
+        (info / "METADATA").write_bytes(b"Metadata-Version: 2.1\n" + metadata)
+    assert load_installed("fine").distribution == "dist-fine"
+    (told,) = survey().unreadable
+    assert part in told
+    assert str(info) in told
+
+
+@dataclass
+class PlainRules:
+    form: int = 321
+
+
+class Quoted(Plugin["PlainRules"]):  # type: ignore[type-var]
+    pass
+
+
+class WithDataclass(Plugin[PlainRules]):  # type: ignore[type-var]
+    pass
+
+
+class WithNested(Plugin):
+    @dataclass
+    class Settings:
+        form: int = 321
+
+
+@pytest.mark.parametrize("target", [Quoted, WithDataclass, WithNested])
+def test_settings_of_another_kind_are_refused_with_what_to_write(
+    plug: Callable[..., LoadedPlugin], target: type[Any]
+) -> None:
+    told = failure(plug, target)
+    assert "not a subclass of bothost.Settings" in told
+    assert "(Settings):`" in told
 
 
 class NoPlugin:

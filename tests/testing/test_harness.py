@@ -370,6 +370,20 @@ def test_timers_fire_on_the_virtual_clock(bothost: Harness) -> None:
     assert [when for _, when in seen.times] == [START + timedelta(minutes=15 * n) for n in (1, 2, 3)]
 
 
+def test_a_timer_ticks_from_the_first_moment_of_its_bot(bothost: Harness) -> None:
+    ticks = []
+
+    class Quick(Plugin[Settings]):
+        @every("5s")
+        async def often(self) -> None:
+            ticks.append(self.now())
+
+    bothost.clock.advance("7s")
+    bothost.bot(Quick)
+    bothost.clock.advance("70s")
+    assert len(ticks) == 14
+
+
 def test_a_timer_can_be_run_now(bothost: Harness) -> None:
     bot = bothost.bot(Clockwork)
     bot.tick("often")

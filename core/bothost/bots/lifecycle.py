@@ -31,9 +31,11 @@ RETRY_S = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
 class BotLifecycle:
     """Opens bots and sets their states. A queue gives permits only while its bot is active, so that events wait."""
 
-    def __init__(self, load: Load, clock: Clock) -> None:
+    def __init__(self, load: Load, clock: Clock, in_service: Callable[[], None] = lambda: None) -> None:
+        """`in_service` is called when a bot has begun to serve, so that its timers are looked at."""
         self._load = load
         self._clock = clock
+        self._in_service = in_service
         self._base: dict[str, BotState] = {}
         """The state that each bot would have if nobody had paused it."""
         self._lost: dict[str, BotState] = {}
@@ -74,6 +76,10 @@ class BotLifecycle:
     async def load(self, bot: Bot) -> tuple[LoadedPlugin, Runner]:
         """Load and open a bot that replaces another, once. Raises PluginError and ConfigError."""
         return await self._load(bot)
+
+    def swapped(self) -> None:
+        """Have the timers of a new registry's bots looked at."""
+        self._in_service()
 
     def replace(self, bot: Bot) -> None:
         """Put a loaded bot into service in place of the one of the same name."""
@@ -226,6 +232,8 @@ class BotLifecycle:
         bot.state = paused if paused is not None and (base.serves or base.word == "starting") else base
         serves = bot.state.word in ("active", "stuck") and not (self._halted and bot.can_log_in)
         bot.queue.resize(bot.config.concurrency if serves else 0)
+        if serves:
+            self._in_service()
 
 
 def _stuck_because(bot: Bot, places: Sequence[str]) -> str:

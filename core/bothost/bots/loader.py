@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from bothost.config.secrets import Unresolved
 from bothost.errors import ConfigError, PluginError
 from bothost.plugins import loading
+from bothost.plugins.attribution import BOT
 from bothost.plugins.handlers import Handler
 from bothost.plugins.loading import LoadedPlugin
 from bothost.plugins.settings import secrets_of
@@ -18,6 +20,7 @@ from bothost.plugins.timers import TimerSpec
 from bothost.runners.local import LocalRunner
 from bothost.runners.process.protocol import LoadPlugin, PluginLoaded
 from bothost.runners.process.runner import ChildEvents, ChildRunner
+from bothost.text import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     from bothost.pyrus_client.api import Pyrus
     from bothost.runners import Runner
     from bothost.runners.process.spawner import Spawner
+
+log = logging.getLogger("bothost.bots")
 
 AT_ONCE = 8
 """The number of plugins that are imported at the same time."""
@@ -81,14 +86,25 @@ class Loader:
         self._context = loader_context
         self._gate = asyncio.Semaphore(AT_ONCE)
         self._found: Mapping[str, DiscoveredPlugin] | None = None
+        self._named: set[str] = set()
+        """What was said of malformed distributions."""
         self._unopened: set[str] = set()
         """Bots whose plugin did not open in its process. For these, opening is tried before they are put into service."""
         self._reports = reports
 
     async def load(self, bot: Bot) -> tuple[LoadedPlugin, Runner]:
         """See `lifecycle.Load`."""
-        if bot.config.run == "process":
-            return await self._in_child(bot)
+        try:
+            return await (self._in_child(bot) if bot.config.run == "process" else self._here(bot))
+        except (PluginError, ConfigError):
+            raise
+        except (
+            Exception
+        ) as error:  # no thread, no memory: the bot is tried again instead of staying `starting` for ever
+            log.exception("cannot be loaded", extra={"bot": bot.name})
+            raise PluginError(f"[bot:{bot.name}] cannot be loaded: {said(error)}") from error
+
+    async def _here(self, bot: Bot) -> tuple[LoadedPlugin, Runner]:
         async with self._gate:
             with self._clock.real_io():
                 store = Store(self._data_for(bot.config), self._clock)
@@ -153,8 +169,14 @@ class Loader:
         )
 
     def _plug(self, bot: Bot, pyrus: Pyrus, store: Store) -> LoadedPlugin:
+        BOT.set(bot.name)  # of this thread's own copy of the context: what an import prints is the bot's
         if self._found is None or bot.config.plugin not in self._found:
-            self._found = loading.find()
+            installed = loading.survey()
+            self._found = installed.by_name
+            for text in installed.unreadable:
+                if text not in self._named:
+                    self._named.add(text)
+                    log.warning("%s", text)
         folder = self._context.folder / bot.name
         resources = loading.PluginResources(self._clock, folder, pyrus, self._context.sources, store)
         return loading.load(bot.config, self._found, resources)

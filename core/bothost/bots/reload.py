@@ -164,6 +164,7 @@ class Reloader:
         bots += self._broken(new)
         registry = Registry(_on_free_paths(bots, self.problems))
         old, self._service.registry = self._service.registry, registry
+        self._lifecycle.swapped()
         for name, bot in old.by_name.items():
             if registry.by_name.get(name) is not bot:
                 self._lifecycle.stop_trying(bot)

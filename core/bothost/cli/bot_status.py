@@ -10,7 +10,7 @@ from bothost.clock import SystemClock
 from bothost.config.secrets import SecretSources
 from bothost.errors import ConfigError, PluginError, Problem
 from bothost.operator.failure_hook import find_hook
-from bothost.plugins.discovery import find
+from bothost.plugins.discovery import find, survey
 from bothost.plugins.loading import PluginResources, load
 from bothost.text import listed
 
@@ -53,7 +53,8 @@ def host_warnings(reading: ConfigReading, config: str) -> tuple[Problem, ...]:
     """Return the configuration's warnings and one for each hook that cannot be used. Imports the hooks."""
     trouble = find_hook(reading.host.on_failure, SystemClock())[1] if reading.host else ""
     hook = (Problem(trouble, config, section="host", key="on_failure"),) if trouble else ()
-    return (*reading.warnings, *hook)
+    malformed = (Problem(text, config) for text in survey().unreadable)
+    return (*reading.warnings, *hook, *malformed)
 
 
 def without_login(reading: ConfigReading, config: str) -> tuple[Problem, ...]:

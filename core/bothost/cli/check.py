@@ -13,7 +13,7 @@ from bothost.cli.bot_status import BotDiagnosis, host_warnings, judge, without_l
 from bothost.cli.host_client import asked_of_host, facts_beside, wrong_with
 from bothost.cli.output import config_option, counted, json_option, problem_row, say, show_json, show_table, warn
 from bothost.cli.selection import read_existing
-from bothost.plugins.discovery import DiscoveredPlugin, find
+from bothost.plugins.discovery import DiscoveredPlugin, find, survey
 from bothost.plugins.loading import trouble
 
 if TYPE_CHECKING:
@@ -156,7 +156,10 @@ def _standing(bot: BotDiagnosis, facts: Mapping[str, str] | None) -> tuple[str, 
 @json_option
 def plugins(as_json: bool) -> int:
     """List the installed plugins: name, distribution, version, what the entry point names, and what is wrong."""
-    rows = [_plugin_row(found) for found in find().values()]
+    installed = survey()
+    rows = [_plugin_row(found) for found in installed.by_name.values()]
+    for text in installed.unreadable:
+        warn(f"warning: {text}")
     if as_json:
         show_json(rows)
     elif not rows:

@@ -68,6 +68,8 @@ class Timers:
         """Facts `ticked:bot:timer` that the journal holds: keys of ticks are forgotten after two days, a timer may be rarer."""
         self._looked = context.clock.now()
         self._tasks = BackgroundTasks()
+        self._changed = asyncio.Event()
+        """A bot has come into service, whose first tick may be due before the next look."""
 
     async def start(self) -> None:
         """Begin to tick. A timer that comes into service first makes up for what was missed."""
@@ -78,14 +80,21 @@ class Timers:
         """No more ticks."""
         await self._tasks.stop()
 
+    def wake(self) -> None:
+        """Look again at once, because a bot has come into service."""
+        self._changed.set()
+
     def _specs(self) -> list[tuple[Bot, TimerSpec]]:
         bots = self._registry().by_name.values()
         return [(bot, spec) for bot in bots if bot.plugged and bot.state.serves for spec in bot.plugged.timers]
 
     async def _tick_on(self) -> None:
         while True:
+            self._changed.clear()
             pause_s = await self.look()
-            await asyncio.sleep(max(pause_s, 0.001))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(pause_s, 0.001)):
+                    await self._changed.wait()
 
     async def look(self) -> float:
         """Put the ticks that are due now; seconds until there is something to look at again.

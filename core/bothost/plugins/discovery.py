@@ -1,15 +1,16 @@
-"""Which plugins are installed: entry points of the group `bothost.plugins`, looked at without importing any."""
+"""Finds installed plugins: entry points of the group `bothost.plugins`, without importing any."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bothost.errors import PluginError
-from bothost.text import nearest
+from bothost.text import nearest, said
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 GROUP = "bothost.plugins"
 
@@ -27,22 +28,85 @@ class DiscoveredPlugin:
     rivals: tuple[str, ...] = ()
 
 
-def find(group: str = GROUP) -> dict[str, DiscoveredPlugin]:
-    """All installed plugins by name, in the order of their names."""
-    from importlib_metadata import entry_points
+@dataclass(frozen=True, slots=True)
+class InstalledPlugins:
+    """The plugins that installed distributions offer, by name in the order of their names."""
 
+    by_name: dict[str, DiscoveredPlugin]
+    unreadable: tuple[str, ...] = ()
+    """One line for each distribution, of whatever program, whose metadata cannot be read: its plugins are left out."""
+
+
+def find(group: str = GROUP) -> dict[str, DiscoveredPlugin]:
+    """Return all installed plugins by name, in the order of their names."""
+    return survey(group).by_name
+
+
+def survey(group: str = GROUP) -> InstalledPlugins:
+    """Look at every installed distribution. One that is malformed is skipped and named."""
     found: dict[str, DiscoveredPlugin] = {}
-    for point in sorted(entry_points(group=group), key=lambda point: point.name):
-        distribution = point.dist
-        offered = DiscoveredPlugin(
-            point.name,
-            point.load,
-            distribution.name if distribution is not None else "",
-            distribution.version if distribution is not None else "",
-            point.value,
-        )
-        found[point.name] = _beside(found.get(point.name), offered)
-    return found
+    unreadable: list[str] = []
+    offers = []
+    for distribution in _first_of_each_name(unreadable):
+        try:
+            offers += _offers(distribution, group)
+        except Exception as error:  # noqa: BLE001 - whatever its files hold, it must not keep the others out
+            unreadable.append(_unreadable(distribution, error))
+    for offered in sorted(offers, key=lambda one: one.name):
+        found[offered.name] = _beside(found.get(offered.name), offered)
+    return InstalledPlugins(found, tuple(sorted(unreadable)))
+
+
+def _first_of_each_name(unreadable: list[str]) -> Iterator[Any]:
+    """Yield the distributions that count: of several with one name the first on the path, as an import would take it."""
+    from importlib_metadata import distributions
+
+    known: set[str] = set()
+    found = iter(distributions())
+    while True:
+        try:
+            distribution = next(found, None)
+        except Exception as error:  # noqa: BLE001 - a broken entry of the path, or another program's finder
+            unreadable.append(f"the path of installed packages cannot be read to its end: {said(error)}")
+            return
+        if distribution is None:
+            return
+        name = re.sub(r"[-_.]+", "-", _name(distribution)).lower()
+        if name not in known:
+            known.add(name)
+            yield distribution
+
+
+def _offers(distribution: Any, group: str) -> list[DiscoveredPlugin]:
+    points = list(distribution.entry_points)
+    if points and distribution.metadata is None:
+        raise ValueError("it has no METADATA")
+    wanted = [point for point in points if point.group == group]
+    return [
+        DiscoveredPlugin(point.name, point.load, distribution.name, distribution.version or "", point.value)
+        for point in wanted
+    ]
+
+
+def _name(distribution: Any) -> str:
+    """Return a distribution's name: from its metadata, else from the name of its folder."""
+    try:
+        name = distribution.metadata["Name"] if distribution.metadata is not None else None
+    except Exception:  # noqa: BLE001 - metadata that is missing or not UTF-8
+        name = None
+    return str(name or _folder(distribution).rpartition("/")[2].partition("-")[0] or "unknown")
+
+
+def _folder(distribution: Any) -> str:
+    return str(getattr(distribution, "_path", ""))
+
+
+def _unreadable(distribution: Any, error: Exception) -> str:
+    place = f" ({_folder(distribution)})" if _folder(distribution) else ""
+    return (
+        f"the installed package {_name(distribution)!r}{place} is malformed and was skipped: {said(error)}; "
+        "reinstall it or remove that folder"
+    )
 
 
 def _beside(known: DiscoveredPlugin | None, offered: DiscoveredPlugin) -> DiscoveredPlugin:

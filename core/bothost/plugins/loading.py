@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 from bothost.config import HOST_BOT_KEYS
 from bothost.errors import BothostError, PluginError
 from bothost.plugins.api import Plugin, PluginHome, marks_of, settle
 from bothost.plugins.attribution import innermost_of
-from bothost.plugins.discovery import DiscoveredPlugin, choose, find
+from bothost.plugins.discovery import DiscoveredPlugin, choose, find, survey
 from bothost.plugins.handlers import Handler, HandlerRoute, check_call, condition, handler
 from bothost.plugins.job_methods import JobSpec, jobs
 from bothost.plugins.jobs import Jobs
 from bothost.plugins.settings import Settings, SettingsSource, fill, keys, no_settings
 from bothost.plugins.timers import TimerSpec, timers
+from bothost.text import said
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from bothost.clock import Clock
@@ -28,7 +29,17 @@ if TYPE_CHECKING:
     from bothost.plugins.store import Store
     from bothost.pyrus_client.api import Pyrus
 
-__all__ = ["DiscoveredPlugin", "Handler", "LoadedPlugin", "PluginResources", "TimerSpec", "find", "load", "trouble"]
+__all__ = [
+    "DiscoveredPlugin",
+    "Handler",
+    "LoadedPlugin",
+    "PluginResources",
+    "TimerSpec",
+    "find",
+    "load",
+    "survey",
+    "trouble",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +97,7 @@ def load(config: BotConfig, found: Mapping[str, DiscoveredPlugin], resources: Pl
         return replace(_with_function(target, chosen, config, who), store=resources.store)
     except BothostError:
         raise
-    except Exception as error:  # the plugin's own code runs here: its settings' class, a property, a metaclass
+    except BaseException as error:  # the plugin's own code runs here: its settings' class, a property, a metaclass
         raise PluginError(f"{who} cannot be loaded: {_what(error)}") from error
 
 
@@ -105,17 +116,16 @@ def trouble(found: DiscoveredPlugin) -> str:
 def _imported(chosen: DiscoveredPlugin, who: str) -> Any:
     try:
         return chosen.load()
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # the plugin's own code: whatever its import raises is this bot's trouble only
+    except BaseException as error:  # the plugin's own code: whatever its import raises is this bot's trouble only
         offered = f" ({chosen.distribution} {chosen.version}, {chosen.target})" if chosen.distribution else ""
         raise PluginError(f"{who}{offered} cannot be imported: {_what(error)}") from error
 
 
 def _what(error: BaseException) -> str:
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
     place = innermost_of(error.__traceback__)
-    return f"{type(error).__name__}: {error}" + (f" ({place})" if place else "")
+    return said(error) + (f" ({place})" if place else "")
 
 
 def _checked_class(target: Any, who: str) -> type[Plugin[Any]]:
@@ -129,24 +139,42 @@ def _checked_class(target: Any, who: str) -> type[Plugin[Any]]:
     return kept
 
 
-def _settings_class(cls: type[Plugin[Any]]) -> type[Settings] | None:
-    """`Rules` of `Plugin[Rules]`, wherever in the line of classes it is said, or a nested class `Settings`."""
+def _settings_class(cls: type[Plugin[Any]], who: str) -> type[Settings] | None:
+    """Return `Rules` of `Plugin[Rules]`, wherever in the line of classes it stands, or a nested class `Settings`.
+
+    Raises PluginError where something else is given as settings.
+    """
+    others: list[Any] = []
+    for given in _given_as_settings(cls):
+        if inspect.isclass(given) and issubclass(given, Settings):
+            return given if given is not Settings else None
+        others.append(given)
+    if others:
+        name = getattr(others[0], "__name__", None) or getattr(others[0], "__forward_arg__", None) or repr(others[0])
+        raise PluginError(
+            f"{who}: {cls.__qualname__} names {name} as its settings, which is not a subclass of bothost.Settings: "
+            f"write `class {name.rpartition('.')[2]}(Settings):` and give that class itself"
+        )
+    return None
+
+
+def _given_as_settings(cls: type[Plugin[Any]]) -> Iterator[Any]:
+    """Yield what the line of classes gives as settings. A type variable gives nothing."""
     for base in cls.__mro__:
         nested = vars(base).get("Settings")
-        if inspect.isclass(nested) and issubclass(nested, Settings):
-            return nested
-        for said in vars(base).get("__orig_bases__", ()):
-            for argument in get_args(said):
-                if inspect.isclass(argument) and issubclass(argument, Settings) and argument is not Settings:
-                    return argument
-    return None
+        if inspect.isclass(nested):
+            yield nested
+        for given in vars(base).get("__orig_bases__", ()):
+            origin = get_origin(given)
+            if inspect.isclass(origin) and issubclass(origin, Plugin):
+                yield from (one for one in get_args(given) if not isinstance(one, TypeVar))
 
 
 def _with_class(
     cls: type[Plugin[Any]], chosen: DiscoveredPlugin, config: BotConfig, resources: PluginResources
 ) -> LoadedPlugin:
     who = f"[bot:{config.name}] plugin {config.plugin!r}"
-    settings = _settings(_settings_class(cls), config, resources.sources, who)
+    settings = _settings(_settings_class(cls, who), config, resources.sources, who)
     plugin = cls.__new__(cls)
     settle(plugin, _home_of(cls, config.name, settings, resources))
     where = f"{who}: {cls.__qualname__}"

@@ -110,7 +110,7 @@ class HandlerCall:
             warnings = replies.warnings(answer)
         except ReplyError as error:
             return self._unusable(error)
-        except Exception as error:  # noqa: BLE001 - a mapping of the plugin's own may raise anything when it is read
+        except BaseException as error:  # noqa: BLE001 - a mapping of the plugin's own may raise anything when it is read
             text = f"{self.what} returned a reply that cannot be read: {type(error).__name__}"
             return RunResult(failure=RunFailure("unusable", text, may_rerun=False, error=error))
         if warnings:

@@ -187,6 +187,7 @@ class BareHost:
         self.service.registry = Registry([*self.service, bot])
         await self.pipeline.timers.look()
         await self.pipeline.polling.restart()
+        self.pipeline.timers.wake()
         return bot, runner
 
     async def look(self) -> None:
