@@ -59,7 +59,9 @@ SCRUBBED_BEYOND = 1 << 16
 def said(error: BaseException, longest: int = 2000) -> str:
     """Return an exception's type and text, cut to a length; also where its own `__str__` fails."""
     text = words_of(error, longest)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    return f"{name}: {text}" if text else name
 
 
 def words_of(error: BaseException, longest: int) -> str:

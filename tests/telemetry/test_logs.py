@@ -156,7 +156,7 @@ def test_a_stalled_reader_stops_nobody_and_what_was_dropped_is_told() -> None:
             assert told["dropped"] == total
         finally:
             os.close(reading)
-            handler.close()
+            handler.end()
 
 
 def test_a_reader_that_has_gone_ends_nothing() -> None:
@@ -166,7 +166,7 @@ def test_a_reader_that_has_gone_ends_nothing() -> None:
     handler = logs.setup("json", stream, Scrubber(), SystemClock())
     LOG.info("one")
     assert handler.drain()
-    handler.close()
+    handler.end()
     with pytest.raises(BrokenPipeError):
         stream.close()
 

@@ -50,6 +50,8 @@ class LoaderContext:
     sources: SecretSources
     scrub: Callable[[str], str]
     spawner: Spawner
+    loaded: Callable[[str], None]
+    """Called with the bot's name when its plugin was imported and opened here: it may have set up logging."""
     count_death: Callable[[str], None]
     """Counts a process of a bot that has died."""
     hide: Callable[[str], None]
@@ -95,7 +97,7 @@ class Loader:
     async def load(self, bot: Bot) -> tuple[LoadedPlugin, Runner]:
         """See `lifecycle.Load`."""
         try:
-            return await (self._in_child(bot) if bot.config.run == "process" else self._here(bot))
+            loaded = await (self._in_child(bot) if bot.config.run == "process" else self._here(bot))
         except (PluginError, ConfigError):
             raise
         except (
@@ -103,6 +105,8 @@ class Loader:
         ) as error:  # no thread, no memory: the bot is tried again instead of staying `starting` for ever
             log.exception("cannot be loaded", extra={"bot": bot.name})
             raise PluginError(f"[bot:{bot.name}] cannot be loaded: {said(error)}") from error
+        self._context.loaded(bot.name)
+        return loaded
 
     async def _here(self, bot: Bot) -> tuple[LoadedPlugin, Runner]:
         async with self._gate:

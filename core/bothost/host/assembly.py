@@ -46,6 +46,7 @@ def make_host(plan: HostPlan, clock: Clock, scrubber: Scrubber, writer: LogHandl
         sources=SecretSources(plan.host.path.parent, os.environ),
         scrub=scrubber.scrub,
         spawner=Spawner(_hidden(plan.reading), relay),
+        loaded=writer.tell_of_change if writer else lambda _bot: None,
         count_death=metrics.child_restart,
         hide=scrubber.add,
     )

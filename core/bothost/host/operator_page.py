@@ -175,8 +175,8 @@ class OperatorPage:
         if made:
             place = access_token.path_of(config.state)
             log.warning("a token for the operator's page was made: %s (`bothost token` shows it)", place)
-            if sys.stderr.isatty():
-                print(f"\n  operator's token: {token.reveal()}\n", file=sys.stderr, flush=True)
+            if sys.__stderr__ is not None and sys.__stderr__.isatty():
+                print(f"\n  operator's token: {token.reveal()}\n", file=sys.__stderr__, flush=True)
         return token
 
     def _look_at_token(self) -> None:

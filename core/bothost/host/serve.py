@@ -25,7 +25,8 @@ from bothost.host.process import HostPlan
 from bothost.host.stop_guard import FLUSH_S, StopGuard
 from bothost.host.systemd import Notifier, take_sockets
 from bothost.host.workers.protocol import Worker
-from bothost.telemetry import logs
+from bothost.plugins.attribution import BOT
+from bothost.telemetry import logs, printing
 from bothost.telemetry.redaction import Scrubber
 from bothost.text import listed
 
@@ -88,6 +89,7 @@ def serve(
     scrubber = Scrubber()
     plan = prepare(reading, reading.host, source or IniFile(reading.host.path))
     writer = logs.setup(reading.host.log, sys.stderr, scrubber, clock)
+    logs.take_printed(writer, BOT.get)
     code = 1
     try:
         # not asyncio.run: at its end it waits for plugins' tasks and threads
@@ -96,8 +98,9 @@ def serve(
         )
     except Exception:  # the end of the host's own loop: said in the log before the process leaves
         log.exception("the host has failed")
-    writer.close()
-    sys.stdout.flush()
+    writer.end()
+    if sys.__stdout__ is not None:
+        sys.__stdout__.flush()
     os._exit(code)
 
 
@@ -163,6 +166,7 @@ async def _start(host: Host, stop: asyncio.Event, changed: asyncio.Event, when_s
     log.info("bothost %s serves %s on %s", __version__, served(host.service), ", ".join(serving.public))
     if serving.operator:
         log.info("the operator's page is at %s", ", ".join(serving.operator))
+    printing.OWN.set(True)  # in the context of this task alone
     return await when_serving(serving) if when_serving is not None else 0
 
 

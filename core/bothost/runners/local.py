@@ -16,7 +16,7 @@ from bothost.pyrus.reply import reply as replies
 from bothost.pyrus.rest.definitions import DefinitionNeeded
 from bothost.runners import RunFailure, RunResult
 from bothost.runners.calls import CallTimeout, Outcome, OverdueCall, PluginCall, in_thread, on_loop
-from bothost.runners.failures import failure_of
+from bothost.runners.failures import failure_of, line_of
 from bothost.runners.own_calls import JobCall
 from bothost.runners.thread_pool import ThreadPool
 
@@ -36,6 +36,7 @@ log = logging.getLogger("bothost.run")
 OPEN_S = 60.0
 CLOSE_S = 10.0
 NOTHING = b"{}"
+SHORTEST_TOKEN = 8
 LIVES = "; it cannot be stopped and runs on"
 
 Submit = Callable[[Callable[[], None]], None]
@@ -118,12 +119,13 @@ class HandlerCall:
         return RunResult(reply)
 
     def _unusable(self, error: ReplyError) -> RunResult:
-        text = self._scrub(f"{self.what} returned a reply that cannot be used: {error}")
+        text = line_of(f"{self.what} returned a reply that cannot be used: {words_of(error, LONGEST_TEXT)}", self._scrub)
         return RunResult(failure=RunFailure("unusable", text, may_rerun=False, error=error))
 
     def _scrub(self, text: str) -> str:
         token = self._envelope.token
-        return self._runner.scrub(text.replace(token, "***") if token else text)
+        # a shorter one would mask every such letter, and guards nothing
+        return self._runner.scrub(text.replace(token, "***") if len(token) >= SHORTEST_TOKEN else text)
 
 
 class LocalRunner:

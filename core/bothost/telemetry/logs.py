@@ -7,9 +7,11 @@ Modules log by `logging.getLogger("bothost.…")` with `extra={"bot": …, "task
 from __future__ import annotations
 
 import logging
+import os
 import re
+import sys
 import threading
-import traceback
+import weakref
 from collections import deque
 from datetime import UTC, datetime
 from itertools import islice
@@ -17,15 +19,23 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from bothost.text import visible
+from bothost.telemetry import printing
+from bothost.telemetry.host_loggers import guard
+from bothost.telemetry.traces import trace_text
+from bothost.text import SCRUBBED_BEYOND, cut, visible
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import TextIO
 
     from bothost.clock import Clock
     from bothost.telemetry.redaction import Scrubber
 
 QUEUE_LINES = 10_000
+LONGEST_TEXT = 1 << 15
+"""Of one message, field or traceback; what is longer is cut."""
+PRINTED = "bothost.printed"
+"""The logger of what plugins print."""
 _BATCH_S = 0.05
 _STANDARD = frozenset([*vars(logging.makeLogRecord({})), "message", "asctime", "traceback"])
 _PLAIN = frozenset([int, float, bool, type(None)])
@@ -95,6 +105,11 @@ class LogHandler(logging.Handler):
         self._idle = threading.Condition()
         self._writing = False
         self._closed = False
+        self._direct = False
+        """In a fork there is no thread: each line is written at once."""
+        self._undo: Callable[[], None] = guard(self)
+        self._told_of_change = False
+        _handlers.add(self)
         self._thread = threading.Thread(target=self._run, name="bothost-log", daemon=True)
         self._thread.start()
 
@@ -108,9 +123,14 @@ class LogHandler(logging.Handler):
         except Exception as error:  # noqa: BLE001 - a plugin's argument whose __str__ raises must not end its handler
             told = f"a log line could not be shown: {type(error).__name__}"
             self._lines.append(LogLine(record.created, "error", record.name, told, {}))
-        if not self._some.is_set():
-            self._some.set()
+        self._taken_down()
         return True
+
+    def _taken_down(self) -> None:
+        if self._direct:
+            self._write()
+        elif not self._some.is_set():
+            self._some.set()
 
     @property
     def dropped_in_all(self) -> int:
@@ -126,28 +146,59 @@ class LogHandler(logging.Handler):
             key: value if key in _OWN or type(value) in _PLAIN else self._field(value) for key, value in fields.items()
         }
         self._lines.append(LogLine(self._clock.epoch(), _LEVELS[level], DELIVERY, message, clean))
-        if not self._some.is_set():
-            self._some.set()
+        self._taken_down()
+
+    def printed(self, bot: str, line: str) -> None:
+        """Take down a line that a plugin printed."""
+        if len(self._lines) >= QUEUE_LINES:
+            self.dropped += 1
+            return
+        self._lines.append(LogLine(self._clock.epoch(), "info", PRINTED, self.shown(line), {"bot": bot} if bot else {}))
+        self._taken_down()
+
+    def shown(self, text: str, *, lines: bool = False) -> str:
+        """Return a text as it may be shown: of bounded length, without secrets, control characters made visible."""
+        if len(text) > LONGEST_TEXT:
+            length = len(text)
+            # scrubbed beyond the cut, or half of a secret would stay
+            text = cut(self._scrub(text[: LONGEST_TEXT + SCRUBBED_BEYOND]), LONGEST_TEXT)
+            text = f"{text.rpartition('…')[0]}… ({length} characters)"
+        else:
+            text = self._scrub(text)
+        return visible(text, lines=lines)
+
+    def tell_of_change(self, bot: str) -> None:
+        """Say once that a plugin has set up logging for the whole process."""
+        root = logging.getLogger()
+        if self._told_of_change or (self in root.handlers and not root.manager.disable):
+            return
+        self._told_of_change = True
+        what = "logging is disabled" if root.manager.disable else "the root logger's handlers were replaced"
+        logging.getLogger("bothost.logs").warning(
+            "[bot:%s] its plugin has set up logging for the whole process (%s): the host's lines stand here as before, and "
+            "what libraries log goes where the plugin sends it",
+            bot, what, extra={"bot": bot},
+        )  # fmt: skip
 
     def _line(self, record: logging.LogRecord) -> LogLine:
         extras = islice(vars(record).items(), len(_STANDARD) - 3, None)  # a record gets its own attributes first
         fields = {key: self._field(value) for key, value in extras if key not in _STANDARD}
         trace = record.exc_text or str(getattr(record, "traceback", ""))
-        if record.exc_info and record.exc_info[1] is not None:
-            trace = "".join(traceback.format_exception(record.exc_info[1]))
+        if not trace and record.exc_info and record.exc_info[1] is not None:
+            trace = trace_text(record.exc_info[1])
         return LogLine(
             record.created,
             _LEVELS.get(record.levelno) or record.levelname.lower(),
             record.name,
-            visible(self._scrub(record.getMessage())),
+            self.shown(record.getMessage()),
             fields,
-            visible(self._scrub(trace), lines=True).rstrip() if trace else "",
+            self.shown(trace, lines=True).rstrip() if trace else "",
         )
 
     def _field(self, value: object) -> object:
         if type(value) in _PLAIN:
             return value
-        return visible(self._scrub(value if type(value) is str else str(value)))
+        return self.shown(value if type(value) is str else str(value))
 
     def flush(self) -> None:
         """As the base class has it; `drain` says how it went."""
@@ -163,12 +214,24 @@ class LogHandler(logging.Handler):
         return done
 
     def close(self) -> None:
+        """Write what waits. The handler goes on, because `dictConfig` and `basicConfig` of a plugin close every handler."""
+        self.drain()
+
+    def end(self) -> None:
         """Write what waits, end the thread, and log no more."""
         logging.getLogger().removeHandler(self)
+        self._undo()
         if not self._closed:
             self._closed = True
             self.drain()
         super().close()
+
+    def go_on_in_fork(self) -> None:
+        """Write each line at once from now on, because a fork has no thread that would."""
+        self._direct = True
+        self._lines.clear()
+        self._some, self._stopping, self._idle = threading.Event(), threading.Event(), threading.Condition()
+        self._writing = False
 
     def _run(self) -> None:
         while not self._closed or self._lines:
@@ -210,10 +273,31 @@ class LogHandler(logging.Handler):
         self._stream.flush()
 
 
+_handlers: weakref.WeakSet[LogHandler] = weakref.WeakSet()
+
+
+def _go_on_in_fork() -> None:
+    for handler in _handlers:
+        handler.go_on_in_fork()
+
+
+# a hook cannot be taken back, and costs nothing where nothing is set up
+os.register_at_fork(after_in_child=_go_on_in_fork)
+
+
+def take_printed(logs: LogHandler, whose: Callable[[], str]) -> None:
+    """Have sys.stdout and sys.stderr log what plugins print; `whose` names the bot whose code runs."""
+    for name in ("stdout", "stderr"):
+        real = getattr(sys, name)
+        if real is not None:
+            setattr(sys, name, printing.PrintedLines(real, lambda line: logs.printed(whose(), line), logs.shown))
+
+
 def setup(mode: Literal["auto", "pretty", "json"], stream: TextIO, scrubber: Scrubber, clock: Clock) -> LogHandler:
-    """Send everything that this process logs to the stream, until the result is closed."""
+    """Send everything that this process logs to the stream, until the result is ended."""
     pretty = mode == "pretty" or (mode == "auto" and stream.isatty())
     logs = LogHandler(stream, pretty=pretty, scrubber=scrubber, clock=clock)
+    logs.setLevel(logging.INFO)
     root = logging.getLogger()
     root.addHandler(logs)
     root.setLevel(logging.INFO)

@@ -9,8 +9,14 @@ import json
 import logging
 import sys
 
+from bothost.telemetry.host_loggers import guard
+from bothost.telemetry.traces import trace_text
+from bothost.text import cut
+
 MARK = "\x1e"
 """Before each record, as RFC 7464 has it: nothing that a plugin prints begins so by chance."""
+LONGEST = 1 << 13
+"""Of a text in a record, so that the line stays shorter than what the host takes as one."""
 _PRINTED = logging.getLogger("bothost.child")
 _STANDARD = frozenset([*vars(logging.makeLogRecord({})), "message", "asctime"])
 
@@ -21,11 +27,11 @@ class ForwardingHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """See `logging.Handler`."""
         try:
-            message = record.getMessage()
+            message = cut(record.getMessage(), LONGEST)
         except Exception as error:  # noqa: BLE001 - a plugin's argument whose __str__ raises must not end its handler
             message = f"a log line could not be shown: {type(error).__name__}"
         fields = {key: value for key, value in vars(record).items() if key not in _STANDARD}
-        trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
+        trace = trace_text(record.exc_info[1]) if record.exc_info and record.exc_info[1] is not None else ""
         told = [record.levelno, record.name, message, trace, fields]
         sys.stderr.write(f"{MARK}{json.dumps(told, default=_shown)}\n")
         sys.stderr.flush()
@@ -34,8 +40,11 @@ class ForwardingHandler(logging.Handler):
 def forward() -> None:
     """Let every record of this process go to the host."""
     root = logging.getLogger()
-    root.addHandler(ForwardingHandler())
+    handler = ForwardingHandler()
+    handler.setLevel(logging.INFO)
+    root.addHandler(handler)
     root.setLevel(logging.INFO)
+    guard(handler)
 
 
 def relay(bot: str, line: str) -> None:
@@ -57,6 +66,6 @@ def relay(bot: str, line: str) -> None:
 
 def _shown(value: object) -> str:
     try:
-        return str(value)
+        return cut(str(value), LONGEST)
     except Exception as error:  # noqa: BLE001 - a plugin's own __str__
         return f"<{type(error).__name__}>"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 EXEC_AT_MOST = 8
-PIPE_CHUNK = 65536
+PIPE_CHUNK = 1 << 20
 
 
 def cause_of(status: int) -> str:

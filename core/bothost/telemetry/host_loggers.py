@@ -1,0 +1,115 @@
+"""Loggers of the host that a plugin cannot silence, whatever it does to logging when it is imported."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+OURS = ("bothost", "tornado", "asyncio")
+"""Loggers of these names and below say what the host does."""
+_NO_LAST_RESORT = logging.NullHandler()
+
+
+class HostLogger(logging.Logger):
+    """Gives each record to the host's handler, whatever level, handlers, filters or switches a plugin has set.
+
+    Existing loggers are given this class by `guard`. Other handlers are called as well, because error trackers hook in there;
+    nothing propagates to the root logger, whose handlers mask no secret.
+    """
+
+    taker: logging.Handler = _NO_LAST_RESORT
+
+    def __init__(self, name: str, level: int = logging.NOTSET) -> None:
+        super().__init__(name, level)
+        self.addHandler(_NO_LAST_RESORT)
+
+    @property
+    def propagate(self) -> bool:
+        """Return False. What is assigned is ignored."""
+        return False
+
+    @propagate.setter
+    def propagate(self, value: bool) -> None:
+        del value
+
+    @property
+    def disabled(self) -> bool:
+        """Return False. `dictConfig` sets this for every logger that it does not name."""
+        return False
+
+    @disabled.setter
+    def disabled(self, value: bool) -> None:
+        del value
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the name is the standard library's
+        """Decide by the host's own level; `logging.disable` does not count."""
+        return level >= (logging.WARNING if self.name == "tornado.access" else self.taker.level)
+
+    def makeRecord(  # noqa: N802, PLR0913, PLR0917 - as the standard library has it
+        self,
+        name: str,
+        level: int,
+        fn: str,
+        lno: int,
+        msg: object,
+        args: Any,
+        exc_info: Any,
+        func: str | None = None,
+        extra: Mapping[str, object] | None = None,
+        sinfo: str | None = None,
+    ) -> logging.LogRecord:
+        """Make a record without the factory that a plugin may have set."""
+        record = logging.LogRecord(name, level, fn, lno, msg, args, exc_info, func, sinfo)
+        for key, value in (extra or {}).items():
+            vars(record).setdefault(key, value)
+        return record
+
+    def handle(self, record: logging.LogRecord) -> None:
+        """Give the record to the host, then to handlers that were added."""
+        self.taker.handle(record)
+        self.callHandlers(record)
+
+
+def guard(taker: logging.Handler) -> Callable[[], None]:
+    """Make every logger of the host, also those to come, give its records to this handler; returns what undoes it."""
+    guarded = type("HostLogger", (HostLogger,), {"taker": taker})
+    manager = logging.Logger.manager
+    before = manager.loggerClass
+    changed: list[logging.Logger] = []
+
+    def made(name: str) -> logging.Logger:
+        if _is_ours(name):
+            logger: logging.Logger = guarded(name)
+            changed.append(logger)
+            return logger
+        return (before or logging.getLoggerClass())(name)
+
+    for logger in _existing():
+        for attribute in ("propagate", "disabled"):
+            vars(logger).pop(attribute, None)
+        logger.__class__ = guarded
+        logger.addHandler(_NO_LAST_RESORT)
+        changed.append(logger)
+    manager.loggerClass = made  # type: ignore[assignment]  # all that is asked of it is to make a logger
+
+    def undo() -> None:
+        manager.loggerClass = before
+        for logger in changed:
+            logger.__class__ = logging.Logger
+            logger.propagate, logger.disabled = True, False
+            logger.removeHandler(_NO_LAST_RESORT)
+
+    return undo
+
+
+def _is_ours(name: str) -> bool:
+    return name.partition(".")[0] in OURS
+
+
+def _existing() -> Iterator[logging.Logger]:
+    for name, logger in list(logging.Logger.manager.loggerDict.items()):
+        if _is_ours(name) and isinstance(logger, logging.Logger):
+            yield logger
