@@ -15,6 +15,7 @@ _HOMES = {
     "plugins.api": ("Plugin", "Tick", "cron", "every", "job", "on"),
     "plugins.event": ("Event",),
     "plugins.jobs": ("Job", "Jobs"),
+    "plugins.run_hooks": ("on_run",),
     "plugins.settings": ("Secret", "Settings"),
     "plugins.settings.field_names": ("FieldName",),
     "plugins.store": ("Store",),

@@ -23,6 +23,7 @@ from bothost.plugins.api import on as on
 from bothost.plugins.event import Event as Event
 from bothost.plugins.jobs import Job as Job
 from bothost.plugins.jobs import Jobs as Jobs
+from bothost.plugins.run_hooks import on_run as on_run
 from bothost.plugins.settings import Secret as Secret
 from bothost.plugins.settings import Settings as Settings
 from bothost.plugins.settings.field_names import FieldName as FieldName

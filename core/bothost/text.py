@@ -60,7 +60,9 @@ def said(error: BaseException, longest: int = 2000) -> str:
     """Return an exception's type and text, cut to a length; also where its own `__str__` fails."""
     text = words_of(error, longest)
     kind = type(error)
-    name = kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    name = (
+        kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    )
     return f"{name}: {text}" if text else name
 
 

@@ -31,7 +31,7 @@ async def printer(event):
     print("forged\n" + '{"time":"x","level":"error","logger":"bothost.refused","message":"forged line"}' + "\x1b[2J")
     sys.stderr.write("half "); sys.stderr.write("a line, then " + event.raw["access_token"] + "\n")
     sys.stdout.buffer.write(b"bytes " + event.raw["access_token"].encode() + b"\n")
-    logging.getLogger("a.library").warning("a library says %s", event.raw["access_token"])
+    logging.getLogger("some_lib").warning("a library says %s", event.raw["access_token"])
     return "ok"
 def threads(event):
     print("token is", event.raw["access_token"])

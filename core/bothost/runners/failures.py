@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from bothost.errors import GiveUp, ReplyError
 from bothost.plugins.attribution import innermost_of, is_known
 from bothost.runners import RunFailure
+from bothost.telemetry.host_loggers import RAISED
 from bothost.telemetry.traces import trace_text
 from bothost.text import SCRUBBED_BEYOND, said, visible, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_raised = logging.getLogger(RAISED)
 _LONGEST_LINE = 500
 _LONGEST_TRACE = 20_000
 _READ = _LONGEST_LINE + SCRUBBED_BEYOND
@@ -32,6 +35,17 @@ def failure_of(error: BaseException, what: str, scrub: Callable[[str], str]) -> 
         return RunFailure("unusable", text, trace, may_rerun=False, error=error)
     first = said(error, _READ).partition("\n")[0]
     return RunFailure("raised", line_of(f"{what} raised {first}", scrub, where), trace, error=error)
+
+
+def reported(error: BaseException, what: str, scrub: Callable[[str], str]) -> RunFailure:
+    """Return the failure as `failure_of` does, and show the exception to error trackers that listen to logging.
+
+    The record is for them alone: the host writes a line of its own once it knows what becomes of the event.
+    """
+    failure = failure_of(error, what, scrub)
+    if not isinstance(error, GiveUp):
+        _raised.error("%s", failure.text, exc_info=error)
+    return failure
 
 
 def line_of(text: str, scrub: Callable[[str], str], where: str = "") -> str:

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 from bothost.errors import CallError, PluginError, ReplyError
 from bothost.plugins.attribution import BOT
 from bothost.plugins.event import Event
+from bothost.plugins.run_hooks import hooked
 from bothost.pyrus.reply import reply as replies
 from bothost.pyrus.rest.definitions import DefinitionNeeded
 from bothost.runners import RunFailure, RunResult
 from bothost.runners.calls import CallTimeout, Outcome, OverdueCall, PluginCall, in_thread, on_loop
-from bothost.runners.failures import failure_of, line_of
+from bothost.runners.failures import line_of, reported
 from bothost.runners.own_calls import JobCall
 from bothost.runners.thread_pool import ThreadPool
+from bothost.text import words_of
 
 if TYPE_CHECKING:
     from bothost.clock import Clock
@@ -37,6 +39,7 @@ OPEN_S = 60.0
 CLOSE_S = 10.0
 NOTHING = b"{}"
 SHORTEST_TOKEN = 8
+LONGEST_TEXT = 1 << 17
 LIVES = "; it cannot be stopped and runs on"
 
 Submit = Callable[[Callable[[], None]], None]
@@ -65,8 +68,8 @@ class HandlerCall:
         return f"[bot:{self._context.bot}] {self.handler.name}"
 
     def begin(self) -> Any:
-        """Call the handler."""
-        return self.handler.call(self.event)
+        """Call the handler, with the hooks of `on_run` around it."""
+        return hooked(partial(self.handler.call, self.event), self.event)()
 
     def ended(self, outcome: Outcome | None) -> None:
         """See `PluginCall.ended`: what a call past its time has returned goes on, encoded as a reply would be."""
@@ -85,7 +88,7 @@ class HandlerCall:
 
     def failed(self, error: BaseException) -> RunResult:
         """What an exception of the handler means."""
-        return RunResult(failure=failure_of(error, self.what, self._scrub))
+        return RunResult(failure=reported(error, self.what, self._scrub))
 
     async def finished(self, answer: Any) -> RunResult:
         """The handler's answer as a reply. Names that the task does not show are looked up with the run's token."""
@@ -119,7 +122,9 @@ class HandlerCall:
         return RunResult(reply)
 
     def _unusable(self, error: ReplyError) -> RunResult:
-        text = line_of(f"{self.what} returned a reply that cannot be used: {words_of(error, LONGEST_TEXT)}", self._scrub)
+        text = line_of(
+            f"{self.what} returned a reply that cannot be used: {words_of(error, LONGEST_TEXT)}", self._scrub
+        )
         return RunResult(failure=RunFailure("unusable", text, may_rerun=False, error=error))
 
     def _scrub(self, text: str) -> str:
@@ -184,13 +189,13 @@ class LocalRunner:
             return RunResult(
                 failure=RunFailure("raised", f"{what}: the plugin has no such timer any more", may_rerun=False)
             )
-        call = spec.handler.call
-        work = self._work(partial(call, tick) if spec.takes_tick else call, limit_s, lambda _outcome: ended())
+        call = partial(spec.handler.call, tick) if spec.takes_tick else spec.handler.call
+        work = self._work(hooked(call, tick), limit_s, lambda _outcome: ended())
         try:
             _, error = await self._carry(work, spec.handler)
         except CallTimeout as late:
             return RunResult(failure=_late(late, what, limit_s))
-        return RunResult(failure=failure_of(error, what, self.scrub) if error is not None else None)
+        return RunResult(failure=reported(error, what, self.scrub) if error is not None else None)
 
     async def work(self, given: JobRun, context: RunContext, limit_s: float, ended: RunEnded) -> RunResult:
         """See `Runner.work`."""
@@ -223,7 +228,7 @@ class LocalRunner:
             _, error = await self._carry(self._work(handler.call, limit_s, _nothing), handler, submit)
         except CallTimeout as late:
             return _late(late, what, limit_s)
-        return failure_of(error, what, self.scrub) if error is not None else None
+        return reported(error, what, self.scrub) if error is not None else None
 
     def _work(
         self,

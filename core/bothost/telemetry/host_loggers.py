@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 OURS = ("bothost", "tornado", "asyncio")
 """Loggers of these names and below say what the host does."""
+RAISED = "bothost.raised"
+"""The logger of what handlers raise, for error trackers alone: it never reaches the host's own handler."""
 _NO_LAST_RESORT = logging.NullHandler()
 
 
@@ -69,7 +71,8 @@ class HostLogger(logging.Logger):
 
     def handle(self, record: logging.LogRecord) -> None:
         """Give the record to the host, then to handlers that were added."""
-        self.taker.handle(record)
+        if self.name != RAISED:
+            self.taker.handle(record)
         self.callHandlers(record)
 
 

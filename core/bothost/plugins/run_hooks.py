@@ -1,0 +1,91 @@
+"""Hooks around each run of a handler or timer, for tracing and error tracking."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractContextManager
+
+    from bothost.plugins.api import Tick
+    from bothost.plugins.event import Event
+
+    RunHook = Callable[[Event | Tick], AbstractContextManager[object]]
+
+H = TypeVar("H", bound="RunHook")
+
+log = logging.getLogger("bothost.plugin")
+
+_hooks: dict[str, RunHook] = {}
+"""By module and name, so that a module that is imported anew replaces its hook."""
+
+
+def on_run(hook: H) -> H:
+    """Enter the context manager that `hook(event)` returns around each run in this process; `tick` in place of the event for
+    timers. What the run raises reaches its `__exit__`; what that returns is ignored.
+
+    The hook is entered in the thread and the context of the handler. What the hook itself raises is logged, and the run goes on.
+    """
+    if not callable(hook):
+        raise TypeError("@on_run takes a function that returns a context manager, such as one with @contextmanager")
+    name = f"{getattr(hook, '__module__', '')}.{getattr(hook, '__qualname__', repr(hook))}"
+    _hooks[name] = hook
+    return hook
+
+
+def hooked(begin: Callable[[], Any], subject: Event | Tick) -> Callable[[], Any]:
+    """Return the call with every hook around it."""
+    if not _hooks:
+        return begin
+
+    def run() -> Any:
+        entered = _Entered(subject)
+        try:
+            answer = begin()
+        except BaseException as error:
+            entered.leave(error)
+            raise
+        if inspect.isawaitable(answer):
+            return _awaited(answer, entered)
+        entered.leave(None)
+        return answer
+
+    return run
+
+
+async def _awaited(answer: Awaitable[Any], entered: _Entered) -> Any:
+    try:
+        result = await answer
+    except BaseException as error:
+        entered.leave(error)
+        raise
+    entered.leave(None)
+    return result
+
+
+class _Entered:
+    """The hooks of one run that were entered, the last one first to leave."""
+
+    def __init__(self, subject: Event | Tick) -> None:
+        self._exits: list[tuple[str, AbstractContextManager[object]]] = []
+        for name, hook in list(_hooks.items()):
+            try:
+                around = hook(subject)
+                around.__enter__()
+            except Exception:  # a plugin's own code, beside the run
+                log.exception("the hook %s could not be entered", name)
+            else:
+                self._exits.append((name, around))
+
+    def leave(self, error: BaseException | None) -> None:
+        """Leave all of them with what the run raised."""
+        given = (None, None, None) if error is None else (type(error), error, error.__traceback__)
+        for name, around in reversed(self._exits):
+            try:
+                around.__exit__(*given)
+            except BaseException as fault:
+                if fault is not error:
+                    log.error("the hook %s failed", name, exc_info=fault)

@@ -1,0 +1,80 @@
+"""Tracing and error tracking in plugins: `on_run` is entered around each run, and trackers see what a handler raises."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+PLUGINS = r"""
+import contextlib, contextvars, json, logging, pathlib
+import bothost
+HERE = pathlib.Path(__file__).parent
+SPAN = contextvars.ContextVar("span", default="none")
+def wrote(name, **told):
+    with (HERE / name).open("a") as file:
+        file.write(json.dumps(told) + "\n")
+@bothost.on_run
+@contextlib.contextmanager
+def span(subject):
+    key = getattr(subject, "id", None) or f"tick {subject.due:%Y}"
+    token = SPAN.set(key)
+    try:
+        yield
+    except BaseException as error:
+        wrote("spans", key=key, error=type(error).__name__)
+        raise
+    else:
+        wrote("spans", key=key, error="")
+    finally:
+        SPAN.reset(token)
+@bothost.on_run
+def broken(subject):
+    raise RuntimeError("a hook of its own fault")
+@bothost.on_run
+@contextlib.contextmanager
+def swallows(subject):
+    try:
+        yield
+    except ValueError:
+        pass
+# as sentry_sdk does it
+before = logging.Logger.callHandlers
+def tracked(self, record):
+    before(self, record)
+    if record.levelno >= logging.ERROR and record.exc_info and record.exc_info[0] is not None:
+        if self.name != "bothost.plugin":
+            wrote("tracked", error=record.exc_info[0].__name__, line=record.exc_info[2].tb_lineno > 0)
+logging.Logger.callHandlers = tracked
+async def on_loop(event):
+    if event.task_id > 100:
+        raise ValueError("raised on purpose")
+    return SPAN.get()
+def in_thread(event):
+    if event.task_id > 100:
+        raise ValueError("raised on purpose")
+    return SPAN.get()
+def awaited_later(event):
+    return on_loop(event)
+"""
+
+
+@pytest.mark.parametrize("plugin", ["on_loop", "in_thread", "awaited_later"])
+@pytest.mark.parametrize("run", ["auto", pytest.param("process", marks=pytest.mark.full)])
+def test_hooks_stand_around_each_run_and_trackers_see_its_exception(site, plugin, run):
+    host = site(PLUGINS, f"one: plugin = {plugin}; run = {run}; on_error = ignore").start()
+    assert host.deliver("one", task=5, comment=1).text == "one:5:comment:1"
+    assert host.deliver("one", task=105, comment=2).status == 200
+    host.said("raised on purpose")
+    host.wrote("tracked")
+    assert host.stop() == 0
+    spans = [json.loads(line) for line in (host.folder / "spans").read_text("utf-8").splitlines()]
+    assert spans == [
+        {"key": "one:5:comment:1", "error": ""},
+        {"key": "one:105:comment:2", "error": "ValueError"},
+    ]
+    tracked = [json.loads(line) for line in (host.folder / "tracked").read_text("utf-8").splitlines()]
+    assert tracked == [{"error": "ValueError", "line": True}]
+    # what a hook raises is said, and hurts no run; the failure is written once
+    host.said("the hook handlers.broken could not be entered")
+    assert len([line for line in host.lines() if "raised ValueError: raised on purpose" in line["message"]]) == 1
