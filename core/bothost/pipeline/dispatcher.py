@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,12 +32,23 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.delivery")
 
 
+LARGE_BYTES = 256 << 10
+"""A larger body is decoded in a thread: a smaller one takes less than the way there and back."""
+DECODE_AT_ONCE = 2
+
+
 @dataclass(frozen=True, slots=True)
 class WaitingLimits:
     """How many bytes of bodies may wait; beyond that events are parked at once."""
 
     bot_bytes: int = 64 << 20
     host_bytes: int = 256 << 20
+
+
+def understood(delivery: Delivery) -> tuple[Envelope, str]:
+    """Return a body's typed view and the event's key. Raises BodyRefused."""
+    envelope = decode(delivery.body)
+    return envelope, event_key(delivery.bot.config.name, envelope)
 
 
 class Dispatcher:
@@ -56,15 +69,36 @@ class Dispatcher:
         self._bounds = bounds or WaitingLimits()
         self._spawn = BackgroundTasks().spawn
         self._leaving = False
+        self._decoding = ThreadPoolExecutor(DECODE_AT_ONCE, "bothost-decode")
+        """Not the loop's own threads, which plugins may fill."""
 
     def receive(self, delivery: Delivery) -> None:
         """Decode, find what is known of the event, sift, then claim, join, or answer by its door."""
-        try:
-            envelope = decode(delivery.body)
-        except BodyRefused as error:
-            self._context.responses.give(delivery, Outcome(400, NOTHING, "malformed"), 0, 1, str(error))
+        if len(delivery.body) > LARGE_BYTES:
+            self._spawn(self._receive_large(delivery))
             return
-        key = event_key(delivery.bot.config.name, envelope)
+        try:
+            envelope, key = understood(delivery)
+        except BodyRefused as error:
+            self._refuse(delivery, error)
+            return
+        self._take(delivery, envelope, key)
+
+    async def _receive_large(self, delivery: Delivery) -> None:
+        """Decode in a thread, because ten megabytes of small objects take seconds and the other bots must not wait for them."""
+        loop = asyncio.get_running_loop()
+        try:
+            with self._context.clock.real_io():
+                envelope, key = await loop.run_in_executor(self._decoding, understood, delivery)
+        except BodyRefused as error:
+            self._refuse(delivery, error)
+            return
+        self._take(delivery, envelope, key)
+
+    def _refuse(self, delivery: Delivery, error: BodyRefused) -> None:
+        self._context.responses.give(delivery, Outcome(400, NOTHING, "malformed"), 0, 1, str(error))
+
+    def _take(self, delivery: Delivery, envelope: Envelope, key: str) -> None:
         self._event_filter.learn(delivery.bot, envelope)
         if delivery.signature_ok:
             self._event_filter.old_secret(delivery.bot)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ __all__ = ["Comment", "Envelope", "Task", "decode", "event_key", "is_own", "wait
 
 _LONGEST_KIND = 64
 _NEEDLE = 48
+_LONG = 256 << 10
 _COMMENTS, _SENT_ID, _KNOWN_ID = (slot(Task, name) for name in ("comments", "sent_id", "known_id"))
 _PERSONS_ID = slot(Person, "id")
 _CHOICE = slot(Approval, "approval_choice")
@@ -206,10 +208,15 @@ def event_key(bot: str, envelope: Envelope) -> str:
     return f"{bot}:{envelope.task_id}:{kind}:{last}"
 
 
+def _names(body: bytes, user_id: int) -> bool:
+    """Tell whether anything in the body has this id. To walk through 100,000 approvals of others takes half a second."""
+    return re.search(rb'"id"\s*:\s*"?0*%d(?!\d)' % user_id, body) is not None
+
+
 def waiting_step(envelope: Envelope, user_id: int | None) -> int:
     """The step at which this person is asked to decide: the task's current one if it waits there, else its first; 0 where
     it is asked at none. `current_step` alone does not say: bodies were seen whose current step is another."""
-    if user_id is None:
+    if user_id is None or (len(envelope.body) > _LONG and not _names(envelope.body, user_id)):
         return 0
     waiting = []
     for step, approvals in enumerate(envelope.task.approvals, 1):
