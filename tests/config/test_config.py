@@ -486,8 +486,8 @@ def test_ten_thousand_bots_are_read_in_well_under_two_seconds(ini: Path) -> None
     assert time.process_time() - began < 2
 
 
-FIRST_KEYS = """answer_within api_url concurrency enabled error_choice error_text forms keep late login max_body memory
-old_secret on_error order own_comments path plugin run secret timeout"""
+FIRST_KEYS = """accounts answer_within api_url concurrency enabled error_choice error_text forms keep late login max_body memory
+old_secret on_error order overlap own_comments path plugin run secret timeout"""
 
 
 def test_a_plugin_keeps_its_settings_whatever_keys_the_host_gets_later() -> None:

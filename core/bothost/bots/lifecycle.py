@@ -47,12 +47,15 @@ class BotLifecycle:
         self._halted = False
         self._stuck: set[str] = set()
 
-    def start(self, bot: Bot) -> asyncio.Future[None]:
-        """Begin to bring a bot into service, and go on trying. The future is done after the first try, failed or not."""
+    def start(self, bot: Bot, before: asyncio.Task[None] | None = None) -> asyncio.Future[None]:
+        """Begin to bring a bot into service, and go on trying. The future is done after the first try, failed or not.
+
+        With `before`, the first try waits until that has ended.
+        """
         first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.stop_trying(bot)
         self._set(bot, "starting")
-        self._begin(bot, self._open(bot, first))
+        self._begin(bot, self._open(bot, first, before=before))
         return first
 
     def stop_trying(self, bot: Bot) -> None:
@@ -169,8 +172,12 @@ class BotLifecycle:
             if bot.can_log_in:
                 bot.queue.resize(0)
 
-    async def _open(self, bot: Bot, first: asyncio.Future[None], after_s: float = 0.0) -> None:
+    async def _open(
+        self, bot: Bot, first: asyncio.Future[None], after_s: float = 0.0, before: asyncio.Task[None] | None = None
+    ) -> None:
         tries = 0
+        if before is not None:
+            await asyncio.wait({before})
         if after_s:
             await asyncio.sleep(after_s)
             tries = 1

@@ -165,14 +165,15 @@ class Reloader:
         registry = Registry(_on_free_paths(bots, self.problems))
         old, self._service.registry = self._service.registry, registry
         self._lifecycle.swapped()
+        closing: dict[str, asyncio.Task[None]] = {}
         for name, bot in old.by_name.items():
             if registry.by_name.get(name) is not bot:
                 self._lifecycle.stop_trying(bot)
                 self.retiring.add(bot)
-                self._spawn(self._retire(bot, removed=name not in registry.by_name))
+                closing[name] = self._tasks.begin(self._retire(bot, removed=name not in registry.by_name))
         for bot in registry.by_name.values():
             if old.by_name.get(bot.name) is not bot and bot.runner is None:
-                self._begin(bot, new)
+                self._begin(bot, new, None if bot.config.overlap else closing.get(bot.name))
 
     def _is_new(self, present: Bot | None, config: BotConfig) -> bool:
         if present is None or present.state.word == "config error":
@@ -190,7 +191,7 @@ class Reloader:
             if len(old.config.secrets) > len(config.secrets):
                 last = f"last used {old.old_secret_at:%Y-%m-%d %H:%M:%S} UTC" if old.old_secret_at else "never used"
                 log.info("old_secret is no longer accepted: %s", last, extra={"bot": config.name})
-        if old is None or old.runner is None or not config.enabled:
+        if old is None or old.runner is None or not config.enabled or not config.overlap:
             return bot
         try:
             bot.plugged, bot.runner = await self._lifecycle.load(bot)
@@ -215,13 +216,14 @@ class Reloader:
                 log.error("%s", why, extra={"bot": name})
                 yield Bot(new.stubs[name], old.queue if old is not None else BotQueue(0))
 
-    def _begin(self, bot: Bot, new: ConfigReading) -> None:
+    def _begin(self, bot: Bot, new: ConfigReading, before: asyncio.Task[None] | None) -> None:
+        """Bring a bot into service; with `before`, once its predecessor is closed, whose port or lock its plugin needs."""
         if bot.name in new.broken:
             self._lifecycle.disable(bot, "config error", self.problems[bot.name])
         elif not bot.config.enabled:
             self._lifecycle.disable(bot, "off", "enabled = no")
         elif not self._lifecycle.keeps_out(bot):
-            _ = self._lifecycle.start(bot)
+            _ = self._lifecycle.start(bot, before)
 
     async def _retire(self, bot: Bot, *, removed: bool) -> None:
         """Close a replaced or removed bot after its last run. Parked events of a removed bot stay in the journal."""

@@ -38,6 +38,7 @@ def dev(package: Path, debug: bool, page_port: int, as_json: bool) -> int:
     from bothost.dev.session import DevSession
     from bothost.dev.source import on_loopback
     from bothost.host.serve import serve
+    from bothost.telemetry import printing
 
     local = on_loopback(reading)
     assert local.host is not None
@@ -45,4 +46,5 @@ def dev(package: Path, debug: bool, page_port: int, as_json: bool) -> int:
     session = DevSession(path.resolve(), local, free_port("127.0.0.1"), chosen, say, debug)
     if debug:
         logging.getLogger("bothost.watchdog").setLevel(logging.CRITICAL)  # a paused handler is no fault
+        printing.OWN.set(True)  # a debugger talks to the terminal itself
     return serve(replace(session.reading, host=with_free_ports(local.host)), session, source=session.source)

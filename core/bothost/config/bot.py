@@ -121,6 +121,7 @@ KEYS: dict[str, ConfigKey] = {
     "enabled": ConfigKey("enabled", truth),
     "run": ConfigKey("run", partial(choice, allowed=("auto", "loop", "thread", "process"))),
     "concurrency": ConfigKey("concurrency", partial(number, low=1, high=1000)),
+    "overlap": ConfigKey("overlap", truth),
     "order": ConfigKey("order", partial(choice, allowed=("task", "none"))),
     "receive": ConfigKey("receive", partial(choice, allowed=("webhook", "poll", "both"))),
     "poll_every": ConfigKey("poll_every_s", _poll_every),

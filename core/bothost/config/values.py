@@ -88,6 +88,8 @@ class BotConfig:
     enabled: bool = True
     run: Literal["auto", "loop", "thread", "process"] = "auto"
     concurrency: int = 8
+    overlap: bool = True
+    """False: at a reload the old instance of the plugin is closed before the new one opens."""
     order: Literal["task", "none"] = "task"
     receive: Literal["webhook", "poll", "both"] = "webhook"
     poll_every_s: float = 30.0

@@ -86,6 +86,6 @@ class _Entered:
         for name, around in reversed(self._exits):
             try:
                 around.__exit__(*given)
-            except BaseException as fault:
+            except BaseException as fault:  # a plugin's own code; a generator raises what it was thrown
                 if fault is not error:
                     log.error("the hook %s failed", name, exc_info=fault)

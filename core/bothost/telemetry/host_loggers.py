@@ -23,6 +23,8 @@ class HostLogger(logging.Logger):
     """
 
     taker: logging.Handler = _NO_LAST_RESORT
+    least: int = logging.NOTSET
+    """The level that the host itself had set before `guard`."""
 
     def __init__(self, name: str, level: int = logging.NOTSET) -> None:
         super().__init__(name, level)
@@ -48,7 +50,8 @@ class HostLogger(logging.Logger):
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the name is the standard library's
         """Decide by the host's own level; `logging.disable` does not count."""
-        return level >= (logging.WARNING if self.name == "tornado.access" else self.taker.level)
+        least = logging.WARNING if self.name == "tornado.access" else self.least
+        return level >= max(self.taker.level, least)
 
     def makeRecord(  # noqa: N802, PLR0913, PLR0917 - as the standard library has it
         self,
@@ -94,6 +97,7 @@ def guard(taker: logging.Handler) -> Callable[[], None]:
         for attribute in ("propagate", "disabled"):
             vars(logger).pop(attribute, None)
         logger.__class__ = guarded
+        vars(logger)["least"] = logger.level
         logger.addHandler(_NO_LAST_RESORT)
         changed.append(logger)
     manager.loggerClass = made  # type: ignore[assignment]  # all that is asked of it is to make a logger
