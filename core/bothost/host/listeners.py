@@ -56,7 +56,7 @@ def bind(host: HostConfig, passed: dict[str, list[socket.socket]]) -> ListeningS
 
 
 def bind_or_explain(host: HostConfig, passed: dict[str, list[socket.socket]]) -> ListeningSockets:
-    """As `bind`, with a ConfigError for the operator."""
+    """Bind as `bind` does, with a ConfigError for the operator."""
     try:
         return bind(host, passed)
     except OSError as error:
@@ -64,7 +64,7 @@ def bind_or_explain(host: HostConfig, passed: dict[str, list[socket.socket]]) ->
 
 
 def limits(host: HostConfig, files: int) -> ConnectionLimits:
-    """What strangers may hold by this configuration."""
+    """Return what strangers may hold by this configuration."""
     return ConnectionLimits(
         max_connections=connections(host.max_connections, files),
         header_s=host.header_timeout_s,
@@ -74,7 +74,7 @@ def limits(host: HostConfig, files: int) -> ConnectionLimits:
 
 
 def proxies(host: HostConfig) -> TrustedProxies | None:
-    """Whose X-Forwarded-For counts."""
+    """Return the proxies whose X-Forwarded-For counts."""
     return TrustedProxies(host.trusted_proxies) if host.xheaders else None
 
 
@@ -86,7 +86,7 @@ def tls(host: HostConfig) -> ssl.SSLContext | None:
 
 
 def shown(sockets: list[socket.socket], *, secure: bool = False) -> list[str]:
-    """Where these sockets listen, as URLs (a unix socket as `unix:PATH`)."""
+    """Return where these sockets listen, as URLs (a unix socket as `unix:PATH`)."""
     return [_shown(each, "https" if secure else "http") for each in sockets]
 
 

@@ -48,7 +48,7 @@ _TOKEN_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class PageInputs:
-    """What the page is told of besides the host itself."""
+    """Holds what the page shows besides the host itself."""
 
     metrics: Metrics
     scrubber: Scrubber
@@ -205,7 +205,7 @@ def _installed() -> Sequence[PluginView]:
 
 
 def _journal_bytes(config: HostConfig) -> int | None:
-    """What the embedded journal takes on disk, bodies beside it too."""
+    """Return what the embedded journal takes on disk, with the bodies beside it."""
     if config.journal:
         return None
     total = 0

@@ -57,7 +57,7 @@ LEAVE_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class HostPlan:
-    """What a process is to serve, and on what."""
+    """Says what a process serves, and on which sockets."""
 
     reading: ConfigReading
     host: HostConfig
@@ -177,7 +177,7 @@ class Host:
         return self.reloader.reading
 
     def _take_fresh(self, reading: ConfigReading) -> None:
-        """What else a reload renews: secrets to hide, and for new connections what stands in the certificate's files now
+        """Renew what else a reload changes: secrets to hide, and for new connections what stands in the certificate's files now
         (other files take a restart)."""
         self._parts.hide(reading)
         try:
@@ -256,7 +256,7 @@ class Host:
         await self._parts.failures.stop(limit_s)
 
     async def _others_listen(self) -> bool:
-        """Whether only this worker stops: then its siblings take what comes, which here would only be parked."""
+        """Return True if only this worker stops. Then its siblings take what comes, which here would only be parked."""
         if self.siblings is None:
             return False
         # the supervisor tells its workers before it sends the signal, but the loop hears of the signal first

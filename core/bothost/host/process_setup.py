@@ -1,4 +1,4 @@
-"""The ground a host stands on: what it sets for its whole process, and the folder it keeps its state in."""
+"""Sets what a host needs for its whole process, and makes the folder of its state."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def raise_file_limit() -> int:
 
 
 def connections(configured: int | None, files: int) -> int:
-    """How many connections may be open: as configured, else what the file limit leaves."""
+    """Return how many connections may be open: as configured, else what the file limit leaves."""
     return configured if configured is not None else max(files - OWN_FILES, OWN_FILES)
 
 

@@ -49,7 +49,7 @@ FIRST_TRIES_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class ServingAddresses:
-    """Where a host that has started listens."""
+    """Holds where a host that has started listens."""
 
     public: tuple[str, ...]
     operator: tuple[str, ...]
@@ -80,7 +80,7 @@ def serve(
 ) -> int:
     """Run a host until it is told to stop.
 
-    Does not return once it has served: it leaves by `os._exit`, for a plugin's threads would hold the process. Raises
+    Does not return once it has served: it leaves by `os._exit`, because a plugin's threads would hold the process. Raises
     ConfigError for what stands in the way of a start.
     """
     if reading.host is None:
@@ -105,7 +105,7 @@ def serve(
 
 
 def prepare(reading: ConfigReading, host: HostConfig, source: ConfigSource) -> HostPlan:
-    """What a process needs before it has a loop: limits, folder, sockets. Raises ConfigError."""
+    """Make what a process needs before it has a loop: limits, folder, sockets. Raises ConfigError."""
     files = process_setup.prepare_process()
     process_setup.state_folder(host.state)
     notifier = Notifier.take(os.environ)

@@ -124,7 +124,7 @@ def bind_unix(path: Path) -> UnixSocket:
 
 
 def settled(name: str) -> str:
-    """Where a unix socket of this name stands: for one of `bind_unix`, here or in the supervisor, what it was renamed to."""
+    """Return where a unix socket of this name stands: for one of `bind_unix`, here or in the supervisor, what it was renamed to."""
     folder, _, file = name.rpartition("/")
     match = _BESIDE.fullmatch(file)
     return f"{folder}/{match[1]}" if match else name

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.server")
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
-BEYOND_S = 1.7
+BEYOND_S = 1.2
 """A loop that does not answer this long after the end of `drain` is ended."""
 LONGEST_BEYOND_S = 6.0
 """A loop that still answers has so long beyond `drain`: its own limits should have ended the stop before."""
 HURRIED_S = 2.0
 """How long the stop may take after the second signal while the loop answers."""
-ANSWER_S = 0.5
+ANSWER_S = 0.4
 FLUSH_S = 1.0
 
 

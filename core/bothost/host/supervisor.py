@@ -1,4 +1,4 @@
-"""`processes = N`: holds the sockets, starts the workers and starts them again; has no loop, no store and no thread.
+"""`processes = N`: holds the sockets, starts the workers and starts them again; has no loop, no journal and no thread.
 
 Workers are started by exec with the listening sockets inherited: SO_REUSEPORT would drop what waits to be accepted by a
 worker that ends, and a fork would share what must not be shared.
@@ -87,7 +87,7 @@ def speak(mode: Literal["auto", "pretty", "json"]) -> None:
 
 
 class SupervisorLogFormat(logging.Formatter):
-    """The lines that bothost.telemetry.logs writes, for a process that has no field but the message."""
+    """Writes lines as bothost.telemetry.logs does, in a process that has no field but the message."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One JSON object."""
@@ -104,7 +104,7 @@ SETTLED_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class WorkerGroup:
-    """What the workers are: how many, by which command, on which sockets, and how long their drain may take."""
+    """Describes the workers: how many, by which command, on which sockets, and how long their drain may take."""
 
     count: int
     command: Sequence[str]
@@ -310,7 +310,7 @@ class Supervisor:
             self._hang_up(slot)
 
     def _pass_on(self, sender: WorkerSlot, message: Message) -> None:
-        """What is ours is taken; what is addressed goes to that worker, what is not to all others."""
+        """Take what is meant for the supervisor. Pass on the rest: to the worker that it names, else to all others."""
         message.sender = sender.number
         if message.kind in ("ready", "alive", "keep", "kept"):
             self._take(sender, message)

@@ -1,4 +1,4 @@
-"""What systemd and a service say to each other: readiness and life signs out, listening sockets in.
+"""Speaks with systemd: readiness and life signs go out, listening sockets come in.
 
 Off Linux, or started by hand, all of it does nothing. See sd_notify(3) and sd_listen_fds(3).
 """
@@ -28,7 +28,7 @@ class Notifier:
 
     @classmethod
     def take(cls, env: MutableMapping[str, str]) -> Notifier:
-        """From the environment, where it is removed, so that no child of ours speaks in our name."""
+        """Take it from the environment and remove it there, so that no child of ours speaks in our name."""
         address = env.pop("NOTIFY_SOCKET", "")
         period, pid = env.pop("WATCHDOG_USEC", ""), env.pop("WATCHDOG_PID", "")
         meant = address and period.isdecimal() and pid in ("", str(os.getpid()))

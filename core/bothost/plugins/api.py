@@ -1,4 +1,4 @@
-"""What a plugin is written with: the base class, and the decorators that say which events and times are its own."""
+"""Holds what a plugin is written with: the base class, and decorators that say which events and times are its own."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class HandlerMark:
-    """What `@on` was given: key → the values of which one must match, or `"settings.NAME"`."""
+    """Holds what `@on` was given: key → the values of which one must match, or `"settings.NAME"`."""
 
     wanted: Mapping[str, tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class TimerMark:
-    """What `@cron` or `@every` was given; each may be `"settings.NAME"`."""
+    """Holds what `@cron` or `@every` was given. Each may be `"settings.NAME"`."""
 
     kind: str
     when: str | timedelta
@@ -153,7 +153,7 @@ def _name(method: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PluginHome:
-    """What the host gives an instance of a plugin."""
+    """Holds what the host gives an instance of a plugin."""
 
     bot: str
     settings: Any

@@ -45,7 +45,7 @@ def stack_of(ident: int) -> list[FrameType]:
 
 @cache
 def is_known(file: str) -> bool:
-    """Whether code of this file is bothost's, Tornado's or the standard library's; any other is the plugin's concern."""
+    """Return True for a file of bothost, Tornado or the standard library. Any other is the plugin's concern."""
     if file.startswith(("<", _OURS)) or "/tornado/" in file:
         return True
     return file.startswith(f"{sysconfig.get_paths()['stdlib']}/") and "-packages/" not in file
@@ -59,7 +59,7 @@ def innermost_foreign(stack: Iterable[FrameType], outside: Collection[FrameType]
 
 
 def place_of_thread(ident: int) -> str:
-    """Where a plugin's code stands in a thread now, as `file:line in function`; "" where there is none of it."""
+    """Return where a plugin's code stands in a thread now, as `file:line in function`; "" where none runs."""
     found = innermost_foreign(stack_of(ident))
     return f"{found.f_code.co_filename}:{found.f_lineno} in {found.f_code.co_qualname}" if found is not None else ""
 

@@ -1,4 +1,4 @@
-"""What a handler is given: the event, and the circumstances of this run of it."""
+"""Holds what a handler is given: the event, and the circumstances of this run of it."""
 
 from __future__ import annotations
 
@@ -106,22 +106,22 @@ class Event:
 
     @property
     def waiting(self) -> bool:
-        """Whether this bot is asked to decide now."""
+        """True if this bot is asked to decide now."""
         return self.step > 0
 
     @property
     def attempt(self) -> int:
-        """Which delivery of this event it is, from 1."""
+        """The number of this delivery of the event, from 1."""
         return self._context.attempt
 
     @property
     def rerun(self) -> str:
-        """Why the handler runs again (`error`, `crash`, `drain`, `maybe`, `manual`), "" in its first run."""
+        """The reason why the handler runs again (`error`, `crash`, `drain`, `maybe`, `manual`), "" in its first run."""
         return self._context.rerun
 
     @property
     def rehearsal(self) -> bool:
-        """Whether this run is a rehearsal: without network, its reply only compared."""
+        """True in a rehearsal: there is no network, and the reply is only compared."""
         return self._context.rehearsal
 
     @property
@@ -146,7 +146,7 @@ class Event:
 
     @property
     def deadline(self) -> datetime:
-        """When the bot's `timeout` ends this run: an aware datetime."""
+        """The moment at which the bot's `timeout` ends this run: an aware datetime."""
         return self._context.deadline
 
     @property

@@ -1,4 +1,4 @@
-"""Which handler takes an event: the conditions of `@on`, with the settings they name read."""
+"""Matches events with handlers: the conditions of `@on`, with the settings that they name read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """What is called for an event, or for a tick; `is_async`: calling it runs nothing yet, but gives a coroutine."""
+    """Holds what is called for an event or a tick. With `is_async` the call runs nothing yet, but gives a coroutine."""
 
     name: str
     call: Callable[..., Any]
@@ -45,7 +45,7 @@ class EventCondition:
     kinds: frozenset[Any] | None = None
 
     def matches(self, event: Event) -> bool:
-        """Whether all that was given fits. An absent `event` is a comment (protocol §2.1)."""
+        """Return True if all that was given fits. An absent `event` is a comment (protocol §2.1)."""
         if self.forms is not None and event.task.form_id not in self.forms:
             return False
         if self.kinds is not None and event.kind not in self.kinds and (event.kind or "comment") not in self.kinds:
@@ -106,7 +106,7 @@ def check_call(call: Callable[..., Any], arguments: int, what: str, right: str) 
 
 
 def takes(call: Callable[..., Any], arguments: int) -> bool:
-    """Whether it can be called with so many arguments."""
+    """Return True if it can be called with so many arguments."""
     try:
         _signature(call).bind(*range(arguments))
     except TypeError:

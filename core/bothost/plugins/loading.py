@@ -44,7 +44,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class PluginResources:
-    """What the host has for a bot's plugin: time, a folder of its own, its way to Pyrus, and where settings come from."""
+    """Holds what the host has for a bot's plugin: time, a folder of its own, its way to Pyrus, and where settings come from."""
 
     clock: Clock
     folder: Path
@@ -102,7 +102,7 @@ def load(config: BotConfig, found: Mapping[str, DiscoveredPlugin], resources: Pl
 
 
 def trouble(found: DiscoveredPlugin) -> str:
-    """Why an installed plugin cannot be used, "" where it can; imports it."""
+    """Import an installed plugin and return why it cannot be used; "" where it can."""
     if found.rivals:
         others = " and ".join((found.distribution, *found.rivals))
         return f"{others} both offer it: uninstall all but one of them"

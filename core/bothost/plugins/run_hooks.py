@@ -1,4 +1,4 @@
-"""Hooks around each run of a handler or timer, for tracing and error tracking."""
+"""Enters hooks around each run of a handler or timer: for tracing and error tracking."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ Why = Literal["raised", "timeout", "died", "unusable", "gave up", "cut"]
 
 @dataclass(frozen=True, slots=True)
 class RunFailure:
-    """Why a run failed: `text` one line that names bot, what and where; `trace` the plugin's own traceback, scrubbed."""
+    """Holds why a run failed: `text` is one line that names bot, what and where; `trace` is the plugin's own traceback, scrubbed."""
 
     why: Why
     text: str
@@ -32,7 +32,7 @@ class RunFailure:
 
 
 class RunResult(msgspec.Struct, frozen=True):
-    """How one run ended: `reply` is the encoded comment (`b"{}"`: nothing to say), or there is a failure."""
+    """Holds how one run ended: `reply` is the encoded comment (`b"{}"`: nothing to say), or there is a failure."""
 
     reply: bytes = b"{}"
     failure: RunFailure | None = None
@@ -74,4 +74,4 @@ class Runner(Protocol):
         """After the last run: the plugin's `close`, the threads or the child."""
 
     def held(self) -> tuple[str, ...]:
-        """Where threads past their time stand now, `file:line in function` each."""
+        """Return where threads past their time stand now, `file:line in function` each."""

@@ -27,7 +27,7 @@ Outcome = tuple[Any, BaseException | None]
 
 
 class CallTimeout(Exception):
-    """A call did not end in time; `lives`: it runs on, for it cannot be stopped. The text says where it stood."""
+    """Says that a call did not end in time. With `lives` it runs on, because it cannot be stopped. The text says where it stood."""
 
     def __init__(self, place: str, *, lives: bool) -> None:
         super().__init__(place)
@@ -38,11 +38,11 @@ class OverdueCall(Protocol):
     """A call past its time that has not ended."""
 
     def place(self) -> str:
-        """Where it stands now: `file:line in function`."""
+        """Return where it stands now: `file:line in function`."""
 
 
 class PluginCall(msgspec.Struct, frozen=True, eq=False):
-    """What to call and for how long. `ended` is called once, on the loop, when the call has really ended, with what came of
+    """Holds what to call and for how long. `ended` is called once, on the loop, when the call has really ended, with what came of
     it where nobody waited for that any more; `time_up` when nobody waits any more although it lives; `overdue` holds it from
     then until its end."""
 
@@ -56,7 +56,7 @@ class PluginCall(msgspec.Struct, frozen=True, eq=False):
 
 
 async def on_loop(work: PluginCall, begin: Callable[[], Any], limit_s: float) -> Outcome:
-    """In a task of its own, for a handler that swallows its cancellation must not keep the run from ending.
+    """Call in a task of its own, because a handler that swallows its cancellation must not keep the run from ending.
 
     Raises TimeUp, and CancelledError: the handler is then cancelled.
     """
@@ -83,7 +83,7 @@ async def on_loop(work: PluginCall, begin: Callable[[], Any], limit_s: float) ->
 
 
 async def in_thread(work: PluginCall, submit: Callable[[Callable[[], None]], None]) -> Outcome:
-    """In a thread; an awaitable that comes back is awaited on the loop, within the same limit.
+    """Call in a thread. An awaitable that comes back is awaited on the loop, within the same limit.
 
     `submit` is given what the thread has to run. Raises TimeUp; and CancelledError: what the thread returns is then dropped.
     """
@@ -184,7 +184,7 @@ class _ThreadCall:
         self._thread = 0
 
     def run(self) -> None:
-        """In the thread: call, and hand the outcome to the loop."""
+        """Call in this thread, and hand the outcome to the loop."""
         self._thread = threading.get_ident()
         work = self._work
         outcome: Outcome = (None, None) if self._dropped else work.context.run(_call, work.begin)

@@ -41,7 +41,7 @@ def begin(work: Coroutine[Any, Any, T], context: Context, name: str | None = Non
 
 
 def advance(work: Coroutine[Any, Any, T], context: Context) -> asyncio.Task[T] | None:
-    """As `begin`, but without a task, and None, where the first step is the last one.
+    """Begin as `begin` does, but without a task where the first step is the last one: then None is returned.
 
     For work of the host's own that asks for no task in its first step: there is no current one in it.
     """
@@ -72,7 +72,7 @@ class _FirstStep(Coroutine[Any, Any, Any]):
 
     @property
     def is_over(self) -> bool:
-        """Whether the first step was the last one, and nothing was raised."""
+        """Return True if the first step was the last one and nothing was raised."""
         return self._ended and self._error is None
 
     def make(self) -> None:

@@ -64,7 +64,7 @@ class HandlerCall:
 
     @property
     def what(self) -> str:
-        """Bot and handler, for people."""
+        """Return bot and handler as people read them."""
         return f"[bot:{self._context.bot}] {self.handler.name}"
 
     def begin(self) -> Any:
@@ -87,7 +87,7 @@ class HandlerCall:
             self._context.pyrus.give_up("the time of this run is over")
 
     def failed(self, error: BaseException) -> RunResult:
-        """What an exception of the handler means."""
+        """Return the result that an exception of the handler means."""
         return RunResult(failure=reported(error, self.what, self._scrub))
 
     async def finished(self, answer: Any) -> RunResult:

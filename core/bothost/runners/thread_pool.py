@@ -53,7 +53,7 @@ class ThreadPool:
 
     @property
     def threads(self) -> int:
-        """How many there are, at work or idle."""
+        """Return how many threads there are, at work or idle."""
         return self._threads
 
     def _begin(self, work: Callable[[], None]) -> None:
@@ -64,7 +64,7 @@ class ThreadPool:
         self._threads += 1
 
     def next_of(self, worker: _Worker) -> Callable[[], None] | None:
-        """What a worker does after its work: more of it, or wait (None)."""
+        """Return the next work of a worker, or None: it waits."""
         with self._lock:
             if self._backlog:
                 return self._backlog.popleft()
@@ -75,7 +75,7 @@ class ThreadPool:
             return None
 
     def retires(self, worker: _Worker) -> bool:
-        """Whether a worker that has waited long may end; not if it has just been given work."""
+        """Return True if a worker that has waited long may end. It may not if it has just been given work."""
         with self._lock:
             if worker in self._idle:
                 self._idle.remove(worker)

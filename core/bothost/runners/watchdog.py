@@ -1,4 +1,4 @@
-"""Who blocks the loop: a thread that asks the loop every 0.1 s and, unanswered, looks where it stands.
+"""Finds who blocks the loop, in a thread that asks the loop every 0.1 s and, unanswered, looks where it stands.
 
 Frames of running threads are read by `attribution.stack_of` only. `faulthandler.dump_traceback_later` reads them without the
 interpreter's lock and crashed it in trials. A thread's CPU clock is named by its number at the kernel: of a thread that
@@ -68,7 +68,10 @@ class BlockedLoop:
     """C code of it kept the interpreter's lock, in whatever thread."""
 
     def __str__(self) -> str:
-        what, cure = "blocks the event loop", "make it async, a plain method, or `run = process`"
+        what, cure = (
+            "blocks the event loop",
+            "make the handler a plain method, which gets a thread, or say `run = process`",
+        )
         if self.holds:
             what, cure = "kept the interpreter's lock, and so stopped every thread,", "say `run = process`"
         place = f"{self.file}:{self.line} in {self.function}" if self.file else "a place that it has left since"
@@ -326,7 +329,7 @@ class SwitchInterval:
             self._set(self._usual_s)
 
     def restore(self) -> None:
-        """As it was."""
+        """Set the interval that was found at the start."""
         if self._narrow:
             self._set(self._usual_s)
 

@@ -114,7 +114,7 @@ class LogHandler(logging.Handler):
         self._thread.start()
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Take the record down; without the handler's lock, for a deque needs none."""
+        """Take the record down, without the handler's lock, because a deque needs none."""
         if len(self._lines) >= QUEUE_LINES:
             self.dropped += 1
             return False
@@ -201,7 +201,7 @@ class LogHandler(logging.Handler):
         return self.shown(value if type(value) is str else str(value))
 
     def flush(self) -> None:
-        """As the base class has it; `drain` says how it went."""
+        """Write what waits, as `drain` does."""
         self.drain()
 
     def drain(self, seconds: float = 2.0) -> bool:

@@ -1,4 +1,4 @@
-"""What may be shown: known secrets and tokens are replaced."""
+"""Replaces known secrets and tokens in what is shown."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Scrubber:
 
 
 def _forms(secret: str) -> set[str]:
-    """How a secret may stand in a text: as it is, in a `repr`, in JSON, in a URL."""
+    """Return the forms in which a secret may stand in a text: as it is, in a `repr`, in JSON, in a URL."""
     return {secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], quote(secret, safe="")}
 
 

@@ -1,4 +1,4 @@
-"""What the workers of one host count together: replies for the loop breaker, and deaths of a bot's processes.
+"""Counts with all workers of a host together: replies for the loop breaker, and deaths of a bot's processes.
 
 Each keeps all counts and tells its own; nothing of it is kept on disk, and a worker that starts again begins at none.
 """
@@ -31,7 +31,7 @@ _DECODER = msgspec.msgpack.Decoder(SharedReplyCounts)
 
 
 def count_together(siblings: Siblings, loop_breaker: LoopBreaker, service: Service) -> None:
-    """From now on tell the siblings what is counted here, and count what they tell."""
+    """Tell the siblings what is counted here from now on, and count what they tell."""
 
     def replied(bot: str, task: int, to_bots: Sequence[bool]) -> None:
         siblings.tell("replies", msgspec.msgpack.encode(SharedReplyCounts(bot, task, list(to_bots))))

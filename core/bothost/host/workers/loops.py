@@ -1,4 +1,4 @@
-"""What the workers of one host tell each other about their loops, so that /readyz knows of all."""
+"""Tells the other workers of a host about loops that are down, so that /readyz knows of all."""
 
 from __future__ import annotations
 

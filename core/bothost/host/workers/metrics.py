@@ -1,4 +1,4 @@
-"""What all processes of a host have counted, those too that are no more: no count falls because a process dies or is late.
+"""Adds up what all processes of a host have counted, also those that have ended: no count falls because one dies or is late.
 
 Prometheus takes a count that falls for one that began anew, and adds all of it once more.
 """

@@ -1,4 +1,4 @@
-"""What a supervisor and its workers say to each other: sockets handed down, readiness, life signs, questions to siblings.
+"""Defines what a supervisor and its workers say to each other: sockets handed down, readiness, life signs, questions to siblings.
 
 Each worker has one stream socket. The supervisor only passes on the workers' questions, answers and unasked news.
 """
@@ -56,7 +56,7 @@ class Worker:
 
     @classmethod
     def take(cls, env: MutableMapping[str, str]) -> Worker | None:
-        """From the environment, where it is removed; None in a process that no supervisor started."""
+        """Take it from the environment and remove it there; None in a process that no supervisor started."""
         text = env.pop(VARIABLE, "")
         if not text:
             return None

@@ -57,7 +57,7 @@ class Siblings:
         self._send(Message("tell", what=what, data=data))
 
     def keep(self, kept: Mapping[str, Iterable[bytes]]) -> None:
-        """Have the supervisor keep this, all at once, for the process that has this one's number when this one is no more."""
+        """Have the supervisor keep this, all at once, and give it to the process that takes this one's place."""
         for what, parts in kept.items():
             for part in parts:
                 self._send(Message("keep", what=what, data=part))
@@ -107,7 +107,7 @@ class Siblings:
             log.exception("a fault of bothost at a message of another process: %s %s", message.kind, message.what)
 
     async def _answer(self, question: Message) -> None:
-        """In as many parts as the answerer makes, with turns of the loop for others between them."""
+        """Answer in as many parts as the answerer makes; between them the loop serves others."""
         answerer = self.answers.get(question.what)
         if answerer is not None:
             async for part in answerer():
@@ -144,4 +144,4 @@ class Siblings:
 
 
 def _unheard(_data: bytes) -> None:
-    """What a newer or older sibling tells."""
+    """Ignore what a newer or older sibling tells."""

@@ -1,4 +1,4 @@
-"""What stands in line in the processes of a host, for the one that serves the operator, and an operator's wish to end it."""
+"""Gathers the waiting events of all processes for the one that serves the operator, and passes on an operator's cancel."""
 
 from __future__ import annotations
 

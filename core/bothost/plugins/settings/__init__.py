@@ -46,7 +46,7 @@ S = TypeVar("S", bound=Settings)
 
 @dataclass(frozen=True, slots=True)
 class SettingsSource:
-    """Where the texts stand, for messages; `plugin` is whose settings they are."""
+    """Says in messages where the texts stand; `plugin` names the plugin whose settings they are."""
 
     plugin: str
     section: str = ""

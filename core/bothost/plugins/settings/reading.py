@@ -159,7 +159,7 @@ def _word(value: object, texts: Sequence[Any], results: Sequence[Any]) -> Any:
 
 
 def _is_text(hint: Any) -> bool:
-    """Whether an item may itself hold a comma, as a text may, and a word that is spelled with one."""
+    """Return True if an item may itself hold a comma, as a text may, and a word that is spelled with one."""
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return any(map(_is_text, args))
@@ -175,7 +175,7 @@ def _is_text(hint: Any) -> bool:
 
 
 def _alias(hint: Any) -> Any:
-    """What `type X = …` or a NewType stands for; None for any other type."""
+    """Return what `type X = …` or a NewType stands for; None for any other type."""
     return getattr(hint, "__value__", None) or getattr(hint, "__supertype__", None)
 
 

@@ -48,7 +48,7 @@ def forward() -> None:
 
 
 def relay(bot: str, line: str) -> None:
-    """In the host: log what a child wrote, a record by its level and logger, anything else as a line that it printed."""
+    """Log in the host what a child wrote: a record by its level and logger, anything else as a line that it printed."""
     if not line.startswith(MARK):
         _PRINTED.info("%s", line, extra={"bot": bot})
         return

@@ -89,7 +89,7 @@ class CancelRun(msgspec.Struct, tag="cancel", frozen=True):
 
 
 class RunReturned(msgspec.Struct, tag="ran", frozen=True):
-    """How a run ended; `why` empty: it returned."""
+    """Says how a run ended. Where `why` is empty, it returned."""
 
     number: int
     reply: bytes = b"{}"
@@ -193,11 +193,11 @@ class FrameConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """As asyncio calls it."""
+        """Follow `asyncio.Protocol`."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by type
 
     def data_received(self, data: bytes) -> None:
-        """As asyncio calls it."""
+        """Follow `asyncio.Protocol`."""
         try:
             for frame in self._frames.feed(data):
                 self._received(frame)
@@ -205,7 +205,7 @@ class FrameConnection(asyncio.Protocol):
             self.close()
 
     def connection_lost(self, _error: Exception | None) -> None:
-        """As asyncio calls it."""
+        """Follow `asyncio.Protocol`."""
         self._transport = None
         self._lost()
 

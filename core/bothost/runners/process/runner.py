@@ -47,7 +47,7 @@ OUT_OF_MEMORY = " raised MemoryError"
 
 @dataclass(frozen=True, slots=True)
 class ChildEvents:
-    """Who is told how a bot's children fare, and what their problems stand in."""
+    """Holds the file that a bot's settings stand in, and what is called when one of its children dies or does not open."""
 
     file: str
     """bots.ini; a child has no business with it."""

@@ -25,14 +25,14 @@ PIPE_CHUNK = 1 << 20
 
 
 def cause_of(status: int) -> str:
-    """What a wait status (as `os.waitstatus_to_exitcode` gives it) says to a person."""
+    """Describe a wait status (as `os.waitstatus_to_exitcode` gives it) for a person."""
     if status >= 0:
         return f"it ended with exit code {status}"
     try:
         name = signal.Signals(-status).name
     except ValueError:
         name = f"signal {-status}"
-    # nobody else here sends it: what bothost ends itself says why
+    # nothing else here sends it: what bothost ends itself says why
     hint = ", as the kernel does where memory is short" if status == -signal.SIGKILL else ""
     return f"it was ended by {name}{hint}"
 
@@ -56,7 +56,7 @@ class StartedProcess:
         self._stop_printing()
 
     def prints(self, pipe: asyncio.BaseTransport) -> None:
-        """By this pipe; it may have ended meanwhile."""
+        """Remember the pipe of what it prints; close it if the process has already ended."""
         self.printing = pipe
         if self.ended.done():
             self._stop_printing()
@@ -108,7 +108,7 @@ class Spawner:
             self._zygote = None
 
     def environment(self) -> dict[str, str]:
-        """What a process that the host starts gets."""
+        """Return the environment of a process that the host starts."""
         return cut_environment(os.environ, self._hidden)
 
     async def start(self, bot: str) -> StartedProcess:
@@ -234,7 +234,7 @@ class Zygote:
 
     @property
     def busy(self) -> bool:
-        """Whether it has children, or is making one."""
+        """Return True if it has children or is making one."""
         return bool(self._children or self._waiting)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The zygote: one thread, no lock, store or loop; it forks children on request and tells the host when they end."""
+"""Forks children on request and tells the host when they end. It has one thread, and no lock, journal or loop."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _fork(sock: socket.socket, own: tuple[int, int], descriptors: list[int]) -> 
 
 
 def _become(sock: socket.socket, own: tuple[int, int], descriptors: list[int], parent: int) -> None:
-    """In the fork: leave the zygote's things behind and be a child."""
+    """Leave the zygote's things behind in the fork, and be a child."""
     status = 1
     try:
         sock.close()

@@ -1,4 +1,4 @@
-"""What the host counts. `Metrics` is made in assembly.py and told of events; prometheus_client is imported when rendering only.
+"""Counts what the host does. `Metrics` is made in assembly.py and told of events; prometheus_client is imported when rendering only.
 
 All methods belong to the loop's thread but `commit`, which belongs to the journal's writer.
 """
@@ -84,7 +84,7 @@ class Metrics:
         calls[str(status)] = calls.get(str(status), 0) + 1
 
     def limit(self, account: str, remaining: float) -> None:
-        """What the account's rate limit leaves at present."""
+        """Take down what the account's rate limit leaves at present."""
         self._host.limits[self._account(account)] = remaining
 
     def commit(self, seconds: float) -> None:

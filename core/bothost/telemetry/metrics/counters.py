@@ -48,12 +48,12 @@ class Histogram(msgspec.Struct, gc=False):
 
     @property
     def count(self) -> int:
-        """How many values."""
+        """Return the number of values."""
         return sum(self.counts)
 
 
 class MinuteFigures(msgspec.Struct, gc=False):
-    """What one bot did within one minute, for the page's charts."""
+    """Counts what one bot did within one minute: for the page's charts."""
 
     minute: int
     """Minutes since 1970, UTC."""
@@ -76,7 +76,7 @@ class MinuteFigures(msgspec.Struct, gc=False):
 
 
 class BotFigures(msgspec.Struct, gc=False):
-    """What one bot did since the start of its process."""
+    """Counts what one bot did since the start of its process."""
 
     outcomes: dict[str, int] = msgspec.field(default_factory=dict)
     posts: dict[str, int] = msgspec.field(default_factory=dict)
@@ -164,7 +164,7 @@ def _merged(mine: list[MinuteFigures], theirs: list[MinuteFigures]) -> list[Minu
 
 
 class BotNow(msgspec.Struct, frozen=True, gc=False):
-    """How one bot stands on one process at this moment."""
+    """Holds the state of one bot on one process at this moment."""
 
     state: str
     reason: str = ""
@@ -236,7 +236,7 @@ def add_counts(mine: dict[K, int], theirs: Mapping[K, int]) -> None:
 
 
 def together(snapshots: Iterable[MetricsSnapshot]) -> dict[str, BotFigures]:
-    """What each bot did on all processes; a bot that only one process knows is given as it is there."""
+    """Return what each bot did on all processes; a bot that only one process knows is given as it is there."""
     bots: dict[str, BotFigures] = {}
     ours: set[str] = set()
     for snapshot in snapshots:

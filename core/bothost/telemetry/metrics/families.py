@@ -24,7 +24,7 @@ _PIECE = 100
 
 
 class BotGauge(msgspec.Struct, frozen=True):
-    """How one bot is at this moment."""
+    """Holds the state of one bot at this moment."""
 
     name: str
     state: str
@@ -33,7 +33,7 @@ class BotGauge(msgspec.Struct, frozen=True):
 
 
 class HostGauges(msgspec.Struct, frozen=True, kw_only=True):
-    """What the host knows at this moment besides its figures."""
+    """Holds what the host knows at this moment besides its figures."""
 
     version: str = ""
     bots: tuple[BotGauge, ...] = ()
@@ -250,7 +250,7 @@ def _histogram(
 
 
 def _pieces(series: Iterable[T]) -> Iterator[tuple[T, ...]]:
-    """Parts of at most 100; one empty part where there is nothing, for the name shows that the metric exists."""
+    """Yield parts of at most 100; one empty part where there is nothing, because the name shows that the metric exists."""
     rest = iter(series)
     piece = tuple(islice(rest, _PIECE))
     yield piece

@@ -42,7 +42,7 @@ class LabelBudget:
         self._seated.update(waiting[:free])
 
     def label(self, bot: str) -> str:
-        """What the bot's series are called."""
+        """Return the label of the bot's series."""
         return bot if bot in self._seated else OTHER
 
 
