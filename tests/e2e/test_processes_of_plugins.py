@@ -69,5 +69,6 @@ def test_a_process_of_a_plugin_ends_alone(site, run, loop):
     assert host.process is not None
     assert host.process.poll() is None
     assert host.deliver("by-exec", task=99).text == "ended -15"
+    host.said("printed in a fork")
     assert host.stop() == 0
     assert not [line for line in host.lines() if "its process died" in line["message"]]
