@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bothost.errors import BothostError, ReplyError
 from bothost.journal.data import job_key_of, job_name_of
 from bothost.journal.values import decode
 from bothost.plugins.jobs import Job
+from bothost.plugins.run_hooks import hooked
 from bothost.pyrus.reply import reply as replies
 from bothost.runners import JobRun, RunFailure, RunResult
-from bothost.runners.failures import failure_of
+from bothost.runners.failures import reported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,9 +51,8 @@ class JobCall:
         due = datetime.fromtimestamp(given.due, UTC)
         late = max(context.clock.now() - due, timedelta(0))
         key = job_key_of(context.id)
-        return self.handler.call(
-            Job(context.id, job_name_of(context.id), key, given.task, decode(given.data), due, late, context)
-        )
+        job = Job(context.id, job_name_of(context.id), key, given.task, decode(given.data), due, late, context)
+        return hooked(partial(self.handler.call, job), job)()
 
     def time_up(self) -> None:
         """See `PluginCall.time_up`: no call to Pyrus may be made any more."""
@@ -60,7 +61,7 @@ class JobCall:
 
     def failed(self, error: BaseException) -> RunResult:
         """What an exception of the method means."""
-        return RunResult(failure=failure_of(error, self.what, self._scrub))
+        return RunResult(failure=reported(error, self.what, self._scrub))
 
     async def finished(self, answer: Any) -> RunResult:
         """The method's answer as a reply to the job's task; where it names fields, the task is read first."""
