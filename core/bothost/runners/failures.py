@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _raised = logging.getLogger(RAISED)
+_raised.setLevel(logging.CRITICAL + 1)
+"""Silent until `guard` makes it a logger of a serving host: in an author's tests its records would only be noise."""
 _LONGEST_LINE = 500
 _LONGEST_TRACE = 20_000
 _READ = _LONGEST_LINE + SCRUBBED_BEYOND

@@ -97,7 +97,7 @@ def guard(taker: logging.Handler) -> Callable[[], None]:
         for attribute in ("propagate", "disabled"):
             vars(logger).pop(attribute, None)
         logger.__class__ = guarded
-        vars(logger)["least"] = logger.level
+        vars(logger)["least"] = logging.NOTSET if logger.name == RAISED else logger.level
         logger.addHandler(_NO_LAST_RESORT)
         changed.append(logger)
     manager.loggerClass = made  # type: ignore[assignment]  # all that is asked of it is to make a logger
