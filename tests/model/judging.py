@@ -49,6 +49,9 @@ def faults_of(seen: Seen, row: Entry | None) -> list[str]:
         found.append("acknowledged, and the journal does not know it")
     if seen.door_api and row is not None and not seen.comments:
         found += faults_of_silence(seen, row)
+    firsts = [run for run in seen.runs if not run.rerun]
+    if len(firsts) > 1 + len({run.life for run in firsts if run.life.killed}):
+        found.append(f"{len(firsts)} first runs")
     runs = [run for run in seen.runs if run.said == "raise"]
     unrecorded = len({run.life for run in runs if run.life.killed})
     if len(runs) > 3 + unrecorded:

@@ -30,7 +30,11 @@ class Odds:
     away: float = 0.004
     """The journal goes away at a write …"""
     slow: float = 0.01
-    """… or takes long for it."""
+    """… or takes long for it …"""
+    unheard: float = 0.0
+    """… or takes it, and its caller never hears of that …"""
+    ghost: float = 0.0
+    """… or takes it only after its caller has given up, in between whatever is written meanwhile."""
 
 
 @dataclass(frozen=True)

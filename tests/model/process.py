@@ -130,16 +130,28 @@ class ForgetfulStore(PunctualStore):
         if self._is_away():
             raise JournalAway("the disk is full")
         world.maybe_kill(process, world.odds.crash_at_write)
+        if world.troubled and world.rng.random() < world.odds.ghost:
+            after_s = world.rng.choice([0.2, 2.0, 30.0])
+            asyncio.get_running_loop().call_later(after_s, self._land, work, ON_COMMIT.get())
+            raise JournalAway("no answer within 5 s")
+        result = self._land(work, ON_COMMIT.get())
+        world.maybe_kill(process, world.odds.crash_at_write)
+        if world.troubled and world.rng.random() < world.odds.unheard:
+            raise JournalAway("no answer within 5 s")
+        await asyncio.sleep(slow_s / 2)
+        process.breathe()
+        return result
+
+    def _land(self, work: Callable[[sqlite3.Connection], Any], landed: Callable[[], None] | None) -> Any:
+        """Commit it, though nobody may listen any more; what a dead process had sent lands too."""
+        if self._process.dead and self._database._connection is None:
+            return None
         self._write_noted()
         with self._database.transaction() as connection:
             result = work(connection)
             self._transactions.sync()
-        landed = ON_COMMIT.get()
         if landed is not None and result is True:
             landed()
-        world.maybe_kill(process, world.odds.crash_at_write)
-        await asyncio.sleep(slow_s / 2)
-        process.breathe()
         return result
 
     async def _read(self, question: Callable[[sqlite3.Connection], Any]) -> Any:

@@ -66,3 +66,12 @@ def test_forty_thousand_events() -> None:
 def test_two_processes_on_one_journal() -> None:
     """The journal is slow, but never away: then the last attempt may run on a claim in memory, beside another process."""
     play(f"two-{SEED}", EVENTS or 8_000, Odds(away=0), processes=2)
+
+
+def test_two_processes_whose_journal_lands_what_nobody_waits_for_any_more() -> None:
+    """Writes are given up and land later, between whatever is written meanwhile; nobody dies."""
+    doubt = Odds(
+        crash_at_write=0, crash_at_note=0, crash_at_call=0, drain=1.0, away=0, slow=0.1, unheard=0.1, ghost=0.2
+    )
+    words = play(f"doubt-{SEED}", EVENTS or 400, doubt, processes=2)
+    assert words["503 unrecorded"] > 5

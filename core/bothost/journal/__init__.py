@@ -1,4 +1,7 @@
-"""The journal: the durable record of events, one table and one state machine, two stores behind one Protocol.
+"""The journal: the durable record of events, one table and one state machine, behind one Protocol.
+
+Only this package knows SQL; nothing in it calls a plugin, Pyrus or HTTP. Start reading at `Journal` below, then
+`transitions.py` for what rows become by themselves, then `sqlite/` or `postgres/`.
 
 "What happens to an event" in docs/design.md says what each state means. How its states are stored in an `Entry`:
 
@@ -29,10 +32,10 @@ if TYPE_CHECKING:
 
 
 class Journal(Protocol):
-    """What both stores do. Every coroutine raises `JournalAway` where the journal cannot be reached or written.
+    """The contract of both journals. Every coroutine raises `JournalAway` where the journal cannot be reached or written.
 
     `claims_first` tells whether a claim must be durable before the run (several processes, or PostgreSQL). Where it is
-    false (one process, embedded store) the caller keeps claims in memory and uses `note` to write behind.
+    false (one process, embedded journal) the caller keeps claims in memory and uses `note` to write behind.
     Every write of a row raises its `revision`, and `save` applies only to the revision on which its caller decided; else it
     changes nothing and says so with False: the caller reads the row and decides anew. A `save` that raises may land all the
     same, or later, as long as the row has not gone on. So after JournalAway nothing is known until the row was read.
@@ -71,7 +74,7 @@ class Journal(Protocol):
     def note(self, entry: Entry, body: bytes | None = None) -> None:
         """Write the entry as it stands, behind; never waits, never raises. Notes of one key that wait together become one write.
 
-        Only in a store that does not claim first: memory is the truth, so it applies where the row's fence is not above the
+        Only in a journal that does not claim first: memory is the truth, so it applies where the row's fence is not above the
         entry's. Where another running row holds (bot, turn), the row is written without its turn rather than refused.
 
         Inserts where the row is missing (then `body` is wanted), else checks the fence. A note that cannot be written is
