@@ -179,7 +179,7 @@ class Journal(Protocol):
         """Return what was done to the journal's files under the host, now or within the last minute; "" for nothing."""
 
     def alive(self) -> bool:
-        """Whether this owner's lease still stands by the boot clock; a post or an API call begins only then."""
+        """Tell whether this owner's lease still stands by the boot clock; a post or an API call begins only then."""
 
     async def put(self, entry: Entry, body: bytes, *, slot: tuple[str, str] | None = None) -> Entry:
         """Insert an entry that waits, durably. The row as it stands: where its id is known, nothing was written.

@@ -112,7 +112,7 @@ def _is_at(file: int, path: Path) -> bool:
 
 
 def is_dead(folder: Path, owner: str, *, missing: bool = True) -> bool:
-    """Whether the process of this owner is known to be gone: nobody holds its lock, or there is no file (`missing`)."""
+    """Tell whether the process of this owner is known to be gone: nobody holds its lock, or there is no file (`missing`)."""
     try:
         file = os.open(folder / FOLDER / owner, os.O_RDWR)
     except FileNotFoundError:

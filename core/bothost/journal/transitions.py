@@ -1,4 +1,4 @@
-"""What an entry becomes when its owner is gone, when it is quiet, or by the operator's hand: values in, values out."""
+"""Moves an entry when its owner is gone, when it is quiet, or by the operator's hand: values in, values out."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class AttemptNumber:
         return max(self.marked, seen + 1)
 
     def is_last(self, seen: int) -> bool:
-        """Whether Pyrus will not come again, given how many deliveries were seen before this one."""
+        """Tell whether Pyrus will not come again, given how many deliveries were seen before this one."""
         return self.number(seen) >= self.of or seen + 1 >= ATTEMPTS
 
 

@@ -1,4 +1,4 @@
-"""What an entry becomes when its run has ended, by the state table: values in, a value out."""
+"""Makes of an entry what it becomes when its run has ended, by the state table: values in, a value out."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def _failed(entry: Entry, tracked: TrackedEvent, config: BotConfig, failure: Run
 
 
 def _ran_again(entry: Entry) -> bool:
-    """Whether this run came after a failed one; a crash without a death of the host was that of the bot's process."""
+    """Tell whether this run came after a failed one; a crash without a death of the host was that of the bot's process."""
     return entry.rerun == "error" or (entry.rerun == "crash" and not entry.deaths)
 
 

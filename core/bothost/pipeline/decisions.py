@@ -1,4 +1,4 @@
-"""What an event's row becomes when something happens: one pure function of the row, this process's memory, and the happening.
+"""Decides about an event: one pure function of its row, this process's memory of it, and what happens.
 
 It knows no clock, no journal and no loop, so tests explore every order of happenings (tests/pipeline/test_exploration.py).
 The state table of docs/design.md lists the same rules. `writing.py` carries a decision out: it writes the result on the

@@ -65,7 +65,7 @@ class Delivery(Protocol):
 
     @property
     def gone(self) -> bool:
-        """Whether its connection is known to be closed: nobody reads an answer."""
+        """Tell whether its connection is known to be closed: nobody reads an answer."""
 
     def respond(self, outcome: Outcome) -> bool:
         """Write the outcome, once; False where no connection was open any more."""

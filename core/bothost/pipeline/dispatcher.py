@@ -111,7 +111,7 @@ class Dispatcher:
             self._new(key, delivery, envelope)
 
     def _must_look(self, tracked: TrackedEvent | None, delivery: Delivery, envelope: Envelope) -> bool:
-        """Whether the journal may know more of the event than we do: then it is asked before anything is decided."""
+        """Tell whether the journal may know more of the event than we do: then it is asked before anything is decided."""
         if self._context.journal.claims_first:
             return tracked is None or tracked.phase != "waiting"
         if tracked is None:

@@ -1,4 +1,4 @@
-"""What is not for the bot: its own newest comment, and forms that are not in its list; and what bodies teach about a bot."""
+"""Keeps from the bot its own newest comment and forms that are not in its list, and learns about bots from bodies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes on without Pyrus: stored events that are due, late replies, takeover from dead owners, quiet ends, retention."""
+"""Goes on without Pyrus: stored events that are due, late replies, takeover from dead owners, quiet ends, retention."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ class JournalPoller:
         return True
 
     def _is_ahead_of(self, tracked: TrackedEvent, row: Entry) -> bool:
-        """Whether memory is the truth and has gone on since the store decided over this row."""
+        """Tell whether memory is the truth and has gone on since the store decided over this row."""
         if self._context.journal.claims_first:
             return False
         entry = tracked.entry

@@ -1,4 +1,4 @@
-"""What deliveries are answered, and the one log line each of them gets."""
+"""Gives deliveries their answers, and each of them its one log line."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class WritingConnection:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a connection."""
+        """Tell whether there is a connection."""
         return self._connection is not None
 
     def open(self, *, make: bool) -> None:

@@ -138,7 +138,7 @@ def find(connection: sqlite3.Connection, key: str) -> Entry | None:
 
 
 def is_busy(connection: sqlite3.Connection, entry: Entry) -> bool:
-    """Whether another entry runs in this one's turn, or an older parked one waits for it."""
+    """Tell whether another entry runs in this one's turn, or an older parked one waits for it."""
     if entry.turn is None:
         return False
     asked = (entry.bot, entry.turn, entry.id, entry.created)

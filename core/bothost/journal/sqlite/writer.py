@@ -136,12 +136,12 @@ class Writer:
 
     @property
     def running(self) -> bool:
-        """Whether the thread is there."""
+        """Tell whether the thread is there."""
         return self._thread is not None and self._thread.is_alive()
 
     @property
     def has_notes(self) -> bool:
-        """Whether something noted may not be in the file yet."""
+        """Tell whether something noted may not be in the file yet."""
         return bool(self._queue or self._kept) or not self._idle
 
     def note(self, note: Note) -> None:
