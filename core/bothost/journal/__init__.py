@@ -1,4 +1,4 @@
-"""The journal: the durable record of events, one table and one state machine, behind one Protocol.
+"""The journal: the durable record of events, one table and one state machine, two stores behind one Protocol.
 
 Only this package knows SQL; nothing in it calls a plugin, Pyrus or HTTP. Start reading at `Journal` below, then
 `transitions.py` for what rows become by themselves, then `sqlite/` or `postgres/`.
