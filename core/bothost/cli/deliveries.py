@@ -218,7 +218,7 @@ def _many(config: str, verb: Verb, default: Phase | None, as_json: bool, given: 
         raise UsageError(f"name an ID, or choose many: bothost deliveries {verb} --bot BOT --since 2h")
     if given["bot"]:
         check_there(given["bot"], read_existing(config))
-    narrow = {name: given[name] for name in ("bot", "task", "since", "until")}
+    narrow = {name: given.get(name) for name in ("bot", "task", "kind", "since", "until")}
     want = _filter(given["state"] or default, 0, **narrow)
     if want.phase is None:
         want = msgspec.structs.replace(want, states=("ready", "running"))
