@@ -252,6 +252,19 @@ async def test_a_sender_that_only_stopped_sending_gets_its_late_answer_which_may
         await asyncio.sleep(0)
 
 
+@pytest.mark.gen_test
+async def test_a_last_answer_to_a_sender_that_resets_at_that_moment_raises_nothing(serve):
+    site = serve()
+    site.edge.waits = True
+    _, writer = await site.raw(post(BODY, "Connection: close"))
+    await site.edge.arrived.wait()
+    reset(writer)
+    await asyncio.get_running_loop().run_in_executor(None, lambda: None)
+    site.edge.deliveries[0].respond(Outcome(200, b"{}", "silent"))
+    while site.listener.connections.open:
+        await asyncio.sleep(0)
+
+
 def reset(writer: asyncio.StreamWriter) -> None:
     """Go away so that the other side learns of it."""
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

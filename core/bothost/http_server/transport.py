@@ -119,7 +119,11 @@ class ConnectionTransport:
             self.close()
             return
         if self.transport.can_write_eof():
-            self.transport.write_eof()
+            try:
+                self.transport.write_eof()
+            except OSError:  # the peer has reset the connection, which the loop has not seen yet
+                self.transport.abort()
+                return
         self._connections.lingers(self._owner)
         self.resume()
 
