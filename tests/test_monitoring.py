@@ -39,6 +39,8 @@ def test_every_metric_but_a_few_is_on_the_dashboard_or_in_a_rule() -> None:
     assert unused <= {
         "bothost_child_restarts",
         "bothost_timer_ticks",
+        "bothost_hooks",
+        "bothost_jobs",
         "bothost_process_start_time_seconds",
         "bothost_loop_lag_seconds",
     }

@@ -22,6 +22,8 @@
     ├── JournalError           the journal                              → operator
     │   └── JournalAway        cannot be reached or written now
     │       └── TurnTaken      another host's event has the turn
+    ├── HookError              what a hook returned is unusable         → author
+    ├── RequestRefused         a request that a hook cannot take        → caller; carries the status
     ├── StoreError             a value, key or job that cannot be kept → author
     └── UsageError             a wrong command line                     → operator; exit code 2
 """
@@ -150,6 +152,16 @@ class JournalAway(JournalError):
 
 class TurnTaken(JournalAway):
     """Another host's event has just taken the turn that this write wanted."""
+
+
+class HookError(BothostError):
+    """A hook returned something that cannot become a response."""
+
+
+class RequestRefused(BothostError):
+    """A request that a hook cannot take: its body is not what it must be."""
+
+    status = 400
 
 
 class StoreError(BothostError):

@@ -10,6 +10,8 @@ from bothost.bots.queue import BotQueue
 from bothost.bots.registry import Bot
 from bothost.config import BotConfig
 from bothost.pipeline.delivery import Delivery, Outcome
+from bothost.plugins.handlers import Handler
+from bothost.plugins.loading import LoadedPlugin
 from bothost.pyrus.signature import sign
 
 if TYPE_CHECKING:
@@ -76,7 +78,8 @@ class Site:
 def bot(name: str = "autoreply", path: str = "", **keys: Any) -> Bot:
     """A bot with both secrets and room for a body of 1 MB."""
     keys = {"secrets": (SECRET.encode(), OLD_SECRET.encode()), "max_body_bytes": 1 << 20, **keys}
-    return Bot(BotConfig(name=name, path=path or f"/{name}", **keys), BotQueue(8))
+    plugged = LoadedPlugin("said", "", "", None, Handler("handle", lambda _event: None, is_async=False))
+    return Bot(BotConfig(name=name, path=path or f"/{name}", **keys), BotQueue(8), plugged=plugged)
 
 
 async def read_answer(reader: asyncio.StreamReader, *, head: bool = False) -> tuple[int, dict[str, str], bytes]:

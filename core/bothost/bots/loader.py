@@ -13,6 +13,7 @@ from bothost.errors import ConfigError, PluginError
 from bothost.plugins import loading
 from bothost.plugins.attribution import BOT
 from bothost.plugins.handlers import Handler
+from bothost.plugins.hook_methods import HookSpec
 from bothost.plugins.loading import LoadedPlugin
 from bothost.plugins.settings import secrets_of
 from bothost.plugins.store import Store
@@ -208,7 +209,10 @@ def _reported(plugin: str, report: PluginLoaded) -> LoadedPlugin:
         TimerSpec(one.name, one.kind, one.when, _ELSEWHERE, one.tz, one.period_s, one.takes_tick)  # type: ignore[arg-type]
         for one in report.timers
     )
-    return LoadedPlugin(plugin, report.distribution, report.version, None, _ELSEWHERE, timers=timers)
+    return LoadedPlugin(
+        plugin, report.distribution, report.version, None, _ELSEWHERE, timers=timers,
+        hooks=tuple(HookSpec(rule, _ELSEWHERE) for rule in report.hooks),
+    )  # fmt: skip
 
 
 _ELSEWHERE = Handler("handle", lambda: None, is_async=True)

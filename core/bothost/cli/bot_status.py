@@ -69,6 +69,22 @@ def without_login(reading: ConfigReading, config: str) -> tuple[Problem, ...]:
     return (Problem(text, config),)
 
 
+def collisions(judged: list[BotDiagnosis]) -> list[Problem]:
+    """Return a problem for each hook whose address belongs to another bot's path."""
+    found = []
+    for bot in judged:
+        for spec in bot.plugged.hooks if bot.plugged is not None else ():
+            address = f"{bot.config.path}/{spec.rule.name}"
+            for other in judged:
+                taken = other.config.path
+                if taken.startswith(f"{bot.config.path}/") and f"{address}/".startswith(f"{taken}/"):
+                    text = (
+                        f"its hook {spec.rule.name!r} would be at {address}, which belongs to [bot:{other.config.name}]"
+                    )
+                    found.append(_problem(bot.config, text, "path"))
+    return found
+
+
 def _judge(
     config: BotConfig, found: Mapping[str, DiscoveredPlugin], reading: ConfigReading, folder: Path
 ) -> BotDiagnosis:

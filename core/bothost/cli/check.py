@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bothost.cli import OK, PROBLEM
-from bothost.cli.bot_status import BotDiagnosis, host_warnings, judge, without_login
+from bothost.cli.bot_status import BotDiagnosis, collisions, host_warnings, judge, without_login
 from bothost.cli.host_client import asked_of_host, facts_beside, wrong_with
 from bothost.cli.output import config_option, counted, json_option, problem_row, say, show_json, show_table, warn
-from bothost.cli.selection import read_existing
+from bothost.cli.selection import check_there, read_existing
 from bothost.plugins.discovery import DiscoveredPlugin, find, survey
+from bothost.plugins.hook_methods import shown_hook
 from bothost.plugins.loading import trouble
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def check(config: str, as_json: bool, forms: bool) -> int:
     """Report everything that is wrong in bots.ini and in its plugins' settings, at once; exit code 1 if anything is."""
     reading = read_existing(config)
     judged = judge(reading, _folder(config))
-    problems = _sorted([*reading.problems, *(problem for bot in judged for problem in bot.problems)])
+    problems = [*reading.problems, *(problem for bot in judged for problem in bot.problems), *collisions(judged)]
+    problems = _sorted(problems)
     if forms:
         from bothost.cli.check_forms import form_problems
 
@@ -72,11 +74,14 @@ def _summary(config: str, bots: int, problems: int, warnings: int) -> str:
     return f"{config}: {counted(bots, 'bot')}, all well{beside}"
 
 
-@click.command(epilog="Example: bothost bots --json")
+@click.command(epilog="Example: bothost bots payments")
+@click.argument("name", required=False)
 @config_option
 @json_option
-def bots(config: str, as_json: bool) -> int:
+def bots(name: str | None, config: str, as_json: bool) -> int:
     """List the bots, those in trouble first: state and reason, plugin and version, path, fingerprint of the secret.
+
+    With a NAME only this bot, with its hooks: address, guard, and whether it accepts a request or answers it.
 
     The states are those of the running host. If none runs, they come from bots.ini and the installed plugins (`ok`).
     """
@@ -84,6 +89,9 @@ def bots(config: str, as_json: bool) -> int:
     rows = asked_of_host(reading.host) if reading.host else None
     if rows is None:
         rows = _promised(reading, config)
+    hooks = _hooks_of(name, reading, config) if name is not None else []
+    if name is not None:
+        rows = [{**row, "hooks": hooks} for row in rows if row["bot"] == name]
     if as_json:
         show_json(rows)
     elif not rows:
@@ -92,9 +100,18 @@ def bots(config: str, as_json: bool) -> int:
         columns = ["bot", "state", "plugin", "version", "path", "secret"]
         told = [_told(row) for row in rows]
         show_table([*columns, "since"] if any(row["since"] for row in told) else columns, told, "reason")
+        for one in hooks:
+            say(f"  {one['methods']} {one['address']}  {one['guard']}  {one['requests']}")
         if len(rows) > MANY:
             say(_sum(config, rows))
     return PROBLEM if reading.problems or any(row["state"] not in FINE for row in rows) else OK
+
+
+def _hooks_of(name: str, reading: ConfigReading, config: str) -> list[dict[str, str]]:
+    """Return the hooks of one bot's plugin. Raises ConfigError where there is no such bot."""
+    check_there(name, reading)
+    judged = [bot for bot in judge(reading, _folder(config)) if bot.config.name == name and bot.plugged is not None]
+    return [shown_hook(bot.config.path, spec.rule) for bot in judged if bot.plugged for spec in bot.plugged.hooks]
 
 
 def _told(row: dict[str, Any]) -> dict[str, Any]:

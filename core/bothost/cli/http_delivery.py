@@ -9,12 +9,13 @@ import socket
 import ssl
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from bothost.errors import BothostError, UsageError
 from bothost.pyrus.signature import sign
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from bothost.clock import Clock
@@ -95,10 +96,31 @@ def deliver(target: DeliveryTarget, body: bytes, secret: bytes, attempt: str, cl
         "User-Agent": USER_AGENT,
     }
     path = urlunsplit(("", "", parts.path or "/", parts.query, ""))
+    return request(target, SentRequest("POST", path, {}, headers, body), clock)
+
+
+@dataclass(frozen=True, slots=True)
+class SentRequest:
+    """A request: method, path, query, headers and body."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def place(self) -> str:
+        """Return the path with the query."""
+        return self.path + (f"?{urlencode(self.query)}" if self.query else "")
+
+
+def request(target: DeliveryTarget, wanted: SentRequest, clock: Clock) -> DeliveryResponse:
+    """Make one request and wait for the answer as long as Pyrus would. Raises Unreachable."""
     began = clock.monotonic()
     try:
         with contextlib.closing(open_connection(target)) as connection:
-            connection.request("POST", path, body, headers)
+            connection.request(wanted.method, wanted.place, wanted.body, dict(wanted.headers))
             response = connection.getresponse()
             content = response.read()
     except TimeoutError:

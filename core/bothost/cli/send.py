@@ -17,6 +17,7 @@ from bothost.cli.http_delivery import DeliveryResponse, DeliveryTarget, deliver,
 from bothost.cli.journal_access import visit
 from bothost.cli.output import config_option, json_option, say, show_json
 from bothost.cli.selection import bot_named, given_secret, host_of, read_existing
+from bothost.cli.send_hook import rule_of, send_to_hook, tell
 from bothost.clock import SystemClock
 from bothost.config import read
 from bothost.errors import BothostError, ConfigError, UsageError
@@ -42,6 +43,7 @@ class SendOptions:
     fresh: bool
     url: str | None
     secret: str | None
+    hook: str | None
     config: str
     as_json: bool
 
@@ -84,6 +86,7 @@ class Recipient:
     metavar="env:NAME",
     help="Sign with this secret (env:NAME, file:PATH) instead of the bot's.",
 )
+@click.option("--hook", metavar="NAME", help="Send FILE to this hook of the bot, signed by the hook's guard.")
 @config_option
 @json_option
 def send(**given: Any) -> int:
@@ -94,6 +97,8 @@ def send(**given: Any) -> int:
     """
     clock = SystemClock()
     wanted = SendOptions(**given)
+    if wanted.hook:
+        return _send_to_hook(wanted, wanted.hook, clock)
     addressee = _addressee(wanted)
     body = _body(wanted, addressee.bot, clock)
     worst = OK
@@ -108,6 +113,19 @@ def send(**given: Any) -> int:
     if wanted.as_json:
         show_json(told[0] if wanted.times == 1 else told)
     return worst
+
+
+def _send_to_hook(wanted: SendOptions, hook: str, clock: Clock) -> int:
+    if wanted.bot is None or wanted.changes or wanted.fresh or wanted.secret:
+        raise UsageError("--hook wants a BOT of bots.ini, and none of --set, --fresh and --secret")
+    reading = read_existing(wanted.config)
+    chosen = bot_named(wanted.bot, reading)
+    rule = rule_of(chosen.name, hook, reading, wanted.config)
+    target = parse_target(wanted.url) if wanted.url else host_target(host_of(reading))
+    body = _read(wanted.file) if wanted.file is not None else b""
+    row = send_to_hook(target, chosen.path, rule, body, clock)
+    tell(row, rule, as_json=wanted.as_json)
+    return OK if row["status"] < 400 else PROBLEM
 
 
 def _addressee(wanted: SendOptions) -> Recipient:

@@ -153,8 +153,8 @@ class Host:
         self.enlist(plan.reading)
         self.reloader.start()
         self._parts.watchdog.start(asyncio.get_running_loop())
-        self._front.receive = self.pipeline.dispatch.receive
-        self._startup_queue.let_in(self.pipeline.dispatch.receive)
+        self._front.receive = self.pipeline.receive
+        self._startup_queue.let_in(self.pipeline.receive)
         self.phase = "serving"
         if self.siblings is not None:
             self.siblings.say("ready")

@@ -12,12 +12,14 @@ from bothost.pipeline.context import PipelineContext, limit_of
 from bothost.pipeline.dispatcher import Dispatcher
 from bothost.pipeline.event_table import EventTable
 from bothost.pipeline.filters import EventFilter
+from bothost.pipeline.hooks import HookDelivery, Hooks
 from bothost.pipeline.late_replies import LateReplies
 from bothost.pipeline.loop_breaker import LoopBreaker
 from bothost.pipeline.poller import JournalPoller
 from bothost.pipeline.polling import Polling
 from bothost.pipeline.reply_poster import ReplyPoster
 from bothost.pipeline.responses import PipelineMetrics, Responses, Tell
+from bothost.pipeline.stored_content import begin_soon
 from bothost.pipeline.timers import Timers
 from bothost.pyrus_client.api import Pyrus
 from bothost.pyrus_client.client import CallingBot
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from bothost.journal import Journal
     from bothost.journal.data import BotData
     from bothost.journal.entry import Entry, JournalTiming
+    from bothost.pipeline.delivery import Delivery
     from bothost.pipeline.event_table import TrackedEvent
     from bothost.pipeline.runs import Runs
     from bothost.pyrus.rest.requests import ApiRequest, ApiResponse
@@ -68,6 +71,14 @@ class Pipeline:
     poller: JournalPoller
     timers: Timers
     polling: Polling
+    hooks: Hooks
+
+    def receive(self, delivery: Delivery | HookDelivery) -> None:
+        """Take a verified delivery, or a request to a hook; each is answered once, at once or later."""
+        if isinstance(delivery, HookDelivery):
+            self.hooks.receive(delivery)
+        else:
+            self.dispatch.receive(delivery)
 
     async def start(self) -> None:
         """After the store is open: take over what is there, begin the rounds and the ticks."""
@@ -119,7 +130,10 @@ def build(
         return PyrusSession(resources.client, caller_of(bot.config), SessionTerms())
 
     polling = Polling(context, registry, event_filter, session_of)
-    return Pipeline(context, dispatch, dispatch.runs, poller, Timers(context, registry), polling)
+    hooks = Hooks(
+        context, lambda bot: pyrus_of_request(resources, bot), lambda: resources.beside.spawn(begin_soon(poller.look))
+    )
+    return Pipeline(context, dispatch, dispatch.runs, poller, Timers(context, registry), polling, hooks)
 
 
 def pyrus_of_run(resources: ProcessResources, bot: Bot, tracked: TrackedEvent) -> Pyrus:
@@ -161,6 +175,12 @@ class LazySession:
             )
             self._session = PyrusSession(self._resources.client, caller_of(bot.config), terms)
         return self._session
+
+
+def pyrus_of_request(resources: ProcessResources, bot: Bot) -> Pyrus:
+    """Give the way to Pyrus while a caller of a hook waits: by the bot's own login, for as long as the run may take."""
+    terms = SessionTerms(user_id=bot.user_id, ends_at=resources.clock.monotonic() + bot.config.timeout_s)
+    return Pyrus(PyrusSession(resources.client, caller_of(bot.config), terms), resources.clock)
 
 
 def pyrus_of_bot(client: PyrusClient, config: BotConfig) -> Pyrus:

@@ -23,6 +23,7 @@ async def drain(pipeline: Pipeline, drain_s: float, hurry: asyncio.Event) -> Non
     login are the exception: see `Dispatcher.park_all`.
     """
     pipeline.poller.hold()
+    pipeline.hooks.drain()
     pipeline.dispatch.park_all()
     await pipeline.polling.stop()
     await pipeline.timers.stop()
@@ -35,6 +36,7 @@ async def drain(pipeline: Pipeline, drain_s: float, hurry: asyncio.Event) -> Non
         log.warning("%d runs have not ended within `drain` and are cut off", len(pipeline.runs.running))
     for tracked in tuple(pipeline.runs.running):
         pipeline.runs.cut(tracked, "drain")
+    pipeline.hooks.cut()
     pipeline.dispatch.park_all(end=True)
     # a journal that does not take it in time is no reason to stay
     await asyncio.wait({asyncio.ensure_future(_all_end(pipeline))}, timeout=CUT_S)
@@ -43,7 +45,11 @@ async def drain(pipeline: Pipeline, drain_s: float, hurry: asyncio.Event) -> Non
 
 async def _all_end(pipeline: Pipeline) -> None:
     """Return when nothing runs and nobody waits; what a run begins at its end (a post of its reply) belongs to it."""
-    while pipeline.runs.running or any(tracked.waiters for tracked in pipeline.context.event_table):
+    while (
+        pipeline.runs.running
+        or pipeline.hooks.serving
+        or any(tracked.waiters for tracked in pipeline.context.event_table)
+    ):
         pipeline.dispatch.park_all()
         tasks = {tracked.task for tracked in pipeline.runs.running if tracked.task is not None}
         if tasks:

@@ -29,6 +29,9 @@ class PipelineMetrics(Protocol):
     def job(self, bot: str, result: str) -> None:
         """A job ran: ran, failed."""
 
+    def hook(self, bot: str, hook: str, outcome: str) -> None:
+        """A request to a hook was answered or refused."""
+
     def queue_wait(self, bot: str, seconds: float) -> None:
         """An event waited so long for turn and permit."""
 

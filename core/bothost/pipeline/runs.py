@@ -24,7 +24,8 @@ from bothost.pipeline.writing import write, write_surely
 from bothost.plugins.api import Tick
 from bothost.plugins.attribution import BOT
 from bothost.plugins.event import RunContext
-from bothost.runners import JobRun, RunFailure, RunResult, eager
+from bothost.plugins.http import RawRequest
+from bothost.runners import HookRun, JobRun, RunFailure, RunResult, eager
 
 if TYPE_CHECKING:
     from bothost.bots.registry import Bot
@@ -200,6 +201,9 @@ class Runs:
             if entry.kind == "job":
                 work = JobRun(entry.task, tracked.content, entry.created)
                 return await runner.work(work, self._run_context(tracked, bot), limit_s, ended)
+            if entry.kind == "request":
+                request = msgspec.msgpack.decode(tracked.content, type=RawRequest)
+                return await runner.work(HookRun(request), self._run_context(tracked, bot), limit_s, ended)
             assert tracked.envelope is not None
             return await runner.run(tracked.envelope, self._run_context(tracked, bot), limit_s, ended)
         except Exception as error:

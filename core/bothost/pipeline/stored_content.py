@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bothost.errors import BodyRefused, JournalAway
@@ -40,3 +41,9 @@ async def until_next_sweep(context: PipelineContext, begin_due: Callable[[], Awa
             await begin_due()
         except JournalAway:
             return
+
+
+async def begin_soon(begin_due: Callable[[], Awaitable[None]]) -> None:
+    """Begin what was just put; a journal that is away is asked again by the next look."""
+    with suppress(JournalAway):
+        await begin_due()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic
 from zoneinfo import ZoneInfo
 
 from bothost.errors import NoLogin, StoreError
+from bothost.plugins.guard_marks import GuardMark
 from bothost.plugins.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from bothost.clock import Clock
     from bothost.plugins.event import Event
+    from bothost.plugins.http import Request
     from bothost.plugins.jobs import Job, Jobs
     from bothost.plugins.store import Store
     from bothost.pyrus.reply.reply import Answer
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     S = TypeVar("S", bound=Settings, default=Settings)
     H = TypeVar("H", bound=Callable[[Any, Event], Answer | Awaitable[Answer]])
+    R = TypeVar("R", bound=Callable[[Any, Request], Any])
     J = TypeVar("J", bound=Callable[[Any, Job], Answer | Awaitable[Answer]])
     T = TypeVar("T", bound=Callable[[Any], Awaitable[None] | None] | Callable[[Any, "Tick"], Awaitable[None] | None])
 else:
@@ -36,9 +39,12 @@ else:
     S = TypeVar("S", bound=Settings)
     H = TypeVar("H")
     J = TypeVar("J")
+    R = TypeVar("R")
     T = TypeVar("T")
 
 _JOB_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_HOOK_NAME = re.compile(r"[a-z0-9._~-]+(/[a-z0-9._~-]+)*")
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 MARK = "__bothost_marks__"
 """The attribute in which a decorated method carries its marks."""
 
@@ -74,7 +80,17 @@ class JobMark:
     name: str
 
 
-Mark = HandlerMark | TimerMark | JobMark
+@dataclass(frozen=True, slots=True)
+class HookMark:
+    """What `@hook` was given."""
+
+    name: str
+    guard: GuardMark | Callable[..., Any]
+    methods: tuple[str, ...]
+    once: Callable[..., Any] | str | None
+
+
+Mark = HandlerMark | TimerMark | JobMark | HookMark
 
 
 def on(
@@ -116,6 +132,34 @@ def job(name: str) -> Callable[[J], J]:
     return _marking(JobMark(name))
 
 
+def hook(
+    name: str,
+    guard: GuardMark | Callable[..., Any],
+    *,
+    methods: Iterable[str] = ("POST",),
+    once: Callable[..., Any] | str | None = None,
+) -> Callable[[R], R]:
+    """Let a method answer HTTP requests to the bot's path, a slash and this name.
+
+    `guard` says who may call: `signed(…)`, `token(…)`, `anyone`, or a function of the Request. Without `once` the caller waits
+    for the answer. With `once`, a function of the Request or a JSON pointer that gives the request's key, the request is
+    journaled and answered 202, and runs once.
+    """
+    if not isinstance(name, str) or not _HOOK_NAME.fullmatch(name) or {".", ".."} & set(name.split("/")):
+        raise TypeError(
+            f"@hook({name!r:.80}): a name is one or more segments of a-z, 0-9, '.', '_', '~' and '-', such as paid"
+        )
+    if not (isinstance(guard, GuardMark) or callable(guard)):
+        raise TypeError(f"@hook({name!r}) needs a guard: signed(…), token(…), anyone, or a function of the request")
+    several = (methods,) if isinstance(methods, str) else tuple(methods)
+    wrong = [one for one in several if one not in METHODS]
+    if wrong or not several:
+        raise TypeError(f"@hook({name!r}): methods are of {', '.join(METHODS)}, not {wrong or 'none'}")
+    if not (once is None or callable(once) or (isinstance(once, str) and once.startswith("/"))):
+        raise TypeError(f'@hook({name!r}): once is a function of the request or a JSON pointer such as "/payment/id"')
+    return _marking(HookMark(name, guard, several, once))
+
+
 def _several(key: str, value: Any) -> tuple[Any, ...]:
     values = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
     for one in values:
@@ -133,7 +177,7 @@ def _marking(mark: Mark) -> Callable[[Any], Any]:
         marks = (mark, *marks_of(method))
         if len({type(one) for one in marks}) > 1:
             raise TypeError(
-                f"{_name(method)}: one method cannot be two of a handler (@on), a timer (@cron, @every) and a job (@job)"
+                f"{_name(method)}: one method cannot be two of a handler (@on), a timer (@cron, @every), a job (@job) and a hook (@hook)"
             )
         setattr(method, MARK, marks)
         return method
@@ -187,6 +231,8 @@ class Plugin(Generic[S]):
     """Handler methods by name, in order of definition, a base class's first."""
     __jobs__: Mapping[str, tuple[JobMark, ...]] = {}
     """Job methods by name, in order of definition."""
+    __hooks__: Mapping[str, tuple[HookMark, ...]] = {}
+    """Hook methods by name, in order of definition."""
 
     def __init_subclass__(cls, **keys: Any) -> None:
         super().__init_subclass__(**keys)
@@ -196,6 +242,7 @@ class Plugin(Generic[S]):
         cls.__handlers__ = _only(HandlerMark, marks)
         cls.__timers__ = _only(TimerMark, marks)
         cls.__jobs__ = _only(JobMark, marks)
+        cls.__hooks__ = _only(HookMark, marks)
 
     @property
     def settings(self) -> S:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 from bothost.config import HOST_BOT_KEYS
 from bothost.errors import BothostError, PluginError
+from bothost.plugins import hook_methods
 from bothost.plugins.api import Plugin, PluginHome, marks_of, settle
 from bothost.plugins.attribution import innermost_of
 from bothost.plugins.discovery import DiscoveredPlugin, choose, find, survey
 from bothost.plugins.handlers import Handler, HandlerRoute, check_call, condition, handler
+from bothost.plugins.hook_methods import HookSpec, hooks
 from bothost.plugins.job_methods import JobSpec, jobs
 from bothost.plugins.jobs import Jobs
 from bothost.plugins.settings import Settings, SettingsSource, fill, keys, no_settings
@@ -72,6 +74,7 @@ class LoadedPlugin:
     """What `check` shows beside errors."""
     store: Store | None = None
     jobs: tuple[JobSpec, ...] = ()
+    hooks: tuple[HookSpec, ...] = ()
 
     def handler_for(self, event: Event) -> Handler:
         """The first handler whose conditions match; else `handle`, or the function."""
@@ -80,6 +83,10 @@ class LoadedPlugin:
                 if one.matches(event):
                     return route.handler
         return self.fallback
+
+    def hook(self, name: str) -> HookSpec | None:
+        """The hook of this name."""
+        return next((spec for spec in self.hooks if spec.rule.name == name), None)
 
     def timer(self, name: str) -> TimerSpec | None:
         """The timer of this name."""
@@ -184,6 +191,7 @@ def _with_class(
         check_call(kept.call, 1, f"{where}.{name}", f"def {name}(self, event)")
         routes.append(HandlerRoute(kept, tuple(condition(mark, settings, f"{where}.{name}") for mark in marks)))
     specs = tuple(timers(plugin, cls.__timers__, settings, where))
+    specs_of_hooks = tuple(hooks(plugin, cls.__hooks__, settings, where))
     fallback = handler("handle", plugin.handle)
     check_call(fallback.call, 1, f"{where}.handle", "def handle(self, event)")
     check_call(plugin.open, 0, f"{where}.open", "def open(self)")
@@ -199,9 +207,10 @@ def _with_class(
         specs,
         opening=handler("open", plugin.open) if cls.open is not Plugin.open else None,
         closing=handler("close", plugin.close) if cls.close is not Plugin.close else None,
-        warnings=_warnings(specs, config),
+        warnings=(*_warnings(specs, config), *hook_methods.warnings(specs_of_hooks)),
         store=resources.store,
         jobs=tuple(jobs(plugin, cls.__jobs__, where)),
+        hooks=specs_of_hooks,
     )
 
 

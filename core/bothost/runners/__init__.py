@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
+from bothost.plugins.http import RawRequest  # noqa: TC001 - msgspec reads the annotation
+
 if TYPE_CHECKING:
     from bothost.plugins.api import Tick
     from bothost.plugins.event import RunContext
     from bothost.pyrus.envelope import Envelope
 
-Why = Literal["raised", "timeout", "died", "unusable", "gave up", "cut"]
+Why = Literal["raised", "timeout", "died", "unusable", "gave up", "cut", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,23 @@ class JobRun(msgspec.Struct, frozen=True, tag="job"):
     due: float
 
 
+class HookRun(msgspec.Struct, frozen=True, tag="request"):
+    """A request to a hook. `admits`: the plugin's functions tell whether it may come in, and by which key (an Admission).
+    `answers`: somebody waits for the response."""
+
+    request: RawRequest
+    admits: bool = False
+    answers: bool = False
+
+
+class Admission(msgspec.Struct, frozen=True):
+    """What the plugin's functions say of a request; `refused` tells the caller why it gets 400."""
+
+    passes: bool
+    key: str = ""
+    refused: str = ""
+
+
 class RunEnded(Protocol):
     """Told once, on the loop, when the work of a run has really ended: the permit comes back there."""
 
@@ -67,8 +86,9 @@ class Runner(Protocol):
     async def tick(self, timer: str, tick: Tick, limit_s: float, ended: RunEnded) -> RunResult:
         """Run a timer method once."""
 
-    async def work(self, given: JobRun, context: RunContext, limit_s: float, ended: RunEnded) -> RunResult:
-        """Run what no delivery brought, as `run` runs a handler."""
+    async def work(self, given: JobRun | HookRun, context: RunContext, limit_s: float, ended: RunEnded) -> RunResult:
+        """Run what no delivery brought, as `run` runs a handler. The reply of a request is its response, or its admission, in
+        msgpack."""
 
     async def close(self) -> None:
         """After the last run: the plugin's `close`, the threads or the child."""

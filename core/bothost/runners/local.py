@@ -18,7 +18,7 @@ from bothost.pyrus.rest.definitions import DefinitionNeeded
 from bothost.runners import RunFailure, RunResult
 from bothost.runners.calls import CallTimeout, Outcome, OverdueCall, PluginCall, in_thread, on_loop
 from bothost.runners.failures import line_of, reported
-from bothost.runners.own_calls import JobCall
+from bothost.runners.own_calls import call_of
 from bothost.runners.thread_pool import ThreadPool
 from bothost.text import words_of
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from bothost.plugins.loading import LoadedPlugin
     from bothost.pyrus.envelope import Envelope
     from bothost.pyrus.rest.definitions import Definitions
-    from bothost.runners import JobRun, RunEnded
+    from bothost.runners import HookRun, JobRun, RunEnded
 
 log = logging.getLogger("bothost.run")
 
@@ -197,9 +197,9 @@ class LocalRunner:
             return RunResult(failure=_late(late, what, limit_s))
         return RunResult(failure=reported(error, what, self.scrub) if error is not None else None)
 
-    async def work(self, given: JobRun, context: RunContext, limit_s: float, ended: RunEnded) -> RunResult:
+    async def work(self, given: JobRun | HookRun, context: RunContext, limit_s: float, ended: RunEnded) -> RunResult:
         """See `Runner.work`."""
-        call = JobCall(self.plugged, given, context, self.scrub)
+        call = call_of(self.plugged, given, context, self.scrub)
         if call.handler is None:
             ended()
             return call.missing

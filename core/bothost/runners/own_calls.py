@@ -1,25 +1,30 @@
-"""Calls of a plugin that no delivery brought: a job that is due."""
+"""Calls of a plugin that no delivery brought: a job that is due, a request to a hook."""
 
 from __future__ import annotations
 
+import inspect
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from bothost.errors import BothostError, ReplyError
+import msgspec
+
+from bothost.errors import BothostError, HookError, ReplyError, RequestRefused
 from bothost.journal.data import job_key_of, job_name_of
 from bothost.journal.values import decode
+from bothost.plugins.handlers import Handler
+from bothost.plugins.hook_methods import key_text
+from bothost.plugins.http import Request, message_of
 from bothost.plugins.jobs import Job
 from bothost.plugins.run_hooks import hooked
 from bothost.pyrus.reply import reply as replies
-from bothost.runners import JobRun, RunFailure, RunResult
+from bothost.runners import Admission, HookRun, JobRun, RunFailure, RunResult
 from bothost.runners.failures import reported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bothost.plugins.event import RunContext
-    from bothost.plugins.handlers import Handler
     from bothost.plugins.loading import LoadedPlugin
     from bothost.pyrus.model.task import Task
 
@@ -85,3 +90,79 @@ class JobCall:
         if answer is None or not self._given.task or pyrus is None or not replies.needs_task(answer):
             return None
         return await pyrus.task(self._given.task)
+
+
+class HookCall:
+    """One call for a request to a hook: its method, or the functions that tell whether it may come in."""
+
+    def __init__(self, plugged: LoadedPlugin, given: HookRun, context: RunContext, scrub: Callable[[str], str]) -> None:
+        self._given = given
+        self._context = context
+        self._scrub = scrub
+        self._spec = plugged.hook(given.request.hook)
+        self.what = f"[bot:{context.bot}] hook {given.request.hook}"
+        self._request = Request(given.request, context)
+        self.handler: Handler | None = None
+        if self._spec is not None:
+            self.handler = Handler("guard", self._admit, is_async=True) if given.admits else self._spec.handler
+
+    @property
+    def missing(self) -> RunResult:
+        """How a run ends whose plugin has no such hook any more."""
+        return RunResult(
+            failure=RunFailure("raised", f"{self.what}: the plugin has no such hook any more", may_rerun=False)
+        )
+
+    def begin(self) -> Any:
+        """Call the method, or the functions."""
+        assert self.handler is not None
+        return self.handler.call() if self._given.admits else self.handler.call(self._request)
+
+    async def _admit(self) -> Admission:
+        assert self._spec is not None
+        if self._spec.guard is not None:
+            passes = self._spec.guard(self._request)
+            if not (await passes if inspect.isawaitable(passes) else passes):
+                return Admission(passes=False)
+        if self._spec.once is None:
+            return Admission(passes=True)
+        try:
+            key = self._spec.once(self._request)
+            return Admission(passes=True, key=key_text(await key if inspect.isawaitable(key) else key))
+        except (RequestRefused, LookupError, TypeError) as error:
+            # the key stands in what the caller has sent: where it is missing there, the caller is told
+            why = str(error) if isinstance(error, RequestRefused) else "the request has no key"
+            return Admission(passes=True, refused=why)
+
+    def time_up(self) -> None:
+        """See `PluginCall.time_up`: no call to Pyrus may be made any more."""
+        if self._context.pyrus is not None:
+            self._context.pyrus.give_up("the time of this run is over")
+
+    def failed(self, error: BaseException) -> RunResult:
+        """What an exception of the method means; one about the request is the caller's."""
+        if isinstance(error, RequestRefused):
+            return RunResult(failure=RunFailure("refused", str(error), may_rerun=False, error=error))
+        return RunResult(failure=reported(error, self.what, self._scrub))
+
+    async def finished(self, answer: Any) -> RunResult:
+        """The method's answer as a response, where somebody waits for it."""
+        if self._given.admits:
+            return RunResult(msgspec.msgpack.encode(answer))
+        if not self._given.answers:
+            return RunResult()
+        try:
+            return RunResult(msgspec.msgpack.encode(message_of(answer)))
+        except HookError as error:
+            return RunResult(
+                failure=RunFailure("unusable", self._scrub(f"{self.what}: {error}"), may_rerun=False, error=error)
+            )
+
+
+def call_of(
+    plugged: LoadedPlugin, given: JobRun | HookRun, context: RunContext, scrub: Callable[[str], str]
+) -> JobCall | HookCall:
+    """The call for what no delivery brought."""
+    if isinstance(given, HookRun):
+        return HookCall(plugged, given, context, scrub)
+    return JobCall(plugged, given, context, scrub)

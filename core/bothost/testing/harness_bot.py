@@ -15,6 +15,7 @@ from bothost.pyrus.signature import sign
 from bothost.testing.answer import Answer
 from bothost.testing.factories import body as body_of
 from bothost.testing.factories import encode
+from bothost.testing.hook_calls import HookAnswer, HookCallContent
 from bothost.testing.memory_http import MemoryConnection, RequestHead
 from bothost.testing.people import BotItself
 from bothost.testing.sent_deliveries import DeliverySender
@@ -151,6 +152,27 @@ class HarnessBot:
         for run in self.runner.runs[before:]:
             if run.id.startswith(f"timer:{timer}:") and run.ran.failure is not None:
                 raise AssertionError(f"{timer} failed: {run.ran.failure.text}") from run.ran.failure.error
+
+    def hook(self, name: str, *, sign: bool = True, method: str = "", **content: Any) -> HookAnswer:
+        """Make a request to a hook, signed by its guard, and return its answer; what an accepted one started has run then.
+
+        `content`: `json=`, `form=`, `files={"file": ("name.pdf", b"…")}`, `body=`, `query=`, `headers=`. `sign=False` shows
+        nothing to the guard.
+        """
+        spec = self.bot.plugged.hook(name) if self.bot.plugged is not None else None
+        rule = spec.rule if spec is not None else None
+        state, host = self.state, self.state.host
+        guard = rule.guard if rule is not None and sign else None
+        query, headers, body = HookCallContent(**content).request(guard, host.clock.epoch())
+        target = f"{self.bot.config.path}/{name}" + (f"?{query}" if query else "")
+        head = RequestHead(target, headers, method or (rule.methods[0] if rule is not None else "POST"))
+
+        async def call() -> WrittenResponse:
+            wire = MemoryConnection()
+            wire.post(host.front, head, body)
+            return await wire.done
+
+        return HookAnswer(state.turn(call(), limit_s=self.bot.config.timeout_s + ANSWER_SLACK_S))
 
     def jobs(self) -> tuple[Job, ...]:
         """The jobs that wait, by their time."""

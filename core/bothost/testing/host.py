@@ -92,6 +92,9 @@ class NoMetrics:
     def job(self, bot: str, result: str) -> None:
         """See `responses.PipelineMetrics`."""
 
+    def hook(self, bot: str, hook: str, outcome: str) -> None:
+        """See `responses.PipelineMetrics`."""
+
     def queue_wait(self, bot: str, seconds: float) -> None:
         """See `responses.PipelineMetrics`."""
 
@@ -147,7 +150,7 @@ class BareHost:
             self.journal.loops,
         )
         self.pipeline = build(self.resources, self.service.present)
-        self.front = WebhookContext(self.service, self.pipeline.dispatch.receive, self._refused, clock)
+        self.front = WebhookContext(self.service, self.pipeline.receive, self._refused, clock)
         self._stopped = False
 
     @classmethod

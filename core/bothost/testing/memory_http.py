@@ -35,6 +35,7 @@ class RequestHead:
 
     path: str
     headers: Mapping[str, str]
+    method: str = "POST"
 
 
 class MemoryConnection:
@@ -52,10 +53,10 @@ class MemoryConnection:
         self._out = bytearray()
 
     def post(self, front: WebhookContext, head: RequestHead, body: bytes) -> None:
-        """Begin a POST on the running loop; the response comes by `done`."""
+        """Begin a request on the running loop; the response comes by `done`."""
         request = MemoryRequest(front, self)
         headers = HTTPHeaders({"Host": "bots.test", "Content-Length": str(len(body)), **head.headers})
-        request.headers_received(RequestStartLine("POST", head.path, "HTTP/1.1"), headers)
+        request.headers_received(RequestStartLine(head.method, head.path, "HTTP/1.1"), headers)
         for start in range(0, len(body), PIECE_BYTES):
             request.data_received(body[start : start + PIECE_BYTES])
         request.finish()
@@ -99,3 +100,8 @@ class MemoryRequest(WebhookRequest):
         """See `WebhookRequest.respond`."""
         self._wire.word = outcome.word
         return super().respond(outcome)
+
+    def write_whole(self, head: bytes, body: bytes, word: str) -> None:
+        """See `WebhookRequest.write_whole`."""
+        self._wire.word = word
+        super().write_whole(head, body, word)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bothost.plugins.api import Tick
     from bothost.plugins.event import RunContext
     from bothost.pyrus.envelope import Envelope
-    from bothost.runners import JobRun, RunEnded, Runner, RunResult
+    from bothost.runners import HookRun, JobRun, RunEnded, Runner, RunResult
 
 STANDARD = frozenset([*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"])
 
@@ -67,7 +67,7 @@ class WatchedRunner:
         self._keep(RecordedRun(f"timer:{timer}:{int(tick.due.timestamp())}", 1, tick.rerun, ran))
         return ran
 
-    async def work(self, given: JobRun, context: RunContext, limit_s: float, ended: RunEnded) -> RunResult:
+    async def work(self, given: JobRun | HookRun, context: RunContext, limit_s: float, ended: RunEnded) -> RunResult:
         """See `Runner.work`."""
         ran = await self.real.work(given, context, limit_s, ended)
         self._keep(RecordedRun(context.id, context.attempt, context.rerun, ran))

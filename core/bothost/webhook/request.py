@@ -9,7 +9,8 @@ from tornado.httputil import HTTPMessageDelegate, HTTPServerConnectionDelegate
 
 from bothost.http_server.context import NO_ADDRESS
 from bothost.http_server.headers import value_lists
-from bothost.webhook import routing
+from bothost.webhook import hooks, routing
+from bothost.webhook.hooks import HookExchange
 from bothost.webhook.unverified import UnverifiedBodies
 
 if TYPE_CHECKING:
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
     from bothost.clock import Clock
     from bothost.http_server.parser import ServerRefusal
     from bothost.pipeline.delivery import Delivery, Outcome
+    from bothost.pipeline.hooks import HookDelivery
     from bothost.pyrus.signature import Verification
+    from bothost.webhook.hooks import HookMatch
     from bothost.webhook.routing import TrustedProxies
 
-    Receive = Callable[[Delivery], None]
+    Receive = Callable[[Delivery | HookDelivery], None]
     """Takes a verified delivery, which is answered by its `respond`, at once or later."""
     Refuse = Callable[[Bot | None, str, str, int], None]
     """Takes note of a request that ends here: the bot, the peer, the word for it, its status."""
@@ -120,6 +123,7 @@ class WebhookRequest(HTTPMessageDelegate):
         self.verification: Verification | None = None
         """Of a body that comes in pieces."""
         self.chunks: list[bytes] = []
+        self.hook: HookMatch | None = None
 
     def headers_received(self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders) -> None:
         """Route; refuse here what can be refused by its head alone."""
@@ -130,12 +134,28 @@ class WebhookRequest(HTTPMessageDelegate):
         self.received = front.clock.monotonic()
         self.found = found = routing.find(front.service.registry.by_path, head.path)
         self.length = length = routing.announced(lists)
+        if found is None:
+            self.hook = hooks.find(front.service.registry.by_path, head.path)
+        if self.hook is not None:
+            self._begin_hook(self.hook)
+            return
         refusal = routing.refusal(found, head, lists, length)
         if refusal is not None or found is None or found.verifier is None:
             self._end(refusal or routing.NOT_FOUND)
             return
         self.collecting = True
         self.verifier = found.verifier
+
+    def _begin_hook(self, hook: HookMatch) -> None:
+        """Collect the body of a request to a hook; its guard wants all of it."""
+        self.found = hook.bot
+        refusal = hooks.refusal(hook, self.head.method, self.length)
+        if refusal is None and ("Host" in self.lists and len(self.lists["Host"]) != 1):
+            refusal = routing.BAD_REQUEST
+        if refusal is not None:
+            self._end(refusal)
+            return
+        self.collecting = True
 
     def data_received(self, chunk: bytes) -> None:
         """Feed the verification, or drop what belongs to a refused request."""
@@ -152,6 +172,11 @@ class WebhookRequest(HTTPMessageDelegate):
         if not self.collecting:
             return
         self.collecting = False
+        if self.hook is not None:
+            body = b"".join(self.chunks) if self.chunks else self.body
+            self._drop()
+            self.front.receive(HookExchange(self, self.hook, body))
+            return
         lists = self.lists
         header = None
         if "X-Pyrus-Sig" in lists:
@@ -186,6 +211,18 @@ class WebhookRequest(HTTPMessageDelegate):
         connection.finish()
         return not connection.half_closed
 
+    def refuse(self, outcome: Outcome) -> None:
+        """Answer a request to a hook that its guard does not let in."""
+        self._end(outcome)
+
+    def write_whole(self, head: bytes, body: bytes, word: str) -> None:
+        """Write an answer whose head is ready but for the connection's lines; `word` is for a harness."""
+        del word
+        if self.connection.closed():
+            return
+        self._write_head_and_body(head, body)
+        self.connection.finish()
+
     def shed(self) -> None:
         """Give up this body, because unverified bodies hold too much in all."""
         self._end(routing.SHED)
@@ -210,10 +247,11 @@ class WebhookRequest(HTTPMessageDelegate):
         if self.held + size > self.found.config.max_body_bytes:
             self._end(routing.TOO_LARGE)
             return
-        if self.verification is None:
-            self.verification = self.verifier.begin()
+        if self.hook is None:
+            if self.verification is None:
+                self.verification = self.verifier.begin()
+            self.verification.feed(chunk)
         self.chunks.append(chunk)
-        self.verification.feed(chunk)
         self.front.unverified.add(self, size)
 
     def _check(self, header: str | None) -> int | None:
@@ -246,14 +284,22 @@ class WebhookRequest(HTTPMessageDelegate):
         if outcome.repeat:
             lines += b"X-Bothost: repeat\r\n"
         if outcome is routing.METHOD:
-            lines += b"Allow: POST\r\n" if self.found is not None else b"Allow: GET, HEAD\r\n"
+            lines += b"Allow: %s\r\n" % self._allowed()
+        self._write_head_and_body(lines, outcome.body)
+
+    def _allowed(self) -> bytes:
+        if self.hook is not None:
+            return self.hook.allow.encode()
+        return b"POST" if self.found is not None else b"GET, HEAD"
+
+    def _write_head_and_body(self, lines: bytes, content: bytes) -> None:
         head = self.head
         if self.connection.last:
             lines += b"Connection: close\r\n"
         elif head.version == "HTTP/1.0":
             lines += b"Connection: Keep-Alive\r\n"
-        body = outcome.body if head.method != "HEAD" else b""
-        self.connection.write(b"%sContent-Length: %d\r\n\r\n%s" % (lines, len(outcome.body), body))
+        body = content if head.method != "HEAD" else b""
+        self.connection.write(b"%sContent-Length: %d\r\n\r\n%s" % (lines, len(content), body))
 
 
 def _named(context: Peer) -> str:

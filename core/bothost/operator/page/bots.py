@@ -15,6 +15,7 @@ from bothost.operator.harm import failures_of, wrong_key
 from bothost.operator.page import charts, formatting
 from bothost.operator.page.base import PageHandler
 from bothost.operator.trial_delivery import editable, send
+from bothost.plugins.hook_methods import shown_hook
 from bothost.telemetry.metrics.families import STATES
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ class BotPage(PageHandler):
             host_keys=_host_keys(view),
             settings=_settings(view),
             timers=getattr(view.bot.plugged, "timers", ()),
+            hooks=_hooks(view),
             problems=self.operations.reading.broken.get(name, ()),
             kept=self.operations.kept.get(name, ""),
             recent=recent,
@@ -292,3 +294,16 @@ def _settings(view: BotView) -> list[tuple[str, str]]:
 
 def _names(settings: object) -> Sequence[str]:
     return tuple(getattr(settings, "__struct_fields__", ()))
+
+
+def _hooks(view: BotView) -> list[dict[str, str]]:
+    """Return the bot's hooks with what was answered to each since the host started."""
+    plugged = view.bot.plugged
+    found = []
+    for spec in plugged.hooks if plugged is not None else ():
+        told = {
+            word.partition(" ")[2]: n for word, n in view.figures.hooks.items() if word.split(" ")[0] == spec.rule.name
+        }
+        counts = ", ".join(f"{word} {n}" for word, n in sorted(told.items())) or "–"
+        found.append({**shown_hook(view.bot.config.path, spec.rule), "counts": counts})
+    return found

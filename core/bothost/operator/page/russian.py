@@ -150,6 +150,9 @@ TEXTS: Mapping[str, str] = {
     "The plugin's settings": "Настройки плагина",
     "It has none.": "Их нет.",
     "Timers": "Таймеры",
+    "Hooks": "Хуки",
+    "Job": "Задание",
+    "Hook": "Хук",
     "Outcomes since the host started": "Исходы с запуска хоста",
     # test delivery
     "Test delivery": "Пробная доставка",

@@ -331,7 +331,9 @@ def _report(plugged: LoadedPlugin) -> PluginLoaded:
         TimerMessage(spec.name, spec.kind, spec.when, spec.tz, spec.period_s, spec.takes_tick)
         for spec in plugged.timers
     )
-    return PluginLoaded(plugged.version, plugged.distribution, timers, secrets=tuple(secrets_of(plugged.settings)))
+    rules = tuple(spec.rule for spec in plugged.hooks)
+    secrets = tuple(secrets_of(plugged.settings))
+    return PluginLoaded(plugged.version, plugged.distribution, timers, rules, secrets=secrets)
 
 
 def _ran(number: int, ran: RunResult) -> RunReturned:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from bothost.journal.data import DataRequest  # noqa: TC001 - msgspec reads the annotation
-from bothost.runners import JobRun  # noqa: TC001 - msgspec reads the annotation
+from bothost.plugins.hook_methods import HookRule  # noqa: TC001 - msgspec reads the annotation
+from bothost.runners import HookRun, JobRun  # noqa: TC001 - msgspec reads the annotation
 from bothost.runners.process.framing import FrameReader, pack
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class PluginLoaded(msgspec.Struct, tag="ready", frozen=True):
     version: str = ""
     distribution: str = ""
     timers: tuple[TimerMessage, ...] = ()
+    hooks: tuple[HookRule, ...] = ()
     error: str = ""
     problems: tuple[tuple[str, int, str, str], ...] = ()
     """(text, line, section, key) of each wrong setting; which file that is, the child does not know."""
@@ -78,7 +80,7 @@ class StartRun(msgspec.Struct, tag="run", frozen=True):
     user_id: int | None = None
     calls: bool = True
     trace: str = ""
-    work: JobRun | None = None
+    work: JobRun | HookRun | None = None
     """Run this instead of a handler or a timer."""
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from bothost.plugins.event import RunContext
     from bothost.pyrus.envelope import Envelope
     from bothost.pyrus_client.api import Pyrus
-    from bothost.runners import JobRun, RunEnded
+    from bothost.runners import HookRun, JobRun, RunEnded
     from bothost.runners.process.spawner import Spawner
 
 log = logging.getLogger("bothost.children")
@@ -116,7 +116,7 @@ class ChildRunner:
         wanted = StartRun(self._numbers, timer=timer, due=due, rerun=tick.rerun, limit_s=limit_s, calls=False)
         return await self._have_run(wanted, None, ended)
 
-    async def work(self, given: JobRun, context: RunContext, limit_s: float, ended: RunEnded) -> RunResult:
+    async def work(self, given: JobRun | HookRun, context: RunContext, limit_s: float, ended: RunEnded) -> RunResult:
         """See `Runner.work`."""
         self._numbers += 1
         wanted = StartRun(

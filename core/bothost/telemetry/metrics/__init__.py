@@ -78,6 +78,12 @@ class Metrics:
         jobs = (self._bots.get(bot) or self._new(bot)).jobs
         jobs[result] = jobs.get(result, 0) + 1
 
+    def hook(self, bot: str, hook: str, outcome: str) -> None:
+        """A request to a hook was answered or refused."""
+        hooks = (self._bots.get(bot) or self._new(bot)).hooks
+        key = f"{hook} {outcome}"
+        hooks[key] = hooks.get(key, 0) + 1
+
     def call(self, account: str, status: int | str) -> None:
         """One request to the Pyrus API ended with this status, or with a word where no response came."""
         calls = self._host.calls.setdefault(self._account(account), {})

@@ -82,6 +82,8 @@ class BotFigures(msgspec.Struct, gc=False):
     posts: dict[str, int] = msgspec.field(default_factory=dict)
     ticks: dict[str, int] = msgspec.field(default_factory=dict)
     jobs: dict[str, int] = msgspec.field(default_factory=dict)
+    hooks: dict[str, int] = msgspec.field(default_factory=dict)
+    """By a hook's name, a blank and the outcome."""
     handler: Histogram = msgspec.field(default_factory=lambda: Histogram.of(HANDLER_S))
     queue: Histogram = msgspec.field(default_factory=lambda: Histogram.of(QUEUE_S))
     failures: int = 0
@@ -117,6 +119,7 @@ class BotFigures(msgspec.Struct, gc=False):
             (self.posts, other.posts),
             (self.ticks, other.ticks),
             (self.jobs, other.jobs),
+            (self.hooks, other.hooks),
         )
         for mine, theirs in counts:
             add_counts(mine, theirs)

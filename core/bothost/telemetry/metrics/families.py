@@ -59,6 +59,7 @@ NAMES = {
     "bothost_late_replies": ("counter", "Tries to post late replies, by result."),
     "bothost_timer_ticks": ("counter", "Ticks of timers, by result."),
     "bothost_jobs": ("counter", "Runs of jobs, by result."),
+    "bothost_hooks": ("counter", "Requests to hooks, by hook and outcome."),
     "bothost_bot_state": ("gauge", "1 for the state a bot is in."),
     "bothost_bots": ("gauge", "Bots by state."),
     "bothost_loop_blocked_seconds": ("counter", "For how long a bot held the event loop, as the watchdog saw it."),
@@ -97,6 +98,7 @@ def families(
     `labels`: how counters and how histograms call a bot."""
     counters, histograms = labels
     yield from _per_bot_counters(bots, counters)
+    yield from _hooks(bots, counters)
     yield from _per_bot_histograms(bots, histograms)
     yield from _bots_now(host, counters)
     yield from _processes(snapshots)
@@ -126,6 +128,14 @@ def _per_bot_counters(bots: Mapping[str, BotFigures], label: Label) -> Iterator[
             if value := getattr(figures, attribute):
                 sums[label(bot),] = sums.get((label(bot),), 0) + value
         yield from _counter(name, ("bot",), sums.items())
+
+
+def _hooks(bots: Mapping[str, BotFigures], label: Label) -> Iterator[Metric]:
+    hooks: Counter[tuple[str, ...]] = Counter()
+    for bot, figures in bots.items():
+        for word, count in tuple(figures.hooks.items()):
+            hooks[label(bot), *word.split(" ", 1)] += count
+    yield from _counter("bothost_hooks", ("bot", "hook", "outcome"), hooks.items())
 
 
 def _per_bot_histograms(bots: Mapping[str, BotFigures], label: Label) -> Iterator[Metric]:

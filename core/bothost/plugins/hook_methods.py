@@ -1,0 +1,118 @@
+"""The hooks of a loaded plugin: address, guard, and what a request of each needs of the plugin's code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bothost.errors import PluginError, RequestRefused
+from bothost.plugins.guard_marks import GuardMark
+from bothost.plugins.guards import FunctionGuard, GuardRule, OpenGuard, rule_of
+from bothost.plugins.handlers import Handler, check_call, handler, takes
+from bothost.plugins.http import json_of, pointed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from bothost.plugins.api import HookMark, Plugin
+
+LONGEST_KEY = 200
+
+
+class HookRule(msgspec.Struct, frozen=True):
+    """What the host must know of a hook, also of one in a process of its own.
+
+    `accepts`: its requests are journaled and answered 202. `pointer`: where their key stands in the body. `asks`: a function
+    of the plugin is asked, for the guard or for the key.
+    """
+
+    name: str
+    methods: tuple[str, ...]
+    guard: GuardRule
+    accepts: bool = False
+    pointer: str = ""
+    asks: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HookSpec:
+    """A hook: its rule, its method, and the functions that are asked."""
+
+    rule: HookRule
+    handler: Handler
+    guard: Callable[..., Any] | None = None
+    once: Callable[..., Any] | None = None
+
+
+def hooks(
+    plugin: Plugin[Any], marks: Mapping[str, tuple[HookMark, ...]], settings: object, where: str
+) -> Iterator[HookSpec]:
+    """The hooks of an instance, in order of definition. Raises PluginError."""
+    seen: dict[str, str] = {}
+    for method, those in marks.items():
+        call = getattr(plugin, method)
+        place = f"{where}.{method}"
+        check_call(call, 1, place, f"def {method}(self, request)")
+        for mark in those:
+            if mark.name in seen:
+                raise PluginError(f"{place}: {seen[mark.name]} is the hook {mark.name!r} already; give it another name")
+            seen[mark.name] = method
+            yield _spec(plugin, mark, handler(method, call), settings, place)
+
+
+def warnings(specs: tuple[HookSpec, ...]) -> tuple[str, ...]:
+    """What `check` and `doctor` say of hooks that everybody may call."""
+    names = ", ".join(spec.rule.name for spec in specs if isinstance(spec.rule.guard, OpenGuard))
+    return (
+        (f"everybody may call its hooks {names} (anyone): give them signed() or token() where the caller can",)
+        if names
+        else ()
+    )
+
+
+def shown_hook(path: str, rule: HookRule) -> dict[str, str]:
+    """How a hook is shown to an operator."""
+    return {
+        "hook": rule.name,
+        "methods": ",".join(rule.methods),
+        "address": f"{path}/{rule.name}",
+        "guard": repr(rule.guard),
+        "requests": "accepted, run once" if rule.accepts else "answered at once",
+    }
+
+
+def key_text(key: Any) -> str:
+    """The key of an accepted request as text. Raises RequestRefused."""
+    if isinstance(key, bool) or not isinstance(key, str | int) or not 1 <= len(str(key)) <= LONGEST_KEY:
+        raise RequestRefused(f"the request's key is a text of 1 to {LONGEST_KEY} characters")
+    return str(key)
+
+
+def pointed_key(rule: HookRule, body: bytes) -> str:
+    """The key that stands in a body. Raises RequestRefused."""
+    return key_text(pointed(json_of(body), rule.pointer))
+
+
+def _spec(plugin: Plugin[Any], mark: HookMark, kept: Handler, settings: object, where: str) -> HookSpec:
+    guard = None if isinstance(mark.guard, GuardMark) else _bound(mark.guard, plugin, f"{where}: the guard")
+    once = _bound(mark.once, plugin, f"{where}: once=") if callable(mark.once) else None
+    rule = HookRule(
+        mark.name,
+        mark.methods,
+        rule_of(mark.guard, settings, where) if isinstance(mark.guard, GuardMark) else FunctionGuard(),
+        accepts=mark.once is not None,
+        pointer=mark.once if isinstance(mark.once, str) else "",
+        asks=guard is not None or once is not None,
+    )
+    return HookSpec(rule, kept, guard, once)
+
+
+def _bound(function: Callable[..., Any], plugin: Plugin[Any], what: str) -> Callable[..., Any]:
+    """A function of the request, or of the plugin and the request where it takes both."""
+    if takes(function, 1):
+        return function
+    check_call(function, 2, what, "def name(request), or def name(self, request)")
+    return partial(function, plugin)

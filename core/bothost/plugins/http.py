@@ -1,0 +1,260 @@
+"""`Request` and `Response`: what a hook is given, and what it gives back."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from bothost.errors import HookError, RequestRefused
+from bothost.plugins.event import RunContext, once_of
+from bothost.plugins.multipart import FormFile, ParsedForm, form_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from bothost.plugins.store import Once
+
+T = TypeVar("T")
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+OWN_HEADERS = frozenset({"content-length", "connection", "transfer-encoding", "keep-alive", "upgrade", "trailer"})
+"""What the host writes itself: a handler that wrote it too could split the answer."""
+
+
+class RawRequest(msgspec.Struct, frozen=True):
+    """A request to a hook as it came, nothing of it parsed; `received` in epoch seconds."""
+
+    hook: str
+    method: str
+    path: str
+    query: str
+    headers: list[tuple[str, str]]
+    body: bytes
+    peer: str
+    received: float
+
+
+class ResponseMessage(msgspec.Struct, frozen=True):
+    """A hook's answer, ready to be written."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+class Headers(Mapping[str, str]):
+    """Headers by name, in any case; of several values of one name the first."""
+
+    def __init__(self, pairs: list[tuple[str, str]]) -> None:
+        self._first: dict[str, tuple[str, str]] = {}
+        for name, value in pairs:
+            self._first.setdefault(name.lower(), (name, value))
+
+    def __getitem__(self, name: str) -> str:
+        return self._first[name.lower()][1]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, _ in self._first.values())
+
+    def __len__(self) -> int:
+        return len(self._first)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._first
+
+
+class Request:
+    """A request to a hook that its guard has let in. What is read of the body is parsed when it is first asked for."""
+
+    def __init__(self, raw: RawRequest, context: RunContext) -> None:
+        self._raw = raw
+        self._context = context
+
+    @property
+    def id(self) -> str:
+        """What names this request; of an accepted one the same in every rerun."""
+        return self._context.id
+
+    @property
+    def method(self) -> str:
+        """GET, POST …"""
+        return self._raw.method
+
+    @property
+    def path(self) -> str:
+        """The path, decoded."""
+        return self._raw.path
+
+    @property
+    def body(self) -> bytes:
+        """The raw bytes."""
+        return self._raw.body
+
+    @property
+    def peer(self) -> str:
+        """From which address it came, as far as trusted proxies tell."""
+        return self._raw.peer
+
+    @property
+    def received(self) -> datetime:
+        """When it came: an aware datetime."""
+        return datetime.fromtimestamp(self._raw.received, UTC)
+
+    @property
+    def deadline(self) -> datetime:
+        """When the bot's `timeout` ends this run: an aware datetime."""
+        return self._context.deadline
+
+    @property
+    def rerun(self) -> str:
+        """Why an accepted request runs again, "" in its first run."""
+        return self._context.rerun
+
+    @cached_property
+    def headers(self) -> Headers:
+        """The headers, by name in any case."""
+        return Headers(self._raw.headers)
+
+    @cached_property
+    def query_all(self) -> Mapping[str, tuple[str, ...]]:
+        """All values of each parameter of the query."""
+        found: dict[str, tuple[str, ...]] = {}
+        for name, value in parse_qsl(self._raw.query, keep_blank_values=True):
+            found[name] = (*found.get(name, ()), value)
+        return found
+
+    @cached_property
+    def query(self) -> Mapping[str, str]:
+        """The first value of each parameter of the query."""
+        return {name: values[0] for name, values in self.query_all.items()}
+
+    @cached_property
+    def json(self) -> Any:
+        """The body as JSON. Where it is none the caller gets 400."""
+        return json_of(self._raw.body)
+
+    @property
+    def form(self) -> Mapping[str, str]:
+        """The first value of each field of a form, urlencoded or multipart. Where the body is none the caller gets 400."""
+        return _firsts(self._form.fields)
+
+    @property
+    def files(self) -> Mapping[str, FormFile]:
+        """The first file of each name of a multipart form: `name`, `content_type`, `content`."""
+        return _firsts(self._form.files)
+
+    @cached_property
+    def _form(self) -> ParsedForm:
+        return form_of(self.headers.get("Content-Type", ""), self._raw.body)
+
+    def once(self, name: str, function: Callable[[], T | Awaitable[T]]) -> Once[T]:
+        """See `Event.once`."""
+        return once_of(self._context, name, function)
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.path}>"
+
+
+class Response:
+    """A hook's answer: status, headers and a body of text or bytes."""
+
+    def __init__(
+        self,
+        body: str | bytes = b"",
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        content_type: str = "",
+    ) -> None:
+        self.body = body
+        self.status = status
+        self.headers = dict(headers or {})
+        self.content_type = content_type
+
+    @classmethod
+    def json(cls, value: Any, status: int = 200) -> Response:
+        """A value as JSON."""
+        return cls(msgspec.json.encode(value), status, content_type="application/json")
+
+    @classmethod
+    def html(cls, text: str, status: int = 200) -> Response:
+        """A page."""
+        return cls(text, status, content_type="text/html; charset=utf-8")
+
+    @classmethod
+    def redirect(cls, url: str, status: int = 303) -> Response:
+        """Send the caller to another address, with GET."""
+        return cls(b"", status, {"Location": url})
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status}>"
+
+
+def json_of(body: bytes) -> Any:
+    """A body as JSON. Raises RequestRefused."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise RequestRefused("the body is not JSON") from None
+
+
+def pointed(value: Any, pointer: str) -> Any:
+    """What a JSON pointer leads to. Raises RequestRefused where it leads nowhere."""
+    for part in pointer.split("/")[1:]:
+        key = part.replace("~1", "/").replace("~0", "~")
+        try:
+            value = value[int(key)] if isinstance(value, list) else value[key]
+        except (KeyError, IndexError, ValueError, TypeError):
+            raise RequestRefused(f"the body has nothing at {pointer}") from None
+    return value
+
+
+def message_of(answer: Any) -> ResponseMessage:
+    """What a hook returned, as it is written. Raises HookError, which says what is wrong with it."""
+    response = _response_of(answer)
+    if isinstance(response.status, bool) or not isinstance(response.status, int) or not 200 <= response.status <= 599:
+        raise HookError(f"a response's status is a number from 200 to 599, not {response.status!r:.40}")
+    body = response.body.encode() if isinstance(response.body, str) else response.body
+    if not isinstance(body, bytes):
+        raise HookError(f"a response's body is text or bytes, not a {type(body).__name__}")
+    kind = response.content_type or (
+        "text/plain; charset=utf-8" if isinstance(response.body, str) else "application/octet-stream"
+    )
+    headers = [(str(name), str(value)) for name, value in response.headers.items()]
+    if body and not any(name.lower() == "content-type" for name, _ in headers):
+        headers.append(("Content-Type", kind))
+    for name, value in headers:
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value) or name.lower() in OWN_HEADERS:
+            raise HookError(f"the header {name!r:.80} with {value!r:.80} cannot be written")
+    return ResponseMessage(response.status, headers, body)
+
+
+def _response_of(answer: Any) -> Response:
+    if answer is None:
+        return Response(status=204)
+    if isinstance(answer, Response):
+        return answer
+    if isinstance(answer, str | bytes):
+        return Response(answer)
+    if isinstance(answer, dict | list):
+        try:
+            return Response.json(answer)
+        except (TypeError, ValueError) as error:
+            raise HookError(f"what the hook returned cannot be JSON: {error}") from None
+    raise HookError(
+        f"a hook returns a Response, a text, bytes, a dict or None, not a {type(answer).__name__}; "
+        "a comment is written by self.pyrus.comment"
+    )
+
+
+def _firsts(pairs: tuple[tuple[str, T], ...]) -> dict[str, T]:
+    found: dict[str, T] = {}
+    for name, value in pairs:
+        found.setdefault(name, value)
+    return found

@@ -1,0 +1,80 @@
+"""A request to a hook, as a test makes it and reads its answer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from bothost.plugins.guards import credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bothost.plugins.guards import GuardRule
+    from bothost.testing.memory_http import WrittenResponse
+
+BOUNDARY = "bothost-test-boundary"
+
+
+@dataclass(frozen=True, slots=True)
+class HookCallContent:
+    """What a request carries: one of `json`, `form` with `files`, and `body`; and its query and headers."""
+
+    json: Any = None
+    form: Mapping[str, str] | None = None
+    files: Mapping[str, tuple[str, bytes]] | None = None
+    body: bytes | None = None
+    query: Mapping[str, str] | None = None
+    headers: Mapping[str, str] | None = None
+
+    def encoded(self) -> tuple[bytes, str]:
+        """The body and its Content-Type."""
+        if self.body is not None:
+            return self.body, "application/octet-stream"
+        if self.files is not None:
+            return _multipart(self.form or {}, self.files), f"multipart/form-data; boundary={BOUNDARY}"
+        if self.form is not None:
+            return urlencode(self.form).encode(), "application/x-www-form-urlencoded"
+        return (b"", "") if self.json is None else (json.dumps(self.json).encode(), "application/json")
+
+    def request(self, guard: GuardRule | None, now: float) -> tuple[str, dict[str, str], bytes]:
+        """The query, the headers and the body; signed by a guard that is given."""
+        body, kind = self.encoded()
+        headers, query = credentials(guard, body, now) if guard is not None else ({}, {})
+        headers |= {"Content-Type": kind} if kind else {}
+        return urlencode({**(self.query or {}), **query}), headers | dict(self.headers or {}), body
+
+
+class HookAnswer:
+    """The response to a request to a hook."""
+
+    def __init__(self, written: WrittenResponse) -> None:
+        self.status = written.status
+        self.headers = written.headers
+        self.body = written.body
+        self.outcome = written.word
+
+    @property
+    def json(self) -> Any:
+        """The body, decoded."""
+        return json.loads(self.body)
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode()
+
+    def __repr__(self) -> str:
+        return f"<HookAnswer {self.status} {self.body[:200]!r}>"
+
+
+def _multipart(form: Mapping[str, str], files: Mapping[str, tuple[str, bytes]]) -> bytes:
+    parts = []
+    for name, value in form.items():
+        parts.append(f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode())
+    for name, (filename, content) in files.items():
+        head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"; filename="{filename}"\r\n'
+        parts.append(f"{head}Content-Type: application/octet-stream\r\n\r\n".encode() + content + b"\r\n")
+    return b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()

@@ -1,0 +1,156 @@
+"""Requests below a bot's path: which hook an address is, and the exchange that brings a request there and its answer back."""
+
+from __future__ import annotations
+
+from http.client import responses
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from bothost.pipeline.hooks import HookDelivery
+from bothost.plugins.http import RawRequest, ResponseMessage
+from bothost.webhook import routing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tornado.httputil import HTTPHeaders, RequestStartLine
+
+    from bothost.bots.registry import Bot
+    from bothost.pipeline.delivery import Outcome
+    from bothost.plugins.hook_methods import HookRule
+
+DEEPEST = 16
+"""How many segments below a bot's path are looked at."""
+
+
+class HookMatch(NamedTuple):
+    """The hook of an address. `rule` None: its bot is not in service yet, so its hooks are not known."""
+
+    bot: Bot
+    name: str
+    rule: HookRule | None
+
+    @property
+    def allow(self) -> str:
+        """The methods that it takes; HEAD where it takes GET."""
+        methods = self.rule.methods if self.rule is not None else ()
+        return ", ".join([*methods, *(["HEAD"] if "GET" in methods else [])])
+
+
+def find(by_path: Mapping[str, Bot], target: str) -> HookMatch | None:
+    """Return the hook that serves a target: the longest bot's path above it decides whose it is."""
+    path = routing.decoded(target)
+    above, _, name = path.rpartition("/")
+    for _ in range(DEEPEST):
+        bot = by_path.get(above)
+        if bot is not None:
+            return _match(bot, name)
+        above, slash, last = above.rpartition("/")
+        if not slash:
+            return None
+        name = f"{last}/{name}"
+    return None
+
+
+def _match(bot: Bot, name: str) -> HookMatch | None:
+    if not bot.config.enabled or not name:
+        return None
+    if bot.plugged is None:
+        return HookMatch(bot, name, None)
+    spec = bot.plugged.hook(name)
+    return HookMatch(bot, name, spec.rule) if spec is not None else None
+
+
+def refusal(match: HookMatch, method: str, announced: int) -> Outcome | None:
+    """Return what a request is answered because of its head alone; None: its body is wanted."""
+    if match.rule is None and match.bot.state.word != "starting":
+        return routing.BROKEN
+    if match.rule is not None and method not in match.allow.split(", "):
+        return routing.METHOD
+    return routing.TOO_LARGE if announced > match.bot.config.max_body_bytes else None
+
+
+class ExchangedRequest(Protocol):
+    """What an exchange needs of the webhook request on whose connection it is."""
+
+    head: RequestStartLine
+    headers: HTTPHeaders | None
+    received: float
+
+    @property
+    def gone(self) -> bool:
+        """Return whether nothing can be written any more."""
+
+    @property
+    def peer(self) -> str:
+        """Return who sent the request."""
+
+    def respond(self, outcome: Outcome) -> bool:
+        """Write an outcome; return False where nobody surely reads it."""
+
+    def write_whole(self, head: bytes, body: bytes, word: str) -> None:
+        """Write an answer whose head is ready but for the connection's lines."""
+
+    def refuse(self, outcome: Outcome) -> None:
+        """Answer a request that its guard does not let in."""
+
+
+class HookExchange(HookDelivery):
+    """One complete request to a hook and its answer, on the connection of a webhook request."""
+
+    def __init__(self, request: ExchangedRequest, match: HookMatch, body: bytes) -> None:
+        self.bot = match.bot
+        self.is_known = match.rule is not None
+        if match.rule is not None:
+            self.rule = match.rule
+        self._match = match
+        self.body = body
+        self._request = request
+
+    def resolve(self) -> Outcome | None:
+        """See `HookDelivery.resolve`."""
+        if self.bot.plugged is None:
+            return routing.BROKEN
+        match = _match(self.bot, self._match.name)
+        if match is None or match.rule is None:
+            return routing.NOT_FOUND
+        self.rule, self.is_known = match.rule, True
+        return refusal(match, self._request.head.method, 0)
+
+    @property
+    def gone(self) -> bool:
+        """See `Delivery.gone`."""
+        return self._request.gone
+
+    @property
+    def received(self) -> float:
+        """See `Delivery.received`."""
+        return self._request.received
+
+    def raw(self, received: float) -> RawRequest:
+        """See `HookDelivery.raw`."""
+        request = self._request
+        headers = list(request.headers.get_all()) if request.headers is not None else []
+        return RawRequest(
+            self.rule.name, request.head.method, routing.decoded(request.head.path), request.head.path.partition("?")[2],
+            headers, self.body, request.peer, received,
+        )  # fmt: skip
+
+    def respond(self, outcome: Outcome) -> bool:
+        """See `Delivery.respond`: for an answer that is given before the pipeline runs."""
+        return self._request.respond(outcome)
+
+    def answer(self, message: ResponseMessage, word: str) -> None:
+        """See `HookDelivery.answer`."""
+        self._request.write_whole(_head(message), message.body, word)
+
+    def refuse(self, outcome: Outcome) -> None:
+        """See `HookDelivery.refuse`."""
+        self._request.refuse(outcome)
+
+
+def _head(message: ResponseMessage) -> bytes:
+    """The head of an answer but for what the connection adds. `nosniff`: what a plugin calls text is no script."""
+    reason = responses.get(message.status, "Unknown")
+    lines = [f"HTTP/1.1 {message.status} {reason}", "X-Content-Type-Options: nosniff"]
+    lines += [f"{name}: {value}" for name, value in message.headers]
+    return ("\r\n".join(lines) + "\r\n").encode("latin-1")

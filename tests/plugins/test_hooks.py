@@ -1,0 +1,242 @@
+"""`@hook` as an author uses it: guards, answers while the caller waits, accepted requests, forms and files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bothost import Event, Plugin, Request, Response, Secret, Settings, anyone, hook, signed, token
+from bothost.errors import PluginError
+from bothost.testing import Harness
+
+SEEN: list[Any] = []
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    SEEN.clear()
+
+
+class Rules(Settings):
+    bank_key: Secret
+    link_token: Secret
+
+
+def by_header(request: Request) -> bool:
+    return request.headers.get("X-Magic") == "open"
+
+
+class Payments(Plugin[Rules]):
+    async def handle(self, event: Event) -> None:
+        """Deliveries say nothing."""
+
+    @hook(
+        "paid",
+        signed("settings.bank_key", header="X-Signature", timestamp="X-Time"),
+        once=lambda request: request.json["id"],
+    )
+    async def paid(self, request: Request) -> None:
+        SEEN.append((request.id, request.json, request.rerun, await request.once("charge", lambda: len(SEEN))))
+        if request.json.get("fails"):
+            raise RuntimeError("on purpose")
+
+    @hook("v1/pointed", token("settings.link_token"), once="/payment/id", methods=("POST", "PUT"))
+    def pointed(self, request: Request) -> None:
+        SEEN.append((request.method, dict(request.headers).get("Authorization")))
+
+    @hook("report", token("settings.link_token", query="key"), methods=("GET",))
+    def report(self, request: Request) -> Response:
+        return Response.html(f"<h1>{request.query['name']}</h1>")
+
+    @hook("echo", anyone, methods=("POST", "GET"))
+    async def echo(self, request: Request) -> Any:
+        what = request.query.get("what", "json")
+        if what == "json":
+            return request.json
+        if what == "form":
+            return {
+                "fields": dict(request.form),
+                "files": {k: [f.name, len(f.content)] for k, f in request.files.items()},
+            }
+        if what == "fails":
+            raise RuntimeError("a secret detail")
+        return {
+            "text": "hello", "bytes": b"\x00", "none": None, "redirect": Response.redirect("https://example.org/"),
+            "wrong": 7, "split": Response("", headers={"X-A": "b\r\nX-C: d"}), "status": Response("", status=99),
+        }[what]  # fmt: skip
+
+    @hook("magic", by_header)
+    def magic(self, request: Request) -> str:
+        return "in"
+
+
+def made(bothost: Harness) -> Any:
+    return bothost.bot(Payments, bank_key="bank", link_token="link")
+
+
+def test_a_signed_request_is_accepted_and_runs_once(bothost: Harness) -> None:
+    bot = made(bothost)
+    first = bot.hook("paid", json={"id": "p1"})
+    assert (first.status, first.outcome) == (202, "accepted")
+    again = bot.hook("paid", json={"id": "p1"})
+    assert (again.status, again.json, again.outcome) == (202, first.json, "repeat")
+    bothost.restart()
+    assert bot.hook("paid", json={"id": "p1"}).json == first.json
+    assert bot.hook("paid", json={"id": "p2"}).json != first.json
+    assert [seen[1]["id"] for seen in SEEN] == ["p1", "p2"]
+    assert first.json == {"id": SEEN[0][0]}
+
+
+def test_an_accepted_request_that_fails_runs_three_times(bothost: Harness) -> None:
+    bot = made(bothost)
+    assert bot.hook("paid", json={"id": "p1", "fails": True}).status == 202
+    bothost.clock.advance("10m")
+    assert [(seen[2], seen[3]) for seen in SEEN] == [("", 0), ("error", 0), ("error", 0)]
+    assert "on purpose" in bot.log()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Signature": "00"},
+        {"X-Signature": "zz"},
+        {"X-Signature": "é"},
+        {"X-Time": "0"},
+        {"X-Time": "nan"},
+        {"X-Time": "soon"},
+        {"X-Signature": ""},
+    ],
+)
+def test_a_request_that_is_not_signed_rightly_is_refused_unparsed(bothost: Harness, headers: dict[str, str]) -> None:
+    bot = made(bothost)
+    answer = bot.hook("paid", json={"id": "p1"}, headers=headers)
+    assert (answer.status, answer.body) == (403, b"{}")
+    assert bot.hook("paid", json={"id": "p1"}, sign=False).status == 403
+    assert SEEN == []
+
+
+def test_an_old_request_is_refused(bothost: Harness) -> None:
+    bot = made(bothost)
+    from bothost.plugins.guards import sign_headers
+
+    guard = bot.bot.plugged.hook("paid").rule.guard
+    headers = sign_headers(guard, b'{"id": "p1"}', bothost.clock.now().timestamp() - 301)
+    assert bot.hook("paid", json={"id": "p1"}, headers=headers).status == 403
+
+
+def test_a_key_by_pointer_and_a_token_that_the_journal_does_not_keep(bothost: Harness) -> None:
+    bot = made(bothost)
+    assert bot.hook("v1/pointed", json={"payment": {"id": 5}}, method="PUT").status == 202
+    assert SEEN == [("PUT", "***")]
+    missing = bot.hook("v1/pointed", json={"payment": {}})
+    assert (missing.status, missing.json) == (400, {"error": "the body has nothing at /payment/id"})
+    assert bot.hook("v1/pointed", body=b"{nonsense").status == 400
+    assert bot.hook("paid", json={"other": 1}).status == 400
+    assert bot.hook("paid", json={"id": "a" * 201}).status == 400
+    assert bot.hook("paid", json={"id": None}).status == 400
+    wrong = bot.hook("v1/pointed", json={"payment": {"id": 6}}, headers={"Authorization": "Bearer other"})
+    assert wrong.status == 403
+
+
+def test_a_page_is_answered_while_the_caller_waits(bothost: Harness) -> None:
+    bot = made(bothost)
+    page = bot.hook("report", query={"name": "Отчёт"})
+    assert (page.status, page.text) == (200, "<h1>Отчёт</h1>")
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+    assert bot.hook("report", query={"name": "x"}, sign=False).status == 403
+    assert bot.hook("report", query={"name": "x"}, method="HEAD").body == b""
+
+
+def test_other_addresses_and_methods_are_refused(bothost: Harness) -> None:
+    bot = made(bothost)
+    assert bot.hook("nothing").status == 404
+    assert bot.hook("paid/more").status == 404
+    refused = bot.hook("report", method="POST")
+    assert (refused.status, refused.headers["Allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize(
+    ("what", "status", "body"),
+    [
+        ("text", 200, b"hello"),
+        ("bytes", 200, b"\x00"),
+        ("none", 204, b""),
+        ("redirect", 303, b""),
+        ("wrong", 500, b'{"error":"failed"}'),
+        ("split", 500, b'{"error":"failed"}'),
+        ("status", 500, b'{"error":"failed"}'),
+        ("fails", 500, b'{"error":"failed"}'),
+    ],
+)
+def test_what_a_hook_returns_becomes_the_answer(bothost: Harness, what: str, status: int, body: bytes) -> None:
+    answer = made(bothost).hook("echo", query={"what": what}, json={})
+    assert (answer.status, answer.body) == (status, body)
+
+
+def test_json_that_is_none_is_the_callers_fault(bothost: Harness) -> None:
+    bot = made(bothost)
+    assert bot.hook("echo", json={"a": 1}).json == {"a": 1}
+    answer = bot.hook("echo", body=b"nonsense")
+    assert (answer.status, answer.json) == (400, {"error": "the body is not JSON"})
+    assert bot.hook("echo", query={"what": "form"}, json={}).status == 400
+
+
+def test_a_large_file_with_a_cyrillic_name(bothost: Harness) -> None:
+    bot = bothost.bot(Payments, bank_key="bank", link_token="link", ini={"max_body": "16M"})
+    content = bytes(range(256)) * 40_000
+    answer = bot.hook(
+        "echo", query={"what": "form"}, form={"заметка": "да"}, files={"file": ("Счёт №1 %22x%22.pdf", content)}
+    )
+    assert answer.json == {"fields": {"заметка": "да"}, "files": {"file": ['Счёт №1 "x".pdf', len(content)]}}
+
+
+def test_a_function_may_be_the_guard(bothost: Harness) -> None:
+    bot = made(bothost)
+    assert bot.hook("magic").status == 403
+    assert bot.hook("magic", headers={"X-Magic": "open"}).text == "in"
+
+
+def test_a_paused_bot_accepts_and_does_not_answer(bothost: Harness) -> None:
+    from bothost.bots.registry import BotState
+
+    bot = made(bothost)
+    bot.bot.state = BotState("paused", "by hand")
+    assert bot.hook("paid", json={"id": "p1"}).status == 202
+    assert bot.hook("echo", json={}).status == 503
+    assert SEEN == []
+    bot.bot.state = BotState("active")
+    bothost.clock.advance("31s")
+    assert len(SEEN) == 1
+
+
+@pytest.mark.parametrize(
+    ("decorated", "said"),
+    [
+        (lambda: hook("Paid", anyone), "a name is one or more segments"),
+        (lambda: hook("a/../b", anyone), "a name is one or more segments"),
+        (lambda: hook("paid", None), "needs a guard"),  # type: ignore[arg-type]
+        (lambda: hook("paid", anyone, methods=("LOOK",)), "methods are of"),
+        (lambda: hook("paid", anyone, once="id"), "JSON pointer"),
+        (lambda: signed("a-secret-in-the-code", header="X"), "settings.NAME"),
+        (lambda: signed("settings.a", header="X", digest="md5"), "digest is one of"),  # type: ignore[arg-type]
+        (lambda: token("settings.a", header="X", query="y"), "not both"),
+    ],
+)
+def test_a_wrong_hook_is_refused_where_it_is_written(decorated: Any, said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        decorated()
+
+
+def test_an_empty_or_open_secret_is_refused_at_the_load(bothost: Harness) -> None:
+    class Open(Settings):
+        key: str = "text"
+
+    class Mistaken(Plugin[Open]):
+        @hook("a", token("settings.key"))
+        def a(self, request: Request) -> None:
+            """Never called."""
+
+    with pytest.raises(PluginError, match="is no Secret"):
+        bothost.bot(Mistaken)
