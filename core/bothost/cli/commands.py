@@ -32,7 +32,9 @@ TABLE: Mapping[str, CommandSource] = {
         "serve", "demo", "Start the host with the bots of bots.ini, and send each a signed delivery."
     ),
     "serve": CommandSource("serve", "serve", "Start the host."),
-    "dev": CommandSource("dev", "dev", "Serve the bots beside a fake Pyrus with a page, and take up every saved file."),
+    "dev": CommandSource(
+        "dev.command", "dev", "Serve the bots beside a fake Pyrus with a page, and take up every saved file."
+    ),
     "call": CommandSource("call", "call", "Ask Pyrus's API as a bot, and print the answer."),
     "shell": CommandSource("call", "shell", "Open a Python prompt that asks Pyrus as a bot."),
     "check": CommandSource("check", "check", "List everything that is wrong in bots.ini and in its plugins' settings."),

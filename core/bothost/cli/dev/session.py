@@ -13,10 +13,10 @@ from tornado.httpclient import AsyncHTTPClient
 from tornado.httpserver import HTTPServer
 
 from bothost.background import BackgroundTasks
+from bothost.cli.dev.page import application
+from bothost.cli.dev.source import DevSource, prepared
+from bothost.cli.dev.world import DevBot, DevPyrus, TimelineLog
 from bothost.clock import SystemClock
-from bothost.dev.page import application
-from bothost.dev.source import DevSource, prepared
-from bothost.dev.world import DevBot, DevPyrus, TimelineLog
 from bothost.testing.fake_pyrus.server import PREFIX, FakeServer
 from bothost.testing.fake_pyrus.webhooks import over_http
 

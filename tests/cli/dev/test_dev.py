@@ -17,8 +17,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from bothost.dev.page import field_value, parse_fields
-from bothost.dev.source import DevSource
+from bothost.cli.dev.page import field_value, parse_fields
+from bothost.cli.dev.source import DevSource
 
 PLUGIN = """\
 import asyncio

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from tornado.template import DictLoader
 from tornado.web import Application, HTTPError, RequestHandler
 
-from bothost.dev.world import API_STATES
+from bothost.cli.dev.world import API_STATES
 from bothost.testing.fake_pyrus.world import ApiRefusal
 
 if TYPE_CHECKING:
-    from bothost.dev.world import DevPyrus
+    from bothost.cli.dev.world import DevPyrus
     from bothost.testing.fake_pyrus.world import Json
 
 TEMPLATES = ("base.html", "home.html", "task.html", "timeline.html")
@@ -27,7 +27,7 @@ POLICY = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src '
 
 def application(pyrus: DevPyrus) -> Application:
     """Make the page's application; its templates come from the installed package."""
-    folder = resources.files("bothost.dev")
+    folder = resources.files("bothost.cli.dev")
     texts = {name: (folder / "templates" / name).read_text("utf-8") for name in TEMPLATES}
     table: list[Any] = [
         (r"/", HomePage), (r"/tasks", NewTask), (r"/tasks/(\d+)", TaskPage), (r"/tasks/(\d+)/comments", NewComment),
@@ -173,7 +173,7 @@ class DevFile(DevHandler):
     def get(self, name: str) -> None:
         """Give a file of the package."""
         self.set_header("Content-Type", "text/css" if name.endswith("css") else "text/javascript")
-        self.write((resources.files("bothost.dev") / "static" / name).read_bytes())
+        self.write((resources.files("bothost.cli.dev") / "static" / name).read_bytes())
 
 
 def parse_fields(text: str) -> dict[str | int, Any]:

@@ -35,8 +35,8 @@ def dev(package: Path, debug: bool, page_port: int, as_json: bool) -> int:
     reading = read(str(path), demo=True)
     if not reading.found or reading.host is None:
         raise ConfigError(reading.all_problems())
-    from bothost.dev.session import DevSession
-    from bothost.dev.source import on_loopback
+    from bothost.cli.dev.session import DevSession
+    from bothost.cli.dev.source import on_loopback
     from bothost.host.serve import serve
     from bothost.telemetry import printing
 
