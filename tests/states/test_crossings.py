@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -10,6 +11,7 @@ from tests.states.conftest import Calls, Journal, Processes, handler_of
 
 from bothost import Event, GiveUp
 from bothost.bots.registry import BotState, Registry
+from bothost.pipeline.dispatcher import WaitingLimits
 from bothost.pyrus.signature import sign
 from bothost.testing import Harness, comment, me, task
 from bothost.testing.memory_http import MemoryConnection, RequestHead
@@ -318,3 +320,35 @@ def test_whoever_claims_what_was_parked_keeps_it_for_its_timeout_and_a_minute(
     bot.bot.state = BotState("paused", "for a test")
     assert bot.deliver(task(), 3).outcome == "parked"
     assert journal.row().limit_s == 960
+
+
+def test_what_is_claimed_while_its_parking_is_being_told_runs_once(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    """The queue is full, so each event is parked at once; the poller may claim it before the acknowledgement is through."""
+    calls.says = None
+    bot = bothost.bot(handler_of(calls))
+    host = bot.state.host
+    host.pipeline.dispatch._bounds = WaitingLimits(bot_bytes=0)
+    bodies = [bot.as_body(task()) for _ in range(60)]
+
+    async def crowd() -> list[MemoryConnection]:
+        wires, looks = [], []
+        for body in bodies:
+            wire = MemoryConnection()
+            headers = {"X-Pyrus-Sig": sign(body, bot.bot.config.secrets[0]), "X-Pyrus-Retry": "1/3"}
+            wire.post(host.front, RequestHead(bot.bot.config.path, headers), body)
+            wires.append(wire)
+            for _ in range(len(wires) % 8):
+                await asyncio.sleep(0)
+            looks.append(asyncio.ensure_future(host.pipeline.poller._pump(bot.bot)))
+        await asyncio.gather(*looks)
+        for wire in wires:
+            await wire.done
+        return wires
+
+    words = [wire.done.result().word for wire in bot.state.turn(crowd())]
+    bothost.clock.advance("5m")
+    assert set(words) == {"parked"}
+    assert len(calls.runs) == len(bodies)
+    assert {row.state for row in journal.rows()} == {"answered"}

@@ -272,7 +272,9 @@ class JournalPoller:
         tracked = self._context.event_table.of(row)
         if tracked is None or (tracked.phase == "idle" and not tracked.unrecorded):
             return True
-        if not (tracked.completing or tracked.phase in ("idle", "posting")):
+        # a parking that is being told has landed, or there would be nothing to claim: the event is acknowledged
+        told = tracked.phase == "waiting" and tracked.commit is not None
+        if not (tracked.completing or told or tracked.phase in ("idle", "posting")):
             if not self._context.journal.claims_first:
                 self._write_over(tracked, row)
                 return False
@@ -388,12 +390,6 @@ class JournalPoller:
                 self._context.journal.note(tracked.entry)
 
     def _live_of(self, key: str) -> TrackedEvent | None:
-        event_table = self._context.event_table
-        return next(
-            (
-                tracked
-                for tracked in (event_table.get(key), event_table.get(base_of(key)))
-                if tracked and tracked.entry.id == key
-            ),
-            None,
-        )
+        table = self._context.event_table
+        found = (table.get(key), table.get(base_of(key)))
+        return next((tracked for tracked in found if tracked and tracked.entry.id == key), None)
