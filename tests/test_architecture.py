@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -234,6 +235,17 @@ def test_no_two_classes_have_one_name() -> None:
     assert {name: where for name, where in homes.items() if len(where) > 1} == {}, (
         "a reader must know which one is meant"
     )
+
+
+def test_docstrings_say_what_is_done_or_given_back() -> None:
+    asking = [
+        f"{name_of(path)}:{node.lineno}"
+        for path in SOURCES
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and re.match(r"(What|Whether|How|Who)\b", ast.get_docstring(node) or "")
+    ]
+    assert not asking, "a docstring says what is given back, in which shape and unit, and asks no question"
 
 
 def test_plugins_import_nothing_of_bothost_but_its_front() -> None:

@@ -118,6 +118,7 @@ def test_a_reload(site: HostSite, tmp_path: Path) -> None:
     site.program = [sys.executable, str(TRACED), str(calls)]
     site.start()
     try:
+        assert site.deliver("hello").text == "Hello"  # it is in service, so that the reload replaces it
         before = len(calls.read_text().splitlines())
         site.write("async def hello(event): return Reply('Hello')", "hello: plugin = hello; timeout = 5m")
         assert site.process is not None

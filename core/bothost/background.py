@@ -81,7 +81,7 @@ class BackgroundTasks:
 
 @dataclass(slots=True)
 class _Faults:
-    """What is known of a loop that has failed."""
+    """The facts of a loop that has failed."""
 
     error: str
     failed_at: float

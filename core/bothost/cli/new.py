@@ -48,7 +48,7 @@ def new(name: str, recorded: Path | None, as_json: bool) -> None:
 
 
 def taken() -> Callable[[str], bool]:
-    """Whether a distribution, an importable package or a plugin of a name is there already."""
+    """Make a function that tells whether a distribution, an importable package or a plugin of a name is there already."""
     points = importlib.metadata.entry_points(group="bothost.plugins")
     known = is_taken(
         {
@@ -85,7 +85,7 @@ def read_recorded(path: Path) -> RecordedDelivery:
 
 
 def is_passed_over(sent: bytes) -> bool:
-    """Whether a host that knows nothing else of the task would take it for an echo of the bot's own comment."""
+    """Tell whether a host that knows nothing else of the task would take it for an echo of the bot's own comment."""
     try:
         envelope = decode(sent)
     except BodyRefused:

@@ -163,12 +163,12 @@ def play(bot: str, config: str, past: Sequence[AnsweredEvent]) -> tuple[list[Rep
 
 
 def question_of(line: bytes) -> DataQuestion | None:
-    """What a line of the child asks of the journal; None where it is an answer."""
+    """Read a line of the child as a question about the journal; None where it is an answer."""
     return msgspec.json.decode(line, type=DataQuestion) if line.startswith(b'{"space"') else None
 
 
 def looked_up(bot: str, config: str, question: DataQuestion) -> Any:
-    """What the bot's store holds: a rehearsal reads it and changes nothing."""
+    """Look into the bot's store: a rehearsal reads it and changes nothing."""
     return visit(config, lambda journal: JournalData(journal, bot, SystemClock()).ask(question.space, question.request))
 
 

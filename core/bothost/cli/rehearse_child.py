@@ -72,7 +72,7 @@ RESULTS: dict[type, Any] = {
 
 
 class DataQuestion(msgspec.Struct, frozen=True):
-    """What the child asks its parent of the journal."""
+    """A question of the child about the journal, to its parent."""
 
     space: str
     request: ReadValue | ListValues | ListJobs

@@ -104,7 +104,7 @@ class Journal(Protocol):
         """
 
     async def waiting(self) -> Mapping[str, int]:
-        """How many entries of each bot are ready with door api and due now, counted up to 100: cheap enough to ask each
+        """Count the entries of each bot that are ready with door api and due now, counted up to 100: cheap enough to ask each
         half second."""
 
     async def wait_hint(self, seconds: float) -> None:

@@ -98,7 +98,7 @@ def states_of(want: EntryFilter) -> tuple[State, ...]:
 
 
 def condition_of(want: EntryFilter, mark: Callable[[int], str]) -> WhereClause:
-    """What the operator asks for as a condition; `mark` writes the n-th value's place (`?`, or `$n`)."""
+    """Make a condition of what the operator asks for; `mark` writes the n-th value's place (`?`, or `$n`)."""
     where = WhereClause(mark)
     _add_equals(where, want)
     if want.since is not None:

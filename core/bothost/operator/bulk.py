@@ -43,7 +43,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class BulkPlan:
-    """What would be done: the events, oldest first, and those that are left out, by reason."""
+    """The work that would be done: the events, oldest first, and those that are left out, by reason."""
 
     verb: Verb
     entries: tuple[Entry, ...]
@@ -52,7 +52,7 @@ class BulkPlan:
 
 @dataclass(slots=True)
 class BulkProgress:
-    """How far a plan is carried out."""
+    """The progress of a plan."""
 
     total: int
     done: int = 0

@@ -18,7 +18,7 @@ MOST_HELD_S = 240.0
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What an event waits for. Times are epoch seconds; 0: not known."""
+    """The next thing an event waits for. Times are epoch seconds; 0: not known."""
 
     why: str
     until: float = 0.0

@@ -81,7 +81,7 @@ class HostView:
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether the host can take deliveries, and the reason if not."""
+    """The answer of /readyz: whether the host can take deliveries, and the reason if not."""
 
     ready: bool
     phase: str
@@ -318,7 +318,7 @@ class Operations:
 
 @dataclass(frozen=True, slots=True)
 class JournalView:
-    """What the journal says of all bots at one moment."""
+    """The facts that the journal holds of all bots at one moment."""
 
     entries: Mapping[str, Mapping[str, int]]
     facts: Mapping[str, str] | None

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ProcessResources:
-    """What a process brings: time, journal, the way to Pyrus, who counts."""
+    """The resources of a process: time, journal, the client of Pyrus, the counters."""
 
     clock: Clock
     journal: Journal
@@ -197,7 +197,7 @@ def caller_as(config: BotConfig, account: AccountConfig) -> CallingBot:
 
 
 def data_of_bot(resources: ProcessResources, config: BotConfig) -> BotData:
-    """What the journal keeps for a bot's plugin."""
+    """Give the part of the journal that belongs to a bot's plugin."""
     return JournalData(resources.journal, config.name, resources.clock, limit_of(config))
 
 

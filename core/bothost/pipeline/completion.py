@@ -22,7 +22,7 @@ FailedState = Literal["held", "parked", "posting", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class FailureDecision:
-    """What a failed run leads to: the next state, what the waiting deliveries get, when it is due again."""
+    """The consequence of a failed run: the next state, what the waiting deliveries get, when it is due again."""
 
     state: FailedState
     status: int
@@ -138,7 +138,7 @@ def _ran_again(entry: Entry) -> bool:
 
 
 def with_unsent(entry: Entry, returned: bytes, now: float) -> Entry | None:
-    """What a call past its time returned stands beside its failure, and is never sent; None where that is no failure."""
+    """Keep beside its failure what a call past its time returned; it is never sent. None where the run has not failed."""
     if not entry.failed:
         return None
     told = f"it returned after its time, and this was never sent: {returned.decode('utf-8', 'replace')[:_KEPT]}"

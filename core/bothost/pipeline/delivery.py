@@ -16,7 +16,7 @@ NOTHING = b"{}"
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What a delivery is answered; `repeat` marks an answer that comes from the journal."""
+    """The answer to a delivery; `repeat` marks an answer that comes from the journal."""
 
     status: int
     body: bytes

@@ -39,7 +39,7 @@ DECODE_AT_ONCE = 2
 
 @dataclass(frozen=True, slots=True)
 class WaitingLimits:
-    """How many bytes of bodies may wait; beyond that events are parked at once."""
+    """The bytes of bodies that may wait; beyond that events are parked at once."""
 
     bot_bytes: int = 64 << 20
     host_bytes: int = 256 << 20
@@ -292,7 +292,7 @@ class Dispatcher:
         self._meet(tracked, delivery, envelope)
 
     def _meet(self, tracked: TrackedEvent, delivery: Delivery, envelope: Envelope) -> None:
-        """What a counted delivery of a known event gets."""
+        """Answer a counted delivery of a known event, or let it wait."""
         entry = tracked.entry
         if tracked.phase in ("waiting", "running", "foreign") and entry.door == "response":
             self._acknowledger.join(tracked, delivery)

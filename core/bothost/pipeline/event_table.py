@@ -127,7 +127,7 @@ class TrackedEvent:
 
     @property
     def heard(self) -> bool:
-        """Whether a connection is open that waits for the outcome."""
+        """Tell whether a connection is open that waits for the outcome."""
         return any(not waiter.delivery.gone for waiter in self.waiters)
 
     def parked_with_token(self, bots: Collection[str]) -> bool:

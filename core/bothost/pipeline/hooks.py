@@ -69,7 +69,7 @@ class HookDelivery(ABC):
     @property
     @abstractmethod
     def gone(self) -> bool:
-        """Whether its connection is known to be closed."""
+        """Tell whether its connection is known to be closed."""
 
     @property
     @abstractmethod

@@ -63,7 +63,7 @@ class PollingSession(Protocol):
 
 @dataclass(slots=True)
 class PollingState:
-    """What this process knows of one bot's rounds."""
+    """The state of one bot's rounds in this process."""
 
     caught_up: bool = False
     due: float = 0.0

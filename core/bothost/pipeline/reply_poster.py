@@ -46,7 +46,7 @@ MOST_DENIED = 30
 
 @dataclass(frozen=True, slots=True)
 class PostResult:
-    """What one try came to. done: `comment_id` carries the reply (0: Pyrus did not show which) · again: after `after_s`
+    """The outcome of one try. done: `comment_id` carries the reply (0: Pyrus did not show which) · again: after `after_s`
     seconds (0: the poster has no wish) · failed: for good, the reply is kept."""
 
     kind: Literal["done", "again", "failed"]
@@ -192,13 +192,13 @@ def unclaimed(thread: list[dict[str, Any]], answered: Sequence[Entry], skew: flo
 
 
 def terms(entry: Entry, envelope: Envelope | None, token: str, user_id: int | None) -> SessionTerms:
-    """What the calls of a late reply go by."""
+    """Give the terms by which the calls of a late reply are made."""
     api_url = envelope.api_url if envelope is not None else ""
     return SessionTerms(token, api_url, user_id, trace=entry.trace, late=True)
 
 
 def after(error: CallError | JournalAway, *, begun: bool) -> PostResult:
-    """What a failed try comes to; `begun`: the POST itself was under way."""
+    """Give the outcome of a failed try; `begun`: the POST itself was under way."""
     text = str(error)
     match error:
         case NoLogin():
@@ -298,7 +298,7 @@ def same_by_response(reply: Mapping[str, Any], other: Entry) -> bool:
 
 
 def persons_of(task: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
-    """Who wrote comments in a task or is asked in it."""
+    """List those who wrote comments in a task or are asked in it."""
     rows = task.get("approvals")
     asked = [one.get("person") for row in (rows if isinstance(rows, list) else ()) for one in dicts(row)]
     return dicts([*asked, *(comment.get("author") for comment in dicts(task.get("comments")))])

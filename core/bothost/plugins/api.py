@@ -75,14 +75,14 @@ class TimerMark:
 
 @dataclass(frozen=True, slots=True)
 class JobMark:
-    """What `@job` was given."""
+    """The arguments of `@job`."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class HookMark:
-    """What `@hook` was given."""
+    """The arguments of `@hook`."""
 
     name: str
     guard: GuardMark | Callable[..., Any]
@@ -279,7 +279,7 @@ class Plugin(Generic[S]):
 
     @property
     def jobs(self) -> Jobs:
-        """What this bot has put off to a later time. Raises StoreError where there is no journal."""
+        """The work that this bot has put off to a later time. Raises JournalError where there is no journal."""
         if self.__home.jobs is None:
             raise StoreError(f"[bot:{self.__home.bot}] has no jobs here: there is no journal")
         return self.__home.jobs

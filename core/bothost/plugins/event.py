@@ -126,7 +126,7 @@ class Event:
 
     @property
     def polled(self) -> bool:
-        """Whether bothost found this event by polling or catching up: no webhook brought it."""
+        """True if bothost found this event by polling or catching up: no webhook brought it."""
         return self._envelope.polled
 
     @property

@@ -83,7 +83,7 @@ def rule_of(mark: GuardMark, settings: object, where: str) -> GuardRule:
 
 
 def passes(guard: GuardRule, request: RawRequest, now: float) -> bool:
-    """Whether a request may come in, by a guard that needs no code of the plugin. Never raises; in constant time."""
+    """Tell whether a request may come in, by a guard that needs no code of the plugin. Never raises; in constant time."""
     match guard:
         case SignedGuard():
             return _is_signed(guard, request, now)

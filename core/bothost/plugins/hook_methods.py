@@ -23,7 +23,7 @@ LONGEST_KEY = 200
 
 
 class HookRule(msgspec.Struct, frozen=True):
-    """What the host must know of a hook, also of one in a process of its own.
+    """The facts that the host must know of a hook, also of one in a process of its own.
 
     `accepts`: its requests are journaled and answered 202. `pointer`: where their key stands in the body. `asks`: a function
     of the plugin is asked, for the guard or for the key.
@@ -64,7 +64,7 @@ def hooks(
 
 
 def warnings(specs: tuple[HookSpec, ...]) -> tuple[str, ...]:
-    """What `check` and `doctor` say of hooks that everybody may call."""
+    """List the warnings of `check` and `doctor` about hooks that everybody may call."""
     names = ", ".join(spec.rule.name for spec in specs if isinstance(spec.rule.guard, OpenGuard))
     return (
         (f"everybody may call its hooks {names} (anyone): give them signed() or token() where the caller can",)
@@ -74,7 +74,7 @@ def warnings(specs: tuple[HookSpec, ...]) -> tuple[str, ...]:
 
 
 def shown_hook(path: str, rule: HookRule) -> dict[str, str]:
-    """How a hook is shown to an operator."""
+    """Describe a hook to an operator."""
     return {
         "hook": rule.name,
         "methods": ",".join(rule.methods),

@@ -79,7 +79,7 @@ class Request:
 
     @property
     def id(self) -> str:
-        """What names this request; of an accepted one the same in every rerun."""
+        """The name of this request; of an accepted one the same in every rerun."""
         return self._context.id
 
     @property
@@ -205,7 +205,7 @@ def json_of(body: bytes) -> Any:
 
 
 def pointed(value: Any, pointer: str) -> Any:
-    """What a JSON pointer leads to. Raises RequestRefused where it leads nowhere."""
+    """Follow a JSON pointer and give the value. Raises RequestRefused where it leads nowhere."""
     for part in pointer.split("/")[1:]:
         key = part.replace("~1", "/").replace("~0", "~")
         try:
@@ -216,7 +216,7 @@ def pointed(value: Any, pointer: str) -> Any:
 
 
 def message_of(answer: Any) -> ResponseMessage:
-    """What a hook returned, as it is written. Raises HookError, which says what is wrong with it."""
+    """Make the response of what a hook returned. Raises HookError, which says what is wrong with it."""
     response = _response_of(answer)
     if isinstance(response.status, bool) or not isinstance(response.status, int) or not 200 <= response.status <= 599:
         raise HookError(f"a response's status is a number from 200 to 599, not {response.status!r:.40}")

@@ -54,7 +54,7 @@ class CallObserver:
 
 @dataclass(slots=True)
 class SharedState:
-    """What the sessions of one process share."""
+    """The state that the sessions of one process share."""
 
     permits: dict[str, asyncio.Semaphore] = field(default_factory=dict)
     logins: dict[tuple[str, str], AccountToken] = field(default_factory=dict)

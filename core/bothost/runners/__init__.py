@@ -58,7 +58,7 @@ class HookRun(msgspec.Struct, frozen=True, tag="request"):
 
 
 class Admission(msgspec.Struct, frozen=True):
-    """What the plugin's functions say of a request; `refused` tells the caller why it gets 400."""
+    """The judgement of the plugin's functions on a request; `refused` tells the caller why it gets 400."""
 
     passes: bool
     key: str = ""

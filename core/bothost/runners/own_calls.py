@@ -44,7 +44,7 @@ class JobCall:
 
     @property
     def missing(self) -> RunResult:
-        """How a run ends whose plugin has no such job any more."""
+        """Give the end of a run whose plugin has no such job any more."""
         return RunResult(
             failure=RunFailure("raised", f"{self.what}: the plugin has no such job any more", may_rerun=False)
         )
@@ -65,7 +65,7 @@ class JobCall:
             self._context.pyrus.give_up("the time of this run is over")
 
     def failed(self, error: BaseException) -> RunResult:
-        """What an exception of the method means."""
+        """Give the failure that an exception of the method means."""
         return RunResult(failure=reported(error, self.what, self._scrub))
 
     async def finished(self, answer: Any) -> RunResult:
@@ -108,7 +108,7 @@ class HookCall:
 
     @property
     def missing(self) -> RunResult:
-        """How a run ends whose plugin has no such hook any more."""
+        """Give the end of a run whose plugin has no such hook any more."""
         return RunResult(
             failure=RunFailure("raised", f"{self.what}: the plugin has no such hook any more", may_rerun=False)
         )
@@ -140,7 +140,7 @@ class HookCall:
             self._context.pyrus.give_up("the time of this run is over")
 
     def failed(self, error: BaseException) -> RunResult:
-        """What an exception of the method means; one about the request is the caller's."""
+        """Give the failure that an exception of the method means; one about the request is the caller's."""
         if isinstance(error, RequestRefused):
             return RunResult(failure=RunFailure("refused", str(error), may_rerun=False, error=error))
         return RunResult(failure=reported(error, self.what, self._scrub))

@@ -20,7 +20,7 @@ BOUNDARY = "bothost-test-boundary"
 
 @dataclass(frozen=True, slots=True)
 class HookCallContent:
-    """What a request carries: one of `json`, `form` with `files`, and `body`; and its query and headers."""
+    """The content of a request: one of `json`, `form` with `files`, and `body`; and its query and headers."""
 
     json: Any = None
     form: Mapping[str, str] | None = None

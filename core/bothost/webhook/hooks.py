@@ -70,7 +70,7 @@ def refusal(match: HookMatch, method: str, announced: int) -> Outcome | None:
 
 
 class ExchangedRequest(Protocol):
-    """What an exchange needs of the webhook request on whose connection it is."""
+    """The part of a webhook request that an exchange on its connection needs."""
 
     head: RequestStartLine
     headers: HTTPHeaders | None

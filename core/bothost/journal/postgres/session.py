@@ -89,7 +89,7 @@ class Session:
 
     @property
     def broken(self) -> bool:
-        """Whether no further operation may use it."""
+        """Tell whether no further operation may use it."""
         return self._raised or self._connection.is_closed() or self._connection.is_in_transaction()
 
     async def fetch(self, statement: str, *values: object) -> list[Any]:

@@ -93,7 +93,7 @@ class WritingConnection:
             raise
 
     def close(self) -> None:
-        """Close, under the lock, for the last connection empties the log into the file."""
+        """Close under the lock, because the last connection empties the log into the file."""
         connection, self._connection = self._connection, None
         if connection is not None:
             try:

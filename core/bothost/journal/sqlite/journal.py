@@ -359,7 +359,7 @@ class SqliteJournal:
         return TransactionTime(self.owner, self._now(), self._clock.boot())
 
     async def _ask(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Have something done in the next transaction; given up after `commit_s`, for a disk can hang."""
+        """Have something done in the next transaction; given up after `commit_s`, because a disk can hang."""
         if not self._writer.running:
             raise JournalAway("the journal is not open")
         job = WriteRequest(work, asyncio.get_running_loop())

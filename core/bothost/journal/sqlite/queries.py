@@ -133,7 +133,7 @@ def latest(connection: sqlite3.Connection, key: str) -> Entry | None:
 
 
 def waiting(connection: sqlite3.Connection, now: float) -> dict[str, int]:
-    """What is due, by bot; counted up to `MOST_WAITING`."""
+    """Count what is due, by bot; counted up to `MOST_WAITING`."""
     counts: dict[str, int] = {}
     for asked in (_WAITING, _POSTS_WAITING):
         for bot, count in connection.execute(asked, (now,)):
@@ -143,7 +143,7 @@ def waiting(connection: sqlite3.Connection, now: float) -> dict[str, int]:
 
 
 def recent(connection: sqlite3.Connection, since: float) -> list[Entry]:
-    """What was delivered or changed since then, of what came within the hour before it, and all that is open."""
+    """List what was delivered or changed since then, of what came within the hour before it, and all that is open."""
     lately = f"{_SELECT} indexed by d_created where created >= ? and (seen_at >= ? or updated >= ?)"
     entries = {entry.id: entry for entry in entries_of(connection.execute(lately, (since - _HOUR_S, since, since)))}
     for state in ("ready", "running"):

@@ -161,7 +161,7 @@ class Transactions:
         maintenance.give_back(connection, self._owner, orphans, (self._moment().now, self._timing))
 
     def _notice_stall(self) -> None:
-        """What stopped this process or held up its transaction (a lock, a disk, a suspended machine) may have stopped all."""
+        """Note a stall: what stopped this process or its transaction (a lock, a disk, a suspended machine) may have stopped all."""
         now = self._clock.boot()
         if now >= self.lease_end or now - self._began > self._timing.lease_s / 4:
             self.trouble()

@@ -38,7 +38,7 @@ STOP_S = 5.0
 
 
 class TransactionLog(Protocol):
-    """What the writer writes with; all is called in its thread, inside a transaction unless it says otherwise."""
+    """The operations that the writer writes with; all is called in its thread, inside a transaction unless it says otherwise."""
 
     def write_notes(self, connection: sqlite3.Connection, notes: dict[str, Note]) -> None:
         """Write entries as they stand, where the fence allows."""

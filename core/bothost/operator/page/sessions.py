@@ -22,7 +22,7 @@ _MOST_SESSIONS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class AccessRight:
-    """What a request may do. `session` is empty if it came with a Bearer token."""
+    """The rights of a request. `session` is empty if it came with a Bearer token."""
 
     changes: bool
     session: str = ""

@@ -33,7 +33,7 @@ class DefinitionNeeded(ReplyError):
 
 @dataclass(frozen=True, slots=True)
 class Definitions:
-    """What is known beside the task: the task's form, and catalogs by id."""
+    """The definitions known beside the task: its form, and catalogs by id."""
 
     form: Form | None = None
     catalogs: Mapping[int, Catalog] = field(default_factory=dict)

@@ -160,7 +160,7 @@ class DataAsk(msgspec.Struct, tag="data", frozen=True):
 
 
 class DataResult(msgspec.Struct, tag="result", frozen=True):
-    """What a request for data gave, or a failure by class name."""
+    """The result of a request for data, or a failure by class name."""
 
     number: int
     value: Any = None

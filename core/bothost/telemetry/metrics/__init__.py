@@ -118,7 +118,7 @@ class Metrics:
         self._host.reloads[result] = self._host.reloads.get(result, 0) + 1
 
     def restarts(self, counts: dict[str, int]) -> None:
-        """What the supervisor says of worker processes that it started again."""
+        """Take the supervisor's counts of worker processes that it started again."""
         self._host.restarts = dict(counts)
 
     def snapshot(self) -> MetricsSnapshot:
