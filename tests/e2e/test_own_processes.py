@@ -87,12 +87,13 @@ def test_an_accident_is_one_failed_run_and_nobody_elses(site, what, told):
     assert host.stop() == 0
 
 
-def test_memory_beyond_its_bound_is_one_failed_run_and_the_process_lives(site):
+def test_memory_beyond_its_bound_is_one_failed_run_and_a_new_process_goes_on(site):
     host = site(PLUGINS, BOTS).start()
     first = pid_of(host, 1)
     assert host.deliver("careless", task=2, comment=2, text="eats").status == 500
     assert "MemoryError" in host.said("MemoryError")["message"]
-    assert pid_of(host, 3) == first
+    # what filled the memory may still hold it, so the bot gets a new process after the run
+    assert pid_of(host, 3) != first
     assert host.stop() == 0
 
 

@@ -24,7 +24,7 @@ async def careless(event):
 async def chatty(event):
     return str(os.getpid())
 """
-BOTS = "careless: plugin = careless; run = process; on_error = ignore\nchatty: plugin = chatty; answer_within = 3s"
+BOTS = "careless: plugin = careless; run = process; on_error = ignore\nchatty: plugin = chatty; login = bot@7d985af9-b222-482f-928b-acf1ac50fddf; answer_within = 3s"
 
 
 NUMBERS = itertools.count(1000)

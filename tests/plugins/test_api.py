@@ -111,7 +111,7 @@ def test_a_decorator_that_could_never_match_is_refused_where_it_stands(keys: dic
 
 
 def test_one_method_is_a_handler_or_a_timer_and_not_both() -> None:
-    with pytest.raises(TypeError, match="cannot be both"):
+    with pytest.raises(TypeError, match="one method cannot be two of"):
 
         class Both(Plugin[Settings]):
             @on(form=1)

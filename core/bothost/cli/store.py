@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Row = tuple[str, bytes, float]
 
 
-@click.group(no_args_is_help=True)
+@click.group(no_args_is_help=True, epilog="Example: bothost store list payments")
 def store() -> None:
     """Read and change what a bot keeps in its store.
 
