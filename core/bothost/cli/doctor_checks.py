@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import os
@@ -178,6 +179,10 @@ def without_login(config: BotConfig) -> Finding:
     return Finding(check, "warning", text)
 
 
+LOGIN_S = 10.0
+"""A person waits for the report, and all bots are asked at once."""
+
+
 class NoSharedLimits:
     """Replace the journal for the client: doctor shares no lease and no rate limit with anybody."""
 
@@ -230,7 +235,7 @@ async def logins(bots: Sequence[BotConfig], clock: Clock, dates: list[float], ne
 
     client = PyrusClient(clock, NoSharedLimits(), HttpTransport(network), user_agent=f"bothost/{__version__}")
     try:
-        return [await _login(client, config, clock, dates) for config in bots]
+        return list(await asyncio.gather(*(_login(client, config, clock, dates) for config in bots)))
     finally:
         await client.close()
 
@@ -242,7 +247,10 @@ async def _login(client: PyrusClient, config: BotConfig, clock: Clock, dates: li
 
     check = f"login of {config.name}"
     try:
-        response = await PyrusSession(client, caller_of(config), SessionTerms()).send(requests.profile())
+        async with asyncio.timeout(LOGIN_S):
+            response = await PyrusSession(client, caller_of(config), SessionTerms(late=True)).send(requests.profile())
+    except TimeoutError:
+        return Finding(check, "problem", f"{config.login}: Pyrus has not answered within {LOGIN_S:g} s")
     except CallError as error:
         return Finding(check, "problem", f"{config.login}: {error}")
     _note_date(response.headers.get("date"), clock, dates)
