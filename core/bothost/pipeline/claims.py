@@ -36,14 +36,15 @@ class Claims:
 
     async def holds(self, tracked: TrackedEvent, bot: Bot, ticket: QueueTicket) -> bool:
         """Claim it, or see that the claim of a stored event still holds. False: the run does not begin now."""
+        if tracked.ticket is not ticket or tracked.phase not in ("waiting", "running"):
+            # a suspect waits long until it may run alone: it may have been parked meanwhile, and begun anew from the journal
+            ticket.leave()
+            return False
         if tracked.phase == "running":
-            # a suspect has waited until it may run alone, and its claim may have been taken meanwhile
+            # its claim may have been taken while it waited
             return not (self._context.journal.claims_first and is_suspect(tracked)) or await self._still_holds(
                 tracked, ticket
             )
-        if tracked.ticket is not ticket or tracked.phase != "waiting":
-            ticket.leave()
-            return False
         if is_being_parked(tracked):
             return False
         if self._context.journal.claims_first:
