@@ -20,7 +20,7 @@ SETUPS = {
     "setattr(logging.getLogger(n), 'disabled', True)) for n in list(logging.root.manager.loggerDict)]; "
     "logging.basicConfig(handlers=[logging.StreamHandler()], level=0, force=True)",
     "shutdown": "logging.shutdown()",
-    "factory": "logging.setLogRecordFactory(lambda *a, **k: 1 / 0)",
+    "factory": "logging.setLogRecordFactory(lambda *a, **k: logging.LogRecord('other', 10, '', 0, 'nothing', None, None))",
 }
 PLUGINS = r"""
 import logging, logging.config, sys, os

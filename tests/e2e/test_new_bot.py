@@ -19,6 +19,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("setup.py", "pyproject.toml", "README.md", "MANIFEST.in", "LICENSE"):
         shutil.copy(ROOT / name, source)
     shutil.copytree(ROOT / "core", source / "core", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    (source / "docs").mkdir()
+    for name in ("operator-guide.md", "security.md"):
+        shutil.copy(ROOT / "docs" / name, source / "docs")
     subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", "dist", "."], cwd=source, check=True)
     [wheel] = (source / "dist").glob("*.whl")
     return wheel
