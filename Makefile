@@ -4,7 +4,8 @@
 PY ?= python3
 JOBS ?= 2
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
-SIDE_BY_SIDE := tests/kills tests/siege tests/model tests/journal tests/pyrus tests/testing tests/fuzz tests/deploy tests/load/test_backlog.py
+SIDE_BY_SIDE := tests/kills tests/siege tests/model tests/journal tests/pyrus tests/testing tests/fuzz tests/deploy tests/pipeline \
+	tests/cli/dev tests/test_guide.py tests/load/test_backlog.py
 
 # among these, what measures claims a second
 RATES := claims_stay_quick
