@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine with Python 3.11 or newer:
 #   make demo    the host with the bots of bots.ini, one signed delivery to each, the replies as a table
-#   make test    the tests, in some eight minutes; make test-full adds what needs PostgreSQL, Chromium or time
+#   make test    the tests, in about five minutes; make test-full adds what needs PostgreSQL, Chromium or time
 PY ?= python3
 JOBS ?= 2
 PLUGINS := $(wildcard plugins/*/pyproject.toml)

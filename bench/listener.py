@@ -18,7 +18,7 @@ from bothost.bots.registry import Bot, Registry, Service
 from bothost.clock import SystemClock
 from bothost.config.values import BotConfig
 from bothost.host import process_setup
-from bothost.http_server.connections import ConnectionLimits
+from bothost.http_server.limits import ConnectionLimits
 from bothost.pipeline.delivery import Outcome
 from bothost.webhook.listener import webhook_server
 from bothost.webhook.request import WebhookContext

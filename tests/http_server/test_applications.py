@@ -14,7 +14,7 @@ from tornado.web import Application, RequestHandler
 
 from bothost.clock import SystemClock
 from bothost.host.sockets import bind_tcp
-from bothost.http_server.connections import ConnectionLimits
+from bothost.http_server.limits import ConnectionLimits
 from bothost.http_server.server import HttpServer
 
 if TYPE_CHECKING:

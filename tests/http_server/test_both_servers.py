@@ -12,7 +12,7 @@ from tornado.httpserver import HTTPServer
 from bothost import Event, sign
 from bothost.clock import SystemClock
 from bothost.host.sockets import bind_tcp
-from bothost.http_server.connections import ConnectionLimits
+from bothost.http_server.limits import ConnectionLimits
 from bothost.http_server.server import HttpServer
 from bothost.testing import body, encode, served, task
 

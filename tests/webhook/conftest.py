@@ -10,7 +10,7 @@ from tests.webhook.edge import Edge, Site, bot
 from bothost.bots.registry import Bot, Registry, Service
 from bothost.clock import SystemClock
 from bothost.host.sockets import bind_tcp
-from bothost.http_server.connections import ConnectionLimits
+from bothost.http_server.limits import ConnectionLimits
 from bothost.webhook.listener import webhook_server
 from bothost.webhook.request import WebhookContext
 from bothost.webhook.unverified import MOST_BYTES, UnverifiedBodies

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 from tests.webhook.edge import bot, post, read_answer
 
-from bothost.http_server.connections import ConnectionLimits
+from bothost.http_server.limits import ConnectionLimits
 
 BODY = b'{"task_id": 5}'
 BIG = b'{"task_id": 5, "text": "' + b"x" * (17 << 20) + b'"}'

@@ -16,7 +16,7 @@ from tests.webhook.edge import post, read_answer
 from bothost.errors import ConfigError
 from bothost.host.listeners import shown
 from bothost.host.sockets import bind_tcp, bind_unix
-from bothost.http_server.connections import ConnectionLimits
+from bothost.http_server.limits import ConnectionLimits
 from bothost.http_server.server import tls_context
 from bothost.webhook.routing import TrustedProxies
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bothost.errors import ConfigError, Problem
 from bothost.host.process_setup import connections
 from bothost.host.sockets import UnixSocket, bind_tcp, bind_unix, settled
-from bothost.http_server.connections import ConnectionLimits
+from bothost.http_server.limits import ConnectionLimits
 from bothost.http_server.server import tls_context
 from bothost.webhook.routing import TrustedProxies
 

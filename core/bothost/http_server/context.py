@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
     from tornado.httputil import HTTPMessageDelegate, HTTPServerConnectionDelegate
 
-    from bothost.http_server.connections import ConnectionLimits, Connections
+    from bothost.http_server.connections import Connections
+    from bothost.http_server.limits import ConnectionLimits
     from bothost.http_server.parser import ServerRefusal
 
     Refuse = Callable[["PeerContext", HTTPMessageDelegate | None, ServerRefusal], None]

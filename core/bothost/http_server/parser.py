@@ -14,7 +14,7 @@ from tornado.httputil import RequestStartLine
 from bothost.http_server.headers import NAMES, RequestHeaders
 
 if TYPE_CHECKING:
-    from bothost.http_server.connections import ConnectionLimits
+    from bothost.http_server.limits import ConnectionLimits
 
 
 class ServerRefusal(NamedTuple):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bothost.errors import ConfigError, Problem
 from bothost.http_server.connection import HttpConnection
-from bothost.http_server.connections import ConnectionLimits, Connections
+from bothost.http_server.connections import Connections
 from bothost.http_server.context import ServerContext
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from bothost.clock import Clock
     from bothost.http_server.context import Refuse
+    from bothost.http_server.limits import ConnectionLimits
 
 log = logging.getLogger("bothost.refused")
 AT_ONCE = 100

@@ -1,8 +1,9 @@
-"""Decides about an event: one pure function of its row, this process's memory of it, and what happens.
+"""Decides whether and how something may be written on an event's row: a pure function of row, memory, and what happens.
 
 It knows no clock, no journal and no loop, so tests explore every order of happenings (tests/pipeline/test_exploration.py).
-The state table of docs/design.md lists the same rules. `writing.py` carries a decision out: it writes the result on the
-revision that was decided on, and asks again with the row as it stands where that is refused.
+What a run makes of its event is decided in `completion.py`; the state table of docs/design.md lists the rules of both.
+`writing.py` carries a decision out: it writes the result on the revision that was decided on, and asks again with the row as
+it stands where that is refused.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""THE pipeline: a verified delivery becomes an outcome. The stages stand in `receive`, in the order they happen."""
+"""THE pipeline: a verified delivery becomes an outcome. `receive` decodes, and `_take` finds what is known of the event.
+
+A new event goes to `_new` (filters) and `_admit` (run, park or turn away), a known one to `_again` and `_meet` (join, or answer
+by state and door). What later happens to it elsewhere comes back through `meet_again` and `take_over`.
+"""
 
 from __future__ import annotations
 
@@ -99,6 +103,7 @@ class Dispatcher:
         self._context.responses.give(delivery, Outcome(400, NOTHING, "malformed"), 0, 1, str(error))
 
     def _take(self, delivery: Delivery, envelope: Envelope, key: str) -> None:
+        """Find what is known of the event here and, where it may know more, in the journal; then go on with it."""
         self._event_filter.learn(delivery.bot, envelope)
         if delivery.signature_ok:
             self._event_filter.old_secret(delivery.bot)
@@ -137,7 +142,7 @@ class Dispatcher:
             tracked = TrackedEvent(key, row)
             event_table.add(tracked)
         elif row is not None:
-            self._compare(tracked, row)
+            self._follow_row(tracked, row)
         tracked.number = max(tracked.number, number)
         self._again(tracked, delivery, envelope)
 
@@ -155,7 +160,7 @@ class Dispatcher:
             return None, 1
         return row, number
 
-    def _compare(self, tracked: TrackedEvent, row: Entry) -> None:
+    def _follow_row(self, tracked: TrackedEvent, row: Entry) -> None:
         """Where claims come first the journal is ahead of an event we are not at; of one that we run it knows the door. Where
         memory is the truth it knows only what an operator cancelled or lets run again."""
         if not self._context.journal.claims_first:
@@ -240,7 +245,8 @@ class Dispatcher:
             context.event_table.weigh(tracked, bot.queue, size)
             waiter = self._acknowledger.admit(tracked, delivery)
             self.runs.begin(tracked, bot)
-            if waiter in tracked.waiters:  # it is not answered yet
+            # with turn and permit free a handler that returns at once has its answer given before `begin` returns
+            if waiter in tracked.waiters:
                 self._acknowledger.limit(tracked, waiter)
         else:
             tracked.phase = "waiting"
@@ -301,6 +307,7 @@ class Dispatcher:
         elif entry.state == "ready":
             self._meet_held(tracked, delivery, envelope)
         elif entry.state == "running":
+            # another process runs it: the acknowledger watches its row, and calls `meet_again` or `take_over`
             self._acknowledger.join(tracked, delivery)
             self._acknowledger.follow(tracked)
         elif entry.state == "answered":

@@ -10,7 +10,7 @@ from bothost.webhook.refusals import spare_the_log
 if TYPE_CHECKING:
     import ssl
 
-    from bothost.http_server.connections import ConnectionLimits
+    from bothost.http_server.limits import ConnectionLimits
     from bothost.webhook.request import WebhookContext
 
 

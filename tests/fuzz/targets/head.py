@@ -14,7 +14,7 @@ from tests.webhook.edge import SECRET, Edge, bot
 
 from bothost.bots.registry import Registry, Service
 from bothost.clock import SystemClock
-from bothost.http_server.connections import ConnectionLimits
+from bothost.http_server.limits import ConnectionLimits
 from bothost.pyrus.signature import sign
 from bothost.webhook.listener import webhook_server
 from bothost.webhook.request import WebhookContext

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tornado.web import Application
 
-from bothost.http_server.connections import ConnectionLimits
+from bothost.http_server.limits import ConnectionLimits
 from bothost.http_server.server import HttpServer
 from bothost.operator.page import bots, bulk, deliveries, host_pages, login, probes
 from bothost.operator.page.base import PageContext, UnknownPath
