@@ -118,6 +118,7 @@ class Dispatcher:
     def _must_look(self, tracked: TrackedEvent | None, delivery: Delivery, envelope: Envelope) -> bool:
         """Tell whether the journal may know more of the event than we do: then it is asked before anything is decided."""
         if self._context.journal.claims_first:
+            # several processes: each claim is in the journal before its run, so the journal is ahead of this memory
             return tracked is None or tracked.phase != "waiting"
         if tracked is None:
             return self._context.event_table.may_be_stored(delivery.bot.config.name, envelope.comment_id or 0)
@@ -184,6 +185,7 @@ class Dispatcher:
         if number == 1:
             word = self._event_filter.skips(delivery.bot, envelope, step)
             if word == "ask":
+                # it comes back here with the answer remembered, so it is asked once
                 self._spawn(self._ask_own(key, delivery, envelope))
                 return
             if word:
@@ -261,7 +263,7 @@ class Dispatcher:
         self._context.responses.give(delivery, outcome, tracked.entry.task, tracked.attempt)
 
     def _held_on(self, tracked: TrackedEvent) -> None:
-        """Nothing is kept of a new event that is turned away but the count of its deliveries; a held one is quiet later."""
+        """Keep no more of a new event (fence 0: never claimed) than its count; a held one (claimed before) is quiet later."""
         entry = tracked.entry
         entry.status = 503
         if entry.fence:
