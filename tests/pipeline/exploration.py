@@ -16,7 +16,7 @@ import msgspec
 
 from bothost.journal.entry import Entry, JournalTiming
 from bothost.journal.transitions import given_back, quieted, reaped
-from bothost.pipeline.decisions import Amended, Held, Memory, RunFinished, TimeIsUp, decide
+from bothost.pipeline.write_rules import Amended, Held, Memory, RunFinished, TimeIsUp, decide
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

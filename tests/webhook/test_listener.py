@@ -18,7 +18,7 @@ from bothost.host.listeners import shown
 from bothost.host.sockets import bind_tcp, bind_unix
 from bothost.http_server.limits import ConnectionLimits
 from bothost.http_server.server import tls_context
-from bothost.webhook.routing import TrustedProxies
+from bothost.webhook.proxies import TrustedProxies
 
 BODY = b'{"task_id": 5}'
 

@@ -11,7 +11,7 @@ from bothost.host.process_setup import connections
 from bothost.host.sockets import UnixSocket, bind_tcp, bind_unix, settled
 from bothost.http_server.limits import ConnectionLimits
 from bothost.http_server.server import tls_context
-from bothost.webhook.routing import TrustedProxies
+from bothost.webhook.proxies import TrustedProxies
 
 if TYPE_CHECKING:
     import socket

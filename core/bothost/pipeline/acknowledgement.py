@@ -11,9 +11,9 @@ import msgspec
 from bothost.background import BackgroundTasks
 from bothost.errors import JournalAway
 from bothost.pipeline.context import stored_body
-from bothost.pipeline.decisions import TimeIsUp
 from bothost.pipeline.delivery import ACKNOWLEDGED, BUSY, FAILED, LATE, PARKED, UNANSWERABLE, UNAVAILABLE, UNRECORDED
 from bothost.pipeline.event_table import Waiter
+from bothost.pipeline.write_rules import TimeIsUp
 from bothost.pipeline.writing import WriteResult, write
 from bothost.pyrus.digest import without_token
 from bothost.pyrus.envelope import decode

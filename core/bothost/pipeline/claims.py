@@ -10,7 +10,7 @@ import msgspec
 from bothost.errors import JournalAway
 from bothost.journal.transitions import CANCELLED
 from bothost.pipeline.context import limit_of, stored_body
-from bothost.pipeline.decisions import Held
+from bothost.pipeline.write_rules import Held
 from bothost.pipeline.writing import lock_of, write_surely
 
 if TYPE_CHECKING:

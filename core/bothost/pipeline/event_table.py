@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from bothost.bots.queue import BotQueue, QueueTicket
     from bothost.journal.entry import Entry
-    from bothost.pipeline.decisions import Happening
     from bothost.pipeline.delivery import Delivery
+    from bothost.pipeline.write_rules import Happening
     from bothost.pyrus.envelope import Envelope
 
 Phase = Literal["idle", "waiting", "running", "posting", "foreign"]

@@ -10,8 +10,8 @@ import msgspec
 
 from bothost.errors import JournalAway
 from bothost.journal.entry import EntryFilter
-from bothost.pipeline.decisions import Held
 from bothost.pipeline.reply_poster import NO_LOGIN, PostResult
+from bothost.pipeline.write_rules import Held
 from bothost.pipeline.writing import write_surely
 
 if TYPE_CHECKING:

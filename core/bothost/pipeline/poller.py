@@ -15,10 +15,10 @@ from bothost.errors import BodyRefused, JournalAway
 from bothost.journal.moving import MissingBots
 from bothost.journal.transitions import cancelled
 from bothost.pipeline.attempts import REPEAT_S
-from bothost.pipeline.decisions import Held
 from bothost.pipeline.delivery import CANCELLED
 from bothost.pipeline.event_table import TrackedEvent, base_of, name_of
 from bothost.pipeline.stored_content import read_content, until_next_sweep
+from bothost.pipeline.write_rules import Held
 from bothost.pipeline.writing import write_surely
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import msgspec
 
 from bothost.background import BackgroundTasks
 from bothost.errors import JournalAway
-from bothost.pipeline.decisions import Amended
 from bothost.pipeline.delivery import NOTHING, UNRECORDED, Outcome
 from bothost.pipeline.event_table import Waiter
+from bothost.pipeline.write_rules import Amended
 from bothost.pipeline.writing import write, write_surely
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from bothost.journal.status import phase
 from bothost.pipeline.claims import Claims, is_being_parked, is_suspect
 from bothost.pipeline.completion import RunEnd, complete, with_unsent
 from bothost.pipeline.context import stored_body
-from bothost.pipeline.decisions import Amended, Held, RunFinished
 from bothost.pipeline.delivery import NOTHING, UNAVAILABLE, UNRECORDED
+from bothost.pipeline.write_rules import Amended, Held, RunFinished
 from bothost.pipeline.writing import write, write_surely
 from bothost.plugins.api import Tick
 from bothost.plugins.attribution import BOT

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from bothost.errors import JournalAway
-from bothost.pipeline.decisions import Memory, decide
+from bothost.pipeline.write_rules import Memory, decide
 
 if TYPE_CHECKING:
     from bothost.journal.entry import Entry
     from bothost.pipeline.context import PipelineContext
-    from bothost.pipeline.decisions import Happening
     from bothost.pipeline.event_table import TrackedEvent
+    from bothost.pipeline.write_rules import Happening
 
 log = logging.getLogger("bothost.journal")
 

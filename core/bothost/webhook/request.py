@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bothost.pipeline.hooks import HookDelivery
     from bothost.pyrus.signature import Verification
     from bothost.webhook.hooks import HookMatch
-    from bothost.webhook.routing import TrustedProxies
+    from bothost.webhook.proxies import TrustedProxies
 
     Receive = Callable[[Delivery | HookDelivery], None]
     """Takes a verified delivery, which is answered by its `respond`, at once or later."""
