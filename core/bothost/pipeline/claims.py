@@ -36,7 +36,8 @@ class Claims:
 
     async def holds(self, tracked: TrackedEvent, bot: Bot, ticket: QueueTicket) -> bool:
         """Claim it, or see that the claim of a stored event still holds. False: the run does not begin now."""
-        if tracked.ticket is not ticket or tracked.phase not in ("waiting", "running"):
+        begun_anew = tracked.phase == "running" and tracked.ticket is not None and tracked.ticket is not ticket
+        if begun_anew or (tracked.phase != "running" and (tracked.ticket is not ticket or tracked.phase != "waiting")):
             # a suspect waits long until it may run alone: it may have been parked meanwhile, and begun anew from the journal
             ticket.leave()
             return False
