@@ -10,7 +10,10 @@ SIDE_BY_SIDE := tests/kills tests/siege tests/model tests/journal tests/pyrus te
 # among these, what measures claims a second
 RATES := claims_stay_quick
 
-.PHONY: demo test test-full lint bench wheels sbom audit coverage soak image clean
+# every version is pinned in constraints.txt, so that no release of somebody else's changes what main does
+PIP := .venv/bin/pip install -q --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test test-full test-pythons lint lock docs bench wheels sbom audit coverage soak image clean
 
 demo: .venv/.host
 	@.venv/bin/bothost demo $(ARGS)
@@ -29,11 +32,23 @@ test-full: .venv/.dev
 	NO_SKIPS=1 .venv/bin/python -bb -m pytest -q -m full $(SIDE_BY_SIDE:%=--ignore=%) $(ARGS)
 	.ci/wheels
 
+# the quick tests on every Python from 3.11 on that is found; ARGS='--root FOLDER' adds the one in a Debian root
+test-pythons:
+	.ci/pythons $(ARGS)
+
 lint: .venv/.dev
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+# pins the newest versions that setup.py allows, for all Pythons at once; commit what it writes
+lock: .venv/.dev
+	.venv/bin/uv pip compile -q setup.py --all-extras --universal --python-version 3.11 --upgrade --no-header --no-annotate -o constraints.txt
+
+# the documentation site: build/docs. A warning, a link that leads nowhere or an unknown word fails
+docs: .venv/.dev
+	.venv/bin/python docs/site/build.py $(ARGS)
 
 bench: .venv/.dev
 	.venv/bin/python -m bench $(ARGS)
@@ -70,16 +85,16 @@ fuzz: .venv/.dev
 	BOTHOST_FUZZ_SECONDS=600 .venv/bin/python -m pytest -q tests/fuzz -m full $(ARGS)
 
 clean:
-	rm -rf .venv .mutants .image build dist core/*.egg-info plugins/*/*.egg-info plugins/*/build
+	rm -rf .venv .pythons .mutants .image build dist core/*.egg-info plugins/*/*.egg-info plugins/*/build
 
 # the host goes first: the plugins depend on it
 .venv/.host: setup.py pyproject.toml $(PLUGINS)
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "bothost needs Python 3.11 or newer ($(PY) is older); make PY=python3.12 demo"; exit 1; }
 	@$(PY) -m venv .venv || { rm -rf .venv; echo "no venv: apt install python3-venv"; exit 1; }
 	@rm -rf build plugins/*/build
-	.venv/bin/pip install -q --disable-pip-version-check -e . $(patsubst %/,-e ./%,$(dir $(PLUGINS)))
+	$(PIP) -e . $(patsubst %/,-e ./%,$(dir $(PLUGINS)))
 	@touch $@
 
-.venv/.dev: .venv/.host
-	.venv/bin/pip install -q --disable-pip-version-check -e '.[dev]'
+.venv/.dev: .venv/.host constraints.txt
+	$(PIP) -e '.[dev,docs]'
 	@touch $@

@@ -78,7 +78,14 @@ setup(
             "build>=1.2",  # .ci/wheels
             "selenium>=4.20",  # drives Chromium in tests/browser
             "axe-core-python==0.1.0",  # brings axe-core, which finds what is not accessible
+            "check-jsonschema>=0.33",  # judges .github, .readthedocs.yaml by their schemas
+            "zizmor>=1.20",  # finds what is unsafe in .github/workflows
+            "basedpyright>=1.30",  # pyright with its own node: sees the installed wheel as an author's editor does
+            "debugpy>=1.8",  # .vscode/launch.json
+            "uv>=0.9",  # make lock
         ],
+        # make docs
+        "docs": ["sphinx>=8.2", "furo>=2025.7", "myst-parser>=4", "sphinx-copybutton>=0.5"],
     },
     entry_points={
         "console_scripts": ["bothost = bothost.cli:main"],
