@@ -11,9 +11,10 @@ SIDE_BY_SIDE := tests/kills tests/siege tests/model tests/journal tests/pyrus te
 RATES := claims_stay_quick
 
 # every version is pinned in constraints.txt, so that no release of somebody else's changes what main does
-PIP := .venv/bin/pip install -q --disable-pip-version-check -c constraints.txt
+PIP := PYTHONWARNINGS=ignore .venv/bin/pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-full test-pythons lint lock docs bench wheels sbom audit coverage soak image clean
+# `dist` and `docs` are folders too
+.PHONY: dist demo test test-full test-pythons lint lock docs bench wheels sbom audit coverage soak image clean
 
 demo: .venv/.host
 	@.venv/bin/bothost demo $(ARGS)
@@ -49,9 +50,17 @@ lock: .venv/.dev
 # the documentation site: build/docs. A warning, a link that leads nowhere or an unknown word fails
 docs: .venv/.dev
 	.venv/bin/python docs/site/build.py $(ARGS)
+	.venv/bin/python docs/site/spelling.py
 
 bench: .venv/.dev
 	.venv/bin/python -m bench $(ARGS)
+
+# wheels of the host and its plugins in dist/, for `pip install --find-links dist bothost`
+dist: .venv/.host
+	@rm -rf build plugins/*/build
+	.venv/bin/pip wheel -q --disable-pip-version-check --no-deps -w dist . $(patsubst %/,./%,$(dir $(PLUGINS)))
+	@rm -rf build plugins/*/build
+	@ls dist/*.whl
 
 wheels: .venv/.dev
 	.ci/wheels
