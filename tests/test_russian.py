@@ -36,7 +36,11 @@ def chapters(name: str) -> list[tuple[int, int, int]]:
     """For each heading: its rank, and how many tables' rows and list items stand below it."""
     parts = re.split(r"^(#+) .*$", prose(name), flags=re.MULTILINE)
     return [
-        (len(rank), len(re.findall(r"^\|", body, re.MULTILINE)), len(re.findall(r"^ *(?:-|\d+\.) ", body, re.MULTILINE)))
+        (
+            len(rank),
+            len(re.findall(r"^\|", body, re.MULTILINE)),
+            len(re.findall(r"^ *(?:-|\d+\.) ", body, re.MULTILINE)),
+        )
         for rank, body in zip(parts[1::2], parts[2::2], strict=True)
     ]
 
