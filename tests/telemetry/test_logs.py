@@ -80,7 +80,7 @@ def test_auto_is_json_where_nobody_sits_before_it() -> None:
 
 def test_a_delivery_is_taken_down_without_a_record(sink: Sink) -> None:
     sink.scrubber.add(KEY)
-    sink.logs.take(logging.INFO, "delivery", {"bot": "refunds", "attempt": f"1/3\n{KEY}", "status": 200})
+    sink.logs.take(logging.INFO, "delivery", {"bot": "refunds", "status": 200}, {"why": f"1/3\n{KEY}"})
     (line,) = sink.lines
     assert (line["logger"], line["message"], line["bot"], line["status"]) == (
         "bothost.delivery",
@@ -88,7 +88,7 @@ def test_a_delivery_is_taken_down_without_a_record(sink: Sink) -> None:
         "refunds",
         200,
     )
-    assert line["attempt"] == "1/3\\n•••"
+    assert line["why"] == "1/3\\n•••"
 
 
 @pytest.mark.parametrize("sink", ["json", "pretty"], indirect=True)

@@ -170,7 +170,7 @@ def test_the_last_hour_is_kept_by_minutes() -> None:
     metrics.run("refunds", 0.4, failed=False)
     later = BotFigures()
     for age in (0, 30, 61):
-        later.at(1_000 + age).runs += 1
+        later.begin(1_000 + age).runs += 1
     assert [minute.minute for minute in later.minutes] == [1_030, 1_061]
     assert metrics.figures("nobody").quantile(0.5) is None
 

@@ -31,7 +31,7 @@ class QueueTicket:
 
     def free_permit(self) -> None:
         """Give the permit to the next ticket, because the work has really ended. Harmless when called again."""
-        if self.queue is not None:
+        if self.has_permit and self.queue is not None:
             self.queue._free_permit(self)
 
     def free_turn(self) -> None:
@@ -77,8 +77,11 @@ class BotQueue:
             ticket.has_turn = True
             self._want_permit(ticket)
             return
-        line = self._turns.setdefault(ticket.turn, deque())
-        line.append(ticket)
+        line = self._turns.get(ticket.turn)
+        if line is None:
+            line = self._turns[ticket.turn] = deque((ticket,))
+        else:
+            line.append(ticket)
         self._next_turn(ticket.turn, line)
 
     def ask_again(self, ticket: QueueTicket) -> None:
@@ -160,7 +163,8 @@ class BotQueue:
         if ticket.has_permit:
             ticket.has_permit = False
             self.held -= 1
-            self._grant()
+            if self._permit_line:
+                self._grant()
 
     def _free_turn(self, ticket: QueueTicket) -> None:
         turn = ticket.turn

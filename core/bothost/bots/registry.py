@@ -56,10 +56,13 @@ class Bot:
     """Runs of this instance that have not really ended."""
     old_secret_at: datetime | None = None
     """The time of the last delivery that was signed with the old secret."""
+    name: str = field(init=False)
+    """The section's name, which stands in keys, file names, metrics and URLs."""
     verifier: Verifier | None = field(init=False, repr=False)
     """Made once from the secrets, because beginning a verification is then a copy. None where a broken section has none."""
 
     def __post_init__(self) -> None:
+        self.name = self.config.name
         self.verifier = Verifier(self.config.secrets) if self.config.secrets else None
 
     @property
@@ -69,11 +72,6 @@ class Bot:
         Without one, a reply can be posted only by the process that holds the event's token.
         """
         return bool(self.config.login or self.login)
-
-    @property
-    def name(self) -> str:
-        """The section's name, which stands in keys, file names, metrics and URLs."""
-        return self.config.name
 
 
 class Registry:

@@ -340,7 +340,7 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
         if self._begun:
             self._last = True
             self.channel.linger()
-        elif head.headers.lists["Expect"][0].lower() == "100-continue" and head.line.version == "HTTP/1.1":
+        elif head.headers.lists["Expect"][0].lower() == b"100-continue" and head.line.version == "HTTP/1.1":
             self.channel.send(b"HTTP/1.1 100 Continue\r\n\r\n")  # type: ignore[unused-awaitable]
 
     # Writing and ending.

@@ -34,28 +34,29 @@ for _name in _USUAL:
 
 
 class RequestHeaders(HTTPHeaders):
-    """Headers over `lists`: the values of each canonical name, in the order in which they came."""
+    """Headers over `lists`: the values of each canonical name, in the order in which they came. They stay bytes until they are
+    asked for, because most are never asked for."""
 
-    def __init__(self, lists: dict[str, list[str]]) -> None:  # the base class would check and copy each
+    def __init__(self, lists: dict[str, list[bytes]]) -> None:  # the base class would check and copy each
         self.lists = lists
 
     def add(self, name: str, value: str, *, _chars_are_bytes: bool = True) -> None:
         """Add one more value of a name."""
-        self.lists.setdefault(canonical(name), []).append(value)
+        self.lists.setdefault(canonical(name), []).append(value.encode("latin-1"))
 
     def get_list(self, name: str) -> list[str]:
         """Return all values of a name."""
-        return self.lists.get(canonical(name), [])
+        return _texts(self.lists.get(canonical(name), []))
 
     def get_all(self) -> Iterable[tuple[str, str]]:
         """Return each name with each of its values."""
-        return [(name, value) for name, values in self.lists.items() for value in values]
+        return [(name, value) for name, values in self.lists.items() for value in _texts(values)]
 
     def __getitem__(self, name: str) -> str:
-        return ",".join(self.lists[canonical(name)])
+        return ",".join(_texts(self.lists[canonical(name)]))
 
     def __setitem__(self, name: str, value: str) -> None:
-        self.lists[canonical(name)] = [value]
+        self.lists[canonical(name)] = [value.encode("latin-1")]
 
     def __delitem__(self, name: str) -> None:
         del self.lists[canonical(name)]
@@ -70,9 +71,13 @@ class RequestHeaders(HTTPHeaders):
         return iter(self.lists)
 
 
-def value_lists(headers: HTTPHeaders) -> Mapping[str, list[str]]:
+def value_lists(headers: HTTPHeaders) -> Mapping[str, list[bytes]]:
     """Return the values of each canonical name, of this server's headers without a copy."""
     if headers.__class__ is RequestHeaders:
-        lists: dict[str, list[str]] = headers.lists
+        lists: dict[str, list[bytes]] = headers.lists
         return lists
-    return {name: headers.get_list(name) for name in headers}
+    return {name: [value.encode("latin-1", "replace") for value in headers.get_list(name)] for name in headers}
+
+
+def _texts(values: list[bytes]) -> list[str]:
+    return [value.decode("latin-1") for value in values]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import httptools
+import msgspec
 from tornado.httputil import RequestStartLine
 
 from bothost.http_server.headers import NAMES, RequestHeaders
@@ -40,7 +41,7 @@ class RefusedBytesError(Exception):
         self.refusal = refusal
 
 
-class Head(NamedTuple):
+class Head(msgspec.Struct, frozen=True):
     """A request's head, with what its framing means for the connection."""
 
     line: RequestStartLine
@@ -70,7 +71,7 @@ class RequestParser:
         self._sink = sink
         self._limits = limits
         self._url = b""
-        self._lists: dict[str, list[str]] = {}
+        self._lists: dict[str, list[bytes]] = {}
         self._lines = 0
         self._at_most = 0
         """An upper bound of the bytes that the head which is being read has by now."""
@@ -122,9 +123,9 @@ class RequestParser:
             value = value.rstrip(b" \t")
         key = NAMES[name]
         if key in self._lists:
-            self._lists[key].append(value.decode("latin-1"))
+            self._lists[key].append(value)
         else:
-            self._lists[key] = [value.decode("latin-1")]
+            self._lists[key] = [value]
 
     def on_headers_complete(self) -> None:
         """See httptools."""
@@ -211,7 +212,7 @@ class RequestParser:
         raise RefusedBytesError(UNREADABLE._replace(why=str(error))) from error
 
 
-def _check_coding(codings: list[str], version: str) -> None:
+def _check_coding(codings: list[bytes], version: str) -> None:
     """Refuse what llhttp lets pass: a coding under `chunked`, and chunks in HTTP/1.0, where others see none."""
-    if len(codings) != 1 or codings[0].lower() != "chunked" or version != "1.1":
+    if len(codings) != 1 or codings[0].lower() != b"chunked" or version != "1.1":
         raise RefusedBytesError(UNREADABLE._replace(why=f"Transfer-Encoding: {codings} in HTTP/{version}"))

@@ -33,11 +33,11 @@ class AttemptNumber:
 
     def number(self, seen: int) -> int:
         """Which attempt this is, given how many deliveries of the event were seen before it."""
-        return max(self.marked, seen + 1)
+        return self.marked if self.marked > seen else seen + 1
 
     def is_last(self, seen: int) -> bool:
         """Tell whether Pyrus will not come again, given how many deliveries were seen before this one."""
-        return self.number(seen) >= self.of or seen + 1 >= ATTEMPTS
+        return self.marked >= self.of or seen + 1 >= self.of or seen + 1 >= ATTEMPTS
 
 
 _FIRST = AttemptNumber()

@@ -187,9 +187,11 @@ class Claims:
 
     def _started(self, tracked: TrackedEvent) -> None:
         tracked.phase = "running"
-        tracked.start = self._context.clock.monotonic()
-        self._context.event_table.unweigh(tracked)
-        self._context.responses.count.queue_wait(tracked.entry.bot, max(tracked.start - tracked.touched, 0.0))
+        tracked.start = start = self._context.clock.monotonic()
+        if tracked.weight is not None:
+            self._context.event_table.unweigh(tracked)
+        waited = start - tracked.touched if start > tracked.touched else 0.0
+        self._context.responses.count.queue_wait(tracked.entry.bot, waited)
 
     async def row_of(self, key: str) -> Entry | None:
         """Read the row of a key, however long the journal is away."""

@@ -82,7 +82,7 @@ class RunEnd(msgspec.Struct, frozen=True):
     now: float
     quiet_s: float
     can_log_in: bool = True
-    """A later process can post the reply: the bot has a login."""
+    """A later process can post the reply of a run that was cut: the bot has a login."""
 
 
 def complete(row: Entry, tracked: TrackedEvent, config: BotConfig, ran: RunResult | None, moment: RunEnd) -> Completion:

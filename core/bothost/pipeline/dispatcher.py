@@ -140,7 +140,7 @@ class Dispatcher:
             return
         if tracked is None:
             assert row is not None
-            tracked = TrackedEvent(key, row)
+            tracked = TrackedEvent(key, row, split(row.id)[1])
             event_table.add(tracked)
         elif row is not None:
             self._follow_row(tracked, row)
@@ -205,9 +205,9 @@ class Dispatcher:
             updated=now,
             limit_s=limit_of(config) if context.journal.claims_first else 0.0,
         )
-        tracked = TrackedEvent(key, entry)
+        tracked = TrackedEvent(key, entry, number)
         context.event_table.add(tracked)
-        self._count(tracked, delivery, envelope)
+        self._count(tracked, delivery, envelope, now)
         self._admit(tracked, delivery, envelope)
 
     async def _ask_own(self, key: str, delivery: Delivery, envelope: Envelope) -> None:
@@ -237,23 +237,26 @@ class Dispatcher:
         looping = context.loop_breaker.holds(bot.name, envelope.task_id)
         # a last attempt whose reply only this process can give is run while the host stops
         halted = self._acknowledger.draining and (bot.can_log_in or self._leaving or not tracked.last)
-        runs = not (full or looping or halted or bot.state.broken)
-        may_come_again = not tracked.last and (bot.state.broken or not bot.can_log_in)
-        if not runs and (bot.config.late == "retry" or may_come_again):
+        if not (full or looping or halted or bot.state.broken):
+            self._event_filter.remember(bot, envelope.task_id, tracked.entry.step)
+            self._begin(tracked, delivery)
+        elif bot.config.late == "retry" or (not tracked.last and (bot.state.broken or not bot.can_log_in)):
             self._turn_away(tracked, delivery)
-            return
-        self._event_filter.ran(bot, envelope.task_id, tracked.entry.step)
-        if runs:
-            context.event_table.weigh(tracked, bot.queue, size)
-            waiter = self._acknowledger.admit(tracked, delivery)
-            self.runs.begin(tracked, bot)
-            # with turn and permit free a handler that returns at once has its answer given before `begin` returns
-            if waiter in tracked.waiters:
-                self._acknowledger.limit(tracked, waiter)
         else:
+            self._event_filter.remember(bot, envelope.task_id, tracked.entry.step)
             tracked.phase = "waiting"
             self._acknowledger.join(tracked, delivery)
             self._acknowledger.park(tracked)
+
+    def _begin(self, tracked: TrackedEvent, delivery: Delivery) -> None:
+        """Have it run. With turn and permit free, a handler that returns at once has answered before `begin` returns; only what
+        then still waits has a time limit and counts among the waiting bodies."""
+        waiter = self._acknowledger.admit(tracked, delivery)
+        self.runs.begin(tracked, delivery.bot)
+        if tracked.phase == "waiting":
+            self._context.event_table.weigh(tracked, delivery.bot.queue, len(delivery.body))
+        if waiter in tracked.waiters:
+            self._acknowledger.limit(tracked, waiter)
 
     def _turn_away(self, tracked: TrackedEvent, delivery: Delivery) -> None:
         """503: Pyrus comes again."""
@@ -270,9 +273,8 @@ class Dispatcher:
             entry.due = entry.seen_at + self._context.timing.quiet_s
             self._records.note(tracked)
 
-    def _count(self, tracked: TrackedEvent, delivery: Delivery, envelope: Envelope) -> None:
+    def _count(self, tracked: TrackedEvent, delivery: Delivery, envelope: Envelope, now: float) -> None:
         """Which attempt this is; deliveries within a second of each other count as one."""
-        now = self._context.now()
         entry = tracked.entry
         attempt = read_attempt(delivery.attempt)
         seen = entry.seen
@@ -296,7 +298,7 @@ class Dispatcher:
             if tracked.phase == "idle" and entry.state not in ("ready", "running"):
                 self._new(tracked.base, delivery, envelope, tracked.number + 1)
                 return
-        self._count(tracked, delivery, envelope)
+        self._count(tracked, delivery, envelope, self._context.now())
         self._meet(tracked, delivery, envelope)
 
     def _meet(self, tracked: TrackedEvent, delivery: Delivery, envelope: Envelope) -> None:
@@ -365,8 +367,9 @@ class Dispatcher:
         delivery = tracked.waiters[-1].delivery
         tracked.envelope = decode(delivery.body)
         tracked.body = None
-        self._context.event_table.weigh(tracked, bot.queue, len(delivery.body))
         self.runs.begin(tracked, bot)
+        if tracked.phase == "waiting":
+            self._context.event_table.weigh(tracked, bot.queue, len(delivery.body))
         return True
 
     def park_all(self, *, end: bool = False) -> None:

@@ -68,9 +68,8 @@ class TrackedEvent:
     base: str
     """The key in the table (`name_of`): the event key without `~n`."""
     entry: Entry
-    number: int = field(init=False)
+    number: int = 1
     """The highest `~n` that is known to be taken of this key."""
-    comment: int = field(init=False)
     phase: Phase = "idle"
     waiters: list[Waiter] = field(default_factory=list)
     envelope: Envelope | None = None
@@ -116,9 +115,10 @@ class TrackedEvent:
     weight: tuple[BotQueue, int] | None = None
     """The queue in which its body counts as waiting, and how many bytes."""
 
-    def __post_init__(self) -> None:
-        self.number = split(self.entry.id)[1]
-        self.comment = self.entry.comment
+    @classmethod
+    def of_row(cls, row: Entry) -> TrackedEvent:
+        """Track a row of the journal, under the name by which it is found."""
+        return cls(name_of(row), row, split(row.id)[1])
 
     @property
     def open(self) -> bool:
@@ -200,7 +200,7 @@ class EventTable:
     def load(self, entries: Sequence[Entry], now: float) -> None:
         """Know entries of the journal at start."""
         for entry in entries:
-            tracked = TrackedEvent(name_of(entry), entry)
+            tracked = TrackedEvent.of_row(entry)
             tracked.touched = now
             other = self._events.get(tracked.base)
             if other is None or other.entry.created <= entry.created:
@@ -222,8 +222,9 @@ class EventTable:
         ]
         for tracked in gone:
             del self._events[tracked.base]
-            if self.floors is not None and tracked.comment > self.floors.get(tracked.entry.bot, 0):
-                self.floors[tracked.entry.bot] = tracked.comment
+            entry = tracked.entry
+            if self.floors is not None and entry.comment > self.floors.get(entry.bot, 0):
+                self.floors[entry.bot] = entry.comment
         return len(gone)
 
     def shift(self, seconds: float) -> None:
@@ -267,7 +268,7 @@ class EventTable:
         """Track a row that this process has just claimed."""
         tracked = self.of(row)
         if tracked is None:
-            tracked = TrackedEvent(name_of(row), row)
+            tracked = TrackedEvent.of_row(row)
             self.add(tracked)
             event = self._events.get(base_of(row.id))
             if event is not None:

@@ -82,15 +82,11 @@ class EventFilter:
             return "form"
         return ""
 
-    def ran(self, bot: Bot, task: int, step: int) -> None:
-        """The bot got an event of this task at this step (0: it was asked at none)."""
-        self.remember(bot, task, step)
-
     def remember(self, bot: Bot, task: int, step: int) -> None:
-        """Know the step of the last event that the bot ran for a task."""
-        steps = self._steps
-        steps[bot.name, task] = step
-        steps.move_to_end((bot.name, task))
+        """Know the step of the last event that the bot ran for a task (0: it was asked at none)."""
+        steps, key = self._steps, (bot.name, task)
+        steps[key] = step
+        steps.move_to_end(key)
         if len(steps) > STEPS:
             steps.popitem(last=False)
 

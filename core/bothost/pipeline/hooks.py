@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -52,8 +52,11 @@ LONGEST_ID = 1000
 """Beyond, a key stands in the entry's id as its digest."""
 
 
-class HookDelivery(ABC):
-    """One complete request to a hook; it can wait where deliveries wait while the host starts."""
+class HookDelivery:
+    """One complete request to a hook; it can wait where deliveries wait while the host starts.
+
+    No `ABC`, because every delivery is asked whether it is one, and of an `ABC` this is asked in Python.
+    """
 
     bot: Bot
     """Whose path it came by."""

@@ -6,7 +6,7 @@ import logging
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from bothost.pyrus.envelope import is_own
+from bothost.pyrus.envelope import is_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -49,22 +49,24 @@ class LoopBreaker:
     def count(self, tracked: TrackedEvent, user_id: int | None) -> None:
         """A bot, whose person id this is, gives a non-empty reply to this event; an error text is one."""
         key, to_a_bot = (tracked.entry.bot, tracked.entry.task), by_a_bot(tracked, user_id)
-        replies = self._within(key)
-        replies.append((self._clock.monotonic(), to_a_bot))
+        now = self._clock.monotonic()
+        replies = self._within(key, now)
+        replies.append((now, to_a_bot))
+        number = len(replies)
         if self.tell is not None:
-            if len(replies) == 1:
+            if number == 1:
                 self._untold[key] = to_a_bot
             else:
                 self._tell_own(key, to_a_bot)
-        if len(replies) > TO_BOTS:
+        if number > TO_BOTS:
             to_bots = sum(to_a_bot for _, to_a_bot in replies)
-            if to_bots > TO_BOTS or len(replies) > TO_ANY:
-                self._trip(key, to_bots, len(replies))
+            if to_bots > TO_BOTS or number > TO_ANY:
+                self._trip(key, to_bots, number)
 
     def hear(self, bot: str, task: int, to_bots: Sequence[bool]) -> None:
         """Another process of the host gave replies in this task; whoever gives the one too many pauses it."""
         now = self._clock.monotonic()
-        self._within((bot, task)).extend((now, to_a_bot) for to_a_bot in to_bots)
+        self._within((bot, task), now).extend((now, to_a_bot) for to_a_bot in to_bots)
         self._tell_own((bot, task))
 
     def _tell_own(self, key: tuple[str, int], *newest: bool) -> None:
@@ -73,7 +75,7 @@ class LoopBreaker:
         if own and self.tell is not None:
             self.tell(*key, own)
 
-    def _within(self, key: tuple[str, int]) -> list[tuple[float, bool]]:
+    def _within(self, key: tuple[str, int], now: float) -> list[tuple[float, bool]]:
         """The task's replies within the window, to be added to; it is the newest task from now on."""
         counts = self._counts
         replies = counts.get(key)
@@ -84,8 +86,7 @@ class LoopBreaker:
                 self._untold.pop(forgotten, None)
             return replies
         counts.move_to_end(key)
-        since = self._clock.monotonic() - WINDOW_S
-        while replies and replies[0][0] < since:
+        while replies and replies[0][0] < now - WINDOW_S:
             del replies[0]
         return replies
 
@@ -119,6 +120,7 @@ class LoopBreaker:
 def by_a_bot(tracked: TrackedEvent, user_id: int | None) -> bool:
     """Tell whether the newest comment of the event is by the bot itself or by a person of type `bot`."""
     newest = tracked.envelope.newest if tracked.envelope is not None else None
-    if newest is None or tracked.envelope is None:
+    if newest is None:
         return False
-    return newest.author.type == "bot" or is_own(tracked.envelope, user_id)
+    author = newest.author
+    return author.type == "bot" or is_by(author, user_id)

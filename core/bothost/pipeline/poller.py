@@ -16,7 +16,7 @@ from bothost.journal.moving import MissingBots
 from bothost.journal.transitions import cancelled
 from bothost.pipeline.attempts import REPEAT_S
 from bothost.pipeline.delivery import CANCELLED
-from bothost.pipeline.event_table import TrackedEvent, base_of, name_of
+from bothost.pipeline.event_table import TrackedEvent, base_of
 from bothost.pipeline.stored_content import read_content, until_next_sweep
 from bothost.pipeline.write_rules import Held
 from bothost.pipeline.writing import write_surely
@@ -286,7 +286,7 @@ class JournalPoller:
         """Let a row that was just claimed be claimed again in a moment; memory of its event stays as it is."""
         due = self._context.now() + AGAIN_S
         ready = Held(lambda held: msgspec.structs.replace(held, state="ready", due=due))
-        await write_surely(self._context, TrackedEvent(name_of(row), row), ready)
+        await write_surely(self._context, TrackedEvent.of_row(row), ready)
 
     async def _put_back(self, tracked: TrackedEvent, seconds: float) -> None:
         """It cannot run now: its task is paused, its old run has not ended, or the host stops."""

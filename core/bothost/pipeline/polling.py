@@ -274,7 +274,7 @@ class Polling:
             self._forget(bot, tracked)
             raise
         if put:
-            self._event_filter.ran(bot, envelope.task_id, step)
+            self._event_filter.remember(bot, envelope.task_id, step)
         else:
             self._forget(bot, tracked)
         return put

@@ -39,13 +39,14 @@ class PipelineMetrics(Protocol):
         """One try to post a late reply ended."""
 
 
-Tell = Callable[[int, str, dict[str, Any]], None]
-"""Takes a log line of the logger `bothost.delivery`: level, message, fields. `logs.LogHandler.take` is one that costs less."""
+Tell = Callable[[int, str, dict[str, Any], dict[str, str]], None]
+"""Takes a log line of the logger `bothost.delivery`: level, message, fields of the host's own, fields with texts from elsewhere.
+`logs.LogHandler.take` is one that costs less."""
 
 
-def _log(level: int, message: str, fields: dict[str, Any]) -> None:
+def _log(level: int, message: str, own: dict[str, Any], foreign: dict[str, str]) -> None:
     if log.isEnabledFor(level):
-        log.log(level, message, extra=fields)
+        log.log(level, message, extra={**own, **foreign})
 
 
 class Responses:
@@ -66,14 +67,12 @@ class Responses:
         word = outcome.word if written else "gone"
         self.count.delivery(bot, word, outcome.status, seconds)
         level = logging.INFO if outcome.status < 500 else logging.WARNING
-        extra = {"bot": bot, "task": task, "attempt": attempt, "outcome": word, "status": outcome.status}
-        extra["ms"] = round(seconds * 1000, 1)
-        if why:
-            extra["why"] = why
-        trace = delivery.trace
-        if trace:
-            extra["traceparent"] = trace
-        self._tell(level, "delivery", extra)
+        own = {"bot": bot, "task": task, "attempt": attempt, "outcome": word, "status": outcome.status}
+        own["ms"] = round(seconds * 1000, 1)
+        foreign = {"why": why} if why else {}
+        if delivery.trace:
+            foreign["traceparent"] = delivery.trace
+        self._tell(level, "delivery", own, foreign)
         return written
 
     def give_all(self, tracked: TrackedEvent, outcome: Outcome) -> bool:
@@ -81,6 +80,7 @@ class Responses:
         waiters, tracked.waiters = tracked.waiters, []
         written = False
         for waiter in waiters:
-            waiter.stop()
+            if waiter.timer is not None:
+                waiter.stop()
             written |= self.give(waiter.delivery, outcome, tracked.entry.task, tracked.attempt)
         return written

@@ -228,14 +228,15 @@ class Runs:
         tracked.entry = written.entry or tracked.entry
 
     def _run_context(self, tracked: TrackedEvent, bot: Bot) -> RunContext:
-        context = self._context
+        context, clock, limit_s = self._context, self._context.clock, bot.config.timeout_s
         return RunContext(
             id=tracked.entry.id,
             bot=bot.config.name,
             attempt=tracked.attempt,
             rerun=tracked.entry.rerun,
-            deadline=context.clock.now() + timedelta(seconds=bot.config.timeout_s),
-            clock=context.clock,
+            deadline=clock.now() + timedelta(seconds=limit_s),
+            ends_at=clock.monotonic() + limit_s,
+            clock=clock,
             user_id=bot.user_id,
             pyrus=context.pyrus_for(bot, tracked),
             trace=tracked.entry.trace,
@@ -245,7 +246,9 @@ class Runs:
     async def _record(self, tracked: TrackedEvent, bot: Bot, ran: RunResult | None) -> None:
         """Write how the run ended, then let everybody know: behind where memory is the truth, durably where it is not."""
         context = self._context
-        ending = Ending(tracked, bot, ran, RunEnd(context.now(), context.timing.quiet_s, bot.can_log_in))
+        ending = Ending(
+            tracked, bot, ran, RunEnd(context.now(), context.timing.quiet_s, ran is not None or bot.can_log_in)
+        )
         completion = ending.by(tracked.entry)
         body = stored_body(tracked) if completion.entry.state == "ready" or bot.config.keep_s > 0 else None
         if tracked.unrecorded:

@@ -45,7 +45,7 @@ def without_token(body: bytes, token: str) -> bytes:
     literal = msgspec.json.encode(token)[1:-1]
     if len(literal) >= _SHORTEST_TOKEN:
         masked = body.replace(literal, _MASK)
-        if len(masked) != len(body):
+        if masked != body:  # of another length: nothing is compared
             return masked
     elif body.count(literal) == body.count(b'"%b"' % literal) == 1:
         return body.replace(literal, _MASK)

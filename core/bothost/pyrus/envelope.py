@@ -53,22 +53,21 @@ class Envelope:
         task = top.task if type(top.task) is Task else empty(Task)
         self.body = body
         self.task_id = _task_id(top.task_id, _SENT_ID.__get__(task))
-        self.kind = _text(top.event)
+        texts = (top.event, top.access_token, top.bot_settings, top.api_url, top.files_url)
+        kind, token, self.bot_settings, self.api_url, self.files_url = _texts(texts)
+        self.kind = kind
         """Pyrus's `event`, "" where it is absent."""
-        self.token = "" if top.access_token == MASK else _text(top.access_token)
+        self.token = "" if token == MASK else token
         self.user_id = whole(top.user_id)
         """The bot's id, where the body tells."""
-        self.bot_settings = _text(top.bot_settings)
         self.polled = top.polled is True
         """bothost itself fetched the task: no webhook brought it."""
-        self.api_url = _text(top.api_url)
-        self.files_url = _text(top.files_url)
         self.task: Task = task
         self._text = text
         self._raw: ReadOnlyDict | None = None
-        self._newest: Comment | None = None
-        self._comments = _comments(task)
-        self.comment_id = self._comments.comment_id
+        self._comments = comments = _comments(task)
+        self._newest = comments.only
+        self.comment_id = comments.comment_id
         """The highest comment id; None where there is none, or the last comment shows none."""
         _KNOWN_ID.__set__(task, (self.task_id,))
 
@@ -148,8 +147,8 @@ def _refused(error: Exception) -> BodyRefused:
     return BodyRefused(f"the body is not a JSON object: {error}")
 
 
-def _text(value: object) -> str:
-    return value if type(value) is str else ""
+def _texts(values: tuple[Any, ...]) -> list[str]:
+    return [value if type(value) is str else "" for value in values]
 
 
 def _task_id(sent: object, in_task: object) -> int:
@@ -202,7 +201,7 @@ def _last(text: bytes, piece: bytes) -> int:
 def event_key(bot: str, envelope: Envelope) -> str:
     """Return the key that two deliveries of one event share: bot, task, kind, and the highest comment id or else a digest."""
     kind = envelope.kind or "comment"
-    if len(kind) > _LONGEST_KIND or "\0" in kind:  # PostgreSQL's texts hold none
+    if kind[_LONGEST_KIND:] or "\0" in kind:  # PostgreSQL's texts hold none
         kind = hashlib.sha256(kind.encode()).hexdigest()
     last = envelope.comment_id if envelope.comment_id is not None else f"sha-{envelope.digest()}"
     return f"{bot}:{envelope.task_id}:{kind}:{last}"
@@ -235,6 +234,9 @@ def waiting_step(envelope: Envelope, user_id: int | None) -> int:
 def is_own(envelope: Envelope, user_id: int | None) -> bool:
     """Return True if the newest comment is this person's. Only the id counts: type and e-mail were seen to mislead."""
     newest = envelope.newest
-    if newest is None or user_id is None:
-        return False
-    return whole(_PERSONS_ID.__get__(newest.author)) == user_id
+    return newest is not None and is_by(newest.author, user_id)
+
+
+def is_by(author: Person, user_id: int | None) -> bool:
+    """Return True if this person has this id."""
+    return user_id is not None and whole(_PERSONS_ID.__get__(author)) == user_id

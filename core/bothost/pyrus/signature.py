@@ -6,6 +6,7 @@ Pyrus's recipes give upper-case hex; some deployments put `sha1=` before it. Bot
 from __future__ import annotations
 
 import hmac
+from binascii import hexlify
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Verifier:
         right = None
         # each secret is compared, also after a match: how long it takes says nothing
         for index, key in enumerate(self._keys):
-            if hmac.compare_digest(hmac.digest(key, body, "sha1").hex().encode(), given) and right is None:
+            if hmac.compare_digest(hexlify(hmac.digest(key, body, "sha1")), given) and right is None:
                 right = index
         return right
 
@@ -74,4 +75,5 @@ def _hex(header: object) -> bytes:
         header = header.encode("latin-1", "replace")  # what is not hex stays wrong
     if not isinstance(header, bytes):
         return b""
-    return header.strip().lower().removeprefix(b"sha1=").strip()
+    given = header.strip().lower()
+    return given if given[4:5] != b"=" else given.removeprefix(b"sha1=").strip()

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 import threading
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -133,7 +134,7 @@ class _TaskCall:
         outcome: Outcome
         try:
             answer = begin()
-            if inspect.iscoroutine(answer) or inspect.isawaitable(answer):
+            if type(answer) is CoroutineType or inspect.isawaitable(answer):
                 answer = await answer
         except BaseException as error:  # noqa: BLE001 - a plugin's code: SystemExit in a task would end the host's loop
             outcome = None, error

@@ -27,12 +27,20 @@ def begin(work: Coroutine[Any, Any, T], context: Context, name: str | None = Non
         return asyncio.Task(work, loop=loop, name=name, context=context, eager_start=True)
     step = _FirstStep(work)
     task: asyncio.Task[T] = asyncio.Task(step, loop=loop, name=name, context=context)
-    outer = asyncio.current_task(loop)
-    if outer is not None:
-        _leave_task(loop, outer)
-    _enter_task(loop, task)
+    outer = None
     try:
-        context.run(step.make)
+        _enter_task(loop, task)
+    except RuntimeError:  # the caller runs in a task itself
+        outer = asyncio.current_task(loop)
+        assert outer is not None
+        _leave_task(loop, outer)
+        _enter_task(loop, task)
+    try:
+        step.waits_for(context.run(work.send, None))
+    except StopIteration as end:
+        step.returned(end.value)
+    except BaseException as error:  # noqa: BLE001 - it is raised again where the task takes it up
+        step.raised(error)
     finally:
         _leave_task(loop, task)
         if outer is not None:
@@ -46,16 +54,23 @@ def advance(work: Coroutine[Any, Any, T], context: Context) -> asyncio.Task[T] |
     For work of the host's own that asks for no task in its first step: there is no current one in it.
     """
     loop = asyncio.get_running_loop()
-    step = _FirstStep(work)
     outer = asyncio.current_task(loop)
     if outer is not None:
         _leave_task(loop, outer)
     try:
-        context.run(step.make)
+        waited = context.run(work.send, None)
+    except StopIteration:
+        return None
+    except BaseException as error:  # noqa: BLE001 - it is raised again where the task takes it up
+        step = _FirstStep(work)
+        step.raised(error)
+    else:
+        step = _FirstStep(work)
+        step.waits_for(waited)
     finally:
         if outer is not None:
             _enter_task(loop, outer)
-    return None if step.is_over else loop.create_task(step, context=context)
+    return loop.create_task(step, context=context)
 
 
 class _FirstStep(Coroutine[Any, Any, Any]):
@@ -70,24 +85,21 @@ class _FirstStep(Coroutine[Any, Any, Any]):
         self._error: BaseException | None = None
         self._blocks = False
 
-    @property
-    def is_over(self) -> bool:
-        """Return True if the first step was the last one and nothing was raised."""
-        return self._ended and self._error is None
+    def returned(self, value: Any) -> None:
+        """The first step was the last one."""
+        self._ended, self._value = True, value
 
-    def make(self) -> None:
-        """The first step."""
-        try:
-            self._value = waited = self._work.send(None)
-        except StopIteration as end:
-            self._ended, self._value = True, end.value
-        except BaseException as error:  # noqa: BLE001 - it is raised again where the task takes it up
-            self._ended, self._error = True, error
-        else:
-            # the mark of a future that is being awaited; until the task looks at it, others may await the same one
-            self._blocks = bool(getattr(waited, "_asyncio_future_blocking", False))
-            if self._blocks:
-                waited._asyncio_future_blocking = False
+    def raised(self, error: BaseException) -> None:
+        """The first step was the last one, and raised this."""
+        self._ended, self._error = True, error
+
+    def waits_for(self, waited: Any) -> None:
+        """The first step ended where the work waits for this."""
+        self._value = waited
+        # the mark of a future that is being awaited; until the task looks at it, others may await the same one
+        self._blocks = bool(getattr(waited, "_asyncio_future_blocking", False))
+        if self._blocks:
+            waited._asyncio_future_blocking = False
 
     def send(self, value: Any, /) -> Any:
         """See `Coroutine.send`."""

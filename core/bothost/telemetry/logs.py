@@ -39,8 +39,6 @@ PRINTED = "bothost.printed"
 _BATCH_S = 0.05
 _STANDARD = frozenset([*vars(logging.makeLogRecord({})), "message", "asctime", "traceback"])
 _PLAIN = frozenset([int, float, bool, type(None)])
-_OWN = frozenset(["bot", "outcome"])
-"""Fields of a delivery's line whose texts are the host's own."""
 _QUOTED = re.compile(r"[\s\"=]")
 DELIVERY = "bothost.delivery"
 _LEVELS = {logging.DEBUG: "debug", logging.INFO: "info", logging.WARNING: "warning", logging.ERROR: "error"}
@@ -104,6 +102,8 @@ class LogHandler(logging.Handler):
         self._stopping = threading.Event()
         self._idle = threading.Condition()
         self._writing = False
+        self._awake = False
+        """The thread has been woken, and will look at the lines after this is false again."""
         self._closed = False
         self._direct = False
         """In a fork there is no thread: each line is written at once."""
@@ -129,7 +129,8 @@ class LogHandler(logging.Handler):
     def _taken_down(self) -> None:
         if self._direct:
             self._write()
-        elif not self._some.is_set():
+        elif not self._awake:
+            self._awake = True
             self._some.set()
 
     @property
@@ -137,15 +138,15 @@ class LogHandler(logging.Handler):
         """Lines that were dropped since `setup`."""
         return self._told_dropped + self.dropped
 
-    def take(self, level: int, message: str, fields: dict[str, Any]) -> None:
-        """Take down a line of the logger `bothost.delivery` without a LogRecord, which alone costs as much as the rest."""
+    def take(self, level: int, message: str, own: dict[str, Any], foreign: dict[str, str]) -> None:
+        """Take down a line of the logger `bothost.delivery` without a LogRecord, which alone costs as much as the rest. `own`
+        fields hold the host's own words and numbers, `foreign` ones texts from elsewhere."""
         if len(self._lines) >= QUEUE_LINES:
             self.dropped += 1
             return
-        clean = {
-            key: value if key in _OWN or type(value) in _PLAIN else self._field(value) for key, value in fields.items()
-        }
-        self._lines.append(LogLine(self._clock.epoch(), _LEVELS[level], DELIVERY, message, clean))
+        if foreign:
+            own.update({key: self.shown(text) for key, text in foreign.items()})
+        self._lines.append(LogLine(self._clock.epoch(), _LEVELS[level], DELIVERY, message, own))
         self._taken_down()
 
     def printed(self, bot: str, line: str) -> None:
@@ -231,7 +232,7 @@ class LogHandler(logging.Handler):
         self._direct = True
         self._lines.clear()
         self._some, self._stopping, self._idle = threading.Event(), threading.Event(), threading.Condition()
-        self._writing = False
+        self._writing = self._awake = False
 
     def _run(self) -> None:
         while not self._closed or self._lines:
@@ -241,6 +242,7 @@ class LogHandler(logging.Handler):
             )  # one write for all lines of a moment, one wake-up for the thread
             self._some.clear()
             self._writing = True
+            self._awake = False
             self._write()
             with self._idle:
                 self._writing = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http.client import responses
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 from tornado.httputil import HTTPMessageDelegate, HTTPServerConnectionDelegate
 
@@ -86,7 +86,7 @@ class WebhookContext(HTTPServerConnectionDelegate):
 
     def start_request(self, _server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
         """Return the delegate for the next request of a connection."""
-        return WebhookRequest(self, cast("RequestConnection", request_conn))
+        return WebhookRequest(self, request_conn)  # type: ignore[arg-type]
 
     def refuse_connection(self, context: Peer, delegate: HTTPMessageDelegate | None, refusal: ServerRefusal) -> None:
         """Count and log what the server itself refuses, because it is no HTTP or does not come in time."""
@@ -102,6 +102,7 @@ class WebhookRequest(HTTPMessageDelegate):
     Every request is answered exactly once, unless its connection goes away.
     """
 
+    head: RequestStartLine
     bot: Bot
     body = b""
     signature_ok: int
@@ -128,7 +129,8 @@ class WebhookRequest(HTTPMessageDelegate):
     def headers_received(self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders) -> None:
         """Route; refuse here what can be refused by its head alone."""
         front = self.front
-        self.head = head = cast("RequestStartLine", start_line)
+        self.head = start_line  # type: ignore[assignment]
+        head = self.head
         self.headers = headers
         self.lists = lists = value_lists(headers)
         self.received = front.clock.monotonic()
@@ -190,8 +192,8 @@ class WebhookRequest(HTTPMessageDelegate):
         assert self.found is not None
         self.bot = self.found
         self.signature_ok = signature
-        self.attempt = lists["X-Pyrus-Retry"][0] if "X-Pyrus-Retry" in lists else ""
-        self.trace = lists["Traceparent"][0] if "Traceparent" in lists else ""
+        self.attempt = lists["X-Pyrus-Retry"][0].decode("latin-1") if "X-Pyrus-Retry" in lists else ""
+        self.trace = lists["Traceparent"][0].decode("latin-1") if "Traceparent" in lists else ""
         self.front.receive(self)
 
     def on_connection_close(self) -> None:
@@ -254,7 +256,7 @@ class WebhookRequest(HTTPMessageDelegate):
         self.chunks.append(chunk)
         self.front.unverified.add(self, size)
 
-    def _check(self, header: str | None) -> int | None:
+    def _check(self, header: bytes | None) -> int | None:
         """Verify the body, most of which is done already where it came in pieces."""
         if self.verification is None:
             return self.verifier.check(self.body, header)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from bothost.bots.registry import Bot
 
-    ValueLists = Mapping[str, list[str]]
+    ValueLists = Mapping[str, list[bytes]]
     """The values of each header, by its canonical name."""
 
 HEALTHZ = "/healthz"

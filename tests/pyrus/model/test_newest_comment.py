@@ -65,4 +65,5 @@ def test_what_is_no_object_is_no_comment() -> None:
     found = newest_of(sources([5, {"id": 1}, "x", {"id": 3}, {"id": 2}, [], None, 7, 8]))
     assert (len(found.sources), found.place, found.comment_id) == (3, 1, 3)
     for none in ([], [5], [5, 6], [[]] * 20):
-        assert newest_of(sources(none)) == ([], -1, None)  # type: ignore[arg-type]
+        found = newest_of(sources(none))  # type: ignore[arg-type]
+        assert (found.sources, found.place, found.comment_id) == ([], -1, None)

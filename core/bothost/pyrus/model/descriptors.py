@@ -24,7 +24,9 @@ def read(part: type[P], source: bytes | msgspec.Raw) -> P | None:
     """Return the part that this JSON shows, or None where it is not an object."""
     wanted: Any = part
     decode, kept = _reading(wanted)
-    text = utf8(bytes(source))
+    text = bytes(source)
+    if not text.isascii():
+        text = utf8(text)
     try:
         found = decode(text)
     except UNREADABLE:

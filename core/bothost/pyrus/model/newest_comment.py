@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -27,13 +27,14 @@ class _Head(msgspec.Struct, gc=False):
 _head = msgspec.json.Decoder(_Head, float_hook=float).decode
 
 
-class NewestComment(NamedTuple):
+class NewestComment(msgspec.Struct, frozen=True):
     """The comments of a body, the place of the newest, and its id where the ids tell which it is. `sources` are Raw, or
-    the one comment there is, decoded."""
+    the one comment there is, decoded; it is then `only` as well."""
 
     sources: list[Any]
     place: int
     comment_id: int | None
+    only: Comment | None = None
 
 
 NONE = NewestComment([], -1, None)
@@ -44,7 +45,7 @@ def newest_of(items: list[msgspec.Raw]) -> NewestComment:
     is newer than the highest id shown: then it is the newest, and the event has no comment id."""
     if len(items) == 1:
         only = read(Comment, items[0])  # it is read in any case because the loop breaker wants its author
-        return NONE if only is None else NewestComment([only], 0, whole(_ID.__get__(only)))
+        return NONE if only is None else NewestComment([only], 0, whole(_ID.__get__(only)), only)
     if len(items) >= _MANY and (last := _last_of_ascending(items)) is not None:
         return NewestComment(items, len(items) - 1, last)
     sources = [item for item in items if is_object(item)]

@@ -20,12 +20,20 @@ _MOST_ACCOUNTS = 200
 _OTHER = "other"
 
 
+class _FiguresByBot(dict[str, BotFigures]):
+    """The figures of each bot; a bot that is asked for first has none yet."""
+
+    def __missing__(self, bot: str) -> BotFigures:
+        figures = self[bot] = BotFigures()
+        return figures
+
+
 class Metrics:
     """The figures of this process."""
 
     def __init__(self, clock: Clock, process: str = "0") -> None:
         self._clock = clock
-        self._bots: dict[str, BotFigures] = {}
+        self._bots = _FiguresByBot()
         self._minute = 0
         self._minute_ends = 0.0
         self._now = 0.0
@@ -34,13 +42,17 @@ class Metrics:
 
     def delivery(self, bot: str, word: str, status: int, seconds: float) -> None:
         """One delivery was answered, or refused; `bot` is empty where the path is nobody's."""
-        figures = self._bots.get(bot) or self._new(bot)
-        outcomes = figures.outcomes
-        outcomes[word] = outcomes.get(word, 0) + 1
-        statuses = self._host.statuses
-        statuses[status] = statuses.get(status, 0) + 1
+        figures = self._bots[bot]
+        try:
+            figures.outcomes[word] += 1
+        except KeyError:
+            figures.outcomes[word] = 1
+        try:
+            self._host.statuses[status] += 1
+        except KeyError:
+            self._host.statuses[status] = 1
         self._host.response.observe(seconds)
-        minute = figures.at(self._this_minute())
+        minute = self._minute_of(figures)
         minute.deliveries += 1
         if word == "refused-signature":
             minute.refused += 1
@@ -48,10 +60,10 @@ class Metrics:
 
     def run(self, bot: str, seconds: float, failed: bool) -> None:
         """One run of a handler or timer ended."""
-        figures = self._bots.get(bot) or self._new(bot)
+        figures = self._bots[bot]
         figures.handler.observe(seconds)
         figures.ran(seconds)
-        minute = figures.at(self._this_minute())
+        minute = self._minute_of(figures)
         minute.runs += 1
         minute.seconds += seconds
         minute.slowest = max(minute.slowest, seconds)
@@ -61,26 +73,26 @@ class Metrics:
 
     def queue_wait(self, bot: str, seconds: float) -> None:
         """An event waited so long for turn and permit."""
-        (self._bots.get(bot) or self._new(bot)).queue.observe(seconds)
+        self._bots[bot].queue.observe(seconds)
 
     def post(self, bot: str, result: str) -> None:
         """One try to post a late reply ended: done, again, unclear, failed, moved."""
-        posts = (self._bots.get(bot) or self._new(bot)).posts
+        posts = self._bots[bot].posts
         posts[result] = posts.get(result, 0) + 1
 
     def tick(self, bot: str, result: str) -> None:
         """A timer was due: ran, failed, skipped."""
-        ticks = (self._bots.get(bot) or self._new(bot)).ticks
+        ticks = self._bots[bot].ticks
         ticks[result] = ticks.get(result, 0) + 1
 
     def job(self, bot: str, result: str) -> None:
         """A job ran: ran, failed."""
-        jobs = (self._bots.get(bot) or self._new(bot)).jobs
+        jobs = self._bots[bot].jobs
         jobs[result] = jobs.get(result, 0) + 1
 
     def hook(self, bot: str, hook: str, outcome: str) -> None:
         """A request to a hook was answered or refused."""
-        hooks = (self._bots.get(bot) or self._new(bot)).hooks
+        hooks = self._bots[bot].hooks
         key = f"{hook} {outcome}"
         hooks[key] = hooks.get(key, 0) + 1
 
@@ -107,11 +119,11 @@ class Metrics:
 
     def blocked(self, bot: str, seconds: float) -> None:
         """The watchdog found that this bot held the loop."""
-        (self._bots.get(bot) or self._new(bot)).blocked_s += seconds
+        self._bots[bot].blocked_s += seconds
 
     def child_restart(self, bot: str) -> None:
         """A child of the bot ended and is replaced."""
-        (self._bots.get(bot) or self._new(bot)).child_restarts += 1
+        self._bots[bot].child_restarts += 1
 
     def reload(self, result: str) -> None:
         """bots.ini was read again: done, refused."""
@@ -131,18 +143,16 @@ class Metrics:
         """One bot's figures on this process."""
         return self._bots.get(bot) or BotFigures()
 
-    def _new(self, bot: str) -> BotFigures:
-        figures = self._bots[bot] = BotFigures()
-        return figures
-
-    def _this_minute(self) -> int:
+    def _minute_of(self, figures: BotFigures) -> MinuteFigures:
+        """Return what the bot did in this minute, to be counted on. The wall clock is asked once a second."""
         now = self._clock.monotonic()
         if now >= self._minute_ends:
             wall = self._clock.now().timestamp()
             self._minute, past = divmod(int(wall), 60)
             self._minute_ends = now + min(60 - past, 1)
             self._now = wall
-        return self._minute
+        minutes = figures.minutes
+        return minutes[-1] if minutes and minutes[-1].minute == self._minute else figures.begin(self._minute)
 
     def _account(self, account: str) -> str:
         calls = self._host.calls

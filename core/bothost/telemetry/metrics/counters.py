@@ -102,11 +102,9 @@ class BotFigures(msgspec.Struct, gc=False):
         if len(self.recent) > _RECENT_RUNS:
             del self.recent[0]
 
-    def at(self, minute: int) -> MinuteFigures:
-        """The minute that is being counted; drops what is older than an hour where a new one has begun."""
+    def begin(self, minute: int) -> MinuteFigures:
+        """Begin to count a minute, and drop what is older than an hour."""
         ring = self.minutes
-        if ring and ring[-1].minute == minute:
-            return ring[-1]
         ring.append(MinuteFigures(minute))
         while ring[0].minute <= minute - RING_MINUTES:
             del ring[0]
