@@ -13,6 +13,9 @@ RATES := claims_stay_quick
 # every version is pinned in constraints.txt, so that no release of somebody else's changes what main does
 PIP := PYTHONWARNINGS=ignore .venv/bin/pip install -q --disable-pip-version-check -c constraints.txt
 
+# a file of another's service against that service's schema
+SCHEMA := .venv/bin/check-jsonschema -q --builtin-schema vendor
+
 # `dist` and `docs` are folders too
 .PHONY: dist demo test test-full test-pythons lint lock docs bench wheels sbom audit coverage soak image clean
 
@@ -42,6 +45,11 @@ lint: .venv/.dev
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	.venv/bin/zizmor --offline -q .github
+	$(SCHEMA).github-workflows .github/workflows/*.yml
+	$(SCHEMA).github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/idea.yml
+	$(SCHEMA).dependabot .github/dependabot.yml
+	$(SCHEMA).readthedocs .readthedocs.yaml
 
 # pins the newest versions that setup.py allows, for all Pythons at once; commit what it writes
 lock: .venv/.dev
