@@ -15,6 +15,9 @@ PERMISSIVE = {
 }  # fmt: skip
 
 
+OLDEST = {"python_version": "3.11", "python_full_version": "3.11.0"}  # it needs the most packages
+
+
 def installed() -> set[str]:
     """Names of all that `bothost[postgres]` brings, itself left out."""
     found: set[str] = set()
@@ -24,7 +27,9 @@ def installed() -> set[str]:
         for text in distribution(asked.name).requires or ():
             needed = Requirement(text)
             extras = asked.extras or {""}
-            if needed.marker is not None and not any(needed.marker.evaluate({"extra": extra}) for extra in extras):
+            if needed.marker is not None and not any(
+                needed.marker.evaluate({"extra": extra, **OLDEST}) for extra in extras
+            ):
                 continue
             name = needed.name.lower().replace("_", "-")
             if name not in found:
