@@ -186,7 +186,7 @@ class Process:
         client = PyrusClient(world.clock, self.journal, world.transport(self))
         resources = ProcessResources(world.clock, self.journal, client, NoMetrics(), TIMING, self.journal.loops)
         self.service = Service(Registry())
-        self.pipeline = build(resources, self.service.present)
+        self.pipeline = build(resources, self.service)
 
     def breathe(self) -> None:
         """End here where the process is dead."""

@@ -31,13 +31,17 @@ class QueueTicket:
 
     def free_permit(self) -> None:
         """Give the permit to the next ticket, because the work has really ended. Harmless when called again."""
-        if self.has_permit and self.queue is not None:
-            self.queue._free_permit(self)
+        queue = self.queue
+        if queue is not None and self.has_permit:
+            self.has_permit = False
+            queue.held -= 1
+            if queue._permit_line:
+                queue._grant()
 
     def free_turn(self) -> None:
         """Let the task's next event go. Harmless when called again."""
-        if self.queue is not None:
-            self.queue._free_turn(self)
+        if self.turn is not None and self.queue is not None:
+            self.queue._free_turn(self, self.turn)
 
     def leave(self) -> None:
         """Give back turn and permit, and stop waiting."""
@@ -86,7 +90,7 @@ class BotQueue:
 
     def ask_again(self, ticket: QueueTicket) -> None:
         """Give the permit back, keep the turn, and wait for a permit once more."""
-        self._free_permit(ticket)
+        ticket.free_permit()
         self._permit_line.append(ticket)
         self._grant()
 
@@ -159,18 +163,10 @@ class BotQueue:
             if not ticket._gone:
                 self._give(ticket)
 
-    def _free_permit(self, ticket: QueueTicket) -> None:
-        if ticket.has_permit:
-            ticket.has_permit = False
-            self.held -= 1
-            if self._permit_line:
-                self._grant()
-
-    def _free_turn(self, ticket: QueueTicket) -> None:
-        turn = ticket.turn
+    def _free_turn(self, ticket: QueueTicket, turn: str) -> None:
         ticket.turn = None
-        line = self._turns.get(turn) if turn is not None else None
-        if turn is None or line is None or ticket not in line:
+        line = self._turns.get(turn)
+        if line is None or ticket not in line:
             return
         line.remove(ticket)
         if not line:

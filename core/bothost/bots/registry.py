@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Word = Literal["starting", "active", "off", "config error", "plugin error", "stuck", "quarantined", "paused"]
 
+BROKEN = frozenset(["config error", "plugin error", "stuck", "quarantined", "paused"])
+
 
 @dataclass(frozen=True, slots=True)
 class BotState:
@@ -27,16 +29,16 @@ class BotState:
     word: Word
     reason: str = ""
     since: float = 0.0
+    broken: bool = field(init=False, compare=False)
+    """True where a delivery is answered 503 while attempts are left, and parked at the last one."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "broken", self.word in BROKEN)
 
     @property
     def serves(self) -> bool:
         """True where events may run now. A starting bot lets them wait."""
         return self.word == "active"
-
-    @property
-    def broken(self) -> bool:
-        """True where a delivery is answered 503 while attempts are left, and parked at the last one."""
-        return self.word in ("config error", "plugin error", "stuck", "quarantined", "paused")
 
 
 @dataclass(slots=True, eq=False)

@@ -65,7 +65,7 @@ def make_host(plan: HostPlan, clock: Clock, scrubber: Scrubber, writer: LogHandl
         page=lambda host: OperatorPage(host, told),
         hide=partial(_hide, plan.host, scrubber, loader_context.spawner),
     )
-    return Host(plan, resources, build(resources, service.present, failures.tell), service, parts)
+    return Host(plan, resources, build(resources, service, failures.tell), service, parts)
 
 
 def _resources(

@@ -53,13 +53,9 @@ class Acknowledger:
 
     def join(self, tracked: TrackedEvent, delivery: Delivery) -> None:
         """Let a delivery wait for the event until its `answer_within`."""
-        self.limit(tracked, self.admit(tracked, delivery))
-
-    def admit(self, tracked: TrackedEvent, delivery: Delivery) -> Waiter:
-        """Let a delivery wait without a limit yet: most runs end before a timer would be worth its cost."""
         waiter = Waiter(delivery)
         tracked.waiters.append(waiter)
-        return waiter
+        self.limit(tracked, waiter)
 
     def limit(self, tracked: TrackedEvent, waiter: Waiter) -> None:
         """End the wait of a delivery at its `answer_within`."""

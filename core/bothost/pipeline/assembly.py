@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bothost.background import BackgroundTasks
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from bothost.background import SupervisedLoops
-    from bothost.bots.registry import Bot, Registry
+    from bothost.bots.registry import Bot, Service
     from bothost.clock import Clock
     from bothost.config import BotConfig
     from bothost.config.values import AccountConfig
@@ -93,14 +94,9 @@ class Pipeline:
         await self.poller.stop()
 
 
-def build(
-    resources: ProcessResources, registry: Callable[[], Registry], failed: Callable[[Entry], None] | None = None
-) -> Pipeline:
+def build(resources: ProcessResources, service: Service, failed: Callable[[Entry], None] | None = None) -> Pipeline:
     """Wire everything around the registry in service at each moment; `failed` is told once of each failed event."""
-
-    def find_bot(name: str) -> Bot | None:
-        return registry().by_name.get(name)
-
+    find_bot, registry = service.find, service.present
     loop_breaker = LoopBreaker(resources.clock, lambda fact, reason: write_behind(resources, fact, reason))
     context = PipelineContext(
         journal=resources.journal,
@@ -108,7 +104,7 @@ def build(
         clock=resources.clock,
         responses=Responses(resources.clock, resources.count, resources.tell),
         find_bot=find_bot,
-        pyrus_for=lambda bot, tracked: pyrus_of_run(resources, bot, tracked),
+        pyrus_for=partial(pyrus_of_run, resources),
         timing=resources.timing,
         now=resources.journal.now,
         loops=resources.loops,
@@ -136,22 +132,22 @@ def build(
     return Pipeline(context, dispatch, dispatch.runs, poller, Timers(context, registry), polling, hooks)
 
 
-def pyrus_of_run(resources: ProcessResources, bot: Bot, tracked: TrackedEvent) -> Pyrus:
-    """`event.pyrus` of one run: the event's newest token, the bot's own login behind it."""
-    return Pyrus(LazySession(resources, bot, tracked), resources.clock)
+def pyrus_of_run(resources: ProcessResources, bot: Bot, tracked: TrackedEvent, ends_at: float) -> Pyrus:
+    """`event.pyrus` of one run: the event's newest token, the bot's own login behind it; calls end with the run."""
+    return Pyrus(LazySession(resources, bot, tracked, ends_at), resources.clock)
 
 
 class LazySession:
     """One run's session with Pyrus, made when the first call is sent because most handlers send none."""
 
-    __slots__ = ("_api_url", "_bot", "_live", "_resources", "_session", "_since")
+    __slots__ = ("_api_url", "_bot", "_ends_at", "_live", "_resources", "_session")
 
-    def __init__(self, resources: ProcessResources, bot: Bot, tracked: TrackedEvent) -> None:
+    def __init__(self, resources: ProcessResources, bot: Bot, tracked: TrackedEvent, ends_at: float) -> None:
         self._resources = resources
         self._bot = bot
         self._live = tracked
         self._api_url = tracked.envelope.api_url if tracked.envelope is not None else ""
-        self._since = resources.clock.monotonic()
+        self._ends_at = ends_at
         self._session: PyrusSession | None = None
 
     async def send(self, request: ApiRequest, content: Callable[[], AsyncIterator[bytes]] | None = None) -> ApiResponse:
@@ -169,7 +165,7 @@ class LazySession:
                 token=tracked.token,
                 api_url=self._api_url,
                 user_id=bot.user_id,
-                ends_at=self._since + bot.config.timeout_s,
+                ends_at=self._ends_at,
                 trace=tracked.entry.trace,
                 key=tracked.entry.id,
             )

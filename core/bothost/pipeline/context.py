@@ -33,7 +33,8 @@ class PipelineContext:
     responses: Responses
     find_bot: Callable[[str], Bot | None]
     """The bot of a name in the registry of this moment."""
-    pyrus_for: Callable[[Bot, TrackedEvent], Pyrus | None]
+    pyrus_for: Callable[[Bot, TrackedEvent, float], Pyrus | None]
+    """Gives a run its way to Pyrus, until a moment of the monotonic clock."""
     timing: JournalTiming
     now: Callable[[], float]
     """The journal's time in epoch seconds: entries are planned by it, and no step of a wall clock moves it alone."""

@@ -21,7 +21,7 @@ from bothost.pipeline.acknowledgement import Acknowledger
 from bothost.pipeline.attempts import APART_S, DEATHS, REPEAT_S, read_attempt
 from bothost.pipeline.context import limit_of
 from bothost.pipeline.delivery import ACKNOWLEDGED, BUSY, CANCELLED, NOTHING, REPEAT, UNAVAILABLE, Outcome
-from bothost.pipeline.event_table import TrackedEvent, split
+from bothost.pipeline.event_table import TrackedEvent, Waiter, split
 from bothost.pipeline.repeats import RepeatRecords
 from bothost.pipeline.runs import Runs
 from bothost.pyrus.envelope import decode, event_key, waiting_step
@@ -251,7 +251,8 @@ class Dispatcher:
     def _begin(self, tracked: TrackedEvent, delivery: Delivery) -> None:
         """Have it run. With turn and permit free, a handler that returns at once has answered before `begin` returns; only what
         then still waits has a time limit and counts among the waiting bodies."""
-        waiter = self._acknowledger.admit(tracked, delivery)
+        waiter = Waiter(delivery)
+        tracked.waiters.append(waiter)
         self.runs.begin(tracked, delivery.bot)
         if tracked.phase == "waiting":
             self._context.event_table.weigh(tracked, delivery.bot.queue, len(delivery.body))

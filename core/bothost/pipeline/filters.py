@@ -85,8 +85,9 @@ class EventFilter:
     def remember(self, bot: Bot, task: int, step: int) -> None:
         """Know the step of the last event that the bot ran for a task (0: it was asked at none)."""
         steps, key = self._steps, (bot.name, task)
+        if key in steps:
+            steps.move_to_end(key)
         steps[key] = step
-        steps.move_to_end(key)
         if len(steps) > STEPS:
             steps.popitem(last=False)
 

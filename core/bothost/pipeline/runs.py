@@ -68,7 +68,7 @@ class Runs:
     def go(self, tracked: TrackedEvent) -> None:
         """Turn and permit are there: start the run, or wait for the parking that is under way."""
         ticket = tracked.ticket
-        if ticket is None or is_being_parked(tracked):
+        if ticket is None or (tracked.commit is not None and is_being_parked(tracked)):
             return
         bot = self._context.find_bot(tracked.entry.bot)
         if bot is None or bot.runner is None:
@@ -229,16 +229,17 @@ class Runs:
 
     def _run_context(self, tracked: TrackedEvent, bot: Bot) -> RunContext:
         context, clock, limit_s = self._context, self._context.clock, bot.config.timeout_s
+        ends_at = clock.monotonic() + limit_s
         return RunContext(
             id=tracked.entry.id,
             bot=bot.config.name,
             attempt=tracked.attempt,
             rerun=tracked.entry.rerun,
             deadline=clock.now() + timedelta(seconds=limit_s),
-            ends_at=clock.monotonic() + limit_s,
+            ends_at=ends_at,
             clock=clock,
             user_id=bot.user_id,
-            pyrus=context.pyrus_for(bot, tracked),
+            pyrus=context.pyrus_for(bot, tracked, ends_at),
             trace=tracked.entry.trace,
             store=bot.plugged.store if bot.plugged is not None else None,
         )
@@ -260,6 +261,7 @@ class Runs:
             entry = await self._recorded(tracked, bot, ending, body)
             if entry is None:
                 return
+            assert ending.completion is not None
             completion = msgspec.structs.replace(ending.completion, entry=entry)
         tracked.entry = completion.entry
         if completion.entry.answer not in (None, NOTHING):
@@ -362,21 +364,20 @@ class Runs:
         )  # fmt: skip
 
 
-class Ending:
+class Ending(msgspec.Struct):
     """Makes the completion of one run by the row as it stands, because its door may become the API while it runs."""
 
-    def __init__(self, tracked: TrackedEvent, bot: Bot, ran: RunResult | None, moment: RunEnd) -> None:
-        self._tracked = tracked
-        self._bot = bot
-        self._ran = ran
-        self._moment = moment
-        self.completion: Completion
+    tracked: TrackedEvent
+    bot: Bot
+    ran: RunResult | None
+    moment: RunEnd
+    completion: Completion | None = None
 
     def by(self, entry: Entry) -> Completion:
         """Complete a running entry; the newest completion is kept."""
-        completion = complete(entry, self._tracked, self._bot.config, self._ran, self._moment)
-        if self._bot.plugged is not None:
-            completion.entry.version = self._bot.plugged.version
+        completion = complete(entry, self.tracked, self.bot.config, self.ran, self.moment)
+        if self.bot.plugged is not None:
+            completion.entry.version = self.bot.plugged.version
         self.completion = completion
         return completion
 

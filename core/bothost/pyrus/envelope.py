@@ -54,7 +54,9 @@ class Envelope:
         self.body = body
         self.task_id = _task_id(top.task_id, _SENT_ID.__get__(task))
         texts = (top.event, top.access_token, top.bot_settings, top.api_url, top.files_url)
-        kind, token, self.bot_settings, self.api_url, self.files_url = _texts(texts)
+        kind, token, self.bot_settings, self.api_url, self.files_url = [
+            value if type(value) is str else "" for value in texts
+        ]
         self.kind = kind
         """Pyrus's `event`, "" where it is absent."""
         self.token = "" if token == MASK else token
@@ -145,10 +147,6 @@ def _refused(error: Exception) -> BodyRefused:
     if isinstance(error, RecursionError):
         return BodyRefused("the body is nested too deep")
     return BodyRefused(f"the body is not a JSON object: {error}")
-
-
-def _texts(values: tuple[Any, ...]) -> list[str]:
-    return [value if type(value) is str else "" for value in values]
 
 
 def _task_id(sent: object, in_task: object) -> int:

@@ -71,9 +71,9 @@ class Verification:
 
 
 def _hex(header: object) -> bytes:
-    if isinstance(header, str):
+    if type(header) is not bytes:
+        if not isinstance(header, str):
+            return b""
         header = header.encode("latin-1", "replace")  # what is not hex stays wrong
-    if not isinstance(header, bytes):
-        return b""
     given = header.strip().lower()
     return given if given[4:5] != b"=" else given.removeprefix(b"sha1=").strip()

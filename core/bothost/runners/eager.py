@@ -38,7 +38,7 @@ def begin(work: Coroutine[Any, Any, T], context: Context, name: str | None = Non
     try:
         step.waits_for(context.run(work.send, None))
     except StopIteration as end:
-        step.returned(end.value)
+        step.has_ended, step.value = True, end.value
     except BaseException as error:  # noqa: BLE001 - it is raised again where the task takes it up
         step.raised(error)
     finally:
@@ -79,23 +79,19 @@ class _FirstStep(Coroutine[Any, Any, Any]):
     def __init__(self, work: Coroutine[Any, Any, Any]) -> None:
         self._work = work
         self._taken_up = False
-        self._ended = False
-        self._value: Any = None
+        self.has_ended = False
+        self.value: Any = None
         """What the work waits for; what it returned, where it has ended."""
         self._error: BaseException | None = None
         self._blocks = False
 
-    def returned(self, value: Any) -> None:
-        """The first step was the last one."""
-        self._ended, self._value = True, value
-
     def raised(self, error: BaseException) -> None:
         """The first step was the last one, and raised this."""
-        self._ended, self._error = True, error
+        self.has_ended, self._error = True, error
 
     def waits_for(self, waited: Any) -> None:
         """The first step ended where the work waits for this."""
-        self._value = waited
+        self.value = waited
         # the mark of a future that is being awaited; until the task looks at it, others may await the same one
         self._blocks = bool(getattr(waited, "_asyncio_future_blocking", False))
         if self._blocks:
@@ -103,26 +99,25 @@ class _FirstStep(Coroutine[Any, Any, Any]):
 
     def send(self, value: Any, /) -> Any:
         """See `Coroutine.send`."""
-        return self._work.send(value) if self._taken_up else self._take_up()
-
-    def throw(self, kind: Any, /, *more: Any) -> Any:
-        """See `Coroutine.throw`. A cancellation that came before the task took up the first step goes to what is waited for,
-        as `Task.cancel` would have sent it there."""
-        if not self._taken_up and (self._ended or (self._blocks and self._value.cancel())):
-            return self._take_up()
-        self._taken_up, self._value = True, None
-        return self._work.throw(kind, *more)
-
-    def _take_up(self) -> Any:
+        if self._taken_up:
+            return self._work.send(value)
         self._taken_up = True
-        value, self._value = self._value, None
+        value, self.value = self.value, None
         if self._error is not None:
             raise self._error
-        if self._ended:
+        if self.has_ended:
             raise StopIteration(value)
         if self._blocks:
             value._asyncio_future_blocking = True
         return value
+
+    def throw(self, kind: Any, /, *more: Any) -> Any:
+        """See `Coroutine.throw`. A cancellation that came before the task took up the first step goes to what is waited for,
+        as `Task.cancel` would have sent it there."""
+        if not self._taken_up and (self.has_ended or (self._blocks and self.value.cancel())):
+            return self.send(None)
+        self._taken_up, self.value = True, None
+        return self._work.throw(kind, *more)
 
     def close(self) -> None:
         """See `Coroutine.close`."""

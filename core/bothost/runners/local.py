@@ -90,9 +90,9 @@ class HandlerCall:
         """Return the result that an exception of the handler means."""
         return RunResult(failure=reported(error, self.what, self._scrub))
 
-    async def finished(self, answer: Any) -> RunResult:
-        """The handler's answer as a reply. Names that the task does not show are looked up with the run's token."""
-        result = self.encoded(answer)
+    async def with_definitions(self, answer: Any, result: RunResult) -> RunResult:
+        """The handler's answer as a reply, after names that the task does not show were looked up with the run's token; `result`
+        is what came of it without, which stays where none were missing."""
         pyrus = self._context.pyrus
         if pyrus is None or result.failure is None or not isinstance(result.failure.error, DefinitionNeeded):
             return result
@@ -178,7 +178,10 @@ class LocalRunner:
             answer, error = await self._carry(work, call.handler)
         except CallTimeout as late:
             return RunResult(failure=_late(late, call.what, limit_s))
-        return await call.finished(answer) if error is None else call.failed(error)
+        if error is not None:
+            return call.failed(error)
+        result = call.encoded(answer)
+        return result if result.failure is None else await call.with_definitions(answer, result)
 
     async def tick(self, timer: str, tick: Tick, limit_s: float, ended: RunEnded) -> RunResult:
         """See `Runner.tick`. What a timer returns is dropped."""

@@ -149,7 +149,7 @@ class BareHost:
             TIMING,
             self.journal.loops,
         )
-        self.pipeline = build(self.resources, self.service.present)
+        self.pipeline = build(self.resources, self.service)
         self.front = WebhookContext(self.service, self.pipeline.receive, self._refused, clock)
         self._stopped = False
 

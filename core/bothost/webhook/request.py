@@ -185,7 +185,8 @@ class WebhookRequest(HTTPMessageDelegate):
             header, *others = lists["X-Pyrus-Sig"]
             if others:  # although one of them may be right
                 header = None
-        signature = self._check(header)
+        pieces = self.verification
+        signature = self.verifier.check(self.body, header) if pieces is None else self._check_pieces(pieces, header)
         if signature is None:
             self._end(routing.SIGNATURE)
             return
@@ -256,12 +257,10 @@ class WebhookRequest(HTTPMessageDelegate):
         self.chunks.append(chunk)
         self.front.unverified.add(self, size)
 
-    def _check(self, header: bytes | None) -> int | None:
-        """Verify the body, most of which is done already where it came in pieces."""
-        if self.verification is None:
-            return self.verifier.check(self.body, header)
+    def _check_pieces(self, pieces: Verification, header: bytes | None) -> int | None:
+        """Verify a body that came in pieces: most of it is done already."""
         self.body = b"".join(self.chunks)
-        signature = self.verification.check(header)
+        signature = pieces.check(header)
         self._drop()
         return signature
 

@@ -32,7 +32,7 @@ class _ReplyFields(msgspec.Struct, frozen=True):
     text: str | None = None
 
 
-class Reply(_ReplyFields, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
+class Reply(_ReplyFields, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True, dict=True):
     """A comment, with every key of Pyrus's request; None leaves a key out. Wrong values raise ReplyError when it is made."""
 
     formatted_text: str | None = None
@@ -79,8 +79,9 @@ class Reply(_ReplyFields, frozen=True, kw_only=True, omit_defaults=True, repr_om
 
     def __post_init__(self) -> None:
         if _is_short(self):
-            if self.text is not None:
+            if self.text is not None and not self.text.isascii():
                 values.text(self.text, "text")
+            self.__dict__[_SHORT] = True
         else:
             _together(_converted(_given(self), None, resolving=False))
 
@@ -95,6 +96,8 @@ class Reply(_ReplyFields, frozen=True, kw_only=True, omit_defaults=True, repr_om
         return cls(text, approval_choice="rejected", **keys)
 
 
+_SHORT = "is_short"
+"""Noted beside the keys of a reply when it is made, because it is frozen: then it is not looked through when it is encoded."""
 _CHOICES = ("approved", "rejected", "revoked", "acknowledged")
 _people = values.listed(values.person, "persons")
 _numbers = values.listed(values.whole, "ids")
@@ -159,7 +162,7 @@ def encode(answer: Any, task: "Task | None" = None, known: "Definitions | None" 
     """
     if answer is None:
         return NOTHING
-    if type(answer) is Reply and _is_short(answer):
+    if type(answer) is Reply and _SHORT in answer.__dict__:
         return _encoded_short(answer)
     request = _converted(_given(answer), task, resolving=True, known=known)
     _together(request)
@@ -212,6 +215,8 @@ def needs_task(answer: Any) -> bool:
 def warnings(answer: Any) -> tuple[str, ...]:
     """One line for each key of a dict that is none of Pyrus's, and for each file that Pyrus would pass over; both are sent
     as they are."""
+    if type(answer) is Reply and answer.attachments is None:
+        return ()
     if isinstance(answer, Reply):
         return () if answer.attachments is None else tuple(_passed_over(answer.attachments))
     if not isinstance(answer, Mapping):

@@ -98,9 +98,7 @@ class BotFigures(msgspec.Struct, gc=False):
 
     def ran(self, seconds: float) -> None:
         """Keep a run time among the newest."""
-        self.recent.append(seconds)
-        if len(self.recent) > _RECENT_RUNS:
-            del self.recent[0]
+        self.recent = [*self.recent[1 - _RECENT_RUNS :], seconds]
 
     def begin(self, minute: int) -> MinuteFigures:
         """Begin to count a minute, and drop what is older than an hour."""
