@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import re
 import statistics
 import subprocess
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -13,11 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.bodies import FIXTURES, SMALL
-from bench.chart import bars
+from bench.chart import GROUNDS, bars
 from bench.measuring import CONNECTIONS, RATES, Figure, ratio
 from bench.servers import GROWTH, PEERS, SERVERS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bench.measuring import Plan
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -50,7 +54,10 @@ because aiopyrus answers 500 to any other.
 - **p50 / p99**: milliseconds from the moment a delivery was due to its answer, at {rates} deliveries a second.
 - **MB**: memory of all its processes after all this; pages that they share count once.
 
-![CPU per delivery](performance.svg)
+<picture>
+  <source media="(prefers-color-scheme: dark)" srcset="performance-dark.svg">
+  <img alt="CPU per delivery" src="performance-light.svg">
+</picture>
 
 {table}
 
@@ -215,21 +222,27 @@ def _plain(name: str) -> str:
     return SERVERS[name].title.replace("*", "").replace("`", "")
 
 
-def chart(result: Result) -> str:
-    """Draw the CPU per delivery."""
+def draw(cpu_us: Mapping[str, Mapping[str, float]], ground: str) -> str:
+    """Draw the CPU per delivery of each server at each size, for a light or a dark page."""
     panels = [
         (
             f"{size} bodies",
-            [(_plain(name).partition(",")[0] if name in ("floor", "fastapi", "flask") else _plain(name), row[size].cpu_us)
-             for name, row in result.figures.items() if name not in GROWTH[1:]],
+            [(_plain(name).partition(",")[0] if name in ("floor", "fastapi", "flask") else _plain(name), row[size])
+             for name, row in cpu_us.items() if name not in GROWTH[1:]],
         )
         for size in FIXTURES
     ]  # fmt: skip
-    return bars("CPU per delivery, µs (logarithmic)", panels)
+    return bars("CPU per delivery, µs (logarithmic)", panels, GROUNDS[ground])
+
+
+def draw_all(cpu_us: Mapping[str, Mapping[str, float]]) -> None:
+    """Write docs/performance-light.svg and -dark.svg."""
+    for ground in GROUNDS:
+        (DOCS / f"performance-{ground}.svg").write_text(draw(cpu_us, ground))
 
 
 def write_page(result: Result) -> None:
-    """Write docs/performance.md and docs/performance.svg."""
+    """Write docs/performance.md and its pictures."""
     database = ", ".join(
         f"{one.database_us:,.0f} µs at {size}" for size, one in result.figures["bothost-postgres"].items()
     )
@@ -241,4 +254,9 @@ def write_page(result: Result) -> None:
         goals=goals_table(result), bound=f"{statistics.median(result.verify_and_decode):.0f} µs", growth=_growth(result),
     )  # fmt: skip
     (DOCS / "performance.md").write_text(page)
-    (DOCS / "performance.svg").write_text(chart(result))
+    draw_all({name: {size: one.cpu_us for size, one in row.items()} for name, row in result.figures.items()})
+
+
+if __name__ == "__main__":  # python -m bench.report FIGURES.json: the pictures of a run whose figures were kept
+    told = json.loads(Path(sys.argv[1]).read_text())["figures"]
+    draw_all({name: {size: one["cpu_us"] for size, one in row.items()} for name, row in told.items()})

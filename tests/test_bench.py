@@ -60,9 +60,10 @@ def test_the_page_and_the_chart_name_machine_and_servers(tmp_path: Path) -> None
     page = (tmp_path / "performance.md").read_text()
     assert "2 × a processor" in page
     assert "{" not in re.sub(r"`\{\}`", "", page)
-    assert (tmp_path / "performance.svg").read_text().count("<rect") == 1 + 3 * len(
-        report.table(result(1.0)).splitlines()[2:]
-    )
+    for ground in ("light", "dark"):
+        picture = (tmp_path / f"performance-{ground}.svg").read_text()
+        assert picture.count("<rect") == 1 + 3 * len(report.table(result(1.0)).splitlines()[2:])
+        assert f"performance-{ground}.svg" in page
 
 
 def test_a_longer_bar_is_a_larger_value() -> None:
