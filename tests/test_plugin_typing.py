@@ -54,6 +54,14 @@ class Approvals(Plugin[Rules]):
     def handle(self, event: Event) -> str:
         return event.id
 
+    async def number(self) -> int:
+        return 5
+
+    async def kept(self, event: Event) -> None:
+        assert_type(await event.once("async", self.number), int)
+        assert_type(await event.once("lambda", lambda: self.number()), int)
+        assert_type(await event.once("plain", lambda: "text"), str)
+
     @cron("5 8 * * *", tz="Europe/Moscow")
     async def remind(self) -> None:
         self.log.info("now %s", self.now("Europe/Moscow"))

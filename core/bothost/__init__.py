@@ -10,7 +10,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "errors": (
         "AmbiguousField", "BothostError", "CallError", "CallRefused", "CallUnclear", "CallUnsent", "FieldError", "GiveUp",
-        "MissingField", "NoLogin", "RateLimited", "ReplyError", "StoreError", "Unauthorized",
+        "MissingField", "NoLogin", "RateLimited", "ReplyError", "RequestRefused", "StoreError",
+        "Unauthorized",
     ),
     "plugins.api": ("Plugin", "Tick", "cron", "every", "hook", "job", "on"),
     "plugins.event": ("Event",),

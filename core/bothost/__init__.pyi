@@ -12,6 +12,7 @@ from bothost.errors import MissingField as MissingField
 from bothost.errors import NoLogin as NoLogin
 from bothost.errors import RateLimited as RateLimited
 from bothost.errors import ReplyError as ReplyError
+from bothost.errors import RequestRefused as RequestRefused
 from bothost.errors import StoreError as StoreError
 from bothost.errors import Unauthorized as Unauthorized
 from bothost.plugins.api import Plugin as Plugin

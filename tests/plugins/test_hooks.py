@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bothost import Event, Plugin, Request, Response, Secret, Settings, anyone, hook, signed, token
+from bothost import Event, Plugin, Request, RequestRefused, Response, Secret, Settings, anyone, hook, signed, token
 from bothost.errors import PluginError
 from bothost.testing import Harness
 
@@ -240,3 +240,39 @@ def test_an_empty_or_open_secret_is_refused_at_the_load(bothost: Harness) -> Non
 
     with pytest.raises(PluginError, match="is no Secret"):
         bothost.bot(Mistaken)
+
+
+class SignedWay(Settings):
+    key: Secret
+    header: str = "X-Signature"
+    digest: str = "sha256"
+
+
+class AnyService(Plugin[SignedWay]):
+    async def handle(self, event: Event) -> None:
+        """Deliveries say nothing."""
+
+    @hook("take", signed("settings.key", header="settings.header", digest="settings.digest"), once=lambda request: "k")
+    async def take(self, request: Request) -> None:
+        SEEN.append(dict(request.headers))
+
+    @hook("ask", token("settings.key", header="settings.header"))
+    async def ask(self, request: Request) -> str:
+        raise RequestRefused("there is no order 7")
+
+
+def test_the_operator_says_how_a_service_signs(bothost: Harness) -> None:
+    bot = bothost.bot(AnyService, key="k", header="X-Hub", digest="sha1")
+    assert bot.hook("take", json={}).status == 202
+    assert len(SEEN[0]["X-Hub"]) == 40
+
+
+@pytest.mark.parametrize("keys", [{"digest": "md5"}, {"header": ""}])
+def test_a_guard_that_the_settings_make_useless_keeps_the_bot_out(bothost: Harness, keys: dict[str, str]) -> None:
+    with pytest.raises(PluginError, match=r"signed\(\) needs a header, a digest of sha256"):
+        bothost.bot(AnyService, key="k", **keys)
+
+
+def test_a_handlers_refusal_is_told_to_its_caller(bothost: Harness) -> None:
+    answer = bothost.bot(AnyService, key="k").hook("ask")
+    assert (answer.status, answer.json) == (400, {"error": "there is no order 7"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, overload
 
 import msgspec
 
@@ -161,6 +161,10 @@ class Event:
             raise NoLogin(f"[bot:{self.bot}] has no Pyrus API in this run")
         return self._context.pyrus
 
+    @overload
+    def once(self, name: str, function: Callable[[], Awaitable[T]]) -> Once[T]: ...
+    @overload
+    def once(self, name: str, function: Callable[[], T]) -> Once[T]: ...
     def once(self, name: str, function: Callable[[], T | Awaitable[T]]) -> Once[T]:
         """Call `function` and keep its result: a rerun of this event gets the kept one and calls nothing.
 

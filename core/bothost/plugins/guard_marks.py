@@ -10,6 +10,7 @@ from bothost.config.units import seconds
 Digest = Literal["sha256", "sha1", "sha512"]
 Encoding = Literal["hex", "base64"]
 DIGESTS = ("sha256", "sha1", "sha512")
+ENCODINGS = ("hex", "base64")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,8 @@ def signed(  # noqa: PLR0913 - the author's API names each
     secret: str,
     *,
     header: str,
-    digest: Digest = "sha256",
-    encoding: Encoding = "hex",
+    digest: Digest | str = "sha256",
+    encoding: Encoding | str = "hex",
     prefix: str = "",
     timestamp: str | None = None,
     tolerance: str = "5m",
@@ -38,9 +39,10 @@ def signed(  # noqa: PLR0913 - the author's API names each
     """Let those call whose `header` holds the HMAC of the raw body by a secret, `"settings.NAME"`.
 
     `prefix` stands before it ("sha256="). `timestamp` names a header with seconds since 1970, not older or newer than
-    `tolerance`, whose value and a point are signed before the body.
+    `tolerance`, whose value and a point are signed before the body. Each but `tolerance` may be a setting, `"settings.NAME"`,
+    so that the operator says how a service signs.
     """
-    if digest not in DIGESTS or encoding not in ("hex", "base64"):
+    if not all(one in (*known, *_named(one)) for one, known in ((digest, DIGESTS), (encoding, ENCODINGS))):
         raise TypeError(f"signed: digest is one of {', '.join(DIGESTS)}, encoding hex or base64")
     options = {"header": header, "digest": digest, "encoding": encoding, "prefix": prefix, "timestamp": timestamp or ""}
     return GuardMark("signed", _setting_name(secret, "signed"), (*options.items(), ("tolerance_s", seconds(tolerance))))
@@ -53,6 +55,11 @@ def token(secret: str, *, header: str = "", query: str = "") -> GuardMark:
         raise TypeError("token: give header= or query=, not both")
     name = header or ("" if query else "Authorization")
     return GuardMark("token", _setting_name(secret, "token"), (("header", name), ("query", query)))
+
+
+def _named(option: str) -> tuple[str, ...]:
+    """The option itself where it names a setting: what the setting holds is looked at when the plugin is loaded."""
+    return (option,) if option.startswith("settings.") else ()
 
 
 def _setting_name(secret: object, what: str) -> str:

@@ -7,13 +7,13 @@ import binascii
 import hashlib
 import hmac
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from bothost.errors import PluginError
-from bothost.plugins.guard_marks import Digest, Encoding  # noqa: TC001 - msgspec reads the annotations
+from bothost.plugins.guard_marks import DIGESTS, ENCODINGS, Digest, Encoding
 from bothost.plugins.handlers import setting
 from bothost.plugins.settings import Secret
 
@@ -77,9 +77,14 @@ def rule_of(mark: GuardMark, settings: object, where: str) -> GuardRule:
     secret = found.reveal().encode()
     if not secret:
         raise PluginError(f"{where}: {mark.kind}({mark.secret!r}) is empty, so everybody could call")
-    kind: Any = SignedGuard if mark.kind == "signed" else TokenGuard
-    made: GuardRule = kind(secret, **dict(mark.options))
-    return made
+    options = {name: setting(value, settings, f"{where}: {mark.kind}({name}=)") for name, value in mark.options}
+    if mark.kind == "token":
+        return TokenGuard(secret, **options)
+    if not options["header"] or options["digest"] not in DIGESTS or options["encoding"] not in ENCODINGS:
+        raise PluginError(
+            f"{where}: signed() needs a header, a digest of {', '.join(DIGESTS)}, and the encoding hex or base64"
+        )
+    return SignedGuard(secret, **options)
 
 
 def passes(guard: GuardRule, request: RawRequest, now: float) -> bool:

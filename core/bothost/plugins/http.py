@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -154,6 +154,10 @@ class Request:
     def _form(self) -> ParsedForm:
         return form_of(self.headers.get("Content-Type", ""), self._raw.body)
 
+    @overload
+    def once(self, name: str, function: Callable[[], Awaitable[T]]) -> Once[T]: ...
+    @overload
+    def once(self, name: str, function: Callable[[], T]) -> Once[T]: ...
     def once(self, name: str, function: Callable[[], T | Awaitable[T]]) -> Once[T]:
         """See `Event.once`."""
         return once_of(self._context, name, function)

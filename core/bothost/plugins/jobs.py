@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from bothost.config.units import seconds
 from bothost.errors import StoreError
@@ -55,6 +55,10 @@ class Job:
         assert self._context is not None, "a job that waits has no deadline"
         return self._context.deadline
 
+    @overload
+    def once(self, name: str, function: Callable[[], Awaitable[T]]) -> Once[T]: ...
+    @overload
+    def once(self, name: str, function: Callable[[], T]) -> Once[T]: ...
     def once(self, name: str, function: Callable[[], T | Awaitable[T]]) -> Once[T]:
         """See `Event.once`."""
         assert self._context is not None, "a job that waits makes no calls"
