@@ -184,6 +184,7 @@ def test_two_processes_share_the_work_and_a_kill_repeats_only_what_was_in_flight
                         one.kill()
 
                 async def is_empty() -> bool:
+                    assert two.poll() is None, two.communicate()[1]
                     await store.reap()
                     return not await store.list(EntryFilter(states=("ready", "running"), limit=1))
 

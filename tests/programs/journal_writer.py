@@ -169,7 +169,9 @@ async def main() -> None:
     if what == "read_only":
         await read_only(JournalMaker(Path(folder)))
         return
-    timing = msgspec.structs.replace(QUICK, commit_s=10.0) if what in ("acknowledge", "fill") else QUICK
+    # a busy machine may let these wait for longer than a short lease or commit lasts; a lock tells at once that they are dead
+    patient = what in ("acknowledge", "fill", "work_off", "tick")
+    timing = msgspec.structs.replace(QUICK, commit_s=10.0, lease_s=600.0) if patient else QUICK
     async with JournalMaker(Path(folder), url).open(timing, folder=Path(own)) as store:
         work = {
             "acknowledge": acknowledge, "hold": hold, "run_forever": run_forever,
