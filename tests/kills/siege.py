@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +16,13 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from tests.e2e.site import SECRET, HostSite, free_port
+from tests.kills.deaths import DeathBook
 from tornado.httpclient import AsyncHTTPClient
 
 from bothost.clock import SystemClock
 from bothost.journal import open_journal
 from bothost.journal.entry import EntryFilter
-from bothost.journal.transitions import KILLED
+from bothost.journal.transitions import DEATHS, KILLED
 from bothost.testing.fake_pyrus import FakePyrus
 from bothost.testing.fake_pyrus.server import FakeServer
 from bothost.testing.fake_pyrus.webhooks import WebhookRoute, Webhooks, over_http
@@ -69,6 +71,8 @@ PERSON = 99
 ROUTE = WebhookRoute(times=(0.0, 2.0, 4.0))
 MIX = ("quick", "slow", "late", "quick", "crowded", "threaded", "quick", "failing", "slow", "quick")
 IN_FLIGHT_MOST = 40
+ABOUT_TO_S = 3.0
+"""A claim is in the journal before its run begins; on a busy machine it may be so much earlier."""
 STUCK_S = 90.0
 """What was in flight at a death runs one by one, so many deaths leave a long line; but never for so long does nothing of it end."""
 
@@ -99,9 +103,14 @@ class Siege:
         self.client = AsyncHTTPClient(force_instance=True, max_clients=1000)
         self.told: dict[int, Told] = {}
         self.kills = 0
+        self.killed: dict[int, float] = {}
+        """When each process was killed."""
+        self.deaths = DeathBook(journal, folder / "host0" / "state")
         self.durable = bool(journal) or processes > 1
         """Whether a claim is durable before its run."""
         self.wrong: list[str] = []
+        self.unbegun: list[float] = []
+        """Seconds from a claim to a kill that came before its run began."""
         self.sites = [self._site(number, processes) for number in range(hosts)]
         self.hooks = {kind: self._hooks(kind) for kind in KINDS}
 
@@ -134,11 +143,14 @@ class Siege:
             await asyncio.sleep(self.rng.uniform(0.2, 3.0))
             await self.kill_one()
         await self.finish()
+        if self.durable:
+            await self._judge_deaths()
 
     async def begin(self) -> None:
         """Start the hosts, and begin to send events."""
         for site in self.sites:
             await asyncio.to_thread(site.start, {"BOTHOST_LOOP": os.environ.get("BOTHOST_SIEGE_LOOP", "asyncio")})
+        await self.deaths.open()
         self._sending = asyncio.create_task(self._send())
 
     async def finish(self, touched: Collection[int] = ()) -> None:
@@ -177,13 +189,16 @@ class Siege:
         workers = children_of(site.process.pid)
         self.kills += 1
         if len(workers) > 1 and self.rng.random() < 0.7:
-            os.kill(self.rng.choice(workers), signal.SIGKILL)
+            self._end_process(self.rng.choice(workers))
             return
-        site.tell(signal.SIGKILL)
-        for worker in workers:
-            os.kill(worker, signal.SIGKILL)
+        for process in (site.process.pid, *workers):
+            self._end_process(process)
         await asyncio.to_thread(site.wait)
         await asyncio.to_thread(site.start)
+
+    def _end_process(self, pid: int) -> None:
+        os.kill(pid, signal.SIGKILL)
+        self.killed[pid] = time.time()
 
     async def _rest(self) -> list[Entry]:
         """The journal when nothing acknowledged is open any more."""
@@ -228,6 +243,25 @@ class Siege:
                     f"{self.told[task].kind} {task} ran for the first time twice: {runs} {by_task.get(task)}"
                 )
 
+    async def _judge_deaths(self) -> None:
+        """Each death that counts was a kill, of a process in which the run had begun, or was about to."""
+        began = {(task, int(pid)) for task, runs in self.runs().items() for pid, _ in runs}
+        given_up: dict[int, set[str]] = defaultdict(set)
+        for death in await self.deaths.all():
+            given_up[death.task].add(death.owner)
+            killed_at = self.killed.get(death.pid)
+            if killed_at is None:
+                self.wrong.append(f"a death counts whose process was not killed: {death}")
+            elif (death.task, death.pid) not in began:
+                self.unbegun.append(round(killed_at - death.claimed, 2))
+                if self.unbegun[-1] > ABOUT_TO_S:
+                    self.wrong.append(
+                        f"a death counts {self.unbegun[-1]} s after the claim, and no run had begun: {death}"
+                    )
+        self.wrong += [
+            f"given up after the deaths of {given_up[task]}" for task in self.poisoned if len(given_up[task]) < DEATHS
+        ]
+
     def runs(self) -> dict[int, list[tuple[str, str]]]:
         """The runs of each task: process and reason."""
         found: dict[int, list[tuple[str, str]]] = defaultdict(list)
@@ -243,7 +277,7 @@ class Siege:
         return {
             "kills": self.kills, "events": len(self.told), "acknowledged": sum(told.promised for told in self.told.values()),
             "comments": len(self.pyrus.comments()), "by the API": sum(wrote.door == "api" for wrote in self.pyrus.comments()),
-            "runs": dict(why), "third deaths": len(self.poisoned), "wrong": self.wrong[:10],
+            "runs": dict(why), "third deaths": len(self.poisoned), "killed between claim and run, s": self.unbegun, "wrong": self.wrong[:10],
         }  # fmt: skip
 
     async def end(self) -> None:

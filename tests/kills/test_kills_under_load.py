@@ -35,8 +35,6 @@ def besiege(folder: Path, journal: str = "", hosts: int = 1, processes: int = 1)
     print(siege.figures())
     assert siege.wrong == [], f"seed {seed}: {siege.figures()}"
     assert siege.kills == KILLS
-    # only what was in flight at three deaths is given up, and few can be that by chance
-    assert len(siege.poisoned) <= KILLS / 10
     acknowledged = [told for told in siege.told.values() if told.promised]
     assert len(acknowledged) > 2 * KILLS, siege.figures()
 

@@ -128,6 +128,28 @@ def test_after_a_death_those_that_were_in_flight_run_one_by_one(bothost: Harness
     assert len(bothost.pyrus.comments()) == 4
 
 
+def test_a_post_that_takes_long_holds_up_no_run_that_must_be_alone(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    """A claim that waited for it counted a death at the next one, although its run had never begun."""
+    calls.takes = 1000
+    bot = bothost.bot(handler_of(calls), ini={"timeout": "30m"})
+    for _ in range(2):
+        bot.begin(task())
+    bothost.clock.advance("50s")
+    calls.takes = 5
+    bothost.pyrus.fail("GET tasks/*", slow(28))
+    bothost.pyrus.fail("POST tasks/*", slow(28))
+    bothost.restart()
+    while len(calls.runs) < 3:
+        bothost.clock.advance("1s")
+    while [row.state for row in journal.rows()] != ["running", "running"]:
+        bothost.clock.advance("1s")
+    assert [rerun for _, rerun in calls.runs] == ["", "", "crash", "crash"], "it is claimed, so it runs"
+    bothost.clock.advance("5m")
+    assert len(bothost.pyrus.comments()) == 2
+
+
 def test_a_crash_between_answer_and_post_does_not_run_it_again(
     bothost: Harness, calls: Calls, journal: Journal
 ) -> None:

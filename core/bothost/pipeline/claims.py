@@ -35,30 +35,20 @@ class Claims:
         self._changed = changed
 
     async def holds(self, tracked: TrackedEvent, bot: Bot, ticket: QueueTicket) -> bool:
-        """Claim it, or see that the claim of a stored event still holds. False: the run does not begin now."""
+        """Claim it, where the poller has not claimed it already. False: the run does not begin now."""
         begun_anew = tracked.phase == "running" and tracked.ticket is not None and tracked.ticket is not ticket
         if begun_anew or (tracked.phase != "running" and (tracked.ticket is not ticket or tracked.phase != "waiting")):
             # a suspect waits long until it may run alone: it may have been parked meanwhile, and begun anew from the journal
             ticket.leave()
             return False
         if tracked.phase == "running":
-            # its claim may have been taken while it waited
-            return not (self._context.journal.claims_first and is_suspect(tracked)) or await self._still_holds(
-                tracked, ticket
-            )
+            return True
         if is_being_parked(tracked):
             return False
         if self._context.journal.claims_first:
             return await self._claim_durably(tracked, bot, ticket)
         self.in_memory(tracked, bot)
         return True
-
-    async def _still_holds(self, tracked: TrackedEvent, ticket: QueueTicket) -> bool:
-        row = await self.row_of(tracked.entry.id)
-        if row is not None and row.fence == tracked.entry.fence and row.owner == self._context.journal.owner:
-            return True
-        self._somebody_elses(tracked, row, ticket)
-        return False
 
     def in_memory(self, tracked: TrackedEvent, bot: Bot) -> None:
         """Make the event ours in memory, and write it behind."""
@@ -213,3 +203,36 @@ def is_being_parked(tracked: TrackedEvent) -> bool:
         return False
     tracked.deferred = True
     return True
+
+
+class OneByOne:
+    """Events that were in flight at a death run one by one, so that only the guilty one reaches three.
+
+    The claim comes after the wait, because it does not last for ever. A run leaves when its end is recorded: its post may take
+    long, and harms no process.
+    """
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._waiting = 0
+        self._holder: TrackedEvent | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Tell whether one runs, or waits until it may."""
+        return self._holder is not None or self._waiting > 0
+
+    async def enter(self, tracked: TrackedEvent) -> None:
+        """Wait until this one may run."""
+        self._waiting += 1
+        try:
+            await self._lock.acquire()
+        finally:
+            self._waiting -= 1
+        self._holder = tracked
+
+    def leave(self, tracked: TrackedEvent) -> None:
+        """Let the next one run, where it was this one's turn."""
+        if self._holder is tracked:
+            self._holder = None
+            self._lock.release()

@@ -15,7 +15,7 @@ from bothost.background import BackgroundTasks, watch
 from bothost.bots.queue import QueueTicket
 from bothost.errors import JournalAway
 from bothost.journal.status import phase
-from bothost.pipeline.claims import Claims, is_being_parked, is_suspect
+from bothost.pipeline.claims import Claims, OneByOne, is_being_parked, is_suspect
 from bothost.pipeline.completion import RunEnd, complete, with_unsent
 from bothost.pipeline.context import stored_body
 from bothost.pipeline.delivery import NOTHING, UNAVAILABLE, UNRECORDED
@@ -40,6 +40,8 @@ log = logging.getLogger("bothost.run")
 
 NO_BOT_S = 10.0
 """How long a stored event waits whose bot has just left."""
+SUSPECT_S = 1.0
+"""How long a stored event waits that must run alone, while another one does."""
 
 
 class Runs:
@@ -49,8 +51,7 @@ class Runs:
         self._context = context
         self._late_replies = late_replies
         self._changed = changed
-        self._alone = asyncio.Lock()
-        """Events that were in flight at a death run one by one, so that only the guilty one reaches three."""
+        self._suspects = OneByOne()
         self.claims = Claims(context, changed)
         self._behind = BackgroundTasks().spawn
         self.running: dict[TrackedEvent, None] = {}
@@ -106,12 +107,17 @@ class Runs:
         """Its bot has left meanwhile: Pyrus comes again, and what is stored stays ready."""
         self._context.event_table.unweigh(tracked)
         self._context.responses.give_all(tracked, UNAVAILABLE)
-        claimed = tracked.phase == "running"
+        if tracked.phase == "running":
+            self._stand_aside(tracked, NO_BOT_S)
+        else:
+            tracked.leave()
+
+    def _stand_aside(self, tracked: TrackedEvent, seconds: float) -> None:
+        """Give a claim back that has not begun; it is due again in a while."""
         tracked.leave()
-        if claimed:
-            due = self._context.now() + NO_BOT_S
-            ready = Held(lambda held: msgspec.structs.replace(held, state="ready", due=due))
-            self._behind(self._put_back(tracked, ready))
+        due = self._context.now() + seconds
+        ready = Held(lambda held: msgspec.structs.replace(held, state="ready", due=due))
+        self._behind(self._put_back(tracked, ready))
 
     async def _put_back(self, tracked: TrackedEvent, ready: Held) -> None:
         written = await write_surely(self._context, tracked, ready)
@@ -120,15 +126,17 @@ class Runs:
     async def _carry(self, tracked: TrackedEvent, bot: Bot, ticket: QueueTicket) -> None:
         try:
             if is_suspect(tracked):
-                # the claim comes after the wait, because it does not last for ever
-                async with self._alone:
-                    await self._claim_and_run(tracked, bot, ticket)
-            else:
-                await self._claim_and_run(tracked, bot, ticket)
+                if tracked.phase == "running" and self._suspects.busy:
+                    # claimed from the journal: a claim that waits counts a death although its run never began
+                    self._stand_aside(tracked, SUSPECT_S)
+                    return
+                await self._suspects.enter(tracked)
+            await self._claim_and_run(tracked, bot, ticket)
         except BaseException:
             ticket.leave()
             raise
         finally:
+            self._suspects.leave(tracked)
             self.running.pop(tracked, None)
 
     async def _claim_and_run(self, tracked: TrackedEvent, bot: Bot, ticket: QueueTicket) -> None:
@@ -266,6 +274,7 @@ class Runs:
         tracked.entry = completion.entry
         if completion.entry.answer not in (None, NOTHING):
             context.loop_breaker.count(tracked, bot.user_id)
+        self._suspects.leave(tracked)
         await self._tell(tracked, bot, completion)
 
     async def _recorded(self, tracked: TrackedEvent, bot: Bot, ending: Ending, body: bytes | None) -> Entry | None:
