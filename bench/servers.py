@@ -128,7 +128,8 @@ SERVERS = {
         "FastAPI on uvicorn, uvloop, httptools",
         partial(
             peer,
-            command="uvicorn --port {port} --loop uvloop --http httptools --no-access-log --log-level warning fastapi_app:app",
+            command="uvicorn --port {port} --loop uvloop --http httptools --no-access-log --log-level warning "
+            "--no-proxy-headers --no-server-header --no-date-header --lifespan off fastapi_app:app",
         ),
     ),
     "slack-bolt": Kind(

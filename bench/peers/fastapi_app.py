@@ -1,6 +1,5 @@
 """What one writes who starts from FastAPI: signature over the raw body, then typed models of the keys that are used."""
 
-import hashlib
 import hmac
 import os
 
@@ -57,8 +56,8 @@ SECRET = os.environ["BENCH_SECRET"].encode()
 async def receive(request: Request) -> Reply:
     """One delivery."""
     body = await request.body()
-    digest = hmac.new(SECRET, body, hashlib.sha1).hexdigest()
-    if not hmac.compare_digest(digest, request.headers.get("x-pyrus-sig", "").lower()):
+    digest = hmac.digest(SECRET, body, "sha1")  # in one call of OpenSSL
+    if not hmac.compare_digest(digest.hex(), request.headers.get("x-pyrus-sig", "").lower()):
         raise HTTPException(403)
     author = Delivery.model_validate_json(body).task.author
     return Reply(text=f"Hello, {author.email}. This task approved by bot.", approval_choice="approved")

@@ -57,11 +57,8 @@ class Clock(Protocol):
 class SystemClock:
     """Real time."""
 
-    def now(self) -> datetime:
-        """See `Clock.now`."""
-        return datetime.now(UTC)
-
     # C functions instead of methods, because each delivery asks more than ten times
+    now = staticmethod(partial(datetime.now, UTC))
     epoch = staticmethod(time.time)
     monotonic = staticmethod(time.monotonic)
 

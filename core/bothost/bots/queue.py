@@ -79,7 +79,8 @@ class BotQueue:
         ticket.queue = self
         if ticket.turn is None:
             ticket.has_turn = True
-            self._want_permit(ticket)
+            self._permit_line.append(ticket)
+            self._grant()
             return
         line = self._turns.get(ticket.turn)
         if line is None:
@@ -143,14 +144,10 @@ class BotQueue:
             head.has_turn = True
             if head.has_permit:
                 head.ready()
+            elif self.held < self.limit and not self._permit_line:
+                self._give(head)
             else:
-                self._want_permit(head)
-
-    def _want_permit(self, ticket: QueueTicket) -> None:
-        if self.held < self.limit and not self._permit_line:
-            self._give(ticket)
-        else:
-            self._permit_line.append(ticket)
+                self._permit_line.append(head)
 
     def _give(self, ticket: QueueTicket) -> None:
         self.held += 1

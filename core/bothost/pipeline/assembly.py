@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from bothost.background import BackgroundTasks
 from bothost.errors import JournalAway
 from bothost.journal.data import JournalData
@@ -134,21 +136,19 @@ def build(resources: ProcessResources, service: Service, failed: Callable[[Entry
 
 def pyrus_of_run(resources: ProcessResources, bot: Bot, tracked: TrackedEvent, ends_at: float) -> Pyrus:
     """`event.pyrus` of one run: the event's newest token, the bot's own login behind it; calls end with the run."""
-    return Pyrus(LazySession(resources, bot, tracked, ends_at), resources.clock)
+    api_url = tracked.envelope.api_url if tracked.envelope is not None else ""
+    return Pyrus(LazySession(resources, bot, tracked, api_url, ends_at), resources.clock)
 
 
-class LazySession:
+class LazySession(msgspec.Struct, eq=False):
     """One run's session with Pyrus, made when the first call is sent because most handlers send none."""
 
-    __slots__ = ("_api_url", "_bot", "_ends_at", "_live", "_resources", "_session")
-
-    def __init__(self, resources: ProcessResources, bot: Bot, tracked: TrackedEvent, ends_at: float) -> None:
-        self._resources = resources
-        self._bot = bot
-        self._live = tracked
-        self._api_url = tracked.envelope.api_url if tracked.envelope is not None else ""
-        self._ends_at = ends_at
-        self._session: PyrusSession | None = None
+    resources: ProcessResources
+    bot: Bot
+    tracked: TrackedEvent
+    api_url: str
+    ends_at: float
+    session: PyrusSession | None = None
 
     async def send(self, request: ApiRequest, content: Callable[[], AsyncIterator[bytes]] | None = None) -> ApiResponse:
         """See `api.CallSender`."""
@@ -159,18 +159,18 @@ class LazySession:
         return self._there().stream(request)
 
     def _there(self) -> PyrusSession:
-        if self._session is None:
-            bot, tracked = self._bot, self._live
+        if self.session is None:
+            bot, tracked = self.bot, self.tracked
             terms = SessionTerms(
                 token=tracked.token,
-                api_url=self._api_url,
+                api_url=self.api_url,
                 user_id=bot.user_id,
-                ends_at=self._ends_at,
+                ends_at=self.ends_at,
                 trace=tracked.entry.trace,
                 key=tracked.entry.id,
             )
-            self._session = PyrusSession(self._resources.client, caller_of(bot.config), terms)
-        return self._session
+            self.session = PyrusSession(self.resources.client, caller_of(bot.config), terms)
+        return self.session
 
 
 def pyrus_of_request(resources: ProcessResources, bot: Bot) -> Pyrus:

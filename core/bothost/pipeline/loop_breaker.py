@@ -50,6 +50,11 @@ class LoopBreaker:
         """A bot, whose person id this is, gives a non-empty reply to this event; an error text is one."""
         key, to_a_bot = (tracked.entry.bot, tracked.entry.task), by_a_bot(tracked, user_id)
         now = self._clock.monotonic()
+        if key not in self._counts:
+            self._begin(key, [(now, to_a_bot)])
+            if self.tell is not None:
+                self._untold[key] = to_a_bot
+            return
         replies = self._within(key, now)
         replies.append((now, to_a_bot))
         number = len(replies)
@@ -77,17 +82,20 @@ class LoopBreaker:
 
     def _within(self, key: tuple[str, int], now: float) -> list[tuple[float, bool]]:
         """The task's replies within the window, to be added to; it is the newest task from now on."""
-        counts = self._counts
-        replies = counts.get(key)
+        replies = self._counts.get(key)
         if replies is None:
-            replies = counts[key] = []
-            if len(counts) > TASKS:
-                forgotten, _ = counts.popitem(last=False)
-                self._untold.pop(forgotten, None)
-            return replies
-        counts.move_to_end(key)
+            return self._begin(key, [])
+        self._counts.move_to_end(key)
         while replies and replies[0][0] < now - WINDOW_S:
             del replies[0]
+        return replies
+
+    def _begin(self, key: tuple[str, int], replies: list[tuple[float, bool]]) -> list[tuple[float, bool]]:
+        """Count the replies of one task more."""
+        self._counts[key] = replies
+        if len(self._counts) > TASKS:
+            forgotten, _ = self._counts.popitem(last=False)
+            self._untold.pop(forgotten, None)
         return replies
 
     def read(self, facts: Mapping[str, str]) -> None:

@@ -165,7 +165,9 @@ class Runs:
         finally:
             tracked.calling, tracked.completing = False, True
         if ran is not None:
-            self._count(tracked, bot, failed=ran.failure is not None)
+            self._context.responses.count.run(bot.config.name, tracked.entry.ms / 1000, ran.failure is not None)
+            if tracked.entry.kind != "hook":
+                self._count_own_work(tracked, bot, "failed" if ran.failure is not None else "ran")
         if tracked.commit is not None:
             # until it is known whether the event is acknowledged, nobody knows by which door the reply leaves
             await asyncio.wait([tracked.commit])
@@ -174,13 +176,12 @@ class Runs:
         else:
             await self._record(tracked, bot, ran)
 
-    def _count(self, tracked: TrackedEvent, bot: Bot, *, failed: bool) -> None:
-        count, name, result = self._context.responses.count, bot.config.name, "failed" if failed else "ran"
-        count.run(name, tracked.entry.ms / 1000, failed)
+    def _count_own_work(self, tracked: TrackedEvent, bot: Bot, result: str) -> None:
+        count = self._context.responses.count
         if tracked.entry.kind == "timer":
-            count.tick(name, result)
+            count.tick(bot.config.name, result)
         elif tracked.entry.kind == "job":
-            count.job(name, result)
+            count.job(bot.config.name, result)
 
     async def _call(self, tracked: TrackedEvent, bot: Bot, ticket: QueueTicket) -> RunResult:
         """Call the plugin. The permit comes back when the work has really ended."""
@@ -259,18 +260,19 @@ class Runs:
             tracked, bot, ran, RunEnd(context.now(), context.timing.quiet_s, ran is not None or bot.can_log_in)
         )
         completion = ending.by(tracked.entry)
-        body = stored_body(tracked) if completion.entry.state == "ready" or bot.config.keep_s > 0 else None
-        if tracked.unrecorded:
-            # the journal is away and this was the last attempt: it gets its answer, and the record follows
-            self._behind(self._record_behind(tracked, bot, completion.entry, body))
-        elif completion.entry.door == "response" and not context.journal.claims_first:
+        if completion.entry.door == "response" and not (context.journal.claims_first or tracked.unrecorded):
             context.journal.note(completion.entry)
         else:
-            entry = await self._recorded(tracked, bot, ending, body)
-            if entry is None:
-                return
-            assert ending.completion is not None
-            completion = msgspec.structs.replace(ending.completion, entry=entry)
+            body = stored_body(tracked) if completion.entry.state == "ready" or bot.config.keep_s > 0 else None
+            if tracked.unrecorded:
+                # the journal is away and this was the last attempt: it gets its answer, and the record follows
+                self._behind(self._record_behind(tracked, bot, completion.entry, body))
+            else:
+                entry = await self._recorded(tracked, bot, ending, body)
+                if entry is None:
+                    return
+                assert ending.completion is not None
+                completion = msgspec.structs.replace(ending.completion, entry=entry)
         tracked.entry = completion.entry
         if completion.entry.answer not in (None, NOTHING):
             context.loop_breaker.count(tracked, bot.user_id)

@@ -15,7 +15,7 @@ from bothost.pyrus.model.newest_comment import NONE, NewestComment, newest_of
 from bothost.pyrus.model.parts import Approval, Person
 from bothost.pyrus.model.task import Comment, Task
 from bothost.pyrus.raw_json import ReadOnlyDict, as_sent, is_utf8, mended, utf8
-from bothost.pyrus.scalars import whole
+from bothost.pyrus.scalars import BEYOND, whole
 
 __all__ = ["Comment", "Envelope", "Task", "decode", "event_key", "is_own", "waiting_step", "without_token"]
 
@@ -52,7 +52,8 @@ class Envelope:
         """`body` as it was signed; `text` the same where it had to be mended; `top` decoded from `text`."""
         task = top.task if type(top.task) is Task else empty(Task)
         self.body = body
-        self.task_id = _task_id(top.task_id, _SENT_ID.__get__(task))
+        sent = top.task_id
+        self.task_id = sent if type(sent) is int and 0 < sent < BEYOND else _task_id(sent, _SENT_ID.__get__(task))
         texts = (top.event, top.access_token, top.bot_settings, top.api_url, top.files_url)
         kind, token, self.bot_settings, self.api_url, self.files_url = [
             value if type(value) is str else "" for value in texts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, time
 
 _LONGEST_ID = 19
-_BEYOND = 2**63
+BEYOND = 2**63
 """Pyrus's largest ids have 64 bits, and so have the journal's columns."""
 
 
@@ -13,7 +13,7 @@ def whole(value: object) -> int | None:
     """An id or a count: an int of at most 64 bits as it is, ASCII digits as the int they show; never by way of a float."""
     if type(value) is str and len(value) <= _LONGEST_ID and value.isascii() and value.isdigit():
         value = int(value)
-    return value if type(value) is int and -_BEYOND <= value < _BEYOND else None
+    return value if type(value) is int and -BEYOND <= value < BEYOND else None
 
 
 def day(value: object) -> date | None:
