@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import select
 import sys
 import threading
 import weakref
@@ -267,12 +268,27 @@ class LogHandler(logging.Handler):
         return (line.pretty(colour=self._colour) if self._pretty else line.json()) + b"\n"
 
     def _put(self, text: bytes) -> None:
+        self._stream.flush()  # what a plugin has written to the stream itself comes first
         buffer = getattr(self._stream, "buffer", None)
-        if buffer is None:
-            self._stream.write(text.decode())
-        else:
-            buffer.write(text)
-        self._stream.flush()
+        try:
+            file = self._stream.fileno()
+        except OSError:  # it is no file but a text in memory
+            self._stream.write(text.decode()) if buffer is None else buffer.write(text)
+            self._stream.flush()
+            return
+        rest = memoryview(text)
+        while rest:
+            try:
+                rest = rest[os.write(file, rest) :]
+            except BlockingIOError:
+                # somebody who shares the pipe has made it non-blocking: a stream would lose lines here, and write halves
+                _until_writable(file)
+
+
+def _until_writable(file: int) -> None:
+    poll = select.poll()
+    poll.register(file, select.POLLOUT)
+    poll.poll()
 
 
 _handlers: weakref.WeakSet[LogHandler] = weakref.WeakSet()
