@@ -66,7 +66,8 @@ once. bothost as a whole verifies, decodes, knows repeats, keeps order, runs the
 `autoreply`, writes a log line, counts for `/metrics`, and records event, body and answer in the journal; `keep = 0` leaves out
 the body. `processes = 2` and PostgreSQL claim each event durably before it runs; PostgreSQL's own CPU is not in the table, it
 is {database}. The peers verify, decode and answer; they know no repeats, keep nothing and have no log line. slack_bolt verifies
-with HMAC-SHA256, Slack's way. bothost, aiopyrus and FastAPI run on uvloop, the others on asyncio's own loop; FastAPI parses and writes JSON by pydantic's compiled core. The Flask app is on gunicorn's default worker, with a connection for each request.
+with HMAC-SHA256, Slack's way. bothost, aiopyrus and FastAPI run on uvloop, the others on asyncio's own loop; FastAPI parses and writes JSON by pydantic's compiled core. Its
+uvicorn keeps no access log, sends neither Date nor Server, as bothost does not, and looks for no proxy. The Flask app is on gunicorn's default worker, with a connection for each request.
 
 ## Goals
 
