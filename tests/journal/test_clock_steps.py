@@ -62,6 +62,23 @@ def test_a_step_moves_what_is_planned_and_expires_nothing(tmp_path: Path, by_s: 
     maker.run(work)
 
 
+def test_a_write_that_was_decided_before_a_step_is_refused(tmp_path: Path) -> None:
+    maker = JournalMaker(tmp_path / "state")
+    clock = maker.clock = Turned()
+
+    async def work(store: Journal) -> None:
+        entry = planned(store)
+        assert await store.save(entry, BODY)
+        clock.ahead_s = HOUR
+        await store.follow_clock()
+        assert not await store.save(answered(entry)), "its times are those of the clock before"
+        row = await store.find(entry.id)
+        assert row is not None
+        assert await store.save(answered(row))
+
+    maker.run(work)
+
+
 def test_processes_of_one_host_move_the_rows_once(tmp_path: Path) -> None:
     maker = JournalMaker(tmp_path / "state")
     clock = maker.clock = Turned()

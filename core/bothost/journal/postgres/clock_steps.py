@@ -22,7 +22,7 @@ _MAKE = f"insert into {SCHEMA}.control (name, value) values ('{FACT}', '0') on c
 _MOVED = f"select value from {SCHEMA}.control where name = '{FACT}'"
 _SET = f"update {SCHEMA}.control set value = $1 where name = '{FACT}'"
 _SHIFT = f"""
-update {TABLE} set created = created + $1, updated = updated + $1,
+update {TABLE} set created = created + $1, updated = updated + $1, revision = revision + 1,
     due = case when due > 0 then due + $1 else due end, seen_at = case when seen_at > 0 then seen_at + $1 else seen_at end,
     until = case when until > 0 then until + $1 else until end
 where state in ('ready', 'running') or (state = 'answered' and not delivered) or created >= $2

@@ -16,7 +16,7 @@ FACT = "clock"
 RECENT_S = 7200.0
 """Ended entries of so long ago move too: repeats are told from new events by them."""
 _SHIFT = """
-update delivery set created = created + ?1, updated = updated + ?1,
+update delivery set created = created + ?1, updated = updated + ?1, revision = revision + 1,
     due = iif(due > 0, due + ?1, due), seen_at = iif(seen_at > 0, seen_at + ?1, seen_at)
 where state in ('ready', 'running') or (state = 'answered' and not delivered) or created >= ?2
 """
