@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+
 import pytest
 from tests.deploy.front import event
 from tests.e2e.site import SECRET
@@ -55,4 +58,39 @@ def test_deliveries_on_one_kept_connection_are_all_answered(fronted):
         connection.request("POST", "/one", body, {"X-Pyrus-Sig": sign(body, SECRET)})
         answer = connection.getresponse()
         assert (answer.status, len(answer.read()) > 2) == (200, True)
+    connection.close()
+
+
+HOOKS = """
+class Orders(Plugin):
+    class Settings(Settings):
+        key: Secret
+    @hook("paid", signed("settings.key", header="X-Signature"), once="/id")
+    async def paid(self, request):
+        pass
+    @hook("page", token("settings.key", query="key"), methods=("GET",))
+    async def page(self, request):
+        return Response.html(f"<p>{request.query['name']} from {request.peer}</p>")
+"""
+
+
+@pytest.mark.parametrize("server", ["nginx", "caddy"])
+def test_a_hook_is_signed_accepted_and_answered_behind_a_proxy(request, make_host, server):
+    host = make_host(HOOKS, "orders: plugin = Orders; key = the key of the bank").start()
+    upstream = {"127.0.0.1:8080": f"127.0.0.1:{host.port}"}
+    start = request.getfixturevalue(server)
+    front = start("nginx.conf", upstream) if server == "nginx" else start(upstream)
+    body = b'{"id":  7, "\xd0\xb8\xd0\xbc\xd1\x8f": "' + b"x" * 100_000 + b'"}'
+    made = hmac.new(b"the key of the bank", body, hashlib.sha256).hexdigest()
+    connection = front.connect(sender="127.0.0.2")
+    seen = []
+    for signature in (made, made, "00" * 32):
+        connection.request("POST", "/orders/paid", body, {"X-Signature": signature})
+        answer = connection.getresponse()
+        seen.append((answer.status, answer.read()))
+    assert [status for status, _ in seen] == [202, 202, 403]
+    assert seen[0] == seen[1]
+    connection.request("GET", "/orders/page?key=the%20key%20of%20the%20bank&name=%D0%90%D0%BD%D0%BD%D0%B0%26")
+    answer = connection.getresponse()
+    assert (answer.status, answer.read().decode()) == (200, "<p>Анна& from 127.0.0.2</p>")
     connection.close()
