@@ -136,6 +136,20 @@ def test_at_start_missed_events_are_answered_once_and_no_others(
     assert len(SEEN) == 51
 
 
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_host_that_starts_again_at_once_catches_up_too(bothost: Harness, times: int) -> None:
+    bothost.pyrus.add_form(FORM)
+    bot = bothost.bot(Approver, ini={"catch_up": "forms", "forms": str(FORM)})
+    bothost.clock.advance("5m")
+    bothost.pyrus.fail("GET tasks/*", faults.gateway(503), times=9)
+    lost = approvals(bothost, bot, 20)
+    for _ in range(times):
+        bothost.restart()
+        bothost.clock.advance("1s")
+    bothost.clock.advance("10m")
+    assert sorted(one for one, _, _ in SEEN) == sorted(lost)
+
+
 def test_a_bot_that_only_polls_has_no_path(bothost: Harness) -> None:
     bothost.bot(Approver, name="quiet", ini=POLL)
     bothost.bot(Approver, name="loud")

@@ -18,6 +18,7 @@ import msgspec
 
 from bothost.background import BackgroundTasks, Throttle
 from bothost.errors import CallError, JournalAway, RateLimited
+from bothost.journal.data import ReadValue, WriteValue, space_of
 from bothost.journal.entry import Entry, EntryFilter
 from bothost.pipeline.context import limit_of
 from bothost.pipeline.event_table import TrackedEvent
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from bothost.bots.registry import Bot, Registry
+    from bothost.config.values import BotConfig
     from bothost.pipeline.context import PipelineContext
     from bothost.pipeline.filters import EventFilter
     from bothost.pyrus.envelope import Envelope
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.polling")
 
 LOOK_S = 60.0
+TURN_S = 15.0
+"""How long others leave it to one process to catch up, before they look at whether it has."""
 OUTAGE_S = 120.0
 """A pause between two looks from which on deliveries may have been missed: the machine slept, or the process stood still."""
 OVERLAP = timedelta(seconds=120)
@@ -48,6 +52,9 @@ LIMIT = 5000
 INBOX_TASKS = 1000
 MOST_MARKS = 50_000
 MOST_SHOWN = 20
+SPACE = "polling"
+"""Where the journal keeps what a bot's rounds note: `BEGUN`, since when the one under way looks; `DONE`, when all was caught up."""
+BEGUN, DONE = "begun", "done"
 
 
 class PollingSession(Protocol):
@@ -65,6 +72,10 @@ class PollingSession(Protocol):
 class PollingState:
     """The state of one bot's rounds in this process."""
 
+    wanted: float
+    """When catching up was last wanted, in the journal's time."""
+    until: float
+    """Up to when deliveries came in order; what came later says nothing about what was missed."""
     caught_up: bool = False
     due: float = 0.0
     pause_s: float = 0.0
@@ -90,6 +101,8 @@ class Polling:
         self._bots: dict[str, PollingState] = {}
         self._told: Throttle[str] = Throttle(context.clock)
         self._looked = context.clock.now()
+        self._well = context.now()
+        """When the last look found the journal at hand."""
         self._journal_was_away = False
         self._tasks = BackgroundTasks()
         self._busy = asyncio.Lock()
@@ -121,8 +134,9 @@ class Polling:
                 del self._bots[name]
             await asyncio.gather(*(self._round(bot) for bot in bots))
             now = self._context.clock.monotonic()
-            polled = [self._bots[bot.name].due - now for bot in bots if bot.config.receive != "webhook"]
-            return min([LOOK_S, *polled])
+            states = [(bot.config, self._bots[bot.name]) for bot in bots]
+            due = [state.due - now for config, state in states if config.receive != "webhook" or misses(config, state)]
+            return min([LOOK_S, *due])
 
     async def _notice_outage(self) -> None:
         """Have every bot catch up where the process stood still, or the journal was away and deliveries were refused."""
@@ -131,8 +145,10 @@ class Polling:
         self._journal_was_away = await self._journal_is_away()
         if now - self._looked > timedelta(seconds=OUTAGE_S) or (was_away and not self._journal_was_away):
             for state in self._bots.values():
-                state.caught_up = False
+                state.caught_up, state.wanted, state.until = False, self._context.now(), self._well
         self._looked = now
+        if not self._journal_was_away:
+            self._well = self._context.now()
 
     async def _journal_is_away(self) -> bool:
         if not any(bot.config.catch_up != "no" for bot in self._registry().by_name.values()):
@@ -144,10 +160,12 @@ class Polling:
         return False
 
     async def _round(self, bot: Bot) -> None:
-        state = self._bots.setdefault(bot.name, PollingState())
+        state = self._bots.get(bot.name)
+        if state is None:
+            state = self._bots[bot.name] = PollingState(self._context.now(), self._context.now())
         now = self._context.clock.monotonic()
         polls = bot.config.receive != "webhook" and state.due <= now
-        missed = bot.config.catch_up != "no" and not state.caught_up
+        missed = misses(bot.config, state)
         if not (polls or missed):
             return
         state.due = now + max(bot.config.poll_every_s, state.pause_s)
@@ -176,30 +194,47 @@ class Polling:
 
     async def _catch_up(self, bot: Bot, state: PollingState) -> None:
         """Look back to the last event that the journal knows, and list what was found as missed."""
-        if await self._context.journal.gate(f"catch up {bot.name}", 1, 1 / LOOK_S, 1.0) > 0:
-            state.caught_up = True  # another process does it
+        wait_s = await self._context.journal.gate(f"catch up {bot.name}", 1, 1 / TURN_S, 1.0)
+        if wait_s > 0:
+            # another process does it, or one has died at it: the next look tells
+            state.caught_up = await self._noted(bot, DONE) > state.wanted
+            state.due = self._context.clock.monotonic() + wait_s
             return
         now = self._context.clock.now()
-        since = await self._last_known(bot) or now - timedelta(seconds=bot.config.catch_up_for_s)
+        since = await self._last_known(bot, state) or now - timedelta(seconds=bot.config.catch_up_for_s)
         found = await self._find(bot, state, since, forms=bot.config.catch_up == "forms")
+        await self._note(bot, WriteValue(DONE, repr(self._context.now()).encode()))
         state.caught_up = True
         state.since = now - OVERLAP
         if found:
             shown = ", ".join(map(str, found[:MOST_SHOWN])) + (" …" if len(found) > MOST_SHOWN else "")
             log.warning("missed %d events, found by catching up: tasks %s", len(found), shown, extra={"bot": bot.name})
 
-    async def _last_known(self, bot: Bot) -> datetime | None:
-        """Return when the last event came that the journal knows, at most `catch_up_for` ago; None where it knows none."""
-        last = await self._context.journal.list(EntryFilter(bot=bot.name, kind="hook", limit=1))
+    async def _last_known(self, bot: Bot, state: PollingState) -> datetime | None:
+        """Return since when events may be unknown to the journal, at most `catch_up_for` ago; None where it knows none.
+
+        That is where a round began that nobody ended, else when the last event came.
+        """
+        last = await self._noted(bot, BEGUN)
+        if not last:
+            listed = EntryFilter(bot=bot.name, kind="hook", until=state.until, limit=1)
+            last = next((entry.created for entry in await self._context.journal.list(listed)), 0.0)
         if not last:
             return None
         earliest = self._context.clock.now() - timedelta(seconds=bot.config.catch_up_for_s)
-        return max(earliest, datetime.fromtimestamp(last[0].created, UTC) - OVERLAP)
+        return max(earliest, datetime.fromtimestamp(last, UTC) - OVERLAP)
+
+    async def _noted(self, bot: Bot, key: str) -> float:
+        found: bytes | None = await self._context.journal.ask(space_of(bot.name, SPACE), ReadValue(key))
+        return float(found or 0)
+
+    async def _note(self, bot: Bot, value: WriteValue) -> None:
+        await self._context.journal.ask(space_of(bot.name, SPACE), value)
 
     async def _poll(self, bot: Bot, state: PollingState) -> None:
         now = self._context.clock.now()
         if state.since is None:
-            state.since = await self._last_known(bot) or now - OVERLAP
+            state.since = await self._last_known(bot, state) or now - OVERLAP
         await self._find(bot, state, state.since, forms=True)
         state.since = now - OVERLAP
 
@@ -213,16 +248,24 @@ class Polling:
         for form_id in sorted(bot.config.forms) if forms else ():
             request = requests.register(form_id, {"modified_after": since, "include_archived": True})
             changed |= marks_of(results.tasks((await self._send(session, request)).body))
+        new = {task_id: mark for task_id, mark in changed.items() if not mark or state.marks.get(task_id) != mark}
+        return await self._take_all(bot, state, session, new, since) if new else []
+
+    async def _take_all(
+        self, bot: Bot, state: PollingState, session: PollingSession, new: dict[int, str], since: datetime
+    ) -> list[int]:
+        """Take tasks, noting where the round began: whoever goes on after a death in its middle begins there again."""
+        begun = repr(since.timestamp()).encode()
+        await self._note(bot, WriteValue(BEGUN, begun, bot.config.catch_up_for_s, checked=True))
         found = []
-        for task_id, mark in changed.items():
-            if state.marks.get(task_id) == mark and mark:
-                continue
+        for task_id, mark in new.items():
             if await self._take(bot, session, task_id):
                 found.append(task_id)
             state.marks[task_id] = mark
             state.marks.move_to_end(task_id)
             while len(state.marks) > MOST_MARKS:
                 state.marks.popitem(last=False)
+        await self._note(bot, WriteValue(BEGUN, None, checked=True, expected=begun))
         return found
 
     async def _take(self, bot: Bot, session: PollingSession, task_id: int) -> bool:
@@ -296,6 +339,11 @@ class Polling:
 def wants(bot: Bot) -> bool:
     """Return True if a bot is in service and not content with webhooks."""
     return bot.state.serves and (bot.config.receive != "webhook" or bot.config.catch_up != "no")
+
+
+def misses(config: BotConfig, state: PollingState) -> bool:
+    """Return True if a bot has yet to catch up."""
+    return config.catch_up != "no" and not state.caught_up
 
 
 def marks_of(tasks: Iterable[Task]) -> dict[int, str]:
