@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -273,8 +274,12 @@ def test_parked_events_of_a_bot_that_does_not_come_back_expire(
     bothost.clock.advance("1m")
     assert journal.row().state == "ready"
     bothost.clock.advance("10m")
+    told: list[Any] = []
+    poller = bothost._state.host.pipeline.poller
+    poller._context = replace(poller._context, failed=told.append)
     journal.age(3600)
     bothost.clock.advance("1m")
+    assert [entry.id for entry in told] == [journal.row().id], "on_failure hears of it once"
     assert (journal.row().state, journal.row().error.split(":")[0]) == ("failed", "expired")
     assert bot.deliver(of, 3).json == {}
 
