@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,7 +16,7 @@ from bothost.bots.registry import Bot, BotState, Registry, Service
 from bothost.errors import JournalAway
 from bothost.journal.entry import JournalTiming
 from bothost.journal.rows import values_of
-from bothost.pipeline.assembly import ProcessResources, build
+from bothost.pipeline.assembly import ProcessResources, build, write_behind
 from bothost.pyrus_client.client import PyrusClient
 from bothost.runners.local import LocalRunner
 from bothost.testing.host import NoMetrics, PunctualStore
@@ -187,6 +188,7 @@ class Process:
         resources = ProcessResources(world.clock, self.journal, client, NoMetrics(), TIMING, self.journal.loops)
         self.service = Service(Registry())
         self.pipeline = build(resources, self.service)
+        self.pipeline.context.loop_breaker.pause_watchers.append(partial(write_behind, resources))
 
     def breathe(self) -> None:
         """End here where the process is dead."""

@@ -43,7 +43,7 @@ class Seen:
 class Line:
     """One connection: a `Delivery` for the host. `read` gets what Pyrus reads, None where it reads nothing."""
 
-    signature_ok = 0
+    secret_index = 0
     trace = ""
 
     def __init__(self, world: World, bot: Bot, body: bytes, header: str, process: Process) -> None:

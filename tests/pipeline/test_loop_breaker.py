@@ -30,7 +30,8 @@ def event(task: int, author: dict) -> TrackedEvent:
 
 def test_thirty_replies_to_bots_are_borne_and_the_next_pauses_the_task(clock: VirtualClock) -> None:
     told: list[tuple[str, str]] = []
-    loop_breaker = LoopBreaker(clock, lambda fact, reason: told.append((fact, reason)))
+    loop_breaker = LoopBreaker(clock)
+    loop_breaker.pause_watchers.append(lambda fact, reason: told.append((fact, reason)))
     for _ in range(TO_BOTS):
         loop_breaker.count(event(7, {"id": 5, "type": "bot"}), 9)
     assert not loop_breaker.holds("bot", 7)
@@ -41,7 +42,7 @@ def test_thirty_replies_to_bots_are_borne_and_the_next_pauses_the_task(clock: Vi
 
 
 def test_replies_to_people_are_borne_longer(clock: VirtualClock) -> None:
-    loop_breaker = LoopBreaker(clock, lambda _fact, _reason: None)
+    loop_breaker = LoopBreaker(clock)
     for _ in range(TO_ANY):
         loop_breaker.count(event(7, {"id": 5, "type": "user"}), 9)
     assert not loop_breaker.holds("bot", 7)
@@ -50,7 +51,7 @@ def test_replies_to_people_are_borne_longer(clock: VirtualClock) -> None:
 
 
 def test_replies_longer_ago_than_the_window_do_not_count(clock: VirtualClock) -> None:
-    loop_breaker = LoopBreaker(clock, lambda _fact, _reason: None)
+    loop_breaker = LoopBreaker(clock)
     for _ in range(TO_BOTS):
         loop_breaker.count(event(7, {"id": 5, "type": "bot"}), 9)
     clock.advance(WINDOW_S + 1)
@@ -60,7 +61,7 @@ def test_replies_longer_ago_than_the_window_do_not_count(clock: VirtualClock) ->
 
 
 def test_an_operators_resume_begins_the_count_anew(clock: VirtualClock) -> None:
-    loop_breaker = LoopBreaker(clock, lambda _fact, _reason: None)
+    loop_breaker = LoopBreaker(clock)
     loop_breaker.read({"pause:bot:7": "looped", "pause:bot": "whole bot", "login:bot": "x"})
     assert loop_breaker.holds("bot", 7)
     loop_breaker.read({})
@@ -70,7 +71,7 @@ def test_an_operators_resume_begins_the_count_anew(clock: VirtualClock) -> None:
 
 
 def test_a_pause_holds_until_it_was_read_once_and_is_gone_when_it_is_not_there_any_more(clock: VirtualClock) -> None:
-    loop_breaker = LoopBreaker(clock, lambda _fact, _reason: None)
+    loop_breaker = LoopBreaker(clock)
     for _ in range(TO_BOTS + 1):
         loop_breaker.count(event(7, {"id": 5, "type": "bot"}), 9)
     loop_breaker.read({"login:bot": "bot@x"})  # its own fact is still on its way to the journal
@@ -83,12 +84,13 @@ def test_a_pause_holds_until_it_was_read_once_and_is_gone_when_it_is_not_there_a
 
 def crew(clock: VirtualClock, count: int, told: list[str]) -> list[LoopBreaker]:
     """The breakers of one host's workers, each hearing what the others tell."""
-    breakers = [LoopBreaker(clock, lambda fact, _reason: told.append(fact)) for _ in range(count)]
+    breakers = [LoopBreaker(clock) for _ in range(count)]
     for loop_breaker in breakers:
+        loop_breaker.pause_watchers.append(lambda fact, _reason: told.append(fact))
         others = [other for other in breakers if other is not loop_breaker]
-        loop_breaker.tell = lambda bot, task, to_bots, others=others: [
-            other.hear(bot, task, to_bots) for other in others
-        ]
+        loop_breaker.reply_watchers.append(
+            lambda bot, task, to_bots, others=others: [other.hear(bot, task, to_bots) for other in others]
+        )
     return breakers
 
 
@@ -111,8 +113,8 @@ def test_replies_of_all_workers_count_together(clock: VirtualClock) -> None:
 
 def test_one_reply_in_a_task_is_told_to_nobody_before_there_is_another(clock: VirtualClock) -> None:
     heard: list[tuple[int, list[bool]]] = []
-    loop_breaker = LoopBreaker(clock, lambda _fact, _reason: None)
-    loop_breaker.tell = lambda _bot, task, to_bots: heard.append((task, list(to_bots)))
+    loop_breaker = LoopBreaker(clock)
+    loop_breaker.reply_watchers.append(lambda _bot, task, to_bots: heard.append((task, list(to_bots))))
     for task in range(100, 200):
         loop_breaker.count(event(task, {"id": 5, "type": "user"}), 9)
     assert heard == []

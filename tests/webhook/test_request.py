@@ -26,7 +26,7 @@ async def test_a_signed_delivery_reaches_dispatch_with_its_bytes_and_gets_its_ou
     (delivery,) = site.edge.deliveries
     assert delivery.body == BODY
     assert (delivery.bot.name, delivery.attempt, delivery.trace) == ("autoreply", "2/3", "00-ab-cd-01")
-    assert (delivery.peer, delivery.signature_ok) == ("127.0.0.1", 0)
+    assert (delivery.peer, delivery.secret_index) == ("127.0.0.1", 0)
 
 
 @pytest.mark.gen_test

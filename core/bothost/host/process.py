@@ -112,7 +112,7 @@ class Host:
         )
         self.controls = HostFacts(pipeline, service, resources.client.learn)
         self.lifecycle = BotLifecycle(parts.loader(self).load, resources.clock, pipeline.timers.wake)
-        pipeline.context.loop_breaker.pause = self.controls.tell
+        pipeline.context.loop_breaker.pause_watchers.append(self.controls.tell)
         self.phase: Phase = "starting"
         self.refusals = Refusals(resources.clock)
         self._startup_queue = StartupQueue(pipeline.context.responses, resources.clock.monotonic)

@@ -7,10 +7,23 @@ from typing import Literal
 import msgspec
 
 Phase = Literal["waiting", "running", "held", "parked", "posting", "answered", "undelivered", "failed", "cancelled"]
+"""How an event stands, in the words of the state table; it follows from the state, the door and what else the entry holds.
 
+- waiting: never claimed, and not acknowledged; its deliveries wait for the turn and a permit
+- running: a process has claimed it
+- held: a run failed, or its host died, before the acknowledgement; Pyrus's next attempt runs it again
+- parked: ready and acknowledged; the host runs it by itself when it is due
+- posting: its run is over, and its reply is on the way through the API
+- answered: it has its answer, and that has left, or there is nothing to say
+- undelivered: it has its answer, but no delivery waited for that; the next attempt gets it
+- failed: nothing runs or posts it any more, unless an operator retries it
+- cancelled: an operator ended it
+"""
 
 State = Literal["ready", "running", "answered", "failed", "cancelled"]
+"""What the row's column says: `ready` may be claimed, or is only posted where it has an answer."""
 Door = Literal["response", "api"]
+"""The way a reply leaves: in the response to a delivery, or through Pyrus's API from the acknowledgement on, for ever."""
 Kind = Literal["hook", "timer", "manual", "job", "request"]
 
 

@@ -1,6 +1,6 @@
 """The journal's schema as named steps forward; the names of those that were applied are kept in the journal itself.
 
-A new column also stands in `rows.py` (both stores) and `entry.py`. A step that was released is frozen: tests/data/journals
+A new column also stands in `entry.py`, and a boolean one in `rows.py`. A step that was released is frozen: tests/data/journals
 holds a journal as each step left it.
 """
 

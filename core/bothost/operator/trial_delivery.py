@@ -36,7 +36,7 @@ class TrialDelivery:
     """A `Delivery` without a connection. Its answer goes to a future."""
 
     trace = ""
-    signature_ok = 0
+    secret_index = 0
     attempt = "1/3"
 
     def __init__(self, bot: Bot, body: bytes, received: float) -> None:

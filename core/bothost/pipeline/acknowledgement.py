@@ -41,6 +41,15 @@ class RowChanged(Protocol):
         """Claim a followed event that its owner has left; False where its bot is gone."""
 
 
+def comes_again(tracked: TrackedEvent, bot: Bot) -> bool:
+    """Tell whether Pyrus is to bring an event again (503) that would be parked now.
+
+    `late = retry` forbids parking, even at the last attempt. A bot without a login needs the token that the next attempt brings,
+    because the journal keeps none.
+    """
+    return bot.config.late == "retry" or not (tracked.last or bot.can_log_in)
+
+
 class Acknowledger:
     """Ends the waiting of deliveries. Nothing is acknowledged before its commit is known to have landed."""
 
@@ -75,17 +84,18 @@ class Acknowledger:
             return
         if waiter.delivery.gone:
             self._dismiss(tracked, waiter, UNRECORDED)
-        elif self._comes_again(tracked, waiter.delivery.bot):
+        elif self._sends_away(tracked, waiter.delivery.bot):
             self._dismiss(tracked, waiter, BUSY)
         elif tracked.commit is None:
             self._commit(tracked)
 
-    def _comes_again(self, tracked: TrackedEvent, bot: Bot) -> bool:
-        """Return whether Pyrus is told to try again: its next attempt brings the token that a bot without a login lacks."""
+    def _sends_away(self, tracked: TrackedEvent, bot: Bot) -> bool:
+        """Tell whether a delivery whose time is up gets 503; the last attempt is acknowledged, because no other follows it."""
         if tracked.last:
             return False
-        leaves_memory = tracked.phase == "waiting" or self.draining
-        return bot.config.late == "retry" or (leaves_memory and not bot.can_log_in)
+        # a run that goes on here keeps its token, so only `late = retry` speaks against its acknowledgement
+        parked = tracked.phase == "waiting" or self.draining
+        return comes_again(tracked, bot) if parked else bot.config.late == "retry"
 
     def _can_be_posted(self, bot: Bot | None) -> bool:
         """Return whether the reply to an event that is parked now can be posted: by a login, or with the token held here."""

@@ -99,7 +99,7 @@ class Pipeline:
 def build(resources: ProcessResources, service: Service, failed: Callable[[Entry], None] | None = None) -> Pipeline:
     """Wire everything around the registry in service at each moment; `failed` is told once of each failed event."""
     find_bot, registry = service.find, service.present
-    loop_breaker = LoopBreaker(resources.clock, lambda fact, reason: write_behind(resources, fact, reason))
+    loop_breaker = LoopBreaker(resources.clock)
     context = PipelineContext(
         journal=resources.journal,
         event_table=EventTable(),

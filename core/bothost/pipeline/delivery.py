@@ -48,7 +48,7 @@ class Delivery(Protocol):
         """The bytes that were signed."""
 
     @property
-    def signature_ok(self) -> int:
+    def secret_index(self) -> int:
         """Which of the bot's secrets signed it: 0 the present one, 1 the old one."""
 
     @property

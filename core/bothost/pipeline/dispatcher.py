@@ -17,7 +17,7 @@ import msgspec
 from bothost.background import BackgroundTasks
 from bothost.errors import BodyRefused, JournalAway
 from bothost.journal.entry import Entry
-from bothost.pipeline.acknowledgement import Acknowledger
+from bothost.pipeline.acknowledgement import Acknowledger, comes_again
 from bothost.pipeline.attempts import APART_S, DEATHS, REPEAT_S, read_attempt
 from bothost.pipeline.context import limit_of
 from bothost.pipeline.delivery import ACKNOWLEDGED, BUSY, CANCELLED, NOTHING, REPEAT, UNAVAILABLE, Outcome
@@ -105,7 +105,7 @@ class Dispatcher:
     def _take(self, delivery: Delivery, envelope: Envelope, key: str) -> None:
         """Find what is known of the event here and, where it may know more, in the journal; then go on with it."""
         self._event_filter.learn(delivery.bot, envelope)
-        if delivery.signature_ok:
+        if delivery.secret_index:
             self._event_filter.old_secret(delivery.bot)
         tracked = self._context.event_table.get(key)
         if self._must_look(tracked, delivery, envelope):
@@ -162,8 +162,11 @@ class Dispatcher:
         return row, number
 
     def _follow_row(self, tracked: TrackedEvent, row: Entry) -> None:
-        """Where claims come first the journal is ahead of an event we are not at; of one that we run it knows the door. Where
-        memory is the truth it knows only what an operator cancelled or lets run again."""
+        """Take over what the journal knows better than this memory.
+
+        With durable claims, the journal is ahead of every event that this process does not run. Of one that it runs, the
+        journal is ahead only in the door. With claims in memory, the journal is ahead only in what an operator did by hand.
+        """
         if not self._context.journal.claims_first:
             by_hand = row.state == "cancelled" or (row.door == "api" and tracked.entry.door == "response")
             if tracked.phase == "idle" and by_hand and row.id == tracked.entry.id and row.fence >= tracked.entry.fence:
@@ -177,7 +180,7 @@ class Dispatcher:
             tracked.entry.door = "api"
 
     def _new(self, key: str, delivery: Delivery, envelope: Envelope, number: int = 1) -> None:
-        """An event that nobody has seen before; `number` > 1: a later one of a key by digest."""
+        """Take an event that nobody has seen before; `number` > 1: a later one of a key by digest."""
         context = self._context
         attempt = read_attempt(delivery.attempt)
         config = delivery.bot.config
@@ -225,7 +228,7 @@ class Dispatcher:
             self._new(key, delivery, envelope)
 
     def _admit(self, tracked: TrackedEvent, delivery: Delivery, envelope: Envelope) -> None:
-        """A new or held event: run it, let it wait, park it, or have Pyrus come again."""
+        """Run a new or held event, let it wait, park it, or have Pyrus come again."""
         context = self._context
         bot = delivery.bot
         tracked.envelope, tracked.body = envelope, None
@@ -240,7 +243,7 @@ class Dispatcher:
         if not (full or looping or halted or bot.state.broken):
             self._event_filter.remember(bot, envelope.task_id, tracked.entry.step)
             self._begin(tracked, delivery)
-        elif bot.config.late == "retry" or (not tracked.last and (bot.state.broken or not bot.can_log_in)):
+        elif comes_again(tracked, bot) or (bot.state.broken and not tracked.last):
             self._turn_away(tracked, delivery)
         else:
             self._event_filter.remember(bot, envelope.task_id, tracked.entry.step)
@@ -385,10 +388,9 @@ class Dispatcher:
         for tracked in self._context.event_table:
             if tracked.phase == "waiting" and tracked not in self.runs.running:
                 bot = self._context.find_bot(tracked.entry.bot)
-                without_login = bot is not None and not bot.can_log_in
-                if (bot is not None and bot.config.late == "retry") or (without_login and not tracked.last):
+                if bot is not None and comes_again(tracked, bot):
                     self._send_away(tracked)
-                elif self._leaving or not without_login:
+                elif self._leaving or bot is None or bot.can_log_in:
                     self._acknowledger.park(tracked)
 
     def _send_away(self, tracked: TrackedEvent) -> None:

@@ -65,7 +65,7 @@ class HookDelivery:
     is_known: bool
     """Whether it is: not while the bot's plugin is still being loaded."""
     body: bytes
-    signature_ok = 0
+    secret_index = 0
     attempt = ""
     trace = ""
 

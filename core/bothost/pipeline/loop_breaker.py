@@ -27,12 +27,12 @@ TASKS = 10_000
 class LoopBreaker:
     """Counts non-empty replies by bot and task. The counts belong to the bot's name and outlive reloads."""
 
-    def __init__(self, clock: Clock, pause: Callable[[str, str], None]) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.pause = pause
-        """Told to write `pause:bot:task` and the reason into the journal."""
-        self.tell: Callable[[str, int, Sequence[bool]], None] | None = None
-        """Told of replies here, for the other processes of the host: bot, task, and of each whether it was to a bot."""
+        self.pause_watchers: list[Callable[[str, str], None]] = []
+        """Called with the fact `pause:bot:task` and its reason; the journal's facts are one."""
+        self.reply_watchers: list[Callable[[str, int, Sequence[bool]], None]] = []
+        """Called with the bot, the task and, for each reply given here, True if it was to a bot; other processes are one."""
         self._counts: OrderedDict[tuple[str, int], list[tuple[float, bool]]] = OrderedDict()
         """When, and whether the reply was to a bot."""
         self._untold: dict[tuple[str, int], bool] = {}
@@ -52,13 +52,13 @@ class LoopBreaker:
         now = self._clock.monotonic()
         if key not in self._counts:
             self._begin(key, [(now, to_a_bot)])
-            if self.tell is not None:
+            if self.reply_watchers:
                 self._untold[key] = to_a_bot
             return
         replies = self._within(key, now)
         replies.append((now, to_a_bot))
         number = len(replies)
-        if self.tell is not None:
+        if self.reply_watchers:
             if number == 1:
                 self._untold[key] = to_a_bot
             else:
@@ -77,8 +77,9 @@ class LoopBreaker:
     def _tell_own(self, key: tuple[str, int], *newest: bool) -> None:
         before = self._untold.pop(key, None)
         own = newest if before is None else (before, *newest)
-        if own and self.tell is not None:
-            self.tell(*key, own)
+        if own:
+            for watcher in self.reply_watchers:
+                watcher(*key, own)
 
     def _within(self, key: tuple[str, int], now: float) -> list[tuple[float, bool]]:
         """The task's replies within the window, to be added to; it is the newest task from now on."""
@@ -122,7 +123,8 @@ class LoopBreaker:
         log.error(
             "paused for task %d: %s; `bothost resume %s --task %d` goes on", task, reason, bot, task, extra={"bot": bot}
         )
-        self.pause(f"pause:{bot}:{task}", reason)
+        for watcher in self.pause_watchers:
+            watcher(f"pause:{bot}:{task}", reason)
 
 
 def by_a_bot(tracked: TrackedEvent, user_id: int | None) -> bool:

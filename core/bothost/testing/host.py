@@ -11,6 +11,7 @@ import os
 import sys
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from bothost.background import watch
@@ -21,7 +22,7 @@ from bothost.config.secrets import SecretSources
 from bothost.errors import ConfigError
 from bothost.journal.entry import JournalTiming
 from bothost.journal.sqlite.journal import SqliteJournal
-from bothost.pipeline.assembly import ProcessResources, build, data_of_bot, pyrus_of_bot
+from bothost.pipeline.assembly import ProcessResources, build, data_of_bot, pyrus_of_bot, write_behind
 from bothost.plugins.discovery import DiscoveredPlugin, find
 from bothost.plugins.loading import PluginResources, load
 from bothost.plugins.store import Store
@@ -150,6 +151,7 @@ class BareHost:
             self.journal.loops,
         )
         self.pipeline = build(self.resources, self.service)
+        self.pipeline.context.loop_breaker.pause_watchers.append(partial(write_behind, self.resources))
         self.front = WebhookContext(self.service, self.pipeline.receive, self._refused, clock)
         self._stopped = False
 

@@ -105,7 +105,7 @@ class WebhookRequest(HTTPMessageDelegate):
     head: RequestStartLine
     bot: Bot
     body = b""
-    signature_ok: int
+    secret_index: int
     """Which of the bot's secrets signed it: 0 the present one, 1 the old one."""
     attempt: str
     trace: str
@@ -192,7 +192,7 @@ class WebhookRequest(HTTPMessageDelegate):
             return
         assert self.found is not None
         self.bot = self.found
-        self.signature_ok = signature
+        self.secret_index = signature
         self.attempt = lists["X-Pyrus-Retry"][0].decode("latin-1") if "X-Pyrus-Retry" in lists else ""
         self.trace = lists["Traceparent"][0].decode("latin-1") if "Traceparent" in lists else ""
         self.front.receive(self)

@@ -188,8 +188,8 @@ def _request(draw: Draw) -> list[bytes]:
 def _signed(delivery: Any) -> None:
     """What reaches dispatch is signed over exactly its bytes."""
     header = delivery.headers.get("X-Pyrus-Sig", "").strip().lower().removeprefix("sha1=").strip()
-    assert delivery.signature_ok in (0, 1)
-    expected = hmac.new(delivery.found.config.secrets[delivery.signature_ok], delivery.body, "sha1").hexdigest()
+    assert delivery.secret_index in (0, 1)
+    expected = hmac.new(delivery.found.config.secrets[delivery.secret_index], delivery.body, "sha1").hexdigest()
     assert header == expected
 
 

@@ -45,5 +45,5 @@ def count_together(siblings: Siblings, loop_breaker: LoopBreaker, service: Servi
         if bot is not None and isinstance(bot.runner, ChildRunner):
             bot.runner.died_elsewhere()
 
-    loop_breaker.tell = replied
+    loop_breaker.reply_watchers.append(replied)
     siblings.hears.update(replies=hear_replies, death=hear_death)

@@ -73,9 +73,9 @@ class SqliteJournal:
         self._closed = False
         self._keep: Mapping[str, float] = {}
 
-    def measure(self, told: Callable[[float], None]) -> None:
-        """Tell how long each transaction took, in seconds; called in the writer's thread."""
-        self._transactions.told = told
+    def measure(self, watcher: Callable[[float], None]) -> None:
+        """Call `watcher` in the writer's thread with the seconds that each transaction took."""
+        self._transactions.watchers.append(watcher)
 
     async def open(self) -> None:
         """See `Journal.open`."""

@@ -51,8 +51,8 @@ class Transactions:
         self.held = HeldClaims()
         self.committed_at = 0.0
         """When the last transaction was durable, by the boot clock."""
-        self.told: Callable[[float], None] = lambda _seconds: None
-        """Told how long each transaction took."""
+        self.watchers: list[Callable[[float], None]] = []
+        """Called in the writer's thread with the seconds that each transaction took."""
         self._folder = folder
         self._owner = owner
         self._clock = clock
@@ -209,7 +209,8 @@ class Transactions:
     def committed(self, began: float, *, beat: bool) -> None:
         """See `writer.TransactionLog.committed`."""
         self.committed_at = self._clock.boot()
-        self.told(self.committed_at - began)
+        for watcher in self.watchers:
+            watcher(self.committed_at - began)
         if beat and self._owns:
             self.lease_end = began + self._timing.lease_s
 
