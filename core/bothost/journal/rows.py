@@ -29,7 +29,7 @@ _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 
 
 def values_of(entry: Entry) -> tuple[Any, ...]:
-    """The entry's values in the order of `FIELDS`: a snapshot, for callers go on changing their entry.
+    """Return the entry's values in the order of `FIELDS`: a snapshot, because callers go on changing their entry.
 
     Its error, which quotes whatever a plugin or Pyrus said, becomes what both databases can hold.
     """

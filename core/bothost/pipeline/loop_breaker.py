@@ -1,4 +1,4 @@
-"""The loop breaker: bots that answer themselves, or each other, for ever are paused for that one task."""
+"""Pause a bot for one task in which it answers itself or another bot without end."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class LoopBreaker:
         return bool(self.paused) and (bot, task) in self.paused
 
     def count(self, tracked: TrackedEvent, user_id: int | None) -> None:
-        """A bot, whose person id this is, gives a non-empty reply to this event; an error text is one."""
+        """Count a non-empty reply to this event, an error text too; `user_id` is the bot's own."""
         key, to_a_bot = (tracked.entry.bot, tracked.entry.task), by_a_bot(tracked, user_id)
         now = self._clock.monotonic()
         if key not in self._counts:
@@ -69,7 +69,7 @@ class LoopBreaker:
                 self._trip(key, to_bots, number)
 
     def hear(self, bot: str, task: int, to_bots: Sequence[bool]) -> None:
-        """Another process of the host gave replies in this task; whoever gives the one too many pauses it."""
+        """Count replies of another process in this task; the process that gives the one too many pauses it."""
         now = self._clock.monotonic()
         self._within((bot, task), now).extend((now, to_a_bot) for to_a_bot in to_bots)
         self._tell_own((bot, task))

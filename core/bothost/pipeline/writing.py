@@ -56,7 +56,7 @@ async def write(
 async def write_surely(
     context: PipelineContext, tracked: TrackedEvent, happening: Happening, body: bytes | None = None
 ) -> WriteResult:
-    """As `write`, for what must not be forgotten: tried until it lands or the row says something else."""
+    """Write what must not be forgotten: try again until it lands or the row says something else."""
     pause_s = context.timing.retry_beat_s
     while True:
         try:
