@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.polling")
 
 LOOK_S = 60.0
+START_S = 0.5
+"""The pause between two looks while a bot starts, which may want one as soon as it is in service."""
 TURN_S = 15.0
 """How long others leave it to one process to catch up, before they look at whether it has."""
 OUTAGE_S = 120.0
@@ -136,7 +138,8 @@ class Polling:
             now = self._context.clock.monotonic()
             states = [(bot.config, self._bots[bot.name]) for bot in bots]
             due = [state.due - now for config, state in states if config.receive != "webhook" or misses(config, state)]
-            return min([LOOK_S, *due])
+            coming = any(bot.state.word == "starting" for bot in self._registry().by_name.values())
+            return min([START_S if coming else LOOK_S, *due])
 
     async def _notice_outage(self) -> None:
         """Have every bot catch up where the process stood still, or the journal was away and deliveries were refused."""
