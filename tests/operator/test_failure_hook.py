@@ -47,12 +47,13 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     (tmp_path / "pager_hooks.py").write_text(
         "told = []\ndef page(failure): told.append(failure['id'])\nasync def chat(failure): told.append(failure['task'])\n"
         "def fails(failure): raise RuntimeError('the pager is off')\n"
+        "def all_of(failure): told.append((failure['bot'], failure['count'], failure['first'], failure['last']))\n"
     )
     about = tmp_path / "pager_hooks-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: pager-hooks\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text(
-        "[bothost.on_failure]\npage = pager_hooks:page\nchat = pager_hooks:chat\nfails = pager_hooks:fails\ngone = pager_hooks:gone\n"
+        "[bothost.on_failure]\nall = pager_hooks:all_of\npage = pager_hooks:page\nchat = pager_hooks:chat\nfails = pager_hooks:fails\ngone = pager_hooks:gone\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     import pager_hooks  # type: ignore[import-not-found]
@@ -118,3 +119,10 @@ def test_more_than_a_thousand_waiting_failures_are_counted(caplog: pytest.LogCap
     told_by("chat", *[msgspec.structs.replace(FAILED, bot=f"bot{n}") for n in range(MOST_WAITING + 20)])
     assert len(installed.told) == MOST_WAITING
     assert "was not told of 20 failed events" in caplog.text
+
+
+def test_a_burst_is_told_as_one_with_its_count_and_times(installed: Any) -> None:
+    burst = [msgspec.structs.replace(FAILED, id=f"refunds:{n}:comment:7", updated=10.0 + n) for n in range(40)]
+    other = msgspec.structs.replace(FAILED, bot="rulez")
+    told_by("all", *burst[1:], other, burst[0])
+    assert installed.told == [("refunds", 40, 10.0, 49.0), ("rulez", 1, 8.0, 8.0)]

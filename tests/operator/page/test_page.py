@@ -89,6 +89,19 @@ def test_all_that_is_wrong_with_a_plugins_settings_is_told(tmp_path_factory: pyt
         site.stop()
 
 
+def test_behind_a_prefix_every_address_begins_with_it(tmp_path_factory: pytest.TempPathFactory) -> None:
+    ini = f"[host]\noperator_token = {TOKEN}\npublic_path = /ops\ndrain = 1s\n"
+    site = Site(tmp_path_factory.mktemp("prefix"), ini).start()
+    try:
+        for path in ("/", "/deliveries", "/deliveries/autoreply:9", "/configuration", "/about"):
+            text = site.get(path).text
+            addresses = re.findall(r'(?:href|src|action)="(/[^"]*)"', text)
+            assert addresses, path
+            assert [one for one in addresses if not one.startswith("/ops/")] == [], path
+    finally:
+        site.stop()
+
+
 def test_settings_of_a_plugin_that_is_not_loaded_have_names_and_no_values(page: Site) -> None:
     assert "<dt>api_key</dt><dd>…</dd>" in page.get("/bots/lost").text
 
