@@ -6,6 +6,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+REPOSITORY = ""  # the repository's public address: this line fills the links on a package index
 VERSION = re.search(r'^__version__ = "([^"]+)"', (HERE / "core/bothost/__init__.py").read_text("utf-8"), re.MULTILINE)[
     1
 ]
@@ -23,7 +24,10 @@ setup(
     description="Hosts many Pyrus bots in one Tornado process: every event runs once and its answer arrives",
     long_description=for_the_package_index((HERE / "README.md").read_text("utf-8")),
     long_description_content_type="text/markdown",
-    license="MIT",
+    license_expression="MIT",
+    license_files=["LICENSE"],
+    keywords=["pyrus", "bot", "webhook", "tornado", "approval", "workflow"],
+    project_urls={"Source": REPOSITORY, "Changelog": f"{REPOSITORY}/blob/main/CHANGELOG.md"} if REPOSITORY else {},
     python_requires=">=3.11",
     package_dir={"": "core"},
     packages=find_packages("core"),
@@ -94,13 +98,20 @@ setup(
     classifiers=[
         "Development Status :: 4 - Beta",
         "Framework :: AsyncIO",
+        "Environment :: Web Environment",
         "Framework :: Pytest",
         "Intended Audience :: Developers",
+        "Intended Audience :: System Administrators",
+        "Natural Language :: English",
+        "Natural Language :: Russian",
         "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
         "Programming Language :: Python :: 3.13",
         "Programming Language :: Python :: 3.14",
+        "Topic :: Communications",
+        "Topic :: Internet :: WWW/HTTP :: HTTP Servers",
+        "Topic :: Office/Business",
         "Typing :: Typed",
     ],
 )
