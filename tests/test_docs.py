@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shlex
@@ -154,6 +155,16 @@ def test_the_plugin_guide_names_every_attribute_of_an_event() -> None:
     named = set(re.findall(r"`(?:event\.)?([a-z_]+)`", PLUGIN.read_text("utf-8")))
     named |= set(re.findall(r"event\.([a-z_]+)", PLUGIN.read_text("utf-8")))
     assert not attributes - named
+
+
+def test_the_sites_reference_has_a_place_for_every_public_name() -> None:
+    spec = importlib.util.spec_from_file_location("reference", ROOT / "docs" / "site" / "reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    reference = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reference)
+    listed = [name for names in reference.NAMES.values() for name in names]
+    assert sorted(listed) == bothost.__all__, "docs/site/reference.py lists them under its headings"
 
 
 def test_links_between_the_documents_lead_somewhere() -> None:

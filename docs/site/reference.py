@@ -28,7 +28,7 @@ NAMES = {
     "Tasks": ["Task", "Comment", "Field", "Row", "CatalogItems", "Choice", "Person", "Role", "Approval", "Step",
               "Subscriber", "Channel", "Address", "SmsInfo", "File"],
     "Settings": ["Settings", "Secret", "FieldName"],
-    "Requests from elsewhere": ["hook", "signed", "token", "anyone", "Request", "Response", "FormFile"],
+    "Requests from elsewhere": ["hook", "signed", "token", "anyone", "Request", "Response", "FormFile", "RequestRefused"],
     "State and jobs": ["Store", "job", "Job", "Jobs"],
     "Calls to Pyrus": ["Pyrus", "Call", "Pages", "Form", "Catalog", "CatalogChange", "Contacts", "Profile", "Inbox",
                        "TaskList", "Announcement", "Upload"],
