@@ -4,11 +4,6 @@
 PY ?= python3
 JOBS ?= 2
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
-SIDE_BY_SIDE := tests/kills tests/siege tests/model tests/journal tests/pyrus tests/testing tests/fuzz tests/deploy tests/pipeline \
-	tests/cli/dev tests/test_guide.py tests/load/test_backlog.py
-
-# among these, what measures claims a second
-RATES := claims_stay_quick
 
 # every version is pinned in constraints.txt, so that no release of somebody else's changes what main does
 PIP := PYTHONWARNINGS=ignore .venv/bin/pip install -q --disable-pip-version-check -c constraints.txt
@@ -27,13 +22,12 @@ test: .venv/.dev
 	.venv/bin/python -m pytest -q -m "not full" -n $(JOBS) --dist loadfile $(ARGS)
 
 # nothing is skipped: what is missing (PostgreSQL, Chromium) fails. -bb: bytes are never taken for text.
-# What is marked `full` often measures times, so it has the machine to itself; what is SIDE_BY_SIDE does not,
-# and mostly waits: four processes, who has nothing left takes from the others
+# What is marked `full` mostly waits: four processes, who has nothing left takes from the others. What is marked `alone`
+# as well measures times, so it has the machine to itself
 test-full: .venv/.dev
 	NO_SKIPS=1 .venv/bin/python -bb -m pytest -q -m "not full" --tx '3*popen//python=.venv/bin/python -bb' --dist loadfile $(ARGS)
-	NO_SKIPS=1 .venv/bin/python -bb -m pytest -q -m full --tx '4*popen//python=.venv/bin/python -bb' --dist worksteal $(SIDE_BY_SIDE) -k 'not $(RATES)' $(ARGS)
-	NO_SKIPS=1 .venv/bin/python -bb -m pytest -q -m full tests/journal -k '$(RATES)' $(ARGS)
-	NO_SKIPS=1 .venv/bin/python -bb -m pytest -q -m full $(SIDE_BY_SIDE:%=--ignore=%) $(ARGS)
+	NO_SKIPS=1 .venv/bin/python -bb -m pytest -q -m "full and not alone" --tx '4*popen//python=.venv/bin/python -bb' --dist worksteal $(ARGS)
+	NO_SKIPS=1 .venv/bin/python -bb -m pytest -q -m "full and alone" $(ARGS)
 	.ci/wheels
 
 # the quick tests on every Python from 3.11 on that is found; ARGS='--root FOLDER' adds the one in a Debian root

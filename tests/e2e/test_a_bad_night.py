@@ -106,6 +106,7 @@ def printed(host: HostSite, *arguments: str) -> str:
 
 
 @pytest.mark.full
+@pytest.mark.alone
 def test_among_a_hundred_bots_those_in_trouble_are_named_and_the_others_do_not_notice(site):
     bots = TROUBLED + "\n".join(f"{name}: plugin = greet" for name in GOOD)
     host = site(PLUGINS, bots, f"operator_port = {free_port()}").start()

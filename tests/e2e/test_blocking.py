@@ -50,7 +50,7 @@ def pattern_length(seconds: float) -> int:
         length += 1
 
 
-@pytest.mark.parametrize("loop", ["asyncio", pytest.param("uvloop", marks=pytest.mark.full)])
+@pytest.mark.parametrize("loop", ["asyncio", pytest.param("uvloop", marks=[pytest.mark.full, pytest.mark.alone])])
 def test_a_handler_that_sleeps_on_the_loop_is_named_once_a_minute_with_file_and_line(site, loop):
     host = site(PLUGINS, "slow: plugin = sleeper\nother: plugin = greet").start({"BOTHOST_LOOP": loop})
     for task in (1, 2, 3):
@@ -67,6 +67,7 @@ def test_a_handler_that_sleeps_on_the_loop_is_named_once_a_minute_with_file_and_
 
 
 @pytest.mark.full
+@pytest.mark.alone
 @pytest.mark.parametrize(("plugin", "mark"), [("backtracker", "thread-regex"), ("looper", "loop-regex")])
 def test_c_code_that_keeps_the_interpreters_lock_is_named_afterwards(site, plugin, mark):
     host = site(PLUGINS, f"slow: plugin = {plugin}\nother: plugin = greet").start()
@@ -86,6 +87,7 @@ def test_c_code_that_keeps_the_interpreters_lock_is_named_afterwards(site, plugi
 
 
 @pytest.mark.full
+@pytest.mark.alone
 def test_a_bot_whose_threads_compute_is_told_to_take_a_process(site):
     host = site(PLUGINS, "busy: plugin = computer; order = none\nother: plugin = greet").start()
     later = [host.deliver_later("busy", task=task, comment=task, text="14") for task in (1, 2)]

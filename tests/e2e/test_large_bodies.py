@@ -33,6 +33,7 @@ def body_of(kind: str, task: int) -> bytes:
 
 
 @pytest.mark.full
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", ["comments", "approvals", "fields"])
 def test_a_neighbour_is_answered_while_ten_megabytes_are_decoded(site, kind):
     host = site(PLUGINS, "big: plugin = takes\nother: plugin = greet").start()

@@ -28,6 +28,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.full
+@pytest.mark.alone
 def test_a_new_bot_is_tested_and_served_at_once(wheel: Path, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "env"], cwd=tmp_path, check=True)
     tools = tmp_path / "env" / "bin"

@@ -51,6 +51,7 @@ def p95(values: list[float]) -> float:
 
 
 @pytest.mark.full
+@pytest.mark.alone
 def test_a_hundred_deliveries_at_once_for_eight_permits_get_one_comment_each_at_the_first_attempt(site, playing):
     bots = f"five: plugin = five; api_url = {playing.url}; login = bot@five"
     host = site(PLUGINS, bots).start()
@@ -78,6 +79,7 @@ def test_a_hundred_deliveries_at_once_for_eight_permits_get_one_comment_each_at_
 
 
 @pytest.mark.full
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("bad", "count", "neighbour"),
     [

@@ -76,7 +76,7 @@ def host_with(site, bot: str, drain: str = "1s", host: str = "", env=None):
     ("bot", "mark"),
     [("endless", "endless-here"), ("in_c", "in-c-here"), ("stubborn", "stubborn-here")],
 )
-@pytest.mark.parametrize("loop", ["asyncio", pytest.param("uvloop", marks=pytest.mark.full)])
+@pytest.mark.parametrize("loop", ["asyncio", pytest.param("uvloop", marks=[pytest.mark.full, pytest.mark.alone])])
 def test_a_handler_that_never_gives_the_loop_back_is_named_and_ended_with_the_host(site, bot, mark, loop):
     host = host_with(site, bot, env={"BOTHOST_LOOP": loop})
     begun = time.monotonic()

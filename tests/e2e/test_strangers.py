@@ -70,6 +70,7 @@ async def send_slowly(port: int, size: int, pieces: int) -> int:
 
 
 @pytest.mark.full
+@pytest.mark.alone
 def test_sixty_senders_of_large_unsigned_bodies_hold_no_more_than_their_bound(site):
     host = site(GREET, "one: plugin = greet; max_body = 16M").start()
     before = resident(host)
@@ -93,6 +94,7 @@ def test_sixty_senders_of_large_unsigned_bodies_hold_no_more_than_their_bound(si
 
 
 @pytest.mark.full
+@pytest.mark.alone
 @pytest.mark.usefixtures("many_files")
 def test_ten_thousand_idle_connections_leave_other_deliveries_alone(site):
     host = site(GREET, "one: plugin = greet", "header_timeout = 5m\nidle_timeout = 5m\nmax_connections = 12000").start()
@@ -198,6 +200,7 @@ async def half_open(port: int, number: int) -> bytes:
 
 
 @pytest.mark.full
+@pytest.mark.alone
 @pytest.mark.usefixtures("many_files")
 def test_senders_of_a_byte_a_second_and_half_open_clients_leave_other_deliveries_alone(site):
     host = site(GREET, "one: plugin = greet", "header_timeout = 4s\nbody_timeout = 6s").start()

@@ -205,6 +205,7 @@ def test_the_few_that_are_held_or_posted_are_found_quickly_among_a_hundred_thous
     journal.run(work)
 
 
+@pytest.mark.alone
 @pytest.mark.full
 def test_claims_stay_quick_with_a_hundred_thousand_waiting(journal: JournalMaker) -> None:
     async def work(store: Journal) -> None:

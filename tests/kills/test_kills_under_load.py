@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.full
 
-KILLS = int(os.environ.get("BOTHOST_KILLS", "25"))
+KILLS = int(os.environ.get("BOTHOST_KILLS", "12"))
 
 
 def besiege(folder: Path, journal: str = "", hosts: int = 1, processes: int = 1) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.load.load import measured
 
-pytestmark = pytest.mark.full
+pytestmark = [pytest.mark.full, pytest.mark.alone]
 
 
 def test_under_load_every_event_is_answered_at_once_or_late_or_fails_by_its_own_fault():

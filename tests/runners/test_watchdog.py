@@ -220,6 +220,7 @@ def test_one_place_is_named_once_a_minute_and_every_block_counted_in_full(
 
 
 @pytest.mark.full
+@pytest.mark.alone
 def test_many_threads_that_compute_are_not_taken_for_one_that_keeps_the_lock(tmp_path: Path) -> None:
     careless = load(tmp_path)
 
@@ -231,6 +232,7 @@ def test_many_threads_that_compute_are_not_taken_for_one_that_keeps_the_lock(tmp
 
 
 @pytest.mark.full
+@pytest.mark.alone
 def test_under_uvloop_the_handler_is_named_too(tmp_path: Path) -> None:
     import uvloop
 

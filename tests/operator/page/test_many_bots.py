@@ -13,7 +13,7 @@ from tests.operator.page.site import TOKEN, Site
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.full
+pytestmark = [pytest.mark.full, pytest.mark.alone]
 
 BOTS = 10_000
 

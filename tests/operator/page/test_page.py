@@ -469,6 +469,7 @@ def test_every_text_of_the_page_has_a_russian_one() -> None:
 
 
 @pytest.mark.full
+@pytest.mark.alone
 def test_a_hundred_thousand_deliveries_are_listed_quickly(own_page: Site) -> None:
     own_page.keep()
     file = next(own_page.folder.rglob("*.db"))
