@@ -144,7 +144,8 @@ def test_steps_that_the_reply_names_itself_are_kept(office: Office) -> None:
 def test_a_choice_after_the_step_has_moved_on_fails_and_nothing_is_sent(office: Office) -> None:
     entry, envelope = office.event({"text": "yes", "approval_choice": "approved"})
     office.pyrus.move_step(5, 4)
-    assert office.post(entry, envelope) == PostResult("failed", error=MOVED, moved=True)
+    told = f"{MOVED}: the bot was asked at step 2, the task is at step 4; the reply (approved) is kept"
+    assert office.post(entry, envelope) == PostResult("failed", error=told, moved=True)
     office.pyrus.assert_no_comment()
     assert not office.begun
 

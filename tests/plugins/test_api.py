@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bothost import Event, Plugin, cron, every, on
+from bothost import Event, Plugin, cron, every, hook, on
 from bothost.clock import SystemClock
 from bothost.errors import NoLogin
 from bothost.plugins.api import PluginHome, TimerMark, settle
 from bothost.plugins.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -108,6 +109,26 @@ def test_a_decorator_that_could_never_match_is_refused_where_it_stands(keys: dic
     with pytest.raises(TypeError) as raised:
         on(**keys)
     assert error in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("use", "error"),
+    [
+        (lambda: on(kind_of_form), "@on stands bare on kind_of_form: write @on(…), it takes form, step, kind"),  # type: ignore[call-arg,arg-type]
+        (lambda: every(kind_of_form), "@every stands bare on kind_of_form: write @every(…), it takes period"),  # type: ignore[arg-type]
+        (lambda: hook(kind_of_form), "@hook stands bare on kind_of_form"),  # type: ignore[call-arg,arg-type]
+        (lambda: on(forms=5), "@on has no forms= (did you mean 'form'?); it takes form, step, kind"),  # type: ignore[call-arg]
+        (lambda: cron("* * * * *", tzz="UTC"), "@cron has no tzz= (did you mean 'tz'?); it takes when, tz"),  # type: ignore[call-arg]
+        (lambda: hook("paid"), "@hook: missing a required argument: 'guard'; it takes name, guard, methods, once"),  # type: ignore[call-arg]
+    ],
+)
+def test_a_decorator_used_wrongly_says_what_would_be_right(use: Callable[[], Any], error: str) -> None:
+    with pytest.raises(TypeError) as raised:
+        use()
+    assert str(raised.value).startswith(error)
+
+
+def kind_of_form(self: Any, event: Event) -> None: ...
 
 
 def test_one_method_is_a_handler_or_a_timer_and_not_both() -> None:

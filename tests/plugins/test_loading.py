@@ -13,11 +13,13 @@ import pytest
 from bothost import Event, Plugin, Reply, Settings, every, on
 from bothost.config import BotConfig
 from bothost.errors import ConfigError, PluginError
+from bothost.plugins.attribution import innermost_of
 from bothost.plugins.discovery import find, survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from types import TracebackType
 
     from bothost.plugins.loading import LoadedPlugin
 
@@ -242,6 +244,38 @@ def test_a_plugin_of_the_wrong_shape_says_what_would_be_right(
     text = failure(plug, target)
     assert text.startswith("[bot:a] plugin 'p'")
     assert part in text
+
+
+class Idle(Plugin): ...
+
+
+def test_a_plugin_that_never_does_anything_is_warned_of(plug: Callable[..., LoadedPlugin]) -> None:
+    assert plug(Idle).warnings == (
+        "Idle does nothing: it has no `handle` and no method with @on, @cron, @every, @job or @hook",
+    )
+    assert plug(Sample).warnings == ()
+
+
+def test_an_error_inside_a_library_stands_in_the_last_line_of_the_plugin(tmp_path: Path) -> None:
+    trace = trace_through(tmp_path / "own/bot.py", tmp_path / "site-packages/lib/call.py")
+    assert innermost_of(trace) == f"{tmp_path}/own/bot.py:2"
+
+
+def test_of_a_plugin_that_is_installed_the_line_is_in_its_own_package(tmp_path: Path) -> None:
+    trace = trace_through(tmp_path / "site-packages/bot/run.py", tmp_path / "site-packages/lib/call.py")
+    assert innermost_of(trace) == f"{tmp_path}/site-packages/bot/run.py:2"
+
+
+def trace_through(plugin: Path, library: Path) -> TracebackType | None:
+    """Raise in a library's function that a plugin calls in its second line."""
+    inner: dict[str, Any] = {"__name__": "lib.call"}
+    exec(compile('def get():\n    raise OSError("refused")\n', str(library), "exec"), inner)
+    outer: dict[str, Any] = {"__name__": f"{plugin.parent.name}.{plugin.stem}", "get": inner["get"]}
+    exec(compile("def run():\n    get()\n", str(plugin), "exec"), outer)
+    with pytest.raises(OSError, match="refused") as raised:
+        outer["run"]()
+    trace = raised.value.__traceback__
+    return trace.tb_next if trace is not None else None
 
 
 def test_an_instance_is_refused_with_its_class(plug: Callable[..., LoadedPlugin]) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from bothost import CallError, Event, Reply
+from bothost import CallError, Event, Plugin, Reply, Settings
+from bothost.errors import ConfigError
 from bothost.testing import Harness, field, task, trouble
 
 
@@ -36,6 +37,29 @@ def test_a_reply_that_pyrus_would_refuse_fails_the_test_at_the_handler(
     with pytest.raises(AssertionError, match=why) as failed:
         bot.deliver(task(form_id=5, fields={"Sum": field(5, type="money", id=90_001)}))
     assert f"handler ({__file__}:" in str(failed.value)
+
+
+def test_errors_of_the_harness_name_the_plugin(bothost: Harness) -> None:
+    with pytest.raises(ConfigError, match="no setting of the plugin 'Desk'"):
+        bothost.bot(Desk, limti=5)
+
+
+def test_a_field_that_is_unknown_stands_in_the_handlers_line(
+    bothost: Harness, caplog: pytest.LogCaptureFixture
+) -> None:
+    bot = bothost.bot(answering(Reply("x", field_updates={"Suum": 5})))
+    bothost.pyrus.add_form(5, [{"id": 8, "type": "money", "name": "Sum"}])
+    bot.deliver(task(form_id=5))
+    assert "near: 'Sum'" in caplog.text
+    assert f"({__file__}:" in caplog.text
+
+
+class Limits(Settings):
+    limit: int = 5
+
+
+class Desk(Plugin[Limits]):
+    async def handle(self, event: Event) -> None: ...
 
 
 def test_a_field_that_the_form_does_not_have_fails_the_test(bothost: Harness) -> None:

@@ -137,7 +137,7 @@ class ReplyPoster:
         if ours:
             return PostResult("done", ours)
         if pending.choice and moved_on(pending, task, me):
-            return PostResult("failed", error=MOVED, moved=True)
+            return PostResult("failed", error=moved_because(pending, task), moved=True)
         body = msgspec.json.encode(as_posted(pending, task))
         if not await begin(there):
             return PostResult("again", error="the entry belongs to another owner now")
@@ -237,6 +237,14 @@ def moved_on(pending: PendingReply, task: Mapping[str, Any], me: int | None) -> 
         asked = asked_at(pending)
         return any(step in asked and step not in waits_at for step in steps)
     return pending.step not in waits_at if pending.step else bool(waits_at)
+
+
+def moved_because(pending: PendingReply, task: Mapping[str, Any]) -> str:
+    """Say at which step the bot was asked, where the task stands now, and what is kept."""
+    steps = {pending.step} if pending.step else asked_at(pending)
+    asked = ", ".join(map(str, sorted(steps))) or "none"
+    now = "closed" if is_closed(task) else f"at step {task.get('current_step') or 'none'}"
+    return f"{MOVED}: the bot was asked at step {asked}, the task is {now}; the reply ({pending.reply['approval_choice']}) is kept"
 
 
 def asked_at(pending: PendingReply) -> frozenset[int]:

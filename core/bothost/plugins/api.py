@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Generic
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Generic, cast
 from zoneinfo import ZoneInfo
 
 from bothost.errors import NoLogin, StoreError
 from bothost.plugins.guard_marks import GuardMark
 from bothost.plugins.settings import Settings
+from bothost.text import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from bothost.pyrus.reply.reply import Answer
     from bothost.pyrus_client.api import Pyrus
 
+    F = TypeVar("F", bound=Callable[..., Any])
     S = TypeVar("S", bound=Settings, default=Settings)
     H = TypeVar("H", bound=Callable[[Any, Event], Answer | Awaitable[Answer]])
     R = TypeVar("R", bound=Callable[[Any, Request], Any])
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
 else:
     from typing import TypeVar
 
+    F = TypeVar("F")
     S = TypeVar("S", bound=Settings)
     H = TypeVar("H")
     J = TypeVar("J")
@@ -93,6 +98,29 @@ class HookMark:
 Mark = HandlerMark | TimerMark | JobMark | HookMark
 
 
+def _explained(decorator: F) -> F:
+    """Make a decorator say what would be right where its arguments do not fit: used bare, or with a key that it has not."""
+    signature = inspect.signature(decorator)
+    keys = [name for name, one in signature.parameters.items() if one.kind is not one.POSITIONAL_ONLY]
+
+    @wraps(decorator)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        name = f"@{decorator.__name__}"
+        if len(args) == 1 and not kwargs and inspect.isfunction(args[0]):
+            raise TypeError(f"{name} stands bare on {_name(args[0])}: write {name}(…), it takes {', '.join(keys)}")
+        for key in kwargs:
+            if key not in keys:
+                raise TypeError(f"{name} has no {key}={nearest(key, keys)}; it takes {', '.join(keys)}")
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{name}: {error}; it takes {', '.join(keys)}") from None
+        return decorator(*args, **kwargs)
+
+    return cast("F", checked)
+
+
+@_explained
 def on(
     *,
     form: int | str | Iterable[int | str] | None = None,
@@ -111,6 +139,7 @@ def on(
     return _marking(HandlerMark(wanted))
 
 
+@_explained
 def cron(when: str, *, tz: str = "UTC") -> Callable[[T], T]:
     """Run a method at the times of a cron expression, `@cron("5 8 * * *", tz="Europe/Moscow")`; both may be `"settings.NAME"`."""
     if not isinstance(when, str) or not isinstance(tz, str):
@@ -118,6 +147,7 @@ def cron(when: str, *, tz: str = "UTC") -> Callable[[T], T]:
     return _marking(TimerMark("cron", when, tz))
 
 
+@_explained
 def every(period: str | timedelta) -> Callable[[T], T]:
     """Run a method at multiples of a period since 1970 UTC: `@every("15m")`, a timedelta, or `"settings.NAME"`."""
     if not isinstance(period, str | timedelta):
@@ -125,6 +155,7 @@ def every(period: str | timedelta) -> Callable[[T], T]:
     return _marking(TimerMark("every", period))
 
 
+@_explained
 def job(name: str) -> Callable[[J], J]:
     """Let a method run as the job of this name, which `self.jobs.add(name, …)` puts off to a later time."""
     if not isinstance(name, str) or not _JOB_NAME.fullmatch(name):
@@ -132,6 +163,7 @@ def job(name: str) -> Callable[[J], J]:
     return _marking(JobMark(name))
 
 
+@_explained
 def hook(
     name: str,
     guard: GuardMark | Callable[..., Any],

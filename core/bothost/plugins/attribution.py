@@ -6,6 +6,7 @@ Every run of a plugin sets the context variable, so that tasks and timers it mak
 from __future__ import annotations
 
 import gc
+import inspect
 import sys
 import sysconfig
 from contextvars import ContextVar
@@ -65,11 +66,29 @@ def place_of_thread(ident: int) -> str:
 
 
 def innermost_of(trace: TracebackType | None) -> str:
-    """`file:line` where an exception left the innermost frame of a plugin; "" where it left none."""
-    found = ""
+    """Return `file:line` where an exception left the innermost frame of a plugin's own code; "" where it left none.
+
+    Of a plugin and the libraries that it calls, its own code is what lies outside the installed packages. Where all is
+    installed, it is the package of the outermost frame, because the plugin calls the libraries.
+    """
+    foreign: list[TracebackType] = []
     while trace is not None:
-        file = trace.tb_frame.f_code.co_filename
-        if not is_known(file):
-            found = f"{file}:{trace.tb_lineno}"
+        if not is_known(trace.tb_frame.f_code.co_filename):
+            foreign.append(trace)
         trace = trace.tb_next
-    return found
+    if not foreign:
+        return ""
+    own = [one for one in foreign if "-packages/" not in one.tb_frame.f_code.co_filename]
+    last = (own or [one for one in foreign if _package(one) == _package(foreign[0])])[-1]
+    return f"{last.tb_frame.f_code.co_filename}:{last.tb_lineno}"
+
+
+def place_of_definition(call: object) -> str:
+    """Return `file:line` of a function's definition, for faults that show only after it has returned; "" for other callables."""
+    inner = inspect.unwrap(getattr(call, "func", call))  # type: ignore[arg-type]
+    code = getattr(inner, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else ""
+
+
+def _package(one: TracebackType) -> str:
+    return str(one.tb_frame.f_globals.get("__name__", "")).partition(".")[0]

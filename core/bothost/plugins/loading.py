@@ -207,7 +207,7 @@ def _with_class(
         specs,
         opening=handler("open", plugin.open) if cls.open is not Plugin.open else None,
         closing=handler("close", plugin.close) if cls.close is not Plugin.close else None,
-        warnings=(*_warnings(specs, config), *hook_methods.warnings(specs_of_hooks)),
+        warnings=(*_idle(cls), *_warnings(specs, config), *hook_methods.warnings(specs_of_hooks)),
         store=resources.store,
         jobs=tuple(jobs(plugin, cls.__jobs__, where)),
         hooks=specs_of_hooks,
@@ -239,6 +239,14 @@ def _settings(cls: type[Settings] | None, config: BotConfig, sources: SecretSour
             f"rename them in {cls.__qualname__}"
         )
     return fill(cls, config.settings, place, sources, HOST_BOT_KEYS)
+
+
+def _idle(cls: type[Plugin[Any]]) -> tuple[str, ...]:
+    if cls.handle is not Plugin.handle or cls.__handlers__ or cls.__timers__ or cls.__jobs__ or cls.__hooks__:
+        return ()
+    return (
+        f"{cls.__qualname__} does nothing: it has no `handle` and no method with @on, @cron, @every, @job or @hook",
+    )
 
 
 def _warnings(specs: tuple[TimerSpec, ...], config: BotConfig) -> tuple[str, ...]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING
 
 from bothost.errors import GiveUp, ReplyError
 from bothost.plugins.attribution import innermost_of, is_known
+from bothost.pyrus.reply.reply import Reply
 from bothost.runners import RunFailure
 from bothost.telemetry.host_loggers import RAISED
 from bothost.telemetry.traces import trace_text
-from bothost.text import SCRUBBED_BEYOND, said, visible, words_of
+from bothost.text import SCRUBBED_BEYOND, nearest, said, visible, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 _raised = logging.getLogger(RAISED)
 _raised.setLevel(logging.CRITICAL + 1)
 """Silent until `guard` makes it a logger of a serving host: in an author's tests its records would only be noise."""
+_UNEXPECTED = re.compile(r"Unexpected keyword argument '(\w+)'")
 _LONGEST_LINE = 500
 _LONGEST_TRACE = 20_000
 _READ = _LONGEST_LINE + SCRUBBED_BEYOND
@@ -26,17 +29,23 @@ _READ = _LONGEST_LINE + SCRUBBED_BEYOND
 
 def failure_of(error: BaseException, what: str, scrub: Callable[[str], str]) -> RunFailure:
     """Return the failure that an exception of a handler means. `what` names bot and handler."""
-    if isinstance(error, GiveUp):
-        text = line_of(f"{what} gave up: {words_of(error, _READ)}", scrub)
-        return RunFailure("gave up", text, may_rerun=False, error=error)
     place = innermost_of(error.__traceback__)
     where = f" ({place})" if place else ""
     trace = trace_of(error, scrub)
+    if isinstance(error, GiveUp):
+        text = line_of(f"{what} gave up: {words_of(error, _READ)}", scrub, where)
+        return RunFailure("gave up", text, trace, may_rerun=False, error=error)
     if isinstance(error, ReplyError):
         text = line_of(f"{what} made a reply that cannot be used: {words_of(error, _READ)}", scrub, where)
         return RunFailure("unusable", text, trace, may_rerun=False, error=error)
-    first = said(error, _READ).partition("\n")[0]
+    first = said(error, _READ).partition("\n")[0] + _meant(error)
     return RunFailure("raised", line_of(f"{what} raised {first}", scrub, where), trace, error=error)
+
+
+def _meant(error: BaseException) -> str:
+    """Suggest the key of a Reply that was meant: the error comes from C, which knows none near."""
+    found = _UNEXPECTED.fullmatch(words_of(error, _LONGEST_LINE)) if isinstance(error, TypeError) else None
+    return nearest(found[1], Reply.__struct_fields__) if found else ""
 
 
 def reported(error: BaseException, what: str, scrub: Callable[[str], str]) -> RunFailure:

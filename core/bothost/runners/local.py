@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bothost.errors import CallError, PluginError, ReplyError
-from bothost.plugins.attribution import BOT
+from bothost.plugins.attribution import BOT, place_of_definition
 from bothost.plugins.event import Event
 from bothost.plugins.run_hooks import hooked
 from bothost.pyrus.reply import reply as replies
@@ -122,9 +122,9 @@ class HandlerCall:
         return RunResult(reply)
 
     def _unusable(self, error: ReplyError) -> RunResult:
-        text = line_of(
-            f"{self.what} returned a reply that cannot be used: {words_of(error, LONGEST_TEXT)}", self._scrub
-        )
+        place = place_of_definition(self.handler.call)
+        said = f"{self.what} returned a reply that cannot be used: {words_of(error, LONGEST_TEXT)}"
+        text = line_of(said, self._scrub, f" ({place})" if place else "")
         return RunResult(failure=RunFailure("unusable", text, may_rerun=False, error=error))
 
     def _scrub(self, text: str) -> str:

@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("bothost.testing")
 
-UNDER_TEST = "under-test"
 TIMING = JournalTiming(lease_s=3600.0, beat_s=600.0, sweep_s=30.0, due_s=30.0, linger_s=0.0)
 """Few rounds and beats: what falls due is looked at on time, and nobody else could take a lease."""
 
@@ -180,7 +179,8 @@ class BareHost:
     async def add(self, plugin: Any, given: HarnessSection) -> tuple[Bot, WatchedRunner]:
         """Put a bot into service. Raises ConfigError and PluginError as `check` and a start would."""
         config = self._config(given, plugin)
-        found = find() if isinstance(plugin, str) else {UNDER_TEST: DiscoveredPlugin(UNDER_TEST, lambda: plugin)}
+        name = name_of(plugin)
+        found = find() if isinstance(plugin, str) else {name: DiscoveredPlugin(name, lambda: plugin)}
         sources = SecretSources(self.folder, os.environ)
         folder = self.folder / "bots" / given.name
         store = Store(data_of_bot(self.resources, config), self.clock)
@@ -217,7 +217,7 @@ class BareHost:
 
     def _config(self, given: HarnessSection, plugin: Any) -> BotConfig:
         path = self.folder / "bots.ini"
-        path.write_text(given.text(plugin if isinstance(plugin, str) else UNDER_TEST), "utf-8")
+        path.write_text(given.text(name_of(plugin)), "utf-8")
         reading = read(path, os.environ)
         problems = reading.all_problems()
         if problems:
@@ -237,6 +237,14 @@ class BareHost:
     def _look_soon(self) -> None:
         if not self._stopped:
             self._loop.create_task(self.pipeline.poller.look()).add_done_callback(watch)
+
+
+def name_of(plugin: Any) -> str:
+    """Return the name under which errors speak of a plugin: its own, or that of its class where it is an odd object."""
+    if isinstance(plugin, str):
+        return plugin
+    name = getattr(plugin, "__name__", "")
+    return name if isinstance(name, str) and name.isidentifier() else type(plugin).__name__
 
 
 def modules_of(bot: Bot) -> list[ModuleType]:
