@@ -14,6 +14,7 @@ from bothost.errors import AmbiguousField, FieldError, MissingField
 from bothost.pyrus.envelope import decode
 from bothost.pyrus.model.parts import File, Person
 from bothost.pyrus.model.values import CatalogItems, Choice
+from bothost.pyrus.rest import results
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -327,3 +328,27 @@ def test_a_fields_value_is_decoded_once_and_kept(body: Body) -> None:
     updates = task.comments[0].field_updates
     assert updates is task.comments[0].field_updates
     assert updates[1].value == Decimal("125000.5")
+
+
+def test_a_value_that_must_be_there_or_an_error_that_names_the_field() -> None:
+    task = form(
+        {"id": 1, "type": "money", "name": "Сумма", "value": 5.5},
+        {"id": 2, "type": "text", "name": "Note", "value": ""},
+        {"id": 3, "type": "person", "name": "Boss"},
+        {"id": 4, "type": "file", "name": "Act", "value": []},
+    )
+    assert task.need("Сумма", Decimal) == Decimal("5.5")
+    assert task.need(1) == Decimal("5.5")
+    for name in ("Note", "Boss", "Act"):
+        with pytest.raises(FieldError, match=rf"the field '{name}' \(id \d\) is empty"):
+            task.need(name)
+    with pytest.raises(FieldError, match=r"'Сумма' \(id 1\) holds Decimal\('5.5'\), which is not of type date"):
+        task.need("Сумма", date)
+    with pytest.raises(MissingField, match="near: 'Сумма'"):
+        task.need("Сума", Decimal)
+
+
+def test_the_definition_of_a_field_tells_its_steps() -> None:
+    info = {"required_step": 2, "immutable_step": 3}
+    found = results.form(json.dumps({"id": 5, "fields": [{"id": 1, "info": info}, {"id": 2}]}).encode()).fields
+    assert [(one.required_step, one.immutable_step) for one in found] == [(2, 3), (None, None)]

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from typing import Annotated, Any, TypeVar, overload
 
-from bothost.errors import AmbiguousField
+from bothost.errors import AmbiguousField, FieldError
 from bothost.pyrus.model.descriptors import fill
 from bothost.pyrus.model.fields import Field, FieldIndex, walk
 from bothost.pyrus.model.lenient import Digits, Hidden, forgiving
+from bothost.pyrus.model.lookup import label
 from bothost.pyrus.model.parts import Approval, Channel, File, Person, Role, SmsInfo, Step, Subscriber
 from bothost.pyrus.model.values import as_type
 from bothost.pyrus.raw_json import ReadOnlyDict, as_sent
@@ -135,6 +136,24 @@ class Task:
         if found is None:
             return None
         return found.value if kind is object else as_type(found.value, kind)
+
+    @overload
+    def need(self, key: int | str) -> Any: ...
+    @overload
+    def need(self, key: int | str, kind: type[T]) -> T: ...
+    def need(self, key: int | str, kind: type[Any] = object) -> Any:
+        """Return a field's value that must be there, such as `task.need("Amount", Decimal)`.
+
+        Raises MissingField where there is no such field, FieldError where it is empty or holds another type.
+        """
+        found = self._index.need(key)
+        value = found.value
+        if value is None or value in ("", ()):
+            raise FieldError(f"the field {label(found)} is empty")
+        needed = value if kind is object else as_type(value, kind)
+        if needed is None:
+            raise FieldError(f"the field {label(found)} holds {value!r:.80}, which is not of type {kind.__name__}")
+        return needed
 
     def __getitem__(self, key: int | str) -> Any:
         """A field's value. Raises MissingField, which lists near names."""

@@ -14,6 +14,7 @@ from bothost.pyrus.model.lenient import Digits, Json, forgiving
 from bothost.pyrus.model.parts import File, Person, Role
 from bothost.pyrus.model.task import Task
 from bothost.pyrus.raw_json import read_only, untyped
+from bothost.pyrus.scalars import whole
 
 P = TypeVar("P")
 
@@ -46,6 +47,16 @@ class FormField:
         """The stable name, which stands on the field or, in older versions, in its `info`."""
         inner = self.info.get("code") if isinstance(self.info, Mapping) else None
         return self.own_code or (inner if isinstance(inner, str) else None)
+
+    @property
+    def required_step(self) -> int | None:
+        """The step from which the field must be filled in, or None."""
+        return whole(self.info.get("required_step")) if isinstance(self.info, Mapping) else None
+
+    @property
+    def immutable_step(self) -> int | None:
+        """The step from which the field can no longer be changed, or None."""
+        return whole(self.info.get("immutable_step")) if isinstance(self.info, Mapping) else None
 
     @property
     def fields(self) -> tuple["FormField", ...]:
