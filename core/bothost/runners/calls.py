@@ -241,8 +241,6 @@ def _end(work: PluginCall, call: OverdueCall, outcome: Outcome | None) -> None:
     error = outcome[1] if outcome is not None else None
     how = f"with {type(error).__name__}" if error is not None else "and what it returned is not sent"
     log.warning("[bot:%s] a call past its time has ended, %s", work.bot, how, extra={"bot": work.bot})
-    if outcome is not None and inspect.iscoroutine(outcome[0]):
-        outcome[0].close()  # nobody will await it, which Python would complain of
     work.ended(outcome)
 
 
