@@ -124,12 +124,12 @@ class BotConfig:
 
     @property
     def fingerprint(self) -> str:
-        """The fingerprint of the current secret, or "" without one."""
+        """Return the fingerprint of the current secret, or "" without one."""
         return fingerprint(self.secrets[0]) if self.secrets else ""
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
-        """The fingerprints of all secrets, the current one first."""
+        """Return the fingerprints of all secrets, the current one first."""
         return tuple(fingerprint(secret) for secret in self.secrets)
 
     def __repr__(self) -> str:

@@ -218,7 +218,7 @@ def _marking(mark: Mark) -> Callable[[Any], Any]:
 
 
 def marks_of(member: object) -> tuple[Mark, ...]:
-    """The marks that a member of a class carries itself, uppermost decorator first."""
+    """Return the marks that a member of a class carries itself, uppermost decorator first."""
     found = getattr(member, "__dict__", {}).get(MARK, ())
     return found if isinstance(found, tuple) else ()
 
@@ -278,28 +278,30 @@ class Plugin(Generic[S]):
 
     @property
     def settings(self) -> S:
-        """The bot's settings."""
+        """Return the bot's settings."""
         return self.__home.settings  # type: ignore[no-any-return]
 
     @property
     def bot(self) -> str:
-        """The bot's name, as in its section of bots.ini."""
+        """Return the bot's name, as in its section of bots.ini."""
         return self.__home.bot
 
     @property
     def log(self) -> BotLog:
-        """A logger whose lines carry the bot's name."""
+        """Return a logger whose lines carry the bot's name."""
         return BotLog(logging.getLogger("bothost.plugin"), {"bot": self.__home.bot})
 
     @property
     def pyrus(self) -> Pyrus:
-        """The Pyrus API, as this bot; for timers, and for handlers beside `event.pyrus`. Raises NoLogin where there is none."""
+        """Return the Pyrus API, as this bot; for timers, and for handlers beside `event.pyrus`. Raises NoLogin where there is
+        none.
+        """
         if self.__home.pyrus is None:
             raise NoLogin(f"[bot:{self.__home.bot}] has no Pyrus API here: set its login")
         return self.__home.pyrus
 
     def pyrus_as(self, account: str) -> Pyrus:
-        """The Pyrus API as another account, one of the bot's key `accounts`. Raises NoLogin where it is none of them."""
+        """Return the Pyrus API as another account, one of the bot's key `accounts`. Raises NoLogin where it is none of them."""
         return self.pyrus.as_account(account)
 
     @property
@@ -311,19 +313,19 @@ class Plugin(Generic[S]):
 
     @property
     def jobs(self) -> Jobs:
-        """The work that this bot has put off to a later time. Raises JournalError where there is no journal."""
+        """Return the work that this bot has put off to a later time. Raises JournalError where there is no journal."""
         if self.__home.jobs is None:
             raise StoreError(f"[bot:{self.__home.bot}] has no jobs here: there is no journal")
         return self.__home.jobs
 
     @property
     def folder(self) -> Path:
-        """A folder of this bot's own, made on first use. On several hosts each has its own."""
+        """Return a folder of this bot's own, made on first use. On several hosts each has its own."""
         self.__home.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self.__home.folder
 
     def now(self, zone: str = "UTC") -> datetime:
-        """The host's clock, aware, in this zone; in the harness the virtual one."""
+        """Return the host's clock, aware, in this zone; in the harness the virtual one."""
         return self.__home.clock.now().astimezone(ZoneInfo(zone))
 
     def open(self) -> Awaitable[None] | None:

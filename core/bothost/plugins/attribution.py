@@ -26,12 +26,12 @@ BOT: ContextVar[str] = ContextVar("bothost_bot", default="")
 
 
 def stack_of(ident: int) -> list[FrameType]:
-    """The frames of a running thread, innermost first; empty where it runs no Python.
+    """Return the frames of a running thread, innermost first; empty where it runs no Python.
 
-    To walk along `f_back` of a thread that goes on meanwhile is not safe: under load the walk met another object in place of
-    a frame, so it read freed memory. Here the whole walk is one call of C, in which the interpreter's lock stays here, and no
-    pass of the garbage collector comes between, whose finalizers would give it away. Frames that have been read once are
-    objects of their own, and safe to keep.
+    To walk along `f_back` of a thread that goes on meanwhile is not safe: under load the walk met another object in place of a
+    frame, so it read freed memory. Here the whole walk is one call of C, in which the interpreter's lock stays here, and no pass
+    of the garbage collector comes between, whose finalizers would give it away. Frames that have been read once are objects of
+    their own, and safe to keep.
     """
     innermost = map(methodcaller("get", ident), starmap(sys._current_frames, [()]))
     along = accumulate(chain(innermost, repeat("f_back")), getattr)
@@ -53,8 +53,9 @@ def is_known(file: str) -> bool:
 
 
 def innermost_foreign(stack: Iterable[FrameType], outside: Collection[FrameType] = ()) -> FrameType | None:
-    """The innermost frame of a plugin, or of a library that it calls; None where all are known up to those `outside`, which
-    stood there before any plugin was called."""
+    """Return the innermost frame of a plugin, or of a library that it calls; None where all are known up to those `outside`,
+    which stood there before any plugin was called.
+    """
     frame = next((frame for frame in stack if not is_known(frame.f_code.co_filename)), None)
     return None if frame in outside else frame
 

@@ -118,7 +118,7 @@ def _beside(known: DiscoveredPlugin | None, offered: DiscoveredPlugin) -> Discov
 
 
 def choose(bot: str, wanted: str, found: Mapping[str, DiscoveredPlugin]) -> DiscoveredPlugin:
-    """The plugin a bot asks for. Raises PluginError, which says what is installed."""
+    """Return the plugin a bot asks for. Raises PluginError, which says what is installed."""
     chosen = found.get(wanted)
     if chosen is None:
         installed = ", ".join(found) or "none"

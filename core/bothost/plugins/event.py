@@ -66,12 +66,12 @@ class Event:
 
     @property
     def id(self) -> str:
-        """The event key: the same in every attempt and rerun, so others can take it as an idempotency key."""
+        """Return the event key: the same in every attempt and rerun, so others can take it as an idempotency key."""
         return self._context.id
 
     @property
     def bot(self) -> str:
-        """The bot's name, as in its section of bots.ini."""
+        """Return the bot's name, as in its section of bots.ini."""
         return self._context.bot
 
     @property
@@ -81,82 +81,82 @@ class Event:
 
     @property
     def task(self) -> Task:
-        """The task as it was when the event was sent; an empty one, which is false, where Pyrus sent none."""
+        """Return the task as it was when the event was sent; an empty one, which is false, where Pyrus sent none."""
         return self._envelope.task
 
     @property
     def task_id(self) -> int:
-        """The task's id."""
+        """Return the task's id."""
         return self._envelope.task_id
 
     @property
     def comment(self) -> Comment | None:
-        """The newest comment, or None."""
+        """Return the newest comment, or None."""
         return self._envelope.newest
 
     @property
     def user_id(self) -> int | None:
-        """The bot's own person id, or None where neither this body nor an earlier one told it."""
+        """Return the bot's own person id, or None where neither this body nor an earlier one told it."""
         return self._context.user_id
 
     @property
     def step(self) -> int:
-        """The step at which this bot is asked to decide; 0 where it is asked at none."""
+        """Return the step at which this bot is asked to decide; 0 where it is asked at none."""
         return waiting_step(self._envelope, self._context.user_id)
 
     @property
     def waiting(self) -> bool:
-        """True if this bot is asked to decide now."""
+        """Return True if this bot is asked to decide now."""
         return self.step > 0
 
     @property
     def attempt(self) -> int:
-        """The number of this delivery of the event, from 1."""
+        """Return the number of this delivery of the event, from 1."""
         return self._context.attempt
 
     @property
     def rerun(self) -> str:
-        """The reason why the handler runs again (`error`, `crash`, `drain`, `maybe`, `manual`), "" in its first run."""
+        """Return the reason why the handler runs again (`error`, `crash`, `drain`, `maybe`, `manual`), "" in its first run."""
         return self._context.rerun
 
     @property
     def rehearsal(self) -> bool:
-        """True in a rehearsal: there is no network, and the reply is only compared."""
+        """Return True in a rehearsal: there is no network, and the reply is only compared."""
         return self._context.rehearsal
 
     @property
     def polled(self) -> bool:
-        """True if bothost found this event by polling or catching up: no webhook brought it."""
+        """Return True if bothost found this event by polling or catching up: no webhook brought it."""
         return self._envelope.polled
 
     @property
     def bot_settings(self) -> str:
-        """The text from Settings in the bot's profile at Pyrus, often JSON; "" where it is empty."""
+        """Return the text from Settings in the bot's profile at Pyrus, often JSON; "" where it is empty."""
         return self._envelope.bot_settings
 
     @property
     def raw(self) -> ReadOnlyDict:
-        """The body as sent: a read-only dict."""
+        """Return the body as sent: a read-only dict."""
         return self._envelope.raw
 
     @property
     def body(self) -> bytes:
-        """The verified bytes; after a restart of the host without the access token."""
+        """Return the verified bytes; after a restart of the host without the access token."""
         return self._envelope.body
 
     @property
     def deadline(self) -> datetime:
-        """The moment at which the bot's `timeout` ends this run: an aware datetime."""
+        """Return the moment at which the bot's `timeout` ends this run: an aware datetime."""
         return self._context.deadline
 
     @property
     def time_left(self) -> float:
-        """Seconds to the deadline, never below 0."""
+        """Return seconds to the deadline, never below 0."""
         return max(0.0, self._context.ends_at - self._context.clock.monotonic())
 
     @property
     def pyrus(self) -> Pyrus:
-        """The Pyrus API, as this bot. Raises NoLogin in a run that has none."""
+        """Return the Pyrus API, as this bot. Raises NoLogin in a run that has none."""
         if self._context.pyrus is None:
             raise NoLogin(f"[bot:{self.bot}] has no Pyrus API in this run")
         return self._context.pyrus

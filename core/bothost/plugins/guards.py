@@ -68,7 +68,7 @@ GuardRule = SignedGuard | TokenGuard | OpenGuard | FunctionGuard
 
 
 def rule_of(mark: GuardMark, settings: object, where: str) -> GuardRule:
-    """The guard with its secret read. Raises PluginError where there is no such setting or it is empty."""
+    """Return the guard with its secret read. Raises PluginError where there is no such setting or it is empty."""
     if mark.kind == "anyone":
         return OpenGuard()
     found = setting(mark.secret, settings, f"{where}: {mark.kind}()")
@@ -101,7 +101,7 @@ def passes(guard: GuardRule, request: RawRequest, now: float) -> bool:
 
 
 def without_secret(guard: GuardRule, request: RawRequest) -> RawRequest:
-    """The request as the journal may keep it: what a token guard was shown is masked."""
+    """Return the request as the journal may keep it: what a token guard was shown is masked."""
     if not isinstance(guard, TokenGuard):
         return request
     headers = [
@@ -116,7 +116,7 @@ def without_secret(guard: GuardRule, request: RawRequest) -> RawRequest:
 
 
 def sign_headers(guard: SignedGuard, body: bytes, now: float) -> dict[str, str]:
-    """The headers by which a request passes this guard."""
+    """Return the headers by which a request passes this guard."""
     headers = {}
     message = body
     if guard.timestamp:
@@ -129,7 +129,7 @@ def sign_headers(guard: SignedGuard, body: bytes, now: float) -> dict[str, str]:
 
 
 def credentials(guard: GuardRule, body: bytes, now: float) -> tuple[dict[str, str], dict[str, str]]:
-    """The headers and the query by which a request passes a guard, as far as a guard tells."""
+    """Return the headers and the query by which a request passes a guard, as far as a guard tells."""
     if isinstance(guard, SignedGuard):
         return sign_headers(guard, body, now), {}
     if isinstance(guard, TokenGuard):
@@ -188,6 +188,6 @@ def _pairs(query: str) -> list[tuple[str, str]]:
 
 
 def _only(request: RawRequest, name: str) -> str | None:
-    """The value of a header that stands there once: of several it is not clear which one is meant."""
+    """Return the value of a header that stands there once: of several it is not clear which one is meant."""
     values = [value for one, value in request.headers if one.lower() == name.lower()]
     return values[0].strip() if len(values) == 1 else None

@@ -28,7 +28,7 @@ class Handler:
 
 
 def handler(name: str, call: Callable[..., Any]) -> Handler:
-    """A callable as a handler. A wrapper round an async function looks plain; what it returns is awaited all the same."""
+    """Return a callable as a handler. A wrapper round an async function looks plain; what it returns is awaited all the same."""
     inner = call
     while isinstance(inner, partial):
         inner = inner.func
@@ -62,7 +62,7 @@ class HandlerRoute:
 
 
 def condition(mark: HandlerMark, settings: object, where: str) -> EventCondition:
-    """The mark with its settings read. Raises PluginError."""
+    """Return the mark with its settings read. Raises PluginError."""
     wanted = mark.wanted
     return EventCondition(
         _resolved(wanted.get("form"), settings, f"{where}: @on(form=)", int),
@@ -88,7 +88,7 @@ def _resolved(given: tuple[Any, ...] | None, settings: object, where: str, kind:
 
 
 def setting(given: Any, settings: object, where: str) -> Any:
-    """The value itself, or what `"settings.NAME"` stands for. Raises PluginError for a name the settings do not have."""
+    """Return the value itself, or what `"settings.NAME"` stands for. Raises PluginError for a name the settings do not have."""
     if not isinstance(given, str) or not given.startswith("settings."):
         return given
     name = given.removeprefix("settings.")
@@ -117,8 +117,9 @@ def takes(call: Callable[..., Any], arguments: int) -> bool:
 
 
 def _signature(call: Callable[..., Any]) -> inspect.Signature:
-    """Its parameters. From 3.14 on asking for them reads the annotations, and those may name what is imported for type
-    checkers only: there they are left as they are."""
+    """Return its parameters. From 3.14 on asking for them reads the annotations, and those may name what is imported for type
+    checkers only: there they are left as they are.
+    """
     if sys.version_info >= (3, 14):
         from annotationlib import Format
 

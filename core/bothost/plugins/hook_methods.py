@@ -50,7 +50,7 @@ class HookSpec:
 def hooks(
     plugin: Plugin[Any], marks: Mapping[str, tuple[HookMark, ...]], settings: object, where: str
 ) -> Iterator[HookSpec]:
-    """The hooks of an instance, in order of definition. Raises PluginError."""
+    """Yield the hooks of an instance, in order of definition. Raises PluginError."""
     seen: dict[str, str] = {}
     for method, those in marks.items():
         call = getattr(plugin, method)
@@ -85,14 +85,14 @@ def shown_hook(path: str, rule: HookRule) -> dict[str, str]:
 
 
 def key_text(key: Any) -> str:
-    """The key of an accepted request as text. Raises RequestRefused."""
+    """Return the key of an accepted request as text. Raises RequestRefused."""
     if isinstance(key, bool) or not isinstance(key, str | int) or not 1 <= len(str(key)) <= LONGEST_KEY:
         raise RequestRefused(f"the request's key is a text of 1 to {LONGEST_KEY} characters")
     return str(key)
 
 
 def pointed_key(rule: HookRule, body: bytes) -> str:
-    """The key that stands in a body. Raises RequestRefused."""
+    """Return the key that stands in a body. Raises RequestRefused."""
     return key_text(pointed(json_of(body), rule.pointer))
 
 
@@ -111,7 +111,7 @@ def _spec(plugin: Plugin[Any], mark: HookMark, kept: Handler, settings: object, 
 
 
 def _bound(function: Callable[..., Any], plugin: Plugin[Any], what: str) -> Callable[..., Any]:
-    """A function of the request, or of the plugin and the request where it takes both."""
+    """Return a function of the request, or of the plugin and the request where it takes both."""
     if takes(function, 1):
         return function
     check_call(function, 2, what, "def name(request), or def name(self, request)")

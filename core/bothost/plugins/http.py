@@ -79,7 +79,7 @@ class Request:
 
     @property
     def id(self) -> str:
-        """The name of this request; of an accepted one the same in every rerun."""
+        """Return the name of this request; of an accepted one the same in every rerun."""
         return self._context.id
 
     @property
@@ -89,12 +89,12 @@ class Request:
 
     @property
     def path(self) -> str:
-        """The path, decoded."""
+        """Return the path, decoded."""
         return self._raw.path
 
     @property
     def body(self) -> bytes:
-        """The raw bytes."""
+        """Return the raw bytes."""
         return self._raw.body
 
     @property
@@ -119,12 +119,12 @@ class Request:
 
     @cached_property
     def headers(self) -> Headers:
-        """The headers, by name in any case."""
+        """Return the headers, by name in any case."""
         return Headers(self._raw.headers)
 
     @cached_property
     def query_all(self) -> Mapping[str, tuple[str, ...]]:
-        """All values of each parameter of the query."""
+        """Return all values of each parameter of the query."""
         found: dict[str, tuple[str, ...]] = {}
         for name, value in parse_qsl(self._raw.query, keep_blank_values=True):
             found[name] = (*found.get(name, ()), value)
@@ -132,22 +132,22 @@ class Request:
 
     @cached_property
     def query(self) -> Mapping[str, str]:
-        """The first value of each parameter of the query."""
+        """Return the first value of each parameter of the query."""
         return {name: values[0] for name, values in self.query_all.items()}
 
     @cached_property
     def json(self) -> Any:
-        """The body as JSON. Where it is none the caller gets 400."""
+        """Return the body as JSON. Where it is none the caller gets 400."""
         return json_of(self._raw.body)
 
     @property
     def form(self) -> Mapping[str, str]:
-        """The first value of each field of a form, urlencoded or multipart. Where the body is none the caller gets 400."""
+        """Return the first value of each field of a form, urlencoded or multipart. Where the body is none the caller gets 400."""
         return _firsts(self._form.fields)
 
     @property
     def files(self) -> Mapping[str, FormFile]:
-        """The first file of each name of a multipart form: `name`, `content_type`, `content`."""
+        """Return the first file of each name of a multipart form: `name`, `content_type`, `content`."""
         return _firsts(self._form.files)
 
     @cached_property
@@ -183,12 +183,12 @@ class Response:
 
     @classmethod
     def json(cls, value: Any, status: int = 200) -> Response:
-        """A value as JSON."""
+        """Return a value as JSON."""
         return cls(msgspec.json.encode(value), status, content_type="application/json")
 
     @classmethod
     def html(cls, text: str, status: int = 200) -> Response:
-        """A page."""
+        """Return a page."""
         return cls(text, status, content_type="text/html; charset=utf-8")
 
     @classmethod
@@ -201,7 +201,7 @@ class Response:
 
 
 def json_of(body: bytes) -> Any:
-    """A body as JSON. Raises RequestRefused."""
+    """Return a body as JSON. Raises RequestRefused."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):

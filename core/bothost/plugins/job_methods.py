@@ -23,7 +23,7 @@ class JobSpec:
 
 
 def jobs(plugin: Plugin[Any], marks: Mapping[str, tuple[JobMark, ...]], where: str) -> Iterator[JobSpec]:
-    """The jobs of an instance, in order of definition. Raises PluginError."""
+    """Yield the jobs of an instance, in order of definition. Raises PluginError."""
     seen: dict[str, str] = {}
     for method, those in marks.items():
         kept = getattr(plugin, method)

@@ -112,7 +112,7 @@ class Jobs:
         return bool(await self._data.ask("", CancelJob(check_key(key, "the key of a job"))))
 
     def list(self, prefix: str = "") -> Pages[Job]:
-        """The jobs that wait, those whose key has a prefix: iterate, or `await` (`.wait()` for) all."""
+        """Return the jobs that wait, those whose key has a prefix: iterate, or `await` (`.wait()` for) all."""
         return Pages(self._page(prefix, None), self._call_loop)
 
     async def _page(self, prefix: str, before: tuple[float, str] | None) -> Page[Job]:
@@ -122,7 +122,7 @@ class Jobs:
 
 
 def waiting(row: WaitingJob) -> Job:
-    """A job that waits, as its author sees it."""
+    """Return a job that waits, as its author sees it."""
     due = datetime.fromtimestamp(row.due, UTC)
     return Job(row.id, job_name_of(row.id), job_key_of(row.id), row.task, decode(row.data), due)
 

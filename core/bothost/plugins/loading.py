@@ -77,7 +77,7 @@ class LoadedPlugin:
     hooks: tuple[HookSpec, ...] = ()
 
     def handler_for(self, event: Event) -> Handler:
-        """The first handler whose conditions match; else `handle`, or the function."""
+        """Return the first handler whose conditions match; else `handle`, or the function."""
         for route in self.routes:
             for one in route.conditions:
                 if one.matches(event):
@@ -85,11 +85,11 @@ class LoadedPlugin:
         return self.fallback
 
     def hook(self, name: str) -> HookSpec | None:
-        """The hook of this name."""
+        """Return the hook of this name."""
         return next((spec for spec in self.hooks if spec.rule.name == name), None)
 
     def timer(self, name: str) -> TimerSpec | None:
-        """The timer of this name."""
+        """Return the timer of this name."""
         return next((spec for spec in self.timers if spec.name == name), None)
 
 

@@ -81,7 +81,7 @@ def _parameters(value: str) -> dict[str, str]:
 
 
 def _filename(named: dict[str, str]) -> str | None:
-    """A file's name, its last segment only; None where the part is a field."""
+    """Return a file's name, its last segment only; None where the part is a field."""
     extended = named.get("filename*", "")
     if extended.lower().startswith("utf-8''"):
         name: str | None = unquote(extended[7:])

@@ -48,7 +48,7 @@ class Store:
 
     @call
     async def get(self, key: str, default: Any = None) -> Any:
-        """The value of a key, or `default` where there is none or it has expired."""
+        """Return the value of a key, or `default` where there is none or it has expired."""
         data = await self._read(key)
         return default if data is None else decode(data)
 
@@ -161,7 +161,7 @@ class Once(Generic[T]):
         return decode(found)  # type: ignore[no-any-return]
 
     def wait(self) -> T:
-        """The result, in a plain handler: the call is made in its thread."""
+        """Return the result, in a plain handler: the call is made in its thread."""
         loop = self._store.call_loop
         found = Call(self._store.kept(self._event, self._name), loop).wait()
         if found is None:

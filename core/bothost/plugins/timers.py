@@ -40,7 +40,7 @@ class TimerSpec:
 def timers(
     plugin: Plugin[Any], marks: Mapping[str, tuple[TimerMark, ...]], settings: object, where: str
 ) -> Iterator[TimerSpec]:
-    """The timers of an instance, in order of definition. Raises PluginError."""
+    """Yield the timers of an instance, in order of definition. Raises PluginError."""
     for method, those in marks.items():
         call = getattr(plugin, method)
         place = f"{where}.{method}"

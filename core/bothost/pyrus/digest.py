@@ -22,8 +22,9 @@ _TOKEN_KEY = re.compile(rb'("access_token"\s*:\s*)"(?:[^"\\]++|\\.)*+"', re.DOTA
 
 
 def digest(body: bytes) -> str:
-    """SHA-256 of the decoded body with sorted keys, less what a fresh snapshot of the same event changes: token, URLs and
-    `bot_settings` on top, every `elapsed_time`."""
+    """Return SHA-256 of the decoded body with sorted keys, less what a fresh snapshot of the same event changes: token, URLs and
+    `bot_settings` on top, every `elapsed_time`.
+    """
     value = untyped(body)
     if isinstance(value, dict):
         for key in _FRESH:
@@ -39,7 +40,7 @@ def digest(body: bytes) -> str:
 
 
 def without_token(body: bytes, token: str) -> bytes:
-    """The body with the token masked wherever it stands; as bytes where it stands there literally, which is always."""
+    """Return the body with the token masked wherever it stands; as bytes where it stands there literally, which is always."""
     if not token or token == MASK:
         return body
     literal = msgspec.json.encode(token)[1:-1]

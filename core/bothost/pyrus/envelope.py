@@ -76,7 +76,7 @@ class Envelope:
 
     @property
     def newest(self) -> Comment | None:
-        """The comment with the highest id; the last where the ids do not tell; None where there is no comment."""
+        """Return the comment with the highest id; the last where the ids do not tell; None where there is no comment."""
         newest = self._newest
         if newest is None and (place := self._comments.place) >= 0:
             newest = self._newest = self.task.comments[place]
@@ -84,7 +84,7 @@ class Envelope:
 
     @property
     def raw(self) -> ReadOnlyDict:
-        """The whole body as sent, the token included: a read-only dict, decoded on first touch."""
+        """Return the whole body as sent, the token included: a read-only dict, decoded on first touch."""
         if self._raw is None:
             self._raw = as_sent(utf8(self._text))
         return self._raw
@@ -94,7 +94,7 @@ class Envelope:
         return digest(utf8(self._text))
 
     def login_of(self, user_id: int | None) -> str:
-        """The `bot@…` e-mail that the body shows for this person, with which a bot can log in; "" where it shows none."""
+        """Return the `bot@…` e-mail that the body shows for this person, with which a bot can log in; "" where it shows none."""
         task = self.task
         persons = [entry.person for approvals in task.approvals for entry in approvals]
         persons += [subscriber.person for subscriber in task.subscribers] + [*task.participants, task.author]
@@ -123,8 +123,9 @@ _top = msgspec.json.Decoder(_Top, float_hook=float).decode
 
 
 def decode(body: bytes) -> Envelope:
-    """The typed view of a verified body. Raises BodyRefused: no JSON object, no UTF-8 (an older comment may have wrong
-    bytes: they are read as U+FFFD), nested too deep, or no task named. No value, key or type inside refuses an event."""
+    """Return the typed view of a verified body. Raises BodyRefused: no JSON object, no UTF-8 (an older comment may have wrong
+    bytes: they are read as U+FFFD), nested too deep, or no task named. No value, key or type inside refuses an event.
+    """
     text = body
     try:
         top = _top(text)
@@ -212,8 +213,9 @@ def _names(body: bytes, user_id: int) -> bool:
 
 
 def waiting_step(envelope: Envelope, user_id: int | None) -> int:
-    """The step at which this person is asked to decide: the task's current one if it waits there, else its first; 0 where
-    it is asked at none. `current_step` alone does not say: bodies were seen whose current step is another."""
+    """Return the step at which this person is asked to decide: the task's current one if it waits there, else its first; 0 where
+    it is asked at none. `current_step` alone does not say: bodies were seen whose current step is another.
+    """
     if user_id is None or (len(envelope.body) > _LONG and not _names(envelope.body, user_id)):
         return 0
     waiting = []

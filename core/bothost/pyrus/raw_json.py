@@ -31,8 +31,9 @@ _LONGEST_NUMBER = 4000
 
 
 def mended(body: bytes) -> bytes:
-    """The same JSON with lone surrogates as U+FFFD and numbers nobody can hold as null: a second try for what the decoder
-    refused. What is not JSON stays none."""
+    """Return the same JSON with lone surrogates as U+FFFD and numbers nobody can hold as null: a second try for what the decoder
+    refused. What is not JSON stays none.
+    """
     text = _ESCAPE.sub(lambda found: b"\\ufffd" if found[1] else found[0], body)
     return _NUMBER.sub(_held, text)
 
@@ -47,7 +48,7 @@ def _held(found: re.Match[bytes]) -> bytes:
 
 
 def utf8(text: bytes) -> bytes:
-    """The bytes themselves where they are UTF-8, else with each wrong one as U+FFFD."""
+    """Return the bytes themselves where they are UTF-8, else with each wrong one as U+FFFD."""
     return text if is_utf8(text) else text.decode("utf-8", "replace").encode()
 
 
@@ -63,7 +64,7 @@ def is_utf8(text: bytes) -> bool:
 
 
 def exact(number: str) -> Decimal | None:
-    """A JSON number with a fraction or exponent, digit for digit; None where even Decimal cannot hold it."""
+    """Return a JSON number with a fraction or exponent, digit for digit; None where even Decimal cannot hold it."""
     try:
         return Decimal(number)
     except InvalidOperation:
@@ -75,12 +76,12 @@ _as_decimal = msgspec.json.Decoder(float_hook=exact).decode
 
 
 def untyped(source: bytes) -> Any:
-    """The JSON value as plain dicts, lists and scalars, or None where it cannot be read."""
+    """Return the JSON value as plain dicts, lists and scalars, or None where it cannot be read."""
     return untyped_by(_as_float, source)
 
 
 def exactly(source: bytes) -> Any:
-    """The same with numbers that have a fraction as Decimal, digit for digit."""
+    """Return the same with numbers that have a fraction as Decimal, digit for digit."""
     return untyped_by(_as_decimal, source)
 
 
@@ -141,7 +142,7 @@ class ReadOnlyList(list[Any]):
 
 
 def read_only(value: Any) -> Any:
-    """The same JSON value in read-only dicts and lists, nested ones too; by a stack, for Python's own is short."""
+    """Return the same JSON value in read-only dicts and lists, nested ones too; by a stack, for Python's own is short."""
     top = _closed(value)
     stack = [top]
     while stack:
@@ -162,8 +163,9 @@ def read_only(value: Any) -> Any:
 
 
 def as_sent(source: bytes) -> ReadOnlyDict:
-    """The JSON object, read-only; an empty one where it cannot be read, as when it is nested deeper than the caller's
-    stack has room for."""
+    """Return the JSON object, read-only; an empty one where it cannot be read, as when it is nested deeper than the caller's
+    stack has room for.
+    """
     value = untyped(source)
     return cast("ReadOnlyDict", read_only(value if isinstance(value, dict) else {}))
 

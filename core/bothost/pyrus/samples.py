@@ -16,7 +16,7 @@ LARGEST_ID = 1 << 53  # ids beyond it are read wrongly by JavaScript, and so by 
 
 
 def sample(now: datetime, fresh_id: int, form_id: int | None = None) -> dict[str, Any]:
-    """A whole delivery as Pyrus sends it: a new task at whose first step the bot is asked to decide."""
+    """Return a whole delivery as Pyrus sends it: a new task at whose first step the bot is asked to decide."""
     instant = now.strftime("%Y-%m-%dT%H:%M:%SZ")
     bot = {"id": BOT_ID, "first_name": "bot", "last_name": "papirus", "email": "bot@pyrus.com", "type": "bot"}
     author = {
@@ -57,7 +57,7 @@ def sample(now: datetime, fresh_id: int, form_id: int | None = None) -> dict[str
 
 
 def with_fresh_ids(body: dict[str, Any], fresh_id: int) -> dict[str, Any]:
-    """The body with another task's id, and another id for its newest comment: a new event."""
+    """Return the body with another task's id, and another id for its newest comment: a new event."""
     fresh = dict(body)
     task = dict(body["task"]) if isinstance(body.get("task"), dict) else None
     if "task_id" in body or task is None:

@@ -10,14 +10,14 @@ BEYOND = 2**63
 
 
 def whole(value: object) -> int | None:
-    """An id or a count: an int of at most 64 bits as it is, ASCII digits as the int they show; never by way of a float."""
+    """Return an id or a count: an int of at most 64 bits as it is, ASCII digits as the int they show; never by way of a float."""
     if type(value) is str and len(value) <= _LONGEST_ID and value.isascii() and value.isdigit():
         value = int(value)
     return value if type(value) is int and -BEYOND <= value < BEYOND else None
 
 
 def day(value: object) -> date | None:
-    """A date from `YYYY-MM-DD`, or from a datetime's date."""
+    """Return a date from `YYYY-MM-DD`, or from a datetime's date."""
     if type(value) is not str:
         return None
     try:
@@ -27,7 +27,7 @@ def day(value: object) -> date | None:
 
 
 def instant(value: object) -> datetime | None:
-    """An aware datetime; UTC where the text names no zone. Fractions beyond µs are cut off."""
+    """Return an aware datetime; UTC where the text names no zone. Fractions beyond µs are cut off."""
     if type(value) is not str:
         return None
     try:
@@ -38,7 +38,7 @@ def instant(value: object) -> datetime | None:
 
 
 def time_of_day(value: object) -> time | None:
-    """A naive time from `HH:mm`; Pyrus means UTC by it."""
+    """Return a naive time from `HH:mm`; Pyrus means UTC by it."""
     if type(value) is not str:
         return None
     try:
@@ -48,7 +48,7 @@ def time_of_day(value: object) -> time | None:
 
 
 def ticked(value: object) -> bool | None:
-    """A checkmark or flag: `checked`, `unchecked`; None for `none` and anything else."""
+    """Return a checkmark or flag: `checked`, `unchecked`; None for `none` and anything else."""
     if type(value) is bool:
         return value
     return {"checked": True, "unchecked": False}.get(value) if type(value) is str else None

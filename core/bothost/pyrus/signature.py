@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def sign(body: bytes, secret: str | bytes) -> str:
-    """The value Pyrus would put into `X-Pyrus-Sig`: upper-case hex."""
+    """Return the value Pyrus would put into `X-Pyrus-Sig`: upper-case hex."""
     key = secret.encode() if isinstance(secret, str) else secret
     return hmac.new(key, body, "sha1").hexdigest().upper()
 
@@ -33,7 +33,7 @@ class Verifier:
         self._keyed = tuple(hmac.new(key, digestmod="sha1") for key in keys)
 
     def begin(self) -> Verification:
-        """A verification of one body, to be fed as its chunks arrive."""
+        """Return a verification of one body, to be fed as its chunks arrive."""
         return Verification(tuple(keyed.copy() for keyed in self._keyed))
 
     def check(self, body: bytes, header: object) -> int | None:
@@ -61,8 +61,9 @@ class Verification:
             digest.update(chunk)
 
     def check(self, header: object) -> int | None:
-        """The index of the secret that signed the body (0 current, 1 old), or None: refused. Never raises, whatever the
-        header is: `str`, `bytes` or None."""
+        """Return the index of the secret that signed the body (0 current, 1 old), or None: refused. Never raises, whatever the
+        header is: `str`, `bytes` or None.
+        """
         given = _hex(header)
         # Each secret is compared, also after a match: how long it takes says nothing. On bytes, because
         # compare_digest raises TypeError for a `str` that is not ASCII.

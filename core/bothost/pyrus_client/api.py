@@ -68,7 +68,7 @@ class CallSender(Protocol):
         """Make the call; `content` makes the pieces of a streamed body, anew for each try."""
 
     def stream(self, request: ApiRequest) -> AsyncIterator[bytes]:
-        """The response's body, piece by piece."""
+        """Yield the response's body, piece by piece."""
 
 
 class Pyrus:
@@ -91,7 +91,7 @@ class Pyrus:
         return "<Pyrus API>"
 
     def as_account(self, name: str) -> Pyrus:
-        """The API as another account of the bot's `accounts`. Raises NoLogin where it is none of them."""
+        """Return the API as another account of the bot's `accounts`. Raises NoLogin where it is none of them."""
         if name not in self._accounts:
             listed = ", ".join(self._accounts) or "none"
             raise NoLogin(f"the bot has no account {name!r}; its key accounts names {listed}")
@@ -103,7 +103,7 @@ class Pyrus:
 
     @call
     async def task(self, task_id: int) -> Task:
-        """A task with all its comments."""
+        """Return a task with all its comments."""
         return results.task((await self._send(requests.task(task_id))).body)
 
     @call
@@ -135,33 +135,33 @@ class Pyrus:
         page_size: int = PAGE_SIZE,
         **keys: Any,
     ) -> Pages[Task]:
-        """Tasks of a form, without their comments, page by page: `async for task in self.pyrus.register(321, steps=[2])`.
+        """Return tasks of a form, without their comments, page by page: `async for task in self.pyrus.register(321, steps=[2])`.
 
-        `filters` are by field: `{"Amount": (">", 5), "Status": ["New", "Open"], "Due": None}`. The other keys are Pyrus's:
-        steps, include_archived, field_ids, task_ids, created_after, modified_before, due_filter, `fld12="gt100"` …; lists,
-        datetimes and bools are put into its form.
+        `filters` are by field: `{"Amount": (">", 5), "Status": ["New", "Open"], "Due": None}`. The other keys are Pyrus's: steps,
+        include_archived, field_ids, task_ids, created_after, modified_before, due_filter, `fld12="gt100"` …; lists, datetimes and
+        bools are put into its form.
         """
         wanted = RegisterWindow(form_id, keys, max(1, min(page_size, LONGEST_PAGE)), limit)
         return Pages(self._filtered(wanted, filters or {}), self._call_loop)
 
     @call
     async def form(self, form_id: int) -> Form:
-        """A form's definition: steps and fields."""
+        """Return a form's definition: steps and fields."""
         return results.form((await self._send(requests.form(form_id))).body)
 
     @call
     async def catalog(self, catalog_id: int, *, include_deleted: bool = False) -> Catalog:
-        """A catalog with its items."""
+        """Return a catalog with its items."""
         return results.catalog((await self._send(requests.catalog(catalog_id, include_deleted=include_deleted))).body)
 
     @call
     async def known_form(self, form_id: int) -> Form:
-        """A form's definition that may be up to ten minutes old: one call serves all runs of the account meanwhile."""
+        """Return a form's definition that may be up to ten minutes old: one call serves all runs of the account meanwhile."""
         return results.known_form((await self._send(requests.form(form_id, keep_s=KEEP_S))).body)
 
     @call
     async def known_catalog(self, catalog_id: int) -> Catalog:
-        """A catalog that may be up to ten minutes old: one call serves all runs of the account meanwhile."""
+        """Return a catalog that may be up to ten minutes old: one call serves all runs of the account meanwhile."""
         return results.known_catalog((await self._send(requests.catalog(catalog_id, keep_s=KEEP_S))).body)
 
     @call
@@ -188,36 +188,36 @@ class Pyrus:
 
     @call
     async def members(self) -> tuple[Person, ...]:
-        """All members of the organisation."""
+        """Return all members of the organisation."""
         return results.members((await self._send(requests.listed("members"))).body)
 
     @call
     async def roles(self) -> tuple[Role, ...]:
-        """All roles of the organisation."""
+        """Return all roles of the organisation."""
         return results.roles((await self._send(requests.listed("roles"))).body)
 
     @call
     async def inbox(self, *, item_count: int | None = None) -> Inbox:
-        """This bot's inbox; its tasks show their heads only."""
+        """Return this bot's inbox; its tasks show their heads only."""
         return results.inbox((await self._send(requests.listed("inbox", item_count=item_count))).body)
 
     @call
     async def lists(self) -> tuple[TaskList, ...]:
-        """All lists that this bot can see."""
+        """Return all lists that this bot can see."""
         return results.lists((await self._send(requests.listed("lists"))).body)
 
     @call
     async def list_tasks(
         self, list_id: int, *, item_count: int | None = None, include_archived: bool = False
     ) -> tuple[Task, ...]:
-        """The tasks of a list; they show their heads only."""
+        """Return the tasks of a list; they show their heads only."""
         path = f"lists/{requests.whole(list_id)}/tasks"
         request = requests.listed(path, item_count=item_count, include_archived=include_archived or None)
         return results.tasks((await self._send(request)).body)
 
     @call
     async def announcement(self, announcement_id: int) -> Announcement:
-        """An announcement with its comments."""
+        """Return an announcement with its comments."""
         request = requests.listed(f"announcements/{requests.whole(announcement_id)}")
         return results.announcement((await self._send(request)).body)
 
@@ -229,12 +229,12 @@ class Pyrus:
 
     @call
     async def contacts(self) -> Contacts:
-        """All persons and roles that this bot can see."""
+        """Return all persons and roles that this bot can see."""
         return results.contacts((await self._send(requests.contacts())).body)
 
     @call
     async def profile(self) -> Profile:
-        """This bot's own profile."""
+        """Return this bot's own profile."""
         return results.profile((await self._send(requests.profile())).body)
 
     @call
@@ -252,8 +252,9 @@ class Pyrus:
     def download(
         self, file: File | int | None = None, *, path: str = "", to: str | os.PathLike[str] | None = None
     ) -> Pages[bytes] | Call[Path]:
-        """A file's bytes in pieces, to be iterated; or, with `to`, written to that path, which appears when complete.
-        With `path`, the answer to any GET instead of a file: a print form, a register as CSV."""
+        """Return a file's bytes in pieces, to be iterated; or, with `to`, written to that path, which appears when complete. With
+        `path`, the answer to any GET instead of a file: a print form, a register as CSV.
+        """
         if (file is None) is not bool(path):
             raise ValueError("download takes a file or its id, or path=, and not both")
         found, _, query = path.partition("?")
@@ -287,7 +288,7 @@ class Pyrus:
 
     @call
     async def bytes(self, path: str, /, **query: Any) -> builtins.bytes:
-        """The bytes of any GET whose answer is no JSON: a print form, a register as CSV. At most 128 MB; see `download`."""
+        """Return the bytes of any GET whose answer is no JSON: a print form, a register as CSV. At most 128 MB; see `download`."""
         return (await self._send(requests.raw(path, query))).body
 
     async def with_definitions(self, work: Callable[[Definitions], T]) -> tuple[T, Definitions]:
@@ -343,7 +344,7 @@ async def next_piece(pieces: AsyncIterator[bytes]) -> Page[bytes]:
 
 
 def id_of(file: File | int) -> int:
-    """A file's id. Raises ValueError for a File that Pyrus sent without one."""
+    """Return a file's id. Raises ValueError for a File that Pyrus sent without one."""
     found = file.id if isinstance(file, File) else file
     if found is None:
         raise ValueError(f"{file!r} has no id to download it by")

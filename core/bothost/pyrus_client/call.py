@@ -91,7 +91,7 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
         self._way: Coroutine[Any, Any, T] | None = None
 
     def wait(self) -> T:
-        """The result, in a plain handler or a thread. Raises CallError, and RuntimeError on the host's own loop."""
+        """Return the result, in a plain handler or a thread. Raises CallError, and RuntimeError on the host's own loop."""
         if self._call_loop.here():
             self._coroutine.close()
             raise RuntimeError(
@@ -198,7 +198,7 @@ class Pages(Generic[T]):
         return self._all().__await__()
 
     def wait(self) -> tuple[T, ...]:
-        """All items, in a plain handler."""
+        """Return all items, in a plain handler."""
         return tuple(self)
 
     async def _all(self) -> tuple[T, ...]:

@@ -34,7 +34,7 @@ class FileUpload:
 
 
 async def in_thread(clock: Clock, work: Callable[[], T]) -> T:
-    """The result of work that waits for a disk."""
+    """Return the result of work that waits for a disk."""
     with clock.real_io():
         return await asyncio.get_running_loop().run_in_executor(None, work)
 
@@ -90,7 +90,7 @@ class OpenedFile:
         self._begun = False
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """Its bytes from where it stood. Raises CallUnsent where it cannot be read a second time."""
+        """Yield its bytes from where it stood. Raises CallUnsent where it cannot be read a second time."""
         if not self._begun and self._file.seekable():
             self._start = self._file.tell()
         elif self._begun and self._start is None:

@@ -32,11 +32,11 @@ class RegisterWindow:
 
     @property
     def single(self) -> bool:
-        """True if it must come in one answer: in an order of the author's own, no page can begin where the last ended."""
+        """Return True if it must come in one answer: in an order of the author's own, no page can begin where the last ended."""
         return "sort" in self.filters or "item_count" in self.filters
 
     def request(self) -> ApiRequest:
-        """The request for the next page."""
+        """Return the request for the next page."""
         if self.single:
             return requests.register(self.form_id, {"item_count": self.limit or LONGEST_PAGE, **self.filters})
         return requests.register(self.form_id, {**self.filters, "sort": "id", "item_count": self.page_size})
@@ -46,7 +46,7 @@ class RegisterWindow:
         return [task for task in found if task.id not in self.seen][: self.limit]
 
     def after(self, found: Sequence[Task]) -> RegisterWindow | None:
-        """The window for the page after this one; None if there is none. Raises CallRefused where no page can move on."""
+        """Return the window for the page after this one; None if there is none. Raises CallRefused where no page can move on."""
         fresh = self.fresh(found)
         left = None if self.limit is None else self.limit - len(fresh)
         dates = [task.create_date for task in found if task.create_date is not None]
@@ -73,7 +73,7 @@ class RegisterWindow:
 
 
 def instant(value: object) -> datetime | None:
-    """A filter's time, as the author gave it; None if it is none that can be compared."""
+    """Return a filter's time, as the author gave it; None if it is none that can be compared."""
     try:
         found = datetime.fromisoformat(value) if isinstance(value, str) else value
     except ValueError:

@@ -152,5 +152,5 @@ LATE = " late"
 
 
 def gate_name(account: str, *, late: bool) -> str:
-    """The gate's name in the journal: the account's, with a word behind it for the tenth of late replies."""
+    """Return the gate's name in the journal: the account's, with a word behind it for the tenth of late replies."""
     return account + LATE if late else account

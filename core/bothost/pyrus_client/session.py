@@ -62,7 +62,7 @@ class PyrusSession:
 
     @property
     def account(self) -> str:
-        """The account whose rate limit these calls count against: base URL and login, else the person's id."""
+        """Return the account whose rate limit these calls count against: base URL and login, else the person's id."""
         who = self._client.login_of(self._caller) or self._terms.user_id or self._caller.bot
         return f"{base_urls.choose(self._caller.api_url)} {who}"
 
@@ -90,7 +90,7 @@ class PyrusSession:
         return response
 
     async def stream(self, request: ApiRequest) -> AsyncIterator[bytes]:
-        """A response's body piece by piece, holding a permit until its end. Only the opening is tried again."""
+        """Yield a response's body piece by piece, holding a permit until its end. Only the opening is tried again."""
         permits = self._client.permits(self._caller.bot)
 
         async def once(token: AccessToken) -> Chunks | None:

@@ -60,11 +60,11 @@ class AccountToken:
 
     @property
     def held(self) -> AccessToken | None:
-        """The token of the last login, which may have been refused since."""
+        """Return the token of the last login, which may have been refused since."""
         return self._token
 
     async def token(self, credentials: Credentials, refused: str = "") -> AccessToken:
-        """The account's token, a new one if there is none yet or if it is the refused one. Raises CallError."""
+        """Return the account's token, a new one if there is none yet or if it is the refused one. Raises CallError."""
         async with self._lock:
             if self._token is not None and self._token.value != refused:
                 return self._token

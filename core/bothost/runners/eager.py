@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def begin(work: Coroutine[Any, Any, T], context: Context, name: str | None = None) -> asyncio.Task[T]:
-    """A task for the work, whose first step, up to where it waits for something, has been made when this returns.
+    """Return a task for the work, whose first step, up to where it waits for something, has been made when this returns.
 
     To be called on the loop; inside the step `asyncio.current_task()` is the new task.
     """

@@ -91,8 +91,9 @@ class HandlerCall:
         return RunResult(failure=reported(error, self.what, self._scrub))
 
     async def with_definitions(self, answer: Any, result: RunResult) -> RunResult:
-        """The handler's answer as a reply, after names that the task does not show were looked up with the run's token; `result`
-        is what came of it without, which stays where none were missing."""
+        """Return the handler's answer as a reply, after names that the task does not show were looked up with the run's token;
+        `result` is what came of it without, which stays where none were missing.
+        """
         pyrus = self._context.pyrus
         if pyrus is None or result.failure is None or not isinstance(result.failure.error, DefinitionNeeded):
             return result
@@ -108,7 +109,7 @@ class HandlerCall:
         return self.encoded(answer, known)
 
     def encoded(self, answer: Any, known: Definitions | None = None) -> RunResult:
-        """The handler's answer as a reply, as far as the task and `known` tell its names."""
+        """Return the handler's answer as a reply, as far as the task and `known` tell its names."""
         try:
             reply = replies.encode(answer, self._envelope.task, known)
             warnings = replies.warnings(answer)

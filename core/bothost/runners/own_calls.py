@@ -69,7 +69,7 @@ class JobCall:
         return RunResult(failure=reported(error, self.what, self._scrub))
 
     async def finished(self, answer: Any) -> RunResult:
-        """The method's answer as a reply to the job's task; where it names fields, the task is read first."""
+        """Return the method's answer as a reply to the job's task; where it names fields, the task is read first."""
         try:
             task = await self._task(answer)
             reply = replies.encode(answer, task)
@@ -146,7 +146,7 @@ class HookCall:
         return RunResult(failure=reported(error, self.what, self._scrub))
 
     async def finished(self, answer: Any) -> RunResult:
-        """The method's answer as a response, where somebody waits for it."""
+        """Return the method's answer as a response, where somebody waits for it."""
         if self._given.admits:
             return RunResult(msgspec.msgpack.encode(answer))
         if not self._given.answers:
@@ -162,7 +162,7 @@ class HookCall:
 def call_of(
     plugged: LoadedPlugin, given: JobRun | HookRun, context: RunContext, scrub: Callable[[str], str]
 ) -> JobCall | HookCall:
-    """The call for what no delivery brought."""
+    """Return the call for what no delivery brought."""
     if isinstance(given, HookRun):
         return HookCall(plugged, given, context, scrub)
     return JobCall(plugged, given, context, scrub)

@@ -255,7 +255,7 @@ def _shown(frame: FrameType) -> str:
 
 
 def cpu_by_thread() -> dict[int, float]:
-    """CPU seconds of each living Python thread by its ident; empty where the kernel is not Linux."""
+    """Return CPU seconds of each living Python thread by its ident; empty where the kernel is not Linux."""
     used: dict[int, float] = {}
     if sys.platform == "linux":
         for thread in threading.enumerate():
@@ -266,8 +266,9 @@ def cpu_by_thread() -> dict[int, float]:
 
 
 def bot_of(stack: Iterable[FrameType]) -> str:
-    """The bot in whose context the loop's present callback runs: from the innermost `Handle._run`, or task that was begun
-    within it, on the stack."""
+    """Return the bot in whose context the loop's present callback runs: from the innermost `Handle._run`, or task that was begun
+    within it, on the stack.
+    """
     for frame in stack:
         if frame.f_code is eager.begin.__code__:
             bot = frame.f_locals["context"].get(BOT, "")
@@ -280,7 +281,7 @@ def bot_of(stack: Iterable[FrameType]) -> str:
 
 
 def bot_of_task(loop: asyncio.AbstractEventLoop) -> str:
-    """The bot whose task a loop without Python frames (uvloop) runs at present.
+    """Return the bot whose task a loop without Python frames (uvloop) runs at present.
 
     Before Python 3.12 a task does not show its context; there only the handler's own task, by its name, is known.
     """
@@ -294,7 +295,7 @@ def bot_of_task(loop: asyncio.AbstractEventLoop) -> str:
 
 
 def bots_by_thread() -> dict[int, str]:
-    """The bot whose pool a thread belongs to, by the thread's ident; other threads are missing."""
+    """Return the bot whose pool a thread belongs to, by the thread's ident; other threads are missing."""
     named = [(thread.ident, thread.name) for thread in threading.enumerate() if thread.name.startswith(THREAD_PREFIX)]
     return {ident: name.removeprefix(THREAD_PREFIX).rpartition("-")[0] for ident, name in named if ident is not None}
 

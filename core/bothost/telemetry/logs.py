@@ -136,7 +136,7 @@ class LogHandler(logging.Handler):
 
     @property
     def dropped_in_all(self) -> int:
-        """Lines that were dropped since `setup`."""
+        """Return lines that were dropped since `setup`."""
         return self._told_dropped + self.dropped
 
     def take(self, level: int, message: str, own: dict[str, Any], foreign: dict[str, str]) -> None:

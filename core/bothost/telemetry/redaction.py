@@ -71,7 +71,7 @@ class Scrubber:
                     self._drop(form)
 
     def scrub(self, text: str) -> str:
-        """The text without any secret."""
+        """Return the text without any secret."""
         if len(text) < _SHORTEST_HIT:
             return text
         if "oken" in text or "earer" in text or "://" in text or "_key" in text:

@@ -26,32 +26,32 @@ class Answer:
 
     @property
     def status(self) -> int:
-        """The HTTP status."""
+        """Return the HTTP status."""
         return self._written.status
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The response's headers."""
+        """Return the response's headers."""
         return self._written.headers
 
     @property
     def body(self) -> bytes:
-        """The response's bytes; `b"{}"` says nothing."""
+        """Return the response's bytes; `b"{}"` says nothing."""
         return self._written.body
 
     @property
     def json(self) -> Any:
-        """The response's body, decoded."""
+        """Return the response's body, decoded."""
         return json.loads(self.body)
 
     @property
     def outcome(self) -> str:
-        """The one word that logs and metrics have for it: replied, silent, late, repeat, refused-signature …"""
+        """Return the one word that logs and metrics have for it: replied, silent, late, repeat, refused-signature …"""
         return self._written.word
 
     @property
     def reply(self) -> Reply | None:
-        """The comment that the response carries, or None where it carries none.
+        """Return the comment that the response carries, or None where it carries none.
 
         Where there is none because the handler raised: AssertionError from the handler's own exception.
         """
@@ -65,7 +65,7 @@ class Answer:
 
     @property
     def error(self) -> BaseException | None:
-        """The exception of the event's newest run, or the reason why the host counts that run as failed; else None."""
+        """Return the exception of the event's newest run, or the reason why the host counts that run as failed; else None."""
         failure = self._failure()
         if failure is None:
             return None
@@ -73,7 +73,7 @@ class Answer:
 
     @property
     def log(self) -> str:
-        """The log lines from the delivery until now, of its bot and of the host."""
+        """Return the log lines from the delivery until now, of its bot and of the host."""
         return self._log()
 
     def __repr__(self) -> str:

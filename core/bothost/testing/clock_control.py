@@ -29,7 +29,7 @@ class ClockControl:
 
     @property
     def now(self) -> CallableTime:
-        """The wall clock, aware, UTC."""
+        """Return the wall clock, aware, UTC."""
         now = self._clock.now()
         return CallableTime.fromtimestamp(now.timestamp(), now.tzinfo)
 

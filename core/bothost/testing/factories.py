@@ -23,7 +23,7 @@ _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
 def comment(text: str | None = None, *, author: Mapping[str, Any] | str | None = None, **keys: Any) -> dict[str, Any]:
-    """A comment; `keys` are Pyrus's own (`approval_choice=`, `channel=`, `attachments=` …)."""
+    """Make a comment; `keys` are Pyrus's own (`approval_choice=`, `channel=`, `attachments=` …)."""
     made: dict[str, Any] = {
         "id": numbering.fresh("comment"),
         "create_date": stamp(numbering.now()),
@@ -37,7 +37,7 @@ def comment(text: str | None = None, *, author: Mapping[str, Any] | str | None =
 def field(
     value: Any = None, type: str | None = None, *, code: str | None = None, id: int | None = None, **keys: Any
 ) -> FieldSpec:
-    """A form's field for `task(fields={"name": field(…)})`; without a type it follows the value, as without `field`.
+    """Make a form's field for `task(fields={"name": field(…)})`; without a type it follows the value, as without `field`.
 
     Raises ValueError for a type that Pyrus does not have and for a value that the type cannot hold.
     """
@@ -53,10 +53,10 @@ def task(
     author: Mapping[str, Any] | str | None = None,
     **keys: Any,
 ) -> dict[str, Any]:
-    """A task. `step=2`: the bot is the awaited approver of step 2. `fields`: name (or id) → value or `field(…)`.
+    """Make a task. `step=2`: the bot is the awaited approver of step 2. `fields`: name (or id) → value or `field(…)`.
 
-    `comments` are all the task has; without them it has the opening one, which repeats text, fields and approvers.
-    `keys` are Pyrus's own and win (`text=`, `subject=`, `approvals=`, `is_closed=`, `id=` …).
+    `comments` are all the task has; without them it has the opening one, which repeats text, fields and approvers. `keys` are
+    Pyrus's own and win (`text=`, `subject=`, `approvals=`, `is_closed=`, `id=` …).
     """
     made: dict[str, Any] = {"id": numbering.fresh("task"), "text": "A form" if form_id else "A task"}
     now = stamp(numbering.now())
@@ -91,7 +91,7 @@ def body(
 
 
 def load(name: str | Path) -> bytes:
-    """The bytes of a file beside the calling test (or of an absolute path): a recorded delivery, to be used as it is."""
+    """Return the bytes of a file beside the calling test (or of an absolute path): a recorded delivery, to be used as it is."""
     path = Path(name)
     if not path.is_absolute():
         beside = sys._getframe(1).f_globals.get("__file__")

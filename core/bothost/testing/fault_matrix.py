@@ -61,7 +61,7 @@ class FaultTrial:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def bot(self, bothost: FaultHost) -> HarnessBot:
-        """The plugin in service."""
+        """Return the plugin in service."""
         return bothost.bot(self.plugin, "bot", self.ini, **self.settings)
 
     def undisturbed(self) -> int:
@@ -83,7 +83,7 @@ class Fault:
 
     @property
     def __name__(self) -> str:
-        """The name that pytest shows."""
+        """Return the name that pytest shows."""
         return self.play.__name__
 
     def __call__(
@@ -139,7 +139,7 @@ class Faults:
 
 @contextmanager
 def expecting_as_many(trial: FaultTrial) -> Iterator[tuple[FaultHost, HarnessBot]]:
-    """A fresh world in which a fault is played; in the end there must be as many comments as without it."""
+    """Give a fresh world in which a fault is played; in the end there must be as many comments as without it."""
     expected = trial.undisturbed()
     with trial.world() as bothost:
         bot = trial.bot(bothost)
@@ -256,7 +256,7 @@ def huge_body(trial: FaultTrial) -> None:
 
 
 def from_the_future(sent: bytes) -> bytes:
-    """The same delivery from a Pyrus that has moved on."""
+    """Return the same delivery from a Pyrus that has moved on."""
     delivery = json.loads(sent)
     of = delivery.setdefault("task", {"id": delivery.get("task_id")})
     delivery |= {"event": "task_teleported", "actor": {"id": "x"}, "schema": 9}

@@ -107,7 +107,7 @@ def shape(key: str | int, value: Any, form_id: int | None, numbering: IdNumberin
 
 
 def type_of(value: Any) -> str:
-    """The type of field that a Python value most naturally fills."""
+    """Return the type of field that a Python value most naturally fills."""
     if isinstance(value, list | tuple) and value:
         first = value[0]
         if isinstance(first, Mapping):
@@ -157,7 +157,7 @@ def _choice(value: Any, place: _FieldPosition) -> Any:
 
 
 def _catalog(value: Any, place: _FieldPosition) -> Any:
-    """A name, a row (`{"Supplier": "Acme", "Tax id": "77"}`), or several of either; what is Pyrus's shape already stays."""
+    """Return a name, a row (`{"Supplier": "Acme", "Tax id": "77"}`), or several of either; what is Pyrus's shape already stays."""
     if isinstance(value, Mapping) and "headers" in value:
         return value
     items = [value] if isinstance(value, str | Mapping) else list(value)

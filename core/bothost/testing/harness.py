@@ -144,7 +144,7 @@ class Harness:
 
     @property
     def faults(self) -> Faults:
-        """The fault matrix: `bothost.faults(MyPlugin, task(...), limit=5)` plays all, each in a fresh world of its own."""
+        """Return the fault matrix: `bothost.faults(MyPlugin, task(...), limit=5)` plays all, each in a fresh world of its own."""
         return faults
 
     def restart(self, *, forget: bool = False) -> None:

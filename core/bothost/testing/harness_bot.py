@@ -55,7 +55,7 @@ class Pending:
         self._wire.close()
 
     def answer(self) -> Answer:
-        """The answer; moves the clock as far as it needs. Raises AssertionError for a reply that Pyrus would refuse."""
+        """Return the answer; moves the clock as far as it needs. Raises AssertionError for a reply that Pyrus would refuse."""
         bot = self._bot
         wire = self._wire
 
@@ -90,12 +90,12 @@ class HarnessBot:
 
     @property
     def name(self) -> str:
-        """The section's name."""
+        """Return the section's name."""
         return self.bot.name
 
     @property
     def plugin(self) -> Any:
-        """The plugin's instance, to look at its state."""
+        """Return the plugin's instance, to look at its state."""
         assert self.bot.plugged is not None
         return self.bot.plugged.instance
 
@@ -175,7 +175,7 @@ class HarnessBot:
         return HookAnswer(state.turn(call(), limit_s=self.bot.config.timeout_s + ANSWER_SLACK_S))
 
     def jobs(self) -> tuple[Job, ...]:
-        """The jobs that wait, by their time."""
+        """Return the jobs that wait, by their time."""
 
         async def listed() -> tuple[Job, ...]:
             store = self.bot.plugged.store if self.bot.plugged is not None else None
@@ -194,15 +194,15 @@ class HarnessBot:
 
     @property
     def token(self) -> str:
-        """The access token that deliveries carry."""
+        """Return the access token that deliveries carry."""
         return f"test-token-{self.name}"
 
     def log(self, since: int = 0) -> str:
-        """The log lines of this bot and of the host, from a line on."""
+        """Return the log lines of this bot and of the host, from a line on."""
         return "\n".join(self.state.book.of(self.name, since))
 
     def failure_of(self, body: bytes) -> RunFailure | None:
-        """The failure of a delivered event's newest run; None where it did not fail."""
+        """Return the failure of a delivered event's newest run; None where it did not fail."""
         try:
             key = event_key(self.name, decode(body))
         except BodyRefused:
@@ -225,7 +225,7 @@ class HarnessBot:
         return self._last
 
     def _addressed(self, value: Any) -> Any:
-        """The value with this bot in the place of "the bot that gets the task"."""
+        """Return the value with this bot in the place of "the bot that gets the task"."""
         if isinstance(value, BotItself):
             return self.person
         if isinstance(value, Mapping):

@@ -30,7 +30,7 @@ class HookCallContent:
     headers: Mapping[str, str] | None = None
 
     def encoded(self) -> tuple[bytes, str]:
-        """The body and its Content-Type."""
+        """Return the body and its Content-Type."""
         if self.body is not None:
             return self.body, "application/octet-stream"
         if self.files is not None:
@@ -40,7 +40,7 @@ class HookCallContent:
         return (b"", "") if self.json is None else (json.dumps(self.json).encode(), "application/json")
 
     def request(self, guard: GuardRule | None, now: float) -> tuple[str, dict[str, str], bytes]:
-        """The query, the headers and the body; signed by a guard that is given."""
+        """Return the query, the headers and the body; signed by a guard that is given."""
         body, kind = self.encoded()
         headers, query = credentials(guard, body, now) if guard is not None else ({}, {})
         headers |= {"Content-Type": kind} if kind else {}
@@ -58,12 +58,12 @@ class HookAnswer:
 
     @property
     def json(self) -> Any:
-        """The body, decoded."""
+        """Return the body, decoded."""
         return json.loads(self.body)
 
     @property
     def text(self) -> str:
-        """The body as text."""
+        """Return the body as text."""
         return self.body.decode()
 
     def __repr__(self) -> str:

@@ -59,7 +59,7 @@ class HarnessSection:
 
     @property
     def secret(self) -> str:
-        """The bot's Security Key."""
+        """Return the bot's Security Key."""
         return f"a-secret-for-tests-of-{self.name}"
 
     def text(self, plugin: str) -> str:
@@ -72,7 +72,7 @@ class HarnessSection:
 
     @property
     def accounts(self) -> dict[str, str]:
-        """The logins of the accounts that its key `accounts` names; they have the bot's key."""
+        """Return the logins of the accounts that its key `accounts` names; they have the bot's key."""
         named = str(self.ini.get("accounts", "")).replace(",", " ").split()
         return {name: f"bot@{name}" for name in named}
 
@@ -156,7 +156,7 @@ class BareHost:
 
     @classmethod
     async def started(cls, clock: Clock, folder: Path, transport: Transport, *, claims_first: bool = False) -> Self:
-        """A host with an open journal and no bots."""
+        """Make a host with an open journal and no bots."""
         host = cls(clock, folder, transport, claims_first=claims_first)
         await host.journal.open()
         await host.pipeline.start()
@@ -248,7 +248,7 @@ def name_of(plugin: Any) -> str:
 
 
 def modules_of(bot: Bot) -> list[ModuleType]:
-    """The modules in which a plugin's code stands: its own, and those of the same package."""
+    """Return the modules in which a plugin's code stands: its own, and those of the same package."""
     instance = bot.plugged.instance if bot.plugged is not None else None
     name = getattr(instance, "__module__", None) or ""
     top = name.partition(".")[0]

@@ -13,7 +13,7 @@ from bothost.plugins.settings import Secret
 
 
 def as_ini(value: Any) -> str:
-    """The text that stands for a value in bots.ini; a string is its own text."""
+    """Return the text that stands for a value in bots.ini; a string is its own text."""
     if isinstance(value, Mapping):
         return "\n".join(f"{key} = {as_ini(item)}" for key, item in value.items())
     if isinstance(value, list | tuple | set | frozenset):

@@ -47,13 +47,13 @@ class IdNumbering:
         self.now = lambda: BEGIN
 
     def fresh(self, what: str) -> int:
-        """An id that was not given before."""
+        """Return an id that was not given before."""
         number = self._next[what]
         self._next[what] = number + STEPS.get(what, 1)
         return number
 
     def known(self, what: str, *name: Any) -> int:
-        """The id of a thing that keeps it: a person by e-mail, a form's field by name."""
+        """Return the id of a thing that keeps it: a person by e-mail, a form's field by name."""
         key = (what, *name)
         if key not in self._known:
             self._known[key] = self.fresh(what)
@@ -64,7 +64,7 @@ numbering = IdNumbering()
 
 
 def person(name: str = "Anna Gromova", email: str | None = None, *, type: str = "user", **keys: Any) -> dict[str, Any]:
-    """A person, bot or role (`type`). The same e-mail, or without one the same name, is the same person."""
+    """Make a person, bot or role (`type`). The same e-mail, or without one the same name, is the same person."""
     first, _, last = name.rpartition(" ") if type != "role" else ("", "", name)
     if email is None:
         email = "" if type == "role" else f"{(first or last).lower().replace(' ', '.')}@example.org"
@@ -84,12 +84,12 @@ def person(name: str = "Anna Gromova", email: str | None = None, *, type: str = 
 
 
 def me() -> dict[str, Any]:
-    """The bot that will get the task: as a comment's author or an approver."""
+    """Return the bot that will get the task: as a comment's author or an approver."""
     return BotItself(person("Test bot", "bot@3f1c9c2e-5a55-4d0e-9a9b-6f2f7d0a1c55", type="bot", id=BOT_ID))
 
 
 def file(name: str = "scan.pdf", size: int = 2048, **keys: Any) -> dict[str, Any]:
-    """An attached file."""
+    """Make an attached file."""
     number = numbering.fresh("file")
     made = {
         "id": number,
@@ -103,7 +103,7 @@ def file(name: str = "scan.pdf", size: int = 2048, **keys: Any) -> dict[str, Any
 
 
 def as_person(who: Mapping[str, Any] | str | None) -> dict[str, Any]:
-    """A person given as such, by e-mail, or not at all (then the usual one)."""
+    """Return a person given as such, by e-mail, or not at all (then the usual one)."""
     if who is None:
         return person()
     if isinstance(who, str):
@@ -113,7 +113,7 @@ def as_person(who: Mapping[str, Any] | str | None) -> dict[str, Any]:
 
 
 def stamp(moment: datetime) -> str:
-    """A moment as Pyrus writes it: UTC, whole seconds."""
+    """Return a moment as Pyrus writes it: UTC, whole seconds."""
     if moment.tzinfo is None:
         raise ValueError(f"{moment} has no zone")
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -114,9 +114,9 @@ class LogBook(logging.Handler):
         self.lines.append((bot, line))
 
     def faults(self) -> list[str]:
-        """Lines in which bothost says that it failed itself, and no plugin."""
+        """Return lines in which bothost says that it failed itself, and no plugin."""
         return [line for _, line in self.lines if "a fault of bothost" in line]
 
     def of(self, bot: str, since: int) -> Iterator[str]:
-        """The lines of a bot (and those of no bot) from a place on."""
+        """Yield the lines of a bot (and those of no bot) from a place on."""
         return (line for whose, line in self.lines[since:] if whose in ("", bot))

@@ -91,7 +91,7 @@ class SentDeliveries:
         return ""
 
     def _account(self, sender: DeliverySender, user_id: int | None) -> ApiAccount:
-        """The bot's account: of the person that the body names, else the test's own."""
+        """Return the bot's account: of the person that the body names, else the test's own."""
         own = int(sender.person["id"])
         person_id = own if user_id is None else user_id
         account = self.pyrus.world.accounts.get(person_id)

@@ -55,7 +55,7 @@ class Served(HTTPServerConnectionDelegate):
         self.secret = secret
 
     def start_request(self, _server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
-        """The host's own delegate for each request."""
+        """Return the host's own delegate for each request."""
         return WebhookRequest(self._host.front, TornadoConnection(cast("HTTP1Connection", request_conn)))
 
 
@@ -67,7 +67,9 @@ def served(
     ini: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Iterator[Served]:
-    """A bot in service on this loop, which is not running yet (`io_loop.asyncio_loop`), in real time, until the end of the block."""
+    """Give a bot in service on this loop, which is not running yet (`io_loop.asyncio_loop`), in real time, until the end of the
+    block.
+    """
     person = me()
     section = HarnessSection(name, person["email"], ini or {}, settings)
 

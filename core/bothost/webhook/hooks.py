@@ -31,7 +31,7 @@ class HookMatch(NamedTuple):
 
     @property
     def allow(self) -> str:
-        """The methods that it takes; HEAD where it takes GET."""
+        """Return the methods that it takes; HEAD where it takes GET."""
         methods = self.rule.methods if self.rule is not None else ()
         return ", ".join([*methods, *(["HEAD"] if "GET" in methods else [])])
 
@@ -149,7 +149,7 @@ class HookExchange(HookDelivery):
 
 
 def _head(message: ResponseMessage) -> bytes:
-    """The head of an answer but for what the connection adds. `nosniff`: what a plugin calls text is no script."""
+    """Return the head of an answer but for what the connection adds. `nosniff`: what a plugin calls text is no script."""
     reason = responses.get(message.status, "Unknown")
     lines = [f"HTTP/1.1 {message.status} {reason}", "X-Content-Type-Options: nosniff"]
     lines += [f"{name}: {value}" for name, value in message.headers]

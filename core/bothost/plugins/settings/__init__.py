@@ -55,7 +55,7 @@ class SettingsSource:
     line: int = 0
 
     def problem(self, key: str, text: str) -> Problem:
-        """An error at a key, or where the key is missing at the section's head."""
+        """Return an error at a key, or where the key is missing at the section's head."""
         return Problem(text, self.file, self.lines.get(key, self.line), self.section, key)
 
 
@@ -77,7 +77,7 @@ def _secrets_in(value: object) -> Iterator[Secret]:
 
 
 def keys(cls: type[Settings]) -> tuple[str, ...]:
-    """The keys of the section that the class declares. Raises PluginError where its types cannot be read."""
+    """Return the keys of the section that the class declares. Raises PluginError where its types cannot be read."""
     return tuple(one.encode_name for one in _fields(cls))
 
 
@@ -88,7 +88,7 @@ def fill(
     sources: SecretSources,
     host_keys: frozenset[str] = frozenset(),
 ) -> S:
-    """The settings of a section. Raises ConfigError with all that is wrong in it, and PluginError for the class itself.
+    """Return the settings of a section. Raises ConfigError with all that is wrong in it, and PluginError for the class itself.
 
     `host_keys` are named as near matches too: a slip in a key of the host's lands among the plugin's settings.
     """

@@ -33,7 +33,7 @@ class Secret(SecretText):
 
 
 def read(value: object, hint: Any, sources: SecretSources) -> Any:
-    """The value as `hint` says. Raises ValueError, which says what would be right, and Unsupported."""
+    """Return the value as `hint` says. Raises ValueError, which says what would be right, and Unsupported."""
     return _SettingReader(sources).read(value, hint)
 
 
@@ -145,7 +145,7 @@ def _said(value: object) -> str:
 
 
 def _word(value: object, texts: Sequence[Any], results: Sequence[Any]) -> Any:
-    """The result whose text this is."""
+    """Return the result whose text this is."""
     for text, result in zip(texts, results, strict=True):
         if (
             value is result
@@ -180,7 +180,7 @@ def _alias(hint: Any) -> Any:
 
 
 def _items(text: str, *, as_text: bool) -> list[str]:
-    """The items between commas; or lines, whose items may hold commas unless all lines end with one."""
+    """Return the items between commas; or lines, whose items may hold commas unless all lines end with one."""
     lines = text.split("\n")
     if as_text and len(lines) > 1 and not all(line.rstrip().endswith(",") for line in lines[:-1]):
         parts = lines

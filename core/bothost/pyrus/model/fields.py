@@ -51,7 +51,7 @@ class Field:
 
     @property
     def code(self) -> str | None:
-        """The field's stable name, which older versions of Pyrus send in `info`."""
+        """Return the field's stable name, which older versions of Pyrus send in `info`."""
         code = self.sent_code
         if code is None and isinstance(info := _INFO.__get__(self), dict):
             code = info.get("code")
@@ -59,21 +59,21 @@ class Field:
 
     @property
     def value(self) -> Any:
-        """The field's value, by its type: None (for lists an empty tuple, for a checkmark False) where it is empty."""
+        """Return the field's value, by its type: None (for lists an empty tuple, for a checkmark False) where it is empty."""
         if self.known_value is None:
             fill(self, "known_value", (_value(self),))
         return self.known_value[0]
 
     @property
     def raw(self) -> ReadOnlyDict:
-        """The field as Pyrus sent it: a read-only dict."""
+        """Return the field as Pyrus sent it: a read-only dict."""
         if self.known_raw is None:
             fill(self, "known_raw", as_sent(self.source or b"{}"))
         return self.known_raw  # type: ignore[no-any-return]
 
     @property
     def fields(self) -> tuple["Field", ...]:
-        """The fields right inside: a section's, a choice's, or a table's cells row by row."""
+        """Return the fields right inside: a section's, a choice's, or a table's cells row by row."""
         if self.known_inner is None:
             fill(self, "known_inner", _inner(self))
         return self.known_inner  # type: ignore[no-any-return]
@@ -140,7 +140,7 @@ class Row(Mapping[int | str, Any]):
 
 
 def columns(cells: Iterable[Field], described: object) -> NameIndex[Column]:
-    """The columns of a table: those a form's definition describes, then those that any row shows."""
+    """Return the columns of a table: those a form's definition describes, then those that any row shows."""
     found: dict[object, Column] = {}
     for part in described if isinstance(described, list) else ():
         if isinstance(part, dict):
@@ -258,7 +258,7 @@ def _text_as(parse: Callable[[object], Any]) -> Callable[[bytes], Any]:
 
 
 def _creation(source: bytes) -> Any:
-    """A date in older versions of Pyrus, a datetime in newer ones."""
+    """Return a date in older versions of Pyrus, a datetime in newer ones."""
     text = untyped(source)
     return scalars.instant(text) if isinstance(text, str) and "T" in text else scalars.day(text)
 
@@ -311,7 +311,7 @@ _LEAVES = frozenset(_READERS) - {"title", "multiple_choice"}
 
 
 def walk(fields: Iterable[Field], *, tables: bool) -> Iterator[Field]:
-    """Each field, those inside it after it; `tables`: the cells of tables too."""
+    """Yield each field, those inside it after it; `tables`: the cells of tables too."""
     for field in fields:
         yield field
         kind = field.type
@@ -331,19 +331,19 @@ class FieldIndex:
 
     @property
     def cells(self) -> NameIndex[Field]:
-        """The cells of all tables, and what lies in them; read only where nothing outside them is found."""
+        """Return the cells of all tables, and what lies in them; read only where nothing outside them is found."""
         if self._cells is None:
             tables = [field for field in self.outside.things if field.type == "table"]
             self._cells = NameIndex(walk((cell for field in tables for cell in field.fields), tables=True))
         return self._cells
 
     def find(self, key: int | str) -> Field | None:
-        """The field, or None. Raises AmbiguousField where the key names several."""
+        """Return the field, or None. Raises AmbiguousField where the key names several."""
         found = self.outside.find(key)
         return self.cells.find(key) if found is None else found
 
     def need(self, key: int | str) -> Field:
-        """The field. Raises MissingField, which lists near names, and AmbiguousField."""
+        """Return the field. Raises MissingField, which lists near names, and AmbiguousField."""
         found = self.find(key)
         if found is None:
             raise missing(key, self.outside.things + self.cells.things, "the task")

@@ -58,7 +58,7 @@ class _MemberPlan(msgspec.Struct, frozen=True):
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, eq_default=False)
 def forgiving(declared: type[P]) -> type[P]:
-    """The Struct for a class of annotations; its methods and properties are kept."""
+    """Return the Struct for a class of annotations; its methods and properties are kept."""
     hints = get_type_hints(declared, include_extras=True)
     plans = {name: _plan(hint) for name, hint in hints.items()}
     made: Any = msgspec.defstruct(
@@ -146,7 +146,7 @@ def _says(value: object) -> bool:
 
 
 def _show(part: Any) -> str:
-    """A few words: a part's repr stands in logs and test reports, and a task holds thousands of values."""
+    """Return a few words: a part's repr stands in logs and test reports, and a task holds thousands of values."""
     values = ((name, getattr(part, name, None)) for name in _TELLING)
     shown = (f"{name}={value[:40] if isinstance(value, str) else value!r}" for name, value in values if value)
     return f"{type(part).__name__}({', '.join(shown)})"

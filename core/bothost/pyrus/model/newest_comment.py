@@ -41,8 +41,9 @@ NONE = NewestComment([], -1, None)
 
 
 def newest_of(items: list[msgspec.Raw]) -> NewestComment:
-    """The newest comment: of the highest id, wherever it stands. Where the last one shows no id, nobody knows whether it
-    is newer than the highest id shown: then it is the newest, and the event has no comment id."""
+    """Return the newest comment: of the highest id, wherever it stands. Where the last one shows no id, nobody knows whether it
+    is newer than the highest id shown: then it is the newest, and the event has no comment id.
+    """
     if len(items) == 1:
         only = read(Comment, items[0])  # it is read in any case because the loop breaker wants its author
         return NONE if only is None else NewestComment([only], 0, whole(_ID.__get__(only)), only)
@@ -57,9 +58,9 @@ def newest_of(items: list[msgspec.Raw]) -> NewestComment:
 
 
 def _last_of_ascending(items: list[msgspec.Raw]) -> int | None:
-    """The last comment's id, if the comments are written compactly, id first, and ascend as bytes: then no other id is
-    higher. All begin as the first and the last do, with `{"id":` and a digit; a number that ends at the last one's comma
-    or before has no more digits than it, and as many digits compare as bytes do. A third of the cost of reading each id.
+    """Return the last comment's id, if the comments are written compactly, id first, and ascend as bytes: then no other id is
+    higher. All begin as the first and the last do, with `{"id":` and a digit; a number that ends at the last one's comma or
+    before has no more digits than it, and as many digits compare as bytes do. A third of the cost of reading each id.
     """
     heads = list(map(bytes, items))
     found = _PLAIN(heads[-1])

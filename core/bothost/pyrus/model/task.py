@@ -66,7 +66,7 @@ class Comment:
 
     @property
     def raw(self) -> ReadOnlyDict:
-        """The comment as Pyrus sent it: a read-only dict."""
+        """Return the comment as Pyrus sent it: a read-only dict."""
         if self.known_raw is None:
             fill(self, "known_raw", as_sent(self.source or b"{}"))
         return self.known_raw  # type: ignore[no-any-return]
@@ -113,17 +113,18 @@ class Task:
 
     @property
     def id(self) -> int:
-        """The task's id; where the task shows none, the event's `task_id`."""
+        """Return the task's id; where the task shows none, the event's `task_id`."""
         return self.sent_id if self.sent_id is not None else self.known_id or 0
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """All fields, those in sections, choices and tables right after the field they lie in."""
+        """Return all fields, those in sections, choices and tables right after the field they lie in."""
         return tuple(walk(self.top_fields, tables=True))
 
     def field(self, key: int | str) -> Field | None:
-        """A field by id, code or name, wherever it lies; a table's cell only where one row has it. Raises AmbiguousField
-        where the key names several."""
+        """Return a field by id, code or name, wherever it lies; a table's cell only where one row has it. Raises AmbiguousField
+        where the key names several.
+        """
         return self._index.find(key)
 
     @overload
@@ -131,7 +132,7 @@ class Task:
     @overload
     def value(self, key: int | str, kind: type[T]) -> T | None: ...
     def value(self, key: int | str, kind: type[Any] = object) -> Any:
-        """A field's value, or None; with a type, the value as that type, or None."""
+        """Return a field's value, or None; with a type, the value as that type, or None."""
         found = self._index.find(key)
         if found is None:
             return None
@@ -156,7 +157,7 @@ class Task:
         return needed
 
     def __getitem__(self, key: int | str) -> Any:
-        """A field's value. Raises MissingField, which lists near names."""
+        """Return a field's value. Raises MissingField, which lists near names."""
         return self._index.need(key).value
 
     def __contains__(self, key: int | str) -> bool:

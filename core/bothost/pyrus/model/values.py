@@ -27,12 +27,12 @@ class CatalogItems:
 
     @property
     def ids(self) -> tuple[int, ...]:
-        """The items' ids."""
+        """Return the items' ids."""
         return self.item_ids or (() if self.item_id is None else (self.item_id,))
 
     @property
     def rows(self) -> tuple[Mapping[str, Any], ...]:
-        """The items, each by the catalog's headers."""
+        """Return the items, each by the catalog's headers."""
         rows = self.sent_rows if isinstance(self.sent_rows, list) else []
         if not rows and isinstance(self.values, list) and self.values:
             rows = [self.values]
@@ -41,7 +41,7 @@ class CatalogItems:
 
     @property
     def first(self) -> Mapping[str, Any] | None:
-        """The first item by the catalog's headers, or None."""
+        """Return the first item by the catalog's headers, or None."""
         return next(iter(self.rows), None)
 
 
@@ -59,7 +59,7 @@ class Choice:
 
     @property
     def ids(self) -> tuple[int, ...]:
-        """The choices' ids; older versions of Pyrus send one only."""
+        """Return the choices' ids; older versions of Pyrus send one only."""
         return self.choice_ids or (() if self.choice_id is None else (self.choice_id,))
 
 
@@ -73,13 +73,14 @@ class FormLink:
 
     @property
     def ids(self) -> tuple[int, ...]:
-        """The tasks' ids; older versions of Pyrus send one only."""
+        """Return the tasks' ids; older versions of Pyrus send one only."""
         return self.task_ids or (() if self.task_id is None else (self.task_id,))
 
 
 def as_type(value: object, kind: type[T]) -> T | None:
-    """The value if it is of this type, else None. A number comes as the number type asked for where nothing is lost (as
-    a float always), a datetime as its date; a bool is not a number."""
+    """Return the value if it is of this type, else None. A number comes as the number type asked for where nothing is lost (as a
+    float always), a datetime as its date; a bool is not a number.
+    """
     found: Any = value
     if isinstance(value, bool):
         return found if kind is bool else None

@@ -28,7 +28,7 @@ ID_LISTS = ("added_list_ids", "removed_list_ids")
 
 
 def comment_written(reply: bytes, answer: bytes, person_id: int | None) -> int:
-    """The id of the comment that a request has just written, by the `{task}` that Pyrus answered; 0 if it shows none.
+    """Return the id of the comment that a request has just written, by the `{task}` that Pyrus answered; 0 if it shows none.
 
     The newest comment of this person, where it is known, that fits the request; else that person's newest.
     """

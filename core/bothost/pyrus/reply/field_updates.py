@@ -129,7 +129,7 @@ def _date_time(value: Any, place: str) -> Any:
 
 
 def _ids(key: str, by_name: str = "") -> Convert:
-    """An id, several, a part that has ids, and by name where Pyrus takes one."""
+    """Return an id, several, a part that has ids, and by name where Pyrus takes one."""
 
     def convert(value: Any, place: str) -> Any:
         if isinstance(value, str) and by_name:
@@ -172,7 +172,7 @@ def _row_id(row: Any) -> Any:
 
 
 def _row(target: FieldTarget, row: Any, finder: FieldFinder, at: tuple[str, Iterator[int]]) -> dict[str, Any]:
-    """A row as Pyrus has it. One without `row_id` is a new one, with the next number."""
+    """Return a row as Pyrus has it. One without `row_id` is a new one, with the next number."""
     place, fresh = at
     if not isinstance(row, Mapping):
         return wrong(place, row, _ROW)

@@ -87,12 +87,12 @@ class Reply(_ReplyFields, frozen=True, kw_only=True, omit_defaults=True, repr_om
 
     @classmethod
     def approve(cls, text: str | None = None, **keys: Any) -> Self:
-        """A comment that approves the step."""
+        """Make a comment that approves the step."""
         return cls(text, approval_choice="approved", **keys)
 
     @classmethod
     def reject(cls, text: str | None = None, **keys: Any) -> Self:
-        """A comment that rejects the step."""
+        """Make a comment that rejects the step."""
         return cls(text, approval_choice="rejected", **keys)
 
 
@@ -155,10 +155,10 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 def encode(answer: Any, task: "Task | None" = None, known: "Definitions | None" = None) -> bytes:
-    """A handler's answer as the body of the response; `b"{}"` where it would only write an empty comment.
+    """Return a handler's answer as the body of the response; `b"{}"` where it would only write an empty comment.
 
-    `field_updates` by name are looked for in `task`, then in `known`. Raises ReplyError, which names the key and what would
-    be right, and DefinitionNeeded for a name that only a definition that `known` lacks can tell.
+    `field_updates` by name are looked for in `task`, then in `known`. Raises ReplyError, which names the key and what would be
+    right, and DefinitionNeeded for a name that only a definition that `known` lacks can tell.
     """
     if answer is None:
         return NOTHING
@@ -200,7 +200,7 @@ def encode_comment(answer: Any, task: "Task | None" = None, known: "Definitions 
 
 
 def encode_json(value: Any) -> bytes:
-    """Any request's body, with the same conversions of values. Raises ReplyError."""
+    """Return any request's body, with the same conversions of values. Raises ReplyError."""
     return _encoder.encode(values.plain(value, "body"))
 
 

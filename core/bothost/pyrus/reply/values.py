@@ -31,7 +31,7 @@ def wrong(place: str, value: object, right: str) -> NoReturn:
 
 
 def plain(value: Any, place: str, depth: int = 0) -> Any:
-    """Any value as JSON carries it. Read-only parts of a task become what Pyrus takes for them."""
+    """Return any value as JSON carries it. Read-only parts of a task become what Pyrus takes for them."""
     kind = type(value)
     if kind is str:
         return _text(value, place)
@@ -100,7 +100,7 @@ def _number(value: float | Decimal, place: str) -> float | Decimal:
 
 
 def instant(value: Any, place: str) -> str:
-    """A moment: UTC in whole seconds (protocol §3.1); a text in ISO form stands as written."""
+    """Return a moment: UTC in whole seconds (protocol §3.1); a text in ISO form stands as written."""
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise ReplyError(f"{place}: the datetime {value} has no zone; give one, as in {value}+03:00 or tzinfo=UTC")
@@ -118,7 +118,7 @@ def instant(value: Any, place: str) -> str:
 
 
 def day(value: Any, place: str) -> str:
-    """A date, `YYYY-MM-DD`."""
+    """Return a date, `YYYY-MM-DD`."""
     if isinstance(value, date) and not isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, str) and _DAY.fullmatch(value):
@@ -131,7 +131,7 @@ def day(value: Any, place: str) -> str:
 
 
 def clock_time(value: time, place: str) -> str:
-    """A time of day, `HH:mm`."""
+    """Return a time of day, `HH:mm`."""
     del place
     return value.strftime("%H:%M")
 
@@ -199,19 +199,19 @@ def person(value: Any, place: str) -> Any:
 
 
 def text(value: Any, place: str) -> str:
-    """A text."""
+    """Return a text."""
     if isinstance(value, Enum):
         value = value.value
     return _string(value, place) if isinstance(value, str) else wrong(place, value, "a text")
 
 
 def truth(value: Any, place: str) -> bool:
-    """True or False."""
+    """Return True or False."""
     return value if isinstance(value, bool) else wrong(place, value, "True or False")
 
 
 def whole(value: Any, place: str) -> int:
-    """An id or another whole number that is not negative."""
+    """Return an id or another whole number that is not negative."""
     if isinstance(value, Enum):
         value = value.value
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
@@ -241,7 +241,7 @@ def one_of(*words: str) -> Convert:
 
 
 def listed(convert: Convert, right: str) -> Convert:
-    """A list of such values."""
+    """Return a list of such values."""
 
     def convert_all(value: Any, place: str) -> list[Any]:
         if not isinstance(value, _LISTS):
@@ -271,7 +271,7 @@ def by_step(value: Any, place: str) -> list[Any]:
 
 
 def attachment(value: Any, place: str) -> Any:
-    """An `Upload`, a file of the task, or what Pyrus takes as written."""
+    """Return an `Upload`, a file of the task, or what Pyrus takes as written."""
     found = plain(value, place)
     if isinstance(found, dict | str):
         return found
@@ -279,7 +279,7 @@ def attachment(value: Any, place: str) -> Any:
 
 
 def some_object(value: Any, place: str) -> dict[str, Any]:
-    """A dict, with its values converted."""
+    """Return a dict, with its values converted."""
     if isinstance(value, Mapping):
         return plain(value, place)  # type: ignore[no-any-return]
     return wrong(place, value, "a dict, as in {'type': 'email', 'to': {'email': …}}")

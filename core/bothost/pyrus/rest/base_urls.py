@@ -24,7 +24,7 @@ class Origin:
 
     @property
     def address(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-        """The host as an address, where it is one."""
+        """Return the host as an address, where it is one."""
         try:
             return ipaddress.ip_address(self.host)
         except ValueError:
@@ -32,7 +32,7 @@ class Origin:
 
     @property
     def loopback(self) -> bool:
-        """True if it stays on this machine."""
+        """Return True if it stays on this machine."""
         address = self.address
         return self.host == "localhost" if address is None else address.is_loopback
 
@@ -73,7 +73,7 @@ def allowed(url: str, configured: str = "") -> bool:
 
 
 def choose(configured: str, *offered: str) -> str:
-    """The first offered base URL that is allowed, else the configured one, else Pyrus's cloud; it ends with a slash."""
+    """Return the first offered base URL that is allowed, else the configured one, else Pyrus's cloud; it ends with a slash."""
     for url in offered:
         if url and allowed(url, configured):
             return slashed(url)
@@ -90,5 +90,5 @@ def auth_url(api_url: str) -> str:
 
 
 def slashed(url: str) -> str:
-    """The base URL with exactly one slash at its end, so that relative paths can be put behind it."""
+    """Return the base URL with exactly one slash at its end, so that relative paths can be put behind it."""
     return url.rstrip("/") + "/"

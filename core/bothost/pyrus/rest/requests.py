@@ -57,12 +57,12 @@ class ApiRequest:
 
     @property
     def title(self) -> str:
-        """The name that errors and logs use: method and path, without the query, which may hold people's data."""
+        """Return the name that errors and logs use: method and path, without the query, which may hold people's data."""
         return f"{self.method} {self.path}" if self.path else "log in"
 
     @property
     def comments_on(self) -> int:
-        """The task on which this request writes a comment; 0 if it writes none."""
+        """Return the task on which this request writes a comment; 0 if it writes none."""
         found = re.fullmatch(r"tasks/(\d{1,18})/comments/?", self.path) if self.method == "POST" else None
         return int(found[1]) if found else 0
 
@@ -98,7 +98,7 @@ def auth(login: str, security_key: str) -> ApiRequest:
 
 
 def task(task_id: int) -> ApiRequest:
-    """A task with all its comments."""
+    """Ask for a task with all its comments."""
     return ApiRequest("GET", f"tasks/{whole(task_id)}", reads=True)
 
 
@@ -113,7 +113,7 @@ def create(body: bytes) -> ApiRequest:
 
 
 def register(form_id: int, filters: Mapping[str, object]) -> ApiRequest:
-    """Tasks of a form; long filters (many task ids) travel in a body, which Pyrus takes as well as a query."""
+    """Ask for tasks of a form; long filters (many task ids) travel in a body, which Pyrus takes as well as a query."""
     path = f"forms/{whole(form_id)}/register"
     query = as_query(filters)
     if len(urlencode(query)) <= LONGEST_QUERY:
@@ -123,12 +123,12 @@ def register(form_id: int, filters: Mapping[str, object]) -> ApiRequest:
 
 
 def form(form_id: int, *, keep_s: float = 0.0) -> ApiRequest:
-    """A form's definition: its steps and fields."""
+    """Ask for a form's definition: its steps and fields."""
     return ApiRequest("GET", f"forms/{whole(form_id)}", reads=True, keep_s=keep_s)
 
 
 def catalog(catalog_id: int, *, include_deleted: bool = False, keep_s: float = 0.0) -> ApiRequest:
-    """A catalog's headers and items."""
+    """Ask for a catalog's headers and items."""
     query = (("include_deleted", "y"),) if include_deleted else ()
     path = f"catalogs/{whole(catalog_id)}"
     return ApiRequest("GET", path, query, reads=True, limit_s=LIST_LIMIT_S, keep_s=keep_s)
@@ -141,17 +141,17 @@ def catalog_update(catalog_id: int, body: bytes, *, whole_catalog: bool) -> ApiR
 
 
 def listed(path: str, **query: object) -> ApiRequest:
-    """A list of Pyrus's: members, roles, lists, the inbox, the tasks of a list."""
+    """Ask for a list of Pyrus's: members, roles, lists, the inbox, the tasks of a list."""
     return ApiRequest("GET", path, as_query(query), reads=True, limit_s=LIST_LIMIT_S)
 
 
 def contacts() -> ApiRequest:
-    """Organizations with their persons and roles."""
+    """Ask for organizations with their persons and roles."""
     return ApiRequest("GET", "contacts", reads=True, limit_s=LIST_LIMIT_S)
 
 
 def profile() -> ApiRequest:
-    """The caller's own profile."""
+    """Ask for the caller's own profile."""
     return ApiRequest("GET", "profile", reads=True)
 
 
@@ -168,7 +168,7 @@ def download(file_id: int) -> ApiRequest:
 
 
 def plain(method: Method, path: str, query: Mapping[str, object], body: bytes | None = None) -> ApiRequest:
-    """Any other call. Raises ValueError for a path that would leave the base URL."""
+    """Make any other call. Raises ValueError for a path that would leave the base URL."""
     relative = path.removeprefix("/")
     if not PATH.fullmatch(relative) or ":" in relative.split("/", 1)[0]:
         raise ValueError(
@@ -178,7 +178,7 @@ def plain(method: Method, path: str, query: Mapping[str, object], body: bytes | 
 
 
 def raw(path: str, query: Mapping[str, object], *, streamed: bool = False) -> ApiRequest:
-    """A GET whose answer is no JSON: a print form, a register as CSV, a task's history. Raises ValueError as `plain`."""
+    """Return a GET whose answer is no JSON: a print form, a register as CSV, a task's history. Raises ValueError as `plain`."""
     found = replace(plain("GET", path, query), json=False)
     return replace(found, stream="down", limit_s=FILE_LIMIT_S) if streamed else found
 
@@ -197,7 +197,7 @@ def multipart(name: str, boundary: str) -> tuple[str, bytes, bytes]:
 
 
 def whole(value: int) -> int:
-    """The id itself, if it is one. Raises TypeError for anything else, so that no path is built of surprises."""
+    """Return the id itself, if it is one. Raises TypeError for anything else, so that no path is built of surprises."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"an id is a whole number, not {value!r}")
     return value
@@ -218,7 +218,7 @@ def as_text(value: object) -> str:
 
 
 def as_json(value: object) -> object:
-    """A value of a filter for a JSON body. Raises ValueError for a datetime without a zone."""
+    """Return a value of a filter for a JSON body. Raises ValueError for a datetime without a zone."""
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise ValueError(f"{value.isoformat()} has no time zone, so Pyrus's UTC cannot be told from it")
@@ -293,7 +293,7 @@ def http_date(text: str | None) -> datetime | None:
 
 
 def rate(headers: Mapping[str, str]) -> RateHeaders | None:
-    """The rate limit's state, if all three headers are there and make sense."""
+    """Return the rate limit's state, if all three headers are there and make sense."""
     limit, remaining, reset = (number(headers.get(f"x-ratelimit-{name}")) for name in ("limit", "remaining", "reset"))
     if limit is None or remaining is None or reset is None or limit < 1 or reset > LONGEST_RETRY_S:
         return None
@@ -301,5 +301,5 @@ def rate(headers: Mapping[str, str]) -> RateHeaders | None:
 
 
 def number(text: str | None) -> int | None:
-    """A whole number of a header, not negative; None for anything else."""
+    """Return a whole number of a header, not negative; None for anything else."""
     return int(text) if text is not None and re.fullmatch(r"[0-9]{1,15}", text.strip()) else None

@@ -44,7 +44,7 @@ class FormField:
 
     @property
     def code(self) -> str | None:
-        """The stable name, which stands on the field or, in older versions, in its `info`."""
+        """Return the stable name, which stands on the field or, in older versions, in its `info`."""
         inner = self.info.get("code") if isinstance(self.info, Mapping) else None
         return self.own_code or (inner if isinstance(inner, str) else None)
 
@@ -60,7 +60,7 @@ class FormField:
 
     @property
     def fields(self) -> tuple["FormField", ...]:
-        """The fields that lie in this one: a section's, a table's columns, those of a choice."""
+        """Return the fields that lie in this one: a section's, a table's columns, those of a choice."""
         info = self.info if isinstance(self.info, Mapping) else {}
         holders = [info, *(option for option in _list(info.get("options")) if isinstance(option, Mapping))]
         inner = [item for holder in holders for key in ("fields", "columns") for item in _list(holder.get(key))]
@@ -81,17 +81,17 @@ class Form:
 
     @property
     def steps(self) -> dict[int, str]:
-        """The steps' names by number; the numbers may have gaps."""
+        """Return the steps' names by number; the numbers may have gaps."""
         sent = self.sent_steps if isinstance(self.sent_steps, Mapping) else {}
         return {int(key): name for key, name in sent.items() if key.isdigit() and isinstance(name, str)}
 
     @property
     def fields(self) -> tuple[FormField, ...]:
-        """All fields, those in sections, choices and tables right after the field they lie in."""
+        """Return all fields, those in sections, choices and tables right after the field they lie in."""
         return tuple(_walk(self.top_fields, 0))
 
     def field(self, key: int | str) -> FormField | None:
-        """The first field with this id, else code, else name."""
+        """Return the first field with this id, else code, else name."""
         fields = self.fields
         if isinstance(key, int):
             return next((field for field in fields if field.id == key), None)
@@ -128,17 +128,17 @@ class Catalog:
 
     @property
     def headers(self) -> tuple[str, ...]:
-        """The columns' names."""
+        """Return the columns' names."""
         return tuple(header.name or "" for header in self.catalog_headers)
 
     @property
     def rows(self) -> tuple[dict[str, str], ...]:
-        """Each item as a mapping by header."""
+        """Return each item as a mapping by header."""
         headers = self.headers
         return tuple(dict(zip(headers, item.values, strict=False)) for item in self.items)
 
     def find(self, header: str, value: str) -> CatalogItem | None:
-        """The first item with this value in this column."""
+        """Return the first item with this value in this column."""
         if header not in self.headers:
             return None
         place = self.headers.index(header)
@@ -163,12 +163,12 @@ class Contacts:
 
     @property
     def persons(self) -> tuple[Person, ...]:
-        """The persons of all of them."""
+        """Return the persons of all of them."""
         return tuple(person for organization in self.organizations for person in organization.persons)
 
     @property
     def roles(self) -> tuple[Role, ...]:
-        """The roles of all of them."""
+        """Return the roles of all of them."""
         return tuple(role for organization in self.organizations for role in organization.roles)
 
 
@@ -286,63 +286,63 @@ class _TasksAnswer(msgspec.Struct):
 
 
 def task(body: bytes) -> Task:
-    """The task of an answer `{task}`. All of these raise CallUnclear for an answer that is something else."""
+    """Return the task of an answer `{task}`. All of these raise CallUnclear for an answer that is something else."""
     return _part(Task, bytes(_answer(_TaskAnswer, body).task), "a task")
 
 
 def tasks(body: bytes) -> tuple[Task, ...]:
-    """The tasks of a register's answer; an empty register may have no list at all."""
+    """Return the tasks of a register's answer; an empty register may have no list at all."""
     found = (read(Task, bytes(raw)) for raw in _answer(_TasksAnswer, body).tasks or ())
     return tuple(one for one in found if one is not None)
 
 
 def form(body: bytes) -> Form:
-    """A form's definition."""
+    """Return a form's definition."""
     return _part(Form, body, "a form")
 
 
 def catalog(body: bytes) -> Catalog:
-    """A catalog."""
+    """Return a catalog."""
     return _part(Catalog, body, "a catalog")
 
 
 def contacts(body: bytes) -> Contacts:
-    """The contacts."""
+    """Return the contacts."""
     return _part(Contacts, body, "contacts")
 
 
 def profile(body: bytes) -> Profile:
-    """The profile."""
+    """Return the profile."""
     return _part(Profile, body, "a profile")
 
 
 def catalog_change(body: bytes) -> CatalogChange:
-    """The answer to a change of a catalog."""
+    """Return the answer to a change of a catalog."""
     return _part(CatalogChange, body, "a catalog's change")
 
 
 def members(body: bytes) -> tuple[Person, ...]:
-    """The members of the organisation."""
+    """Return the members of the organisation."""
     return _part(_Members, body, "members").members
 
 
 def roles(body: bytes) -> tuple[Role, ...]:
-    """The roles of the organisation."""
+    """Return the roles of the organisation."""
     return _part(_Roles, body, "roles").roles
 
 
 def lists(body: bytes) -> tuple[TaskList, ...]:
-    """The lists that the bot can see."""
+    """Return the lists that the bot can see."""
     return _part(_Lists, body, "lists").lists
 
 
 def inbox(body: bytes) -> Inbox:
-    """The inbox."""
+    """Return the inbox."""
     return _part(Inbox, body, "an inbox")
 
 
 def announcement(body: bytes) -> Announcement:
-    """An announcement."""
+    """Return an announcement."""
     found = _part(_Announced, body, "an announcement").announcement
     if found is None:
         raise CallUnclear("Pyrus's answer does not hold an announcement", status=200)
@@ -351,18 +351,18 @@ def announcement(body: bytes) -> Announcement:
 
 @lru_cache(maxsize=64)
 def known_form(body: bytes) -> Form:
-    """A form's definition, decoded once for many runs that read the same bytes."""
+    """Return a form's definition, decoded once for many runs that read the same bytes."""
     return form(body)
 
 
 @lru_cache(maxsize=16)
 def known_catalog(body: bytes) -> Catalog:
-    """A catalog, decoded once for many runs that read the same bytes."""
+    """Return a catalog, decoded once for many runs that read the same bytes."""
     return catalog(body)
 
 
 def uploaded(body: bytes, name: str) -> Upload:
-    """The answer to an upload."""
+    """Return the answer to an upload."""
     found = _part(_Uploaded, body, "an uploaded file")
     if not found.guid:
         raise CallUnclear("Pyrus took the file but named no guid for it", status=200)
@@ -370,7 +370,7 @@ def uploaded(body: bytes, name: str) -> Upload:
 
 
 def json(body: bytes) -> Any:
-    """Any JSON, read-only; an empty answer is None."""
+    """Return any JSON, read-only; an empty answer is None."""
     return read_only(untyped(body)) if body.strip() else None
 
 

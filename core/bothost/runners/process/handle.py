@@ -217,7 +217,7 @@ class ChildProcess:
         yield ApiCallResult(number, status=response.status, headers=dict(response.headers), body=response.body)
 
     async def _pulled(self, number: int) -> AsyncIterator[bytes]:
-        """The body that the child sends, anew for each try."""
+        """Yield the body that the child sends, anew for each try."""
         anew = True
         while True:
             self.wire.send(PullPiece(number, anew=anew))

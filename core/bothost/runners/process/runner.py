@@ -181,7 +181,7 @@ class ChildRunner:
         return child
 
     async def _brought_up(self, hello: LoadPlugin) -> ChildProcess:
-        """A child that has loaded (and, unless it is a probe, opened) the plugin. Raises PluginError and ConfigError."""
+        """Return a child that has loaded (and, unless it is a probe, opened) the plugin. Raises PluginError and ConfigError."""
         try:
             child = await ChildProcess.start(self._spawner, hello, self._pyrus, self._data)
         except OSError as error:

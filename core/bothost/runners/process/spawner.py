@@ -194,7 +194,7 @@ class Spawner:
 
 
 def cut_environment(environment: Mapping[str, str], hidden: frozenset[str]) -> dict[str, str]:
-    """The environment without the variables that bots.ini names: they hold secrets of the host and of other bots."""
+    """Return the environment without the variables that bots.ini names: they hold secrets of the host and of other bots."""
     return {name: value for name, value in environment.items() if name not in hidden}
 
 

@@ -135,7 +135,7 @@ class Metrics:
         self._host.restarts = dict(counts)
 
     def snapshot(self) -> MetricsSnapshot:
-        """All figures of this process; the bots' are the living ones. Cheap, and safe to read in another thread."""
+        """Return all figures of this process; the bots' are the living ones. Cheap, and safe to read in another thread."""
         worst, since = self._lag_worst
         lag_worst = worst if self._clock.monotonic() - since < 120.0 else 0.0
         return msgspec.structs.replace(self._host, bots=self._bots.copy(), lag_worst=lag_worst)

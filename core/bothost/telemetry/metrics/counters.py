@@ -33,7 +33,7 @@ class Histogram(msgspec.Struct, gc=False):
 
     @classmethod
     def of(cls, bounds: tuple[float, ...]) -> Histogram:
-        """An empty one."""
+        """Return an empty one."""
         return cls(bounds, [0] * (len(bounds) + 1))
 
     def observe(self, value: float) -> None:
@@ -129,7 +129,7 @@ class BotFigures(msgspec.Struct, gc=False):
         self.minutes = _merged(self.minutes, other.minutes)
 
     def last_hour(self, now: float) -> tuple[int, int]:
-        """Deliveries and failed runs of the hour before `now` (epoch seconds)."""
+        """Return deliveries and failed runs of the hour before `now` (epoch seconds)."""
         since = int(now // 60) - RING_MINUTES
         minutes = [one for one in self.minutes if one.minute > since]
         return sum(one.deliveries for one in minutes), sum(one.failures for one in minutes)
@@ -141,11 +141,11 @@ class BotFigures(msgspec.Struct, gc=False):
 
     @property
     def deliveries(self) -> int:
-        """All deliveries that were answered."""
+        """Return all deliveries that were answered."""
         return sum(self.outcomes.values())
 
     def quantile(self, share: float) -> float | None:
-        """The run time that this share of the newest runs stayed under; None before the first run."""
+        """Return the run time that this share of the newest runs stayed under; None before the first run."""
         if not self.recent:
             return None
         ordered = sorted(self.recent)
@@ -216,7 +216,7 @@ class MetricsSnapshot(msgspec.Struct):
         self.log_dropped += other.log_dropped
 
     def pieces(self, bots: int = 500) -> Iterator[MetricsSnapshot]:
-        """The same figures in parts: a process that decodes ten thousand bots at once would keep its loop waiting."""
+        """Yield the same figures in parts: a process that decodes ten thousand bots at once would keep its loop waiting."""
         names = list({**self.now, **self.bots})
         parts = [names[first : first + bots] for first in range(0, len(names), bots)] or [[]]
         for number, part in enumerate(parts):

@@ -94,8 +94,9 @@ PER_BOT = frozenset(["bothost_handler_seconds", "bothost_queue_seconds"])
 def families(
     snapshots: Sequence[MetricsSnapshot], host: HostGauges, bots: Mapping[str, BotFigures], labels: tuple[Label, Label]
 ) -> Iterator[Metric]:
-    """All metrics, each in pieces of 100 label sets, so that rendering leaves no heap of objects to the garbage collector;
-    `labels`: how counters and how histograms call a bot."""
+    """Yield all metrics, each in pieces of 100 label sets, so that rendering leaves no heap of objects to the garbage collector;
+    `labels`: how counters and how histograms call a bot.
+    """
     counters, histograms = labels
     yield from _per_bot_counters(bots, counters)
     yield from _hooks(bots, counters)

@@ -62,7 +62,7 @@ class Exposition:
         self._lock = asyncio.Lock()
 
     async def text(self) -> bytes:
-        """The scrape's body; at most 5 s old."""
+        """Return the scrape's body; at most 5 s old."""
         async with self._lock:
             body, at = self._kept
             if self._clock.monotonic() - at >= _KEPT_S:
@@ -90,7 +90,7 @@ class Exposition:
 
 
 def _without_head(text: bytes) -> bytes:
-    """A further piece of one family: HELP and TYPE may stand only once."""
+    """Return a further piece of one family: HELP and TYPE may stand only once."""
     return text.split(b"\n", 2)[2]
 
 

@@ -56,18 +56,18 @@ class WrittenComment:
 
     @property
     def choice(self) -> str | None:
-        """The decision that the comment carries: "approved", "rejected" …"""
+        """Return the decision that the comment carries: "approved", "rejected" …"""
         choice: str | None = self.comment.get("approval_choice")
         return choice
 
     @property
     def attachments(self) -> list[str]:
-        """The names of the attached files."""
+        """Return the names of the attached files."""
         return [str(file["name"]) for file in self.comment.get("attachments", [])]
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The fields that the comment wrote, by name (by id where it has none), with the values as the task shows them."""
+        """Return the fields that the comment wrote, by name (by id where it has none), with the values as the task shows them."""
         return {one.get("name") or str(one["id"]): one.get("value") for one in self.comment.get("field_updates", [])}
 
 
@@ -102,25 +102,25 @@ class FakePyrus:
         self._api.base_url = base_url
 
     def add_bot(self, login: str, key: str, person_id: int | None = None) -> ApiAccount:
-        """A bot that can log in."""
+        """Add a bot that can log in."""
         return self.world.add_bot(login, key, person_id)
 
     def add_person(self, **keys: Any) -> Json:
-        """A person: `id`, `first_name`, `email` …"""
+        """Add a person: `id`, `first_name`, `email` …"""
         return self.world.add_person(**keys)
 
     def add_task(self, task: Mapping[str, Any] | None = None, **keys: Any) -> Json:
-        """A task in Pyrus's shape, as a webhook body holds it; what is missing is filled in."""
+        """Add a task in Pyrus's shape, as a webhook body holds it; what is missing is filled in."""
         return self.world.add_task({**(task or {}), **keys})
 
     def add_form(self, id: int, fields: list[Json] | None = None, steps: Mapping[int, str] | None = None) -> Json:
-        """A form that tasks can be made of."""
+        """Add a form that tasks can be made of."""
         named = {str(step): name for step, name in (steps or {}).items()}
         self.world.forms[id] = {"id": id, "name": f"Form {id}", "steps": named, "fields": fields or []}
         return self.world.forms[id]
 
     def add_catalog(self, id: int, headers: list[str], rows: list[list[str]]) -> Json:
-        """A catalog whose items are numbered from 1."""
+        """Add a catalog whose items are numbered from 1."""
         items = [{"item_id": number, "values": row} for number, row in enumerate(rows, start=1)]
         shown = [{"name": header, "type": "text"} for header in headers]
         self.world.catalogs[id] = {"catalog_id": id, "name": f"Catalog {id}", "catalog_headers": shown, "items": items}
@@ -131,14 +131,14 @@ class FakePyrus:
         self.world.pages[path] = StoredFile("", path, len(content), "", content)
 
     def add_file(self, name: str, content: bytes | int) -> int:
-        """A file that can be downloaded, by its id: bytes, or so many of them that they are made up on the way."""
+        """Add a file that can be downloaded, by its id: bytes, or so many of them that they are made up on the way."""
         size = content if isinstance(content, int) else len(content)
         kept = None if isinstance(content, int) else content
         stored = self.world.store_file(name, kept, size, hashlib.md5(kept or b"").hexdigest())  # noqa: S324 - Pyrus's hash
         return int(self.world.attached({"guid": stored.guid})["id"])
 
     def task(self, task_id: int) -> Json:
-        """A task as it stands now."""
+        """Return a task as it stands now."""
         return self.world.task(task_id)
 
     def say(self, task_id: int, text: str = "", person: Mapping[str, Any] | None = None, **keys: Any) -> Json:
@@ -206,7 +206,7 @@ class FakePyrus:
         return [one.title for one in self.requests if pattern in one.title]
 
     def transport(self) -> FakeTransport:
-        """The way to this Pyrus without sockets."""
+        """Return the way to this Pyrus without sockets."""
         from bothost.testing.fake_pyrus.transport import FakeTransport
 
         return FakeTransport(self)
@@ -265,7 +265,7 @@ class FakePyrus:
         return answer
 
     def _count(self, asked: ApiQuestion) -> tuple[dict[str, str], bool]:
-        """The rate limit's headers, and whether this request is one too many; unknown tokens are not counted."""
+        """Return the rate limit's headers, and whether this request is one too many; unknown tokens are not counted."""
         try:
             account = self.world.who(asked.token)
         except ApiRefusal:

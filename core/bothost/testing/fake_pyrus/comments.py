@@ -112,7 +112,7 @@ def approvals_changed(world: PyrusWorld, task: Json, request: Json, comment: Jso
 
 
 def row_of(task: Json, step: int) -> list[Json]:
-    """A step's approvers; the lists grow as far as needed."""
+    """Return a step's approvers; the lists grow as far as needed."""
     rows: list[list[Json]] = task.setdefault("approvals", [])
     while len(rows) < step:
         rows.append([])
@@ -155,7 +155,7 @@ def move_on(world: PyrusWorld, task: Json, comment: Json) -> None:
 
 
 def first_open(task: Json, start: int) -> int:
-    """The first step from here on at which somebody is awaited; 0 if there is none."""
+    """Return the first step from here on at which somebody is awaited; 0 if there is none."""
     rows = task.get("approvals", [])
     return next((step for step in range(start, len(rows) + 1) if rows[step - 1] and not is_done(rows[step - 1])), 0)
 
@@ -223,7 +223,7 @@ def create_task(world: PyrusWorld, request: Json, author: Json) -> Json:
 
 
 def blank(definition: Json) -> Json:
-    """An empty field of a new task."""
+    """Return an empty field of a new task."""
     kept: Json = {
         key: definition[key] for key in ("id", "type", "name", "code", "info", "parent_id") if key in definition
     }

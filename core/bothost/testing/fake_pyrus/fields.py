@@ -78,7 +78,7 @@ def definitions(defined: list[Json]) -> Iterator[Json]:
 
 
 def find(fields: list[Json], given: Json) -> Json:
-    """The field an update names, in sections and choices too. Raises ApiRefusal 400."""
+    """Return the field an update names, in sections and choices too. Raises ApiRefusal 400."""
     for key, code in BY:
         if given.get(key) is None:
             continue
@@ -93,7 +93,7 @@ def find(fields: list[Json], given: Json) -> Json:
 
 
 def walk(fields: Any, *, in_table: bool = False) -> Iterator[tuple[Json, bool]]:
-    """All fields, nested ones too, and whether they are cells."""
+    """Yield all fields, nested ones too, and whether they are cells."""
     for one in fields if isinstance(fields, list) else []:
         yield one, in_table
         value = one.get("value")
@@ -105,7 +105,7 @@ def walk(fields: Any, *, in_table: bool = False) -> Iterator[tuple[Json, bool]]:
 
 
 def written(world: PyrusWorld, target: Json, value: Any) -> Any:
-    """The value as the task will show it. Raises ApiRefusal 400."""
+    """Return the value as the task will show it. Raises ApiRefusal 400."""
     convert = CONVERTERS.get(target.get("type", ""))
     return copy.deepcopy(value) if convert is None else convert(world, target, value)
 
@@ -136,7 +136,7 @@ def matching(pattern: str) -> Callable[[PyrusWorld, Json, Any], Any]:
 
 
 def a_person(world: PyrusWorld, _target: Json, value: Any) -> Any:
-    """A person by id or e-mail."""
+    """Return a person by id or e-mail."""
     return world.person(value)
 
 
@@ -178,7 +178,7 @@ def choices(_world: PyrusWorld, target: Json, value: Any) -> Any:
 
 
 def task_links(world: PyrusWorld, _target: Json, value: Any) -> Any:
-    """Tasks by id."""
+    """Return tasks by id."""
     if not isinstance(value, dict):
         raise ApiRefusal(400, "invalid_value_format", "a form link takes task_ids")
     ids = value.get("task_ids") or [value.get("task_id")]

@@ -16,18 +16,18 @@ HEAD = ("id", "author", "responsible", "text", "create_date", "last_modified_dat
 
 
 def members(world: PyrusWorld, _asked: ApiQuestion, _account: ApiAccount) -> Json:
-    """All persons who are no role."""
+    """Return all persons who are no role."""
     return {"members": [one for one in world.persons.values() if one.get("type") != "role"]}
 
 
 def roles(world: PyrusWorld, _asked: ApiQuestion, _account: ApiAccount) -> Json:
-    """All roles."""
+    """Return all roles."""
     found = [one for one in world.persons.values() if one.get("type") == "role"]
     return {"roles": [{"id": one["id"], "name": one.get("last_name", ""), "member_ids": []} for one in found]}
 
 
 def inbox(world: PyrusWorld, asked: ApiQuestion, account: ApiAccount) -> Json:
-    """The open tasks that wait for this account, the newest change first."""
+    """Return the open tasks that wait for this account, the newest change first."""
     count = int(asked.query.get("item_count", 50))
     mine = [task for task in world.tasks.values() if concerns(task, account.person["id"])]
     mine.sort(key=lambda task: str(task.get("last_modified_date", "")), reverse=True)
@@ -45,20 +45,20 @@ def concerns(task: Json, person_id: int) -> bool:
 
 
 def head(task: Json) -> Json:
-    """A task as an inbox shows it."""
+    """Return a task as an inbox shows it."""
     shown = {key: task[key] for key in HEAD if key in task}
     ids = [comment["id"] for comment in task.get("comments") or () if isinstance(comment.get("id"), int)]
     return {**shown, **({"last_note_id": max(ids)} if ids else {})}
 
 
 def lists(world: PyrusWorld, _asked: ApiQuestion, _account: ApiAccount) -> Json:
-    """All lists that a task is in."""
+    """Return all lists that a task is in."""
     found = sorted({one for task in world.tasks.values() for one in task.get("list_ids") or ()})
     return {"lists": [{"id": one, "name": f"List {one}"} for one in found]}
 
 
 def list_tasks(world: PyrusWorld, _asked: ApiQuestion, _account: ApiAccount, list_id: int) -> Json:
-    """The tasks of a list."""
+    """Return the tasks of a list."""
     found = [task for task in world.tasks.values() if list_id in (task.get("list_ids") or ())]
     return {"tasks": [head(task) for task in found], "has_more": False}
 
@@ -73,7 +73,7 @@ def announce(world: PyrusWorld, asked: ApiQuestion, account: ApiAccount) -> Json
 
 
 def announcement(world: PyrusWorld, _asked: ApiQuestion, _account: ApiAccount, number: int) -> Json:
-    """An announcement."""
+    """Return an announcement."""
     if number not in world.announcements:
         raise ApiRefusal(404, "announcement_not_found")
     return {"announcement": world.announcements[number]}
@@ -109,7 +109,7 @@ def replace_catalog(world: PyrusWorld, asked: ApiQuestion, _account: ApiAccount,
 
 
 def known_catalog(world: PyrusWorld, number: int) -> Json:
-    """A catalog. Raises ApiRefusal 403."""
+    """Return a catalog. Raises ApiRefusal 403."""
     if number not in world.catalogs:
         raise ApiRefusal(403, "access_denied_catalog", f"no catalog {number}")
     return world.catalogs[number]

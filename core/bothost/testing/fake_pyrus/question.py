@@ -34,7 +34,7 @@ class ApiQuestion:
         return f"{self.method} {self.path}"
 
     def json(self) -> Json:
-        """The body as an object. Raises ApiRefusal 400."""
+        """Return the body as an object. Raises ApiRefusal 400."""
         if not self.body:
             raise ApiRefusal(400, "empty_body")
         try:
@@ -59,10 +59,10 @@ class FakeResponse:
 
     @property
     def body(self) -> bytes:
-        """The JSON."""
+        """Return the JSON."""
         return _ENCODER.encode(self.value)
 
 
 def query_of(text: str) -> dict[str, str]:
-    """A query string as a mapping."""
+    """Return a query string as a mapping."""
     return dict(parse_qsl(text, keep_blank_values=True))

@@ -28,7 +28,7 @@ BOUNDS: tuple[tuple[str, str, Callable[[str, str], bool]], ...] = (
 
 
 def register(world: PyrusWorld, form_id: int, wanted: Mapping[str, Any]) -> Json:
-    """The answer to a register request. Raises ApiRefusal."""
+    """Return the answer to a register request. Raises ApiRefusal."""
     if form_id not in world.forms and not any(task.get("form_id") == form_id for task in world.tasks.values()):
         raise ApiRefusal(403, "access_denied_form", f"no form {form_id}")
     count = int(wanted.get("item_count", MOST))
@@ -91,7 +91,7 @@ def texts(value: Any) -> set[str]:
 
 
 def row(task: Json, wanted: Mapping[str, Any]) -> Json:
-    """A task as a register shows it."""
+    """Return a task as a register shows it."""
     shown = {key: copy.deepcopy(value) for key, value in task.items() if key not in LEFT_OUT}
     field_ids = numbers(wanted.get("field_ids"))
     if field_ids:
@@ -100,7 +100,7 @@ def row(task: Json, wanted: Mapping[str, Any]) -> Json:
 
 
 def numbers(value: Any) -> set[int]:
-    """Ids with commas, or a list of them."""
+    """Return ids with commas, or a list of them."""
     parts = value if isinstance(value, list) else str(value).split(",") if value not in (None, "") else []
     return {int(part) for part in parts}
 

@@ -120,7 +120,7 @@ class FakeApi:
 
 
 def uploaded(world: PyrusWorld, body: bytes) -> StoredFile:
-    """The file in a multipart body. Raises ApiRefusal 400."""
+    """Return the file in a multipart body. Raises ApiRefusal 400."""
     head, mark, rest = body.partition(b"\r\n\r\n")
     boundary = head.split(b"\r\n", 1)[0]
     name = re.search(rb'filename="([^"]*)"', head)

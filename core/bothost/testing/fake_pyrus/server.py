@@ -38,7 +38,7 @@ class FakeServer:
 
     @property
     def base_url(self) -> str:
-        """The base URL, to be set as a bot's `api_url`."""
+        """Return the base URL, to be set as a bot's `api_url`."""
         return f"{'https' if self._ssl_options else 'http'}://127.0.0.1:{self.port}{PREFIX}"
 
     def listen(self) -> None:
@@ -92,7 +92,7 @@ class IncomingUpload:
                 self._kept = None
 
     def stored(self, pyrus: FakePyrus) -> StoredFile:
-        """The file, at the end. Raises ApiRefusal for an empty one."""
+        """Return the file, at the end. Raises ApiRefusal for an empty one."""
         content = bytes(self._kept) if self._kept is not None else None
         return pyrus.world.store_file(self.name, content, self.size, self._hash.hexdigest())
 

@@ -56,7 +56,7 @@ class FakeTransport:
 
 
 async def pieces(handled: HandledRequest) -> AsyncIterator[bytes]:
-    """The body of a download."""
+    """Yield the body of a download."""
     if handled.file is not None:
         for piece in handled.file.pieces():
             yield piece

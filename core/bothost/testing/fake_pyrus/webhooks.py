@@ -99,7 +99,7 @@ class Webhooks:
         return reached
 
     def hook(self, task: Json, event: str, token: str, attempt: int) -> SimulatedRequest:
-        """The request of one attempt."""
+        """Return the request of one attempt."""
         body = {
             "event": event,
             "access_token": token,

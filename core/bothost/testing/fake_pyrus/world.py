@@ -51,7 +51,7 @@ class StoredFile:
     content: bytes | None = None
 
     def pieces(self, piece_bytes: int = 64 << 10) -> Iterator[bytes]:
-        """Its bytes."""
+        """Yield its bytes."""
         if self.content is not None:
             yield from (self.content[at : at + piece_bytes] for at in range(0, self.size, piece_bytes))
             return
@@ -99,7 +99,7 @@ class PyrusWorld:
         return self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def next_id(self, kind: str) -> int:
-        """A fresh id, above all that were seen."""
+        """Return a fresh id, above all that were seen."""
         self._floors[kind] += 1
         return self._floors[kind]
 
@@ -109,14 +109,14 @@ class PyrusWorld:
             self._floors[kind] = number
 
     def add_person(self, **keys: Any) -> Json:
-        """A person, with an id if none is given."""
+        """Add a person, with an id if none is given."""
         person = {"id": keys.get("id") or self.next_id("person"), "first_name": "", "last_name": "", **keys}
         self.saw("person", person["id"])
         self.persons[person["id"]] = person
         return person
 
     def add_bot(self, login: str, key: str, person_id: int | None = None, name: str = "Bot") -> ApiAccount:
-        """A bot that can log in with `login` and `key`."""
+        """Add a bot that can log in with `login` and `key`."""
         person = self.add_person(
             id=person_id or self.next_id("person"), first_name=name, email=login, type="bot", external_id=""
         )
@@ -129,7 +129,7 @@ class PyrusWorld:
         return next((one for one in self.accounts.values() if one.person.get("email") == login), None)
 
     def issue_token(self, account: ApiAccount) -> str:
-        """A new token; beyond the limit the oldest one is revoked."""
+        """Return a new token; beyond the limit the oldest one is revoked."""
         token = f"fake-{account.person['id']}-{self.next_id('token')}-{hashlib.sha256(str(account.person['id']).encode()).hexdigest()}"
         account.tokens[token] = ""
         good = [one for one, code in account.tokens.items() if not code]
@@ -151,7 +151,7 @@ class PyrusWorld:
         raise ApiRefusal(401, "invalid_token")
 
     def task(self, task_id: int) -> Json:
-        """A task. Raises ApiRefusal 404."""
+        """Return a task. Raises ApiRefusal 404."""
         if task_id not in self.tasks:
             raise ApiRefusal(404, "task_not_found", f"task {task_id} does not exist")
         return self.tasks[task_id]
@@ -173,7 +173,7 @@ class PyrusWorld:
         return added
 
     def person(self, given: Any) -> Json:
-        """The person that an id, an e-mail or an object names. Raises ApiRefusal 400."""
+        """Return the person that an id, an e-mail or an object names. Raises ApiRefusal 400."""
         wanted = given.get("id", given.get("email")) if isinstance(given, dict) else given
         if isinstance(wanted, int) and wanted in self.persons:
             return self.persons[wanted]
@@ -216,7 +216,7 @@ class PyrusWorld:
 
 
 def persons_in(value: Any) -> Iterator[Json]:
-    """Everything in a task that looks like a person."""
+    """Yield everything in a task that looks like a person."""
     stack = [value]
     while stack:
         item = stack.pop()

@@ -110,7 +110,7 @@ class OutstandingWork:
             self._holds.clear()
 
     def oldest(self) -> RealWork | None:
-        """The hold that has lasted longest, in real time."""
+        """Return the hold that has lasted longest, in real time."""
         with self._lock:
             return min(self._holds, key=lambda hold: hold.since, default=None)
 
