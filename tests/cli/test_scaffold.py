@@ -75,7 +75,7 @@ def test_the_made_files_are_valid_and_complete() -> None:
     }  # fmt: skip
     project = tomllib.loads(made["pyproject.toml"].decode())
     assert project["project"]["entry-points"]["bothost.plugins"] == {"fresh-bot": "fresh_bot:FreshBot"}
-    assert project["tool"]["setuptools"]["packages"] == ["fresh_bot"]
+    assert project["tool"]["setuptools"]["packages"] == {"find": {"include": ["fresh_bot", "fresh_bot.*"]}}
     assert project["tool"]["pytest"]["ini_options"]["pythonpath"] == ["."]
     assert project["tool"]["mypy"]["enable_error_code"] == ["unused-awaitable"]
     ini = configparser.ConfigParser(interpolation=None)
