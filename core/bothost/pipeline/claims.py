@@ -1,4 +1,8 @@
-"""Makes an event this process's: in memory where memory is the truth, else in the journal before its run."""
+"""Claim an event for this process before its run.
+
+With one process and the embedded store the claim is made in memory and written behind. Otherwise it is committed to the
+journal first, because another process could claim the same event.
+"""
 
 from __future__ import annotations
 
@@ -22,23 +26,24 @@ if TYPE_CHECKING:
     from bothost.pipeline.event_table import TrackedEvent
 
 BUSY_S = 0.25
-"""How long an event whose turn another process has waits before it asks again."""
+"""How long an event waits before it asks again, when another process holds its turn."""
 
 Word = Literal["claimed", "known", "busy"]
 
 
 class Claims:
-    """Claims events that have turn and permit."""
+    """Claims events that hold a turn and a permit."""
 
     def __init__(self, context: PipelineContext, changed: RowChanged) -> None:
         self._context = context
         self._changed = changed
 
     async def holds(self, tracked: TrackedEvent, bot: Bot, ticket: QueueTicket) -> bool:
-        """Claim it, where the poller has not claimed it already. False: the run does not begin now."""
+        """Claim the event unless the poller has claimed it already. Returns False where the run must not begin now."""
         begun_anew = tracked.phase == "running" and tracked.ticket is not None and tracked.ticket is not ticket
         if begun_anew or (tracked.phase != "running" and (tracked.ticket is not ticket or tracked.phase != "waiting")):
-            # a suspect waits long until it may run alone: it may have been parked meanwhile, and begun anew from the journal
+            # A suspect can wait long until it may run alone. Meanwhile it may have been parked and begun again from the journal
+            # with another ticket; then this ticket must not run it too.
             ticket.leave()
             return False
         if tracked.phase == "running":
@@ -51,7 +56,7 @@ class Claims:
         return True
 
     def in_memory(self, tracked: TrackedEvent, bot: Bot) -> None:
-        """Make the event ours in memory, and write it behind."""
+        """Claim the event in memory, and put the record into the writer's queue without waiting for the commit."""
         context = self._context
         entry = tracked.entry
         entry.updated = context.now()
@@ -62,8 +67,9 @@ class Claims:
         self._started(tracked)
 
     async def _claim_durably(self, tracked: TrackedEvent, bot: Bot, ticket: QueueTicket) -> bool:
-        """Make the event ours in the journal; False where it is somebody else's, or must stand in line again."""
-        # under the lock, so that a parking that was decided before is in the row, and one decided later sees the claim
+        """Claim the event in the journal. Returns False where another owner has it, or where it must wait in its queue again."""
+        # The lock orders this claim and a parking. A parking decided before is in the row by now; one decided later sees the
+        # claim.
         async with lock_of(tracked):
             if tracked.ticket is not ticket or tracked.phase != "waiting":
                 ticket.leave()
@@ -88,7 +94,7 @@ class Claims:
         return False
 
     async def _ask(self, tracked: TrackedEvent, bot: Bot) -> tuple[Word | Literal["away"], Entry | None]:
-        """Ask the journal for the event: a new one by `claim`, a held one by `take`."""
+        """Ask the journal for the event: `claim` for a new one, `take` for a held one. Returns the answer and the row."""
         journal = self._context.journal
         entry = tracked.entry
         entry.updated = self._context.now()
@@ -107,12 +113,15 @@ class Claims:
         return "known", row
 
     def _is_unheard(self, tracked: TrackedEvent, row: Entry) -> bool:
-        """Tell whether an earlier `take` of ours landed although its caller heard nothing of it."""
+        """Return whether an earlier `take` of this process landed although its result was lost.
+
+        The row then shows this owner and the next fence, and no handler was called under that fence.
+        """
         ours = row.state == "running" and row.owner == self._context.journal.owner and row.door == "response"
         return ours and row.fence == tracked.entry.fence + 1 > tracked.begun
 
     async def _let_go(self, tracked: TrackedEvent, row: Entry, ticket: QueueTicket) -> None:
-        """Write that an operator cancelled it while its claim was under way."""
+        """Write `cancelled`, because an operator cancelled the event while its claim was under way."""
         ticket.leave()
         tracked.adopt(row)
         now = self._context.now()
@@ -133,7 +142,11 @@ class Claims:
             self._changed.meet_again(tracked)
 
     async def _claim_without_journal(self, tracked: TrackedEvent, ticket: QueueTicket) -> bool:
-        """Wait for the journal; the last attempt runs on a claim in memory rather than be lost."""
+        """Wait until the journal is back.
+
+        After `commit_s` the last attempt runs on a claim in memory, because Pyrus will not bring the event again. Returns
+        True in that case only.
+        """
         context = self._context
         patience = context.clock.monotonic() + context.timing.commit_s
         while tracked.waiters and tracked.ticket is ticket:
@@ -162,7 +175,7 @@ class Claims:
         return True
 
     async def _wait_in_line(self, tracked: TrackedEvent, ticket: QueueTicket, seconds: float = BUSY_S) -> None:
-        """Keep the place among the task's events while another process holds the turn, but no permit meanwhile."""
+        """Keep the turn in this process while another process holds it too, but give the permit back meanwhile."""
         ticket.free_permit()
         if seconds:
             await self._context.journal.wait_hint(seconds)
@@ -184,7 +197,7 @@ class Claims:
         self._context.responses.count.queue_wait(tracked.entry.bot, waited)
 
     async def row_of(self, key: str) -> Entry | None:
-        """Read the row of a key, however long the journal is away."""
+        """Read the row of a key; None where the journal has none. Waits as long as the journal is away."""
         while True:
             try:
                 return await self._context.journal.find(key)
@@ -193,12 +206,15 @@ class Claims:
 
 
 def is_suspect(tracked: TrackedEvent) -> bool:
-    """Tell whether its host died while it ran: then it runs alone the next time."""
+    """Return whether the host died while the event ran. Such an event runs alone the next time."""
     return tracked.entry.deaths > 0 and tracked.entry.rerun == "crash"
 
 
 def is_being_parked(tracked: TrackedEvent) -> bool:
-    """Tell whether its parking is being committed: it then waits for how that ends."""
+    """Return whether the event's parking is being committed, and mark the event as deferred if so.
+
+    The run of a deferred event waits until that commit has ended.
+    """
     if tracked.commit is None or tracked.phase != "waiting":
         return False
     tracked.deferred = True
@@ -206,10 +222,10 @@ def is_being_parked(tracked: TrackedEvent) -> bool:
 
 
 class OneByOne:
-    """Events that were in flight at a death run one by one, so that only the guilty one reaches three.
+    """Runs events that were in flight when a process died one at a time, so that only the event at fault reaches three deaths.
 
-    The claim comes after the wait, because it does not last for ever. A run leaves when its end is recorded: its post may take
-    long, and harms no process.
+    An event is claimed after the wait, because a claim that waits would count a death although nothing ran. A run leaves
+    when its end is recorded. Posting its reply may take long, but cannot end the process.
     """
 
     def __init__(self) -> None:
@@ -219,11 +235,11 @@ class OneByOne:
 
     @property
     def busy(self) -> bool:
-        """Tell whether one runs, or waits until it may."""
+        """True where an event runs alone or waits to do so."""
         return self._holder is not None or self._waiting > 0
 
     async def enter(self, tracked: TrackedEvent) -> None:
-        """Wait until this one may run."""
+        """Wait until this event may run."""
         self._waiting += 1
         try:
             await self._lock.acquire()
@@ -232,7 +248,7 @@ class OneByOne:
         self._holder = tracked
 
     def leave(self, tracked: TrackedEvent) -> None:
-        """Let the next one run, where it was this one's turn."""
+        """Let the next event run. Harmless where this event does not hold the lock."""
         if self._holder is tracked:
             self._holder = None
             self._lock.release()

@@ -1,8 +1,8 @@
-"""The memory of this process: event key → tracked event, with the deliveries that wait for it.
+"""Keep in memory the events that this process knows: event key → tracked event, with the deliveries that wait for it.
 
-An event that this process runs is asked for here first: its outcome may not be in the journal yet. It stays in memory until
-its outcome is known to be there. An event that memory has forgotten is looked up in the journal, but only where it can be
-there: `floors` holds the highest comment id of each bot that was forgotten, and an event above it is new without a look.
+This table is asked before the journal, because the outcome of an event that runs here may not be in the journal yet. An event
+stays here until its outcome is known to be there. An unknown event is looked up in the journal only where it can be there:
+`floors` holds the highest forgotten comment id of each bot, and an event above it is new without a look.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from bothost.pyrus.envelope import Envelope
 
 Phase = Literal["idle", "waiting", "running", "posting", "foreign"]
-"""What this process does with an event. idle: nothing, the entry says how it stands · waiting: it stands in line · running: a
+"""What this process does with an event. idle: nothing, the entry tells its state · waiting: it is in its queue · running: a
 handler runs, or its outcome is being recorded · posting: its reply is on its way out · foreign: another process runs it, and
 deliveries wait for it here."""
 
 TOKEN_S = 86400.0
-"""How long a token of Pyrus is good for."""
+"""How long a token of Pyrus is valid."""
 
 
 def base_of(key: str) -> str:
-    """The event key that `key~n` is a later event of; else the key itself."""
+    """Return the event key of a `key~n`; any other key is returned as it is."""
     return split(key)[0]
 
 
 def split(key: str) -> tuple[str, int]:
-    """The event key of a `key~n`, and its n, which is 1 for the key itself."""
+    """Return the event key of a `key~n` and its n. A key without `~n` gives itself and 1."""
     head, mark, number = key.rpartition("~")
     return (head, int(number)) if mark and number.isdigit() else (key, 1)
 
@@ -55,7 +55,7 @@ class Waiter:
         self.timer: asyncio.TimerHandle | None = None
 
     def stop(self) -> None:
-        """No more time-out for this delivery."""
+        """Cancel the time-out of this delivery."""
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
@@ -75,9 +75,9 @@ class TrackedEvent:
     envelope: Envelope | None = None
     """Kept while it waits or runs."""
     body: bytes | None = None
-    """What the journal may keep: the body without its token; None where `keep = 0` or it is stored already."""
+    """The body without its token, as the journal may keep it; None where `keep = 0` or it is stored already."""
     content: bytes = b""
-    """What a job or a request is about, as the journal keeps it; while it runs."""
+    """The content of a job or a request as the journal keeps it; empty unless it runs."""
     token: str = field(default="", repr=False)
     """The newest token of its deliveries; never stored."""
     ticket: QueueTicket | None = None
@@ -99,9 +99,9 @@ class TrackedEvent:
     unsure: bool = False
     """Memory may be behind the row: a write was refused, or nobody knows how it ended. The row is read before the next one."""
     attempted: tuple[Happening, list[Entry]] | None = None
-    """The tries to write one happening whose end is unknown: by them the row is recognised."""
+    """A happening and the rows that were tried for it with unknown result. The row read later is compared with them."""
     stored: bool = False
-    """It runs from the journal, for no delivery."""
+    """It was claimed from the journal, and not brought by a delivery."""
     unrecorded: bool = False
     """It runs on a claim in memory only, because the journal was away; until its outcome is known to be written."""
     cut: Literal["", "drain", "cancel", "lost"] = ""
@@ -122,12 +122,12 @@ class TrackedEvent:
 
     @property
     def open(self) -> bool:
-        """Tell whether it must not be forgotten: somebody waits, or this process works at it or has yet to record its outcome."""
+        """True where it must not be forgotten: a delivery waits, this process works at it, or its outcome is not recorded yet."""
         return self.phase != "idle" or bool(self.waiters) or self.hung or self.unrecorded
 
     @property
     def heard(self) -> bool:
-        """Tell whether a connection is open that waits for the outcome."""
+        """True where an open connection waits for the outcome."""
         for waiter in self.waiters:  # noqa: SIM110 - a generator costs each delivery three calls more
             if not waiter.delivery.gone:
                 return True
@@ -139,15 +139,15 @@ class TrackedEvent:
         return bool(self.token) and entry.state == "ready" and entry.door == "api" and entry.bot in bots
 
     def adopt(self, row: Entry) -> None:
-        """Take the journal's row as it stands. Deliveries that only this process has seen still count, and so does the time
-        of the run that it measured."""
+        """Take over the journal's row. Deliveries that only this process has seen still count, and the measured time of the
+        run is kept."""
         row.seen = max(row.seen, self.entry.seen)
         row.seen_at = max(row.seen_at, self.entry.seen_at)
         row.ms = row.ms or self.entry.ms
         self.entry = row
 
     def rest(self) -> None:
-        """Have nothing more to do with it, and let go of the body."""
+        """Become idle, and free the body and what else a run needs."""
         self.phase = "idle"
         self.envelope = None
         self.body = None
@@ -160,7 +160,7 @@ class TrackedEvent:
         self.cut = ""
 
     def leave(self) -> None:
-        """`rest`, and give turn and permit back."""
+        """Become idle as by `rest`, and give turn and permit back."""
         ticket = self.ticket
         self.rest()
         if ticket is not None:
@@ -181,25 +181,25 @@ class EventTable:
         self.waiting_bytes = 0
 
     def add(self, tracked: TrackedEvent) -> None:
-        """Know this entry from now on; a later one of the same key (`key~n`) takes its place."""
+        """Track an event. A later event of the same key (`key~n`) takes its place."""
         self._events[tracked.base] = tracked
 
     def drop(self, tracked: TrackedEvent) -> None:
-        """Forget an entry that the journal did not take."""
+        """Forget an event that the journal did not take."""
         if self._events.get(tracked.base) is tracked:
             del self._events[tracked.base]
 
     def may_be_stored(self, bot: str, comment: int) -> bool:
-        """Tell whether an event that is not here can be in the journal all the same; `comment` 0: the key is a digest."""
+        """Return whether an event that is not here can be in the journal. `comment` is 0 where the key is a digest."""
         return not comment or self.floors is None or comment <= self.floors.get(bot, 0)
 
     def learn_floors(self, highest: Mapping[str, int]) -> None:
-        """Take the journal's highest comment ids; what was forgotten meanwhile counts too."""
+        """Raise the floors to the journal's highest comment ids by bot. Floors that are higher already stay."""
         known = self.floors or {}
         self.floors = {bot: max(known.get(bot, 0), highest.get(bot, 0)) for bot in {*known, *highest}}
 
     def load(self, entries: Sequence[Entry], now: float) -> None:
-        """Know entries of the journal at start."""
+        """Track entries of the journal at start. Of several with one key the newest is kept."""
         for entry in entries:
             tracked = TrackedEvent.of_row(entry)
             tracked.touched = now
@@ -211,7 +211,7 @@ class EventTable:
                 event.number = max(event.number, tracked.number)
 
     def forget(self, before: float, tokens_of: Collection[str] = ()) -> int:
-        """Drop what nobody waits for and was last touched before `before` (monotonic); return how many.
+        """Drop the events that are not open and were last touched before `before` (monotonic). Returns their number.
 
         Parked events of the bots `tokens_of` stay for a day, because only this memory holds the token for their replies.
         """
@@ -238,14 +238,14 @@ class EventTable:
             entry.seen_at += seconds if entry.seen_at else 0.0
 
     def weigh(self, tracked: TrackedEvent, queue: BotQueue, size: int) -> None:
-        """Count a waiting body, for the bot's bound and the host's."""
+        """Count `size` bytes of a waiting body towards the bot's bound and the host's."""
         self.unweigh(tracked)
         tracked.weight = (queue, size)
         queue.waiting_bytes += size
         self.waiting_bytes += size
 
     def unweigh(self, tracked: TrackedEvent) -> None:
-        """Count its body no longer."""
+        """Stop counting its body as waiting. Harmless when called again."""
         if tracked.weight is not None:
             queue, size = tracked.weight
             tracked.weight = None
@@ -253,20 +253,20 @@ class EventTable:
             self.waiting_bytes -= size
 
     def of(self, row: Entry) -> TrackedEvent | None:
-        """Give the tracked event of a row; None where this process does not know it."""
+        """Return the tracked event of a row, or None where this process does not know it."""
         tracked = self._events.get(name_of(row))
         return tracked if tracked is not None and tracked.entry.id == row.id else None
 
     def is_at(self, key: str) -> bool:
-        """Tell whether this process works at an entry, or has yet to record its outcome. Then it does not give the row away,
-        whatever the row says."""
+        """Return whether this process works at an entry or has not recorded its outcome yet. It then keeps the row, whatever
+        the row says."""
         tracked = next(
             (found for found in (self.get(key), self.get(base_of(key))) if found and found.entry.id == key), None
         )
         return tracked is not None and (tracked.phase in ("waiting", "running", "posting") or tracked.unrecorded)
 
     def claimed(self, row: Entry, now: float) -> TrackedEvent:
-        """Track a row that this process has just claimed."""
+        """Track a row that this process has just claimed. Returns its tracked event."""
         tracked = self.of(row)
         if tracked is None:
             tracked = TrackedEvent.of_row(row)

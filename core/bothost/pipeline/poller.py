@@ -1,4 +1,4 @@
-"""Goes on without Pyrus: stored events that are due, late replies, takeover from dead owners, quiet ends, retention."""
+"""Look into the journal in rounds: run what is due, post late replies, take over from dead owners, end quiet events."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ log = logging.getLogger("bothost.late")
 
 FORGET_S = 60.0
 REMEMBER_S = 180.0
-"""How long memory knows an event after its last delivery or change. Pyrus's attempts are a minute apart; who comes later is
-answered from the journal, which has been written to just before anything is forgotten."""
+"""How long memory keeps an event after its last delivery or change. Pyrus's attempts are a minute apart. A later delivery is
+answered from the journal, which is written before an event is forgotten."""
 RETAIN_S = 600.0
 POSTS_AT_ONCE = 100
 LATER_S = 10.0
-"""When a claimed event is looked at again that cannot run now: its task is paused, its old run has not ended."""
+"""When a claimed event is due again that cannot run now, because its task is paused or its old run has not ended."""
 FAULTS = 3
-"""After so many faults of ours in a row one event is taken aside: it has failed, and everything else goes on."""
+"""After so many faults of bothost one event is recorded as failed, so that all others go on."""
 AGAIN_S = 1.0
-"""When what was claimed too early is claimed again."""
+"""When an event that was claimed too early is due again."""
 NO_BODY = "its body is no longer stored"
 AWAY = "the journal is away: %s; %s"
 UNUSABLE = ("off", "config error")
-"""Bots without a section that could be used: their replies wait."""
+"""States of bots without a usable section. Their replies wait."""
 
 
 class JournalPoller:
-    """The host's own rounds over the journal. `start` after the store is open, `stop` before it closes."""
+    """Looks into the journal in rounds. Call `start` after the store is open, and `stop` before it closes."""
 
     def __init__(
         self, context: PipelineContext, runs: Runs, late_replies: LateReplies, registry: Callable[[], Registry]
@@ -64,12 +64,12 @@ class JournalPoller:
         self._spawn = self._tasks.spawn
         self._pumping: set[str] = set()
         self._faults: Counter[str] = Counter()
-        """How often each event could not be begun for a fault that was not its own."""
+        """How often each event could not be begun because of a fault of bothost, by entry id."""
         self._stopping = False
         self._missing = MissingBots(context.journal)
 
     async def start(self) -> None:
-        """Take over what dead owners left, know the keys of the last ten minutes, begin the rounds."""
+        """Take over the events of dead owners, load the keys of the last ten minutes, and begin the rounds."""
         await self._take_up()
         self._spawn(self._context.loops.keep("floors", self._learn_floors))
         self._spawn(self._context.loops.keep("poller", self._rounds))
@@ -90,11 +90,11 @@ class JournalPoller:
             self._stand_ahead(entry)
 
     def hold(self) -> None:
-        """Claim nothing more, while what is under way goes on."""
+        """Claim nothing more. Runs and posts under way go on."""
         self._stopping = True
 
     async def stop(self) -> None:
-        """Begin nothing more; posts under way end or are looked at by the next owner."""
+        """Begin nothing more and end the rounds. A post that is cut off is checked by the next owner."""
         self._stopping = True
         await self._tasks.stop()
 
@@ -110,7 +110,7 @@ class JournalPoller:
     async def _rounds(self) -> None:
         context = self._context
         forget_at = context.clock.monotonic() + FORGET_S
-        retain_at = 0.0  # at once, because a host that lives shorter than a minute each time would never do it
+        retain_at = 0.0  # at the first round, because a host that stops early each time would never do it
         while not self._stopping:
             try:
                 await self.look()
@@ -133,14 +133,15 @@ class JournalPoller:
         return frozenset(bot.name for bot in self._registry().by_name.values() if not bot.can_log_in)
 
     async def look(self) -> None:
-        """One look at the journal, now: operators' wishes, dead owners, quiet events, what is due."""
+        """Look once now: cancel, give up lost claims, take over from dead owners, end quiet events, begin what is due."""
         journal = self._context.journal
         await self._follow_clock()
         for key in journal.cancelled():
             self.cancel(key)
         for key in journal.lost():
             self._lose(key)
-        # the journal shows claims that nobody here has heard of; memory knows which of them this process is at all the same
+        # Orphans are claims of this process in the journal whose caller never got the result. Memory tells which of them this
+        # process works at after all; those are not given back.
         orphans = {key: fence for key, fence in journal.orphans().items() if not self._context.event_table.is_at(key)}
         if orphans:
             await journal.give_back(orphans)
@@ -159,14 +160,14 @@ class JournalPoller:
         await self._begin_due()
 
     async def _follow_clock(self) -> None:
-        """Move what was planned with a step of the clock, before anything is found due, quiet or expired by it."""
+        """Move all planned times by a step of the clock, before anything is found due, quiet or expired because of the step."""
         step_s = await self._context.journal.follow_clock()
         if step_s:
             self._context.event_table.shift(step_s)
             log.warning("the clock was set %+.1f s: what was planned moves with it, and nothing expires by it", step_s)
 
     def _learn(self, row: Entry) -> bool:
-        """Take over what the store moved by itself; False where this process knew better, and has said so to the journal."""
+        """Take over a row that the store changed by itself. Returns False where memory was ahead and was written over it."""
         tracked = self._context.event_table.of(row)
         if tracked is not None:
             if self._is_ahead_of(tracked, row):
@@ -179,7 +180,7 @@ class JournalPoller:
         return True
 
     def _is_ahead_of(self, tracked: TrackedEvent, row: Entry) -> bool:
-        """Tell whether memory is the truth and has gone on since the store decided over this row."""
+        """Return whether claims are in memory and memory has changed since the store decided about this row."""
         if self._context.journal.claims_first:
             return False
         entry = tracked.entry
@@ -192,7 +193,7 @@ class JournalPoller:
         self._context.journal.note(tracked.entry)
 
     def _stand_ahead(self, entry: Entry) -> None:
-        """Parked events go before later arrivals of their task."""
+        """Let a parked event go before later arrivals of its task, and end that for one that is no longer parked."""
         parked = entry.state == "ready" and entry.door == "api" and entry.answer is None
         bot = self._context.find_bot(entry.bot)
         if bot is None or self._context.journal.claims_first:
@@ -203,7 +204,7 @@ class JournalPoller:
             bot.queue.went(entry.turn, entry.id)
 
     async def _check_lines(self) -> None:
-        """Let the arrivals go that stand behind a stored event which another process has ended, an operator for instance."""
+        """Let arrivals go whose stored predecessor was ended by another process, such as an operator's command line."""
         for bot in self._registry().by_name.values():
             for turn, key in bot.queue.blocked():
                 row = await self._context.journal.find(key)
@@ -227,7 +228,7 @@ class JournalPoller:
                 return
 
     async def _pump(self, bot: Bot) -> None:
-        """Claim one bot's due events one after the other, each with a permit, until there are no more."""
+        """Claim one bot's due events one by one, each with a permit, until there are no more."""
         try:
             while not self._stopping and bot.state.serves:
                 permit = asyncio.Event()
@@ -248,7 +249,7 @@ class JournalPoller:
             self._pumping.discard(bot.name)
 
     async def _take(self, bot: Bot, rows: Sequence[Entry], ticket: QueueTicket) -> bool:
-        """Begin what was claimed; False where there was nothing to run."""
+        """Begin the claimed rows. Returns False where none of them was to run."""
         for row in rows:
             if row.answer is not None:
                 self._spawn(self._post(bot, row))
@@ -267,12 +268,12 @@ class JournalPoller:
         return True
 
     def _is_free(self, row: Entry) -> bool:
-        """Tell whether this process is not at the event already. If it is, then it has not heard yet that its newest write has
-        landed; or its parking was given up, and has landed after all; or it was cut off, and has claimed anew what it lost."""
+        """Return whether this process does not work at the event yet. A claimed event can be at work here for three reasons: its
+        newest write landed unheard; a parking that was given up landed after all; a claim lost by a cut-off was claimed anew."""
         tracked = self._context.event_table.of(row)
         if tracked is None or (tracked.phase == "idle" and not tracked.unrecorded):
             return True
-        # a parking that is being told has landed, or there would be nothing to claim: the event is acknowledged
+        # the row could be claimed, so the parking that is being committed has landed and the event is acknowledged
         told = tracked.phase == "waiting" and tracked.commit is not None
         if not (tracked.completing or told or tracked.phase in ("idle", "posting")):
             if not self._context.journal.claims_first:
@@ -283,20 +284,20 @@ class JournalPoller:
         return False
 
     async def _put_aside(self, row: Entry) -> None:
-        """Let a row that was just claimed be claimed again in a moment; memory of its event stays as it is."""
+        """Give back a row that was just claimed, due again in a moment. The tracked event stays as it is."""
         due = self._context.now() + AGAIN_S
         ready = Held(lambda held: msgspec.structs.replace(held, state="ready", due=due))
         await write_surely(self._context, TrackedEvent.of_row(row), ready)
 
     async def _put_back(self, tracked: TrackedEvent, seconds: float) -> None:
-        """It cannot run now: its task is paused, its old run has not ended, or the host stops."""
+        """Give back a claimed event that cannot run now: its task is paused, its old run has not ended, or the host stops."""
         due = self._context.now() + seconds
         ready = Held(lambda held: msgspec.structs.replace(held, state="ready", due=due))
         written = await write_surely(self._context, tracked, ready)
         tracked.entry = written.entry or tracked.entry
 
     async def _begin(self, bot: Bot, tracked: TrackedEvent, ticket: QueueTicket) -> None:
-        """Run a claimed event: its body comes from the journal, its turn goes before later arrivals."""
+        """Run a claimed event with its body from the journal. It takes its turn before later arrivals."""
         row = tracked.entry
         tracked.phase = "running"
         tracked.stored = True
@@ -309,7 +310,7 @@ class JournalPoller:
         except BodyRefused:
             error = NO_BODY
         except (Exception, asyncio.CancelledError) as failure:
-            # around one step of a loop that goes on: this event alone is tried again, and taken aside in the end
+            # around one step of the loop: only this event is tried again, and it fails after FAULTS faults
             if not self._is_taken_aside(row, failure):
                 tracked.rest()
                 ticket.leave()
@@ -327,7 +328,7 @@ class JournalPoller:
             self._runs.go(tracked)
 
     def _is_taken_aside(self, row: Entry, failure: BaseException) -> bool:
-        """Tell whether an event has met so many faults that it is not begun again. A journal that is away is no fault of it."""
+        """Return whether an event has met FAULTS faults, so that it is not begun again. A journal that is away does not count."""
         if isinstance(failure, JournalAway | asyncio.CancelledError):
             log.warning("%s begins later: %s", row.id, failure or "the host stops", extra={"bot": row.bot})
             return False
@@ -336,7 +337,7 @@ class JournalPoller:
         return self._faults[row.id] >= FAULTS and self._faults.pop(row.id) > 0
 
     async def _fail(self, tracked: TrackedEvent, error: str) -> None:
-        """Record that a claimed event cannot run."""
+        """Record a claimed event that cannot run as failed."""
         now = self._context.now()
         fails = Held(lambda held: msgspec.structs.replace(held, state="failed", error=error, failed=True, updated=now))
         written = await write_surely(self._context, tracked, fails)
@@ -355,7 +356,7 @@ class JournalPoller:
         await self._late_replies.post(self._context.event_table.claimed(row, self._context.clock.monotonic()), bot)
 
     def waiting(self) -> list[Entry]:
-        """The events that stand in line here and have never been claimed: the journal knows nothing of them."""
+        """Return copies of the entries that wait in this process and were never claimed. The journal does not have them."""
         if not self._context.event_table.waiting_bytes:
             return []
         all_tracked = (
@@ -364,13 +365,13 @@ class JournalPoller:
         return [msgspec.structs.replace(tracked.entry) for tracked in all_tracked]
 
     def _lose(self, key: str) -> None:
-        """This host was cut off for longer than its lease, and another one has the event now."""
+        """Cut the run of an event that another host has now, because this host was cut off for longer than its lease."""
         tracked = self._live_of(key)
         if tracked is not None and tracked.phase == "running":
             self._runs.cut(tracked, "lost")
 
     def cancel(self, key: str) -> None:
-        """An operator's wish about an entry that this process holds."""
+        """Cancel an entry that this process holds, because an operator asked for it. Harmless for any other entry."""
         tracked = self._live_of(key)
         if tracked is None:
             return

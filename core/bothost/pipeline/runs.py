@@ -1,4 +1,4 @@
-"""One run of a handler, from turn and permit to the recorded outcome, for deliveries and for stored events alike."""
+"""Carry out one run of a handler, from turn and permit to the recorded outcome, for deliveries and stored events."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.run")
 
 NO_BOT_S = 10.0
-"""How long a stored event waits whose bot has just left."""
+"""How long a stored event waits after its bot was removed."""
 SUSPECT_S = 1.0
-"""How long a stored event waits that must run alone, while another one does."""
+"""How long a stored event that must run alone waits while another such event runs."""
 
 
 class Runs:
@@ -55,11 +55,11 @@ class Runs:
         self.claims = Claims(context, changed)
         self._behind = BackgroundTasks().spawn
         self.running: dict[TrackedEvent, None] = {}
-        """In the order in which they began."""
+        """The events that run, in the order in which they began."""
         self._beginning: TrackedEvent | None = None
 
     def begin(self, tracked: TrackedEvent, bot: Bot) -> None:
-        """Stand in the bot's line; the run begins at once where turn and permit are free."""
+        """Enter the bot's queue. The run begins before this returns where turn and permit are free."""
         tracked.phase = "waiting"
         tracked.ticket = QueueTicket(tracked.entry.turn, partial(self.go, tracked))
         self._beginning = tracked
@@ -67,7 +67,7 @@ class Runs:
         self._beginning = None
 
     def go(self, tracked: TrackedEvent) -> None:
-        """Turn and permit are there: start the run, or wait for the parking that is under way."""
+        """Start the run, because turn and permit are there. An event that is being parked waits for the end of that commit."""
         ticket = tracked.ticket
         if ticket is None or (tracked.commit is not None and is_being_parked(tracked)):
             return
@@ -85,26 +85,26 @@ class Runs:
                 tracked.task = task
 
     def _start(self, tracked: TrackedEvent, bot: Bot, ticket: QueueTicket) -> asyncio.Task[None] | None:
-        """Begin the run. A delivery that finds turn and permit free is often answered before its `receive` returns; one that
-        another run lets in begins in the loop's next turn, because a long queue must not become a deep stack."""
+        """Begin the run, at once if `begin` found turn and permit free. A run that another run's end lets in begins in the
+        loop's next iteration, because a long queue would become a deep stack. Returns None where the run has ended already."""
         work = self._carry(tracked, bot, ticket)
         if tracked is not self._beginning:
             return asyncio.get_running_loop().create_task(work)
         self._beginning = None
         variables = contextvars.copy_context()
         if self._context.journal.claims_first or bot.config.run == "process":
-            # they wait with time limits, which need a task
+            # these runs wait with time limits, which need an asyncio task
             return eager.begin(work, variables)
         return eager.advance(work, variables)
 
     def cut(self, tracked: TrackedEvent, why: Literal["drain", "cancel", "lost"]) -> None:
-        """End a run whose handler is at work: an async one is cancelled, a thread's result is dropped."""
+        """End a run whose handler is being called: cancel an async handler, drop the result of one in a thread."""
         if tracked.task is not None and tracked.calling and not tracked.cut:
             tracked.cut = why
             tracked.task.cancel()
 
     def _turn_back(self, tracked: TrackedEvent) -> None:
-        """Its bot has left meanwhile: Pyrus comes again, and what is stored stays ready."""
+        """Do not run an event whose bot was removed: answer its deliveries 503, and leave a stored event ready."""
         self._context.event_table.unweigh(tracked)
         self._context.responses.give_all(tracked, UNAVAILABLE)
         if tracked.phase == "running":
@@ -113,7 +113,7 @@ class Runs:
             tracked.leave()
 
     def _stand_aside(self, tracked: TrackedEvent, seconds: float) -> None:
-        """Give a claim back that has not begun; it is due again in a while."""
+        """Give back a claim whose run has not begun. The event is due again after `seconds`."""
         tracked.leave()
         due = self._context.now() + seconds
         ready = Held(lambda held: msgspec.structs.replace(held, state="ready", due=due))
@@ -127,7 +127,7 @@ class Runs:
         try:
             if is_suspect(tracked):
                 if tracked.phase == "running" and self._suspects.busy:
-                    # claimed from the journal: a claim that waits counts a death although its run never began
+                    # It is claimed already. A claim that waited here would count a death although its run never began.
                     self._stand_aside(tracked, SUSPECT_S)
                     return
                 await self._suspects.enter(tracked)
@@ -145,7 +145,7 @@ class Runs:
         try:
             await self._run(tracked, bot, ticket)
         except Exception as error:
-            # around a plugin's run and its record: whatever the machinery raises, no row may stay open for it
+            # around a plugin's run and its record: no row may stay `running` because bothost itself raised
             log.exception("a fault of bothost in the run of %s", tracked.entry.id, extra={"bot": bot.config.name})
             if tracked.phase != "running":
                 raise
@@ -169,7 +169,7 @@ class Runs:
             if tracked.entry.kind != "hook":
                 self._count_own_work(tracked, bot, "failed" if ran.failure is not None else "ran")
         if tracked.commit is not None:
-            # until it is known whether the event is acknowledged, nobody knows by which door the reply leaves
+            # an acknowledgement is being committed: its result decides by which door the reply leaves
             await asyncio.wait([tracked.commit])
         if tracked.cut == "lost":
             await self._refused(tracked, bot)
@@ -184,7 +184,7 @@ class Runs:
             count.job(bot.config.name, result)
 
     async def _call(self, tracked: TrackedEvent, bot: Bot, ticket: QueueTicket) -> RunResult:
-        """Call the plugin. The permit comes back when the work has really ended."""
+        """Call the plugin and return the result. `ended` gives the permit back when the work has really ended."""
         runner = bot.runner
         assert runner is not None
         BOT.set(bot.config.name)
@@ -216,7 +216,7 @@ class Runs:
             assert tracked.envelope is not None
             return await runner.run(tracked.envelope, self._run_context(tracked, bot), limit_s, ended)
         except Exception as error:
-            # no thread or process could be started, memory ran out: the plugin was not called, or not to its end
+            # no thread, process or memory was available: the call of the plugin did not begin or did not end
             log.exception("the run of %s could not be carried out", entry.id, extra={"bot": bot.config.name})
             ended()
             return _broken(bot, error)
@@ -254,7 +254,7 @@ class Runs:
         )
 
     async def _record(self, tracked: TrackedEvent, bot: Bot, ran: RunResult | None) -> None:
-        """Write how the run ended, then let everybody know: behind where memory is the truth, durably where it is not."""
+        """Record how the run ended, then answer. Waits for the commit unless memory is the row and the door the response."""
         context = self._context
         ending = Ending(
             tracked, bot, ran, RunEnd(context.now(), context.timing.quiet_s, ran is not None or bot.can_log_in)
@@ -265,7 +265,7 @@ class Runs:
         else:
             body = stored_body(tracked) if completion.entry.state == "ready" or bot.config.keep_s > 0 else None
             if tracked.unrecorded:
-                # the journal is away and this was the last attempt: it gets its answer, and the record follows
+                # The journal is away and this is the last attempt: answer it now and write the record later.
                 self._behind(self._record_behind(tracked, bot, completion.entry, body))
             else:
                 entry = await self._recorded(tracked, bot, ending, body)
@@ -280,7 +280,7 @@ class Runs:
         await self._tell(tracked, bot, completion)
 
     async def _recorded(self, tracked: TrackedEvent, bot: Bot, ending: Ending, body: bytes | None) -> Entry | None:
-        """Write the outcome until it lands; None where the run has nothing more to say, and all were answered."""
+        """Write the outcome until it lands and return the row. None where it was dropped and the deliveries are dealt with."""
         ended = RunFinished(lambda row: ending.by(row).entry)
         if tracked.cut == "drain" and tracked.entry.door == "response":
             return await self._acknowledged_cut(tracked, ended, body)
@@ -290,7 +290,7 @@ class Runs:
         return written.entry
 
     async def _record_behind(self, tracked: TrackedEvent, bot: Bot, told: Entry, body: bytes | None) -> None:
-        """Write the outcome of a run on a claim in memory, as it was answered."""
+        """Write the outcome of a run that had a claim in memory only, as it was answered."""
         outcome = RunFinished(lambda row: msgspec.structs.replace(told, revision=row.revision, cancel=row.cancel))
         written = await write_surely(self._context, tracked, outcome, body)
         if written.entry is None:
@@ -300,7 +300,7 @@ class Runs:
     async def _acknowledged_cut(
         self, tracked: TrackedEvent, happening: RunFinished, body: bytes | None
     ) -> Entry | None:
-        """Park what the end of a drain cut; a journal that cannot take it is no reason to stay, so Pyrus is told to come again."""
+        """Park an event cut at the end of a drain. If the journal does not take it in time, answer 503 so that Pyrus tries again."""
         context = self._context
         try:
             async with asyncio.timeout(context.timing.commit_s):
@@ -336,7 +336,7 @@ class Runs:
         tracked.rest()
 
     async def _not_delivered(self, tracked: TrackedEvent) -> None:
-        """Write that the answer reached no connection: the next attempt gets it, or it is posted when the event is quiet."""
+        """Write that no connection got the answer. The next attempt gets it, or it is posted when the event is quiet."""
         context, entry = self._context, tracked.entry
         due = entry.seen_at + context.timing.quiet_s
         if not context.journal.claims_first:
@@ -358,7 +358,7 @@ class Runs:
         log.error("%s", what, extra={**extra, "traceback": trace})
 
     async def _refused(self, tracked: TrackedEvent, bot: Bot) -> None:
-        """Drop an outcome that the row has no place for: another claim holds it, or it was ended. The row says what to answer."""
+        """Drop an outcome because another claim holds the row or the row has ended. Deliveries are answered by the row."""
         row = await self.claims.row_of(tracked.entry.id)
         self._say_dropped(tracked, bot, row)
         tracked.rest()
@@ -376,7 +376,7 @@ class Runs:
 
 
 class Ending(msgspec.Struct):
-    """Makes the completion of one run by the row as it stands, because its door may become the API while it runs."""
+    """Makes the completion of one run from the present row, because its door may become the API during the run."""
 
     tracked: TrackedEvent
     bot: Bot
@@ -385,7 +385,7 @@ class Ending(msgspec.Struct):
     completion: Completion | None = None
 
     def by(self, entry: Entry) -> Completion:
-        """Complete a running entry; the newest completion is kept."""
+        """Return the completion of a running entry, and keep it as the newest."""
         completion = complete(entry, self.tracked, self.bot.config, self.ran, self.moment)
         if self.bot.plugged is not None:
             completion.entry.version = self.bot.plugged.version
@@ -394,6 +394,6 @@ class Ending(msgspec.Struct):
 
 
 def _broken(bot: Bot, error: Exception) -> RunResult:
-    """A failed run whose machinery failed, not its plugin."""
+    """Return a failed result for a run in which bothost failed, not the plugin."""
     text = f"[bot:{bot.config.name}] could not be run: {type(error).__name__}: {error}"
     return RunResult(failure=RunFailure("raised", text, error=error))
