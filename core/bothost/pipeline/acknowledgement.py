@@ -1,4 +1,4 @@
-"""Ends the waiting of deliveries whose answer is not there in time: acknowledged, parked, told to come again, or followed."""
+"""End the waiting of deliveries whose answer is not ready in time: acknowledge, park, answer 503, or follow the row."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class RowChanged(Protocol):
     """Decides about an event whose row has turned out to be another than this process believed; the dispatcher is one."""
 
     def meet_again(self, tracked: TrackedEvent) -> None:
-        """Answer the deliveries that wait by the row as it stands."""
+        """Answer the waiting deliveries by the present row."""
 
     def take_over(self, tracked: TrackedEvent) -> bool:
-        """Claim a followed event that its owner has left; False where its bot is gone."""
+        """Claim a followed event whose owner is gone. Returns False where its bot was removed."""
 
 
 def comes_again(tracked: TrackedEvent, bot: Bot) -> bool:
@@ -58,7 +58,7 @@ class Acknowledger:
         self._changed = changed
         self._begin = BackgroundTasks().begin
         self.draining = False
-        """The host stops: what is acknowledged now is left to a process that has no tokens."""
+        """True while the host stops. An event acknowledged now is left to a process that has no tokens."""
 
     def join(self, tracked: TrackedEvent, delivery: Delivery) -> None:
         """Let a delivery wait for the event until its `answer_within`."""
@@ -90,10 +90,10 @@ class Acknowledger:
             self._commit(tracked)
 
     def _sends_away(self, tracked: TrackedEvent, bot: Bot) -> bool:
-        """Tell whether a delivery whose time is up gets 503; the last attempt is acknowledged, because no other follows it."""
+        """Return whether a delivery whose time is up gets 503. The last attempt is acknowledged, because no other follows it."""
         if tracked.last:
             return False
-        # a run that goes on here keeps its token, so only `late = retry` speaks against its acknowledgement
+        # a run that goes on here keeps its token, so only `late = retry` forbids its acknowledgement
         parked = tracked.phase == "waiting" or self.draining
         return comes_again(tracked, bot) if parked else bot.config.late == "retry"
 
@@ -111,13 +111,13 @@ class Acknowledger:
         tracked.commit = self._begin(self._acknowledge(tracked))
 
     async def _acknowledge(self, tracked: TrackedEvent) -> None:
-        """Commit the door, then answer 200 `{}` to all. Where it is not known to have landed in time, they get 503."""
+        """Commit the door, then answer 200 `{}` to all. Answer 503 where the commit is not known to have landed in time."""
         due = list(tracked.waiters)
         writing = asyncio.ensure_future(self._write(tracked))
         done, _ = await asyncio.wait([writing], timeout=self._context.timing.commit_s)
         tracked.commit = None
         if not done:
-            # whoever writes next waits for the end of this write, so that it cannot land over a later decision
+            # the next write of this event waits for the end of this one, so that this one cannot land over a later decision
             writing.add_done_callback(lambda late: self._landed_late(tracked, late))
             self._stays(tracked, due)
             return
@@ -135,7 +135,7 @@ class Acknowledger:
         self._context.failed(entry)
 
     async def _write(self, tracked: TrackedEvent) -> WriteResult | None:
-        """Write that the event is acknowledged; None where nobody knows whether the journal has it."""
+        """Write that the event is acknowledged. Returns None where it is unknown whether the write landed."""
         # `keep = 0`: the row of a followed event has no body yet, and one of ours may bring it
         body = _brought(tracked.waiters) if tracked.phase == "foreign" else stored_body(tracked)
         try:
@@ -152,7 +152,7 @@ class Acknowledger:
         return TimeIsUp(self._context.now(), error)
 
     def _apply(self, tracked: TrackedEvent, written: WriteResult) -> bool:
-        """Go by what the journal shows: the committed door, or a row that says something else. False: nothing follows."""
+        """Go on by the row that the journal shows. Returns True where that dealt with the waiting deliveries."""
         entry = written.entry
         if entry is None:
             return self._goes_by_row(tracked, written.row)
@@ -169,7 +169,7 @@ class Acknowledger:
         return True
 
     def _let_go(self, tracked: TrackedEvent, entry: Entry) -> None:
-        """Have nothing more to do with it: it is parked, or another process goes on with it."""
+        """Let go of an event that is parked or that another process goes on with."""
         if tracked.phase == "waiting":
             bot = self._context.find_bot(entry.bot)
             self._context.event_table.unweigh(tracked)
@@ -179,7 +179,7 @@ class Acknowledger:
         tracked.entry = entry
 
     def _goes_by_row(self, tracked: TrackedEvent, row: Entry) -> bool:
-        """Answer by the row where another process has brought the event to an end meanwhile."""
+        """Answer by the row where another process has ended the event meanwhile."""
         if tracked.phase not in ("waiting", "foreign") or not self._context.journal.claims_first:
             return False
         self._context.event_table.unweigh(tracked)
@@ -190,7 +190,7 @@ class Acknowledger:
         return True
 
     def _stays(self, tracked: TrackedEvent, due: list[Waiter]) -> None:
-        """It is not known to be acknowledged: those whose time is up come again, and the event goes on as it was."""
+        """Answer 503 to the deliveries whose time is up, because the commit may not have landed. The event goes on as it was."""
         for waiter in list(tracked.waiters):
             if waiter in due or waiter.timer is None:
                 waiter.stop()
@@ -203,7 +203,7 @@ class Acknowledger:
             tracked.ticket.ready()
 
     def _landed_late(self, tracked: TrackedEvent, writing: asyncio.Future[WriteResult | None]) -> None:
-        """Let a commit that lands after all make the event late for the next attempt."""
+        """Go on by the row if the commit lands after all, so that the next attempt meets the committed door."""
         if writing.cancelled() or writing.exception() is not None:
             return
         written = writing.result()
@@ -211,12 +211,12 @@ class Acknowledger:
             self._apply(tracked, written)
 
     def follow(self, tracked: TrackedEvent) -> None:
-        """Wait with our deliveries for what another process does with the event."""
+        """Wait with the deliveries of this process for the end of another process's run."""
         tracked.phase = "foreign"
         tracked.task = self._begin(self._follow(tracked, tracked.entry.runs))
 
     async def _follow(self, tracked: TrackedEvent, runs: int) -> None:
-        """Look at the row until it says how the event went on; `runs` is how many there were when our deliveries joined."""
+        """Read the row until it shows how the event went on. `runs` is the number of runs when the deliveries joined."""
         context = self._context
         while tracked.waiters:
             await context.journal.wait_hint(min(FOLLOW_S, context.timing.sweep_s))
@@ -251,7 +251,7 @@ class Acknowledger:
 
 
 def _brought(waiters: list[Waiter]) -> bytes | None:
-    """Give the body that one of these deliveries brought, without its token."""
+    """Return the body of one of these deliveries without its token, or None."""
     if not waiters:
         return None
     envelope = decode(waiters[-1].delivery.body)

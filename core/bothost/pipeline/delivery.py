@@ -41,7 +41,7 @@ class Delivery(Protocol):
 
     @property
     def bot(self) -> Bot:
-        """Whose path and secret it came by."""
+        """The bot whose path and secret it came by."""
 
     @property
     def body(self) -> bytes:
@@ -65,7 +65,7 @@ class Delivery(Protocol):
 
     @property
     def gone(self) -> bool:
-        """Tell whether its connection is known to be closed: nobody reads an answer."""
+        """True where its connection is known to be closed, so that no answer can be read."""
 
     def respond(self, outcome: Outcome) -> bool:
-        """Write the outcome, once; False where no connection was open any more."""
+        """Write the outcome, once. Returns False where the connection was closed already."""

@@ -1,4 +1,4 @@
-"""THE pipeline: a verified delivery becomes an outcome. `receive` decodes, and `_take` finds what is known of the event.
+"""Turn a verified delivery into an outcome. `receive` decodes, and `_take` finds what is known of the event.
 
 A new event goes to `_new` (filters) and `_admit` (run, park or turn away), a known one to `_again` and `_meet` (join, or answer
 by state and door). What later happens to it elsewhere comes back through `meet_again` and `take_over`.
@@ -74,7 +74,7 @@ class Dispatcher:
         self._spawn = BackgroundTasks().spawn
         self._leaving = False
         self._decoding = ThreadPoolExecutor(DECODE_AT_ONCE, "bothost-decode")
-        """Not the loop's own threads, which plugins may fill."""
+        """Threads apart from the loop's own, because plugins may take all of those."""
 
     def receive(self, delivery: Delivery) -> None:
         """Decode, find what is known of the event, sift, then claim, join, or answer by its door."""
@@ -116,13 +116,13 @@ class Dispatcher:
             self._new(key, delivery, envelope)
 
     def _must_look(self, tracked: TrackedEvent | None, delivery: Delivery, envelope: Envelope) -> bool:
-        """Tell whether the journal may know more of the event than we do: then it is asked before anything is decided."""
+        """Return whether the journal may know more of the event than this process. It is then asked before a decision."""
         if self._context.journal.claims_first:
             # several processes: each claim is in the journal before its run, so the journal is ahead of this memory
             return tracked is None or tracked.phase != "waiting"
         if tracked is None:
             return self._context.event_table.may_be_stored(delivery.bot.config.name, envelope.comment_id or 0)
-        # what is held or has failed may be in an operator's hand
+        # an operator may have changed an event that is held or has failed
         entry = tracked.entry
         return (
             tracked.phase == "idle"
@@ -180,7 +180,7 @@ class Dispatcher:
             tracked.entry.door = "api"
 
     def _new(self, key: str, delivery: Delivery, envelope: Envelope, number: int = 1) -> None:
-        """Take an event that nobody has seen before; `number` > 1: a later one of a key by digest."""
+        """Take an event that is new. `number` > 1: a later event of a key that is a digest."""
         context = self._context
         attempt = read_attempt(delivery.attempt)
         config = delivery.bot.config
@@ -263,7 +263,7 @@ class Dispatcher:
             self._acknowledger.limit(tracked, waiter)
 
     def _turn_away(self, tracked: TrackedEvent, delivery: Delivery) -> None:
-        """503: Pyrus comes again."""
+        """Answer 503, so that Pyrus comes again."""
         tracked.rest()
         self._held_on(tracked)
         outcome = UNAVAILABLE if delivery.bot.state.broken else BUSY
@@ -278,7 +278,7 @@ class Dispatcher:
             self._records.note(tracked)
 
     def _count(self, tracked: TrackedEvent, delivery: Delivery, envelope: Envelope, now: float) -> None:
-        """Which attempt this is; deliveries within a second of each other count as one."""
+        """Count the delivery and set the attempt. Deliveries within a second of each other count as one."""
         entry = tracked.entry
         attempt = read_attempt(delivery.attempt)
         seen = entry.seen
@@ -293,7 +293,7 @@ class Dispatcher:
             self._context.hide(envelope.token)
 
     def _again(self, tracked: TrackedEvent, delivery: Delivery, envelope: Envelope) -> None:
-        """A delivery of an event that is known: count it, then go by state and door."""
+        """Count a delivery of a known event, then go by state and door."""
         entry = tracked.entry
         if self._is_later_first(tracked, read_attempt(delivery.attempt).marked):
             if entry.comment:
@@ -364,7 +364,7 @@ class Dispatcher:
                 self._meet(tracked, waiter.delivery, decode(waiter.delivery.body))
 
     def take_over(self, tracked: TrackedEvent) -> bool:
-        """The owner of an event we wait for is gone: claim it with the deliveries that wait here."""
+        """Claim an event whose owner is gone, with the deliveries that wait here. Returns False where its bot was removed."""
         bot = self._context.find_bot(tracked.entry.bot)
         if bot is None:
             return False

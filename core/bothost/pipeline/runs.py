@@ -300,7 +300,7 @@ class Runs:
     async def _acknowledged_cut(
         self, tracked: TrackedEvent, happening: RunFinished, body: bytes | None
     ) -> Entry | None:
-        """Park an event cut at the end of a drain. If the journal does not take it in time, answer 503 so that Pyrus tries again."""
+        """Park an event cut at the end of a drain. If the journal does not take it in time, answer 503: Pyrus tries again."""
         context = self._context
         try:
             async with asyncio.timeout(context.timing.commit_s):

@@ -1,4 +1,4 @@
-"""Deliveries that come before the journal is open: they wait here, and no longer than they may."""
+"""Keep deliveries that come before the journal is open, each until its `answer_within` at most."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class StartupQueue:
         self._waiting[delivery] = asyncio.get_running_loop().call_later(left_s, self._dismiss, delivery)
 
     def let_in(self, receive: Callable[[Delivery], None]) -> None:
-        """The host has started."""
+        """Give the waiting deliveries to `receive` in their order, because the host has started."""
         waiting, self._waiting = self._waiting, {}
         for delivery, timer in waiting.items():
             timer.cancel()
             receive(delivery)
 
     def dismiss(self) -> None:
-        """The host stops before it had started."""
+        """Answer 503 to all that wait, because the host stops before it has started."""
         for delivery in tuple(self._waiting):
             self._dismiss(delivery)
 

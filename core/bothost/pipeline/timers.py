@@ -44,7 +44,7 @@ def following(spec: TimerSpec, after: datetime) -> datetime:
 
 
 def newest(spec: TimerSpec, now: datetime) -> datetime | None:
-    """The newest tick not after `now` that is young enough to be made up for; None where there is none."""
+    """Return the newest tick not after `now` that is young enough to be made up for, or None."""
     if spec.kind == "every":
         period = spec.period_s
         tick = datetime.fromtimestamp(now.timestamp() // period * period, UTC)
@@ -77,7 +77,7 @@ class Timers:
         self._tasks.spawn(self._context.loops.keep("timers", self._tick_on))
 
     async def stop(self) -> None:
-        """No more ticks."""
+        """Put no more ticks."""
         await self._tasks.stop()
 
     def wake(self) -> None:
@@ -97,7 +97,7 @@ class Timers:
                     await self._changed.wait()
 
     async def look(self) -> float:
-        """Put the ticks that are due now; seconds until there is something to look at again.
+        """Put the ticks that are due now. Returns the seconds until the next look.
 
         Where the wall clock was set, or the machine slept, a tick that lies too far back is passed over.
         """
@@ -122,7 +122,7 @@ class Timers:
         return due_in_s
 
     async def _due(self, bot: Bot, spec: TimerSpec, tick: datetime, now: datetime) -> datetime:
-        """Put the tick if its time has come; the next one."""
+        """Put the tick if it is due. Returns the tick to wait for."""
         if tick > now:
             return tick
         due = newest(spec, now)
@@ -131,7 +131,7 @@ class Timers:
         return following(spec, now)
 
     async def put(self, bot: Bot, spec: TimerSpec, tick: datetime) -> Entry | None:
-        """Put one tick into the journal; the entry, or None where another host did it, or the journal is away."""
+        """Put one tick into the journal. Returns the entry, or None where another host put it or the journal is away."""
         now = self._context.now()
         epoch = int(tick.timestamp())
         entry = Entry(
@@ -164,7 +164,7 @@ class Timers:
         return any(row.id.startswith(prefix) and row.id != this for row in rows)
 
     async def _make_up(self, bot: Bot, spec: TimerSpec) -> None:
-        """Of the ticks missed while no host was up only the newest, and only where the timer had run before."""
+        """Put the newest of the ticks missed while no host was up, if the timer had run before."""
         tick = newest(spec, self._context.clock.now())
         if tick is not None and _fact(bot, spec) in self._ticked:
             await self.put(bot, spec, tick)

@@ -1,4 +1,4 @@
-"""Decides whether and how something may be written on an event's row: a pure function of row, memory, and what happens.
+"""Decide whether and how something may be written on an event's row: a pure function of row, memory, and what happens.
 
 It knows no clock, no journal and no loop, so tests explore every order of happenings (tests/pipeline/test_exploration.py).
 What a run makes of its event is decided in `completion.py`; the state table of docs/design.md lists the rules of both.
@@ -71,7 +71,7 @@ Happening = TimeIsUp | RunFinished | Held | Amended
 
 
 def decide(row: Entry, memory: Memory, happening: Happening) -> Entry | None:
-    """Give the row to write. The same row: what happened is in it already. None: the row says that something else holds."""
+    """Return the row to write. The same row means that it has the change already. None means that the change does not apply."""
     match happening:
         case TimeIsUp():
             return _acknowledged(row, memory, happening)
@@ -84,7 +84,7 @@ def decide(row: Entry, memory: Memory, happening: Happening) -> Entry | None:
 
 
 def is_held(row: Entry, memory: Memory) -> bool:
-    """Tell whether the row still shows the claim of this process."""
+    """Return whether the row still shows the claim of this process."""
     return row.state == "running" and row.owner == memory.owner and row.fence == memory.fence
 
 
@@ -97,7 +97,7 @@ def _acknowledged(row: Entry, memory: Memory, up: TimeIsUp) -> Entry | None:
     if row.door == "api":
         return row
     changed = msgspec.structs.replace(row, door="api", status=200, updated=up.now)
-    # a claim of this process that landed although its caller had heard nothing of it: nobody runs it
+    # a claim of this process landed although its result was lost: no run belongs to it
     unheard = (
         row.state == "running" and row.owner == memory.owner and row.fence > memory.begun and not memory.unrecorded
     )

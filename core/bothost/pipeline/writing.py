@@ -1,8 +1,10 @@
-"""Carries decisions about an event out: one write of it at a time, each on the revision it was decided on.
+"""Carry out decisions about an event: one write of it at a time, each on the revision that it was decided on.
 
-A write ends in one of three ways. It lands; or it is refused, because the row has gone on: then the row is read and decided
-anew; or nobody knows (`JournalAway`): then nothing is decided about the event here until its row was read. A write that lands
-after all meets a row that has gone on, and is refused.
+A write ends in one of three ways:
+
+- It lands.
+- It is refused, because the row has a newer revision. The row is read and the decision is made again.
+- Its result is unknown (`JournalAway`). Nothing is decided about the event in this process until its row was read.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ _TELLING = ("state", "door", "owner", "fence", "answer", "rerun", "due", "delive
 
 
 class WriteResult(NamedTuple):
-    """`entry`: as it stands in the journal by this decision; None where `row`, as it was read last, says something else."""
+    """The result of a write. `entry` is the row as written, or None where the decision does not apply to `row`, read last."""
 
     entry: Entry | None
     row: Entry
@@ -39,7 +41,7 @@ class WriteResult(NamedTuple):
 async def write(
     context: PipelineContext, tracked: TrackedEvent, happening: Happening, body: bytes | None = None
 ) -> WriteResult:
-    """Decide about the event and write it. Raises JournalAway: whether it landed is not known.
+    """Decide about the event and write the result. Raises JournalAway where it is unknown whether the write landed.
 
     Where claims are in memory, memory is the row, and the writer's queue keeps the order.
     """
@@ -56,7 +58,7 @@ async def write(
 async def write_surely(
     context: PipelineContext, tracked: TrackedEvent, happening: Happening, body: bytes | None = None
 ) -> WriteResult:
-    """Write what must not be forgotten: try again until it lands or the row says something else."""
+    """Write as `write` does, and try again until it lands or the row says something else."""
     pause_s = context.timing.retry_beat_s
     while True:
         try:
@@ -71,7 +73,7 @@ async def write_surely(
 
 
 def lock_of(tracked: TrackedEvent) -> asyncio.Lock:
-    """Give the lock that a claim or write of the event holds while it is under way."""
+    """Return the lock that each claim and write of the event holds while it is under way."""
     if tracked.lock is None:
         tracked.lock = asyncio.Lock()
     return tracked.lock
@@ -97,7 +99,7 @@ async def _write_on_row(
         tries.append(entry)
         if await context.journal.save(entry, body):
             return _known(tracked, entry)
-        tries.pop()  # refused, so this one will never land; one before it may have
+        tries.pop()  # refused, so this try will never land; an earlier one may have landed
 
 
 def _known(tracked: TrackedEvent, row: Entry) -> WriteResult:
@@ -118,7 +120,7 @@ async def _row(context: PipelineContext, tracked: TrackedEvent) -> Entry:
 
 
 def _shows(row: Entry, written: Entry) -> bool:
-    """Tell whether a write whose end was unknown is what the row shows."""
+    """Return whether the row shows a write whose result was unknown."""
     return row.revision == written.revision + 1 and all(
         getattr(row, name) == getattr(written, name) for name in _TELLING
     )
