@@ -1,6 +1,8 @@
-"""bothost hosts many Pyrus bots in one process; these are the names for plugin authors.
+"""bothost hosts many Pyrus bots in one process; this module holds the names for plugin authors.
 
-Each name is imported when it is first asked for: a test run that loads the pytest plugin pays for nothing it does not use.
+Only the table of public names lives here. No code that does something may be added, and each name is imported when it is first
+asked for, so that a test run that loads the pytest plugin pays for nothing it does not use. Start reading in `plugins/api.py` for
+what authors write, and in `docs/design.md` for the host.
 """
 
 import typing as _typing

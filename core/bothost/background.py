@@ -48,7 +48,7 @@ class BackgroundTasks:
         return len(self._tasks)
 
     def spawn(self, work: Coroutine[Any, Any, object]) -> None:
-        """Do this beside everything else."""
+        """Run a coroutine as a background task."""
         _ = self.begin(work)
 
     def begin(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
@@ -59,7 +59,7 @@ class BackgroundTasks:
         return task
 
     def cancel(self) -> None:
-        """Cancel all tasks without waiting for their end."""
+        """Cancel all tasks; do not wait for their end."""
         for task in list(self._tasks):
             task.cancel()
 
@@ -81,7 +81,7 @@ class BackgroundTasks:
 
 @dataclass(slots=True)
 class _Faults:
-    """The facts of a loop that has failed."""
+    """Facts about a loop that has failed."""
 
     error: str
     failed_at: float

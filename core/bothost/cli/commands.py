@@ -123,7 +123,7 @@ def run(argv: list[str]) -> int:
 
 
 def _not_permitted(error: PermissionError) -> str:
-    """Say whose file it is and as whom to run, because "Operation not permitted" alone says neither."""
+    """Name the file's owner and the user to run as, because "Operation not permitted" alone says neither."""
     if not isinstance(error.filename, str):
         return str(error)
     return f"{error.strerror}: {explained(Path(error.filename).absolute())}"

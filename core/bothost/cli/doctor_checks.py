@@ -203,10 +203,10 @@ class NoSharedLimits:
         """Ignore it."""
 
     async def wrote(self, bot: str, task: int, comment: int) -> None:
-        """Kept by nobody."""
+        """Do nothing, because nobody keeps the comment."""
 
     async def wait_hint(self, seconds: float) -> None:
-        """Waited for by nobody."""
+        """Do nothing, because nobody waits for it."""
 
 
 def way_out(network: Network) -> Finding:

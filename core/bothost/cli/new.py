@@ -65,7 +65,7 @@ def taken() -> Callable[[str], bool]:
 
 
 def read_recorded(path: Path) -> RecordedDelivery:
-    """Return a recorded delivery without what names people. Raises UsageError where the file holds none."""
+    """Return a recorded delivery with everything masked that names people. Raises UsageError if the file holds no delivery."""
     sent = path.read_bytes()
     try:
         body: dict[str, Any] = Anonymizer().body(sent)

@@ -39,7 +39,7 @@ def become_owner(folder: Path) -> None:
 
 
 def explained(path: Path) -> str:
-    """Return whose folder this is, who we are, and as whom to run."""
+    """Explain who owns the folder, which user runs this command, and which user should run it."""
     place = next(one for one in (path, *path.parents) if one.exists())
     owner, ours = user_name(place.stat().st_uid), user_name(os.geteuid())
     command = " ".join(["bothost", *sys.argv[1:]])

@@ -111,7 +111,7 @@ def _render(source: str, values: Mapping[str, str]) -> bytes:
 
 
 def is_taken(installed: Collection[str]) -> Callable[[str], bool]:
-    """Return a test of names against those of installed distributions, packages and plugins, spelled in any way."""
+    """Return a function that tells whether a name belongs to an installed distribution, package or plugin, in any spelling."""
     known = {_same(name) for name in installed}
     return lambda name: _same(name) in known
 

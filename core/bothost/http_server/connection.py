@@ -216,12 +216,12 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
         return self._send(head + self._framed(chunk) if chunk else head)
 
     def write(self, chunk: bytes) -> asyncio.Future[None]:
-        """Send bytes of the response; its head too, where `write_headers` was not called."""
+        """Send bytes of the response. Send its head first if `write_headers` was not called."""
         self._begun = True
         return self.channel.send(self._framed(chunk) if self._chunked else chunk)
 
     def finish(self) -> None:
-        """Note that the response is complete; what of the request is still to come is read and dropped."""
+        """Note that the response is complete. The rest of the request is read and dropped."""
         if self._finished or self._delegate is None:
             return
         if self._chunked:
@@ -268,7 +268,7 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
             self._go_on()
 
     def _go_on(self) -> None:
-        """Take up what has come, request by request, until one waits for its answer."""
+        """Parse the bytes that were kept, request by request, until one waits for its answer."""
         if self._running:
             return
         self._running = True
@@ -317,7 +317,9 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
             self._connections.moves(self)
 
     def _first_of(self, piece: bytes) -> bytes:
-        """Return what is to be parsed now of more than a slice; a body of known length is taken as a whole."""
+        """Return the first slice of bytes that are to be parsed now. Keep the rest. A body of known length is returned as a
+        whole.
+        """
         size = max(SLICE, self._parser.left) if self._parser.in_body else SLICE
         self._rest = piece[size:]
         return piece[:size]
@@ -336,7 +338,9 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
         self._waiting.append((step, arguments))
 
     def _meet_expectation(self, head: Head) -> None:
-        """Send `100 Continue`, in any case of letters; where the answer is there already, it comes instead of the body."""
+        """Send `100 Continue` if the request expects it (in any case of letters). If a response has begun already, end the
+        connection after it instead.
+        """
         if self._begun:
             self._last = True
             self.channel.linger()

@@ -19,13 +19,13 @@ class Limited(Protocol):
     """One connection, as its limits see it."""
 
     def drop(self) -> None:
-        """Close it now; what its reader has not taken is lost."""
+        """Close it now. Bytes that its reader has not taken are lost."""
 
     def close(self) -> None:
-        """Close it after what has been written has left."""
+        """Close it after all written bytes have left."""
 
     def overdue(self) -> None:
-        """Close it because its time is up, with an answer where it waits for one."""
+        """Close it because its time is up. Answer first if it waits for an answer."""
 
 
 class Connections:
@@ -51,7 +51,7 @@ class Connections:
     def accepted(self, connection: Limited) -> None:
         """Count a new connection. At the cap, close the one that has waited longest for a request head, not the newcomer.
 
-        Where no other waits, the body that has taken longest goes; the newcomer only where all others wait for answers.
+        If none waits for a head, close the one whose body has taken longest. If all others wait for answers, close the newcomer.
         """
         self.open.add(connection)
         self.fresh[connection] = self.clock.monotonic()

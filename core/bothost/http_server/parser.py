@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ServerRefusal(NamedTuple):
-    """Why the server itself answers a request: status, the word for metrics and logs, and a sentence."""
+    """The reason why the server itself answers a request: status, the word for metrics and logs, and a sentence."""
 
     status: int
     word: str
@@ -204,7 +204,7 @@ class RequestParser:
         return None
 
     def _explain(self, error: httptools.HttpParserError) -> None:
-        """Raise what stands behind an error of llhttp's; return where it concerns bytes behind the last request."""
+        """Raise what the sink raised, or RefusedBytesError. Return if the error concerns bytes behind the last request."""
         if isinstance(error, httptools.HttpParserCallbackError) and error.__context__ is not None:
             raise error.__context__
         if self._final and not self.in_body:

@@ -63,7 +63,7 @@ class ConnectionTransport:
         self._connections.moves(self._owner)
 
     def release(self) -> None:
-        """Let those write who wait."""
+        """Complete the future that all waiting writers share."""
         self.stalled = False
         drained, self._drained = self._drained, None
         if drained is not None and not drained.done():
@@ -83,7 +83,7 @@ class ConnectionTransport:
             self.transport.resume_reading()
 
     def close(self) -> None:
-        """Close after what has been written has left."""
+        """Close after all written bytes have left."""
         self.ended = True
         if self.transport is not None:
             self.transport.close()
@@ -93,7 +93,7 @@ class ConnectionTransport:
             self.opening.cancel()
 
     def drop(self) -> None:
-        """Close now; what the reader has not taken is lost."""
+        """Close now. Bytes that the reader has not taken are lost."""
         self.ended = True
         if self.transport is not None and self.transport.get_write_buffer_size():
             self.transport.abort()

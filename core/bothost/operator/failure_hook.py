@@ -34,7 +34,7 @@ class FailureHook(Protocol):
     """Carries one failure out of the host."""
 
     async def tell(self, failure: dict[str, Any]) -> None:
-        """Tell of a failure. Raises anything that goes wrong."""
+        """Tell of a failure. May raise any exception."""
 
 
 class FailureCommand:
@@ -127,7 +127,7 @@ def _kind(entry: Entry) -> tuple[str, str]:
 
 
 def described(entry: Entry, alike: Sequence[Entry] = ()) -> dict[str, Any]:
-    """Return what a hook gets: neither body nor token, and an error whose secrets were replaced when it was stored."""
+    """Return the facts that a hook gets. They hold neither body nor token; secrets in the error were replaced when it was stored."""
     error, _, trace = entry.error.partition("\n")
     return {
         "id": entry.id,

@@ -1,4 +1,4 @@
-"""Say of an event that waits: why, until when, and when it expires."""
+"""Say why an event waits, until when, and when it expires."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each process of each host says of itself in the journal: for the list of hosts, and to see that a change holds everywhere."""
+"""Read each process's facts about itself from the journal, for the list of hosts and to see that a change holds everywhere."""
 
 from __future__ import annotations
 

@@ -329,26 +329,30 @@ class Plugin(Generic[S]):
         return self.__home.clock.now().astimezone(ZoneInfo(zone))
 
     def open(self) -> Awaitable[None] | None:
-        """Called once in each process, before the first event. What it raises keeps the bot out of service, visibly."""
+        """Prepare the plugin. The host calls it once in each process, before the first event. An exception keeps the bot out of
+        service, visibly.
+        """
         return None
 
     def close(self) -> Awaitable[None] | None:
-        """Called once, after the last event."""
+        """Release what `open` has taken. The host calls it once, after the last event."""
         return None
 
     def handle(self, event: Event) -> Answer | Awaitable[Answer]:
-        """Called for each event that no `@on` matches; says nothing unless overridden."""
+        """Answer an event that no `@on` matches. Unless overridden, it gives no reply."""
         del event
         return None
 
 
 def settle(plugin: Plugin[Any], plugin_home: PluginHome) -> None:
-    """Give an instance what the host has for it; before its `open`."""
+    """Give an instance the host's objects, before its `open` is called."""
     plugin._Plugin__home = plugin_home  # type: ignore[attr-defined]
 
 
 def _gather(members: Mapping[str, Any], marks: dict[str, tuple[Mark, ...]]) -> None:
-    """An override with marks replaces what it overrides, one without keeps mark and place; None takes the method away."""
+    """Collect the marked methods. An override with marks replaces the overridden method. One without marks keeps mark and place;
+    None removes the method.
+    """
     for name, member in members.items():
         own = marks_of(member)
         if own:

@@ -1,4 +1,4 @@
-"""Whose code runs: a frame's (bothost's own, a library's, or a plugin's), and a context's.
+"""Tell which code runs, by its frame (bothost's own, a library's, or a plugin's) or by its context.
 
 Every run of a plugin sets the context variable, so that tasks and timers it makes carry it too.
 """
@@ -29,9 +29,9 @@ def stack_of(ident: int) -> list[FrameType]:
     """Return the frames of a running thread, innermost first; empty where it runs no Python.
 
     To walk along `f_back` of a thread that goes on meanwhile is not safe: under load the walk met another object in place of a
-    frame, so it read freed memory. Here the whole walk is one call of C, in which the interpreter's lock stays here, and no pass
-    of the garbage collector comes between, whose finalizers would give it away. Frames that have been read once are objects of
-    their own, and safe to keep.
+    frame, so it read freed memory. Here the whole walk is one call of C, which keeps the interpreter's lock. No pass of the
+    garbage collector comes between; its finalizers would release the lock. Frames that have been read once are objects of their
+    own, and safe to keep.
     """
     innermost = map(methodcaller("get", ident), starmap(sys._current_frames, [()]))
     along = accumulate(chain(innermost, repeat("f_back")), getattr)
@@ -69,8 +69,8 @@ def place_of_thread(ident: int) -> str:
 def innermost_of(trace: TracebackType | None) -> str:
     """Return `file:line` where an exception left the innermost frame of a plugin's own code; "" where it left none.
 
-    Of a plugin and the libraries that it calls, its own code is what lies outside the installed packages. Where all is
-    installed, it is the package of the outermost frame, because the plugin calls the libraries.
+    The plugin's own code is the code outside the installed packages. If everything is installed, it is the package of the
+    outermost frame, because the plugin calls the libraries.
     """
     foreign: list[TracebackType] = []
     while trace is not None:

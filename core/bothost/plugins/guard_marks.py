@@ -1,4 +1,4 @@
-"""Who may call a hook, as authors write it: `signed`, `token` and `anyone`."""
+"""Guards of hooks as authors write them: `signed`, `token` and `anyone`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may call a hook: guards by a signature or a token, checked before anything of a request is parsed."""
+"""Guards of hooks, by a signature or a token, checked before anything of a request is parsed."""
 
 from __future__ import annotations
 
@@ -188,6 +188,6 @@ def _pairs(query: str) -> list[tuple[str, str]]:
 
 
 def _only(request: RawRequest, name: str) -> str | None:
-    """Return the value of a header that stands there once: of several it is not clear which one is meant."""
+    """Return the value of a header that stands there once; None if it is absent or stands there several times."""
     values = [value for one, value in request.headers if one.lower() == name.lower()]
     return values[0].strip() if len(values) == 1 else None

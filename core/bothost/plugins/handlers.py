@@ -100,7 +100,7 @@ def setting(given: Any, settings: object, where: str) -> Any:
 
 
 def check_call(call: Callable[..., Any], arguments: int, what: str, right: str) -> None:
-    """Raises PluginError where it cannot be called with so many arguments."""
+    """Check that it can be called with so many arguments. Raises PluginError if it cannot."""
     if not takes(call, arguments):
         raise PluginError(f"{what} cannot be called: write {right}")
 
@@ -117,8 +117,8 @@ def takes(call: Callable[..., Any], arguments: int) -> bool:
 
 
 def _signature(call: Callable[..., Any]) -> inspect.Signature:
-    """Return its parameters. From 3.14 on asking for them reads the annotations, and those may name what is imported for type
-    checkers only: there they are left as they are.
+    """Return its signature. From 3.14 on, reading a signature evaluates the annotations. They may name modules that are imported
+    for type checkers only, so they are left unevaluated there.
     """
     if sys.version_info >= (3, 14):
         from annotationlib import Format

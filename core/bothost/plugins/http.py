@@ -29,7 +29,7 @@ OWN_HEADERS = frozenset({"content-length", "connection", "transfer-encoding", "k
 
 
 class RawRequest(msgspec.Struct, frozen=True):
-    """A request to a hook as it came, nothing of it parsed; `received` in epoch seconds."""
+    """A request to a hook as it came, before anything is parsed; `received` in epoch seconds."""
 
     hook: str
     method: str
@@ -71,7 +71,7 @@ class Headers(Mapping[str, str]):
 
 
 class Request:
-    """A request to a hook that its guard has let in. What is read of the body is parsed when it is first asked for."""
+    """A request to a hook that its guard has let in. The body is parsed when it is first asked for."""
 
     def __init__(self, raw: RawRequest, context: RunContext) -> None:
         self._raw = raw
@@ -99,22 +99,22 @@ class Request:
 
     @property
     def peer(self) -> str:
-        """From which address it came, as far as trusted proxies tell."""
+        """Return the sender's address, as far as trusted proxies tell."""
         return self._raw.peer
 
     @property
     def received(self) -> datetime:
-        """When it came: an aware datetime."""
+        """Return the time at which it came: an aware datetime."""
         return datetime.fromtimestamp(self._raw.received, UTC)
 
     @property
     def deadline(self) -> datetime:
-        """When the bot's `timeout` ends this run: an aware datetime."""
+        """Return the moment at which the bot's `timeout` ends this run: an aware datetime."""
         return self._context.deadline
 
     @property
     def rerun(self) -> str:
-        """Why an accepted request runs again, "" in its first run."""
+        """Return the reason why an accepted request runs again; "" in its first run."""
         return self._context.rerun
 
     @cached_property
@@ -137,7 +137,7 @@ class Request:
 
     @cached_property
     def json(self) -> Any:
-        """Return the body as JSON. Where it is none the caller gets 400."""
+        """Return the body as JSON. If it is no JSON, the caller gets 400."""
         return json_of(self._raw.body)
 
     @property

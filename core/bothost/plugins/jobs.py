@@ -46,12 +46,12 @@ class Job:
 
     @property
     def rerun(self) -> str:
-        """Why the job runs again (`error`, `crash`, `drain`, `manual`), "" in its first run."""
+        """Return the reason why the job runs again (`error`, `crash`, `drain`, `manual`); "" in its first run."""
         return self._context.rerun if self._context is not None else ""
 
     @property
     def deadline(self) -> datetime:
-        """When the bot's `timeout` ends this run: an aware datetime."""
+        """Return the moment at which the bot's `timeout` ends this run: an aware datetime."""
         assert self._context is not None, "a job that waits has no deadline"
         return self._context.deadline
 
@@ -108,7 +108,7 @@ class Jobs:
 
     @call
     async def cancel(self, key: str) -> bool:
-        """Take out the waiting job with this key; whether there was one. One that runs already goes on."""
+        """Remove the waiting job with this key; return whether there was one. A job that runs already goes on."""
         return bool(await self._data.ask("", CancelJob(check_key(key, "the key of a job"))))
 
     def list(self, prefix: str = "") -> Pages[Job]:

@@ -1,4 +1,4 @@
-"""Finds and loads plugins; a broken one says who, what and where, and hurts no other bot."""
+"""Finds and loads plugins; a broken one raises an error that names plugin, fault and place, and hurts no other bot."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class PluginResources:
-    """Holds what the host has for a bot's plugin: time, a folder of its own, its way to Pyrus, and where settings come from."""
+    """Holds the host's objects for a bot's plugin: the clock, a folder of its own, its client of Pyrus, and the source of its
+    settings.
+    """
 
     clock: Clock
     folder: Path

@@ -59,12 +59,12 @@ class Store:
 
     @call
     async def add(self, key: str, amount: float | Decimal = 1) -> Any:
-        """Add to a number, or to 0 where there is none, in one step over all hosts; the new number."""
+        """Add to a number, or to 0 if there is none, in one step over all hosts. Return the new number."""
         return decode(await self._data.ask("", AddValue(check_key(key), encode(amount))))
 
     @call
     async def setdefault(self, key: str, value: Any, expires: str | timedelta | None = None) -> Any:
-        """Set a value where there is none; the value that stands then."""
+        """Set a value if there is none. Return the value that is stored afterwards."""
         data = encode(value)
         wanted = WriteValue(check_key(key), data, _expiry(expires), checked=True, expected=None)
         while not await self._data.ask("", wanted):
@@ -75,14 +75,14 @@ class Store:
 
     @call
     async def delete(self, key: str) -> bool:
-        """Delete a key; whether it was there."""
+        """Delete a key; return whether it was there."""
         return bool(await self._data.ask("", WriteValue(check_key(key), None)))
 
     @call
     async def update(self, key: str, function: Callable[[Any], Any], default: Any = None) -> Any:
-        """Replace a value by what `function` makes of it; the new value. An expiry that is set stays.
+        """Replace a value by `function(value)`; return the new value. An expiry that is set stays.
 
-        The function is called again where another process was quicker, so it must be short and do nothing else.
+        The function is called again if another process was quicker, so it must be short and do nothing else.
         """
         tries = 0
         while True:
@@ -123,7 +123,7 @@ class Store:
         return found
 
     async def keep(self, event: str, name: str, result: bytes) -> bytes:
-        """For `once`: keep a result; the one that stands then, which may be that of a run that was quicker."""
+        """Keep a result for `once`. Return the kept result, which may be that of a run that was quicker."""
         wanted = WriteValue(f"{event}/{name}", result, ONCE_S, checked=True, expected=None)
         if await self._data.ask(ONCE, wanted):
             return result

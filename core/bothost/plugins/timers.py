@@ -81,7 +81,7 @@ def _duration(period_s: float) -> str:
 
 
 def _cron_text(given: Any) -> Any:
-    """A setting may be a time of day: then every day at that time."""
+    """Return the cron text of a setting. A time of day means every day at that time."""
     return f"{given.minute} {given.hour} * * *" if isinstance(given, time) else given
 
 

@@ -90,7 +90,7 @@ class DevSession:
 
 
 def watch_log(handler: logging.Handler) -> None:
-    """Give a handler the lines of the host's loggers; each has it itself, because none of them hands lines up."""
+    """Give a handler the lines of the host's loggers. It is added to each logger, because none of them propagates."""
     for name in list(logging.Logger.manager.loggerDict):
         if name.partition(".")[0] == "bothost":
             logging.getLogger(name).addHandler(handler)

@@ -108,7 +108,7 @@ def filter_of(
 
 
 def _day(text: str, more: int = 0) -> float | None:
-    """Return the begin of a day in UTC, `more` days later; None if it is no date."""
+    """Return the beginning of a day in UTC, `more` days later; None if the text is no date."""
     try:
         return datetime.fromisoformat(text.strip()).replace(tzinfo=UTC).timestamp() + more * 86400
     except ValueError:

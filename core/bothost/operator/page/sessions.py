@@ -95,7 +95,7 @@ class Sessions:
     async def fail(self) -> bool:
         """Wait for the turn of a failed login: one a second for all callers together, and nobody is locked out.
 
-        False at once where enough wait already, because each waiting request holds memory and makes the next wait longer.
+        Returns False at once if enough requests wait already, because each one holds memory and makes the next wait longer.
         """
         now = self._clock.monotonic()
         if self._next_failure - now >= _MOST_FAILURES * _FAILURE_S:

@@ -1,4 +1,8 @@
-"""A plugin's settings: a typed class, filled from the bot's section of bots.ini."""
+"""Fill a plugin's settings: a typed class, read from the bot's section of bots.ini.
+
+The base class `Settings` lives here, with the readers of its types beside it. Nothing here may read bots.ini itself, import a
+plugin or hold a list of the host's keys. Start reading at `fill`, then in `reading.py`, which reads one value.
+"""
 
 from __future__ import annotations
 
@@ -116,7 +120,7 @@ def fill(
 
 
 def no_settings(values: Mapping[str, object], place: SettingsSource, host_keys: frozenset[str] = frozenset()) -> None:
-    """For a plugin that has none. Raises ConfigError where its section holds any."""
+    """Check the section of a plugin without settings. Raises ConfigError if the section holds any."""
     if values:
         raise ConfigError(tuple(place.problem(key, _unknown(key, place.plugin, host_keys)) for key in values))
 

@@ -18,8 +18,9 @@ class UnsupportedSetting(TypeError):
 
 
 def check_limits(value: Any, note: object) -> None:
-    """Raises ValueError where the value breaks one, and Unsupported for a limit that such values cannot have; notes other
-    than `msgspec.Meta` are somebody else's."""
+    """Check a value against its limits. Raises ValueError if it breaks one, and UnsupportedSetting for a limit that such values
+    cannot have. Annotations other than `msgspec.Meta` are ignored.
+    """
     if not isinstance(note, msgspec.Meta) or value is None:
         return
     try:

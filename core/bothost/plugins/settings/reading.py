@@ -275,7 +275,7 @@ _TEXTS: dict[Any, Callable[[str], Any]] = {
 
 
 def _python(value: object, kind: Any) -> Any:
-    """A value that is not a text: from a test, where settings are given as Python has them."""
+    """Read a value that is not a text. Tests give settings as Python values."""
     if isinstance(value, bool) and kind is not bool:
         raise ValueError(f"{value} is not of type {_name(kind)}")
     if kind is Decimal and isinstance(value, int | float):
