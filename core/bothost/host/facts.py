@@ -46,7 +46,7 @@ class HostFacts:
         await self._tasks.stop()
 
     def tell(self, key: str, value: str) -> None:
-        """Let every process know a fact; tried until the journal takes it."""
+        """Write a fact for every process. Tries until the journal takes it."""
         self._tasks.spawn(self._write(key, value))
 
     async def _write(self, key: str, value: str) -> None:

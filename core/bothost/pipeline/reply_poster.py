@@ -158,7 +158,7 @@ class ReplyPoster:
         return found if isinstance(found, int) else None
 
     async def _ours(self, pending: PendingReply, task: Mapping[str, Any], me: int | None, there: float) -> int:
-        """Return the id of the comment that already carries this reply, 0 if there is none.
+        """Return the id of the comment that already carries this reply, or 0.
 
         `there` is Pyrus's time. When a POST began is known by it; how long ago the event came is a duration of ours.
         """
@@ -175,7 +175,7 @@ class ReplyPoster:
         return max((comment["id"] for comment in thread if newer(comment, pending.entry.comment, since)), default=0)
 
     async def _written(self, entry: Entry) -> set[int]:
-        """The comments on the task that handlers wrote themselves; this process may know more than the journal yet."""
+        """Return the ids of comments that handlers wrote on the task, from this process and the journal."""
         kept = await self._journal.written(entry.bot, entry.task)
         return kept | self._client.comments.of(entry.bot, entry.task)
 
@@ -248,7 +248,7 @@ def moved_because(pending: PendingReply, task: Mapping[str, Any]) -> str:
 
 
 def asked_at(pending: PendingReply) -> frozenset[int]:
-    """The steps at which the bot was asked in the event."""
+    """Return the steps at which the bot was asked in the event."""
     found = {pending.step} if pending.step else set()
     if pending.envelope is not None:
         found |= waiting_steps(pending.envelope.raw.get("task") or {}, pending.user_id)
@@ -284,7 +284,7 @@ def newer(comment: Mapping[str, Any], newest: int, since: float) -> bool:
 
 
 def made(comment: Mapping[str, Any]) -> float | None:
-    """When a comment was written, in epoch seconds of Pyrus's clock."""
+    """Return the time of a comment in epoch seconds of Pyrus's clock, or None."""
     found = instant(comment.get("create_date"))
     return None if found is None else found.timestamp()
 
@@ -313,7 +313,7 @@ def persons_of(task: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
 
 
 def task_in(response: ApiResponse) -> Mapping[str, Any]:
-    """The task of an answer. Raises CallUnclear if there is none."""
+    """Return the task of an answer. Raises CallUnclear if there is none."""
     answer = untyped(response.body)
     task = answer.get("task") if isinstance(answer, dict) else None
     if not isinstance(task, dict):
@@ -331,5 +331,5 @@ def pyrus_time(response: ApiResponse) -> float:
 
 
 def dicts(value: Any) -> Sequence[dict[str, Any]]:
-    """The objects of a list; nothing of anything else."""
+    """Return the objects of a list; empty for any other value."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -60,7 +60,7 @@ class Responses:
         self._tell = tell or _log
 
     def give(self, delivery: Delivery, outcome: Outcome, task: int, attempt: int, why: str = "") -> bool:
-        """Answer one delivery; False where its connection was gone. `why` it is refused, for the log."""
+        """Answer one delivery. Returns False where its connection was closed. `why` is the reason of a refusal, for the log."""
         written = delivery.respond(outcome)
         bot = delivery.bot.config.name
         seconds = self._clock.monotonic() - delivery.received
@@ -76,7 +76,7 @@ class Responses:
         return written
 
     def give_all(self, tracked: TrackedEvent, outcome: Outcome) -> bool:
-        """Answer all deliveries that wait for an event; whether any of them could be written."""
+        """Answer all deliveries that wait for an event. Returns whether any answer could be written."""
         waiters, tracked.waiters = tracked.waiters, []
         written = False
         for waiter in waiters:
