@@ -83,7 +83,7 @@ class ThreadPool:
             return False
 
     def ended(self) -> None:
-        """A thread is gone."""
+        """Note that a thread has ended."""
         with self._lock:
             self._threads -= 1
 
@@ -105,7 +105,7 @@ class _Worker:
         self._awake.release()
 
     def run(self) -> None:
-        """Work until nobody has any more."""
+        """Work until there is no more work."""
         work = self._work
         while work is not None:
             work()

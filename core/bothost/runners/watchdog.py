@@ -1,14 +1,13 @@
-"""Finds who blocks the loop, in a thread that asks the loop every 0.1 s and, unanswered, looks where it stands.
+"""Finds the code that blocks the loop, in a thread that asks the loop every 0.1 s and, unanswered, looks where it stands.
 
 Frames of running threads are read by `attribution.stack_of` only. `faulthandler.dump_traceback_later` reads them without the
-interpreter's lock and crashed it in trials. A thread's CPU clock is named by its number at the kernel: of a thread that
-has just ended `pthread_getcpuclockid` is undefined, and reading /proc gives the interpreter's lock away forty times, so that
-the watchdog still read when the next block began.
+interpreter's lock and crashed it in trials. A thread's CPU clock is named by its number at the kernel: of a thread that has just
+ended `pthread_getcpuclockid` is undefined, and reading /proc gives the interpreter's lock away forty times, so that the watchdog
+still read when the next block began.
 
 Here is also how often threads hand over the interpreter: more often while the loop has to wait for it behind threads that
 compute. The loop needs the interpreter some five times for a delivery, and each time waits behind every thread that computes.
-With eight of them a neighbour's 20 ms became 65 ms (p95 123 ms) at the usual interval, and about half of that at the narrow
-one.
+With eight of them a neighbour's 20 ms became 65 ms (p95 123 ms) at the usual interval, and about half of that at the narrow one.
 """
 
 from __future__ import annotations
@@ -158,7 +157,7 @@ class Watchdog:
             pass
 
     def _round(self) -> bool:
-        """One question to the loop, and a look where it is not answered; False at the end."""
+        """Ask the loop once, and look where it stands if it does not answer. Return False at the end."""
         clock = self._clock
         before = clock.monotonic()
         if before >= self._sample_at:

@@ -55,12 +55,12 @@ class PendingRun:
         self.timer = timer
 
     def settle(self, ran: RunResult) -> None:
-        """Tell who waits, unless that was done."""
+        """Give the outcome to the waiting caller, unless it has one already."""
         if not self.future.done():
             self.future.set_result(ran)
 
     def end(self) -> None:
-        """Its work has really ended."""
+        """Note that the run's work has really ended."""
         self.timer.cancel()
         self.ended()
 
@@ -125,13 +125,13 @@ class ChildProcess:
             raise
 
     def _overran(self, wanted: StartRun) -> None:
-        """Neither cancelled nor ended: the child goes, and with it all that runs there."""
+        """End the child, because a run neither ended nor was cancelled. All other runs in it end too."""
         text = f"[bot:{self.bot}] did not end within {wanted.limit_s:g} s; its process was ended"
         self.runs[wanted.number].settle(RunResult(failure=RunFailure("timeout", text)))
         self.end("it was ended, for one of its runs did not end in time")
 
     def heard(self, frame: Frame) -> None:
-        """A frame from the child."""
+        """Handle a frame from the child."""
         if isinstance(frame, RunReturned):
             self._ran(frame)
         elif isinstance(frame, WorkEnded):

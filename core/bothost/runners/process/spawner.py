@@ -50,7 +50,7 @@ class StartedProcess:
         """What it prints comes by this pipe, which a grandchild may hold open."""
 
     def end(self, status: int) -> None:
-        """It has ended, with this status."""
+        """Note that the process has ended, with this status."""
         if not self.ended.done():
             self.ended.set_result(cause_of(status))
         self._stop_printing()
@@ -75,12 +75,12 @@ class ChildPipes:
         self.ours, self.theirs = socket.socketpair()
 
     def give(self) -> None:
-        """The child has its ends; this process keeps its own."""
+        """Close the child's ends here, because the child has them now."""
         self.theirs.close()
         os.close(self.child_out)
 
     def drop(self) -> None:
-        """There is no child."""
+        """Close all ends, because no child was started."""
         self.give()
         self.ours.close()
         os.close(self.out)

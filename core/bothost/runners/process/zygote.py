@@ -36,7 +36,7 @@ def main(descriptor: int, host: int) -> None:
 
 
 def _serve(sock: socket.socket, children: set[int], own: tuple[int, int]) -> bool:
-    """One request of the host; false when it has gone."""
+    """Serve one request of the host. Return false when the host has gone."""
     size = socket.CMSG_SPACE(2 * array.array("i").itemsize)
     data, ancillary, _, _ = sock.recvmsg(4096, size)
     if not data:

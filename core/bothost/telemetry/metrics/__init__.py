@@ -41,7 +41,7 @@ class Metrics:
         self._lag_worst = (0.0, 0.0)
 
     def delivery(self, bot: str, word: str, status: int, seconds: float) -> None:
-        """One delivery was answered, or refused; `bot` is empty where the path is nobody's."""
+        """Count a delivery that was answered or refused; `bot` is empty where the path is nobody's."""
         figures = self._bots[bot]
         try:
             figures.outcomes[word] += 1
@@ -59,7 +59,7 @@ class Metrics:
         figures.last_delivery = self._now
 
     def run(self, bot: str, seconds: float, failed: bool) -> None:
-        """One run of a handler or timer ended."""
+        """Count a run of a handler or timer that ended."""
         figures = self._bots[bot]
         figures.handler.observe(seconds)
         figures.ran(seconds)
@@ -87,12 +87,12 @@ class Metrics:
         ticks[result] = ticks.get(result, 0) + 1
 
     def job(self, bot: str, result: str) -> None:
-        """A job ran: ran, failed."""
+        """Count a run of a job: ran, failed."""
         jobs = self._bots[bot].jobs
         jobs[result] = jobs.get(result, 0) + 1
 
     def hook(self, bot: str, hook: str, outcome: str) -> None:
-        """A request to a hook was answered or refused."""
+        """Count a request to a hook that was answered or refused."""
         hooks = self._bots[bot].hooks
         key = f"{hook} {outcome}"
         hooks[key] = hooks.get(key, 0) + 1
@@ -107,7 +107,7 @@ class Metrics:
         self._host.limits[self._account(account)] = remaining
 
     def commit(self, seconds: float) -> None:
-        """One commit of the journal."""
+        """Count a commit of the journal."""
         self._host.commit.observe(seconds)
 
     def loop_lag(self, seconds: float) -> None:

@@ -182,7 +182,7 @@ class FakePyrus:
         self._scripted[pattern] = value
 
     def heal(self) -> None:
-        """Nothing goes wrong any more."""
+        """Drop all planned faults."""
         self._script.clear()
 
     def comments(self, task_id: int | None = None) -> list[WrittenComment]:

@@ -29,12 +29,12 @@ class ApiFault:
 
 
 def lose_request() -> ApiFault:
-    """The connection breaks before Pyrus has read the request."""
+    """Break the connection before Pyrus has read the request."""
     return ApiFault(ending="lost")
 
 
 def lose_answer() -> ApiFault:
-    """Pyrus applies the request, and the connection breaks before the answer."""
+    """Have Pyrus apply the request, and break the connection before the answer."""
     return ApiFault(applied=True, ending="lost")
 
 

@@ -138,7 +138,7 @@ class PyrusWorld:
         return token
 
     def who(self, token: str | None) -> ApiAccount:
-        """Whose token this is. Raises ApiRefusal 401."""
+        """Return the account that a token belongs to. Raises ApiRefusal 401."""
         if not token:
             raise ApiRefusal(401, "token_not_specified")
         for account in self.accounts.values():
