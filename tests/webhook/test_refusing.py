@@ -10,7 +10,7 @@ from bothost.clock import SystemClock
 from bothost.http_server import parser
 from bothost.http_server.parser import ServerRefusal
 from bothost.telemetry.metrics import Metrics
-from bothost.webhook import routing
+from bothost.webhook import head_checks
 from bothost.webhook.refusals import RefusalCounter, Refusals
 
 
@@ -30,8 +30,8 @@ def test_413_is_an_error_that_names_the_setting_and_pyruss_switch(caplog):
 def test_every_refusal_has_a_text_of_its_own_and_is_logged_once_a_minute(caplog):
     caplog.set_level(logging.WARNING)
     refusing = RefusalCounter(Refusals(SystemClock()), Metrics(SystemClock()))
-    outcomes: list[routing.Outcome | ServerRefusal] = [
-        one for one in vars(routing).values() if isinstance(one, routing.Outcome) and one.status >= 400
+    outcomes: list[head_checks.Outcome | ServerRefusal] = [
+        one for one in vars(head_checks).values() if isinstance(one, head_checks.Outcome) and one.status >= 400
     ]
     outcomes += [one for one in vars(parser).values() if isinstance(one, ServerRefusal) and one is not parser.TOO_LARGE]
     assert len(outcomes) == 11

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from bothost.config import host as _host
 from bothost.config.accounts import PREFIX as ACCOUNT_PREFIX
 from bothost.config.accounts import read_accounts
+from bothost.config.across_bots import known_accounts, refuse_same_paths, warn_of_same_secrets
 from bothost.config.bot import BOT_NAME, HOST_BOT_KEYS, read_bot, read_defaults
 from bothost.config.host import SECRET_KEYS, is_loopback, page_by_tls, read_host
 from bothost.config.ini import IniDocument, IniSection, parse
@@ -46,8 +47,6 @@ __all__ = [
 HOST_KEYS = frozenset([*_host.keys(Path()), *SECRET_KEYS])
 """Every key of [host]."""
 
-_SHARING_SHOWN = 3
-"""The number of bots sharing one secret that get a warning each. A hundred lines would hide the other problems."""
 _LARGEST_INI = 64 << 20
 _ROUTED_ANSWER_WITHIN_S = 25.0  # routers of platforms that give PORT cut at 30 s
 
@@ -166,9 +165,9 @@ def _bots(
         if section.name.startswith("bot:"):
             values = SectionReader(document.file, section)
             bot = read_bot(values, defaults.found, sources, demo=demo)
-            every.append((values, replace(bot, accounts=_accounts(values, bot, accounts))))
-    _paths(every)
-    _same_secrets(every)
+            every.append((values, replace(bot, accounts=known_accounts(values, bot, accounts))))
+    refuse_same_paths(every)
+    warn_of_same_secrets(every)
     env_names = frozenset(sources.env_names)
     bots: dict[str, BotConfig] = {}
     stubs: dict[str, BotConfig] = {}
@@ -183,37 +182,6 @@ def _bots(
         else:
             bots[bot.name] = replace(bot, env_names=env_names) if env_names else bot
     return bots, stubs, broken, warnings
-
-
-def _accounts(
-    values: SectionReader, bot: BotConfig, accounts: Mapping[str, AccountConfig]
-) -> tuple[AccountConfig, ...]:
-    for name in bot.account_names:
-        if name not in accounts:
-            values.wrong(f"there is no [account:{name}]{nearest(name, accounts)} (or it is wrong)", "accounts")
-    return tuple(accounts[name] for name in bot.account_names if name in accounts)
-
-
-def _paths(every: list[tuple[SectionReader, BotConfig]]) -> None:
-    first: dict[str, BotConfig] = {}
-    for values, bot in every:
-        known = first.setdefault(bot.path, bot)
-        if known is not bot:
-            place = f"[bot:{known.name}], line {known.lines.get('path', known.line)}"
-            values.wrong(f"{bot.path} is the path of {place} already", "path")
-
-
-def _same_secrets(every: list[tuple[SectionReader, BotConfig]]) -> None:
-    sharing: dict[bytes, list[tuple[SectionReader, BotConfig]]] = {}
-    for values, bot in every:
-        for secret in bot.secrets:
-            sharing.setdefault(secret, []).append((values, bot))
-    for (_, first), *others in sharing.values():
-        rest = len(others) - _SHARING_SHOWN
-        for values, _ in others[:_SHARING_SHOWN]:
-            more = f", as it is of {rest} more" if rest > 0 else ""
-            text = f"is the secret of [bot:{first.name}] too{more}: a delivery to one can be replayed to the other"
-            values.warn(text, "secret")
 
 
 def _literals(document: IniDocument) -> bool:

@@ -23,7 +23,7 @@ from bothost.pipeline.polling import Polling
 from bothost.pipeline.reply_poster import ReplyPoster
 from bothost.pipeline.responses import PipelineMetrics, Responses, Tell
 from bothost.pipeline.stored_content import begin_soon
-from bothost.pipeline.timers import Timers
+from bothost.pipeline.ticks import Timers
 from bothost.pyrus_client.api import Pyrus
 from bothost.pyrus_client.client import CallingBot
 from bothost.pyrus_client.session import PyrusSession, SessionTerms

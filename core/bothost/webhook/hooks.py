@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from bothost.pipeline.hooks import HookDelivery
 from bothost.plugins.http import RawRequest, ResponseMessage
-from bothost.webhook import routing
+from bothost.webhook import head_checks, routing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,10 +63,10 @@ def _match(bot: Bot, name: str) -> HookMatch | None:
 def refusal(match: HookMatch, method: str, announced: int) -> Outcome | None:
     """Return what a request is answered because of its head alone; None: its body is wanted."""
     if match.rule is None and match.bot.state.word != "starting":
-        return routing.BROKEN
+        return head_checks.BROKEN
     if match.rule is not None and method not in match.allow.split(", "):
-        return routing.METHOD
-    return routing.TOO_LARGE if announced > match.bot.config.max_body_bytes else None
+        return head_checks.METHOD
+    return head_checks.TOO_LARGE if announced > match.bot.config.max_body_bytes else None
 
 
 class ExchangedRequest(Protocol):
@@ -109,10 +109,10 @@ class HookExchange(HookDelivery):
     def resolve(self) -> Outcome | None:
         """See `HookDelivery.resolve`."""
         if self.bot.plugged is None:
-            return routing.BROKEN
+            return head_checks.BROKEN
         match = _match(self.bot, self._match.name)
         if match is None or match.rule is None:
-            return routing.NOT_FOUND
+            return head_checks.NOT_FOUND
         self.rule, self.is_known = match.rule, True
         return refusal(match, self._request.head.method, 0)
 

@@ -9,7 +9,7 @@ from tornado.httputil import HTTPMessageDelegate, HTTPServerConnectionDelegate
 
 from bothost.http_server.context import NO_ADDRESS
 from bothost.http_server.headers import value_lists
-from bothost.webhook import hooks, routing
+from bothost.webhook import head_checks, hooks, routing
 from bothost.webhook.hooks import HookExchange
 from bothost.webhook.unverified import UnverifiedBodies
 
@@ -135,15 +135,15 @@ class WebhookRequest(HTTPMessageDelegate):
         self.lists = lists = value_lists(headers)
         self.received = front.clock.monotonic()
         self.found = found = routing.find(front.service.registry.by_path, head.path)
-        self.length = length = routing.announced(lists)
+        self.length = length = head_checks.announced(lists)
         if found is None:
             self.hook = hooks.find(front.service.registry.by_path, head.path)
         if self.hook is not None:
             self._begin_hook(self.hook)
             return
-        refusal = routing.refusal(found, head, lists, length)
+        refusal = head_checks.refusal(found, head, lists, length)
         if refusal is not None or found is None or found.verifier is None:
-            self._end(refusal or routing.NOT_FOUND)
+            self._end(refusal or head_checks.NOT_FOUND)
             return
         self.collecting = True
         self.verifier = found.verifier
@@ -153,7 +153,7 @@ class WebhookRequest(HTTPMessageDelegate):
         self.found = hook.bot
         refusal = hooks.refusal(hook, self.head.method, self.length)
         if refusal is None and ("Host" in self.lists and len(self.lists["Host"]) != 1):
-            refusal = routing.BAD_REQUEST
+            refusal = head_checks.BAD_REQUEST
         if refusal is not None:
             self._end(refusal)
             return
@@ -188,7 +188,7 @@ class WebhookRequest(HTTPMessageDelegate):
         pieces = self.verification
         signature = self.verifier.check(self.body, header) if pieces is None else self._check_pieces(pieces, header)
         if signature is None:
-            self._end(routing.SIGNATURE)
+            self._end(head_checks.SIGNATURE)
             return
         assert self.found is not None
         self.bot = self.found
@@ -228,7 +228,7 @@ class WebhookRequest(HTTPMessageDelegate):
 
     def shed(self) -> None:
         """Give up this body, because unverified bodies hold too much in all."""
-        self._end(routing.SHED)
+        self._end(head_checks.SHED)
 
     @property
     def gone(self) -> bool:
@@ -248,7 +248,7 @@ class WebhookRequest(HTTPMessageDelegate):
         """Verify and keep a piece of a body; refuse it as soon as it is too large."""
         assert self.found is not None
         if self.held + size > self.found.config.max_body_bytes:
-            self._end(routing.TOO_LARGE)
+            self._end(head_checks.TOO_LARGE)
             return
         if self.hook is None:
             if self.verification is None:
@@ -273,7 +273,7 @@ class WebhookRequest(HTTPMessageDelegate):
     def _end(self, outcome: Outcome) -> None:
         """Answer now, whatever of the body is still to come; the server drops the rest."""
         self._drop()
-        if outcome is not routing.HEALTHY:
+        if outcome is not head_checks.HEALTHY:
             self.front.refuse(self.found, self.peer, outcome.word, outcome.status)
         self._write(outcome)
         self.connection.finish()
@@ -284,7 +284,7 @@ class WebhookRequest(HTTPMessageDelegate):
         lines = _STATUS_LINES[status] if status in _STATUS_LINES else _status_line(status)
         if outcome.repeat:
             lines += b"X-Bothost: repeat\r\n"
-        if outcome is routing.METHOD:
+        if outcome is head_checks.METHOD:
             lines += b"Allow: %s\r\n" % self._allowed()
         self._write_head_and_body(lines, outcome.body)
 

@@ -1,31 +1,14 @@
-"""Finds the bot for a request's method and target, or the reason why there is none."""
+"""Find the bot that serves a request's target."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from bothost.pipeline.delivery import NOTHING, Outcome
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tornado.httputil import RequestStartLine
-
     from bothost.bots.registry import Bot
-
-    ValueLists = Mapping[str, list[bytes]]
-    """The values of each header, by its canonical name."""
-
-HEALTHZ = "/healthz"
-NOT_FOUND = Outcome(404, NOTHING, "not-found")
-METHOD = Outcome(405, NOTHING, "method")
-BAD_REQUEST = Outcome(400, NOTHING, "bad-request")
-SIGNATURE = Outcome(403, NOTHING, "refused-signature")
-TOO_LARGE = Outcome(413, NOTHING, "too-large")
-BROKEN = Outcome(503, NOTHING, "unavailable")
-SHED = Outcome(503, NOTHING, "shed")
-HEALTHY = Outcome(200, b'{"status": "ok"}', "healthz")
 
 
 def find(by_path: Mapping[str, Bot], target: str) -> Bot | None:
@@ -34,28 +17,6 @@ def find(by_path: Mapping[str, Bot], target: str) -> Bot | None:
     if bot is None or "%" in target:
         bot = by_path.get(decoded(target))
     return bot if bot is not None and bot.config.enabled else None
-
-
-def refusal(bot: Bot | None, head: RequestStartLine, lists: ValueLists, length: int) -> Outcome | None:
-    """Return what a request with a body of this length is answered because of its head alone; None: its body is wanted."""
-    if bot is None:
-        if decoded(head.path) != HEALTHZ:
-            return NOT_FOUND
-        return HEALTHY if head.method in ("GET", "HEAD") else METHOD
-    if head.method != "POST":
-        return METHOD
-    if lists["Host"][1:] if "Host" in lists else head.version != "HTTP/1.0":
-        return BAD_REQUEST
-    if bot.verifier is None:
-        return BROKEN
-    if length > bot.config.max_body_bytes:
-        return TOO_LARGE
-    return None
-
-
-def announced(lists: ValueLists) -> int:
-    """Return what Content-Length announces, which the server has checked; 0 where it is absent."""
-    return int(lists["Content-Length"][0]) if "Content-Length" in lists else 0
 
 
 def decoded(target: str) -> str:

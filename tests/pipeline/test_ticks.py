@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bothost.pipeline.timers import following, newest
+from bothost.pipeline.ticks import following, newest
 from bothost.plugins.timers import TimerSpec
 
 ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "UTC")
