@@ -36,7 +36,7 @@ class Scene:
 
     def __init__(self, folder: Path) -> None:
         self.journal = SlowStore(folder, CLOCK, claims_first=False)
-        loop_breaker = LoopBreaker(CLOCK, lambda _fact, _reason: None)
+        loop_breaker = LoopBreaker(CLOCK)
         pipeline: Any = SimpleNamespace(
             context=SimpleNamespace(journal=self.journal, loop_breaker=loop_breaker, loops=SupervisedLoops(CLOCK))
         )

@@ -40,7 +40,7 @@ class Sink:
 def sink(request: pytest.FixtureRequest) -> Iterator[Sink]:
     made = Sink(getattr(request, "param", "json"))
     yield made
-    made.logs.close()
+    made.logs.end()
 
 
 pretty = pytest.mark.parametrize("sink", ["pretty"], indirect=True)
@@ -75,7 +75,7 @@ def test_auto_is_json_where_nobody_sits_before_it() -> None:
     made = Sink("auto")
     LOG.info("x")
     assert made.lines[0]["message"] == "x"
-    made.logs.close()
+    made.logs.end()
 
 
 def test_a_delivery_is_taken_down_without_a_record(sink: Sink) -> None:
@@ -202,7 +202,7 @@ def test_a_reader_that_has_gone_ends_nothing() -> None:
 def test_after_the_end_nothing_is_taken_down() -> None:
     made = Sink("json")
     LOG.info("before")
-    made.logs.close()
+    made.logs.end()
     LOG.info("after")
     assert "before" in made.stream.getvalue()
     assert "after" not in made.stream.getvalue()
