@@ -58,8 +58,8 @@ def test_without_crashes_and_a_sick_journal_every_event_runs_once() -> None:
 
 
 @pytest.mark.full
-def test_twenty_thousand_events() -> None:
-    play(f"many-{SEED}", EVENTS or 20_000, Odds())
+def test_ten_thousand_events() -> None:
+    play(f"many-{SEED}", EVENTS or 10_000, Odds())
 
 
 @pytest.mark.full
