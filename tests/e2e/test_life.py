@@ -322,13 +322,18 @@ def test_workers_restarted_under_load_refuse_no_delivery(site):
     host.launch()
     host.said("all 2 workers serve")
     host.port = int(host.said("serves ")["message"].rpartition(":")[2])
+
+    def have_served(times: int) -> bool:
+        return len([line for line in host.lines() if "serves " in line["message"]]) >= times
+
+    # each of them says so after it has told the supervisor: one that is ended in between never would
+    host.until(lambda: have_served(2))
     load = Load(host.port)
     for turn in range(4):
         started = [line["message"] for line in host.lines() if "started, pid" in line["message"]]
         pid = int([text for text in started if f"worker {turn % 2} " in text][-1].rpartition(" ")[2])
         os.kill(pid, signal.SIGTERM)
-        while len([line for line in host.lines() if "serves " in line["message"]]) < 3 + turn:
-            time.sleep(0.02)
+        host.until(lambda: have_served(3 + turn))  # noqa: B023 - it is asked before the next turn
     load.end()
     print(f"4 restarts of workers: {load.served} deliveries, {len(load.failures)} failed")
     assert load.failures == [], [line for line in host.lines() if line.get("status") == 503 or line["level"] != "info"]
