@@ -21,6 +21,7 @@ import bothost
 from bothost.cli.commands import TABLE
 from bothost.cli.commands import bothost as command_line
 from bothost.config import HOST_BOT_KEYS, HOST_KEYS, read
+from bothost.plugins import run_hooks
 from bothost.telemetry.metrics.families import NAMES
 
 ROOT = Path(__file__).parent.parent
@@ -213,7 +214,8 @@ def file_of(block: Block) -> str | None:
 @pytest.mark.parametrize(
     "block", [block for block in blocks("python") if file_of(block) is None], ids=lambda block: block.id
 )
-def test_the_code_of_the_guides_runs(block: Block) -> None:
+def test_the_code_of_the_guides_runs(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_hooks, "_hooks", {})  # those of a guide must not stand around the runs of other tests
     source = "from bothost import *\n" + block.text
     exec(compile(source, block.id, "exec"), {"__name__": "guide"})
 

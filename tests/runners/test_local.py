@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import logging
@@ -15,12 +16,13 @@ import pytest
 from bothost import Event, GiveUp, Plugin, Reply, Settings, Tick, every
 from bothost.clock import SystemClock
 from bothost.errors import PluginError, ReplyError
+from bothost.plugins import run_hooks
 from bothost.plugins.attribution import BOT
 from bothost.runners.calls import GRACE_S
 from bothost.testing.virtual_time.clock import VirtualClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.runners.conftest import Bench
 
@@ -359,8 +361,25 @@ def test_a_cancelled_run_cancels_an_async_handler(bench: Make) -> None:
     asyncio.run(main())
 
 
-def test_a_cancelled_run_drops_what_a_thread_returns(bench: Make) -> None:
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_cancelled_run_drops_what_a_thread_returns(bench: Make, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hooks around the run are left as well, the last one first."""
     go, began = threading.Event(), threading.Event()
+    stood: list[str] = []
+
+    def around(name: str) -> Any:
+        @contextlib.contextmanager
+        def hook(_subject: object) -> Iterator[None]:
+            token = BOT.set(BOT.get())
+            stood.append(f"in {name}")
+            yield
+            stood.append(f"out {name}")
+            BOT.reset(token)
+
+        return hook
+
+    names = ["a", "b"][:number]
+    monkeypatch.setattr(run_hooks, "_hooks", {name: around(name) for name in names})
 
     async def never(event: Event) -> None: ...
 
@@ -383,6 +402,39 @@ def test_a_cancelled_run_drops_what_a_thread_returns(bench: Make) -> None:
         await until(lambda: made.ended == 1)
 
     asyncio.run(main())
+    assert stood == [f"in {name}" for name in names] + [f"out {name}" for name in reversed(names)]
+
+
+@pytest.mark.parametrize("run", ["loop", "thread"])
+def test_hooks_are_left_with_what_came_of_the_run_and_show_where_it_stands(
+    bench: Make, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    sleeps = [0.0, 3600.0]
+
+    class Around:
+        def __enter__(self) -> None: ...
+
+        def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+            seen.append(kind)
+
+    monkeypatch.setattr(run_hooks, "_hooks", {"around": lambda _subject: Around()})
+
+    async def handler(event: Event) -> str:
+        await asyncio.sleep(sleeps.pop(0))
+        return "hi"
+
+    def outer(event: Event) -> Any:
+        return handler(event)
+
+    async def main() -> None:
+        made = bench(handler if run == "loop" else outer, run=run)
+        assert (await made.run()).reply == HI
+        failure = failure_of(await made.run(limit_s=0.1))
+        assert "test_local.py:" in failure.text
+
+    asyncio.run(main())
+    assert seen == [None, asyncio.CancelledError]
 
 
 def test_a_run_cancelled_in_the_moment_its_thread_returned_ends_once(bench: Make) -> None:

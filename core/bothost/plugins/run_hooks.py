@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import logging
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Generator
     from contextlib import AbstractContextManager
 
     from bothost.plugins.api import Tick
@@ -50,21 +51,56 @@ def hooked(begin: Callable[[], Any], subject: Event | Tick | Job) -> Callable[[]
             entered.leave(error)
             raise
         if inspect.isawaitable(answer):
-            return _awaited(answer, entered)
+            return _Hooked(answer if inspect.iscoroutine(answer) else _awaited(answer), entered)
         entered.leave(None)
         return answer
 
     return run
 
 
-async def _awaited(answer: Awaitable[Any], entered: _Entered) -> Any:
-    try:
-        result = await answer
-    except BaseException as error:
-        entered.leave(error)
-        raise
-    entered.leave(None)
-    return result
+async def _awaited(answer: Awaitable[Any]) -> Any:
+    return await answer
+
+
+class _Hooked(Coroutine[Any, Any, Any]):
+    """A handler's coroutine with its hooks around it. Closing it leaves the hooks also where it was never begun."""
+
+    def __init__(self, work: Coroutine[Any, Any, Any], entered: _Entered) -> None:
+        self.cr_await = work
+        """The handler's own coroutine, under the name by which it is asked where a coroutine stands."""
+        self._entered = entered
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self  # it has what a generator has
+
+    def __iter__(self) -> _Hooked:
+        return self
+
+    def __next__(self) -> Any:
+        return self.send(None)
+
+    def send(self, value: Any, /) -> Any:
+        """See `Coroutine.send`."""
+        return self._step(self.cr_await.send, value)
+
+    def throw(self, kind: Any, /, *more: Any) -> Any:
+        """See `Coroutine.throw`."""
+        return self._step(self.cr_await.throw, kind, *more)
+
+    def close(self) -> None:
+        """See `Coroutine.close`."""
+        self._step(self.cr_await.close)
+        self._entered.leave(None)
+
+    def _step(self, step: Callable[..., Any], *given: Any) -> Any:
+        try:
+            return step(*given)
+        except StopIteration:
+            self._entered.leave(None)
+            raise
+        except BaseException as error:
+            self._entered.leave(error)
+            raise
 
 
 class _Entered:
@@ -82,9 +118,10 @@ class _Entered:
                 self._exits.append((name, around))
 
     def leave(self, error: BaseException | None) -> None:
-        """Leave all of them with what the run raised."""
+        """Leave all of them with what the run raised. Harmless when called again."""
         given = (None, None, None) if error is None else (type(error), error, error.__traceback__)
-        for name, around in reversed(self._exits):
+        while self._exits:
+            name, around = self._exits.pop()
             try:
                 around.__exit__(*given)
             except BaseException as fault:  # a plugin's own code; a generator raises what it was thrown

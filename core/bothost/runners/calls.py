@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 import threading
+from collections.abc import Coroutine
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -193,7 +194,7 @@ class _ThreadCall:
         try:
             self.loop.call_soon_threadsafe(self._back, outcome)
         except RuntimeError:  # the loop is closed: the host is going, nobody waits any more
-            return
+            _close(work, outcome)
 
     def _back(self, outcome: Outcome) -> None:
         self.gone = True
@@ -204,10 +205,7 @@ class _ThreadCall:
             self.waiter.set_result(outcome)
 
     def _drop(self, outcome: Outcome) -> None:
-        if inspect.iscoroutine(outcome[0]):
-            outcome[0].close()
-            outcome = (None, None)
-        _end(self._work, self, outcome)
+        _end(self._work, self, (None, None) if _close(self._work, outcome) else outcome)
 
     def expire(self) -> None:
         """The time is up: nobody waits for it from now on, and if no thread has begun it, none will."""
@@ -242,6 +240,15 @@ def _end(work: PluginCall, call: OverdueCall, outcome: Outcome | None) -> None:
     how = f"with {type(error).__name__}" if error is not None else "and what it returned is not sent"
     log.warning("[bot:%s] a call past its time has ended, %s", work.bot, how, extra={"bot": work.bot})
     work.ended(outcome)
+
+
+def _close(work: PluginCall, outcome: Outcome) -> bool:
+    """Close a coroutine that nobody will await, because Python would complain of it. Returns False where there is none."""
+    answer = outcome[0]
+    if not isinstance(answer, Coroutine):
+        return False
+    work.context.run(answer.close)
+    return True
 
 
 def _call(begin: Callable[[], Any]) -> Outcome:
