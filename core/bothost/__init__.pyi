@@ -28,6 +28,7 @@ from bothost.plugins.guard_marks import signed as signed
 from bothost.plugins.guard_marks import token as token
 from bothost.plugins.http import Request as Request
 from bothost.plugins.http import Response as Response
+from bothost.plugins.http import value_at as value_at
 from bothost.plugins.jobs import Job as Job
 from bothost.plugins.jobs import Jobs as Jobs
 from bothost.plugins.multipart import FormFile as FormFile
@@ -35,6 +36,8 @@ from bothost.plugins.run_hooks import on_run as on_run
 from bothost.plugins.settings import Secret as Secret
 from bothost.plugins.settings import Settings as Settings
 from bothost.plugins.settings.field_names import FieldName as FieldName
+from bothost.plugins.settings.service_address import ServiceAddress as ServiceAddress
+from bothost.plugins.settings.text_template import TextTemplate as TextTemplate
 from bothost.plugins.store import Store as Store
 from bothost.pyrus.model.fields import Field as Field
 from bothost.pyrus.model.fields import Row as Row

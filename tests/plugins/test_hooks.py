@@ -6,7 +6,20 @@ from typing import Any
 
 import pytest
 
-from bothost import Event, Plugin, Request, RequestRefused, Response, Secret, Settings, anyone, hook, signed, token
+from bothost import (
+    Event,
+    Plugin,
+    Request,
+    RequestRefused,
+    Response,
+    Secret,
+    Settings,
+    anyone,
+    hook,
+    signed,
+    token,
+    value_at,
+)
 from bothost.errors import PluginError
 from bothost.testing import Harness
 
@@ -271,6 +284,17 @@ def test_the_operator_says_how_a_service_signs(bothost: Harness) -> None:
 def test_a_guard_that_the_settings_make_useless_keeps_the_bot_out(bothost: Harness, keys: dict[str, str]) -> None:
     with pytest.raises(PluginError, match=r"signed\(\) needs a header, a digest of sha256"):
         bothost.bot(AnyService, key="k", **keys)
+
+
+@pytest.mark.parametrize(("pointer", "found"), [("/a/1", 6), ("/b~1c", 7), ("/d~0", 8)])
+def test_a_json_pointer_leads_to_a_value(pointer: str, found: int) -> None:
+    assert value_at({"a": [5, 6], "b/c": 7, "d~": 8}, pointer) == found
+
+
+@pytest.mark.parametrize("pointer", ["/a/-1", "/a/ 1", "/a/2", "/a/x", "/e", "/a/1/f"])
+def test_a_json_pointer_that_leads_nowhere_is_the_callers_fault(pointer: str) -> None:
+    with pytest.raises(RequestRefused, match=f"nothing at {pointer}"):
+        value_at({"a": [5, 6]}, pointer)
 
 
 def test_a_handlers_refusal_is_told_to_its_caller(bothost: Harness) -> None:

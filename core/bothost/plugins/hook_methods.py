@@ -12,7 +12,7 @@ from bothost.errors import PluginError, RequestRefused
 from bothost.plugins.guard_marks import GuardMark
 from bothost.plugins.guards import FunctionGuard, GuardRule, OpenGuard, rule_of
 from bothost.plugins.handlers import Handler, check_call, handler, takes
-from bothost.plugins.http import json_of, pointed
+from bothost.plugins.http import json_of, value_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -93,7 +93,7 @@ def key_text(key: Any) -> str:
 
 def pointed_key(rule: HookRule, body: bytes) -> str:
     """Return the key that stands in a body. Raises RequestRefused."""
-    return key_text(pointed(json_of(body), rule.pointer))
+    return key_text(value_at(json_of(body), rule.pointer))
 
 
 def _spec(plugin: Plugin[Any], mark: HookMark, kept: Handler, settings: object, where: str) -> HookSpec:

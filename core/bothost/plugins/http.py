@@ -208,15 +208,21 @@ def json_of(body: bytes) -> Any:
         raise RequestRefused("the body is not JSON") from None
 
 
-def pointed(value: Any, pointer: str) -> Any:
-    """Follow a JSON pointer and give the value. Raises RequestRefused where it leads nowhere."""
+def value_at(value: Any, pointer: str) -> Any:
+    """Follow a JSON pointer such as `/payment/id` from a body's value. Raises RequestRefused where it leads nowhere."""
     for part in pointer.split("/")[1:]:
         key = part.replace("~1", "/").replace("~0", "~")
         try:
-            value = value[int(key)] if isinstance(value, list) else value[key]
+            value = value[_index(key)] if isinstance(value, list) else value[key]
         except (KeyError, IndexError, ValueError, TypeError):
             raise RequestRefused(f"the body has nothing at {pointer}") from None
     return value
+
+
+def _index(key: str) -> int:
+    if not (key.isascii() and key.isdigit()):  # "-1" would be the last one
+        raise ValueError(key)
+    return int(key)
 
 
 def message_of(answer: Any) -> ResponseMessage:

@@ -7,7 +7,7 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from bothost import RequestRefused
+from bothost import RequestRefused, value_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,21 +55,9 @@ def content(request: Request) -> Any:
         raise RequestRefused("the body is not JSON") from None
 
 
-def found(body: Any, pointer: str) -> Any:
-    """Return the value at a pointer. Raises RequestRefused where it leads nowhere."""
-    value = body
-    for part in pointer.split("/")[1:]:
-        key = part.replace("~1", "/").replace("~0", "~")
-        try:
-            value = value[int(key)] if isinstance(value, list) else value[key]
-        except (KeyError, IndexError, ValueError, TypeError):
-            raise RequestRefused(f"the body has nothing at {pointer}") from None
-    return value
-
-
 def plain(body: Any, pointer: str) -> str:
     """Return the value at a pointer as text. Raises RequestRefused where it is an object or a list."""
-    value = found(body, pointer)
+    value = value_at(body, pointer)
     if isinstance(value, dict | list):
         raise RequestRefused(f"{pointer} must be a text, a number, true, false or null")
     if value is None:
@@ -89,7 +77,7 @@ def fields(body: Any, wanted: Mapping[str, str]) -> dict[str, Any]:
     """Return the values of fields: a bare pointer keeps number, yes/no and nothing as they are. Raises RequestRefused."""
     values: dict[str, Any] = {}
     for name, template in wanted.items():
-        value = found(body, template) if template.startswith("/") else filled(body, template)
+        value = value_at(body, template) if template.startswith("/") else filled(body, template)
         if isinstance(value, dict | list):
             raise RequestRefused(f"{template} must be a text, a number, true, false or null")
         values[name] = clean(value) if isinstance(value, str) else value
@@ -98,7 +86,7 @@ def fields(body: Any, wanted: Mapping[str, str]) -> dict[str, Any]:
 
 def task_id(body: Any, pointer: str) -> int:
     """Return the task's id at a pointer. Raises RequestRefused."""
-    value = found(body, pointer)
+    value = value_at(body, pointer)
     text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
     if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) == 0:
         raise RequestRefused(f"{pointer} must be a task's id, a number above 0")

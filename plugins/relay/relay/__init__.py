@@ -13,10 +13,9 @@ from typing import Any, NoReturn
 
 import aiohttp
 
-from bothost import Event, GiveUp, Plugin, Secret, Settings, sign
-from relay.address import Address
+from bothost import Event, GiveUp, Plugin, Secret, ServiceAddress, Settings, sign
 
-__all__ = ["Address", "Relay", "Target"]
+__all__ = ["Relay", "Target"]
 
 LARGEST_ANSWER = 4 << 20
 
@@ -24,7 +23,7 @@ LARGEST_ANSWER = 4 << 20
 class Target(Settings):
     """`url` of the service, `key` to sign with, `answer` how long it may take."""
 
-    url: Address
+    url: ServiceAddress
     key: Secret
     answer: timedelta = timedelta(minutes=10)
 
@@ -56,7 +55,7 @@ class Relay(Plugin[Target]):
         try:
             async with (
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=limit_s), auto_decompress=False) as session,
-                session.post(url.text, data=event.body, headers=headers, allow_redirects=False) as answer,
+                session.post(url, data=event.body, headers=headers, allow_redirects=False) as answer,
             ):
                 return answer.status, await self._read(answer)
         except TimeoutError:

@@ -14,7 +14,7 @@ import pytest
 
 from bothost import sign
 from bothost.testing import task
-from relay import Address, Relay
+from relay import Relay
 
 if TYPE_CHECKING:
     from bothost.testing import Harness
@@ -202,39 +202,6 @@ def test_the_limit_is_one_of_the_whole_answer(bothost: Harness, service: Service
         thread.join()
     assert answer.status == 500
     assert "no whole answer within 0.5 s" in str(answer.error)
-
-
-@pytest.mark.parametrize(
-    "url",
-    ["https://service.example.com/pyrus?x=1", "https://service:8443/", "http://127.0.0.2:1/", "http://[::1]:80/", "https://\u0441\u0435\u0440\u0432\u0438\u0441.example/\u043f\u0443\u0442\u044c", "https://my_service/"],
-)  # fmt: skip
-def test_a_sound_address_is_taken(url: str) -> None:
-    assert Address.parse(url).text == url
-
-
-@pytest.mark.parametrize(
-    ("url", "said"),
-    [
-        ("https://service.example.com/a b", "holds a blank"),
-        ("https://service.example.com/\r\nX: y", "holds a blank"),
-        ("https://service.example.com:99999/", "is not an address"),
-        ("https://service.example.com:0/", "no port"),
-        ("https://service.example.com:x/", "is not an address"),
-        ("https://service.example.com:/", "no port"),
-        ("https://service..example.com/", "no machine can have"),
-        (f"https://{'a' * 64}.example/", "no machine can have"),
-        ("https://999.1.1.1/", "no machine can have"),
-        ("https://-service.example/", "no machine can have"),
-        ("https://[::1/", "is not an address"),
-        ("https://service.example.com/#part", "holds a #"),
-        ("service.example.com", "is not an address"),
-        ("http://service.example.com/", "must be https"),
-        ("https://name:word@service.example.com/", "must not hold a name"),
-    ],
-)
-def test_an_unsound_address_is_refused(url: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        Address.parse(url)
 
 
 def test_the_key_is_shown_nowhere(bothost: Harness, service: Service) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, time, timedelta
-from string import Formatter
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from bothost import CallError, CallRefused, Event, Plugin, Reply, Settings, Task, cron
+from bothost import CallError, CallRefused, Event, Plugin, Reply, Settings, Task, TextTemplate, cron
 from reminder.worktime import Days, Hours, worked
 
 __all__ = ["Days", "Hours", "Reminder", "Text", "When", "Zone"]
@@ -33,22 +32,11 @@ class Zone(str):
         return cls(text)
 
 
-class Text(str):
+class Text(TextTemplate):
     """A comment's text with `{waited}` and `{who}` in it."""
 
     __slots__ = ()
-
-    @classmethod
-    def parse(cls, text: str) -> Text:
-        """Raises ValueError, so that a wrong brace is found at the start and not each morning."""
-        try:
-            names = {name for _, name, _, _ in Formatter().parse(text) if name is not None}
-            text.format(waited="", who="")
-        except (ValueError, LookupError, AttributeError) as error:
-            raise ValueError(f"cannot be filled ({error}); only {{waited}} and {{who}} stand in braces") from error
-        if not names <= {"waited", "who"}:
-            raise ValueError("has other words in braces than {waited} and {who}")
-        return cls(text)
+    words = ("waited", "who")
 
 
 class When(Settings):
@@ -97,7 +85,7 @@ class Reminder(Plugin[When]):
             waited = worked(since, now, settings.days, settings.hours, ZoneInfo(settings.zone))
             if waited < settings.after:
                 return 0
-            await self.pyrus.comment(task_id, Reply(settings.text.format(waited=spoken(waited), who=awaited(task))))
+            await self.pyrus.comment(task_id, Reply(settings.text.filled(waited=spoken(waited), who=awaited(task))))
         except CallRefused as error:
             self.log.warning("task %d is passed over: %s", task_id, error)
             return 0

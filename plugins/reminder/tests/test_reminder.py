@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from bothost.testing import task, trouble
-from reminder import Days, Hours, Reminder, Text, Zone
+from reminder import Days, Hours, Reminder, Zone
 from reminder.worktime import worked
 
 if TYPE_CHECKING:
@@ -117,12 +117,6 @@ def test_wrong_settings_say_what_would_be_right(parse: Any, text: str, said: str
 def test_days_wrap_around_the_week() -> None:
     assert Days.parse("Sat-Mon").days == {5, 6, 0}
     assert Days.parse("mon, Wednesday").days == {0, 2}
-
-
-@pytest.mark.parametrize("text", ["{waited", "{0}", "{task}", "{waited.x}", "{who!x}", "{}"])
-def test_a_text_that_cannot_be_filled_is_found_at_the_start(text: str) -> None:
-    with pytest.raises(ValueError, match=r"braces|filled"):
-        Text.parse(text)
 
 
 @pytest.mark.parametrize("zone", ["Europe", "../etc/passwd", "", "Mars/Phobos"])

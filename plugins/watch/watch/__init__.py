@@ -9,40 +9,27 @@ import hashlib
 import hmac
 import json
 from datetime import datetime, timedelta
-from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from bothost import Event, GiveUp, Job, Plugin, Reply, Secret, Settings, job
-from watch.address import Address
+from bothost import Event, GiveUp, Job, Plugin, Reply, Secret, ServiceAddress, Settings, TextTemplate, job
 from watch.conditions import Condition
 
 if TYPE_CHECKING:
     from bothost import Task
 
-__all__ = ["Address", "Condition", "Text", "Watch", "What"]
+__all__ = ["Condition", "Text", "Watch", "What"]
 
-WORDS = ("task", "step", "waited")
 CALL_S = 30.0
 KEEP = timedelta(days=180)
 
 
-class Text(str):
+class Text(TextTemplate):
     """A comment with `{task}`, `{step}` and `{waited}` in it."""
 
     __slots__ = ()
-
-    @classmethod
-    def parse(cls, text: str) -> Text:
-        """Raises ValueError, so that a wrong brace is found at the start."""
-        try:
-            names = {name for _, name, _, _ in Formatter().parse(text) if name is not None}
-        except ValueError as error:
-            raise ValueError(f"cannot be filled: {error}") from None
-        if not names <= set(WORDS):
-            raise ValueError("has other words in braces than {task}, {step} and {waited}")
-        return cls(text)
+    words = ("task", "step", "waited")
 
 
 class What(Settings):
@@ -54,7 +41,7 @@ class What(Settings):
     after: timedelta = timedelta(0)
     text: Text = Text("")
     reassign: str = ""
-    url: Address | None = None
+    url: ServiceAddress | None = None
     key: Secret | None = None
 
     def __post_init__(self) -> None:
@@ -125,7 +112,7 @@ class Watch(Plugin[What]):
 
     def _said(self, job: Job) -> str:
         waited = spoken(self.now() - job.data["since"])
-        return self.settings.text.format(task=job.task_id, step=job.data["step"], waited=waited)
+        return self.settings.text.filled(task=job.task_id, step=job.data["step"], waited=waited)
 
     async def _call(self, job: Job, task: Task) -> int:
         """POST what happened, signed. Raises GiveUp for a 4xx, ConnectionError for what may be tried again."""

@@ -1,4 +1,4 @@
-"""Read the address of a service, and refuse one that no request can have."""
+"""Read the address of a service that a plugin calls, and refuse one that no request can have."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ _NAME = re.compile(
 )
 
 
-class Address:
-    """The address of a service: https, or http on this machine."""
+class ServiceAddress(str):
+    """The address of a service: https, or http on this machine. It is a str."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    __slots__ = ()
 
     @classmethod
-    def parse(cls, text: str) -> Address:
+    def parse(cls, text: str) -> ServiceAddress:
         """Read an address. Raises ValueError, which says what would be right."""
         if _UNSAFE.search(text):
             raise ValueError("holds a blank or another character that no address has; write it as %XX")
@@ -31,16 +30,15 @@ class Address:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("is not an address; write https://service.example.com/path")
         if parts.username is not None:
-            raise ValueError("must not hold a name or a password; the service knows bothost by `key`")
+            raise ValueError(
+                "must not hold a name or a password, because addresses are shown; give the service a key of its own"
+            )
         if port == 0 or parts.netloc.endswith(":"):
             raise ValueError("has no port from 1 to 65535 behind its colon")
         if parts.fragment or text.endswith("#"):
             raise ValueError("holds a #, which is never sent; write it as %23")
         _check_host(parts)
         return cls(text)
-
-    def __repr__(self) -> str:
-        return self.text
 
 
 def _check_host(parts: SplitResult) -> None:
@@ -56,4 +54,4 @@ def _check_host(parts: SplitResult) -> None:
         if not _NAME.fullmatch(ascii_host) or re.fullmatch(r"[0-9.]+", ascii_host):
             raise ValueError("has a host that no machine can have; write https://service.example.com/path") from None
     if parts.scheme == "http" and not loopback:
-        raise ValueError("must be https: events hold an access token; plain http only on this machine")
+        raise ValueError("must be https, because others could read what is sent; plain http only on this machine")
