@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.postgres_server import PostgresServer
 from tornado.ioloop import IOLoop
 
 if TYPE_CHECKING:
@@ -22,6 +23,15 @@ def io_loop() -> Iterator[IOLoop]:
     yield made
     asyncio.set_event_loop(None)
     made.close(all_fds=False)
+
+
+@pytest.fixture
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of the test's own, for tests that stop it or end hosts on it."""
+    server = PostgresServer()
+    server.start()
+    yield server
+    server.close()
 
 
 @pytest.hookimpl(wrapper=True)

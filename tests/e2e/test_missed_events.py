@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.e2e.playing import Playing
 from tests.e2e.site import SECRET, HostSite
-from tests.postgres_server import PostgresServer
+from tests.e2e.test_reload import ini, rewrite, until_reloaded
 
 from bothost.testing import task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.postgres_server import PostgresServer
 
 pytestmark = pytest.mark.full
 
@@ -33,14 +35,6 @@ def playing() -> Iterator[Playing]:
     made.look(lambda: made.pyrus.add_form(FORM))
     yield made
     made.end()
-
-
-@pytest.fixture
-def postgres() -> Iterator[PostgresServer]:
-    server = PostgresServer()
-    server.start()
-    yield server
-    server.close()
 
 
 def site(folder: Path, playing: Playing, keys: str, host: str = "") -> HostSite:
@@ -83,6 +77,22 @@ def test_fifty_approvals_that_came_while_the_host_was_down_are_answered_once_alt
         host.until(lambda: set(written(playing)) >= {before, *missed}, 60)
         host.stop()
         assert written(playing) == Counter([before, *missed])
+    finally:
+        host.end()
+
+
+def test_a_bot_that_a_reload_adds_polls_at_once(tmp_path: Path, playing: Playing) -> None:
+    host = site(tmp_path / "host", playing, "receive = poll; poll_every = 5s")
+    text = ini(host)
+    begin = text.index("[bot:one]")
+    rewrite(host, text[:begin] + text[begin:].replace("[bot:one]", "[bot:zero]\nenabled = no"))
+    host.start()
+    try:
+        asked = approvals(playing, 2)
+        rewrite(host, text)
+        until_reloaded(host, 1)
+        host.until(lambda: set(written(playing)) >= set(asked), 20)
+        assert host.stop() == 0
     finally:
         host.end()
 

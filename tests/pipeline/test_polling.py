@@ -150,6 +150,36 @@ def test_a_host_that_starts_again_at_once_catches_up_too(bothost: Harness, times
     assert sorted(one for one, _, _ in SEEN) == sorted(lost)
 
 
+def test_a_host_that_dies_while_it_catches_up_leaves_the_rest_to_the_next(bothost: Harness) -> None:
+    bothost.pyrus.add_form(FORM)
+    bot = bothost.bot(Approver, ini={"catch_up": "forms", "forms": str(FORM)})
+    bot.deliver(bothost.pyrus.add_task(**waiting(bothost, bot)))
+    bothost.clock.advance("5m")
+    lost = approvals(bothost, bot, 10)
+    bothost.clock.advance("10m")
+    bothost.pyrus.fail("GET tasks/*", faults.slow(3), times=10)
+    bothost.restart()
+    bothost.clock.advance("10s")
+    assert 0 < len([one for one in SEEN if one[1]]) < 10
+    bothost.restart()
+    bothost.clock.advance("10m")
+    assert sorted(one for one, polled, _ in SEEN if polled) == sorted(lost)
+
+
+def test_a_delivery_before_the_first_look_hides_nothing_that_was_missed(bothost: Harness) -> None:
+    bothost.pyrus.add_form(FORM)
+    bot = bothost.bot(Approver, ini={"catch_up": "forms", "forms": str(FORM)})
+    bot.deliver(bothost.pyrus.add_task(**waiting(bothost, bot)))
+    bothost.clock.advance("5m")
+    lost = approvals(bothost, bot, 10)
+    bothost.clock.advance("10m")
+    bothost.pyrus.fail("GET *", faults.gateway(503), times=3)
+    bothost.restart()
+    bot.deliver(bothost.pyrus.add_task(**waiting(bothost, bot)))
+    bothost.clock.advance("10m")
+    assert sorted(one for one, polled, _ in SEEN if polled) == sorted(lost)
+
+
 def test_a_bot_that_only_polls_has_no_path(bothost: Harness) -> None:
     bothost.bot(Approver, name="quiet", ini=POLL)
     bothost.bot(Approver, name="loud")

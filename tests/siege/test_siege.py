@@ -17,22 +17,13 @@ from tests.siege import faults
 from tests.siege.field import Field
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 pytestmark = pytest.mark.full
 
 SECONDS = float(os.environ.get("BOTHOST_SIEGE_SECONDS", "12"))
 SEED = os.environ.get("BOTHOST_SIEGE_SEED", "")
-
-
-@pytest.fixture
-def postgres() -> Iterator[PostgresServer]:
-    """A server of the test's own, because the siege stops it."""
-    server = PostgresServer()
-    server.start()
-    yield server
-    server.close()
 
 
 def besiege(

@@ -32,7 +32,7 @@ class BotLifecycle:
     """Opens bots and sets their states. A queue gives permits only while its bot is active, so that events wait."""
 
     def __init__(self, load: Load, clock: Clock, in_service: Callable[[], None] = lambda: None) -> None:
-        """`in_service` is called when a bot has begun to serve, so that its timers are looked at."""
+        """`in_service` is called when a bot has begun to serve, so that its timers and polling are looked at."""
         self._load = load
         self._clock = clock
         self._in_service = in_service

@@ -111,7 +111,7 @@ class Host:
             SiblingLoops(parts.siblings, resources.loops, resources.clock) if parts.siblings is not None else None
         )
         self.controls = HostFacts(pipeline, service, resources.client.learn)
-        self.lifecycle = BotLifecycle(parts.loader(self).load, resources.clock, pipeline.timers.wake)
+        self.lifecycle = BotLifecycle(parts.loader(self).load, resources.clock, pipeline.in_service)
         pipeline.context.loop_breaker.pause_watchers.append(self.controls.tell)
         self.phase: Phase = "starting"
         self.refusals = Refusals(resources.clock)

@@ -89,6 +89,11 @@ class Pipeline:
         await self.timers.start()
         await self.polling.start()
 
+    def in_service(self) -> None:
+        """Look at once for what a bot that has come into service is due: ticks, and a round of polling."""
+        self.timers.wake()
+        self.polling.wake()
+
     async def stop(self) -> None:
         """Before the store closes: begin nothing more."""
         await self.polling.stop()

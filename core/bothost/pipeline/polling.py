@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.polling")
 
 LOOK_S = 60.0
-START_S = 0.5
-"""The pause between two looks while a bot starts, which may want one as soon as it is in service."""
 TURN_S = 15.0
 """How long others leave it to one process to catch up, before they look at whether it has."""
 OUTAGE_S = 120.0
@@ -108,24 +107,28 @@ class Polling:
         self._journal_was_away = False
         self._tasks = BackgroundTasks()
         self._busy = asyncio.Lock()
+        self._changed = asyncio.Event()
+        """A bot has come into service, whose first round is due."""
 
     async def start(self) -> None:
         """Begin the rounds."""
         self._tasks.spawn(self._context.loops.keep("polling", self._go_on))
 
-    async def restart(self) -> None:
-        """Begin the rounds anew, at once: a bot has come into service."""
-        await self.stop()
-        await self.start()
-
     async def stop(self) -> None:
         """Begin no more rounds."""
         await self._tasks.stop()
 
+    def wake(self) -> None:
+        """Look again at once, because a bot has come into service."""
+        self._changed.set()
+
     async def _go_on(self) -> None:
         while True:
+            self._changed.clear()
             pause_s = await self.look()
-            await asyncio.sleep(max(pause_s, 0.01))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(pause_s, 0.01)):
+                    await self._changed.wait()
 
     async def look(self) -> float:
         """Do the rounds that are due now; return the seconds until the next one."""
@@ -138,8 +141,7 @@ class Polling:
             now = self._context.clock.monotonic()
             states = [(bot.config, self._bots[bot.name]) for bot in bots]
             due = [state.due - now for config, state in states if config.receive != "webhook" or misses(config, state)]
-            coming = any(bot.state.word == "starting" for bot in self._registry().by_name.values())
-            return min([START_S if coming else LOOK_S, *due])
+            return min([LOOK_S, *due])
 
     async def _notice_outage(self) -> None:
         """Have every bot catch up where the process stood still, or the journal was away and deliveries were refused."""

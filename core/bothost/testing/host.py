@@ -191,8 +191,7 @@ class BareHost:
         await runner.open()
         self.service.registry = Registry([*self.service, bot])
         await self.pipeline.timers.look()
-        await self.pipeline.polling.restart()
-        self.pipeline.timers.wake()
+        self.pipeline.in_service()
         return bot, runner
 
     async def look(self) -> None:
