@@ -1,5 +1,6 @@
 """Lines leave by a queue and a thread, scrubbed, on one line each, and a stalled reader stops nobody."""
 
+import contextlib
 import io
 import json
 import logging
@@ -186,6 +187,51 @@ def test_a_terminal_that_is_not_utf_8_gets_every_line(mode: Any) -> None:
         assert b"\n" in reader.readline()
         assert b"the next one" in reader.readline()
         made.end()
+
+
+def test_what_a_plugin_left_in_the_stream_costs_no_line_where_the_pipe_is_full() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with open(reading, "rb") as reader, open(writing, "w", encoding="utf-8") as stream:
+        made = logs.setup("json", stream, Scrubber(), SystemClock())
+        filling = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                filling += os.write(writing, b"x" * 4096)
+        stream.write("half a line of a plugin, ")
+        LOG.info("after it")
+        assert not made.drain(0.2)
+        assert len(reader.read(filling)) == filling
+        found = reader.readline()
+        assert found.startswith(b"half a line of a plugin, {")
+        assert b"after it" in found
+        made.end()
+        assert made.dropped_in_all == 0
+
+
+class Heard(logging.Handler):
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+@pytest.mark.parametrize("name", ["bothost", "bothost.test", "bothost.bot.added-later", "bothost.bot.added.later"])
+def test_a_handler_of_the_hosts_logger_hears_every_logger_below_it_once(sink: Sink, name: str) -> None:
+    heard = Heard()
+    logging.getLogger("bothost").addHandler(heard)
+    try:
+        logging.getLogger(name).info("too quiet")
+        logging.getLogger(name).warning("heard")
+        logging.getLogger("tornado.general").warning("of another house")
+    finally:
+        logging.getLogger("bothost").removeHandler(heard)
+    assert heard.lines == ["heard"]
+    assert [line["message"] for line in sink.lines] == ["too quiet", "heard", "of another house"]
 
 
 def test_a_reader_that_has_gone_ends_nothing() -> None:

@@ -12,14 +12,15 @@ OURS = ("bothost", "tornado", "asyncio")
 """Loggers of these names and below say what the host does."""
 RAISED = "bothost.raised"
 """The logger of what handlers raise, for error trackers alone: it never reaches the host's own handler."""
+_TOP = logging.getLogger("bothost")
 _NO_LAST_RESORT = logging.NullHandler()
 
 
 class HostLogger(logging.Logger):
     """Gives each record to the host's handler, whatever level, handlers, filters or switches a plugin has set.
 
-    Existing loggers are given this class by `guard`. Other handlers are called as well, because error trackers hook in there;
-    nothing propagates to the root logger, whose handlers mask no secret.
+    Existing loggers are given this class by `guard`. Other handlers are called as well, because error trackers hook in there:
+    the logger's own and those of the logger `bothost`. Nothing propagates to the root logger, whose handlers mask no secret.
     """
 
     taker: logging.Handler = _NO_LAST_RESORT
@@ -77,6 +78,10 @@ class HostLogger(logging.Logger):
         if self.name != RAISED:
             self.taker.handle(record)
         self.callHandlers(record)
+        if self.name.startswith(f"{_TOP.name}."):
+            for handler in _TOP.handlers:
+                if record.levelno >= handler.level:
+                    handler.handle(record)
 
 
 def guard(taker: logging.Handler) -> Callable[[], None]:

@@ -15,8 +15,9 @@ import threading
 import weakref
 from collections import deque
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from bothost.clock import Clock
     from bothost.telemetry.redaction import Scrubber
 
+T = TypeVar("T")
 QUEUE_LINES = 10_000
 LONGEST_TEXT = 1 << 15
 """Of one message, field or traceback; what is longer is cut."""
@@ -268,7 +270,6 @@ class LogHandler(logging.Handler):
         return (line.pretty(colour=self._colour) if self._pretty else line.json()) + b"\n"
 
     def _put(self, text: bytes) -> None:
-        self._stream.flush()  # what a plugin has written to the stream itself comes first
         buffer = getattr(self._stream, "buffer", None)
         try:
             file = self._stream.fileno()
@@ -276,19 +277,23 @@ class LogHandler(logging.Handler):
             self._stream.write(text.decode()) if buffer is None else buffer.write(text)
             self._stream.flush()
             return
+        _patiently(file, self._stream.flush)  # what a plugin has written to the stream itself comes first
         rest = memoryview(text)
         while rest:
-            try:
-                rest = rest[os.write(file, rest) :]
-            except BlockingIOError:
-                # somebody who shares the pipe has made it non-blocking: a stream would lose lines here, and write halves
-                _until_writable(file)
+            rest = rest[_patiently(file, partial(os.write, file, rest)) :]
 
 
-def _until_writable(file: int) -> None:
-    poll = select.poll()
-    poll.register(file, select.POLLOUT)
-    poll.poll()
+def _patiently(file: int, write: Callable[[], T]) -> T:
+    """Write, and wait where a pipe is full. A process that shares it may have made it non-blocking: then a stream loses lines,
+    and writes halves.
+    """
+    while True:
+        try:
+            return write()
+        except BlockingIOError:
+            poll = select.poll()
+            poll.register(file, select.POLLOUT)
+            poll.poll()
 
 
 _handlers: weakref.WeakSet[LogHandler] = weakref.WeakSet()

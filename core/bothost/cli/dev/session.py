@@ -51,7 +51,7 @@ class DevSession:
     async def __call__(self, serving: ServingAddresses) -> int:
         """Begin once the host serves; see `host.serve.WhenServing`."""
         pyrus = DevPyrus(SystemClock())
-        watch_log(TimelineLog(pyrus))
+        logging.getLogger("bothost").addHandler(TimelineLog(pyrus))
         FakeServer(pyrus, port=self.api_port)
         self._meet(pyrus, serving.public[0])
         HTTPServer(application(pyrus)).listen(self.page_port, "127.0.0.1")
@@ -87,10 +87,3 @@ class DevSession:
                 self._meet(pyrus, address)
                 os.kill(os.getpid(), signal.SIGHUP)
             before = now
-
-
-def watch_log(handler: logging.Handler) -> None:
-    """Give a handler the lines of the host's loggers. It is added to each logger, because none of them propagates."""
-    for name in list(logging.Logger.manager.loggerDict):
-        if name.partition(".")[0] == "bothost":
-            logging.getLogger(name).addHandler(handler)

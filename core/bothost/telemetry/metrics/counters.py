@@ -98,7 +98,8 @@ class BotFigures(msgspec.Struct, gc=False):
 
     def ran(self, seconds: float) -> None:
         """Keep a run time among the newest."""
-        self.recent = [*self.recent[1 - _RECENT_RUNS :], seconds]
+        self.recent.append(seconds)
+        del self.recent[:-_RECENT_RUNS]
 
     def begin(self, minute: int) -> MinuteFigures:
         """Begin to count a minute, and drop what is older than an hour."""
