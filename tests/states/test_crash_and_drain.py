@@ -11,6 +11,7 @@ from tests.states.conftest import Calls, Journal, handler_of
 
 from bothost import Event
 from bothost.pipeline.drain import drain
+from bothost.pipeline.event_table import TrackedEvent
 from bothost.testing import Harness, task
 from bothost.testing.fake_pyrus.faults import lose_answer, slow
 
@@ -126,6 +127,23 @@ def test_after_a_death_those_that_were_in_flight_run_one_by_one(bothost: Harness
     assert len(calls.runs) == 8
     assert calls.most_at_once == 1
     assert len(bothost.pyrus.comments()) == 4
+
+
+def test_what_waits_until_it_may_run_alone_holds_no_claim(bothost: Harness, calls: Calls, journal: Journal) -> None:
+    """A death would count for each claim. One that may run, and is not claimed yet, is in nobody's row."""
+    calls.takes = 1000
+    bot = bothost.bot(handler_of(calls), ini={"timeout": "30m"})
+    bot.deliver(task())
+    bothost.restart()
+    runs, other = bothost._state.host.pipeline.runs, TrackedEvent("other", journal.row())
+    journal.ask(runs._suspects.enter(other))
+    bothost.clock.advance("1m")
+    assert (len(calls.runs), journal.row().state, journal.row().deaths) == (1, "ready", 1)
+    calls.takes = 5
+    runs._suspects.leave(other)
+    bothost.clock.advance("1m")
+    assert calls.runs == [(1, ""), (1, "crash")]
+    assert bothost.assert_one_comment()
 
 
 def test_a_post_that_takes_long_holds_up_no_run_that_must_be_alone(
