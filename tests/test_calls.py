@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-MOST = 262
+MOST = 261
 USUAL = {
-    "pipeline": 67, "pyrus": 47, "http_server": 35, "runners": 22, "telemetry": 20, "webhook": 16, "journal": 16, "python": 16,
+    "pipeline": 66, "pyrus": 47, "http_server": 35, "runners": 22, "telemetry": 21, "webhook": 16, "journal": 16, "python": 16,
     "bots": 12, "plugins": 6, "pyrus_client": 4,
 }  # fmt: skip
 """Calls of a delivery by layer when the bound was set; take the figures down with what is saved."""
@@ -27,4 +27,4 @@ def test_a_delivery_takes_no_more_calls_than_it_did() -> None:
         if count > USUAL.get(name, 0) + 0.9
     }
     total = sum(calls.values())
-    assert total <= MOST, f"a delivery takes {total:.0f} calls instead of {MOST}; these layers grew: {grown}"
+    assert total <= MOST, f"a delivery takes {total:.1f} calls instead of {MOST}; these layers grew: {grown}"

@@ -140,7 +140,7 @@ def test_what_waits_until_it_may_run_alone_holds_no_claim(bothost: Harness, call
     bothost.clock.advance("1m")
     assert (len(calls.runs), journal.row().state, journal.row().deaths) == (1, "ready", 1)
     calls.takes = 5
-    runs._suspects.leave(other)
+    runs._suspects.leave()
     bothost.clock.advance("1m")
     assert calls.runs == [(1, ""), (1, "crash")]
     assert bothost.assert_one_comment()

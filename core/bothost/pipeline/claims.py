@@ -231,12 +231,13 @@ class OneByOne:
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
         self._waiting = 0
-        self._holder: TrackedEvent | None = None
+        self.holder: TrackedEvent | None = None
+        """The event that runs alone."""
 
     @property
     def busy(self) -> bool:
         """True where an event runs alone or waits to do so."""
-        return self._holder is not None or self._waiting > 0
+        return self.holder is not None or self._waiting > 0
 
     async def enter(self, tracked: TrackedEvent) -> None:
         """Wait until this event may run."""
@@ -245,10 +246,9 @@ class OneByOne:
             await self._lock.acquire()
         finally:
             self._waiting -= 1
-        self._holder = tracked
+        self.holder = tracked
 
-    def leave(self, tracked: TrackedEvent) -> None:
-        """Let the next event run. Harmless where this event does not hold the lock."""
-        if self._holder is tracked:
-            self._holder = None
-            self._lock.release()
+    def leave(self) -> None:
+        """Let the next event run, because the holder's run has ended."""
+        self.holder = None
+        self._lock.release()

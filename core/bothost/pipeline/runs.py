@@ -136,7 +136,8 @@ class Runs:
             ticket.leave()
             raise
         finally:
-            self._suspects.leave(tracked)
+            if self._suspects.holder is tracked:
+                self._suspects.leave()
             self.running.pop(tracked, None)
 
     async def _claim_and_run(self, tracked: TrackedEvent, bot: Bot, ticket: QueueTicket) -> None:
@@ -256,9 +257,8 @@ class Runs:
     async def _record(self, tracked: TrackedEvent, bot: Bot, ran: RunResult | None) -> None:
         """Record how the run ended, then answer. Waits for the commit unless memory is the row and the door the response."""
         context = self._context
-        ending = Ending(
-            tracked, bot, ran, RunEnd(context.now(), context.timing.quiet_s, ran is not None or bot.can_log_in)
-        )
+        moment = RunEnd(context.now(), context.timing.quiet_s, ran is not None or bot.can_log_in)
+        ending = Ending(tracked, bot, ran, moment)
         completion = ending.by(tracked.entry)
         if completion.entry.door == "response" and not (context.journal.claims_first or tracked.unrecorded):
             context.journal.note(completion.entry)
@@ -276,7 +276,8 @@ class Runs:
         tracked.entry = completion.entry
         if completion.entry.answer not in (None, NOTHING):
             context.loop_breaker.count(tracked, bot.user_id)
-        self._suspects.leave(tracked)
+        if self._suspects.holder is tracked:
+            self._suspects.leave()
         await self._tell(tracked, bot, completion)
 
     async def _recorded(self, tracked: TrackedEvent, bot: Bot, ending: Ending, body: bytes | None) -> Entry | None:
