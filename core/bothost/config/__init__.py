@@ -52,7 +52,7 @@ _ROUTED_ANSWER_WITHIN_S = 25.0  # routers of platforms that give PORT cut at 30 
 
 
 def load(path: str | os.PathLike[str], env: Mapping[str, str] = os.environ, *, demo: bool = False) -> Config:
-    """Return the whole of a bots.ini without an error. Raises ConfigError with every problem. `demo` takes sample secrets."""
+    """Return a bots.ini that has no error. Raises ConfigError with every problem. `demo` accepts sample secrets."""
     reading = read(path, env, demo=demo)
     problems = reading.all_problems()
     if problems or reading.host is None:
@@ -61,7 +61,7 @@ def load(path: str | os.PathLike[str], env: Mapping[str, str] = os.environ, *, d
 
 
 def read(path: str | os.PathLike[str], env: Mapping[str, str] = os.environ, *, demo: bool = False) -> ConfigReading:
-    """Return a bots.ini as far as it is right, for a reload or a host that serves the good sections. Never raises."""
+    """Return the good sections of a bots.ini and every problem; a reload and a starting host use it. Never raises."""
     whole = Path(os.path.abspath(path))
     file = os.fspath(path)
     content, why, mode = _content(whole)
@@ -105,7 +105,7 @@ def read(path: str | os.PathLike[str], env: Mapping[str, str] = os.environ, *, d
 
 
 def digest(path: str | os.PathLike[str], files: Iterable[Path]) -> str:
-    """Compute the present `ConfigReading.digest`, given `ConfigReading.files`. Cheap enough to ask each second."""
+    """Return the present `ConfigReading.digest`, given `ConfigReading.files`. It is cheap enough to be asked each second."""
     return content_digest(_content(Path(path))[0], files)
 
 

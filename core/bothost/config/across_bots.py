@@ -19,7 +19,7 @@ _SHARING_SHOWN = 3
 def known_accounts(
     values: SectionReader, bot: BotConfig, accounts: Mapping[str, AccountConfig]
 ) -> tuple[AccountConfig, ...]:
-    """Return the accounts that a bot names; a name without an account is an error of its section."""
+    """Return the accounts that a bot names. A name without an account becomes an error of the bot's section."""
     for name in bot.account_names:
         if name not in accounts:
             values.wrong(f"there is no [account:{name}]{nearest(name, accounts)} (or it is wrong)", "accounts")
@@ -27,7 +27,7 @@ def known_accounts(
 
 
 def refuse_same_paths(every: list[tuple[SectionReader, BotConfig]]) -> None:
-    """Add an error to each bot whose path another one, further up, has already."""
+    """Add an error to each bot whose path a bot further up has already."""
     first: dict[str, BotConfig] = {}
     for values, bot in every:
         known = first.setdefault(bot.path, bot)

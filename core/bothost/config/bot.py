@@ -29,7 +29,7 @@ _PYRUS_WAITS_S = 60.0
 
 
 def read_path(text: str) -> str:
-    """Read a path as requests have it after one decoding of %XX. Returns it without the slash at its end."""
+    """Read a path and return it without the slash at its end. It is written as requests have it after one decoding of %XX."""
     if not text.startswith("/"):
         raise ValueError(f"{shown(text)} must begin with a slash")
     if "?" in text or "#" in text:
@@ -51,7 +51,7 @@ def read_path(text: str) -> str:
 
 
 def read_api_url(text: str) -> str:
-    """Read https://HOST[:PORT]/…/ (http only to this machine). Returns it with a slash at its end."""
+    """Read https://HOST[:PORT]/…/ and return it with a slash at its end. http is taken only to this machine."""
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -146,15 +146,15 @@ KEYS: dict[str, ConfigKey] = {
 HOST_BOT_KEYS = frozenset([*KEYS, "secret", "old_secret"])
 """Every key of a bot's section that is the host's own. All others are its plugin's settings.
 
-A key that comes after 0.1 has a point in its name, because no setting has one. So an installed plugin keeps every setting
-it declares.
+A key that was added after 0.1 has a dot in its name. No setting can have one, so an installed plugin keeps every setting
+that it declares.
 """
 
 _LOWER = {key.lower(): key for key in HOST_BOT_KEYS}
 
 
 def read_defaults(values: SectionReader, elsewhere: Mapping[str, str]) -> None:
-    """Read the section [bot], the defaults of every bot."""
+    """Read the section [bot], which holds the defaults of every bot."""
     grammar = {key: rule for key, rule in KEYS.items() if key != "path"}
     for item in values.section.items.values():
         if item.key in grammar:
@@ -187,7 +187,7 @@ def read_bot(values: SectionReader, defaults: dict[str, Any], sources: SecretSou
             _follow(item.text, resolved, sources)
     found: dict[str, Any] = {"path": f"/{name}", **defaults, **values.found}
     if found.get("run") == "process":
-        found.setdefault("concurrency", 1)  # a run past its time ends the whole child and every other run in it
+        found.setdefault("concurrency", 1)  # because a run past its time ends the whole child and every other run in it
     values.found = found
     _rules(values)
     return BotConfig(

@@ -47,7 +47,7 @@ def is_loopback(address: str) -> bool:
 
 
 def page_by_tls(host: HostConfig) -> bool:
-    """Return whether the operator's listener speaks TLS, which it does with a certificate and beyond loopback."""
+    """Return whether the operator's listener speaks TLS: there is a certificate, and the address is beyond loopback."""
     return host.certfile is not None and not is_loopback(host.operator_address)
 
 
@@ -76,7 +76,7 @@ def read_proxies(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
 
 
 def read_hosts(text: str) -> tuple[str, ...]:
-    """Read the names under which the page may be asked for, each with or without a port, in lower case."""
+    """Read the host names under which the page is served, each with or without a port. Returns them in lower case."""
     for word in words(text):
         if not _HOST_PORT.fullmatch(word):
             raise ValueError(f"{shown(word)} is not a host name: write ops.example.com or ops.example.com:8443")
@@ -84,7 +84,7 @@ def read_hosts(text: str) -> tuple[str, ...]:
 
 
 def read_public_url(text: str) -> str:
-    """Read http(s)://HOST[:PORT][/PREFIX]. Returns it without a slash at its end."""
+    """Read http(s)://HOST[:PORT][/PREFIX], and return it without a slash at its end."""
     parts = urlsplit(text)
     if (
         parts.scheme not in ("http", "https")
@@ -98,7 +98,7 @@ def read_public_url(text: str) -> str:
 
 
 def read_proxy(text: str) -> str:
-    """Read http://[USER:PASSWORD@]HOST[:PORT]; the error shows nothing of it."""
+    """Read http://[USER:PASSWORD@]HOST[:PORT]. The error quotes nothing of it, because it may hold a password."""
     parts = urlsplit(text)
     try:
         port = parts.port
@@ -110,7 +110,7 @@ def read_proxy(text: str) -> str:
 
 
 def read_public_path(text: str) -> str:
-    """Read the path under which a proxy shows the page. Returns it without a slash at its end."""
+    """Read the path under which a proxy shows the page, and return it without a slash at its end."""
     if not re.fullmatch(r"/|(/[A-Za-z0-9._~-]+)+/?", text):
         raise ValueError(f"{shown(text)} is not a path: write /bothost")
     return text.rstrip("/")
@@ -166,13 +166,13 @@ def keys(folder: Path) -> dict[str, ConfigKey]:
 DEFAULT_TOKEN = "env:BOTHOST_OPERATOR_TOKEN"  # noqa: S105 - where it is looked for
 
 SECRET_KEYS = ("journal", "proxy", "operator_token", "operator_read_token")
-"""Keys that are resolved as secrets are, and never shown."""
+"""Keys whose values are resolved as secrets are, and never shown."""
 
 
 def read_host(
     values: SectionReader, sources: SecretSources, path: Path, elsewhere: Mapping[str, str], *, demo: bool
 ) -> HostConfig | None:
-    """Return the values of [host] after its rules and the environment's. None where `values` has problems."""
+    """Return the values of [host] after its rules and the environment's variables. None if `values` has problems."""
     grammar = keys(path.parent)
     for item in values.section.items.values():
         if item.key in grammar:
@@ -232,7 +232,7 @@ def _demo_listener(found: dict[str, Any]) -> None:
 def _environment(values: SectionReader, env: Mapping[str, str]) -> None:
     """Apply PORT and BOTHOST_ADDRESS.
 
-    PORT makes the listener public unless an address is set, and wins over a socket. BOTHOST_ADDRESS wins over everything.
+    PORT makes the listener public unless an address is set, and it wins over a socket. BOTHOST_ADDRESS wins over all else.
     """
     for name, read in (("PORT", _port), ("BOTHOST_ADDRESS", read_address)):
         text = env.get(name, "").strip()

@@ -1,7 +1,7 @@
-"""Parse bots.ini: bytes become sections of raw texts with their lines, and a problem for every line that breaks a rule.
+"""Parse the bytes of bots.ini into sections of raw texts with their lines, and into a problem for each line that breaks a rule.
 
-There is no interpolation, no remark after a value and no inheritance. configparser has all three, and each has cost
-somebody a secret.
+There is no interpolation, no remark after a value and no inheritance. configparser has all three, and each of them has
+broken somebody's secret.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class IniDocument:
 
 
 def parse(content: bytes, file: str) -> IniDocument:
-    """Parse any bytes. Never raises: each fault becomes a problem."""
+    """Parse any bytes. It never raises, because each fault becomes a problem."""
     document = IniDocument(file)
     text = _decode(content, document)
     if text is not None:
@@ -66,7 +66,7 @@ def _decode(content: bytes, document: IniDocument) -> str | None:
 
 
 class _IniReader:
-    """Goes through the lines once, and knows the present section and item."""
+    """Reads the lines once, and holds the section and the item that are being read."""
 
     def __init__(self, document: IniDocument) -> None:
         self.document = document

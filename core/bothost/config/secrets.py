@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 SHORTEST_SECRET = 16
 _LARGEST_FILE = 64 << 10
 
-# Pyrus's sample page prints a key that begins like the first; the repository's own bots.ini uses the second; the rest are
-# placeholders that people forget to replace. Kept narrow: a real key must never be taken for one of them.
+# Pyrus's sample page prints a key that begins like the first. The repository's own bots.ini uses the second. The rest are
+# placeholders that people forget to replace. The pattern is narrow, because a real key must never be taken for one of them.
 _SAMPLES = re.compile(
     r"this[-_ ]is[-_ ](an?[-_ ])?(bot[-_ ])?secret"
     r"|(this[-_ ]is[-_ ]a[-_ ])?sample[-_ ]secret"
@@ -69,7 +69,7 @@ class SecretText:
 
 
 class Unresolved(ValueError):
-    """An env: or file: leads nowhere. The text says what would be right and holds nothing secret."""
+    """An env: or file: that leads nowhere. The text says what would be right, and holds nothing secret."""
 
 
 class Unset(Unresolved):
@@ -94,7 +94,7 @@ class SecretSources:
         return text.encode("utf-8", "surrogateescape")
 
     def notice(self, text: str) -> None:
-        """Remember the variable or file that a plugin's setting names: children lose the variable, a reload sees the file."""
+        """Remember the variable or file that a plugin's setting names. Children do not get the variable; a reload reads the file."""
         if text.startswith("env:"):
             self.env_names.add(text[4:].strip())
         elif text.startswith("file:"):
@@ -143,7 +143,7 @@ def _read(path: Path) -> tuple[bytes, int]:
 
 
 def content_digest(content: bytes | None, files: Iterable[Path]) -> str:
-    """Digest a bots.ini (None: vanished) and the files it names. Equal digests mean that nothing needs a reload."""
+    """Return a digest of a bots.ini (None if it has vanished) and of the files it names. Equal digests need no reload."""
     total = hashlib.sha256(b"gone" if content is None else hashlib.sha256(content).digest())
     for path in sorted(files):
         try:

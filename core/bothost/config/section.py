@@ -28,9 +28,9 @@ class ConfigKey:
     field: str
     read: Callable[[str], Any]
     empty: bool = False
-    """An empty text means the field's default; elsewhere it is an error."""
+    """True if an empty text stands for the field's default; otherwise an empty text is an error."""
     lines: bool = False
-    """The text may have several lines."""
+    """True if the text may have several lines."""
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ class SectionReader:
         return Problem(text, self.file, item.line if item else self.section.line, self.section.name, key)
 
     def take(self, item: IniItem, key: ConfigKey) -> None:
-        """Read one item into its field, or note why not."""
+        """Read one item into its field, or note an error that says why it cannot be read."""
         if not item.text:
             if not key.empty:
                 self.wrong("is empty: write a value, or leave the line out to have the default", item.key)
@@ -70,7 +70,7 @@ class SectionReader:
             self.wrong(f"{error}{_remark(item.text)}", item.key)
 
     def secret(self, item: IniItem, sources: SecretSources) -> bytes | None:
-        """Resolve env:, file: or the literal. Returns None where it leads nowhere (noted). Raises Unset for env:."""
+        """Return the value of env:, file: or the literal; None, with an error noted, if it leads nowhere. Raises Unset for env:."""
         if "\n" in item.text:
             self.wrong("has several lines: a line that begins with a blank continues the value before it", item.key)
             return None
@@ -86,7 +86,7 @@ class SectionReader:
             return None
 
     def hidden(self, item: IniItem, sources: SecretSources) -> SecretText | None:
-        """Resolve a text of [host] as secrets are. Returns None where it is empty or wrong. Raises Unset for env:."""
+        """Return a text of [host], resolved as secrets are; None if it is empty or wrong. Raises Unset for env:."""
         if not item.text:
             return None
         value = self.secret(item, sources)

@@ -1,4 +1,4 @@
-"""Find what nobody can see in a secret: blanks at its ends, byte order marks, zero-width and control characters, quotes."""
+"""Find what a person cannot see in a secret: blanks at its ends, byte order marks, zero-width and control characters, quotes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import unicodedata
 
 _MARK = b"\xef\xbb\xbf"
 _FILLERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
-"""Characters that are letters or marks to Unicode, and nothing to the eye."""
+"""Characters that Unicode counts as letters or marks, but that have no visible shape."""
 _QUOTES = {'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb"}
 _WORD = re.compile(
     r"[0-9]{0,8}|[0-9]{0,2}(?:[A-Z]?[a-z]{2,15}){0,2}[0-9]{0,3}|[A-Z]{1,15}[0-9]{0,3}|[a-zA-Z][0-9]{0,2}"
@@ -16,12 +16,12 @@ _LONGEST_WORD = 20
 
 
 def bare(content: bytes) -> bytes:
-    """Remove what editors add without being asked: a byte order mark at the begin and one line end at the end."""
+    """Return the content without what editors add to it: a byte order mark at its start and one line end at its end."""
     return content.removeprefix(_MARK).removesuffix(b"\n").removesuffix(b"\r")
 
 
 def unseen(value: bytes, *, lines: bool = False) -> str:
-    """Say which character of a secret nobody can see, and where; "" if there is none. Nothing of the secret is quoted.
+    """Return the name and the place of an invisible character of a secret; "" if there is none. The secret is not quoted.
 
     `lines` allows line breaks and tabs inside, for a plugin's secret such as a PEM key.
     """
@@ -62,6 +62,6 @@ def _name(character: str) -> str:
 
 
 def may_be_shown(name: str) -> bool:
-    """Return whether the text behind env: or file: looks like a name. A secret written there by mistake must not be shown."""
+    """Return whether the text behind env: or file: looks like a name. If it does not, it may be a secret written there by mistake."""
     parts = re.split(r"[/._@-]", name)
     return all(len(part) <= _LONGEST_WORD and _WORD.fullmatch(part) for part in parts)

@@ -25,15 +25,15 @@ class HostConfig:
     state: Path
     address: str = "127.0.0.1"
     port: int = 8080
-    """0: any free one."""
+    """0 stands for any free port."""
     port_from_env: bool = False
-    """PORT was given, so a platform's router stands in front and cuts requests at 30 s."""
+    """True if PORT was given. Then a platform's router stands in front, and it cuts requests at 30 s."""
     unix_socket: Path | None = None
     journal: str = field(default="", repr=False)
     """A PostgreSQL DSN (it may hold a password), or "" for the embedded journal."""
     operator_address: str = "127.0.0.1"
     operator_port: int = 8081
-    """0: no page."""
+    """0 stands for no page."""
     operator_token: SecretText | None = None
     operator_read_token: SecretText | None = None
     operator_hosts: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class HostConfig:
     certfile: Path | None = None
     keyfile: Path | None = None
     max_connections: int | None = None
-    """None: the file limit less 200."""
+    """None stands for the limit of open files less 200."""
     header_timeout_s: float = 10.0
     body_timeout_s: float = 60.0
     idle_timeout_s: float = 75.0
@@ -56,10 +56,10 @@ class HostConfig:
     on_failure: str = ""
     on_trouble: str = ""
     proxy: str = field(default="", repr=False)
-    """The proxy for calls to Pyrus (it may hold a password), or "" for the environment's."""
+    """The proxy for calls to Pyrus (it may hold a password), or "" for the one that the environment names."""
     no_proxy: str = ""
     ca_file: Path | None = None
-    """Certificates that are trusted beside the system's."""
+    """The certificates that are trusted beside the system's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class BotConfig:
     path: str = ""
     """Decoded, without a slash at its end; requests may have one."""
     secrets: tuple[bytes, ...] = ()
-    """The secret, then the old one where there is one. Empty only in `ConfigReading.stubs`."""
+    """The secret, then the old one if there is one. Empty only in `ConfigReading.stubs`."""
     login: str = ""
     api_url: str = ""
     """"" or a URL that ends with a slash."""
@@ -89,7 +89,7 @@ class BotConfig:
     run: Literal["auto", "loop", "thread", "process"] = "auto"
     concurrency: int = 8
     overlap: bool = True
-    """False: at a reload the old instance of the plugin is closed before the new one opens."""
+    """If false, a reload closes the old instance of the plugin before the new one opens."""
     order: Literal["task", "none"] = "task"
     receive: Literal["webhook", "poll", "both"] = "webhook"
     poll_every_s: float = 30.0
@@ -103,18 +103,18 @@ class BotConfig:
     error_choice: str = ""
     own_comments: Literal["skip", "deliver"] = "skip"
     forms: frozenset[int] = frozenset()
-    """Empty: all forms."""
+    """Empty stands for all forms."""
     max_body_bytes: int = 16 << 20
     keep_s: float = 604800.0
     memory_bytes: int = 0
-    """Address space of the bot's child; 0: no limit."""
+    """The largest address space of the bot's child; 0 stands for no limit."""
     account_names: tuple[str, ...] = ()
     accounts: tuple[AccountConfig, ...] = ()
     """The accounts that its plugin may call as, beside its own."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """The plugin's own keys as raw texts; env: and file: are not resolved here."""
     settings_digest: str = ""
-    """Digest of the values behind env: and file: in the settings."""
+    """A digest of the values behind env: and file: in the settings."""
     lines: Mapping[str, int] = field(default_factory=dict)
     """The line of each key of the section."""
     line: int = 0
@@ -136,7 +136,7 @@ class BotConfig:
         return f"BotConfig({self.name!r}, plugin={self.plugin!r}, path={self.path!r}, secret=<{self.fingerprint}>)"
 
     def differs(self, other: BotConfig) -> tuple[str, ...]:
-        """Return the names of the fields in which two loads of one bot differ. Its position in the file does not count."""
+        """Return the names of the fields in which two readings of one bot differ. Its position in the file does not count."""
         skipped = ("lines", "line", "file", "env_names")
         names = (one.name for one in fields(self) if one.name not in skipped)
         return tuple(name for name in names if getattr(self, name) != getattr(other, name))
@@ -144,7 +144,7 @@ class BotConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A bots.ini without an error."""
+    """A bots.ini that has no error."""
 
     host: HostConfig
     bots: Mapping[str, BotConfig]
@@ -156,10 +156,10 @@ class ConfigReading:
     """A bots.ini as far as it could be read: the good sections, and every problem."""
 
     host: HostConfig | None
-    """None where [host] is wrong."""
+    """None if [host] is wrong."""
     bots: Mapping[str, BotConfig]
     stubs: Mapping[str, BotConfig]
-    """The readable part of each broken bot, so that its path can answer 503. Never run one."""
+    """The readable part of each broken bot, so that its path can answer 503. A stub is never run."""
     broken: Mapping[str, tuple[Problem, ...]]
     problems: tuple[Problem, ...]
     """The problems of the file, [host] and [bot]."""
@@ -170,13 +170,13 @@ class ConfigReading:
     """Every file that a file: may lead to, present or not."""
     sections: int
     found: bool
-    """False where the file is missing, unreadable or writable by everybody."""
+    """False if the file is missing, unreadable or writable by everybody."""
     unread: str = ""
-    """The reason where `found` is false."""
+    """The reason if `found` is false."""
     accounts: Mapping[str, AccountConfig] = field(default_factory=dict)
     """The `[account:NAME]` sections that are right."""
     ends: bool = True
-    """True where the last line has its end. A file whose writing was cut off mostly has none."""
+    """True if the last line is complete. A file whose writing was cut off mostly ends within a line."""
 
     def all_problems(self) -> tuple[Problem, ...]:
         """Return every error in the order of the lines."""

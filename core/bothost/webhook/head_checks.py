@@ -29,7 +29,7 @@ HEALTHY = Outcome(200, b'{"status": "ok"}', "healthz")
 
 
 def refusal(bot: Bot | None, head: RequestStartLine, lists: ValueLists, length: int) -> Outcome | None:
-    """Return what a request with a body of this length is answered because of its head alone; None: its body is wanted."""
+    """Return the outcome that the head alone decides, given the announced length; None if the body is wanted."""
     if bot is None:
         if decoded(head.path) != HEALTHZ:
             return NOT_FOUND
@@ -46,5 +46,5 @@ def refusal(bot: Bot | None, head: RequestStartLine, lists: ValueLists, length: 
 
 
 def announced(lists: ValueLists) -> int:
-    """Return what Content-Length announces, which the server has checked; 0 where it is absent."""
+    """Return the number of Content-Length, which the server has checked; 0 if the header is absent."""
     return int(lists["Content-Length"][0]) if "Content-Length" in lists else 0

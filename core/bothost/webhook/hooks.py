@@ -1,4 +1,4 @@
-"""Requests below a bot's path: which hook an address is, and the exchange that brings a request there and its answer back."""
+"""Find the hook of an address below a bot's path, bring the request to it, and bring its answer back."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from bothost.plugins.hook_methods import HookRule
 
 DEEPEST = 16
-"""How many segments below a bot's path are looked at."""
+"""The number of segments below a bot's path that a hook's name may have."""
 
 
 class HookMatch(NamedTuple):
-    """The hook of an address. `rule` None: its bot is not in service yet, so its hooks are not known."""
+    """The hook of an address. `rule` is None while its bot is not in service, because its hooks are not known until then."""
 
     bot: Bot
     name: str
@@ -31,13 +31,13 @@ class HookMatch(NamedTuple):
 
     @property
     def allow(self) -> str:
-        """Return the methods that it takes; HEAD where it takes GET."""
+        """Return the methods that the hook takes. GET brings HEAD with it."""
         methods = self.rule.methods if self.rule is not None else ()
         return ", ".join([*methods, *(["HEAD"] if "GET" in methods else [])])
 
 
 def find(by_path: Mapping[str, Bot], target: str) -> HookMatch | None:
-    """Return the hook that serves a target: the longest bot's path above it decides whose it is."""
+    """Return the hook that serves a target. It belongs to the bot with the longest path above the target."""
     path = routing.decoded(target)
     above, _, name = path.rpartition("/")
     for _ in range(DEEPEST):
@@ -61,7 +61,7 @@ def _match(bot: Bot, name: str) -> HookMatch | None:
 
 
 def refusal(match: HookMatch, method: str, announced: int) -> Outcome | None:
-    """Return what a request is answered because of its head alone; None: its body is wanted."""
+    """Return the outcome that a request's head alone decides; None if its body is wanted."""
     if match.rule is None and match.bot.state.word != "starting":
         return head_checks.BROKEN
     if match.rule is not None and method not in match.allow.split(", "):
@@ -82,10 +82,10 @@ class ExchangedRequest(Protocol):
 
     @property
     def peer(self) -> str:
-        """Return who sent the request."""
+        """Return the sender's address."""
 
     def respond(self, outcome: Outcome) -> bool:
-        """Write an outcome; return False where nobody surely reads it."""
+        """Write an outcome. Return False if it is not certain that anybody reads it."""
 
     def write_whole(self, head: bytes, body: bytes, word: str) -> None:
         """Write an answer whose head is ready but for the connection's lines."""
@@ -136,7 +136,7 @@ class HookExchange(HookDelivery):
         )  # fmt: skip
 
     def respond(self, outcome: Outcome) -> bool:
-        """See `Delivery.respond`: for an answer that is given before the pipeline runs."""
+        """See `Delivery.respond`. It serves answers that are given before the pipeline runs."""
         return self._request.respond(outcome)
 
     def answer(self, message: ResponseMessage, word: str) -> None:
@@ -149,7 +149,10 @@ class HookExchange(HookDelivery):
 
 
 def _head(message: ResponseMessage) -> bytes:
-    """Return the head of an answer but for what the connection adds. `nosniff`: what a plugin calls text is no script."""
+    """Return the head of an answer without the lines that the connection adds.
+
+    `nosniff` keeps browsers from running what a plugin declares as text.
+    """
     reason = responses.get(message.status, "Unknown")
     lines = [f"HTTP/1.1 {message.status} {reason}", "X-Content-Type-Options: nosniff"]
     lines += [f"{name}: {value}" for name, value in message.headers]

@@ -1,4 +1,4 @@
-"""Finds the sender of a request behind trusted proxies."""
+"""Find the sender of a request behind trusted proxies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class TrustedProxies:
     """The proxies whose X-Forwarded-For counts."""
 
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
-    """Empty: every peer is the proxy (a unix socket, loopback)."""
+    """If empty, every peer counts as the proxy: it comes by a unix socket or from loopback."""
 
     def sender(self, peer: str, forwarded: Iterable[str]) -> str:
         """Return the nearest address that is not a trusted proxy's, walking from `peer` back through X-Forwarded-For."""

@@ -1,7 +1,7 @@
-"""Log what is refused, for the person who can do something about it.
+"""Log refused requests for the person who can do something about them.
 
-One line per bot, outcome and address a minute, then a count; of Tornado's own lines one of a kind a minute: strangers cannot
-flood the log.
+Each bot, outcome and address gets one line a minute, then a count. Each kind of Tornado's own lines passes once a minute. So
+strangers cannot flood the log.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ELSEWHERE = "other addresses"
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A refused request: `word` as in metrics, `bot` empty where the path is no bot's."""
+    """A refused request. `word` is the one of the metrics; `bot` is empty if no bot has the path."""
 
     bot: str
     word: str
@@ -40,7 +40,7 @@ class Refusals:
         self._status: dict[tuple[str, str, str], int] = {}
 
     def tell(self, refusal: Refusal, text: str, level: int = logging.WARNING) -> None:
-        """Log it, or count it where such a line was written within the last minute."""
+        """Log a refusal, or count it if such a line was written within the last minute."""
         key = self._key(refusal)
         count = self._seen.passes(key)
         if count is None:
@@ -51,7 +51,7 @@ class Refusals:
         _LOG.log(level, "%s", text, extra=_fields(refusal, refusal.peer))
 
     def sweep(self, *, everything: bool = False) -> None:
-        """Write the counts of minutes that are over (at a stop: of all); call it every few seconds."""
+        """Write the counts whose minute is over, or at a stop all of them. The caller does so every few seconds."""
         for key, count in self._seen.over(everything=everything):
             if count:
                 self._count(key, count)
@@ -96,18 +96,18 @@ _REASONS = {
     "too-large": "larger than max_body",
     "unavailable": "the bot does not serve",
 }
-"""The reasons in a few words, for the counts."""
+"""The reasons in a few words; the counts use them."""
 
 
 class RefusalCounter:
-    """Counts each refusal and has it logged, once a minute for one bot, word and address."""
+    """Counts each refusal, and has it logged once a minute for each bot, word and address."""
 
     def __init__(self, refusals: Refusals, count: PipelineMetrics) -> None:
         self._refusals = refusals
         self._count = count
 
     def refuse(self, bot: Bot | None, peer: str, word: str, status: int) -> None:
-        """Tell of one request that was refused."""
+        """Count one refused request, and pass it to the log."""
         name = bot.name if bot is not None else ""
         self._count.delivery(name, word, status, 0.0)
         self._refusals.tell(
@@ -133,14 +133,14 @@ MOST_KINDS = 100
 
 
 class OncePerMinuteFilter(logging.Filter):
-    """Lets a line pass if none of its kind (the text before its arguments) passed within a minute; errors always pass."""
+    """Lets one line of a kind pass in a minute; the kind is the text before the arguments. Errors always pass."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
         self._kinds: Throttle[str] = Throttle(clock, QUIET_S)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether the line passes; the next of its kind says how many did not."""
+        """Return whether the line passes. The next line of its kind says how many were held back."""
         if record.levelno >= logging.ERROR:
             return True
         kind = str(record.msg).partition(":")[0][:60]
@@ -155,7 +155,7 @@ class OncePerMinuteFilter(logging.Filter):
 
 
 def spare_the_log(clock: Clock) -> None:
-    """Hold back Tornado's lines in this process."""
+    """Limit Tornado's own lines in this process, so that strangers cannot flood the log."""
     tornado = logging.getLogger("tornado.general")
     if not any(isinstance(each, OncePerMinuteFilter) for each in tornado.filters):
         tornado.addFilter(OncePerMinuteFilter(clock))

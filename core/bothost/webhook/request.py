@@ -1,4 +1,4 @@
-"""One request on its way in: route, collect, verify, hand over. Nothing looks into a body before it is verified."""
+"""Take one request in: route, collect, verify, hand over. Nothing looks into a body before it is verified."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
     from bothost.webhook.proxies import TrustedProxies
 
     Receive = Callable[[Delivery | HookDelivery], None]
-    """Takes a verified delivery, which is answered by its `respond`, at once or later."""
+    """Takes a verified delivery, and calls its `respond` at once or later."""
     Refuse = Callable[[Bot | None, str, str, int], None]
-    """Takes note of a request that ends here: the bot, the peer, the word for it, its status."""
+    """Notes a refused request: its bot, peer, word and status."""
 
 
 class Peer(Protocol):
-    """Where a request comes from."""
+    """The address that a request comes from."""
 
     remote_ip: str
 
 
 class RequestConnection(Protocol):
-    """A connection as a request needs it, beyond Tornado's interface."""
+    """The part of a connection that a request needs beyond Tornado's interface."""
 
     @property
     def context(self) -> Peer:
-        """Return where the request comes from."""
+        """Return the address that the request comes from."""
 
     @property
     def last(self) -> bool:
@@ -52,7 +52,7 @@ class RequestConnection(Protocol):
 
     @property
     def half_closed(self) -> bool:
-        """Return whether the client has stopped sending: it may still read, or have gone."""
+        """Return whether the client has stopped sending. It may still read, or it may have gone."""
 
     def closed(self) -> bool:
         """Return whether nothing can be written any more."""
@@ -81,7 +81,7 @@ class WebhookContext(HTTPServerConnectionDelegate):
         self.refuse = refuse
         self.clock = clock
         self.proxies = proxies
-        """None: X-Forwarded-For never counts."""
+        """If None, X-Forwarded-For never counts."""
         self.unverified = unverified or UnverifiedBodies()
 
     def start_request(self, _server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
@@ -89,7 +89,7 @@ class WebhookContext(HTTPServerConnectionDelegate):
         return WebhookRequest(self, request_conn)  # type: ignore[arg-type]
 
     def refuse_connection(self, context: Peer, delegate: HTTPMessageDelegate | None, refusal: ServerRefusal) -> None:
-        """Count and log what the server itself refuses, because it is no HTTP or does not come in time."""
+        """Count and log a request that the server itself refused, because it is no HTTP or did not come in time."""
         found, peer = None, _named(context)
         if isinstance(delegate, WebhookRequest):
             found, peer = delegate.found, delegate.peer
@@ -97,37 +97,37 @@ class WebhookContext(HTTPServerConnectionDelegate):
 
 
 class WebhookRequest(HTTPMessageDelegate):
-    """Tornado's delegate for one request; once verified it is the `Delivery`.
+    """Tornado's delegate for one request. Once the body is verified, this object is the `Delivery`.
 
-    Every request is answered exactly once, unless its connection goes away.
+    It answers the request exactly once, unless the connection goes away.
     """
 
     head: RequestStartLine
     bot: Bot
     body = b""
     secret_index: int
-    """Which of the bot's secrets signed it: 0 the present one, 1 the old one."""
+    """The bot's secret that signed it: 0 for the present one, 1 for the old one."""
     attempt: str
     trace: str
     received = 0.0
-    """When its headers were read."""
+    """The time when its headers were read, by the monotonic clock."""
 
     def __init__(self, front: WebhookContext, connection: RequestConnection) -> None:
         self.front = front
         self.connection = connection
         self.found: Bot | None = None
         self.held = 0
-        """Bytes of the body that are held and not verified."""
+        """The bytes of the body that are held and not verified."""
         self.collecting = False
-        """A body is wanted and has not ended."""
+        """True while a body is wanted and has not ended."""
         self.headers: HTTPHeaders | None = None
         self.verification: Verification | None = None
-        """Of a body that comes in pieces."""
+        """The verification under way of a body that comes in pieces."""
         self.chunks: list[bytes] = []
         self.hook: HookMatch | None = None
 
     def headers_received(self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders) -> None:
-        """Route; refuse here what can be refused by its head alone."""
+        """Find the bot or hook, and refuse what the head alone decides."""
         front = self.front
         self.head = start_line  # type: ignore[assignment]
         head = self.head
@@ -149,7 +149,7 @@ class WebhookRequest(HTTPMessageDelegate):
         self.verifier = found.verifier
 
     def _begin_hook(self, hook: HookMatch) -> None:
-        """Collect the body of a request to a hook; its guard wants all of it."""
+        """Collect the body of a request to a hook, because its guard checks the complete body."""
         self.found = hook.bot
         refusal = hooks.refusal(hook, self.head.method, self.length)
         if refusal is None and ("Host" in self.lists and len(self.lists["Host"]) != 1):
@@ -160,7 +160,7 @@ class WebhookRequest(HTTPMessageDelegate):
         self.collecting = True
 
     def data_received(self, chunk: bytes) -> None:
-        """Feed the verification, or drop what belongs to a refused request."""
+        """Feed a piece of the body to the verification, or drop it if the request was refused."""
         if not self.collecting:
             return
         size = len(chunk)
@@ -183,7 +183,7 @@ class WebhookRequest(HTTPMessageDelegate):
         header = None
         if "X-Pyrus-Sig" in lists:
             header, *others = lists["X-Pyrus-Sig"]
-            if others:  # although one of them may be right
+            if others:  # refused although one of them may be right, because only one signature is expected
                 header = None
         pieces = self.verification
         signature = self.verifier.check(self.body, header) if pieces is None else self._check_pieces(pieces, header)
@@ -202,10 +202,10 @@ class WebhookRequest(HTTPMessageDelegate):
         self._drop()
 
     def respond(self, outcome: Outcome) -> bool:
-        """Write the one response to a complete request; return False where nobody surely reads it.
+        """Write the one response to a complete request. Return False if it is not certain that anybody reads it.
 
-        A client that has stopped sending gets its answer. Whether it still reads cannot be known, because one that has gone
-        looks the same; so the answer does not count as delivered, and the next attempt gets it again.
+        A client that has stopped sending gets its answer too. But it looks the same as a client that has gone. So the answer
+        does not count as delivered, and the next attempt gets it again.
         """
         connection = self.connection
         if connection.closed():
@@ -219,7 +219,7 @@ class WebhookRequest(HTTPMessageDelegate):
         self._end(outcome)
 
     def write_whole(self, head: bytes, body: bytes, word: str) -> None:
-        """Write an answer whose head is ready but for the connection's lines; `word` is for a harness."""
+        """Write an answer whose head is ready but for the connection's lines. Only the test harness reads `word`."""
         del word
         if self.connection.closed():
             return
@@ -237,7 +237,7 @@ class WebhookRequest(HTTPMessageDelegate):
 
     @property
     def peer(self) -> str:
-        """Return who sent this, as far as it can be told."""
+        """Return the sender's address, behind trusted proxies the one that they name."""
         peer = _named(self.connection.context)
         proxies = self.front.proxies
         if proxies is None or self.headers is None:
@@ -258,7 +258,7 @@ class WebhookRequest(HTTPMessageDelegate):
         self.front.unverified.add(self, size)
 
     def _check_pieces(self, pieces: Verification, header: bytes | None) -> int | None:
-        """Verify a body that came in pieces: most of it is done already."""
+        """Verify a body that came in pieces, most of which the verification has read already."""
         self.body = b"".join(self.chunks)
         signature = pieces.check(header)
         self._drop()
@@ -271,7 +271,7 @@ class WebhookRequest(HTTPMessageDelegate):
         self.front.unverified.release(self)
 
     def _end(self, outcome: Outcome) -> None:
-        """Answer now, whatever of the body is still to come; the server drops the rest."""
+        """Answer now, before the body has ended; the server drops its rest."""
         self._drop()
         if outcome is not head_checks.HEALTHY:
             self.front.refuse(self.found, self.peer, outcome.word, outcome.status)

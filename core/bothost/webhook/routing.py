@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def find(by_path: Mapping[str, Bot], target: str) -> Bot | None:
-    """Return the bot that serves a target, exactly after one decoding; the query counts for nothing."""
+    """Return the bot whose path equals the target after one decoding and without its query; None if there is none."""
     bot = by_path[target] if target in by_path else None  # noqa: SIM401 - a call less for each delivery
     if bot is None or "%" in target:
         bot = by_path.get(decoded(target))
@@ -20,7 +20,7 @@ def find(by_path: Mapping[str, Bot], target: str) -> Bot | None:
 
 
 def decoded(target: str) -> str:
-    """Return a target's path, decoded once from %XX as UTF-8; "" where it is no path (absolute form, `*`) or no UTF-8."""
+    """Return a target's path, decoded once from %XX as UTF-8; "" if it is no path (absolute form, `*`) or no UTF-8."""
     if not target.startswith("/"):
         return ""
     try:

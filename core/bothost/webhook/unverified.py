@@ -1,4 +1,4 @@
-"""One bound for the bytes of all bodies that have come and are not verified yet."""
+"""Bound the bytes of all bodies that have come and are not verified yet."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class HeldBody(Protocol):
 
 
 class UnverifiedBodies:
-    """Counts what unfinished bodies hold; used on the loop only."""
+    """Counts the bytes of unfinished bodies; used on the loop only."""
 
     __slots__ = ("held", "holders", "most")
 
@@ -27,7 +27,7 @@ class UnverifiedBodies:
         self.holders: set[HeldBody] = set()
 
     def add(self, holder: HeldBody, size: int) -> None:
-        """Count bytes of a body; while all hold too much, refuse the one that holds most."""
+        """Count bytes of a body. While all bodies hold too much, refuse the one that holds most."""
         self.holders.add(holder)
         holder.held += size
         self.held += size
@@ -35,7 +35,7 @@ class UnverifiedBodies:
             max(self.holders, key=lambda each: each.held).shed()
 
     def release(self, holder: HeldBody) -> None:
-        """Count a body no longer: it is verified or given up."""
+        """Stop counting a body, because it is verified or given up."""
         if holder.held:
             self.holders.discard(holder)
             self.held -= holder.held
