@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.cli.conftest import Run
 
 from bothost.clock import SystemClock
+from bothost.journal import open_journal
+from bothost.journal.data import JournalData
+from bothost.plugins.store import Store
 from bothost.testing.fake_pyrus import FakePyrus
 from bothost.testing.fake_pyrus.server import FakeServer
 
@@ -79,7 +82,30 @@ def test_what_cannot_be_asked_says_why(pyrus: FakePyrus, run: Run, words: list[s
     assert (told.returncode, why in told.stderr) == (code, True), told.stderr
 
 
-def test_the_shell_asks_as_the_bot(pyrus: FakePyrus, run: Callable[..., Any]) -> None:
-    told = run("shell", "refunds", stdin="print(pyrus.task(5).wait().text)\n")
+def test_the_shell_asks_as_the_bot_and_holds_what_it_keeps(pyrus: FakePyrus, run: Run, tmp_path: Path) -> None:
+    asyncio.run(keep(tmp_path / "state", "refunds", "balance", Decimal("7.50")))
+    words = 'print(pyrus.task(5).wait().text)\nprint(store.get("balance").wait())\nstore.set("seen", [1]).wait()\n'
+    told = run("shell", "refunds", stdin=words)
+    assert told.returncode == 0, told.stderr
     assert "Привет" in told.stdout, told.stdout + told.stderr
-    assert told.returncode == 0
+    assert "7.50" in told.stdout, told.stdout + told.stderr
+    assert run("store", "get", "refunds", "seen").stdout == "[1]\n"
+
+
+def test_the_shell_of_a_bot_without_login_or_journal_says_what_is_not_there(pyrus: FakePyrus, run: Run) -> None:
+    told = run("shell", "nobody", stdin='print("store" in dir())\npyrus.task(5).wait()\n')
+    assert told.returncode == 0, told.stderr
+    assert "[bot:nobody] has no login" in told.stderr
+    assert "there is no store" in told.stderr
+    assert "False" in told.stdout
+    assert "NoLogin" in told.stderr
+
+
+async def keep(state: Path, bot: str, key: str, value: object) -> None:
+    """Write a value as a running host does, into a journal that is made here."""
+    state.mkdir(mode=0o700)
+    clock = SystemClock()
+    journal = open_journal("", state, clock, claims_first=False)
+    await journal.open()
+    await Store(JournalData(journal, bot, clock), clock).set(key, value)
+    await journal.close()

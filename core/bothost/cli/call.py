@@ -1,4 +1,4 @@
-"""`call` and `shell`: ask Pyrus as a bot, from a terminal."""
+"""`call` and `shell`: ask Pyrus as a bot, and read what it keeps, from a terminal."""
 
 from __future__ import annotations
 
@@ -6,24 +6,27 @@ import asyncio
 import code
 import json
 import threading
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from bothost import __version__
+from bothost.cli.journal_access import visiting
 from bothost.cli.output import config_option, json_option
 from bothost.cli.selection import bot_named, host_of, read_existing
 from bothost.clock import SystemClock
-from bothost.errors import UsageError
+from bothost.errors import BothostError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from bothost.config import BotConfig, HostConfig
     from bothost.pyrus_client.api import Pyrus
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +88,15 @@ async def asked(wanted: CallOptions, bot: BotConfig, host: HostConfig) -> Any:
 @config_option
 @json_option
 def shell(bot: str, config: str, as_json: bool) -> None:
-    """Open a Python prompt with `pyrus`, which asks Pyrus as BOT: `pyrus.task(5).wait()`. It writes real data if you do."""
+    """Open a Python prompt with `pyrus`, which asks Pyrus as BOT, and `store`, which holds what BOT keeps.
+
+    `.wait()` behind a call gives its result: `pyrus.task(5).wait()`, `store.get("key").wait()`. Both write real data if you do.
+    """
     del as_json  # a prompt is for people
     reading = read_existing(config)
-    chosen = bot_that_logs_in(bot, reading)
-    with calling_from_here(chosen, host_of(reading)) as pyrus:
-        banner = f"pyrus asks {chosen.api_url or 'Pyrus'} as {chosen.login}: pyrus.task(5).wait()    leave: Ctrl+D"
-        code.interact(banner, local={"pyrus": pyrus}, exitmsg="")
+    chosen = bot_named(bot, reading)
+    with held_from_here(prompt_names(chosen, host_of(reading))) as (names, told):
+        code.interact("\n".join([*told, "leave: Ctrl+D"]), local=names, exitmsg="")
 
 
 def bot_that_logs_in(name: str, reading: Any) -> BotConfig:
@@ -133,13 +138,34 @@ async def calling(bot: BotConfig, host: HostConfig) -> AsyncIterator[Pyrus]:
         await client.close()
 
 
+@asynccontextmanager
+async def prompt_names(bot: BotConfig, host: HostConfig) -> AsyncIterator[tuple[dict[str, Any], list[str]]]:
+    """Give what a prompt calls by name, and a line about each. A bot without a login, or without a journal yet, has less."""
+    from bothost.journal.data import JournalData
+    from bothost.plugins.store import Store
+
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        pyrus = await stack.enter_async_context(calling(bot, host))
+        names: dict[str, Any] = {"pyrus": pyrus}
+        asks = f"asks {bot.api_url or 'Pyrus'} as {bot.login}: pyrus.task(5).wait()"
+        told = ["pyrus " + (asks if bot.login else f"asks nobody: [bot:{bot.name}] has no login")]
+        try:
+            journal = await stack.enter_async_context(visiting(host))
+        except BothostError as error:
+            told.append(f"there is no store: {error}")
+        else:
+            names["store"] = Store(JournalData(journal, bot.name, clock), clock)
+            told.append(f'store holds what {bot.name} keeps: store.get("key").wait()')
+        yield names, told
+
+
 @contextmanager
-def calling_from_here(bot: BotConfig, host: HostConfig) -> Iterator[Pyrus]:
-    """Give Pyrus to plain code: its calls run on a loop in a thread of its own."""
+def held_from_here(opened: AbstractAsyncContextManager[T]) -> Iterator[T]:
+    """Give what an async context manager gives to plain code: it is held on a loop in a thread of its own."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    opened = calling(bot, host)
     try:
         yield asyncio.run_coroutine_threadsafe(opened.__aenter__(), loop).result()
     finally:

@@ -36,7 +36,7 @@ TABLE: Mapping[str, CommandSource] = {
         "dev.command", "dev", "Serve the bots beside a fake Pyrus with a page, and take up every saved file."
     ),
     "call": CommandSource("call", "call", "Ask Pyrus's API as a bot, and print the answer."),
-    "shell": CommandSource("call", "shell", "Open a Python prompt that asks Pyrus as a bot."),
+    "shell": CommandSource("call", "shell", "Open a Python prompt with a bot's Pyrus and its store."),
     "check": CommandSource("check", "check", "List everything that is wrong in bots.ini and in its plugins' settings."),
     "bots": CommandSource("check", "bots", "Show the bots: state, plugin, path, secret's fingerprint."),
     "plugins": CommandSource("check", "plugins", "Show the plugins that are installed."),
