@@ -74,6 +74,19 @@ def test_a_host_raises_its_soft_file_limit_to_the_hard_one():
     assert run.stdout.split() == ["900", "900", "0o77", "0.001"]
 
 
+def test_a_host_keeps_the_memory_of_large_bodies_for_the_next_ones():
+    code = (
+        "import resource; from bothost.host.process_setup import prepare_process\n"
+        "prepare_process()\n"
+        "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "def take(): return [b'x' * 150_000 for _ in range(40)] and faults()\n"
+        "before = faults(); first = take(); print(first - before, take() - first)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    first, second = map(int, run.stdout.split())
+    assert second * 10 < first, "the second time no page comes from the kernel"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_root_takes_no_state_folder_of_another_user(tmp_path):
     state = tmp_path / "state"

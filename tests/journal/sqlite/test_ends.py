@@ -212,6 +212,41 @@ def test_a_segment_without_bodies_is_not_left_behind(embedded: JournalMaker) -> 
     empty.drop([BodyLocation("host:2:abc.000000", 0, 10)])
 
 
+def test_written_bodies_leave_the_kernels_memory(embedded: JournalMaker) -> None:
+    def cached(path: Path, begin: int = 0) -> int:
+        """How many of the 16 places of a body are in memory."""
+        with path.open("rb") as file:
+            return sum(is_there(file.fileno(), begin + at) for at in range(0, 1 << 20, 1 << 16))
+
+    def is_there(file: int, at: int) -> bool:
+        try:
+            return os.preadv(file, [bytearray(64)], at, os.RWF_NOWAIT) == 64
+        except BlockingIOError:
+            return False
+
+    embedded.folder.mkdir(mode=0o700)
+    plain = embedded.folder / "plain"
+    with plain.open("wb") as file:
+        file.write(b"z" * (1 << 20))
+        os.fdatasync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 1 << 20, os.POSIX_FADV_DONTNEED)
+    few = max(cached(plain), 4)  # a file system in memory forgets nothing
+    made = BodyFiles(embedded.folder, "host:1:abc")
+    segment = embedded.folder / "bodies" / "host:1:abc.000000"
+    made.append(b"y" * (1 << 20))
+    assert cached(segment) == 16
+    made.sync()
+    assert cached(segment) <= few
+    mark = made.mark()
+    made.append(b"w" * (1 << 20))
+    made.sync()
+    made.rewind(mark)  # its transaction failed after the sync
+    assert made.append(b"v" * (1 << 20)).offset == 1 << 20
+    made.sync()
+    assert cached(segment, 1 << 20) <= few, "synced anew, although it is no further than before"
+    made.close()
+
+
 def test_a_disk_without_room_for_a_segment_is_told_and_leaves_no_file(
     embedded: JournalMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

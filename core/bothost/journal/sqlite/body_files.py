@@ -51,7 +51,7 @@ class BodyFiles:
         self._end = 0
         self._size = 0
         self._made = 0
-        self._dirty = False
+        self._synced = 0
 
     def append(self, body: bytes) -> BodyLocation:
         """Write a body; durable only after `sync`. Raises OSError."""
@@ -62,7 +62,6 @@ class BodyFiles:
         while written < len(body):
             written += os.pwrite(self._file, memoryview(body)[written:], self._end + written)
         self._end += len(body)
-        self._dirty = True
         return location
 
     def mark(self) -> tuple[str, int]:
@@ -74,12 +73,16 @@ class BodyFiles:
         name, end = mark
         if name == self._name:
             self._end = end
+            self._synced = min(self._synced, end)
 
     def sync(self) -> None:
-        """Make durable what was appended. Raises OSError."""
-        if self._dirty:
+        """Make durable what was appended, and have the kernel forget its copy: few bodies are read again, and the memory of the last
+        ones serves the next, so that bodies do not push other files out of it. Raises OSError."""
+        if self._end > self._synced:
             os.fdatasync(self._file)
-            self._dirty = False
+            # from the beginning: the kernel drops only what lies in the range as a whole
+            os.posix_fadvise(self._file, 0, self._end, os.POSIX_FADV_DONTNEED)
+            self._synced = self._end
 
     def read(self, location: BodyLocation) -> bytes | None:
         """The body, or None where its file is gone."""
