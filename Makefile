@@ -4,6 +4,7 @@
 PY ?= python3
 JOBS ?= 2
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
+EXAMPLES := $(wildcard examples/*/pyproject.toml)
 
 # every version is pinned in constraints.txt, so that no release of somebody else's changes what main does
 PIP := PYTHONWARNINGS=ignore .venv/bin/pip install -q --disable-pip-version-check -c constraints.txt
@@ -96,7 +97,7 @@ fuzz: .venv/.dev
 	BOTHOST_FUZZ_SECONDS=600 .venv/bin/python -m pytest -q tests/fuzz -m full $(ARGS)
 
 clean:
-	rm -rf .venv .pythons .mutants .image build dist core/*.egg-info plugins/*/*.egg-info plugins/*/build
+	rm -rf .venv .pythons .mutants .image build dist core/*.egg-info {plugins,examples}/*/*.egg-info {plugins,examples}/*/build
 
 # the host goes first: the plugins depend on it
 .venv/.host: setup.py pyproject.toml $(PLUGINS)
@@ -106,6 +107,8 @@ clean:
 	$(PIP) -e . $(patsubst %/,-e ./%,$(dir $(PLUGINS)))
 	@touch $@
 
-.venv/.dev: .venv/.host constraints.txt
+# the examples are built by the setuptools of this environment, which takes a second each and not five
+.venv/.dev: .venv/.host constraints.txt $(EXAMPLES)
 	$(PIP) -e '.[dev,docs]'
+	$(PIP) --no-build-isolation $(patsubst %/,-e ./%,$(dir $(EXAMPLES)))
 	@touch $@

@@ -15,7 +15,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 CORE = ROOT / "core" / "bothost"
-OURS = sorted([*CORE.rglob("*.py"), *(ROOT / "plugins").glob("*/*/*.py")])
+OURS = sorted(
+    [*CORE.rglob("*.py"), *(path for folder in ("plugins", "examples") for path in (ROOT / folder).glob("*/*/*.py"))]
+)
 SOURCES = [path for path in OURS if "tests" not in path.relative_to(ROOT).parts]
 MODULES = sorted(
     ".".join(path.relative_to(CORE.parent).with_suffix("").parts).removesuffix(".__init__")
@@ -250,7 +252,7 @@ def test_docstrings_say_what_is_done_or_given_back() -> None:
 
 def test_plugins_import_nothing_of_bothost_but_its_front() -> None:
     wrong = []
-    for path in sorted((ROOT / "plugins").glob("*/**/*.py")):
+    for path in sorted([*(ROOT / "plugins").glob("*/**/*.py"), *(ROOT / "examples").glob("*/**/*.py")]):
         for node in ast.walk(parsed(path)):
             names = (
                 [node.module or ""]

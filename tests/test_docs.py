@@ -28,6 +28,7 @@ ROOT = Path(__file__).parent.parent
 GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
 OPERATOR = ROOT / "docs" / "operator-guide.md"
 PLUGIN = ROOT / "docs" / "plugin-guide.md"
+READMES = sorted([*(ROOT / "plugins").glob("*/README.md"), *(ROOT / "examples").rglob("README.md")])
 EVERYWHERE = {"--help", "--json", "--config"}
 
 
@@ -170,7 +171,7 @@ def test_the_sites_reference_has_a_place_for_every_public_name() -> None:
 
 def test_links_between_the_documents_lead_somewhere() -> None:
     wrong = []
-    for guide in [*GUIDES, *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "plugins").glob("*/README.md"))]:
+    for guide in [*GUIDES, *sorted((ROOT / "docs").rglob("*.md")), *READMES]:
         targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", guide.read_text("utf-8"))
         wrong += [
             f"{guide.name}: {name}" for name in targets if "://" not in name and not (guide.parent / name).exists()
@@ -181,7 +182,7 @@ def test_links_between_the_documents_lead_somewhere() -> None:
 def test_the_index_names_every_document() -> None:
     index = (ROOT / "docs" / "README.md").read_text("utf-8")
     named = {(ROOT / "docs" / target).resolve() for target in re.findall(r"\]\(([^)#\s]+)", index)}
-    pages = {*(ROOT / "docs").rglob("*.md"), *(ROOT / "plugins").glob("*/README.md"), *ROOT.glob("*.md")}
+    pages = {*(ROOT / "docs").rglob("*.md"), *READMES, *ROOT.glob("*.md")}
     assert pages - named == {ROOT / "docs" / "README.md"}
 
 

@@ -166,9 +166,11 @@ def test_an_event_that_was_turned_away_is_none_that_the_bot_ran(bothost: Harness
     assert bot.deliver({**own, "comments": [*own["comments"], comment("again", author=me())]}).outcome == "own"
 
 
-def test_a_trial_teaches_nothing_of_the_bot(bothost: Harness) -> None:
+def test_a_trial_teaches_nothing_of_the_bot_and_asks_it_to_decide_as_its_body_says(bothost: Harness) -> None:
+    steps = []
+
     async def quiet(event: Event) -> None:
-        return None
+        steps.append(event.step)
 
     bot = bothost.bot(quiet, ini={"login": ""})
     served = bothost._state.host.service.find("bot")
@@ -176,3 +178,4 @@ def test_a_trial_teaches_nothing_of_the_bot(bothost: Harness) -> None:
         assert bot.deliver(body).status == 200
         assert served.login != "bot@pyrus.com"
         assert served.user_id != BOT_ID
+    assert steps == [1, 1]

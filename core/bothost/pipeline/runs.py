@@ -248,7 +248,7 @@ class Runs:
             deadline=clock.now() + timedelta(seconds=limit_s),
             ends_at=ends_at,
             clock=clock,
-            user_id=bot.user_id,
+            user_id=bot.user_id if (sent := tracked.envelope) is None or sent.user_id is None else sent.user_id,
             pyrus=context.pyrus_for(bot, tracked, ends_at),
             trace=tracked.entry.trace,
             store=bot.plugged.store if bot.plugged is not None else None,

@@ -130,7 +130,7 @@ class Pyrus:
         form_id: int,
         /,
         *,
-        filters: Mapping[str | int, Any] | None = None,
+        filters: Mapping[str, Any] | Mapping[int, Any] | Mapping[str | int, Any] | None = None,
         limit: int | None = None,
         page_size: int = PAGE_SIZE,
         **keys: Any,
@@ -307,7 +307,7 @@ class Pyrus:
         except (CallRefused, NoLogin, Unauthorized) as error:
             raise ReplyError(f"{needed}; and the {needed.kind} {needed.id} cannot be read: {error}") from error
 
-    async def _filtered(self, wanted: RegisterWindow, filters: Mapping[str | int, Any]) -> Page[Task]:
+    async def _filtered(self, wanted: RegisterWindow, filters: Mapping[Any, Any]) -> Page[Task]:
         if filters:
             form_id = wanted.form_id
             found, _ = await self.with_definitions(

@@ -48,7 +48,7 @@ def task(
     form_id: int | None = None,
     *,
     step: int | None = None,
-    fields: Mapping[str | int, Any] | None = None,
+    fields: Mapping[str, Any] | Mapping[int, Any] | Mapping[str | int, Any] | None = None,
     comments: Iterable[Mapping[str, Any] | str] | None = None,
     author: Mapping[str, Any] | str | None = None,
     **keys: Any,

@@ -17,7 +17,7 @@ _RIGHT = 'a value, a list of values, None (empty), ... (any value), (">", value)
 _CHECKS = {"checkmark": ("unchecked", "checked"), "flag": ("unchecked", "checked")}
 
 
-def field_filters(filters: Mapping[str | int, Any], finder: FieldFinder) -> dict[str, str]:
+def field_filters(filters: Mapping[Any, Any], finder: FieldFinder) -> dict[str, str]:
     """Return the filters by Pyrus's keys. Raises ReplyError; DefinitionNeeded where only a definition can tell."""
     found = {}
     for key, wanted in filters.items():
