@@ -6,6 +6,7 @@ An existing bot in any language gains verification, once-only, lateness and jour
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import zlib
 from datetime import timedelta
@@ -13,11 +14,27 @@ from typing import Any, NoReturn
 
 import aiohttp
 
-from bothost import Event, GiveUp, Plugin, Secret, ServiceAddress, Settings, sign
+from bothost import (
+    Event,
+    GiveUp,
+    Job,
+    Plugin,
+    Request,
+    RequestRefused,
+    Secret,
+    ServiceAddress,
+    Settings,
+    hook,
+    job,
+    sign,
+    signed,
+)
 
 __all__ = ["Relay", "Target"]
 
 LARGEST_ANSWER = 4 << 20
+LATER_DAYS = 30
+"""How long a service may take for an answer that it gives later."""
 
 
 class Target(Settings):
@@ -28,17 +45,63 @@ class Target(Settings):
     answer: timedelta = timedelta(minutes=10)
 
 
+def answered(request: Request) -> str:
+    """Return the id of the event that a later answer belongs to. Raises RequestRefused, which tells the service what is wrong."""
+    answer = request.json
+    if not isinstance(answer, dict) or not isinstance(answer.get("id"), str):
+        raise RequestRefused('the answer needs "id", the Idempotency-Key of the event')
+    if not isinstance(answer.get("reply"), dict):
+        raise RequestRefused('the answer needs "reply", an object as Pyrus takes it')
+    return slot(answer["id"])
+
+
+def slot(event_id: str) -> str:
+    """Return the key under which an event waits for its later answer."""
+    return f"later/{hashlib.sha256(event_id.encode('utf-8', 'replace')).hexdigest()}"
+
+
 class Relay(Plugin[Target]):
-    """Plain, so each call has a thread of the bot's own; as many at once as `concurrency` says."""
+    """Plain where it calls, so each call has a thread of the bot's own; as many at once as `concurrency` says."""
 
     def handle(self, event: Event) -> dict[str, Any] | None:
         """POST the event's bytes as Pyrus signed them. Raises GiveUp for a 4xx; anything else is tried again."""
         status, body = asyncio.run(self._post(event))
+        if status == 202 and not body.strip():
+            asked = {"task": event.task_id, "step": event.step, "job": ""}
+            self.store.setdefault(slot(event.id), asked, expires=f"{LATER_DAYS}d").wait()
+            return None
         if 200 <= status < 300:
             return self._reply(body)
         if 400 <= status < 500 and status not in (408, 425, 429):
             raise GiveUp(f"{self.settings.url} refused the event: {status}")
         raise ConnectionError(f"{self.settings.url} answered {status}")
+
+    @hook("reply", signed("settings.key", header="X-Pyrus-Sig", digest="sha1"), once=answered)
+    async def later(self, request: Request) -> None:
+        """Take the answer to an event that the service answered 202. Raises LookupError if no such event waits for one."""
+        key = slot(request.json["id"])
+        asked = await self.store.get(key)
+        if asked is None:
+            raise LookupError(
+                f"no event {request.json['id']:.200} waits for an answer: the service has to answer 202 to it first, "
+                f"at most {LATER_DAYS} days ago"
+            )
+        await self.jobs.add("write", after="0s", key=key, task=asked["task"], data=request.json["reply"])
+
+    @job("write")
+    async def write(self, job: Job) -> dict[str, Any] | None:
+        """Write a later answer, as late replies are written: after a look. One event is answered once."""
+
+        def ours(asked: dict[str, Any]) -> dict[str, Any]:
+            return asked if asked["job"] else {**asked, "job": job.id}
+
+        asked = await self.store.update(job.key, ours)
+        if asked["job"] != job.id:
+            return None
+        reply: dict[str, Any] = whole(job.data)
+        if reply.get("approval_choice") and asked["step"]:
+            reply.setdefault("approval_steps", [asked["step"]])
+        return reply
 
     async def _post(self, event: Event) -> tuple[int, bytes]:
         """Return status and body of a whole answer. Raises ConnectionError and TimeoutError where there is none."""

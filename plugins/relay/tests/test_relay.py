@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bothost import sign
-from bothost.testing import task
+from bothost.testing import task, trouble
 from relay import Relay
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Service:
                 return
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True)
         self.thread.start()
 
     @property
@@ -193,7 +193,7 @@ def test_the_limit_is_one_of_the_whole_answer(bothost: Harness, service: Service
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Drip) as server:
         server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         bot = bothost.bot(Relay, url=f"http://127.0.0.1:{server.server_address[1]}/", key=KEY, answer="500ms")
         answer = bot.deliver(task())
@@ -207,3 +207,50 @@ def test_the_limit_is_one_of_the_whole_answer(bothost: Harness, service: Service
 def test_the_key_is_shown_nowhere(bothost: Harness, service: Service) -> None:
     bot = relayed(bothost, service)
     assert KEY not in repr(bot.plugin.settings)
+
+
+def later(bot: Any, event: str, reply: Any, **keys: Any) -> Any:
+    return bot.hook("reply", json={"id": event, "reply": reply}, **keys)
+
+
+def test_a_service_may_answer_later_and_is_written_once(bothost: Harness, service: Service) -> None:
+    service.answers.append((202, b""))
+    bot = relayed(bothost, service)
+    assert (bot.deliver(task(step=1)).status, bothost.pyrus.comments()) == (200, [])
+    event = service.seen[0][0]["Idempotency-Key"]
+    reply = {"text": "Half an emoji \ud83d", "approval_choice": "approved"}
+    assert later(bot, event, reply).status == 202
+    bothost.restart()
+    assert later(bot, event, {"text": "another"}).outcome == "repeat"
+    bothost.clock.advance("10m")
+    (wrote,) = bothost.pyrus.comments()
+    assert wrote.text == "Half an emoji \ufffd"
+    assert bothost.pyrus.task(wrote.task_id)["approvals"][0][0]["approval_choice"] == "approved"
+
+
+def test_a_later_answer_whose_post_lost_its_answer_is_written_once(bothost: Harness, service: Service) -> None:
+    service.answers.append((202, b""))
+    bot = relayed(bothost, service)
+    bot.deliver(task())
+    bothost.pyrus.fail("POST tasks/*/comments", trouble.lose_answer(), times=1)
+    assert later(bot, service.seen[0][0]["Idempotency-Key"], {"text": "Done."}).status == 202
+    bothost.clock.advance("10m")
+    assert [one.text for one in bothost.pyrus.comments()] == ["Done."]
+
+
+@pytest.mark.parametrize("body", [[], {}, {"id": 5, "reply": {}}, {"id": "x"}, {"id": "x", "reply": "text"}])
+def test_a_later_answer_that_says_too_little_is_the_services_fault(
+    bothost: Harness, service: Service, body: Any
+) -> None:
+    answer = relayed(bothost, service).hook("reply", json=body)
+    assert answer.status == 400
+    assert "the answer needs" in answer.json["error"]
+
+
+def test_nobody_else_answers_and_no_event_that_was_not_asked_about(bothost: Harness, service: Service) -> None:
+    bot = relayed(bothost, service)
+    assert later(bot, "x", {}, sign=False).status == 403
+    assert later(bot, "bot:5:comment:7", {"text": "uninvited"}).status == 202
+    bothost.clock.advance("10m")
+    assert bothost.pyrus.comments() == []
+    assert "no event bot:5:comment:7 waits for an answer" in bot.log()

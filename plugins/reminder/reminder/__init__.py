@@ -1,4 +1,4 @@
-"""Comment once a day on tasks of a form that have waited too long at a step."""
+"""Comment once a day on tasks of a form that have waited too long at a step: a timer finds them, a job of each task reminds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from bothost import CallError, CallRefused, Event, Plugin, Reply, Settings, Task, TextTemplate, cron
+from bothost import CallError, CallRefused, Event, Job, Plugin, Settings, Task, TextTemplate, cron, job
 from reminder.worktime import Days, Hours, worked
 
 __all__ = ["Days", "Hours", "Reminder", "Text", "When", "Zone"]
@@ -54,45 +54,55 @@ class When(Settings):
 
 
 class Reminder(Plugin[When]):
-    """Works only by its timer, so it needs a `login`."""
+    """Works by its timer and its jobs, so it needs a `login`."""
 
     async def handle(self, event: Event) -> None:
         """Ignore events."""
 
     @cron("settings.at", tz="settings.zone")
     async def remind(self) -> None:
-        """Remind of the tasks of the form. A task that cannot be read or written is logged and passed over."""
+        """Plan a job for each task of the form that has waited too long; the jobs outlive a restart in the middle of a round."""
         settings, now = self.settings, self.now(self.settings.zone)
         if now not in settings.days:
             return
         me = (await self.pyrus.profile()).person_id
         before = now - settings.after
-        reminded = 0
+        planned = 0
         async for row in self.pyrus.register(settings.form, steps=list(settings.steps) or None, modified_before=before):
-            if reminded >= settings.most:
-                self.log.warning("stopped at %d reminders (`most`); the rest waits until tomorrow", reminded)
+            if planned >= settings.most:
+                self.log.warning("stopped at %d reminders (`most`); the rest waits until tomorrow", planned)
                 break
-            reminded += await self._remind(row.id, me, now)
-        self.log.info("reminded of %d tasks", reminded)
+            if await self._is_meant(row.id, me):
+                await self.jobs.add("say", after="0s", key=f"task-{row.id}", task=row.id, data={"me": me})
+                planned += 1
+        self.log.info("%d tasks get a reminder", planned)
 
-    async def _remind(self, task_id: int, me: int | None, now: datetime) -> int:
+    async def _is_meant(self, task_id: int, me: int | None) -> bool:
+        try:
+            return await self._text(task_id, me) is not None
+        except CallError:
+            return True  # its job asks again, after minutes if need be
+
+    @job("say")
+    async def say(self, job: Job) -> str | None:
+        """Remind of a task, if it still waits."""
+        return await self._text(job.task_id, job.data["me"])
+
+    async def _text(self, task_id: int, me: int | None) -> str | None:
+        """Return what is to be said in a task now; None for nothing. A task that the bot may not read is logged and passed over."""
+        settings, now = self.settings, self.now(self.settings.zone)
+        if now not in settings.days:
+            return None
         try:
             task = await self.pyrus.task(task_id)
-            since = waiting_since(task, me)
-            if task.is_closed or since is None or said_today(task, me, now):
-                return 0
-            settings = self.settings
-            waited = worked(since, now, settings.days, settings.hours, ZoneInfo(settings.zone))
-            if waited < settings.after:
-                return 0
-            await self.pyrus.comment(task_id, Reply(settings.text.filled(waited=spoken(waited), who=awaited(task))))
         except CallRefused as error:
             self.log.warning("task %d is passed over: %s", task_id, error)
-            return 0
-        except CallError as error:
-            self.log.error("task %d could not be reminded of, tomorrow again: %s", task_id, error)
-            return 0
-        return 1
+            return None
+        since = waiting_since(task, me)
+        if task.is_closed or since is None or said_today(task, me, now):
+            return None
+        waited = worked(since, now, settings.days, settings.hours, ZoneInfo(settings.zone))
+        return None if waited < settings.after else settings.text.filled(waited=spoken(waited), who=awaited(task))
 
 
 def waiting_since(task: Task, me: int | None) -> datetime | None:

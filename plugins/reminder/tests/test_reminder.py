@@ -38,6 +38,12 @@ def made(bothost: Harness, **settings: Any) -> Any:
     return bothost.bot(Reminder, form=321, steps="2", **settings)
 
 
+def round_of(bothost: Harness, bot: Any) -> None:
+    """A round, and the jobs that it plans."""
+    bot.tick("remind")
+    bothost.clock.advance("5s")
+
+
 def test_a_task_that_has_waited_long_enough_is_reminded_of_once_a_day(bothost: Harness) -> None:
     bot = made(bothost)
     bothost.clock.set("2026-01-07T09:29+00:00")
@@ -47,7 +53,7 @@ def test_a_task_that_has_waited_long_enough_is_reminded_of_once_a_day(bothost: H
     (wrote,) = bothost.pyrus.comments(late)
     assert wrote.text == "This task has waited here for 18 working hours: Anna Petrova."
     assert bothost.pyrus.comments(fresh) == []
-    bot.tick("remind")
+    round_of(bothost, bot)
     assert len(bothost.pyrus.comments(late)) == 1
     bothost.clock.advance("24h")
     assert len(bothost.pyrus.comments(late)) == 2
@@ -68,7 +74,7 @@ def test_other_steps_and_closed_tasks_are_left_alone(bothost: Harness) -> None:
     bothost.pyrus.task(other)["current_step"] = 1
     closed = waiting(bothost, "2026-01-05T09:00:00Z")
     bothost.pyrus.close_task(closed)
-    bot.tick("remind")
+    round_of(bothost, bot)
     assert bothost.pyrus.comments() == []
 
 
@@ -78,8 +84,32 @@ def test_a_task_that_cannot_be_written_does_not_stop_the_round(bothost: Harness)
     first = waiting(bothost, "2026-01-05T09:00:00Z")
     second = waiting(bothost, "2026-01-05T09:00:00Z")
     bothost.pyrus.fail("POST tasks/*/comments", trouble.answer(403, "access_denied_task"))
-    bot.tick("remind")
+    round_of(bothost, bot)
     assert len(bothost.pyrus.comments(first)) + len(bothost.pyrus.comments(second)) == 1
+
+
+def test_a_reminder_that_pyrus_could_not_take_is_written_once_when_it_can(bothost: Harness) -> None:
+    bot = made(bothost)
+    bothost.clock.set("2026-01-09T09:28+00:00")
+    late = waiting(bothost, "2026-01-05T09:00:00Z")
+    bothost.pyrus.fail("GET tasks/*", trouble.gateway(503), times=4)
+    bothost.pyrus.fail("POST tasks/*/comments", trouble.lose_answer(), times=1)
+    bothost.clock.advance("3m")
+    bothost.restart()
+    bothost.clock.advance("10m")
+    assert len(bothost.pyrus.comments(late)) == 1
+    assert bot.jobs() == ()
+
+
+def test_a_task_that_moves_before_its_job_runs_is_left_alone(bothost: Harness) -> None:
+    bot = made(bothost)
+    bothost.clock.set("2026-01-09T08:00+00:00")
+    late = waiting(bothost, "2026-01-05T09:00:00Z")
+    bothost.pyrus.before("GET tasks/*", lambda: None)  # by the round
+    bothost.pyrus.before("GET tasks/*", lambda: bothost.pyrus.close_task(late))  # by the job
+    round_of(bothost, bot)
+    assert bothost.pyrus.comments(late) == []
+    assert bothost.pyrus.task(late)["close_date"]
 
 
 def test_most_bounds_a_round(bothost: Harness) -> None:
@@ -87,7 +117,7 @@ def test_most_bounds_a_round(bothost: Harness) -> None:
     bothost.clock.set("2026-01-09T08:00+00:00")
     for _ in range(4):
         waiting(bothost, "2026-01-05T09:00:00Z")
-    bot.tick("remind")
+    round_of(bothost, bot)
     assert len(bothost.pyrus.comments()) == 2
 
 
@@ -131,6 +161,6 @@ def test_of_hundreds_of_approvers_ten_are_named(bothost: Harness) -> None:
     late = waiting(bothost, "2026-01-05T09:00:00Z")
     people = [{"id": n, "first_name": f"P{n}", "last_name": "X", "type": "user"} for n in range(100, 400)]
     bothost.pyrus.task(late)["approvals"] = [[], [{"person": one} for one in people]]
-    bot.tick("remind")
+    round_of(bothost, bot)
     (wrote,) = bothost.pyrus.comments(late)
     assert str(wrote.text).endswith("P109 X and 290 more.")
