@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bothost import Event, Plugin, Reply, StoreError
+from bothost import Event, Job, Plugin, Reply, Secret, Settings, StoreError, job
 from bothost.testing import Harness, task
 
 if TYPE_CHECKING:
@@ -128,6 +128,38 @@ def test_a_result_that_cannot_be_kept_is_an_error_that_says_so(bothost: Harness)
     answer = bothost.bot(handle).deliver(task())
     assert isinstance(answer.error, StoreError)
     assert "a set cannot be stored" in str(answer.error)
+
+
+class Keeps(Plugin):
+    class Settings(Settings):
+        key: Secret = Secret("the key of the bank")
+        where: str = "set"
+
+    @job("later")
+    async def later(self, job: Job) -> None:
+        """Never runs here."""
+
+    async def handle(self, event: Event) -> None:
+        key, raw = self.settings.key.reveal(), dict(event.raw)
+        if self.settings.where == "set":
+            await self.store.set("raw", raw)
+        elif self.settings.where == "update":
+            await self.store.update("keys", lambda kept: {**kept, "bank": key}, default={})
+        elif self.settings.where == "once":
+            await event.once("login", lambda: {"login": "bot", "key": key})
+        else:
+            await self.jobs.add("later", after="1h", data=raw)
+
+
+@pytest.mark.parametrize(
+    ("where", "what"),
+    [("set", "value of 'raw'"), ("update", "value of 'keys'"), ("once", "/login'"), ("job", "job 'later'")],
+)
+def test_a_token_or_a_secret_is_not_stored_and_the_error_says_so(bothost: Harness, where: str, what: str) -> None:
+    answer = bothost.bot(Keeps, where=where).deliver(task())
+    assert isinstance(answer.error, StoreError)
+    assert what in str(answer.error)
+    assert "cannot be stored: it holds an access token or a secret; leave it out" in str(answer.error)
 
 
 class OnTheLoop(Plugin):

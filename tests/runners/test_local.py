@@ -12,8 +12,9 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.runners.conftest import TOKEN
 
-from bothost import Event, GiveUp, Plugin, Reply, Settings, Tick, every
+from bothost import Event, GiveUp, Plugin, Reply, Secret, Settings, Tick, every
 from bothost.clock import SystemClock
 from bothost.errors import PluginError, ReplyError
 from bothost.plugins import run_hooks
@@ -213,6 +214,31 @@ def test_an_unusable_reply_is_a_failure_that_is_not_run_again(bench: Make, answe
     failure = failure_of(asyncio.run(bench(lambda event: answer).run()))
     assert (failure.why, failure.may_rerun) == ("unusable", False)
     assert "returned a reply that cannot be used" in failure.text
+
+
+class Discloses(Plugin):
+    class Settings(Settings):
+        key: Secret = Secret('a "key" of the bank')
+        short: Secret = Secret("thanks")
+
+    async def handle(self, event: Event) -> Any:
+        told = {1: event.raw["access_token"], 2: self.settings.key.reveal(), 3: self.settings.short.reveal()}
+        return {"text": "hi", "field_updates": [{"id": 1, "value": f"<{told[event.task_id]}>"}]}
+
+
+@pytest.mark.parametrize(("number", "which"), [(1, "the access token of the event"), (2, "a Secret of the settings")])
+def test_a_reply_that_holds_a_secret_is_unusable(bench: Make, number: int, which: str) -> None:
+    failure = failure_of(asyncio.run(bench(Discloses).run(task_id=number)))
+    assert f"handle returned a reply that cannot be used: it holds {which}; leave it out" in failure.text
+    assert not failure.may_rerun
+    assert TOKEN not in failure.text
+    assert "of the bank" not in failure.text
+
+
+@pytest.mark.parametrize("token", ["", "hi"])
+def test_a_text_as_short_as_a_word_is_no_secret(bench: Make, token: str) -> None:
+    assert asyncio.run(bench(Discloses).run(task_id=3)).failure is None
+    assert asyncio.run(bench(plain).run(access_token=token)).reply == HI
 
 
 def test_a_mapping_that_raises_when_it_is_read_is_an_unusable_reply(bench: Make) -> None:

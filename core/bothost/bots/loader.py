@@ -15,7 +15,6 @@ from bothost.plugins.attribution import BOT
 from bothost.plugins.handlers import Handler
 from bothost.plugins.hook_methods import HookSpec
 from bothost.plugins.loading import LoadedPlugin
-from bothost.plugins.settings import secrets_of
 from bothost.plugins.store import Store
 from bothost.plugins.timers import TimerSpec
 from bothost.runners.local import LocalRunner
@@ -114,7 +113,7 @@ class Loader:
             with self._clock.real_io():
                 store = Store(self._data_for(bot.config), self._clock)
                 plugged = await asyncio.to_thread(self._plug, bot, self._pyrus_for(bot.config), store)
-        for secret in secrets_of(plugged.settings):
+        for secret in plugged.secrets:
             self._context.hide(secret)
         runner = LocalRunner(plugged, bot.config, self._clock, self._context.scrub)
         await _opened(runner)
@@ -211,7 +210,7 @@ def _reported(plugin: str, report: PluginLoaded) -> LoadedPlugin:
     )
     return LoadedPlugin(
         plugin, report.distribution, report.version, None, _ELSEWHERE, timers=timers,
-        hooks=tuple(HookSpec(rule, _ELSEWHERE) for rule in report.hooks),
+        hooks=tuple(HookSpec(rule, _ELSEWHERE) for rule in report.hooks), secrets=report.secrets,
     )  # fmt: skip
 
 

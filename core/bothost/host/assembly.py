@@ -87,6 +87,7 @@ def _resources(
         loops=journal.loops,
         tell=writer.take if writer else None,
         hide=scrubber.remember,
+        discloses=scrubber.knows,
     )
 
 

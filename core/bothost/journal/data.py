@@ -11,10 +11,13 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
+from bothost.errors import StoreError
 from bothost.journal.entry import Entry, EntryFilter
 from bothost.journal.values import LONGEST_KEY, added
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bothost.clock import Clock
     from bothost.journal import Journal
 
@@ -136,25 +139,43 @@ def job_name_of(id: str) -> str:
 
 
 class JournalData:
-    """One bot's data in the journal of this process. `limit_s`: how long a run of the bot may keep its claim."""
+    """One bot's data in the journal of this process. `limit_s`: how long a run of the bot may keep its claim; `discloses`
+    tells whether a secret stands in a text."""
 
-    def __init__(self, journal: Journal, bot: str, clock: Clock, limit_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        bot: str,
+        clock: Clock,
+        limit_s: float = 0.0,
+        discloses: Callable[[str], bool] = lambda _text: False,
+    ) -> None:
         self._journal = journal
         self._bot = bot
         self._clock = clock
         self._limit_s = limit_s
+        self._discloses = discloses
 
     async def ask(self, space: str, request: DataRequest) -> Any:
         """See `BotData.ask`."""
         match request:
             case AddJob():
+                self._check(request.data, f"the data of the job {request.name!r}")
                 return await self._add(request)
             case CancelJob(key):
                 return await self._journal.withdraw(space_of(self._bot, JOB), key)
             case ListJobs(before):
                 return await self._page(before)
+            case WriteValue(key, value):
+                self._check(value or b"", f"the value of {key!r}")
+                return await self._journal.ask(space_of(self._bot, space), request)
             case _:
                 return await self._journal.ask(space_of(self._bot, space), request)
+
+    def _check(self, value: bytes, what: str) -> None:
+        """Raise StoreError for what would keep a secret in the journal."""
+        if self._discloses(value.decode("utf-8", "surrogatepass")):
+            raise StoreError(f"{what} cannot be stored: it holds an access token or a secret; leave it out")
 
     async def _add(self, request: AddJob) -> str:
         """`created` is when a job is due: by it jobs get too old, and stand in line.

@@ -60,6 +60,8 @@ class ProcessResources:
     """Takes the log line of each delivery; None: the logger does."""
     hide: Callable[[str], None] = lambda _token: None
     """Told of tokens, which must stand in no log line and no stored traceback."""
+    discloses: Callable[[str], bool] = lambda _text: False
+    """Tells whether a token or a secret stands in a text that a plugin wants to store."""
     beside: BackgroundTasks = field(default_factory=BackgroundTasks)
     """Facts that are being written behind."""
 
@@ -199,7 +201,7 @@ def caller_as(config: BotConfig, account: AccountConfig) -> CallingBot:
 
 def data_of_bot(resources: ProcessResources, config: BotConfig) -> BotData:
     """Give the part of the journal that belongs to a bot's plugin."""
-    return JournalData(resources.journal, config.name, resources.clock, limit_of(config))
+    return JournalData(resources.journal, config.name, resources.clock, limit_of(config), resources.discloses)
 
 
 def caller_of(config: BotConfig) -> CallingBot:

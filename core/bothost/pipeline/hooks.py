@@ -233,7 +233,8 @@ class Hooks:
             id=entry_id(bot.name, rule.name, key), bot=bot.name, kind="request", state="ready", door="api", due=now,
             created=now, updated=now, limit_s=limit_of(bot.config) if context.journal.claims_first else 0.0,
         )  # fmt: skip
-        content = msgspec.msgpack.encode(without_secret(rule.guard, call.request))
+        secrets = bot.plugged.secrets if bot.plugged is not None else ()
+        content = msgspec.msgpack.encode(without_secret(rule.guard, call.request, secrets))
         try:
             row = await context.journal.put(entry, content)
         except JournalAway as error:

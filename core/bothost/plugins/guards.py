@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import math
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 import msgspec
 
@@ -18,10 +18,14 @@ from bothost.plugins.handlers import setting
 from bothost.plugins.settings import Secret
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bothost.plugins.guard_marks import GuardMark
     from bothost.plugins.http import RawRequest
 
 MASKED = "***"
+SHORTEST_MASKED = 8
+"""A shorter secret stands in texts by chance."""
 
 
 class SignedGuard(msgspec.Struct, frozen=True, tag="signed"):
@@ -100,8 +104,12 @@ def passes(guard: GuardRule, request: RawRequest, now: float) -> bool:
             return False
 
 
-def without_secret(guard: GuardRule, request: RawRequest) -> RawRequest:
-    """Return the request as the journal may keep it: what a token guard was shown is masked."""
+def without_secret(guard: GuardRule, request: RawRequest, secrets: Iterable[str]) -> RawRequest:
+    """Return the request as the journal may keep it: what a token guard was shown is masked, and each of the bot's `secrets`
+    that a function of the plugin has looked for.
+    """
+    if isinstance(guard, FunctionGuard):
+        return _masked(request, secrets)
     if not isinstance(guard, TokenGuard):
         return request
     headers = [
@@ -113,6 +121,17 @@ def without_secret(guard: GuardRule, request: RawRequest) -> RawRequest:
         shown = [(name, MASKED if name == guard.query else value) for name, value in _pairs(query)]
         query = "&".join(f"{name}={value}" for name, value in shown)
     return msgspec.structs.replace(request, headers=headers, query=query)
+
+
+def _masked(request: RawRequest, secrets: Iterable[str]) -> RawRequest:
+    for secret in secrets:
+        if len(secret) < SHORTEST_MASKED:
+            continue
+        headers = [(name, value.replace(secret, MASKED)) for name, value in request.headers]
+        query = request.query.replace(secret, MASKED).replace(quote(secret, safe=""), MASKED)
+        body = request.body.replace(secret.encode(), MASKED.encode())
+        request = msgspec.structs.replace(request, headers=headers, query=query, body=body)
+    return request
 
 
 def sign_headers(guard: SignedGuard, body: bytes, now: float) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 from bothost.config import HOST_BOT_KEYS
@@ -16,7 +16,7 @@ from bothost.plugins.handlers import Handler, HandlerRoute, check_call, conditio
 from bothost.plugins.hook_methods import HookSpec, hooks
 from bothost.plugins.job_methods import JobSpec, jobs
 from bothost.plugins.jobs import Jobs
-from bothost.plugins.settings import Settings, SettingsSource, fill, keys, no_settings
+from bothost.plugins.settings import Settings, SettingsSource, fill, keys, no_settings, secrets_of
 from bothost.plugins.timers import TimerSpec, timers
 from bothost.text import said
 
@@ -77,6 +77,8 @@ class LoadedPlugin:
     store: Store | None = None
     jobs: tuple[JobSpec, ...] = ()
     hooks: tuple[HookSpec, ...] = ()
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """The values of its settings that nobody may see."""
 
     def handler_for(self, event: Event) -> Handler:
         """Return the first handler whose conditions match; else `handle`, or the function."""
@@ -213,6 +215,7 @@ def _with_class(
         store=resources.store,
         jobs=tuple(jobs(plugin, cls.__jobs__, where)),
         hooks=specs_of_hooks,
+        secrets=tuple(secrets_of(settings)),
     )
 
 

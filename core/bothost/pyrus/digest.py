@@ -39,11 +39,14 @@ def digest(body: bytes) -> str:
     return hashlib.sha256(_TOKEN_KEY.sub(rb'\1""', body)).hexdigest()
 
 
-def without_token(body: bytes, token: str) -> bytes:
-    """Return the body with the token masked wherever it stands; as bytes where it stands there literally, which is always."""
+def without_token(body: bytes, token: str, written: bytes = b"") -> bytes:
+    """Return the body with the token masked wherever it stands; as bytes where it stands there literally, which is always.
+
+    `written` is the token as JSON writes it, where that is known.
+    """
     if not token or token == MASK:
         return body
-    literal = msgspec.json.encode(token)[1:-1]
+    literal = written or msgspec.json.encode(token)[1:-1]
     if len(literal) >= _SHORTEST_TOKEN:
         masked = body.replace(literal, _MASK)
         if masked != body:  # of another length: nothing is compared

@@ -46,6 +46,7 @@ class Envelope:
         "task_id",
         "token",
         "user_id",
+        "written_token",
     )
 
     def __init__(self, body: bytes, text: bytes, top: _Top) -> None:
@@ -61,6 +62,8 @@ class Envelope:
         self.kind = kind
         """Pyrus's `event`, "" where it is absent."""
         self.token = "" if token == MASK else token
+        self.written_token = msgspec.json.encode(self.token)[1:-1]
+        """As JSON writes it: to be found in bytes."""
         self.user_id = whole(top.user_id)
         """The bot's id, where the body tells."""
         self.polled = top.polled is True

@@ -17,6 +17,7 @@ from bothost.pyrus.reply import reply as replies
 from bothost.pyrus.rest.definitions import DefinitionNeeded
 from bothost.runners import RunFailure, RunResult
 from bothost.runners.calls import CallTimeout, Outcome, OverdueCall, PluginCall, in_thread, on_loop
+from bothost.runners.disclosure import refuse_disclosure
 from bothost.runners.failures import line_of, reported
 from bothost.runners.own_calls import call_of
 from bothost.runners.thread_pool import ThreadPool
@@ -113,6 +114,9 @@ class HandlerCall:
         try:
             reply = replies.encode(answer, self._envelope.task, known)
             warnings = replies.warnings(answer)
+            token, secrets = self._envelope.written_token, self._runner.plugged.secrets
+            if secrets or token in reply:
+                refuse_disclosure(reply, secrets, token)
         except ReplyError as error:
             return self._unusable(error)
         except BaseException as error:  # noqa: BLE001 - a mapping of the plugin's own may raise anything when it is read

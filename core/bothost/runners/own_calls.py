@@ -19,6 +19,7 @@ from bothost.plugins.jobs import Job
 from bothost.plugins.run_hooks import hooked
 from bothost.pyrus.reply import reply as replies
 from bothost.runners import Admission, HookRun, JobRun, RunFailure, RunResult
+from bothost.runners.disclosure import refuse_disclosure
 from bothost.runners.failures import reported
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class JobCall:
         self._given = given
         self._context = context
         self._scrub = scrub
+        self._secrets = plugged.secrets
         name = job_name_of(context.id)
         self.what = f"[bot:{context.bot}] job {name}"
         self.handler: Handler | None = next((spec.handler for spec in plugged.jobs if spec.name == name), None)
@@ -73,6 +75,7 @@ class JobCall:
         try:
             task = await self._task(answer)
             reply = replies.encode(answer, task)
+            refuse_disclosure(reply, self._secrets)
             if reply != NOTHING and not self._given.task:
                 raise ReplyError("the job was added without task=, so there is no task to write to")
         except ReplyError as error:

@@ -76,6 +76,13 @@ class Scrubber:
             return text
         if "oken" in text or "earer" in text or "://" in text or "_key" in text:
             text = _LOOKS_SECRET.sub(_keep_name, text)
+        return self._without_known(text)
+
+    def knows(self, text: str) -> bool:
+        """Return whether a secret that was added, or a token that is remembered, stands in the text."""
+        return self._without_known(text) != text
+
+    def _without_known(self, text: str) -> str:
         for secret in self._short_words:
             text = text.replace(secret, MASK)
         run = self._long_run.search(text)

@@ -28,6 +28,7 @@ from bothost.plugins.loading import PluginResources, load
 from bothost.plugins.store import Store
 from bothost.pyrus_client.client import PyrusClient
 from bothost.runners.local import LocalRunner
+from bothost.telemetry.redaction import Scrubber
 from bothost.testing.ini_values import has_text, section
 from bothost.testing.recording import WatchedRunner
 from bothost.webhook.request import WebhookContext
@@ -141,6 +142,7 @@ class BareHost:
         self.service = Service(Registry())
         self.journal = PunctualStore(folder, clock, claims_first=claims_first, timing=TIMING)
         self.journal.wanted = self._look_at
+        self._scrubber = Scrubber()
         self.resources = ProcessResources(
             clock,
             self.journal,
@@ -148,6 +150,8 @@ class BareHost:
             NoMetrics(),
             TIMING,
             self.journal.loops,
+            hide=self._scrubber.remember,
+            discloses=self._scrubber.knows,
         )
         self.pipeline = build(self.resources, self.service)
         self.pipeline.context.loop_breaker.pause_watchers.append(partial(write_behind, self.resources))
@@ -186,6 +190,8 @@ class BareHost:
         store = Store(data_of_bot(self.resources, config), self.clock)
         own = PluginResources(self.clock, folder, pyrus_of_bot(self.resources.client, config), sources, store)
         plugged = load(config, found, own)
+        for secret in plugged.secrets:
+            self._scrubber.add(secret)
         runner = WatchedRunner(LocalRunner(plugged, config, self.clock))
         bot = Bot(config, BotQueue(config.concurrency), BotState("active"), plugged, runner)
         await runner.open()

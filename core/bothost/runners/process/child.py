@@ -33,7 +33,6 @@ from bothost.plugins.api import Tick
 from bothost.plugins.discovery import find
 from bothost.plugins.event import RunContext
 from bothost.plugins.loading import PluginResources, load
-from bothost.plugins.settings import secrets_of
 from bothost.plugins.store import Store
 from bothost.pyrus.envelope import decode
 from bothost.pyrus.rest.requests import ApiResponse
@@ -170,7 +169,7 @@ class ChildServer:
         try:
             plugged = self._load(hello)
             scrubber = Scrubber()  # the host does not see an exception, whose text may hold a secret of the settings
-            for secret in secrets_of(plugged.settings):
+            for secret in plugged.secrets:
                 scrubber.add(secret)
             runner = LocalRunner(plugged, _config(hello), self._clock, scrubber.scrub)
             if not hello.probe:
@@ -332,8 +331,7 @@ def _report(plugged: LoadedPlugin) -> PluginLoaded:
         for spec in plugged.timers
     )
     rules = tuple(spec.rule for spec in plugged.hooks)
-    secrets = tuple(secrets_of(plugged.settings))
-    return PluginLoaded(plugged.version, plugged.distribution, timers, rules, secrets=secrets)
+    return PluginLoaded(plugged.version, plugged.distribution, timers, rules, secrets=plugged.secrets)
 
 
 def _ran(number: int, ran: RunResult) -> RunReturned:
