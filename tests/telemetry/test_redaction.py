@@ -69,6 +69,14 @@ def test_what_looks_like_a_secret_is_replaced_unasked(text: str, shown: str) -> 
     assert Scrubber().scrub(text) == shown
 
 
+@pytest.mark.parametrize("token", ["", "a", "seven77"])
+def test_a_token_as_short_as_a_word_masks_nothing(token: str) -> None:
+    made = scrubber(token)
+    made.remember(token)
+    assert made.scrub("a banana and seven77 more") == "a banana and seven77 more"
+    assert not made.knows("a banana and seven77 more")
+
+
 def test_the_newest_ten_thousand_tokens_are_replaced() -> None:
     made = Scrubber()
     for number in range(10_001):

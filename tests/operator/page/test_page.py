@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import html
 import http.client
 import json
 import re
@@ -120,6 +121,15 @@ def test_an_answered_delivery_shows_request_and_reply(page: Site) -> None:
     assert "&quot;text&quot;: &quot;Hello&quot;" in plain
     assert "&quot;task_id&quot;: 5" in plain
     assert "Send again as new" in text
+
+
+def test_a_link_leads_to_its_event_whatever_kind_it_has(own_page: Site) -> None:
+    own_page.keep(id="autoreply:5:a/b?c#d%2F:7", kind="a/b?c#d%2F")
+    link = re.search(r'href="(/deliveries/autoreply[^"]+)"', own_page.get("/deliveries").text)
+    assert link is not None
+    answer = own_page.get(html.unescape(link[1]))
+    assert answer.status == 200
+    assert "&quot;task_id&quot;: 5" in re.sub(r"<[^>]+>", "", answer.text)
 
 
 def test_the_body_can_be_taken_away_as_a_file(page: Site) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import bothost
 from bothost.clock import SystemClock
 from bothost.errors import ConfigError, PluginError
 from bothost.plugins.event import RunContext
@@ -243,6 +245,35 @@ def test_a_handler_runs_in_a_process_of_its_own(installed: Path) -> None:
             await asyncio.sleep(0)
 
     play(installed, act)
+
+
+@pytest.mark.parametrize("forked", [False, True], ids=["started", "forked"])
+def test_what_lies_in_the_working_directory_is_no_module_of_a_process(
+    installed: Path, monkeypatch: pytest.MonkeyPatch, forked: bool
+) -> None:
+    if forked:
+        monkeypatch.setattr("bothost.runners.process.spawner.EXEC_AT_MOST", 0)
+    here = installed / "here"
+    here.mkdir()
+    for name in ("secrets", "msgspec", "bothost"):
+        (here / f"{name}.py").write_text("raise SystemExit('the working directory is on the path')")
+    monkeypatch.chdir(here)
+
+    async def act(scene: Scene) -> None:
+        assert await scene.says("says") == "hello from careless, attempt 2 crash"
+
+    play(installed, act)
+
+
+def test_every_process_of_the_host_is_started_without_the_working_directory_on_its_path() -> None:
+    commands = [
+        found
+        for file in Path(bothost.__file__).parent.rglob("*.py")
+        for found in re.findall(r"\[sys\.executable,[^\]]*\]", file.read_text("utf-8"))
+        if '"pytest"' not in found  # an author's own test, in the author's folder
+    ]
+    assert len(commands) >= 4
+    assert [command for command in commands if not re.match(r'\[sys\.executable, "(-P|-I)"', command)] == []
 
 
 def test_opening_reports_version_and_timers_and_leaves_no_process(installed: Path) -> None:
