@@ -32,25 +32,26 @@ if TYPE_CHECKING:
 
 
 class Journal(Protocol):
-    """The contract of both journals. Every coroutine raises `JournalAway` where the journal cannot be reached or written.
+    """The contract of both journals. Every coroutine raises `JournalAway` if the journal cannot be reached or written.
 
-    `claims_first` tells whether a claim must be durable before the run (several processes, or PostgreSQL). Where it is
-    false (one process, embedded journal) the caller keeps claims in memory and uses `note` to write behind.
-    Every write of a row raises its `revision`, and `save` applies only to the revision on which its caller decided; else it
-    changes nothing and says so with False: the caller reads the row and decides anew. A `save` that raises may land all the
-    same, or later, as long as the row has not gone on. So after JournalAway nothing is known until the row was read.
+    `claims_first` is true if a claim must be durable before the run (several processes, or PostgreSQL). If it is false (one
+    process, embedded journal), the caller keeps claims in memory and writes behind by `note`.
+    Every write of a row raises its `revision`. `save` applies only to the revision on which its caller decided. If the row
+    has a later one, `save` changes nothing and returns False; the caller reads the row and decides anew. A `save` that raises
+    may land all the same, or later, as long as the row has not gone on. So after JournalAway the caller knows nothing of the
+    row until it has read it.
     """
 
     claims_first: bool
     owner: str
     loops: SupervisedLoops
-    """Keeps the journal's threads and tasks going; a process has its other loops here too."""
+    """Keeps the journal's threads and tasks going. A process puts its other loops here too."""
 
     async def open(self) -> None:
-        """Open or make the journal, migrate it, take the owner's lock, start beating. Creates the folder 0700, files 0600."""
+        """Open or make the journal, migrate it, take the owner's lock and start to beat. The folder gets mode 0700, files 0600."""
 
     async def close(self) -> None:
-        """Write what waits, give the owner's lock back, close."""
+        """Write the notes that wait, give the owner's lock back, and close."""
 
     def now(self) -> float:
         """Return the journal's time in epoch seconds, by which its entries are planned. It does not step with a wall clock."""
@@ -58,146 +59,177 @@ class Journal(Protocol):
     async def follow_clock(self) -> float:
         """Notice a step of the clock that the journal goes by, and move everything planned in it by that step.
 
-        Return the seconds by which the journal's time was moved (0.0 mostly); the caller moves what it holds in memory.
+        Return the seconds by which the journal's time was moved, mostly 0.0. The caller moves the times it holds in memory.
         """
 
     async def claim(self, entry: Entry, body: bytes) -> tuple[Literal["claimed", "known", "busy"], Entry]:
         """Insert a new event as running under this owner, unless its key is known or its turn is taken.
 
-        claimed: the entry with fence, owner, times. known: the row as it stands. busy: another entry of (bot, turn) runs,
-        or an older parked one waits for that turn; nothing was written.
+        claimed: the entry with fence, owner and times. known: the row as it stands. busy: nothing was written, because another
+        entry of (bot, turn) runs, or an older parked one waits for that turn.
         """
 
     async def take(self, key: str, *, seen: int, seen_at: float) -> Entry | None:
-        """Claim a held entry for its next attempt: fence + 1, running, this owner. None: it is not held any more, or its turn is taken."""
+        """Claim a held entry for its next attempt: fence + 1, running, this owner.
+
+        Return None if it is not held any more, or if its turn is taken.
+        """
 
     def note(self, entry: Entry, body: bytes | None = None) -> None:
-        """Write the entry as it stands, behind; never waits, never raises. Notes of one key that wait together become one write.
+        """Write the entry as it stands, behind. Never waits, never raises. Notes of one key that wait together become one write.
 
-        Only in a journal that does not claim first: memory is the truth, so it applies where the row's fence is not above the
-        entry's. Where another running row holds (bot, turn), the row is written without its turn rather than refused.
+        It is used only in a journal that does not claim first. There memory is the truth, so the note applies unless the row's
+        fence is above the entry's. If another running row holds (bot, turn), the row is written without its turn.
 
-        Inserts where the row is missing (then `body` is wanted), else checks the fence. A note that cannot be written is
-        tried again until it lands, is refused by the fence, or is superseded by a later one of its key.
+        If the row is missing, it is inserted with `body`. A note that cannot be written is tried again until it lands, the
+        fence refuses it, or a later note of its key replaces it.
         """
 
     async def save(self, entry: Entry, body: bytes | None = None) -> bool:
-        """Write the entry durably, on the revision it carries (0: insert), and raise that. False: the row has gone on.
+        """Write the entry durably on the revision it carries (0: insert), and raise that. Return False if the row has gone on.
 
-        `body` is kept only where the row has none. Where claims are in memory the fence decides, as for `note`: the writes
-        of that one process keep their order. Raises JournalAway; whether it landed is not known then.
+        `body` is kept only if the row has none. If claims are in memory, the fence decides as for `note`, because the writes
+        of the one process keep their order. After JournalAway nobody knows whether the write landed.
         """
 
     async def find(self, key: str) -> Entry | None:
-        """The row of a key, or None."""
+        """Return the row of a key, or None."""
 
     async def latest(self, key: str) -> Entry | None:
-        """The newest row among `key`, `key~2`, `key~3` …, or None."""
+        """Return the newest row among `key`, `key~2`, `key~3` …, or None."""
 
     async def body(self, key: str) -> bytes | None:
-        """The stored body (without its token), or None where it was not kept."""
+        """Return the stored body, which holds no token; None if it was not kept."""
 
     async def due(self, room: Mapping[str, int], limit: int) -> Sequence[Entry]:
-        """Claim parked entries and ticks that are due, at most `room[bot]` of a bot: oldest first, only where their turn is free.
+        """Claim parked entries and ticks that are due and whose turn is free, the oldest first, at most `room[bot]` of a bot.
 
-        Posting entries (answer present) are claimed too, without regard to room; of one task only the oldest.
+        Posting entries (answer present) are claimed too, without regard to room, and of each task only the oldest.
         """
 
     async def waiting(self) -> Mapping[str, int]:
-        """Count the entries of each bot that are ready with door api and due now, counted up to 100: cheap enough to ask each
-        half second."""
+        """Count the entries of each bot that are ready with door api and due now, up to 100.
+
+        It is cheap enough to be asked each half second.
+        """
 
     async def wait_hint(self, seconds: float) -> None:
-        """Return when another process may have put something due (NOTIFY), or after `seconds`."""
+        """Return when another process may have written an entry that is due (NOTIFY), or after `seconds`."""
 
     async def reap(self) -> Sequence[ReapedEntry]:
-        """Free entries of dead owners: door api and timers → parked (rerun crash, deaths + 1; the third → failed), posting →
-        ready, due after 5 s (owner dead) or 30 s (lease lost) where a post had begun; door response → held, deaths + 1.
-        This owner's own rows are left alone: it knows what it runs. After trouble with the journal only the dead are reaped
-        for half a lease, so that live hosts renew first.
+        """Free the entries of dead owners, and return them as they stand afterwards.
+
+        - door api, and timers: parked, with rerun crash and deaths + 1; at the third death failed
+        - posting: ready; if a post had begun, due after 5 s (owner dead) or 30 s (lease lost)
+        - door response: held, with deaths + 1
+
+        This owner's own rows are left alone, because it knows which of them it runs. After trouble with the journal only
+        entries of owners known to be dead are freed for half a lease, so that live hosts renew first.
         """
 
     def orphans(self) -> Mapping[str, int]:
-        """Key → fence of rows that run under this owner although it never heard of the claim, as two beats have shown."""
+        """Return key → fence of rows that run under this owner although it never heard of the claim, as two beats have shown."""
 
     async def give_back(self, orphans: Mapping[str, int]) -> None:
-        """Free such claims: nothing was run for them. Only the caller knows which of them it is at in memory."""
+        """Free such claims, because nothing was run for them. The caller leaves out those that it works at in memory."""
 
     async def quiet(self) -> Sequence[Entry]:
-        """Move what is quiet: held → failed; answered but undelivered → posting (door api, due now). Parked entries older
-        than max(keep, 1 d) → failed: expired. The moved entries."""
+        """Move the entries that are quiet or expired, and return them.
+
+        Held ones become failed. Answered but undelivered ones become posting (door api, due now). Parked ones older than
+        max(keep, 1 d) become failed: expired.
+        """
 
     async def retain(self, keep: Mapping[str, float]) -> int:
-        """Drop bodies and answers older than each bot's `keep` (seconds), keys and what
-        handlers wrote after 30 days, timer keys after 2; rows changed."""
+        """Drop what is too old, and return the number of rows changed.
+
+        Bodies and answers go after each bot's `keep` (seconds), keys and ids of handlers' comments after 30 days, timers'
+        keys after 2.
+        """
 
     async def recent(self, since: float) -> Sequence[Entry]:
-        """All entries last delivered or updated since then, of those that came within the hour before it, and all that are
-        open; without bodies. For the memory at start."""
+        """Return the entries that a starting host keeps in memory, without bodies.
+
+        These are all open ones, and those delivered or updated since then that came at most an hour before it.
+        """
 
     async def highest(self) -> Mapping[str, int]:
-        """The highest `comment` of each bot's entries: an event above it cannot be in the journal."""
+        """Return the highest `comment` of each bot's entries. An event above it cannot be in the journal."""
 
     async def last_step(self, bot: str, task: int) -> int | None:
-        """The step of the newest event that the bot ran for this task; None where it ran none."""
+        """Return the step of the newest event that the bot ran for this task; None if it ran none."""
 
     async def wrote(self, bot: str, task: int, comment: int) -> None:
-        """Keep the id of a comment that the bot's handlers wrote themselves, for as long as keys are kept."""
+        """Keep the id of a comment that the bot's handlers wrote themselves. It is kept as long as keys are."""
 
     async def written(self, bot: str, task: int) -> set[int]:
-        """These ids, for one task."""
+        """Return these ids for one task."""
 
     async def list(self, want: EntryFilter) -> Sequence[Entry]:
-        """Entries for the operator, on a connection of its own; quick with 100,000."""
+        """Return entries for the operator. It reads on a connection of its own, and is quick with 100,000 entries."""
 
     async def counts(self) -> Mapping[tuple[str, State], int]:
-        """Open and failed entries by bot and state, for the page and metrics."""
+        """Return the numbers of open and failed entries by bot and state, for the page and metrics."""
 
     async def control(self, key: str, value: str | None) -> None:
-        """Set (None: remove) a fact that all processes read: `pause:bot`, `pause:bot:task`, `quarantine:bot`, `login:bot`,
-        `user:bot`, `ticked:bot:timer`, `generation`."""
+        """Set a fact that all processes read, or remove it (None).
+
+        The facts: `pause:bot`, `pause:bot:task`, `quarantine:bot`, `login:bot`, `user:bot`, `ticked:bot:timer`, `generation`.
+        """
 
     async def controls(self) -> Mapping[str, str]:
-        """All of these facts."""
+        """Return all of these facts."""
 
     async def retry(self, key: str, *, again: bool = False) -> Entry:
-        """Operator's retry by the page "By hand": the entry as it stands afterwards. Raises JournalError, saying why, where refused."""
+        """Retry an entry for an operator ("By hand" in docs/design.md), and return it as it stands afterwards.
+
+        Raises JournalError with the reason if it is refused.
+        """
 
     async def cancel(self, key: str) -> Entry:
-        """Operator's cancel: ready ones end at once, of running ones the owner is told by `cancelled()`. JournalError where refused."""
+        """Cancel an entry for an operator. A ready one ends at once; the owner of a running one learns of it by `cancelled()`.
+
+        Raises JournalError with the reason if it is refused.
+        """
 
     async def move(self, old: str, new: str) -> int:
-        """Give the events of a renamed bot to the new one, but for runs under way and keys that it has already; how many."""
+        """Give the events of a renamed bot to the new one, and return how many.
+
+        Runs under way stay, and so do keys that the new bot has already.
+        """
 
     def cancelled(self) -> set[str]:
-        """Keys of this owner's running entries that an operator asked to cancel, seen at the last beat."""
+        """Return the keys of this owner's running entries that an operator asked to cancel, as the last beat saw them."""
 
     def lost(self) -> set[str]:
-        """Keys that this owner held and lost (lease, fence), seen at the last beat."""
+        """Return the keys that this owner held and has lost (lease, fence), as the last beat saw them."""
 
     def damage(self) -> str:
         """Return what was done to the journal's files under the host, now or within the last minute; "" for nothing."""
 
     def alive(self) -> bool:
-        """Tell whether this owner's lease still stands by the boot clock; a post or an API call begins only then."""
+        """Return whether this owner's lease still stands by the boot clock. A post or an API call begins only if it does."""
 
     async def put(self, entry: Entry, body: bytes, *, slot: tuple[str, str] | None = None) -> Entry:
-        """Insert an entry that waits, durably. The row as it stands: where its id is known, nothing was written.
+        """Insert an entry that waits, durably, and return the row as it stands. If its id is known, nothing is written.
 
-        `slot`, a space and a name of the plugin's values: the entry that waits there is taken out in the same step.
+        `slot` is a space and a name of the plugin's values. The entry that waits there is taken out in the same step.
         """
 
     async def withdraw(self, space: str, name: str) -> bool:
-        """Take out the entry that waits in a slot; whether there was one. One that never ran is deleted, another cancelled."""
+        """Take out the entry that waits in a slot, and return whether there was one.
+
+        An entry that never ran is deleted; any other one is cancelled.
+        """
 
     async def ask(self, space: str, request: DataRequest) -> Any:
-        """Do what a plugin asks about the values of a space (`data.space_of`), in one step. Raises StoreError where it cannot be."""
+        """Carry out a plugin's request about the values of a space (`data.space_of`) in one step. Raises StoreError if it cannot."""
 
     async def gate(self, name: str, want: int, rate_per_s: float, cap: float) -> float:
-        """Take tokens of a shared rate limit: 0.0 where granted, else seconds to wait."""
+        """Take tokens of a shared rate limit. Return 0.0 if they were granted, else the seconds to wait."""
 
     async def gate_reset(self, name: str, tokens: float) -> None:
-        """Correct a gate by what the X-RateLimit headers say is left; below zero it is shut for so many seconds."""
+        """Set a gate to the number of calls that the X-RateLimit headers leave. Below zero it is shut for so many seconds."""
 
 
 def open_journal(
@@ -209,9 +241,9 @@ def open_journal(
     timing: JournalTiming | None = None,
     readonly: bool = False,
 ) -> Journal:
-    """The store of a `journal` setting: a `postgresql://` URL, or empty for the embedded one in `folder`. Not open yet.
+    """Return the journal of a `journal` setting, not open yet: a `postgresql://` URL, or "" for the embedded one in `folder`.
 
-    PostgreSQL always claims first. `readonly`: a visitor beside a running host, such as the command line.
+    PostgreSQL always claims first. `readonly` makes a visitor beside a running host, such as the command line.
     """
     if journal.startswith(("postgresql://", "postgres://")):
         from bothost.journal.postgres.journal import PostgresJournal

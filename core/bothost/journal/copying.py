@@ -1,7 +1,7 @@
 """Copy a whole journal into another one, of either kind, and check by counts and digests that both are equal.
 
-Entries go in the order of their keys, in batches, so that a copy that was cut off goes on where it stood. What ran when its
-host ended is copied as the next host would find it: freed.
+Entries go in the order of their keys, in batches, so that a copy that was cut off goes on where it stopped. An entry that ran
+when its host ended is copied as the next host would leave it: freed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SIDE_TABLES = {"written": ("bot", "task", "comment", "at"), "value": ("space", "
 
 
 class JournalTables(Protocol):
-    """The tables of a journal as a copy reads and writes them."""
+    """The operations on a journal's tables that a copy needs."""
 
     label: str
     """Names the journal for people, without a password."""
@@ -56,7 +56,7 @@ class JournalTables(Protocol):
         """Return the rows of one of `SIDE_TABLES`."""
 
     async def add_side(self, table: str, rows: Sequence[SideRow]) -> None:
-        """Write such rows; known ones are left."""
+        """Write such rows, and leave known ones as they are."""
 
 
 @dataclass(frozen=True, slots=True)

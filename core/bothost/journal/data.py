@@ -32,9 +32,9 @@ class ReadValue(msgspec.Struct, tag="read", frozen=True):
 
 
 class WriteValue(msgspec.Struct, tag="write", frozen=True):
-    """Write a value, or delete it (`value` None): whether that was done.
+    """Write a value, or delete it (`value` None). The result is whether that was done.
 
-    Where `checked`, it is done only if the value is still `expected` (None: absent). A value that changes keeps its expiry
+    If `checked`, it is done only if the value is still `expected` (None for absent). A value that changes keeps its expiry
     unless `expires_in_s` sets another one; 0 stands for never.
     """
 
@@ -46,21 +46,24 @@ class WriteValue(msgspec.Struct, tag="write", frozen=True):
 
 
 class AddValue(msgspec.Struct, tag="add", frozen=True):
-    """Add an encoded number to a number, or to 0 where there is none: the encoded sum. Raises StoreError for no number."""
+    """Add an encoded number to a number, or to 0 if there is none. The result is the encoded sum. Raises StoreError for no number."""
 
     key: str
     amount: bytes
 
 
 class ListValues(msgspec.Struct, tag="list", frozen=True):
-    """List values by key: those with a prefix, behind a key; at most a page of (key, value, in how many seconds it expires or 0)."""
+    """List the values with a prefix in the order of their keys, from behind a key on.
+
+    The result is at most a page of (key, value, seconds until it expires or 0).
+    """
 
     prefix: str = ""
     after: str = ""
 
 
 class AddJob(msgspec.Struct, tag="add-job", frozen=True):
-    """Put a job that runs at `due` (epoch seconds); a waiting one with the same key is replaced. The job's id."""
+    """Put a job that runs at `due` (epoch seconds), in place of the waiting one with the same key. The result is its id."""
 
     name: str
     key: str
@@ -70,13 +73,16 @@ class AddJob(msgspec.Struct, tag="add-job", frozen=True):
 
 
 class CancelJob(msgspec.Struct, tag="cancel-job", frozen=True):
-    """Take out the waiting job with a key: whether there was one."""
+    """Take out the waiting job with a key. The result is whether there was one."""
 
     key: str
 
 
 class ListJobs(msgspec.Struct, tag="list-jobs", frozen=True):
-    """List waiting jobs, the latest first, before (due, id) of the last one of the page before: at most a page of WaitingJob."""
+    """List waiting jobs, the latest first. The result is at most a page of WaitingJob.
+
+    `before` is (due, id) of the last job of the page before.
+    """
 
     before: tuple[float, str] | None = None
 
@@ -91,50 +97,50 @@ class WaitingJob(msgspec.Struct, frozen=True):
 
 
 JOB = "job"
-"""The space that holds the id of the job that waits under a key …"""
+"""The space that holds the id of the job that waits under a key."""
 SLOT_S = 31 * 86400.0
-"""… until so long after it is due."""
+"""The seconds after a job is due for which that id is kept."""
 DataRequest = ReadValue | WriteValue | AddValue | ListValues | AddJob | CancelJob | ListJobs
-"""What can be asked in one step, in one transaction."""
+"""The requests; each is carried out in one transaction."""
 
 
 class BotData(Protocol):
-    """One bot's way to its data; implementations: the journal's own, and that of a child process by its host."""
+    """One bot's access to its data: in the journal of this process, or for a child process through its host."""
 
     async def ask(self, space: str, request: DataRequest) -> Any:
-        """Do what a request says. `space` "" holds the values of `self.store`, another one those of its own name.
+        """Carry out a request. `space` "" holds the values of `self.store`, any other one the values of that name.
 
-        Raises StoreError for what cannot be, JournalAway where the journal cannot be reached.
+        Raises StoreError if the request cannot be carried out, JournalAway if the journal cannot be reached.
         """
 
 
 def space_of(bot: str, space: str) -> str:
-    """The name under which the journal keeps a space of a bot; no bot's name holds a colon."""
+    """Return the name under which the journal keeps a space of a bot. It is unambiguous, because no bot's name holds a colon."""
     return f"{bot}:{space}" if space else bot
 
 
 def beyond(prefix: str) -> str:
-    """The last of all keys with a prefix, in the order of their code points, which both journals have."""
+    """Return a text above all keys with a prefix, in the order of code points, which both journals have."""
     return prefix + "\U0010ffff" * LONGEST_KEY
 
 
 def job_id(bot: str, request: AddJob) -> str:
-    """A new job's id. It begins as those of its task's events do, so that all that is written to a task is found together."""
+    """Return a new job's id. It begins as the ids of its task's events do, so that all entries of a task are found together."""
     return f"{bot}:{request.task}:job:{quoted(request.key)}:{quoted(request.name)}:{secrets.token_hex(6)}"
 
 
 def quoted(text: str) -> str:
-    """A text as a part of an id: without what separates the parts, and without what numbers an id."""
+    """Return a text as a part of an id, without the characters that separate the parts or number an id."""
     return quote(text, safe="").replace("~", "%7E")
 
 
 def job_key_of(id: str) -> str:
-    """The key in a job's id; empty where it has none."""
+    """Return the key in a job's id; "" if it has none."""
     return unquote(id.split(":")[3])
 
 
 def job_name_of(id: str) -> str:
-    """The name in a job's id."""
+    """Return the name in a job's id."""
     return unquote(id.split(":")[4])
 
 
@@ -178,9 +184,9 @@ class JournalData:
             raise StoreError(f"{what} cannot be stored: it holds an access token or a secret; leave it out")
 
     async def _add(self, request: AddJob) -> str:
-        """`created` is when a job is due: by it jobs get too old, and stand in line.
+        """Put a job whose `created` is the time when it is due, because its place in line and its age count from then.
 
-        The plugin counted by this machine's wall clock, and entries are planned by the journal's time.
+        The plugin gives that time by this machine's wall clock, and entries are planned by the journal's time.
         """
         now = self._journal.now()
         due = round(now + request.due - self._clock.epoch(), 6)
@@ -200,13 +206,13 @@ class JournalData:
 
 
 class ReadOnlyData:
-    """A bot's data in a rehearsal: what is there is read, and what is written is dropped."""
+    """A bot's data in a rehearsal. It reads the real values, and drops every write."""
 
     def __init__(self, data: BotData) -> None:
         self._data = data
 
     async def ask(self, space: str, request: DataRequest) -> Any:
-        """See `BotData.ask`; a write says that it was done."""
+        """See `BotData.ask`. The result of a write says that it was done."""
         if isinstance(request, ReadValue | ListValues | ListJobs):
             return await self._data.ask(space, request)
         if isinstance(request, AddJob):

@@ -1,4 +1,4 @@
-"""One event as the journal holds it, and the words for what may be asked about many."""
+"""One event as the journal holds it, and the filter by which operators ask for many."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 Phase = Literal["waiting", "running", "held", "parked", "posting", "answered", "undelivered", "failed", "cancelled"]
-"""How an event stands, in the words of the state table; it follows from the state, the door and what else the entry holds.
+"""The state of an event in the words of the state table. It follows from the entry's state, door, answer and fence.
 
 - waiting: never claimed, and not acknowledged; its deliveries wait for the turn and a permit
 - running: a process has claimed it
@@ -21,7 +21,7 @@ Phase = Literal["waiting", "running", "held", "parked", "posting", "answered", "
 """
 
 State = Literal["ready", "running", "answered", "failed", "cancelled"]
-"""What the row's column says: `ready` may be claimed, or is only posted where it has an answer."""
+"""The word in the row's column. A `ready` entry may be claimed; if it has an answer, only its post is left."""
 Door = Literal["response", "api"]
 """The way a reply leaves: in the response to a delivery, or through Pyrus's API from the acknowledgement on, for ever."""
 Kind = Literal["hook", "timer", "manual", "job", "request"]
@@ -30,7 +30,7 @@ Kind = Literal["hook", "timer", "manual", "job", "request"]
 class Entry(msgspec.Struct, kw_only=True, gc=False):
     """One event (or tick, or manual rerun) as the journal holds it. Times are epoch seconds of the journal's time (`Journal.now`).
 
-    The garbage collector does not track it, because it holds only texts, numbers and bytes, and memory is full of entries.
+    The garbage collector does not track it, because it holds only texts, numbers and bytes, and there are very many of them.
     """
 
     id: str
@@ -48,54 +48,56 @@ class Entry(msgspec.Struct, kw_only=True, gc=False):
     """The step at which the bot was asked to decide in this event (0: at none); the own-comment rule reads it."""
     due: float = 0.0
     fence: int = 0
-    """Grows by one at every claim, is never reset, and is checked by every later write."""
+    """A number that grows by one at every claim and is never reset. Every later write checks it."""
     owner: str = ""
     tries: int = 0
-    """Tries to post the reply."""
+    """The number of tries to post the reply."""
     seen: int = 0
-    """Deliveries of this event so far, those a second or more apart."""
+    """The number of deliveries of this event so far, those a second or more apart."""
     seen_at: float = 0.0
-    """When the last delivery came."""
+    """The time of the last delivery."""
     runs: int = 0
     deaths: int = 0
     rerun: str = ""
-    """Why the next (or present) run is not the first: error, crash, drain, maybe, manual; else empty."""
+    """The reason why the present or next run is not the first: error, crash, drain, maybe, manual; else empty."""
     cancel: bool = False
     delivered: bool = False
     status: int = 0
-    """The HTTP status that the last delivery of this event got; 0 where none was answered yet."""
+    """The HTTP status that the last delivery of this event got; 0 if none was answered yet."""
     answer: bytes | None = None
-    """The encoded reply. Present: the handler has finished, and only its way out is left. `b"{}"`: nothing to say."""
+    """The encoded reply; `b"{}"` for nothing to say. If it is present, the handler has finished, and only the post is left."""
     failed: bool = False
-    """The answer is an error text: shown as failed although it is posted."""
+    """True if the answer is an error text. The entry is shown as failed although the text is posted."""
     error: str = ""
     """One line, then the traceback; scrubbed of secrets and tokens."""
     post_begun: float = 0.0
-    """When the first POST of the reply began, by Pyrus's own clock; 0.0: none was begun."""
+    """The time when the first POST of the reply began, by Pyrus's own clock; 0.0 if none was begun."""
     posted: int = 0
     """The id of the comment that carries the reply, once it is known."""
     version: str = ""
     """The plugin's version at its last run."""
     trace: str = ""
-    """`traceparent` of the delivery, where one came."""
+    """`traceparent` of the delivery, if it had one."""
     ms: float = 0.0
-    """How long the last run took, in milliseconds."""
+    """The duration of the last run in milliseconds."""
     created: float = 0.0
     updated: float = 0.0
     limit_s: float = 0.0
-    """Seconds from its claim for which its owner's heartbeat keeps it at most: its `timeout` and a minute; 0: no end."""
+    """The most seconds after its claim for which its owner's heartbeat keeps it: `timeout` and a minute; 0 for no end."""
     revision: int = 0
-    """Raised by one at every write of the row; 0: not in the journal yet. A write applies only to the revision it was
-    decided on. The fence orders claims, the revision orders the writes within a claim."""
+    """A number that every write of the row raises by one; 0 if the entry is not in the journal yet.
+
+    A write applies only to the revision it was decided on. The fence orders claims, the revision orders the writes within a
+    claim."""
 
 
 class EntryFilter(msgspec.Struct, kw_only=True, frozen=True):
-    """The entries that `Journal.list` shows, newest first; None: any."""
+    """The entries that `Journal.list` shows, newest first. A field that is None matches any entry."""
 
     bot: str | None = None
     states: tuple[State, ...] = ()
     phase: Phase | None = None
-    """Instead of `states`: how it stands, in the words of the state table."""
+    """The state in the words of the state table; it takes the place of `states`."""
     task: int | None = None
     kind: Kind | None = None
     since: float | None = None
@@ -110,7 +112,7 @@ class ReapedEntry(msgspec.Struct, frozen=True):
 
     entry: Entry
     dead: bool
-    """True where the owner's process is known to be dead (flock), false where only its lease ran out."""
+    """True if the owner's process is known to be dead (flock), false if only its lease ran out."""
 
 
 class JournalTiming(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,13 +123,13 @@ class JournalTiming(msgspec.Struct, frozen=True, kw_only=True):
     retry_beat_s: float = 0.2
     sweep_s: float = 2.0
     due_s: float = 0.5
-    """How often a host looks for what is due, between its sweeps."""
+    """The seconds between a host's looks for entries that are due, between its sweeps."""
     quiet_s: float = 240.0
     commit_s: float = 5.0
-    """How long a write or a look may take before it counts as away."""
+    """The time after which a write or a look counts as failed, because the journal is away."""
     linger_s: float = 0.01
-    """How long notes are gathered before they are written together. 0: at once, and virtual time stands still until then."""
+    """The time for which notes are gathered before one write. With 0 they are written at once, and virtual time waits for it."""
     dead_pause_s: float = 5.0
-    """How long a new owner waits after a POST that a dead owner had begun …"""
+    """The pause of a new owner after a POST that a dead owner had begun."""
     lost_pause_s: float = 30.0
-    """… or that an owner without a lease had begun, because its request may still be on its way."""
+    """The pause after a POST of an owner that lost its lease. It is longer, because the request may still be on its way."""

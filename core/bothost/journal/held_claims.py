@@ -1,4 +1,4 @@
-"""The claims that this process believes to hold, compared at each beat with those that the journal shows.
+"""Compare at each beat the claims that this process believes to hold with those that the journal shows.
 
 The two can differ: a lease was lost, or a claim was committed after its caller had given up waiting (the connection broke,
 the disk hung). A claim or an outcome may be under way at the instant of a beat, so a difference counts only when two beats
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class HeldClaims:
-    """Written on the loop's thread, compared in the thread that beats."""
+    """The claims of this process. The loop's thread writes them, and the thread that beats compares them."""
 
     def __init__(self) -> None:
         self._fences: dict[str, int] = {}
@@ -26,10 +26,11 @@ class HeldClaims:
         self._extra: frozenset[tuple[str, int]] = frozenset()
         self._snapshot: dict[str, int] = {}
         self.lost: frozenset[str] = frozenset()
-        """Keys that were held and are another's now."""
+        """The keys that were held here and belong to another owner now."""
         self.orphans: Mapping[str, int] = {}
-        """Key → fence of claims that the journal shows as ours and that were never heard of here. The event table has the
-        last word: a run on a claim in memory, or one whose claim is being asked for again, is not forgotten."""
+        """Key → fence of claims that the journal shows as ours and that were never heard of here.
+
+        The event table decides: it keeps a run on a claim in memory, and one whose claim is being asked for again."""
 
     def add(self, entry: Entry) -> Entry:
         """Hold an entry that was just claimed."""
@@ -37,8 +38,11 @@ class HeldClaims:
         return entry
 
     def wrote(self, entry: Entry) -> None:
-        """Drop an entry whose write has landed, unless it runs. A write that was refused or whose end is unknown changes
-        nothing: dropping its claim made the next beat give a running event away. Nor does a write make a claim ours."""
+        """Drop an entry whose write has landed, unless it runs.
+
+        A write that was refused or whose end is unknown changes nothing, because dropping its claim would make the next beat
+        give a running event away. A write does not make a claim ours either.
+        """
         if entry.state != "running":
             self._fences.pop(entry.id, None)
 
@@ -50,13 +54,16 @@ class HeldClaims:
             self._fences.pop(entry.id, None)
 
     def knows(self, key: str, fence: int) -> bool:
-        """Tell whether the key is held with this fence."""
+        """Return whether the key is held with this fence."""
         return self._fences.get(key) == fence
 
     @contextmanager
     def claiming(self, entry: Entry) -> Iterator[Callable[[Entry], bool]]:
-        """Mark a new event as being claimed. Gives a test for the row that was found: True where it is an earlier claim of
-        ours whose caller had given up waiting, False where another call here is at it or holds it."""
+        """Mark a new event as being claimed, and yield a test for the row that was found.
+
+        The test is true if the row is an earlier claim of ours whose caller had given up waiting. It is false if another call
+        here claims or holds the event.
+        """
         first = entry.id not in self._claiming
         if first:
             self._claiming.add(entry.id)
@@ -72,17 +79,17 @@ class HeldClaims:
                 self._claiming.discard(entry.id)
 
     def look(self) -> None:
-        """Remember what is held, before the journal is asked what runs."""
+        """Remember the held claims before the journal is asked for the running rows."""
         self._snapshot = dict(self._fences)
 
     def compare(self, running: Mapping[str, int]) -> None:
-        """Compare with what the journal says this owner runs (key → fence)."""
+        """Compare the held claims with the rows that this owner runs by the journal (key → fence)."""
         missing = frozenset(item for item in self._snapshot.items() if running.get(item[0]) != item[1])
         extra = frozenset(item for item in running.items() if not self.knows(*item))
         self.lost = frozenset(key for key, _ in missing & self._missing)
         self.orphans = dict(extra & self._extra)
         for key, fence in missing & self._missing:
-            # told for one beat; after that the row is somebody else's and this process has nothing to compare
+            # reported at one beat only: after it the row belongs to another owner, and there is nothing left to compare
             if self._fences.get(key) == fence:
                 del self._fences[key]
         self._missing, self._extra = missing, extra

@@ -1,8 +1,8 @@
-"""The time by which a journal's entries are planned. It never steps by itself.
+"""Give the time by which a journal's entries are planned. It never steps by itself.
 
 A wall clock can be set back or forward at any moment, and two machines never agree. So an entry's times are counted by the
-boot clock from one reference: this machine's wall clock for the embedded journal, the database's for the shared one. When the
-reference has stepped, `Journal.follow_clock` moves this time and everything that was planned by it together.
+boot clock from one reference. That is this machine's wall clock for the embedded journal, and the database's clock for the
+shared one. When the reference has stepped, `Journal.follow_clock` moves this time and all times planned by it together.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from bothost.clock import Clock
 
 STEP_S = 1.0
-"""A reference that is further away than this has stepped; what is less is drift."""
+"""A reference that is further away than this has stepped; a smaller distance is drift."""
 
 
 class JournalClock:
-    """Epoch seconds that only the journal moves. Read in any thread."""
+    """Epoch seconds that only the journal moves. Any thread may read them."""
 
     __slots__ = ("_wall", "boot", "offset")
 
@@ -26,14 +26,14 @@ class JournalClock:
         """See `Clock.boot`."""
         self._wall = clock.epoch
         self.offset = clock.epoch() - clock.boot()
-        """Seconds from the boot clock to this time."""
+        """The seconds from the boot clock to this time."""
 
     def now(self) -> float:
         """Return the journal's time, in epoch seconds."""
         return self.boot() + self.offset
 
     def wall_offset(self) -> float:
-        """Return what `offset` would be by this machine's wall clock."""
+        """Return the `offset` that this machine's wall clock would give."""
         return self._wall() - self.boot()
 
     def wall_stepped(self) -> bool:

@@ -1,7 +1,7 @@
-"""The journal's schema as named steps forward; the names of those that were applied are kept in the journal itself.
+"""Define the journal's schema as named steps. The journal itself keeps the names of the steps that were applied.
 
-A new column also stands in `entry.py`, and a boolean one in `rows.py`. A step that was released is frozen: tests/data/journals
-holds a journal as each step left it.
+Add a new column to `entry.py` too, and a boolean one to `rows.py`. A step that was released is frozen, because
+tests/data/journals holds a journal as each step left it.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ PARKED = "state = 'ready' and door = 'api' and answer is null"
 POSTING = "state = 'ready' and door = 'api' and answer is not null"
 ON_ITS_WAY = "state in ('ready', 'running') and door = 'api' and answer is not null"
 HOLDS_TURN = "state = 'running' and (answer is null or tries = 0)"
-"""A turn ends when the run has ended and, for a late one, its first POST was tried."""
+"""The condition of an entry that holds its turn: until its run has ended and, if it is late, its first POST was tried."""
 OWNED = "state = 'running' and owner <> ''"
-"""Said twice over, so that a planner does not take this index where it looks for a turn."""
+"""It names the state although an owner implies it, so that a planner does not take this index to look for a turn."""
 SUSPECT = "state = 'running' and deaths > 0 and rerun = 'crash' and answer is null"
-"""Runs again after it was in flight at a death: at most one at a time for each owner."""
+"""The condition of a run whose host died during an earlier one. Each owner runs at most one of them at a time."""
 KEPT = "state not in ('ready', 'running') and (body is not null or body_at is not null or answer is not null)"
-"""Ended entries of which something is left that `keep` is about."""
+"""The condition of ended entries whose body or answer is still there; `keep` limits how long."""
 QUIET: dict[Dialect, str] = {
     "sqlite": "door = 'response' and (state = 'ready' or (state = 'answered' and delivered = 0))",
     "postgres": "door = 'response' and (state = 'ready' or (state = 'answered' and not delivered))",
 }
-"""What Pyrus did not come back to, by dialect: held, or answered to nobody."""
+"""The condition, by dialect, of entries that wait for Pyrus's next attempt: held, or answered to nobody."""
 
 _DELIVERY = """
 create table {SCHEMA}delivery (
@@ -54,7 +54,7 @@ create table {SCHEMA}delivery (
 """
 
 OLDER = "the journal is older than this version; start the host first, which brings it up to date"
-"""What a visitor says, who changes no schema under a running host."""
+"""The error of a visitor, which never changes the schema under a running host."""
 
 
 def _indexes(dialect: Dialect) -> tuple[str, ...]:
@@ -105,7 +105,7 @@ _GATE = "create table {SCHEMA}gate (name text primary key not null, tokens {REAL
 
 
 def steps(dialect: Dialect) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """All steps in order: name and statements. A step that was released is never changed; a change is a new one."""
+    """Return all steps in order, each as its name and statements. A released step never changes; a change is a new step."""
     words = _WORDS[dialect]
     delivery = _DELIVERY.format(**words)
     if dialect == "postgres":
@@ -133,13 +133,13 @@ def steps(dialect: Dialect) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 
 def applied_table(dialect: Dialect) -> str:
-    """The statement for the table that holds the names of the applied steps."""
+    """Return the statement that makes the table for the names of the applied steps."""
     schema = _WORDS[dialect]["SCHEMA"]
     return f"create table if not exists {schema}migration (name text primary key not null, applied text not null)"
 
 
 def missing(dialect: Dialect, applied: Iterable[str]) -> list[tuple[str, tuple[str, ...]]]:
-    """The steps that a journal still needs. Raises JournalError where it has steps that this version does not know."""
+    """Return the steps that a journal still needs. Raises JournalError if it has steps that this version does not know."""
     known = steps(dialect)
     have = set(applied)
     unknown = sorted(have - {name for name, _ in known})

@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.journal")
 
 MOVED = "bot = {old} and state <> 'running' and kind <> 'timer' and id >= {old} || ':' and id < {old} || ';'"
-"""What is moved: all but runs under way and ticks. `;` follows `:`, so these are the keys that begin with the bot's name."""
+"""The condition of the entries that move: all but runs under way and ticks.
+
+`;` follows `:` in the alphabet, so the range holds the keys that begin with the bot's name and a colon.
+"""
 NEW_KEY = "{new} || substr(id, length({old}) + 1)"
 
 
 def move_statements(schema: str, old: str, new: str) -> tuple[str, str]:
-    """Return the statements that move deliveries, and the comments that handlers wrote. `old` and `new` are the marks."""
+    """Return the statements that move deliveries and handlers' comments. `old` and `new` are the marks of the two names."""
     moved, key = MOVED.format(old=old), NEW_KEY.format(old=old, new=new)
     free = f"not exists (select 1 from {schema}delivery taken where taken.id = {new} || substr(moved.id, length({old}) + 1))"
     deliveries = f"update {schema}delivery as moved set bot = {new}, id = {key}, revision = revision + 1 where {moved} and {free}"
@@ -31,7 +34,7 @@ def move_statements(schema: str, old: str, new: str) -> tuple[str, str]:
 
 
 def without_bot(counts: Mapping[tuple[str, State], int], names: Container[str]) -> dict[str, int]:
-    """Return how many open events there are of each bot that is not in bots.ini."""
+    """Return the number of open events of each bot that is not in bots.ini."""
     found: dict[str, int] = {}
     for (name, state), count in sorted(counts.items()):
         if state in ("ready", "running") and name not in names:
@@ -40,7 +43,7 @@ def without_bot(counts: Mapping[tuple[str, State], int], names: Container[str]) 
 
 
 def said_of_no_bot(name: str, count: int) -> str:
-    """Say what is wrong and what to do about open events without a bot."""
+    """Return a message that says what is wrong with open events without a bot, and what to do about them."""
     events = "1 open event waits" if count == 1 else f"{count} open events wait"
     return (
         f"{events} for the bot {name!r}, which is not in bots.ini: put its section back, or give them to another bot by "
@@ -49,14 +52,14 @@ def said_of_no_bot(name: str, count: int) -> str:
 
 
 class MissingBots:
-    """Says after a start and a reload which open events belong to no bot: those of a renamed one wait without a word."""
+    """Logs after a start and a reload the open events of no bot, because those of a renamed bot would wait unnoticed."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._looked_for: Container[str] = ()
 
     async def look(self, bots: Container[str]) -> None:
-        """Look once for each registry, whose mapping of names is `bots`. Raises JournalAway."""
+        """Look once for each registry; `bots` is its mapping of names. Raises JournalAway."""
         if bots is self._looked_for:
             return
         for name, count in without_bot(await self._journal.counts(), bots).items():

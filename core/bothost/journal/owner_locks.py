@@ -1,4 +1,4 @@
-"""Who is alive on this machine: a file per owner, locked with `flock` as long as its process lives."""
+"""Tell which owners are alive on this machine. Each has a file that is locked with `flock` as long as its process lives."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ FOLDER = "owners"
 _HOST = "host-lock"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _hooked: set[Path] = set()
-"""Folders whose files a forked child must let go. A hook of `os.register_at_fork` cannot be removed, so there is one for all."""
+"""The folders whose files a forked child must close. One hook serves all, because `os.register_at_fork` cannot remove one."""
 
 
 def new_owner() -> str:
-    """A name that no other process had or will have: host:pid:random."""
+    """Return a name that no other process had or will have: host:pid:random."""
     host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())[:40]
     return f"{host}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
 def boot_id() -> str:
-    """Tells one boot of this machine from another: leases by the boot clock mean nothing after a reboot."""
+    """Return a text that differs at each boot of this machine, because a lease by the boot clock means nothing after a reboot."""
     try:
         return _BOOT_ID.read_text("ascii").strip()
     except OSError:
@@ -33,7 +33,7 @@ def boot_id() -> str:
 
 
 def place_id(folder: Path) -> str:
-    """Equal for processes of one machine, in one boot, with one state folder: they can look at each other's locks."""
+    """Return a text that is equal for processes that can see each other's locks: one machine, one boot, one state folder."""
     try:
         found = folder.stat()
     except OSError:
@@ -42,7 +42,7 @@ def place_id(folder: Path) -> str:
 
 
 class OwnerLock:
-    """This process's mark of life. Take it after exec: a forked child would keep it locked after its parent's death."""
+    """This process's sign of life. Take it after exec, because a forked child would keep it locked after its parent's death."""
 
     def __init__(self, folder: Path, owner: str) -> None:
         self.path = folder / FOLDER / owner
@@ -55,7 +55,7 @@ class OwnerLock:
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def take_again(self) -> None:
-        """Make and lock the file anew where it was deleted. Raises OSError."""
+        """Make and lock the file anew if it was deleted. Raises OSError."""
         if self._file >= 0 and not _is_at(self._file, self.path):
             os.close(self._file)
             self.path.parent.parent.mkdir(mode=0o700, exist_ok=True)
@@ -70,8 +70,11 @@ class OwnerLock:
 
 
 class HostLock:
-    """The mark of the host that works on a folder. `alone`: its claims live in memory, so nobody else may claim; workers of
-    one host claim in the journal and share the mark."""
+    """The lock of the host that works on a folder.
+
+    If `alone`, its claims live in memory, so no other process may claim. Workers of one host claim in the journal and share
+    the lock.
+    """
 
     def __init__(self, folder: Path, *, alone: bool) -> None:
         self._path = folder / _HOST
@@ -79,7 +82,7 @@ class HostLock:
         self._file = -1
 
     def take(self) -> None:
-        """Raises JournalAway while another host has it; OSError."""
+        """Take the lock. Raises JournalAway while another host has it, and OSError."""
         file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(file, self._mode | fcntl.LOCK_NB)
@@ -90,14 +93,14 @@ class HostLock:
         self._file = file
 
     def take_again(self) -> None:
-        """Make and lock the file anew where it was deleted. Raises JournalAway where another host has taken it meanwhile; OSError."""
+        """Make and lock the file anew if it was deleted. Raises JournalAway if another host has taken it meanwhile, and OSError."""
         if self._file >= 0 and not _is_at(self._file, self._path):
             before = self._file
             self.take()
             os.close(before)
 
     def give_back(self) -> None:
-        """Let the next host have it."""
+        """Release the lock, so that the next host can take it."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -112,7 +115,10 @@ def _is_at(file: int, path: Path) -> bool:
 
 
 def is_dead(folder: Path, owner: str, *, missing: bool = True) -> bool:
-    """Tell whether the process of this owner is known to be gone: nobody holds its lock, or there is no file (`missing`)."""
+    """Return whether the process of this owner is known to be gone: no process holds its lock, or the file is missing.
+
+    A missing file counts as gone only if `missing` is true.
+    """
     try:
         file = os.open(folder / FOLDER / owner, os.O_RDWR)
     except FileNotFoundError:
@@ -132,16 +138,16 @@ def forget(folder: Path, owner: str) -> None:
 
 
 def let_go_in_children(folder: Path) -> None:
-    """From now on a forked child of this process lets go of the files below this folder at once.
+    """Make every later forked child of this process close its copies of the files below this folder at once.
 
-    Their numbers stay taken, by /dev/null, for libraries in the child still believe that they own them.
+    In the child /dev/null takes the numbers of these files, because libraries there still believe that they own them.
     """
     if not _hooked:
         os.register_at_fork(after_in_child=_let_go)
     _hooked.add(folder.resolve())
 
 
-# runs in forked children only, of which test_a_forked_child_keeps_nothing_of_the_journal asks
+# it runs in forked children only; test_a_forked_child_keeps_nothing_of_the_journal proves it
 def _let_go() -> None:  # pragma: no cover
     null = os.open(os.devnull, os.O_RDWR)
     for name in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ():

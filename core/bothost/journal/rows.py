@@ -1,4 +1,4 @@
-"""Entries as rows: the columns both stores share, and the operator's filter as a condition."""
+"""Turn entries into rows with the columns that both stores share, and the operator's filter into a condition."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 FIELDS = Entry.__struct_fields__
 """The entry's columns, in the order in which rows are read and written."""
 FIXED_FIELDS = frozenset({"id", "bot", "kind", "task", "comment", "created"})
-"""What is never changed once the row is there."""
+"""The columns that never change once the row is there."""
 _BOOLS = ("cancel", "delivered", "failed")
 _NAME = FIELDS.index("id")
 COLUMNS = ", ".join(FIELDS)
 INDEXED_STATES = frozenset({"ready", "running", "failed", "cancelled"})
-"""All but answered: few enough for an index of their own."""
+"""All states but answered. Their entries are few enough for an index of their own."""
 
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 
 
 def values_of(entry: Entry) -> tuple[Any, ...]:
-    """Return the entry's values in the order of `FIELDS`: a snapshot, because callers go on changing their entry.
+    """Return a snapshot of the entry's values in the order of `FIELDS`, because callers go on changing their entry.
 
-    Its error, which quotes whatever a plugin or Pyrus said, becomes what both databases can hold.
+    Its error quotes a plugin or Pyrus, so characters that one of the databases cannot hold are replaced.
     """
     if entry.error and _UNSTORABLE.search(entry.error):
         entry = msgspec.structs.replace(entry, error=_UNSTORABLE.sub("\ufffd", entry.error))
@@ -39,7 +39,7 @@ def values_of(entry: Entry) -> tuple[Any, ...]:
 
 
 def raised(entry: Entry) -> Entry:
-    """Copy an entry as its next write leaves it: one revision on."""
+    """Return a copy of an entry with the next revision, as its next write leaves it."""
     return msgspec.structs.replace(entry, revision=entry.revision + 1)
 
 
@@ -57,23 +57,23 @@ def entries_of(rows: Iterable[Sequence[Any]]) -> list[Entry]:
 
 
 def task_range(bot: str, task: int) -> tuple[str, str]:
-    """The keys of a bot's task lie from the first (included) to the second; `;` follows `:`."""
+    """Return the first key of a bot's task and the key behind its last one; `;` follows `:` in the alphabet."""
     return f"{bot}:{task}:", f"{bot}:{task};"
 
 
 def timer_range(bot: str | None) -> tuple[str, str]:
-    """The keys of a bot's ticks, or of all ticks."""
+    """Return the same for the ticks of a bot, or of all bots."""
     return ("timer:", "timer;") if bot is None else (f"timer:{bot}:", f"timer:{bot};")
 
 
 def number_of(key: str) -> tuple[str, int]:
-    """The event key of a `key~n`, and its number; 1 where it has none."""
+    """Return the event key of a `key~n` and its number; 1 if it has none."""
     head, mark, number = key.rpartition("~")
     return (head, int(number)) if mark and number.isdigit() else (key, 1)
 
 
 class WhereClause:
-    """A WHERE clause that grows; only what was asked for stands in it, so that the planner sees what it can use."""
+    """A WHERE clause that grows. It holds only the conditions that were asked for, so that the planner can use an index."""
 
     def __init__(self, mark: Callable[[int], str]) -> None:
         self._mark = mark
@@ -93,12 +93,12 @@ class WhereClause:
 
 
 def states_of(want: EntryFilter) -> tuple[State, ...]:
-    """The journal's states that are asked for; empty: all."""
+    """Return the journal's states that are asked for; empty stands for all."""
     return STATES_OF[want.phase] if want.phase is not None else want.states
 
 
 def condition_of(want: EntryFilter, mark: Callable[[int], str]) -> WhereClause:
-    """Make a condition of what the operator asks for; `mark` writes the n-th value's place (`?`, or `$n`)."""
+    """Return the condition for an operator's filter. `mark` writes the place of the n-th value (`?`, or `$n`)."""
     where = WhereClause(mark)
     _add_equals(where, want)
     if want.since is not None:

@@ -1,4 +1,4 @@
-"""How an entry stands, in the words of the state table: waiting, held, parked, posting, undelivered beside the journal's own."""
+"""Tell an entry's phase, its state in the words of the state table: waiting, held, parked, posting, undelivered and others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STATES_OF: Mapping[Phase, tuple[State, ...]] = {
     "failed": ("failed",),
     "cancelled": ("cancelled",),
 }
-"""In which of the journal's states entries of a phase are found …"""
+"""The journal's states in which entries of a phase are found."""
 CONDITIONS: Mapping[Phase, str] = {
     "running": "answer is null",
     "waiting": "door = 'response' and answer is null and fence = 0",
@@ -34,17 +34,17 @@ CONDITIONS: Mapping[Phase, str] = {
     "answered": "not (door = 'response' and not delivered and due > 0)",
     "undelivered": "door = 'response' and not delivered and due > 0",
 }
-"""… and what tells it from the others of these states, in SQL: the same that `phase` says of an entry."""
+"""The SQL condition that tells a phase from the others of these states. It agrees with `phase`."""
 
 
 def phase(entry: Entry) -> Phase:
-    """See the module."""
+    """Return the phase of an entry."""
     if entry.state in ("ready", "running"):
         if entry.answer is not None:
             return "posting"
         if entry.state == "running":
             return "running"
-        # what was never claimed stands in line in some host's memory; the journal does not have it
+        # an event that was never claimed waits in some host's memory, and the journal does not have it
         return "parked" if entry.door == "api" else "held" if entry.fence else "waiting"
     if entry.state == "answered":
         return "undelivered" if entry.door == "response" and not entry.delivered and entry.due > 0 else "answered"

@@ -1,4 +1,4 @@
-"""Moves an entry when its owner is gone, when it is quiet, or by the operator's hand: values in, values out."""
+"""Move an entry when its owner is gone, when it is quiet, or when an operator asks. Entries go in and come out as values."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from bothost.journal.entry import Entry, JournalTiming
 
 DEATHS = 3
-"""Deaths of its process after which an entry is not run again by itself."""
+"""The number of deaths of its process after which an entry is not run again by itself."""
 ATTEMPTS = 3
-"""How often Pyrus calls (protocol §1.4) …"""
+"""The number of Pyrus's attempts (protocol §1.4)."""
 ATTEMPT_EACH_S = 61.0
-"""… and how long after the attempt before."""
+"""The seconds from one attempt to the next."""
 DAY_S = 86400.0
 KEEP_S = 7 * DAY_S
-"""How long bodies of a bot stay of which nothing is known any more."""
+"""The time for which bodies stay if their bot is not in bots.ini any more."""
 ANSWERS_S = 600.0
-"""Answers stay at least this long: repeats get them."""
+"""Answers stay at least this long, because repeats get them."""
 KEYS_S = 30 * DAY_S
 TIMER_KEYS_S = 2 * DAY_S
 SHUT_S = 900.0
-"""A gate is shut for so long at most, whatever was written."""
+"""The longest time for which a gate is shut, whatever was written into it."""
 NOTHING = b"{}"
 
 STOPPED = "the host stopped before the outcome was recorded; Pyrus may have it"
@@ -37,7 +37,7 @@ REPLACED = "replaced or cancelled by the plugin"
 
 
 def reaped(entry: Entry, *, dead: bool, now: float, timing: JournalTiming) -> Entry:
-    """A running entry whose owner is dead, or (`dead` false) lost its lease."""
+    """Return a running entry as it goes on after its owner died or, with `dead` false, lost its lease."""
     freed = msgspec.structs.replace(entry, state="ready", owner="", updated=now)
     if entry.cancel:
         return msgspec.structs.replace(freed, state="cancelled", error=CANCELLED)
@@ -47,7 +47,7 @@ def reaped(entry: Entry, *, dead: bool, now: float, timing: JournalTiming) -> En
     freed = msgspec.structs.replace(freed, rerun="crash", deaths=entry.deaths + 1, answer=None)
     if entry.door == "response" and entry.kind == "hook":
         freed.due = entry.seen_at + timing.quiet_s
-        freed.error = ""  # an earlier run's: what became of this one is not known
+        freed.error = ""  # the error of an earlier run; nobody knows how this run ended
     elif freed.deaths >= DEATHS:
         freed.state, freed.failed, freed.error = "failed", True, KILLED
     else:
@@ -56,7 +56,7 @@ def reaped(entry: Entry, *, dead: bool, now: float, timing: JournalTiming) -> En
 
 
 def given_back(entry: Entry, *, now: float, timing: JournalTiming) -> Entry:
-    """A running entry that this owner claimed without ever hearing of it: nothing was run."""
+    """Return a running entry, which this owner claimed without hearing of it, as one for which nothing was run."""
     freed = msgspec.structs.replace(entry, state="ready", owner="", updated=now, due=now)
     if entry.answer is None and entry.door == "response" and entry.kind == "hook":
         freed.due = entry.seen_at + timing.quiet_s
@@ -64,10 +64,10 @@ def given_back(entry: Entry, *, now: float, timing: JournalTiming) -> Entry:
 
 
 def quieted(entry: Entry, now: float) -> Entry:
-    """A held entry to which Pyrus did not come back, or an answer that reached nobody."""
+    """Return an entry to which Pyrus did not come back: held as failed, undelivered as to be posted or, if empty, as delivered."""
     calm = msgspec.structs.replace(entry, owner="", updated=now)
     if entry.state == "ready":
-        # with `crash` and an error the bot's own process died, and the host knows it
+        # with `crash` and an error only the bot's own process died, and the host lived on
         stopped = entry.rerun == "drain" or not entry.error
         return msgspec.structs.replace(calm, state="failed", failed=True, error=STOPPED if stopped else entry.error)
     if entry.answer is None or entry.answer == NOTHING:
@@ -76,12 +76,12 @@ def quieted(entry: Entry, now: float) -> Entry:
 
 
 def expired(entry: Entry, now: float) -> Entry:
-    """A parked entry whose bot did not come back."""
+    """Return a parked entry as failed, because its bot did not come back."""
     return msgspec.structs.replace(entry, state="failed", failed=True, owner="", error=EXPIRED, updated=now)
 
 
 def retried(entry: Entry, *, has_body: bool, now: float, timing: JournalTiming) -> Entry:
-    """The operator's retry of anything but an answered event. Raises JournalError, saying why, where it is refused."""
+    """Return an entry, which is not answered, as an operator's retry leaves it. Raises JournalError with the reason if refused."""
     if entry.state == "running":
         raise JournalError(f"{entry.id} runs at this moment; retry it when it has ended")
     _refuse_before_pyrus(entry, now, timing)
@@ -97,7 +97,7 @@ def retried(entry: Entry, *, has_body: bool, now: float, timing: JournalTiming) 
 
 
 def _refuse_before_pyrus(entry: Entry, now: float, timing: JournalTiming) -> None:
-    """An event that nobody acknowledged comes again by itself while Pyrus has attempts left."""
+    """Raise JournalError if Pyrus has attempts left for an event that nobody acknowledged, because it comes again by itself."""
     answered = 200 <= entry.status < 300
     if entry.kind != "hook" or entry.door == "api" or answered or entry.state == "cancelled":
         return
@@ -108,12 +108,12 @@ def _refuse_before_pyrus(entry: Entry, now: float, timing: JournalTiming) -> Non
 
 
 def refuse_answered(entry: Entry) -> None:
-    """Raise JournalError: an answered event is run again only as a new one."""
+    """Raise JournalError, because an answered event is run again only as a new one."""
     raise JournalError(f"{entry.id} was answered; --again runs it once more, as a new entry")
 
 
 def run_again(entry: Entry, key: str, now: float) -> Entry:
-    """The new entry that an answered event's `retry --again` makes."""
+    """Return the new entry that `retry --again` makes of an answered event."""
     return msgspec.structs.replace(
         entry, id=key, kind="manual" if entry.kind == "hook" else entry.kind, state="ready", door="api", due=now, fence=0, owner="", tries=0, seen=0,
         seen_at=0.0, runs=0, deaths=0, rerun="manual", cancel=False, delivered=False, status=0, answer=None,
@@ -122,7 +122,7 @@ def run_again(entry: Entry, key: str, now: float) -> Entry:
 
 
 def cancelled(entry: Entry, now: float) -> Entry:
-    """The operator's cancel: at once, or as a wish that the owner reads. Raises JournalError where nothing is left to cancel."""
+    """Return an entry as cancelled, or with a wish to cancel that its owner reads. Raises JournalError if nothing is left."""
     if entry.state == "running":
         return msgspec.structs.replace(entry, cancel=True, updated=now)
     if entry.state == "ready":
@@ -131,10 +131,10 @@ def cancelled(entry: Entry, now: float) -> Entry:
 
 
 def taken(bucket: tuple[float, float] | None, want: int, pace: tuple[float, float], at: float) -> tuple[float, float]:
-    """Take from a bucket (tokens, filled at) that fills by `pace` (per second, cap): tokens left, seconds to wait.
+    """Take from a bucket (tokens, filled at) that fills by `pace` (per second, cap). Return tokens left and seconds to wait.
 
-    Nothing is taken where there are not enough; after a reboot, when the clock began anew, the bucket counts as full.
-    Below zero a bucket holds seconds for which it is shut, so that whoever reads it, by whatever pace, waits as long.
+    Nothing is taken if there are not enough. After a reboot, when the clock began anew, the bucket counts as full. Below zero
+    a bucket holds seconds for which it is shut, so that every reader waits as long, whatever its pace.
     """
     rate_per_s, cap = pace
     tokens, filled_at = bucket if bucket is not None and bucket[1] <= at else (cap, at)

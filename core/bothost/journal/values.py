@@ -1,4 +1,4 @@
-"""Values of plugins as bytes: JSON, with Decimal, datetime, date and bytes marked so that they come back as their type."""
+"""Encode values of plugins as JSON. Decimal, datetime, date and bytes are marked so that they come back as their type."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 LARGEST_VALUE = 256 * 1024
-"""Bytes of an encoded value."""
+"""The most bytes of an encoded value."""
 LONGEST_KEY = 200
-"""Characters of a key."""
+"""The most characters of a key."""
 _MARK = "$"
-"""The only key of an object that stands for another type; an object of the plugin's own that has it is wrapped."""
+"""The only key of an object that stands for another type. A plugin's own object with such a key is wrapped."""
 _DEEPEST = 100
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     "decimal": Decimal,

@@ -1,4 +1,4 @@
-"""Many small requests as few large ones: what is asked while a round trip is under way goes with the next one."""
+"""Join many small requests to few large ones. Those that come during one round trip go with the next one."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 MOST = 200
-"""Items of one round trip."""
+"""The most items of one round trip."""
 
 
 class BatchedCalls(Generic[Item, Result]):
-    """Calls `flush` with all items that wait, one call at a time; it gives one result an item, in their order.
+    """Calls `flush` with all items that wait, one call at a time. `flush` returns one result for each item, in their order.
 
-    `key_of` tells items apart that must not travel together, such as two writes of one row. What `flush` raises, all of
-    that round trip get. An item whose caller was cancelled before it travelled is dropped.
+    Two items with the same `key_of` never travel together, such as two writes of one row. If `flush` raises, all callers of
+    that round trip get the error. An item whose caller was cancelled before it travelled is dropped.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class BatchedCalls(Generic[Item, Result]):
         self._task: asyncio.Task[None] | None = None
 
     async def ask(self, item: Item) -> Result:
-        """Have the item flushed; its result, or what was raised."""
+        """Flush the item with the next round trip. Return its result, or raise the error of `flush`."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
         self._waiting.append((item, future))
@@ -51,7 +51,7 @@ class BatchedCalls(Generic[Item, Result]):
         while batch := self._take():
             try:
                 results = await self._flush([item for item, _ in batch])
-            except BaseException as error:  # whatever it is, a cancellation too, those who wait must hear of it
+            except BaseException as error:  # the callers must get any error, a cancellation too
                 self._fail(batch, error)
                 if isinstance(error, asyncio.CancelledError):
                     raise

@@ -1,4 +1,4 @@
-"""The database's clock, by which every host plans, and a step of it: what is planned moves with it, once for all hosts."""
+"""Follow the database's clock, by which every host plans. At a step of it planned times move too, once for all hosts."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from bothost.journal.postgres.pool import ConnectionPool
 
 FACT = "clock"
-"""The control that counts by how many seconds the rows were moved in all, so that one host moves them and the others see it."""
+"""The fact that holds the sum of all moves in seconds, so that one host moves the rows and the others see it."""
 RECENT_S = 7200.0
-"""Ended entries of so long ago move too: repeats are told from new events by them."""
+"""The age up to which ended entries move too, because they tell repeats from new events."""
 UNSURE_S = 0.25
-"""An answer that took longer says too little about the database's time for a small correction."""
+"""The duration beyond which an answer is too unsure about the database's time for a small correction."""
 _TIME = "select extract(epoch from clock_timestamp())::double precision"
 _MAKE = f"insert into {SCHEMA}.control (name, value) values ('{FACT}', '0') on conflict do nothing"
 _MOVED = f"select value from {SCHEMA}.control where name = '{FACT}'"
@@ -32,7 +32,7 @@ _LEASES = f"update {SCHEMA}.owner set lease = lease + $1"
 
 
 class DatabaseClock:
-    """Keeps one host's journal time at the database's. Used on the loop."""
+    """Keeps one host's journal time equal to the database's. It is used on the loop."""
 
     def __init__(self, pool: ConnectionPool, clock: JournalClock, *, readonly: bool) -> None:
         self._pool = pool
@@ -41,14 +41,14 @@ class DatabaseClock:
         self._moved = 0.0
 
     async def begin(self) -> None:
-        """Take the database's time. Raises JournalAway."""
+        """Set the journal's time to the database's. Raises JournalAway."""
         if not self._readonly:
             await self._pool.fetch(_MAKE)
             self._moved = float((await self._pool.fetch(_MOVED))[0][0])
         self._clock.offset, _ = await self._measure()
 
     async def follow(self) -> float:
-        """Follow the database's time; return the seconds by which it has stepped, which moved what was planned, or 0.0."""
+        """Follow the database's time. Return the seconds by which it stepped and planned times were moved, or 0.0."""
         offset, unsure_s = await self._measure()
         step_s = offset - self._clock.offset
         if abs(step_s) <= STEP_S + unsure_s:
@@ -68,7 +68,7 @@ class DatabaseClock:
         return step_s
 
     async def _measure(self) -> tuple[float, float]:
-        """Return the database's offset to our boot clock, and how far that may be wrong."""
+        """Return the database's offset to our boot clock, and its greatest error, both in seconds."""
         asked = self._clock.boot()
         (row,) = await self._pool.fetch(_TIME)
         heard = self._clock.boot()

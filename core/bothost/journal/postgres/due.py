@@ -1,4 +1,4 @@
-"""Claims of what is due in the shared journal, for all who ask at one time together, because a round trip costs more than a claim."""
+"""Claim due entries in the shared journal. Calls that come together share one round trip, because it costs more than a claim."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bothost.journal.postgres.pool import ConnectionPool
 
 TRIES = 4
-"""A statement that met another host at a turn is tried again this often: the other one has committed by then."""
+"""The number of tries of a statement that met another host at a turn. The other host has committed by then."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +31,7 @@ class DueRequest:
 
 
 class DueClaims:
-    """Claims what is due for one owner; `now` is the journal's time."""
+    """Claims due entries for one owner. `now` is the journal's time."""
 
     def __init__(self, pool: ConnectionPool, owner: str, now: Callable[[], float]) -> None:
         self._pool = pool
@@ -59,7 +59,7 @@ class DueClaims:
         return share_out(rows, asks)
 
     async def _heads(self, bots: list[str], room: Mapping[str, int], limit: int) -> list[Entry]:
-        """Claim parked entries: of the bots in the order in which they have waited, each its share."""
+        """Claim and return parked entries, a share of each bot, beginning with the bot that has waited longest."""
         if len(bots) > 1:
             bots = [row[0] for row in await self._pool.fetch(sql.BY_AGE, bots)][:limit]
         share = max(1, limit // max(len(bots), 1))
@@ -71,7 +71,7 @@ class DueClaims:
         hungry = [bot for bot in rooms if claimed[bot] < rooms[bot]]
         many = await self._pool.fetch(sql.HAS_MANY, hungry) if hungry else []
         for (bot,) in many:
-            # One busy task must not hide the others behind its waiting entries: look at the heads of all turns.
+            # One busy task must not hide the others behind its waiting entries, so the first entry of each turn is looked at.
             rows += await self._try(sql.TURNS, [bot], [rooms[bot] - claimed[bot]], limit - len(rows))
         return rows
 
@@ -84,7 +84,7 @@ class DueClaims:
 
 
 def share_out(rows: Sequence[Entry], asks: Sequence[DueRequest]) -> list[list[Entry]]:
-    """Give each row to one who asked for its bot: a run within the room, a post within the limit where that is possible."""
+    """Return the rows of each request: runs within its room for their bot, and posts within its limit if that is possible."""
     shares: list[list[Entry]] = [[] for _ in asks]
     runs: list[Counter[str]] = [Counter() for _ in asks]
     for row in rows:

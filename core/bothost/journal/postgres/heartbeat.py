@@ -1,4 +1,4 @@
-"""The heartbeat of an owner of the shared journal: a thread with a connection of its own, which no busy loop can starve."""
+"""Renew the lease of an owner of the shared journal, in a thread and on a connection that no busy loop can starve."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger("bothost.journal")
 
 @dataclass(frozen=True, slots=True)
 class OwnerIdentity:
-    """An owner, the state folder in which its lock file lies, and how it beats."""
+    """An owner, the state folder with its lock file, and the times of its beats."""
 
     owner: str
     folder: Path
@@ -34,7 +34,7 @@ class OwnerIdentity:
 
 
 class Heartbeat:
-    """`lease_end` (boot clock) and `cancelled` are written in the thread and read on the loop."""
+    """Renews a lease in a thread. The thread writes `lease_end` (boot clock) and `cancelled`, and the loop reads them."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Heartbeat:
         self._thread.start()
 
     def stop(self) -> None:
-        """Sign off and end the thread. Blocks; not for the loop's thread."""
+        """Sign off and end the thread. It blocks, so the loop's thread must not call it."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
@@ -96,7 +96,7 @@ class Heartbeat:
         return True
 
     async def beat(self, session: Session, began: float) -> None:
-        """Renew the lease once on this connection; `began` is the boot time before it was asked for."""
+        """Renew the lease once on this connection. `began` is the boot time before the renewal was asked for."""
         timing, identity = self._timing, self._identity
         self._held.look()
         async with session.transaction():

@@ -1,4 +1,4 @@
-"""The journal shared by several hosts: PostgreSQL, whose clock alone decides about leases and what is due."""
+"""Keep the journal that several hosts share in PostgreSQL. Its clock alone decides about leases and what is due."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ Write = tuple["Entry", bytes | None]
 
 
 class PostgresJournal:
-    """See `Journal`. `readonly`: a visitor beside running hosts; only the operator's `retry`, `cancel`, `control` write."""
+    """See `Journal`. `readonly` makes a visitor beside running hosts: only the operator's `retry`, `cancel`, `control` write."""
 
     claims_first = True
 
@@ -80,7 +80,7 @@ class PostgresJournal:
         self._keep: Mapping[str, float] = {}
 
     async def open(self) -> None:
-        """See `Journal.open`. Leases of other hosts get half a lease of grace: what looks dead may be an outage's end."""
+        """See `Journal.open`. Other hosts get half a lease of grace, because after an outage live ones may look dead."""
         owner_locks.let_go_in_children(self._folder)
         await self._pool.open(make=not self._readonly)
         if self._readonly:
@@ -99,7 +99,7 @@ class PostgresJournal:
         self._heartbeat.start()
 
     async def follow_clock(self) -> float:
-        """See `Journal.follow_clock`. What stops the database's clock or moves it may have stopped all."""
+        """See `Journal.follow_clock`. After a step all hosts get grace, because its cause may have stopped them all."""
         step_s = await self._database_clock.follow()
         if step_s:
             self._trouble()
@@ -136,7 +136,7 @@ class PostgresJournal:
             return "known", row
 
     async def _claim_all(self, items: list[Write]) -> Sequence[Entry | None]:
-        """Insert what is new and whose turn is free; the rows as they stand, None where the turn is taken."""
+        """Insert new events whose turn is free. Return the rows as they stand, and None for each whose turn is taken."""
         arguments = [(*values_of(entry), body) for entry, body in items]
         async with self._pool.connection() as connection:
             rows = await connection.fetchmany(sql.CLAIM, arguments)
@@ -157,7 +157,7 @@ class PostgresJournal:
         return self._held.add(entry_of(tuple(row))) if row else None
 
     def note(self, entry: Entry, body: bytes | None = None) -> None:  # noqa: ARG002 - the Protocol's
-        """See `Journal.note`: nothing is written behind where claims come first."""
+        """See `Journal.note`. It does nothing, because nothing is written behind if claims come first."""
         raise JournalError(f"{entry.id}: a journal that claims first is written by `save`")
 
     async def save(self, entry: Entry, body: bytes | None = None) -> bool:
@@ -181,7 +181,7 @@ class PostgresJournal:
         return [entry.id in written for entry, _ in items]
 
     async def _write_singly(self, item: Write) -> str | None:
-        """Write one; where another host's entry has its turn, without the turn."""
+        """Write one entry. If another host's entry has its turn, write it without the turn."""
         entry, body = item
         try:
             rows = await self._fetch_many(sql.WRITE, [(*values_of(entry), body)])
@@ -227,7 +227,7 @@ class PostgresJournal:
         await self._pool.wait_hint(seconds)
 
     async def reap(self) -> Sequence[ReapedEntry]:
-        """See `Journal.reap`. What stopped this process beyond its own lease may have stopped all."""
+        """See `Journal.reap`. If this process lost its lease, all hosts get grace, because the cause may have stopped them all."""
         if not self.alive():
             self._trouble()
         calm = self._clock.boot() >= self._trouble_until
@@ -276,7 +276,7 @@ class PostgresJournal:
         where = condition_of(want, lambda number: f"${number}")
         states = states_of(want)
         if states and INDEXED_STATES.issuperset(states):
-            where.add("state <> 'answered'")  # tells the planner that the partial index holds all of them
+            where.add("state <> 'answered'")  # it tells the planner that the partial index holds all of them
         elif want.phase == "undelivered":
             where.add(QUIET["postgres"])
         asked = (
@@ -327,7 +327,7 @@ class PostgresJournal:
         return set(self._held.lost)
 
     def damage(self) -> str:
-        """See `Journal.damage`; the database keeps its files itself."""
+        """See `Journal.damage`. There is none, because the database looks after its files itself."""
         return ""
 
     def alive(self) -> bool:

@@ -1,4 +1,4 @@
-"""The shared journal's rounds: what dead owners left, what is quiet, what is too old, and the operator's hand."""
+"""Do the shared journal's rounds: free the entries of dead owners, move quiet ones, drop old ones, obey operators."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ BATCH = 500
 
 @dataclass(frozen=True, slots=True)
 class MaintenanceRound:
-    """The owner that makes the round, and when (the journal's time)."""
+    """The owner that makes the round, and the journal's time of it."""
 
     owner: str
     folder: Path
@@ -50,7 +50,7 @@ class MaintenanceRound:
 
 
 async def reap(pool: ConnectionPool, at: MaintenanceRound, *, also_lost: bool) -> list[ReapedEntry]:
-    """Free what gone owners hold, and (`also_lost`) what is held longer than it may be."""
+    """Free and return the entries of gone owners and, with `also_lost`, those that are held longer than they may be."""
     found: list[ReapedEntry] = []
     for owner, dead in (await _gone(pool, at)).items():
         if dead or also_lost:
@@ -62,7 +62,7 @@ async def reap(pool: ConnectionPool, at: MaintenanceRound, *, also_lost: bool) -
 
 
 async def _gone(pool: ConnectionPool, at: MaintenanceRound) -> dict[str, bool]:
-    """Owners that are dead, where their lock can be looked at (True), or whose lease is over (False)."""
+    """Return the other owners that their lock file shows to be dead (True), and those whose lease is over (False)."""
     place = owner_locks.place_id(at.folder)
     gone: dict[str, bool] = {}
     for owner, where, over in await pool.fetch(sql.OWNERS, at.owner):
@@ -108,7 +108,7 @@ async def give_back(pool: ConnectionPool, at: MaintenanceRound, orphans: Mapping
 
 
 async def quiet(pool: ConnectionPool, at: MaintenanceRound, keep: Mapping[str, float]) -> list[Entry]:
-    """Move what is quiet, and fail parked entries whose bot did not come back."""
+    """Move and return quiet entries, and parked ones whose bot did not come back."""
     async with pool.transaction() as connection:
         rows = await connection.fetch(sql.SLEEPERS, BATCH)
         moved = [quieted(entry_of(tuple(row)), at.now) for row in rows]
@@ -121,7 +121,7 @@ async def quiet(pool: ConnectionPool, at: MaintenanceRound, keep: Mapping[str, f
 
 
 async def retain(pool: ConnectionPool, keep: Mapping[str, float]) -> int:
-    """Drop bodies, answers and keys that are too old; rows changed."""
+    """Drop bodies, answers and keys that are too old, and return the number of rows changed."""
     changed = 0
     for (bot,) in await pool.fetch(sql.BOTS_KEPT):
         keep_s = keep.get(bot, KEEP_S)
@@ -134,7 +134,7 @@ async def retain(pool: ConnectionPool, keep: Mapping[str, float]) -> int:
 
 
 async def _repeat(pool: ConnectionPool, statement: str, *values: object) -> int:
-    """Run a statement in batches until it changes nothing more."""
+    """Run a statement in batches until it changes nothing more, and return the number of rows changed."""
     changed = 0
     while True:
         async with pool.connection() as connection:
@@ -146,7 +146,7 @@ async def _repeat(pool: ConnectionPool, statement: str, *values: object) -> int:
 
 
 async def retry(pool: ConnectionPool, at: MaintenanceRound, key: str, *, again: bool) -> Entry:
-    """The operator's retry; of an answered event (`again`) as a new entry with the old one's body."""
+    """Retry an entry for an operator; with `again`, an answered one as a new entry with its body. Return the entry."""
     async with pool.transaction() as connection:
         entry = await _locked(connection, key)
         body = await connection.fetchval(sql.BODY_OF, key)
@@ -167,7 +167,7 @@ async def retry(pool: ConnectionPool, at: MaintenanceRound, key: str, *, again: 
 
 
 async def cancel(pool: ConnectionPool, at: MaintenanceRound, key: str) -> Entry:
-    """The operator's cancel."""
+    """Cancel an entry for an operator, and return it as it stands afterwards."""
     async with pool.transaction() as connection:
         entry = cancelled(await _locked(connection, key), at.now)
         await _put(connection, [entry])
@@ -182,7 +182,7 @@ async def _locked(connection: Session, key: str) -> Entry:
 
 
 async def gate(pool: ConnectionPool, name: str, want: int, pace: tuple[float, float]) -> float:
-    """Take tokens of a shared bucket; else seconds until there are enough."""
+    """Take tokens of a shared bucket. Return 0.0, or the seconds until there are enough."""
     async with pool.transaction() as connection:
         await connection.execute(sql.MAKE_GATE, name, pace[1])
         tokens, filled_at, now = await connection.fetchrow(sql.GATE, name)

@@ -1,4 +1,4 @@
-"""Connections to the shared journal: a few for this process's work, and one that listens for hints."""
+"""Hold connections to the shared journal: a few for this process's work, and one that listens for hints."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.journal")
 
 MOST = 4
-"""Connections of one process for its work; one more listens, one more beats."""
+"""The most connections of one process for its work. One more listens, and one more beats."""
 IDLE_S = 300.0
-"""A connection that rested longer is not used again: what stands between may have forgotten it."""
+"""A connection that was idle longer is not used again, because a firewall on the way may have forgotten it."""
 AGAIN_S = 1.0
-"""How long the listener waits before it connects again."""
+"""The pause of the listener before it connects again."""
 
 
 class ConnectionPool:
     """Connections that are opened and used on one loop, each by one operation at a time.
 
-    asyncpg's own pool is not used, because it gives a connection back in whatever state an error or a cancellation has left
-    it; here every connection that raised anything is dropped. Every method raises JournalAway where the database cannot be
-    reached, and `failed` is told of it.
+    asyncpg's own pool is not used, because it gives a connection back in any state that an error or a cancellation has left.
+    This pool drops every connection that raised anything. Every method raises JournalAway, and calls `failed`, if the database
+    cannot be reached.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class ConnectionPool:
         self._tasks = BackgroundTasks()
 
     async def open(self, *, make: bool) -> None:
-        """Connect; make or migrate the schema; begin to listen."""
+        """Connect, make or migrate the schema, and begin to listen."""
         self._open, self._room = True, asyncio.Semaphore(MOST)
         try:
             async with self.transaction() as session:
@@ -65,7 +65,7 @@ class ConnectionPool:
             self._tasks.spawn(self._loops.keep("hints", self._listen))
 
     async def close(self) -> None:
-        """Close all connections, those at work hard after a while."""
+        """Close all connections. Those that are still at work after a while are terminated."""
         self._open = False
         await self._tasks.stop()
         with suppress(TimeoutError):
@@ -137,7 +137,7 @@ class ConnectionPool:
             return await session.fetch(statement, *values)
 
     async def hint(self) -> None:
-        """Tell all hosts that something is due: at most once a batch, because NOTIFY takes a lock of the whole cluster."""
+        """Tell all hosts that an entry is due, at most once for a batch, because NOTIFY takes a lock of the whole cluster."""
         try:
             await self.fetch("select pg_notify($1, '')", CHANNEL)
         except JournalAway:
@@ -153,7 +153,7 @@ class ConnectionPool:
         self._hint.clear()
 
     async def _listen(self) -> None:
-        """Keep a connection that listens; while it is away the sweep alone finds what is due."""
+        """Keep a connection that listens. While it is away, only the sweep finds due entries."""
         while True:
             with suppress(JournalAway):
                 session = await self._address.connect()

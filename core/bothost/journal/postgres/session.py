@@ -1,4 +1,4 @@
-"""One connection to the shared journal, and the rule that a connection which raised anything is never used again."""
+"""Use one connection to the shared journal. A connection that raised anything is never used again."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
 OF_LIMIT = 0.9
-"""The server gives a statement up a little before this process does, so that it is known not to have landed."""
+"""The server's limit of a statement as a part of ours. It gives up first, so that the statement is known not to have landed."""
 
 
 @contextmanager
 def away() -> Iterator[None]:
-    """Turn whatever the driver raises into JournalAway. The text never holds the URL, because that holds a password.
+    """Turn every error of the driver into JournalAway. The text never holds the URL, because that holds a password.
 
-    Every exception counts, because asyncpg raises many: its own, the server's, those of sockets, and internal ones out of a
-    connection that broke in the middle of a statement.
+    asyncpg raises many kinds: its own errors, the server's, those of sockets, and internal ones of a connection that broke in
+    the middle of a statement.
     """
     try:
         yield
@@ -30,14 +30,14 @@ def away() -> Iterator[None]:
         raise TurnTaken(f"PostgreSQL: {error}") from error
     except JournalError:
         raise
-    except Exception as error:  # around the driver: whatever it is, the journal cannot be reached by this connection
+    except Exception as error:  # around the driver, because any error means that this connection cannot reach the journal
         raise JournalAway(f"PostgreSQL: {str(error) or type(error).__name__}") from error
 
 
 class DatabaseAddress:
-    """A journal's URL as asyncpg takes it, and how long one statement may take.
+    """A journal's URL as asyncpg takes it, and the time limit of one statement.
 
-    `statement_cache_size` comes out of the URL: 0 is needed behind pgbouncer in transaction mode.
+    The URL may hold `statement_cache_size`, because pgbouncer in transaction mode needs 0.
     """
 
     def __init__(self, dsn: str, limit_s: float) -> None:
@@ -56,9 +56,9 @@ class DatabaseAddress:
     async def connect(self) -> Session:
         """Open a connection. Raises JournalAway.
 
-        Statements are planned once, and not compiled, because either takes longer than doing what they say. A process that
-        stands still in a transaction loses it, because others wait for its locks. Behind pgbouncer in transaction mode the
-        session's settings are not ours.
+        Statements are planned once and not compiled, because to plan or compile them takes longer than to run them. A process
+        that stops in a transaction loses it, because others wait for its locks. Behind pgbouncer in transaction mode these
+        settings cannot be ours.
         """
         with away():
             session = Session(
@@ -78,9 +78,9 @@ class DatabaseAddress:
 
 
 class Session:
-    """A connection, used by one operation at a time. Every method raises JournalAway, or TurnTaken for a taken turn.
+    """A connection, used by one operation at a time. Every method raises JournalAway, or TurnTaken if the turn is taken.
 
-    Once a method has raised anything but TurnTaken, or was cancelled, the connection may be in any state: it is `broken`.
+    After a method raised anything but TurnTaken, or was cancelled, the connection may be in any state, and is `broken`.
     """
 
     def __init__(self, connection: asyncpg.Connection) -> None:
@@ -89,7 +89,7 @@ class Session:
 
     @property
     def broken(self) -> bool:
-        """Tell whether no further operation may use it."""
+        """Return whether no further operation may use it."""
         return self._raised or self._connection.is_closed() or self._connection.is_in_transaction()
 
     async def fetch(self, statement: str, *values: object) -> list[Any]:
@@ -115,7 +115,7 @@ class Session:
             return rows
 
     async def execute(self, statement: str, *values: object) -> str:
-        """Run a statement, and return PostgreSQL's word for what it did."""
+        """Run a statement, and return PostgreSQL's command tag, such as `UPDATE 1`."""
         with self._asking():
             status: str = await self._connection.execute(statement, *values)
             return status
@@ -127,7 +127,7 @@ class Session:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Session]:
-        """Commit at the end, or roll back where something was raised inside."""
+        """Begin a transaction, and commit it at the end, or roll it back if anything is raised inside."""
         transaction = self._connection.transaction()
         with self._asking():
             await transaction.start()
@@ -148,7 +148,7 @@ class Session:
             await self._connection.add_listener(channel, lambda *_: heard())
 
     async def close(self) -> None:
-        """Say goodbye to the server; end the connection hard where that does not work."""
+        """Close the connection by the protocol, or terminate it if that fails."""
         try:
             with away():
                 await self._connection.close(timeout=1.0)
@@ -156,7 +156,7 @@ class Session:
             self.terminate()
 
     def terminate(self) -> None:
-        """End the connection without a word. Nothing waits for it."""
+        """Drop the connection without a message to the server. Nothing waits for it."""
         self._raised = True
         self._connection.terminate()
 
@@ -167,6 +167,6 @@ class Session:
                 yield
         except TurnTaken:
             raise
-        except BaseException:  # cancelled in the middle, too
+        except BaseException:  # a cancellation in the middle counts too
             self._raised = True
             raise

@@ -1,4 +1,4 @@
-"""Entries that wait in a slot of the shared journal, at most one in each: jobs by their keys."""
+"""Put and take out entries that wait in a slot of the shared journal, at most one in each. Jobs with keys use slots."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Slot = tuple[str, str]
 
 
 async def put(pool: ConnectionPool, entry: Entry, body: bytes, slot: Slot | None, now: float) -> Entry:
-    """Insert an entry unless its id is known, in place of the one that waits in its slot; the row as it stands."""
+    """Insert an entry, unless its id is known, in place of the one in its slot. Return the row as it stands."""
     async with pool.transaction() as connection:
         await connection.execute(LOCK, "", entry.id)
         known = await connection.fetchrow(sql.FIND, entry.id)
@@ -34,7 +34,7 @@ async def put(pool: ConnectionPool, entry: Entry, body: bytes, slot: Slot | None
 
 
 async def withdraw(pool: ConnectionPool, slot: Slot, now: float) -> bool:
-    """Take out what waits in a slot; whether there was something."""
+    """Take out the entry that waits in a slot, and return whether there was one."""
     async with pool.transaction() as connection:
         return await _withdraw(connection, slot, now)
 

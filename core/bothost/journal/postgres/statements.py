@@ -1,4 +1,4 @@
-"""The shared journal's SQL. All times it decides by are the database's own."""
+"""Hold the shared journal's SQL. All times that it compares with are the database's own."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from bothost.journal.rows import COLUMNS, FIELDS, FIXED_FIELDS
 
 SCHEMA = "bothost"
 LOCK = 7_262_417_001
-"""The advisory lock around migrations: a number of our own."""
+"""The number of the advisory lock around migrations."""
 CHANNEL = "bothost"
 LOOK_AHEAD = 200
 MOST_WAITING = 100
 
 NOW = "extract(epoch from now())::double precision"
-"""`now()` and not `clock_timestamp()`: only what is stable within a statement can be looked up in an index."""
+"""It is `now()` and not `clock_timestamp()`, because an index serves only values that are stable within a statement."""
 TABLE = f"{SCHEMA}.delivery"
 
 _TYPES = {
@@ -54,7 +54,7 @@ on conflict (id) do update set {_SET},
 where delivery.revision = excluded.revision - 1
 returning id
 """
-"""Applies only to the revision that the entry was decided on."""
+"""The write that applies only to the revision that the entry was decided on."""
 
 
 def _turn_runs(bot: str, turn: str, key: str) -> str:
@@ -162,7 +162,7 @@ update {TABLE} u set {_BECOMES_OURS} from picked where u.id = picked.id returnin
 
 
 def bots_in(condition: str, also: str = "") -> str:
-    """Each bot of a partial index once, by one step in the index a bot."""
+    """Return SQL that gives each bot of a partial index once, by one step in the index for each."""
     return f"""
 with recursive b(bot) as (
     (select bot from {TABLE} where {condition} order by bot limit 1)
@@ -197,13 +197,13 @@ OVERDUE = f"""
 select {COLUMNS} from {TABLE} where state = 'running' and owner <> '' and owner <> $1 and until > 0 and until < {NOW}
 for update skip locked
 """
-"""Not this owner's: it knows what it runs, and writes how that ended as soon as the journal takes it."""
+"""It leaves out this owner's rows, because the owner knows what it runs, and writes the end as soon as the journal takes it."""
 PUT = (
     f"update {TABLE} set "
     + ", ".join(f"{name} = {_value(place)}" for place, name in enumerate(FIELDS) if name != "id")
     + " where id = $1"
 )
-"""Write an entry that this transaction has locked, whatever its fence."""
+"""The write of an entry that this transaction has locked, whatever its fence."""
 
 BEAT = f"""
 insert into {SCHEMA}.owner as owner (id, boot, lease) values ($1, $2, {NOW} + $3)
@@ -217,7 +217,7 @@ select distinct owner, '', true from {TABLE}
 where state = 'running' and owner <> '' and owner <> $1 and owner not in (select id from {SCHEMA}.owner)
 """
 IS_OVER = f"select lease < {NOW} from {SCHEMA}.owner where id = $1 for update"
-"""Locked, so that its next beat comes after what it held was freed."""
+"""The owner's row is locked, so that its next beat comes after its entries were freed."""
 FORGET_OWNER = f"delete from {SCHEMA}.owner where id = $1"
 
 RECENT = f"""

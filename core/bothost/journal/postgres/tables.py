@@ -1,4 +1,4 @@
-"""The shared journal's tables for a copy."""
+"""Read and write the shared journal's tables for a copy."""
 
 from __future__ import annotations
 
@@ -25,13 +25,16 @@ LIMIT_S = 60.0
 
 
 def label_of(dsn: str) -> str:
-    """Name a database without user and password."""
+    """Return a name of a database without user and password."""
     parts = urlsplit(dsn)
     return f"postgresql://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 class PostgresTables:
-    """See `copying.JournalTables`. `beside`: read only, while hosts may work on it; all as it is at the open."""
+    """See `copying.JournalTables`.
+
+    With `beside` hosts may work on the journal. Then the tables are read only, and show one state, that of the open.
+    """
 
     def __init__(self, dsn: str, clock: Clock, *, beside: bool = False) -> None:
         self.label = label_of(dsn)
@@ -41,7 +44,7 @@ class PostgresTables:
         self._session: Session | None = None
 
     async def open(self) -> None:
-        """Open. Makes or upgrades the journal unless `beside`. Raises JournalAway, and JournalError where a host works on it."""
+        """Open, and make or upgrade the journal unless `beside`. Raises JournalAway, and JournalError if a host works on it."""
         await self._pool.open(make=not self._beside)
         self._stack.push_async_callback(self._pool.close)
         if self._beside:

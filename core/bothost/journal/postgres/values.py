@@ -1,4 +1,4 @@
-"""Values of bots in the shared journal, each request in a transaction of its own."""
+"""Read and write values of bots in the shared journal, each request in a transaction of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TABLE = f"{SCHEMA}.value"
 _LIVES = f"(expires = 0 or expires > {NOW})"
 READ = f"select value, expires from {_TABLE} where space = $1 and name = $2 and {_LIVES}"
 LOCK = "select pg_advisory_xact_lock(hashtextextended($1 || ' ' || $2, 0))"
-"""Taken before a row is read that is to be changed: a row that is not there yet could not be locked itself."""
+"""The lock before a row is read for a change. The row itself cannot be locked, because it may not be there yet."""
 DELETE = f"delete from {_TABLE} where space = $1 and name = $2"
 PUT = f"""
 insert into {_TABLE} (space, name, value, expires) values ($1, $2, $3, $4)
@@ -32,7 +32,7 @@ delete from {_TABLE} where (space, name) in (
 
 
 async def answer(pool: ConnectionPool, space: str, request: DataRequest) -> Any:
-    """Do what a request says; the results are described at the requests."""
+    """Carry out a request, and return the result that its class describes."""
     match request:
         case ReadValue(key):
             rows = await pool.fetch(READ, space, key)

@@ -1,8 +1,8 @@
-"""Large bodies beside the database, in append-only files: a page of SQLite costs several times what a plain write does.
+"""Keep large bodies beside the database in append-only files, because a page of SQLite costs several plain writes.
 
-A file (a segment) belongs to the process that made it; all read it. It is made at its full length at once, since blocks
-that must be found while writing cost more than the writing. A body that is dropped is overwritten with zeros, and a
-segment that holds none any more is removed.
+A file (a segment) belongs to the process that made it, and all processes read it. It gets its full length at once, because
+to allocate blocks while writing costs more than the writing. A body that is dropped is overwritten with zeros, and a segment
+without bodies is removed.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 FOLDER = "bodies"
 SMALL_BYTES = 4096
-"""Bodies up to this stand in the row."""
+"""Bodies up to this size are kept in the row."""
 SEGMENT_BYTES = 16 << 20
 _ZEROS = bytes(1 << 16)
 
 
 @dataclass(frozen=True, slots=True)
 class BodyLocation:
-    """Where a body lies; written `segment:offset:size` in the row."""
+    """The place of a body. In the row it is written as `segment:offset:size`."""
 
     segment: str
     offset: int
@@ -41,7 +41,7 @@ def location_of(text: str) -> BodyLocation:
 
 
 class BodyFiles:
-    """The segments of one folder. Appends only in the writer's thread; reads in any."""
+    """The segments of one folder. Only the writer's thread appends; any thread may read."""
 
     def __init__(self, folder: Path, owner: str) -> None:
         self._folder = folder / FOLDER
@@ -54,7 +54,7 @@ class BodyFiles:
         self._synced = 0
 
     def append(self, body: bytes) -> BodyLocation:
-        """Write a body; durable only after `sync`. Raises OSError."""
+        """Write a body, which is durable only after `sync`, and return its place. Raises OSError."""
         if self._file < 0 or self._end + len(body) > self._size:
             self._begin(len(body))
         location = BodyLocation(self._name, self._end, len(body))
@@ -65,27 +65,29 @@ class BodyFiles:
         return location
 
     def mark(self) -> tuple[str, int]:
-        """Where the next body would go, for `rewind`."""
+        """Return the place of the next body, for `rewind`."""
         return self._name, self._end
 
     def rewind(self, mark: tuple[str, int]) -> None:
-        """Take back what was appended since the mark: its transaction failed."""
+        """Take back the bodies that were appended since the mark, because their transaction failed."""
         name, end = mark
         if name == self._name:
             self._end = end
             self._synced = min(self._synced, end)
 
     def sync(self) -> None:
-        """Make durable what was appended, and have the kernel forget its copy: few bodies are read again, and the memory of the last
-        ones serves the next, so that bodies do not push other files out of it. Raises OSError."""
+        """Make the appended bodies durable, and drop the kernel's copy of them. Raises OSError.
+
+        Few bodies are read again. So the memory of the last ones serves the next, and bodies push no other files out of it.
+        """
         if self._end > self._synced:
             os.fdatasync(self._file)
-            # from the beginning: the kernel drops only what lies in the range as a whole
+            # from the beginning, because the kernel drops only pages that lie in the range as a whole
             os.posix_fadvise(self._file, 0, self._end, os.POSIX_FADV_DONTNEED)
             self._synced = self._end
 
     def read(self, location: BodyLocation) -> bytes | None:
-        """The body, or None where its file is gone."""
+        """Return the body, or None if its file is gone."""
         try:
             file = os.open(self._folder / location.segment, os.O_RDONLY)
         except FileNotFoundError:
@@ -112,11 +114,11 @@ class BodyFiles:
                 os.close(file)
 
     def names(self) -> list[str]:
-        """All segments of the folder."""
+        """Return the names of all segments of the folder."""
         return [file.name for file in self._folder.iterdir()] if self._folder.is_dir() else []
 
     def remove_unused(self, used: set[str], is_dead: Callable[[str], bool]) -> int:
-        """Remove segments that no row names: our own but the present one, and those of dead owners."""
+        """Remove segments that no row names, and return how many: our own except the present one, and those of dead owners."""
         removed = 0
         for name in self.names():
             owner = name.rpartition(".")[0]
@@ -127,7 +129,7 @@ class BodyFiles:
         return removed
 
     def restore(self) -> None:
-        """Write the present segment anew where it was deleted; its bodies can still be read. Raises OSError."""
+        """Write the present segment anew if it was deleted, because its bodies can still be read. Raises OSError."""
         if self._file < 0 or (self._folder / self._name).exists():
             return
         self._folder.mkdir(mode=0o700, exist_ok=True)
@@ -141,7 +143,7 @@ class BodyFiles:
         _sync_folder(self._folder)
 
     def close(self) -> None:
-        """Give back what the present segment did not need."""
+        """Give back the space that the present segment did not need."""
         if self._file >= 0:
             if self._end:
                 os.ftruncate(self._file, self._end)

@@ -1,4 +1,4 @@
-"""A step of the wall clock under the embedded journal: what is planned in it moves with the clock, once for all processes."""
+"""Follow a step of the wall clock under the embedded journal: planned times move with the clock, once for all processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 FACT = "clock"
 """The control in which the journal keeps its offset to the boot clock, with the boot it belongs to."""
 RECENT_S = 7200.0
-"""Ended entries of so long ago move too: repeats are told from new events by them."""
+"""The age up to which ended entries move too, because they tell repeats from new events."""
 _SHIFT = """
 update delivery set created = created + ?1, updated = updated + ?1, revision = revision + 1,
     due = iif(due > 0, due + ?1, due), seen_at = iif(seen_at > 0, seen_at + ?1, seen_at)
@@ -25,8 +25,8 @@ where state in ('ready', 'running') or (state = 'answered' and not delivered) or
 def follow(connection: sqlite3.Connection, clock: JournalClock, boot_id: str) -> float:
     """Bring the rows to the wall clock, and return the offset that holds from now on.
 
-    Another process may have done it already. After a boot nobody knows how long the machine was off, so that only a clock
-    which is behind what the journal has seen counts as a step.
+    Another process may have done it already. After a boot nobody knows how long the machine was off. So the clock counts as
+    stepped then only if it is behind a time that the journal has seen.
     """
     held = _held(connection, boot_id)
     if held is None:

@@ -1,4 +1,4 @@
-"""The embedded journal's connection: one writer, commits under a `flock`, and read-only connections beside it."""
+"""Open the embedded journal's connections: one that writes and commits under a `flock`, and read-only ones beside it."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ POLL_S = 0.0005
 
 
 def path_of(folder: Path) -> Path:
-    """Where the database of a state folder lies."""
+    """Return the path of a state folder's database."""
     return folder / FILE
 
 
 def explain(error: BaseException, path: Path) -> str:
-    """Why the journal is away, for the operator."""
+    """Return the reason why the journal is away, for the operator."""
     return f"{path}: {error}" if str(error) else f"{path}: {type(error).__name__}"
 
 
 class WritingConnection:
-    """The writing connection. Used in one thread only.
+    """The writing connection. Only one thread uses it.
 
-    Every transaction runs under a `flock` of its own: SQLite's busy handler sleeps up to 100 ms at a time (worst wait of
-    four processes 435 ms), and SQLite before 3.51.3 may corrupt a file that two connections checkpoint at once.
+    Every transaction runs under a `flock` of its own for two reasons. SQLite's busy handler sleeps up to 100 ms at a time
+    (worst wait of four processes 435 ms), and SQLite before 3.51.3 may corrupt a file that two connections checkpoint at once.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class WritingConnection:
         self.path = path_of(folder)
         self.guard = FileGuard(self.path, clock)
         self._lock_again = lock_again
-        """Takes the host's and the owner's locks anew where their files were deleted."""
+        """Takes the host's and the owner's locks anew if their files were deleted."""
         self._clock = clock
         self._busy_s = busy_s
         self._lock = -1
@@ -62,11 +62,11 @@ class WritingConnection:
 
     @property
     def is_open(self) -> bool:
-        """Tell whether there is a connection."""
+        """Return whether there is a connection."""
         return self._connection is not None
 
     def open(self, *, make: bool) -> None:
-        """Connect; `make` tells whether a missing journal is made and an older one migrated. Raises JournalError, JournalAway."""
+        """Connect. With `make`, make a missing journal and migrate an older one. Raises JournalError, JournalAway."""
         if sqlite3.sqlite_version_info < _OLDEST:
             raise JournalError(f"SQLite {sqlite3.sqlite_version} is too old for the journal; 3.35 or newer is needed")
         if not make and not self.path.exists():
@@ -107,7 +107,7 @@ class WritingConnection:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """A write transaction, committed at the end, rolled back where anything is raised. Raises sqlite3.Error, OSError."""
+        """Begin a write transaction, commit it at the end, or roll it back if anything is raised. Raises sqlite3.Error, OSError."""
         connection = self._connection
         assert connection is not None
         with self._locked():
@@ -122,7 +122,7 @@ class WritingConnection:
                 raise
 
     def keep_in_new_file(self, why: JournalTaken) -> None:
-        """Keep the journal although its files were taken away; the next `open` opens the new one. Raises sqlite3.Error, OSError."""
+        """Save the journal, whose file was taken away, into a new file. `open` opens that next. Raises sqlite3.Error, OSError."""
         connection = self._connection
         if connection is None:
             return
@@ -135,7 +135,7 @@ class WritingConnection:
         self._lock = -1
 
     def look_at_locks(self) -> None:
-        """Make the lock files anew where they were deleted: another host could take them. Raises OSError, JournalAway."""
+        """Make the lock files anew if they were deleted, because another host could take them. Raises OSError, JournalAway."""
         try:
             same = os.path.samestat(os.stat(self.folder / LOCK), os.fstat(self._lock))
         except FileNotFoundError:
@@ -155,7 +155,7 @@ class WritingConnection:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     def _take_lock(self) -> None:
-        """Wait for the lock no longer than for a busy database: its holder may be frozen. Raises OSError."""
+        """Wait for the lock, but no longer than for a busy database, because its holder may be frozen. Raises OSError."""
         end = self._clock.boot() + self._busy_s
         while True:
             try:
@@ -163,7 +163,7 @@ class WritingConnection:
             except BlockingIOError:
                 if self._clock.boot() >= end:
                     raise TimeoutError("another process holds the journal's lock") from None
-                # a real lock of a real process: no virtual time passes while it is waited for
+                # it is a real lock of a real process, so no virtual time passes during the wait
                 select.select([], [], [], POLL_S)
             else:
                 return
@@ -206,7 +206,7 @@ def _set_up(connection: sqlite3.Connection) -> None:
 
 
 def connect_to_read(path: Path, busy_s: float) -> sqlite3.Connection:
-    """A connection that cannot write, for any thread, one at a time. Raises sqlite3.Error."""
+    """Return a connection that cannot write. Any thread may use it, one at a time. Raises sqlite3.Error."""
     return sqlite3.connect(
         f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=busy_s, check_same_thread=False
     )
@@ -214,12 +214,12 @@ def connect_to_read(path: Path, busy_s: float) -> sqlite3.Connection:
 
 @contextmanager
 def savepoint(connection: sqlite3.Connection) -> Iterator[None]:
-    """A part of a transaction that can fail by itself."""
+    """Run a part of a transaction that can fail without the rest."""
     connection.execute("savepoint part")
     try:
         yield
     except BaseException:
-        # a full disk may have ended it all, as in a child of test_sqlite_faults
+        # a full disk may have ended the whole transaction, as in a child of test_sqlite_faults
         if connection.in_transaction:  # pragma: no branch
             connection.execute("rollback to part")
             connection.execute("release part")

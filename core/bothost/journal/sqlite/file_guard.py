@@ -1,8 +1,8 @@
-"""Notice that the journal's files were deleted, replaced or cut under the host, and keep the journal in a new file.
+"""Notice that the journal's files were deleted, replaced or cut under the host, and save the journal into a new file.
 
-A process goes on writing to a file that has no name any more, and everything acknowledged since is gone at its end. So each
-transaction first compares the files at their paths with those that were opened, which costs three calls of `stat`. The old
-connection can still read a deleted file, so the new file gets the whole journal and not only what memory knows.
+A process goes on writing to a file that has no name any more. All that was acknowledged since then would be lost when the
+process ends. So each transaction first compares the files at their paths with those that were opened, which costs three calls
+of `stat`. The old connection can still read a deleted file, so the new file gets the whole journal.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.journal")
 
 MOST_LOG_BYTES = 16 << 20
-"""To which the write-ahead log is cut where it grew beyond, beside a long read or in a round of retention."""
+"""The size to which the write-ahead log is cut after it grew beyond it, beside a long read or in a round of retention."""
 SAID_S = 60.0
-"""How long /readyz fails after a journal was kept in a new file, so that whoever watches it sees that."""
+"""The time for which /readyz fails after a journal was saved into a new file, so that a monitor sees it."""
 _INDEX = struct.Struct("=14xHI")
-"""Of the head of the log's index: the page's size and the number of frames in use."""
+"""The part of the head of the log's index that holds the page's size and the number of frames in use."""
 _LOG_HEAD_BYTES = 32
 _FRAME_HEAD_BYTES = 24
 _abandoned: list[sqlite3.Connection] = []
-"""Connections to files without a name. To close one would delete the log of the new file, which has the same name."""
+"""Connections to files without a name. They stay open, because to close one would delete the new file's log of the same name."""
 
 
 class JournalTaken(JournalAway):
@@ -39,7 +39,7 @@ class JournalTaken(JournalAway):
 
 
 class FileGuard:
-    """Compares the journal's files with those that were opened. `check` is called in any thread."""
+    """Compares the journal's files with those that were opened. Any thread may call `check`."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
@@ -50,14 +50,14 @@ class FileGuard:
         self._said_until = 0.0
 
     def opened(self) -> None:
-        """Take the files at their paths for those of the present connection."""
+        """Note the files at the paths as those of the present connection."""
         self._found = {}
         for path in (self._path, self._log):
             if (found := _identity(path)) is not None:
                 self._found[path] = found
 
     def check(self) -> None:
-        """Raise JournalTaken where a file is not the one that was opened, or shorter than it was."""
+        """Raise JournalTaken if a file is not the one that was opened, or is shorter than it was."""
         for path in (self._path, self._log):
             now, before = _identity(path), self._found.get(path)
             if before is None:
@@ -73,7 +73,7 @@ class FileGuard:
             self._found[path] = now
 
     def _log_bytes_in_use(self) -> int:
-        """Return the size that the log must have by its index: a checkpoint may cut it too, and then it holds nothing."""
+        """Return the least size of the log by its index. A checkpoint may cut the log too, and then nothing in it is in use."""
         try:
             with self._path.with_name(self._path.name + "-shm").open("rb") as index:
                 page_bytes, frames = _INDEX.unpack(index.read(_INDEX.size))
@@ -84,7 +84,7 @@ class FileGuard:
         )
 
     def damage(self) -> str:
-        """Return what happened to the files, now or within the last minute; "" if nothing did."""
+        """Return a text about the damage to the files, now or within the last minute; "" if there was none."""
         try:
             if self._found:
                 self.check()
@@ -93,9 +93,9 @@ class FileGuard:
         return self._said if self._clock.boot() < self._said_until else ""
 
     def keep(self, connection: sqlite3.Connection, why: JournalTaken) -> None:
-        """Write the connection's journal into a new file at the path. Called under the journal's lock; abandons the connection.
+        """Write the connection's journal into a new file at the path, and abandon the connection.
 
-        Another process of the host may have done so already: its file is the successor of this connection's, and is left
+        The caller holds the journal's lock. If another process of the host has written such a file already, that file is left
         as it is. Any other file at the path is moved aside. Raises sqlite3.Error, OSError.
         """
         _abandoned.append(connection)
@@ -130,20 +130,20 @@ def _identity(path: Path) -> tuple[int, int, int] | None:
 
 
 def _generation(connection: sqlite3.Connection) -> tuple[int, int]:
-    """Return the journal's mark and how often it was kept in a new file."""
+    """Return the journal's mark and the number of times it was saved into a new file."""
     (mark,) = connection.execute("pragma user_version").fetchone()
     (times,) = connection.execute("pragma application_id").fetchone()
     return int(mark), int(times)
 
 
 def mark(connection: sqlite3.Connection) -> None:
-    """Give a journal a mark of its own, by which a copy of it can be told from another journal."""
+    """Give a journal a mark of its own. The mark tells a copy of it from another journal."""
     if _generation(connection)[0] == 0:
         connection.execute(f"pragma user_version = {int.from_bytes(os.urandom(3), 'big') + 1}")
 
 
 def _succeeds(path: Path, connection: sqlite3.Connection) -> bool:
-    """Return whether the file at the path is a newer one of the same journal, kept by another process of this host."""
+    """Return whether the file at the path is a newer one of the same journal, saved by another process of this host."""
     if not path.exists():
         return False
     try:
@@ -159,7 +159,7 @@ def _succeeds(path: Path, connection: sqlite3.Connection) -> bool:
 
 
 def _copied(connection: sqlite3.Connection, fresh: Path) -> bool:
-    """Copy a whole journal into a new file. False where it cannot be read any more, and then there is no new file."""
+    """Copy a whole journal into a new file. Return False, and leave no new file, if it cannot be read any more."""
     fresh.unlink(missing_ok=True)
     os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     target = sqlite3.connect(fresh, isolation_level=None)
@@ -172,7 +172,7 @@ def _copied(connection: sqlite3.Connection, fresh: Path) -> bool:
         target.execute(f"pragma application_id = {_generation(target)[1] + 1}")
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError) and "disk I/O" not in str(error):
-            raise  # a full disk: tried again, because the old file can still be read
+            raise  # after a full disk it is tried again, because the old file can still be read
         target.close()
         fresh.unlink(missing_ok=True)
         return False

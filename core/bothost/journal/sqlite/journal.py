@@ -1,4 +1,4 @@
-"""The journal on one machine: SQLite with one writer thread, for one process or several on one folder."""
+"""Keep the journal of one machine in SQLite, with one thread that writes, for one process or several on one folder."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ log = logging.getLogger("bothost.journal")
 
 
 class SqliteJournal:
-    """See `Journal`. `readonly`: a visitor beside a running host, which makes no files, owns nothing and claims nothing; the
-    operator's `retry`, `cancel` and `control` write all the same."""
+    """See `Journal`. `readonly` makes a visitor beside a running host: it makes no files, owns nothing and claims nothing, and
+    only the operator's `retry`, `cancel` and `control` write."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class SqliteJournal:
             ) from error
 
     async def follow_clock(self) -> float:
-        """See `Journal.follow_clock`. Every process sees the wall clock's step; the first moves the rows."""
+        """See `Journal.follow_clock`. Every process sees the wall clock's step, and the first one moves the rows."""
         if not self._time.wall_stepped():
             return 0.0
         before, self._time.offset = self._time.offset, await self._ask(self._follow)
@@ -116,7 +116,7 @@ class SqliteJournal:
         self._threads.shutdown(wait=False)
 
     def flush(self) -> None:
-        """Write what waits and take no more, because the process is about to end without `close`. Blocks; from any thread."""
+        """Write the notes that wait and take no more, because the process ends without `close`. It blocks, in any thread."""
         self._writer.stop()
 
     def _close(self) -> None:
@@ -211,7 +211,7 @@ class SqliteJournal:
         return await self._read(lambda c: queries.waiting(c, now))
 
     async def wait_hint(self, seconds: float) -> None:
-        """See `Journal.wait_hint`; nobody hints here."""
+        """See `Journal.wait_hint`. Nothing gives hints here, so it waits the whole time."""
         await asyncio.sleep(seconds)
 
     async def reap(self) -> Sequence[ReapedEntry]:
@@ -321,7 +321,7 @@ class SqliteJournal:
         return self._database.guard.damage()
 
     def _lock_again(self) -> None:
-        """Take the host's and the owner's lock anew where their files were deleted. Raises JournalAway, OSError."""
+        """Take the host's and the owner's lock anew if their files were deleted. Raises JournalAway, OSError."""
         if not self._readonly:
             self._lock.take_again()
             self._transactions.lock_again()
@@ -359,7 +359,7 @@ class SqliteJournal:
         return TransactionTime(self.owner, self._now(), self._clock.boot())
 
     async def _ask(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Have something done in the next transaction; given up after `commit_s`, because a disk can hang."""
+        """Do a piece of work in the next transaction, and return its result. Give up after `commit_s`, because a disk can hang."""
         if not self._writer.running:
             raise JournalAway("the journal is not open")
         job = WriteRequest(work, asyncio.get_running_loop())
@@ -374,7 +374,7 @@ class SqliteJournal:
             raise JournalAway(f"{self._database.path}: no answer within {self._timing.commit_s:g} s") from None
 
     async def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:
-        """Ask beside the writer; what was noted before is seen, unless it cannot be written at present."""
+        """Read beside the writer, and return the result. It sees the notes before it, unless they cannot be written at present."""
         if self._writer.running and self._writer.has_notes:
             try:
                 await self._ask(_nothing)

@@ -1,4 +1,4 @@
-"""The embedded journal's rounds in SQL: what dead owners left, what is quiet, what is too old, and the operator's hand."""
+"""Do the embedded journal's rounds in SQL: free the entries of dead owners, move quiet ones, drop old ones, obey operators."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from bothost.journal.sqlite.statements import TransactionTime
 
 BATCH = 100
-"""Rows in one transaction of a round: others wait for its end, and what it touches stays in memory until then."""
+"""The most rows in one transaction of a round, because others wait for its end, and its pages stay in memory until then."""
 
 _RUNNING_OF = (
     f"select {COLUMNS} from delivery indexed by d_running where state = 'running' and owner <> '' and owner = ?"
@@ -43,11 +43,11 @@ _OVERDUE = f"""
 select {COLUMNS} from delivery indexed by d_running where state = 'running' and owner <> '' and owner <> ?
 and until > 0 and until < ?
 """
-"""Not this owner's: it knows what it runs, and writes how that ended as soon as the journal takes it."""
+"""It leaves out this owner's rows, because the owner knows what it runs, and writes the end as soon as the journal takes it."""
 
 
 def beat(connection: sqlite3.Connection, boot_id: str, lease_end: float, owner: str) -> tuple[dict[str, int], set[str]]:
-    """Renew the lease; what this owner runs by the journal (key → fence), and which of it an operator asked to cancel."""
+    """Renew the lease. Return what this owner runs by the journal (key → fence), and the keys that an operator asked to cancel."""
     connection.execute(
         "insert into owner (id, boot, lease) values (?, ?, ?) on conflict (id) do update set lease = excluded.lease",
         (owner, boot_id, lease_end),
@@ -62,7 +62,7 @@ def beat(connection: sqlite3.Connection, boot_id: str, lease_end: float, owner: 
 def gone_owners(
     connection: sqlite3.Connection, moment: TransactionTime, boot_id: str, is_dead: Callable[[str], bool]
 ) -> dict[str, bool]:
-    """Owners, other than this one, that are dead (True) or whose lease is over (False)."""
+    """Return the other owners that are dead (True) or whose lease is over (False)."""
     known = connection.execute("select id, boot, lease from owner where id <> ?", (moment.owner,)).fetchall()
     unknown = connection.execute(
         "select distinct owner from delivery indexed by d_running where state = 'running' and owner <> '' and owner <> ? "
@@ -86,7 +86,7 @@ def reap(
     *,
     also_lost: bool,
 ) -> list[ReapedEntry]:
-    """Free what gone owners hold, and (`also_lost`) what is held longer than it may be."""
+    """Free and return the entries of gone owners and, with `also_lost`, those that are held longer than they may be."""
     found: list[ReapedEntry] = []
     for owner, dead in gone.items():
         if not dead and not also_lost:
@@ -114,7 +114,7 @@ def give_back(
 
 
 def quiet(connection: sqlite3.Connection, now: float, keep: Mapping[str, float]) -> list[Entry]:
-    """Move what is quiet, and fail parked entries whose bot did not come back."""
+    """Move and return quiet entries, and parked ones whose bot did not come back."""
     moved = [statements.put(connection, quieted(entry, now)) for entry in statements.quiet_rows(connection, now, BATCH)]
     for (bot,) in connection.execute(queries.BOTS_PARKED).fetchall():
         before = now - max(keep.get(bot, KEEP_S), DAY_S)
@@ -124,10 +124,10 @@ def quiet(connection: sqlite3.Connection, now: float, keep: Mapping[str, float])
 
 
 def drop_content(connection: sqlite3.Connection, bot: str, now: float, keep_s: float) -> tuple[int, list[str]]:
-    """Drop what `keep` is about from a bot's ended entries, at most a batch: rows changed, places of bodies to wipe.
+    """Drop bodies and answers of a bot's ended entries after `keep`, at most a batch. Return rows changed and bodies to wipe.
 
-    A row that loses its body moves to the end of the table. Left where it is, it would hold its page, four fifths of it
-    empty, as long as the key is kept: the file would be as large as if bodies were kept for thirty days.
+    A row that loses its body moves to the end of the table. In its old place it would hold a page that is four fifths empty
+    as long as the key is kept. So the file would be as large as if bodies were kept for thirty days.
     """
     kept = f"from delivery indexed by d_kept where bot = ? and {KEPT} and created < ?"
     answers = connection.execute(
@@ -147,8 +147,10 @@ def drop_content(connection: sqlite3.Connection, bot: str, now: float, keep_s: f
 
 
 def drop_keys(connection: sqlite3.Connection, now: float) -> int:
-    """Delete ended entries whose key is too old, at most a batch of each kind; their bodies went before. And what handlers
-    wrote so long ago."""
+    """Delete ended entries whose key is too old, whose bodies went before, and equally old ids of handlers' comments.
+
+    It deletes at most a batch of each kind, and returns the number of rows.
+    """
     ended = "state not in ('ready', 'running')"
     old = connection.execute(
         f"delete from delivery where id in (select id from delivery indexed by d_created "
@@ -172,13 +174,13 @@ def wrote(connection: sqlite3.Connection, comment: tuple[str, int, int], now: fl
 
 
 def used_segments(connection: sqlite3.Connection, segments: Iterable[str]) -> set[str]:
-    """Those of these segments in which some row has a body."""
+    """Return those of the segments in which a row has a body."""
     asked = "select 1 from delivery indexed by d_bodies where body_at >= ? and body_at < ? limit 1"
     return {segment for segment in segments if connection.execute(asked, (f"{segment}:", f"{segment};")).fetchone()}
 
 
 def retry(connection: sqlite3.Connection, key: str, now: float, timing: JournalTiming) -> Entry:
-    """The operator's retry of what has not been answered."""
+    """Retry an entry, which is not answered, for an operator, and return it as it stands afterwards."""
     entry = _known(connection, key)
     if entry.state == "answered":
         refuse_answered(entry)
@@ -188,14 +190,14 @@ def retry(connection: sqlite3.Connection, key: str, now: float, timing: JournalT
 
 
 def new_number(connection: sqlite3.Connection, key: str) -> str:
-    """The next free `key~n`."""
+    """Return the next free `key~n`."""
     base, _ = number_of(key)
     newest = queries.latest(connection, base)
     return f"{base}~{number_of(newest.id)[1] + 1 if newest else 2}"
 
 
 def again(connection: sqlite3.Connection, key: str, now: float) -> Entry | None:
-    """The new entry for `retry --again`, not written yet; None where the entry was not answered: then it is a plain retry."""
+    """Return the new entry for `retry --again`, not written yet; None if the entry was not answered and a retry is enough."""
     entry = _known(connection, key)
     if entry.state != "answered":
         return None
@@ -203,7 +205,7 @@ def again(connection: sqlite3.Connection, key: str, now: float) -> Entry | None:
 
 
 def cancel(connection: sqlite3.Connection, key: str, now: float) -> Entry:
-    """The operator's cancel."""
+    """Cancel an entry for an operator, and return it as it stands afterwards."""
     return statements.put(connection, cancelled(_known(connection, key), now))
 
 
@@ -219,7 +221,7 @@ def control(connection: sqlite3.Connection, name: str, value: str | None) -> Non
 
 
 def gate(connection: sqlite3.Connection, name: str, want: int, pace: tuple[float, float], boot: float) -> float:
-    """Take tokens of a bucket that fills by `pace` (rate per second, cap); else seconds until there are enough."""
+    """Take tokens of a bucket that fills by `pace` (rate per second, cap). Return 0.0, or the seconds until there are enough."""
     row = connection.execute("select tokens, at from gate where name = ?", (name,)).fetchone()
     left, wait_s = taken(row, want, pace, boot)
     gate_reset(connection, name, left, boot)
@@ -227,7 +229,7 @@ def gate(connection: sqlite3.Connection, name: str, want: int, pace: tuple[float
 
 
 def gate_reset(connection: sqlite3.Connection, name: str, tokens: float, boot: float) -> None:
-    """Set what a bucket holds now."""
+    """Set the number of tokens that a bucket holds now."""
     connection.execute(
         "insert into gate (name, tokens, at) values (?, ?, ?) "
         "on conflict (name) do update set tokens = excluded.tokens, at = excluded.at",

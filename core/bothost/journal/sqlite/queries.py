@@ -1,4 +1,4 @@
-"""The embedded journal's questions: on read-only connections, beside the writer."""
+"""Read the embedded journal on read-only connections beside the writer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _HOUR_S = 3600.0
 
 
 def bots_in(index: str, condition: str = "true", also: str = "") -> str:
-    """Each bot of an index once, by one step in the index a bot; `also` are further columns."""
+    """Return SQL that gives each bot of an index once, by one step in the index for each; `also` names further columns."""
     return f"""
 with recursive b(bot) as (
     select min(bot) from delivery indexed by {index} where {condition}
@@ -54,7 +54,7 @@ limit {MOST_WAITING}) group by bot
 
 
 class ReadConnection:
-    """One thread's read-only connection. The lock is held while it is asked, for to close it meanwhile crashes the process."""
+    """One thread's read-only connection. A lock is held during each query, because to close it meanwhile crashes the process."""
 
     __slots__ = ("_opened", "connection", "lock")
 
@@ -64,21 +64,21 @@ class ReadConnection:
         self._opened = os.stat(path)
 
     def is_at(self, path: Path) -> bool:
-        """Return whether the file at the path is the one that was opened; true where there is none now."""
+        """Return whether the file at the path is the one that was opened; true if there is none now."""
         try:
             return os.path.samestat(self._opened, os.stat(path))
         except FileNotFoundError:
             return True
 
     def close(self) -> None:
-        """Break off the question that is under way, then close."""
+        """Interrupt the query that is under way, then close."""
         self.connection.interrupt()
         with self.lock:
             self.connection.close()
 
 
 class ReadConnections:
-    """Read-only connections, one for each thread that asks; made at need, closed together."""
+    """Read-only connections, one for each thread that asks. They are made when needed, and closed together."""
 
     def __init__(self, path: Path, busy_s: float) -> None:
         self._path = path
@@ -90,10 +90,10 @@ class ReadConnections:
         self._abandoned: list[ReadConnection] = []
 
     def ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
-        """Answer a question on this thread's connection. Raises sqlite3.Error, also once they are closed."""
+        """Return the answer to a query on this thread's connection. Raises sqlite3.Error, also after `close`."""
         reader: ReadConnection | None = getattr(self._local, "reader", None)
         if reader is not None and not reader.is_at(self._path):
-            self._abandoned.append(reader)  # the file was replaced; to close it would delete the log of the new one
+            self._abandoned.append(reader)  # the file was replaced, and to close this would delete the log of the new one
             reader = None
         if reader is None:
             reader = self._local.reader = self._made()
@@ -115,7 +115,7 @@ class ReadConnections:
             return reader
 
     def close(self) -> None:
-        """Close all; who asks afterwards is refused."""
+        """Close all connections. Later queries are refused."""
         with self._making:
             self._closed = True
         for reader in tuple(self._all):
@@ -124,7 +124,7 @@ class ReadConnections:
 
 
 def latest(connection: sqlite3.Connection, key: str) -> Entry | None:
-    """The newest row of an event key: the one with the highest `~n`."""
+    """Return the newest row of an event key, which has the highest `~n`; None if there is none."""
     rows = connection.execute(
         f"{_SELECT} where id = ?1 or (id >= ?1 || '~' and id < ?1 || char(127)) order by length(id) desc, id desc limit 1",
         (key,),
@@ -133,7 +133,7 @@ def latest(connection: sqlite3.Connection, key: str) -> Entry | None:
 
 
 def waiting(connection: sqlite3.Connection, now: float) -> dict[str, int]:
-    """Count what is due, by bot; counted up to `MOST_WAITING`."""
+    """Return the number of due entries by bot, counted up to `MOST_WAITING`."""
     counts: dict[str, int] = {}
     for asked in (_WAITING, _POSTS_WAITING):
         for bot, count in connection.execute(asked, (now,)):
@@ -143,7 +143,7 @@ def waiting(connection: sqlite3.Connection, now: float) -> dict[str, int]:
 
 
 def recent(connection: sqlite3.Connection, since: float) -> list[Entry]:
-    """List what was delivered or changed since then, of what came within the hour before it, and all that is open."""
+    """Return all open entries, and those delivered or changed since then that came at most an hour before it."""
     lately = f"{_SELECT} indexed by d_created where created >= ? and (seen_at >= ? or updated >= ?)"
     entries = {entry.id: entry for entry in entries_of(connection.execute(lately, (since - _HOUR_S, since, since)))}
     for state in ("ready", "running"):
@@ -153,12 +153,12 @@ def recent(connection: sqlite3.Connection, since: float) -> list[Entry]:
 
 
 def highest(connection: sqlite3.Connection) -> dict[str, int]:
-    """The highest comment id of each bot: reads all rows, once, at start."""
+    """Return the highest comment id of each bot. It reads all rows, so it is asked once, at start."""
     return dict(connection.execute("select bot, max(comment) from delivery group by bot"))
 
 
 def last_step(connection: sqlite3.Connection, bot: str, task: int) -> int | None:
-    """The step of the newest event that the bot ran for this task."""
+    """Return the step of the newest event that the bot ran for this task; None if it ran none."""
     row = connection.execute(
         "select step from delivery where id >= ? and id < ? and kind not in ('timer', 'job', 'request') and (runs > 0 or state = 'running') "
         "order by created desc, id desc limit 1",
@@ -168,7 +168,7 @@ def last_step(connection: sqlite3.Connection, bot: str, task: int) -> int | None
 
 
 def written(connection: sqlite3.Connection, bot: str, task: int) -> set[int]:
-    """The comments on a task that the bot's handlers wrote themselves."""
+    """Return the ids of comments on a task that the bot's handlers wrote themselves."""
     return {
         comment
         for (comment,) in connection.execute("select comment from written where bot = ? and task = ?", (bot, task))
@@ -176,7 +176,7 @@ def written(connection: sqlite3.Connection, bot: str, task: int) -> set[int]:
 
 
 def listed(connection: sqlite3.Connection, want: EntryFilter) -> list[Entry]:
-    """Newest first, what the operator asks for."""
+    """Return the entries that an operator asks for, newest first."""
     states = states_of(want)
     if states and INDEXED_STATES.issuperset(states) and not (want.task and want.bot):
         return _listed_by_state(connection, want, states)
@@ -223,7 +223,7 @@ def _select(connection: sqlite3.Connection, asked: str, values: list[Any], limit
 
 
 def counts(connection: sqlite3.Connection) -> dict[tuple[str, State], int]:
-    """Open and failed entries by bot and state."""
+    """Return the numbers of open and failed entries by bot and state."""
     asked = (
         "select bot, state, count(*) from delivery indexed by d_open "
         "where state <> 'answered' and state in ('ready', 'running', 'failed') group by state, bot"
@@ -232,11 +232,11 @@ def counts(connection: sqlite3.Connection) -> dict[tuple[str, State], int]:
 
 
 def controls(connection: sqlite3.Connection) -> dict[str, str]:
-    """The facts that all processes read; the clock's is the journal's own."""
+    """Return the facts that all processes read. The clock's fact is left out, because only the journal uses it."""
     return dict(connection.execute("select name, value from control where name <> 'clock'"))
 
 
 def body_of(connection: sqlite3.Connection, key: str) -> tuple[bytes | None, str | None]:
-    """A row's small body, or the place of its large one."""
+    """Return a row's small body, or the place of its large one."""
     row = connection.execute("select body, body_at from delivery where id = ?", (key,)).fetchone()
     return (row[0], row[1]) if row else (None, None)

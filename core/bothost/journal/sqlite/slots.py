@@ -1,4 +1,4 @@
-"""Entries that wait in a slot of the embedded journal, at most one in each: jobs by their keys."""
+"""Put and take out entries that wait in a slot of the embedded journal, at most one in each. Jobs with keys use slots."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Slot = tuple[str, str]
 def put(
     connection: sqlite3.Connection, transactions: Transactions, entry: Entry, body: bytes, slot: Slot | None
 ) -> Entry:
-    """Insert an entry unless its id is known, in place of the one that waits in its slot; the row as it stands."""
+    """Insert an entry, unless its id is known, in place of the one in its slot. Return the row as it stands."""
     known = statements.find(connection, entry.id)
     if known is not None:
         return known
@@ -33,7 +33,7 @@ def put(
 
 
 def withdraw(connection: sqlite3.Connection, slot: Slot, now: float) -> bool:
-    """Take out what waits in a slot; whether there was something."""
+    """Take out the entry that waits in a slot, and return whether there was one."""
     space, name = slot
     found = values.answer(connection, space, ReadValue(name), now)
     if found is None:

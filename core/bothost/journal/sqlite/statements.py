@@ -1,7 +1,7 @@
-"""What the embedded journal does in a transaction, in SQL: writes, claims, and what is due.
+"""Write and claim entries in a transaction of the embedded journal, in SQL.
 
-Partial indexes are named in the statements (INDEXED BY): left to itself the planner took another one, and claims fell
-from thousands a second to 45 with 20,000 waiting.
+The statements name their partial indexes (INDEXED BY). Without that the planner took another index, and claims fell from
+thousands a second to 45 with 20,000 waiting.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _ALL = f"{COLUMNS}, until, body, body_at"
 _MARKS = ", ".join(["max(?, 1)" if name == "revision" else "?" for name in FIELDS] + ["?"] * 3)
 _NEWEST = ("seen", "seen_at")
-"""Another process may have counted more deliveries meanwhile: the higher value stays."""
+"""The columns whose higher value stays, because another process may have counted more deliveries meanwhile."""
 _SET = ", ".join(
     f"{name} = max({name}, excluded.{name})" if name in _NEWEST else f"{name} = excluded.{name}"
     for name in FIELDS
@@ -39,16 +39,16 @@ WRITE = f"""{_UPSERT}
     cancel = excluded.cancel, revision = excluded.revision
 where delivery.revision = excluded.revision - 1
 """
-"""Applies only to the revision that the entry was decided on."""
+"""The write that applies only to the revision that the entry was decided on."""
 _FORWARD = """(excluded.state not in ('ready', 'running') or (excluded.state = 'ready' and delivery.state in ('ready', 'running'))
     or (delivery.state = 'running' and (delivery.answer is null or excluded.answer is not null)))"""
-"""Within one claim an entry only goes on: a write that comes too late neither wakes it nor takes its answer."""
+"""Within one claim an entry only moves forward. So a write that comes too late neither wakes it nor takes its answer."""
 WRITE_BEHIND = f"""{_UPSERT}
     cancel = iif(excluded.fence > delivery.fence, delivery.state = 'cancelled', delivery.cancel),
     revision = delivery.revision + 1
 where delivery.fence < excluded.fence or (delivery.fence = excluded.fence and delivery.owner = excluded.owner and {_FORWARD})
 """
-"""Of the one process whose memory is the truth. Its writes wait in one queue, so they keep their order without a revision."""
+"""The write of the one process whose memory is the truth. One queue keeps its writes in order, so no revision is needed."""
 _TURN = FIELDS.index("turn")
 _FIND = f"select {COLUMNS} from delivery where id = ?"
 
@@ -117,7 +117,10 @@ class TransactionTime:
 
 
 def write(connection: sqlite3.Connection, statement: str, row: Sequence[Any]) -> bool:
-    """Insert or update one row by `WRITE` or `WRITE_BEHIND`; False where it refuses. A turn that another holds is left out."""
+    """Insert or update one row by `WRITE` or `WRITE_BEHIND`. Return False if it was refused.
+
+    If another row holds its turn, it is written without the turn.
+    """
     try:
         return connection.execute(statement, row).rowcount > 0
     except sqlite3.IntegrityError:
@@ -127,18 +130,18 @@ def write(connection: sqlite3.Connection, statement: str, row: Sequence[Any]) ->
 
 
 def write_all(connection: sqlite3.Connection, rows: Sequence[Sequence[Any]]) -> None:
-    """Insert or update many noted rows; what the fence refuses is left as it is."""
+    """Insert or update many noted rows. A row whose fence refuses is left as it is."""
     connection.executemany(WRITE_BEHIND, rows)
 
 
 def find(connection: sqlite3.Connection, key: str) -> Entry | None:
-    """The row of a key."""
+    """Return the row of a key, or None."""
     row = connection.execute(_FIND, (key,)).fetchone()
     return entry_of(row) if row else None
 
 
 def is_busy(connection: sqlite3.Connection, entry: Entry) -> bool:
-    """Tell whether another entry runs in this one's turn, or an older parked one waits for it."""
+    """Return whether another entry runs in this one's turn, or an older parked one waits for it."""
     if entry.turn is None:
         return False
     asked = (entry.bot, entry.turn, entry.id, entry.created)
@@ -146,7 +149,7 @@ def is_busy(connection: sqlite3.Connection, entry: Entry) -> bool:
 
 
 def claim_row(connection: sqlite3.Connection, key: str, moment: TransactionTime) -> Entry:
-    """Make a row this owner's, running, with the next fence."""
+    """Make a row run under this owner with the next fence, and return it."""
     connection.execute(_CLAIM, (moment.owner, moment.boot, moment.now, key))
     entry = find(connection, key)  # not by RETURNING, which gives a REAL column's 0.0 as an integer
     assert entry is not None
@@ -154,7 +157,7 @@ def claim_row(connection: sqlite3.Connection, key: str, moment: TransactionTime)
 
 
 def take(connection: sqlite3.Connection, key: str, seen: tuple[int, float], moment: TransactionTime) -> Entry | None:
-    """Claim a held entry."""
+    """Claim a held entry and return it; None if it is not held any more or its turn is taken."""
     entry = find(connection, key)
     if entry is None or entry.state != "ready" or entry.door != "response" or is_busy(connection, entry):
         return None
@@ -163,13 +166,13 @@ def take(connection: sqlite3.Connection, key: str, seen: tuple[int, float], mome
 
 
 def heads(connection: sqlite3.Connection, bot: str, room: int, moment: TransactionTime) -> list[Entry]:
-    """Claim at most `room` parked entries of a bot whose turn has come, the oldest first."""
+    """Claim and return at most `room` parked entries of a bot whose turn has come, the oldest first."""
     suspect_runs = connection.execute(_SUSPECT_RUNS, (moment.owner,)).fetchone() is not None
     bound = connection.execute(_BOUND, (bot, moment.now)).fetchone()
     until = bound[0] if bound else moment.now
     found = connection.execute(_HEADS, (bot, until, not suspect_runs, room)).fetchall()
     if bound and len(found) < room:
-        # One busy task must not hide the others behind its waiting entries: look at the heads of all turns.
+        # One busy task must not hide the others behind its waiting entries, so the first entry of each turn is looked at.
         seen = {key for key, _ in found}
         more = connection.execute(_TURNS, (bot, moment.now, not suspect_runs, room)).fetchall()
         found += [row for row in more if row[0] not in seen]
@@ -177,7 +180,7 @@ def heads(connection: sqlite3.Connection, bot: str, room: int, moment: Transacti
 
 
 def one_suspect(found: Iterable[tuple[str, int]]) -> list[str]:
-    """The keys, with at most one of those that were in flight at a death: they run one by one."""
+    """Return the keys with at most one of those whose host died during a run, because such events run one by one."""
     keys, have = [], False
     for key, suspect in found:
         if not (suspect and have):
@@ -187,7 +190,7 @@ def one_suspect(found: Iterable[tuple[str, int]]) -> list[str]:
 
 
 def by_age(connection: sqlite3.Connection, bots: Iterable[str], now: float) -> list[str]:
-    """The bots that have something due, the one that has waited longest first."""
+    """Return the bots that have an entry due, in the order of their oldest one."""
     waiting = []
     for bot in bots:
         due = connection.execute(_HEAD_DUE, (bot, now)).fetchone()[0]
@@ -197,7 +200,7 @@ def by_age(connection: sqlite3.Connection, bots: Iterable[str], now: float) -> l
 
 
 def posts(connection: sqlite3.Connection, bots: Iterable[str], limit: int, moment: TransactionTime) -> list[Entry]:
-    """Claim replies whose post is due, of one task only the oldest."""
+    """Claim and return the entries whose post is due, of each task only the oldest."""
     known = set(bots)
     keys: list[str] = []
     for key, bot in connection.execute(_POSTS, (moment.now,)):
@@ -209,7 +212,7 @@ def posts(connection: sqlite3.Connection, bots: Iterable[str], limit: int, momen
 
 
 def quiet_rows(connection: sqlite3.Connection, now: float, limit: int) -> list[Entry]:
-    """Entries to which Pyrus did not come back."""
+    """Return entries to which Pyrus did not come back, at most `limit`."""
     asked = (
         f"select {COLUMNS} from delivery indexed by d_quiet where {QUIET['sqlite']} and due <= ? order by due limit ?"
     )
@@ -217,13 +220,13 @@ def quiet_rows(connection: sqlite3.Connection, now: float, limit: int) -> list[E
 
 
 def parked_before(connection: sqlite3.Connection, bot: str, before: float, limit: int) -> list[Entry]:
-    """A bot's parked entries that came before this time."""
+    """Return a bot's parked entries that came before this time, at most `limit`."""
     asked = f"select {COLUMNS} from delivery indexed by d_parked where bot = ? and {PARKED} and created < ? limit ?"
     return entries_of(connection.execute(asked, (bot, before, limit)))
 
 
 def put(connection: sqlite3.Connection, entry: Entry) -> Entry:
-    """Write an entry that this transaction has read: the lock is ours, so nothing is checked. Gives it as it stands then."""
+    """Write an entry that this transaction has read, and return it as written. Nothing is checked, because the lock is held."""
     entry = raised(entry)
     names = ", ".join(f"{name} = ?" for name in FIELDS if name != "id")
     values = [value for name, value in zip(FIELDS, values_of(entry), strict=True) if name != "id"]

@@ -1,4 +1,4 @@
-"""The embedded journal's tables for a copy: of a state folder without a host, or read beside a running one."""
+"""Read and write the embedded journal's tables for a copy, of a state folder without a host or beside a running one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ BUSY_S = 30.0
 
 
 class SqliteTables:
-    """See `copying.JournalTables`. `beside`: read only, while a host may work on the folder; all as it is at the open."""
+    """See `copying.JournalTables`.
+
+    With `beside` a host may work on the folder. Then the tables are read only, and show one state, that of the open.
+    """
 
     def __init__(self, folder: Path, clock: Clock, *, beside: bool = False, label: str = "") -> None:
         self.label = label or str(folder)

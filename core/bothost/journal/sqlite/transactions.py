@@ -1,4 +1,4 @@
-"""What the embedded journal's writer does in its transactions besides jobs: notes, bodies, the owner's lease."""
+"""Do the writer's own work in the embedded journal's transactions: notes, bodies, the owner's lease."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ _LIMIT = FIELDS.index("limit_s")
 UNWRITABLE = (
     sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError, OverflowError, UnicodeError,
 )  # fmt: skip
-"""Raised for what one entry holds; anything else means that the journal is sick."""
+"""The errors that one entry's content causes. Any other one means that the journal itself fails."""
 BOTS_AT_ONCE = 200
-"""Looked at in one transaction of `drop_content`."""
+"""The most bots that one transaction of `drop_content` looks at."""
 
 
 class Transactions:
-    """See `writer.TransactionLog`. `lease_end` and `cancelled` are read on the loop's thread."""
+    """See `writer.TransactionLog`. The loop's thread reads `lease_end` and `cancelled`."""
 
     def __init__(
         self, folder: Path, owner: str, clock: JournalClock, timing: JournalTiming, *, owns: bool, claims_first: bool
@@ -50,7 +50,7 @@ class Transactions:
         self.cancelled: frozenset[str] = frozenset()
         self.held = HeldClaims()
         self.committed_at = 0.0
-        """When the last transaction was durable, by the boot clock."""
+        """The time when the last transaction was durable, by the boot clock."""
         self.watchers: list[Callable[[float], None]] = []
         """Called in the writer's thread with the seconds that each transaction took."""
         self._folder = folder
@@ -65,7 +65,7 @@ class Transactions:
         self._began = 0.0
 
     def begin(self, database: WritingConnection) -> None:
-        """Take the owner's lock, then the first lease: whoever reads the lease finds the lock."""
+        """Take the owner's lock, then the first lease, so that a process which reads the lease finds the lock."""
         if self._owns:
             self._lock.take()
             began = self._clock.boot()
@@ -74,7 +74,7 @@ class Transactions:
             self.committed(began, beat=True)
 
     def lock_again(self) -> None:
-        """Make the owner's lock anew where its file was deleted."""
+        """Make the owner's lock anew if its file was deleted."""
         self._lock.take_again()
         self.bodies.restore()
 
@@ -91,7 +91,7 @@ class Transactions:
         self.lease_end = 0.0
 
     def write_notes(self, connection: sqlite3.Connection, notes: dict[str, Note]) -> None:
-        """Write what ended before what runs: a turn is free before the next one takes it."""
+        """Write ended entries before running ones, so that a turn is free before the next entry takes it."""
         boot = self._clock.boot()
         ended: list[tuple[Any, ...]] = []
         running: list[tuple[Any, ...]] = []
@@ -120,7 +120,7 @@ class Transactions:
     def _location(
         self, connection: sqlite3.Connection, key: str, body: bytes | None
     ) -> tuple[bytes | None, str | None]:
-        """A small body for the row, or the place where a large one was written; nothing where the row has one."""
+        """Return a small body for the row, or the place where a large one was written; nothing if the row has one."""
         if body is None or len(body) <= SMALL_BYTES or not self._owns:  # a visitor makes no files
             return body, None
         asked = "select 1 from delivery where id = ? and (body is not null or body_at is not null)"
@@ -129,7 +129,7 @@ class Transactions:
         return None, str(self.bodies.append(body))
 
     def write_one(self, connection: sqlite3.Connection, entry: Entry, body: bytes | None) -> bool:
-        """Write an entry and its body as the next revision; False where the row has gone on meanwhile."""
+        """Write an entry and its body as the next revision. Return False if the row has gone on meanwhile."""
         row = self._row_of(connection, (entry.id, values_of(raised(entry)), body), self._clock.boot())
         return statements.write(connection, self._write, row)
 
@@ -143,7 +143,10 @@ class Transactions:
         self.held.compare(running)
 
     def reap(self, connection: sqlite3.Connection) -> list[ReapedEntry]:
-        """Free what gone owners hold. After trouble with the journal live hosts renew first: only the dead are reaped."""
+        """Free and return the entries of gone owners.
+
+        After trouble with the journal only those of dead owners are freed, so that live hosts can renew their leases first.
+        """
         self._notice_stall()
         moment = self._moment()
         calm = moment.boot >= self._trouble_until
@@ -161,7 +164,7 @@ class Transactions:
         maintenance.give_back(connection, self._owner, orphans, (self._moment().now, self._timing))
 
     def _notice_stall(self) -> None:
-        """Note a stall: what stopped this process or its transaction (a lock, a disk, a suspended machine) may have stopped all."""
+        """Note a stall, because a lock, a disk or a suspended machine that stopped this process may have stopped all of them."""
         now = self._clock.boot()
         if now >= self.lease_end or now - self._began > self._timing.lease_s / 4:
             self.trouble()
@@ -169,7 +172,7 @@ class Transactions:
     def drop_content(
         self, connection: sqlite3.Connection, bots: Sequence[str], keep: Mapping[str, float]
     ) -> tuple[int, list[str], Sequence[str]]:
-        """A batch of bodies and answers that are too old: rows, places to wipe, and the bots that may have more of them."""
+        """Drop a batch of old bodies and answers. Return the rows changed, the bodies to wipe, and the bots that may have more."""
         now = self._moment().now
         changed, places = 0, []
         for at, bot in enumerate(bots[:BOTS_AT_ONCE]):
@@ -181,12 +184,12 @@ class Transactions:
         return changed, places, bots[BOTS_AT_ONCE:]
 
     def remove_unused(self, connection: sqlite3.Connection) -> int:
-        """Remove the files of large bodies in which there are none any more."""
+        """Remove the files of large bodies that hold none any more, and return how many."""
         used = maintenance.used_segments(connection, self.bodies.names())
         return self.bodies.remove_unused(used, lambda owner: owner_locks.is_dead(self._folder, owner))
 
     def body(self, connection: sqlite3.Connection, key: str) -> bytes | None:
-        """The stored body of a row."""
+        """Return the stored body of a row; None if it has none."""
         row = connection.execute("select body, body_at from delivery where id = ?", (key,)).fetchone()
         small, location = row or (None, None)
         return self.bodies.read(location_of(location)) if location else small
@@ -215,7 +218,7 @@ class Transactions:
             self.lease_end = began + self._timing.lease_s
 
     def trouble(self) -> None:
-        """The journal could not be written, or not in time: nobody's lease counts as lost for half a lease."""
+        """Note that a write failed or came too late. For half a lease no owner's lease counts as lost."""
         self._trouble_until = self._clock.boot() + self._timing.lease_s / 2
 
     def _moment(self) -> TransactionTime:
@@ -223,7 +226,7 @@ class Transactions:
 
 
 def copy_body(connection: sqlite3.Connection, transactions: Transactions, key: str, new: Entry) -> None:
-    """Write a new entry with the body of an old one. Raises JournalError where that one has none any more."""
+    """Write a new entry with the body of an old one. Raises JournalError if the old one has none any more."""
     body = transactions.body(connection, key)
     if body is None and new.kind != "timer":
         raise JournalError(f"{key} cannot run again: its body is no longer stored")

@@ -1,4 +1,4 @@
-"""Values of bots in the embedded journal, each request in the writer's transaction."""
+"""Read and write values of bots in the embedded journal, each request in a transaction of the writer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LIVES = "(expires = 0 or expires > ?)"
 
 
 def answer(connection: sqlite3.Connection, space: str, request: DataRequest, now: float) -> Any:
-    """Do what a request says; the results are described at the requests."""
+    """Carry out a request, and return the result that its class describes."""
     match request:
         case ReadValue(key):
             row = _row(connection, space, key, now)
@@ -31,7 +31,7 @@ def answer(connection: sqlite3.Connection, space: str, request: DataRequest, now
 
 
 def drop_expired(connection: sqlite3.Connection, now: float, limit: int) -> int:
-    """Delete expired values, at most `limit`; how many."""
+    """Delete expired values, at most `limit`, and return how many."""
     return connection.execute(
         "delete from value where rowid in (select rowid from value where expires > 0 and expires <= ? limit ?)",
         (now, limit),

@@ -1,7 +1,7 @@
-"""The one thread that writes the embedded journal: it gathers what is asked for, writes it together, and beats.
+"""Write the embedded journal in one thread: gather notes and jobs, write them together, and renew the lease.
 
-Notes nobody waits for are gathered for `linger_s` and coalesced: a claim and its outcome become one INSERT. A job that
-somebody waits for is written at once, together with the notes before it. Nothing is told before its COMMIT.
+Nobody waits for notes. So they are gathered for `linger_s` and coalesced: a claim and its outcome become one INSERT. A coroutine
+waits for a job. So a job is written at once, together with the notes before it. Its result is given only after the COMMIT.
 """
 
 from __future__ import annotations
@@ -29,41 +29,41 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.journal")
 
 Note = tuple[str, tuple[Any, ...], bytes | None]
-"""Key, the entry's values, the body."""
+"""The key, the entry's values and the body."""
 MOST_JOBS = 512
-"""Written in one transaction."""
+"""The most jobs in one transaction."""
 MOST_KEPT_BYTES = 64 << 20
 STOP_S = 5.0
-"""How much longer than a lock and a busy database may take the writer gets to end."""
+"""The time that the writer gets to end, beyond the waits for a lock and a busy database."""
 
 
 class TransactionLog(Protocol):
-    """The operations that the writer writes with; all is called in its thread, inside a transaction unless it says otherwise."""
+    """The operations of the writer. It calls them in its thread, inside a transaction unless the method says otherwise."""
 
     def write_notes(self, connection: sqlite3.Connection, notes: dict[str, Note]) -> None:
-        """Write entries as they stand, where the fence allows."""
+        """Write entries as they stand, if their fence allows it."""
 
     def beat(self, connection: sqlite3.Connection) -> None:
-        """Renew the owner's lease, look for cancelled and lost entries."""
+        """Renew the owner's lease, and look for cancelled and lost entries."""
 
     def sync(self) -> None:
-        """Make durable what lies beside the database, before the commit."""
+        """Make the bodies beside the database durable before the commit."""
 
     def begun(self) -> object:
-        """Called before what waits is taken from the queue; for `undo`."""
+        """Return a mark for `undo`, before notes and jobs are taken from the queue."""
 
     def undo(self, mark: object) -> None:
-        """The transaction failed; outside of it."""
+        """Undo the appended bodies, after the transaction failed. It is called outside of one."""
 
     def committed(self, began: float, *, beat: bool) -> None:
-        """The transaction that began at this boot time is durable; outside of it."""
+        """Note that the transaction that began at this boot time is durable. It is called outside of one."""
 
     def trouble(self) -> None:
-        """The journal could not be written; outside of a transaction."""
+        """Note that the journal could not be written. It is called outside of a transaction."""
 
 
 class WriteRequest:
-    """A piece of work in a transaction, for which a coroutine waits. Withdrawn by cancelling its future."""
+    """A piece of work in a transaction, for which a coroutine waits. To cancel its future withdraws it."""
 
     __slots__ = ("error", "future", "loop", "result", "work")
 
@@ -75,7 +75,7 @@ class WriteRequest:
         self.error: Exception | None = None
 
     def finish(self) -> None:
-        """On the loop: hand over result or error, unless nobody waits any more."""
+        """Hand over the result or the error, unless nobody waits any more. It runs on the loop's thread."""
         if self.future.done():
             return
         if self.error is not None:
@@ -85,7 +85,7 @@ class WriteRequest:
 
 
 class Writer:
-    """Runs in a thread of its own between `start` and `stop`. `note` and `ask` are called on the loop's thread."""
+    """Writes in a thread of its own between `start` and `stop`. The loop's thread calls `note` and `ask`."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class Writer:
         self._ended = threading.Event()
         self._queue: deque[Note | WriteRequest] = deque()
         self._kept: dict[str, Note] = {}
-        """Notes that could not be written yet, the oldest first."""
+        """The notes that could not be written yet, the oldest first."""
         self._wake = threading.Event()
         self._idle = False
         self._urgent = False
@@ -114,7 +114,7 @@ class Writer:
         self._thread: threading.Thread | None = None
 
     def start(self, beat_at: float) -> None:
-        """Start the thread; the first beat is due at this boot time."""
+        """Start the thread. The first beat is due at this boot time."""
         self._beat_at = beat_at
         self._stopping = False
         self._ended.clear()
@@ -123,7 +123,10 @@ class Writer:
         self._thread.start()
 
     def stop(self) -> bool:
-        """Write what waits, once, and end the thread. Blocks; not for the loop's thread. False: it hangs at its disk."""
+        """Try once to write what waits, and end the thread. Return False if the thread hangs at its disk.
+
+        It blocks, so the loop's thread must not call it.
+        """
         self._stopping = True
         self._ended.set()
         self._urgent = True
@@ -136,16 +139,16 @@ class Writer:
 
     @property
     def running(self) -> bool:
-        """Tell whether the thread is there."""
+        """Return whether the thread runs."""
         return self._thread is not None and self._thread.is_alive()
 
     @property
     def has_notes(self) -> bool:
-        """Tell whether something noted may not be in the file yet."""
+        """Return whether a note may not be in the file yet."""
         return bool(self._queue or self._kept) or not self._idle
 
     def note(self, note: Note) -> None:
-        """Write behind. A microsecond where the writer is awake already."""
+        """Queue a note. It takes about a microsecond if the writer is awake already."""
         self._queue.append(note)
         if self._idle:
             self._idle = False
@@ -155,7 +158,7 @@ class Writer:
             self._wake.set()
 
     def ask(self, job: WriteRequest) -> None:
-        """Write at once."""
+        """Queue a job, which is written at once."""
         self._queue.append(job)
         self._urgent = True
         self._wake.set()
@@ -175,7 +178,7 @@ class Writer:
                 return
 
     def _wait(self) -> None:
-        """Wait for work or the next beat; then, for notes alone, a little longer, so that more come together."""
+        """Wait for work or the next beat. For notes alone, wait a little longer, so that more of them come together."""
         self._idle = True
         if not self._queue and not self._stopping:
             self._clock.wait(self._wake, max(self._beat_at - self._clock.boot(), 0.0))
@@ -187,7 +190,7 @@ class Writer:
             self._wake.clear()
 
     def _turn(self) -> None:
-        """One transaction with all that is there."""
+        """Write all that waits in one transaction."""
         jobs: list[WriteRequest] = []
         began = self._clock.boot()
         beat = began >= self._beat_at
@@ -209,7 +212,7 @@ class Writer:
         self._tell(jobs)
 
     def _take(self, jobs: list[WriteRequest]) -> list[dict[str, Note] | WriteRequest]:
-        """All that waits, in order; notes between two jobs as one part, the newest of a key standing for all."""
+        """Return all that waits in order. Notes between two jobs are one part, with the newest note of each key."""
         parts: list[dict[str, Note] | WriteRequest] = []
         notes = self._kept
         self._kept = {}
@@ -247,7 +250,7 @@ class Writer:
     def _failed(
         self, error: Exception, parts: list[dict[str, Note] | WriteRequest], jobs: list[WriteRequest], mark: object
     ) -> None:
-        """Nothing was written: keep the notes, let the jobs' callers decide, try again soon."""
+        """Keep the notes of a failed transaction, pass the error to the jobs' callers, and try again soon."""
         self._transactions.undo(mark)
         if not isinstance(error, (sqlite3.Error, OSError, JournalError)):
             self._loops.failed("journal", error)
@@ -269,7 +272,7 @@ class Writer:
         self._mend(error)
 
     def _mend(self, error: Exception) -> None:
-        """Keep a journal whose file was taken away in a new one; open one anew whose connection is sick."""
+        """Save a journal whose file was taken away into a new file, or open anew one whose connection fails."""
         if isinstance(error, JournalTaken):
             self._keep_in_new_file(error)
         elif isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
@@ -288,7 +291,7 @@ class Writer:
         for loop, done in by_loop.items():
             try:
                 loop.call_soon_threadsafe(_finish, done)
-            except RuntimeError:  # the loop has ended, and with it all who waited
+            except RuntimeError:  # the loop has ended, and with it all coroutines that waited
                 continue
 
 
@@ -298,14 +301,14 @@ def _finish(jobs: list[WriteRequest]) -> None:
 
 
 def _lay_over(notes: dict[str, Note], note: Note) -> None:
-    """The newer note stands for the older one of its key, at the end of the line; it keeps a body it does not bring."""
+    """Replace the older note of a key by a newer one at the end of the queue. If the newer one has no body, keep the older's."""
     key, values, body = note
     older = notes.pop(key, None)
     notes[key] = (key, values, older[2]) if older is not None and body is None else note
 
 
 def _do(job: WriteRequest, connection: sqlite3.Connection) -> None:
-    """A job that is refused fails alone; one that meets a sick journal fails with all others."""
+    """Run one job. A refused job fails alone; an error of the journal itself fails all jobs of the transaction."""
     try:
         with savepoint(connection):
             job.result = job.work(connection)
@@ -316,7 +319,7 @@ def _do(job: WriteRequest, connection: sqlite3.Connection) -> None:
 
 
 def _strip(notes: dict[str, Note]) -> None:
-    """While nothing can be written, memory holds at most this much of what waits: the oldest give up their bodies."""
+    """Drop the oldest notes' bodies beyond a limit, so that memory stays bounded while nothing can be written."""
     total = sum(len(body) for _, _, body in notes.values() if body)
     for key, (_, values, body) in list(notes.items()):
         if total <= MOST_KEPT_BYTES:
