@@ -208,7 +208,7 @@ class Throttle(Generic[Key]):
         return len(self._kinds)
 
     def passes(self, kind: Key) -> int | None:
-        """Return None where the line is to be held back, else how many of its kind were held back before it."""
+        """Return None if the line is to be held back, else how many of its kind were held back before it."""
         now = self._clock.monotonic()
         until, held = self._kinds.get(kind, (0.0, 0))
         if kind in self._kinds and now < until:

@@ -106,7 +106,7 @@ class AmbiguousField(FieldError, LookupError):
 
 
 class CallError(BothostError):
-    """A call to the Pyrus API that did not succeed; `status` 0 where no response came."""
+    """A call to the Pyrus API that did not succeed; `status` 0 if no response came."""
 
     def __init__(self, text: str, *, status: int = 0, code: str = "") -> None:
         super().__init__(text)

@@ -98,7 +98,7 @@ class BotQueue:
     def adopt(self, ticket: QueueTicket, turn: str | None, ready: Callable[[], None]) -> bool:
         """Give a ticket with a permit the turn of the event it has claimed from the journal, before all that wait for it.
 
-        Returns False where an event of that turn runs at this moment. `ready` is then called when the turn is free.
+        Returns False if an event of that turn runs at this moment. `ready` is then called when the turn is free.
         """
         if turn is None:
             return True

@@ -30,14 +30,14 @@ class BotState:
     reason: str = ""
     since: float = 0.0
     broken: bool = field(init=False, compare=False)
-    """True where a delivery is answered 503 while attempts are left, and parked at the last one."""
+    """True if a delivery is answered 503 while attempts are left, and parked at the last one."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "broken", self.word in BROKEN)
 
     @property
     def serves(self) -> bool:
-        """True where events may run now. A starting bot lets them wait."""
+        """True if events may run now. A starting bot lets them wait."""
         return self.word == "active"
 
 
@@ -61,7 +61,7 @@ class Bot:
     name: str = field(init=False)
     """The section's name, which stands in keys, file names, metrics and URLs."""
     verifier: Verifier | None = field(init=False, repr=False)
-    """Made once from the secrets, because beginning a verification is then a copy. None where a broken section has none."""
+    """Made once from the secrets, because beginning a verification is then a copy. None if a broken section has none."""
 
     def __post_init__(self) -> None:
         self.name = self.config.name

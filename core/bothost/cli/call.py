@@ -100,7 +100,7 @@ def shell(bot: str, config: str, as_json: bool) -> None:
 
 
 def bot_that_logs_in(name: str, reading: Any) -> BotConfig:
-    """Return the bot. Raises UsageError where it has no login to ask by."""
+    """Return the bot. Raises UsageError if it has no login to ask by."""
     chosen = bot_named(name, reading)
     if not chosen.login:
         raise UsageError(f"[bot:{name}] has no login, so there is nobody to ask as: set login = bot@… from Pyrus")
@@ -108,7 +108,7 @@ def bot_that_logs_in(name: str, reading: Any) -> BotConfig:
 
 
 def read_body(text: str | None) -> Any:
-    """Return the body's value. Raises UsageError where it is no JSON object."""
+    """Return the body's value. Raises UsageError if it is no JSON object."""
     if text is None:
         return None
     given = Path(text[1:]).read_text("utf-8") if text.startswith("@") else text

@@ -108,7 +108,7 @@ def bots(name: str | None, config: str, as_json: bool) -> int:
 
 
 def _hooks_of(name: str, reading: ConfigReading, config: str) -> list[dict[str, str]]:
-    """Return the hooks of one bot's plugin. Raises ConfigError where there is no such bot."""
+    """Return the hooks of one bot's plugin. Raises ConfigError if there is no such bot."""
     check_there(name, reading)
     judged = [bot for bot in judge(reading, _folder(config)) if bot.config.name == name and bot.plugged is not None]
     return [shown_hook(bot.config.path, spec.rule) for bot in judged if bot.plugged for spec in bot.plugged.hooks]

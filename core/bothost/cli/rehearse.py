@@ -163,7 +163,7 @@ def play(bot: str, config: str, past: Sequence[AnsweredEvent]) -> tuple[list[Rep
 
 
 def question_of(line: bytes) -> DataQuestion | None:
-    """Read a line of the child as a question about the journal; None where it is an answer."""
+    """Read a line of the child as a question about the journal; None if it is an answer."""
     return msgspec.json.decode(line, type=DataQuestion) if line.startswith(b'{"space"') else None
 
 

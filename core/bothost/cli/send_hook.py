@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def rule_of(bot: str, hook: str, reading: ConfigReading, config: str) -> HookRule:
-    """Return the hook of a bot's plugin, which is loaded for it. Raises UsageError where there is none."""
+    """Return the hook of a bot's plugin, which is loaded for it. Raises UsageError if there is none."""
     judged = next(one for one in judge(reading, Path(config).absolute().parent) if one.config.name == bot)
     if judged.plugged is None:
         raise UsageError(f"[bot:{bot}] cannot be loaded, so its hooks are not known: {judged.reason}")

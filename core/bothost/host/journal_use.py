@@ -28,7 +28,7 @@ EMBEDDED = "folder "
 
 
 def check_journal(host: HostConfig) -> None:
-    """Raise ConfigError where a change of `journal` or `state` would leave acknowledged events behind; else remember."""
+    """Raise ConfigError if a change of `journal` or `state` would leave acknowledged events behind; else remember."""
     now = name_of(host)
     last = next((found for found in map(_read, _places(host)) if found and found != now), "")
     if last:
@@ -78,7 +78,7 @@ async def _compare(host: HostConfig, last: str) -> None:
 
 
 async def _look(journal: str, folder: Path, ask: Callable[[Journal], Awaitable[str]]) -> str:
-    """Ask a journal as a visitor; "" where it cannot be asked."""
+    """Ask a journal as a visitor; "" if it cannot be asked."""
     store = open_journal(journal, folder, SystemClock(), claims_first=True, readonly=True)
     try:
         await store.open()

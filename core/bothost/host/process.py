@@ -67,7 +67,7 @@ class HostPlan:
     source: ConfigSource
     """Where bots.ini is read again."""
     worker: Worker | None = None
-    """None where this process is the whole host."""
+    """None if this process is the whole host."""
 
 
 class PageService(Protocol):
@@ -89,7 +89,7 @@ class HostParts:
     failures: FailureNotifier
     watchdog: Watchdog
     siblings: Siblings | None
-    """None where this process is the whole host."""
+    """None if this process is the whole host."""
     page: Callable[[Host], PageService]
     hide: Callable[[ConfigReading], None]
     """Keep the secrets of a fresh reading out of logs and children."""

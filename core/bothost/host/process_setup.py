@@ -87,7 +87,7 @@ def connections(configured: int | None, files: int) -> int:
 def state_folder(path: Path) -> None:
     """Make the state folder, and make it its owner's alone.
 
-    Raises ConfigError where it cannot be made, others may write into it, or it or a file in it belongs to another user: the
+    Raises ConfigError if it cannot be made, others may write into it, or it or a file in it belongs to another user: the
     journal and the operator's token in it could then be somebody else's.
     """
     try:

@@ -35,7 +35,7 @@ log = logging.getLogger("bothost.supervisor")
 
 
 def serve(reading: ConfigReading, when_serving: WhenServing | None = None) -> int:
-    """Serve what a bots.ini says, with one process or several; the exit code. Raises ConfigError where that cannot begin.
+    """Serve what a bots.ini says, with one process or several; the exit code. Raises ConfigError if that cannot begin.
 
     Bots whose sections are wrong answer 503 and hurt no other; what is wrong in [host] or the file as a whole stops a start.
     """

@@ -26,7 +26,7 @@ PAGE = 200
 
 
 class ReadValue(msgspec.Struct, tag="read", frozen=True):
-    """Read a value: its bytes, or None where there is none or it has expired."""
+    """Read a value: its bytes, or None if there is none or it has expired."""
 
     key: str
 

@@ -41,9 +41,9 @@ class Entry(msgspec.Struct, kw_only=True, gc=False):
     door: Door = "response"
     task: int = 0
     turn: str | None = None
-    """The turn it needs: the task's id, or a timer's name; None where the bot has `order = none`."""
+    """The turn it needs: the task's id, or a timer's name; None if the bot has `order = none`."""
     comment: int = 0
-    """The comment id that the key holds; 0 where the key is a digest. The event table's floor is the highest one of a bot."""
+    """The comment id that the key holds; 0 if the key is a digest. The event table's floor is the highest one of a bot."""
     step: int = 0
     """The step at which the bot was asked to decide in this event (0: at none); the own-comment rule reads it."""
     due: float = 0.0

@@ -47,7 +47,7 @@ def decode(data: bytes) -> Any:
 
 
 def added(data: bytes | None, amount: bytes) -> bytes:
-    """Add an encoded number to an encoded number, or to 0. Raises StoreError where either is none."""
+    """Add an encoded number to an encoded number, or to 0. Raises StoreError if either is none."""
     have = decode(data) if data is not None else 0
     plus = decode(amount)
     for one in (have, plus):

@@ -38,7 +38,7 @@ class RowChanged(Protocol):
         """Answer the waiting deliveries by the present row."""
 
     def take_over(self, tracked: TrackedEvent) -> bool:
-        """Claim a followed event whose owner is gone. Returns False where its bot was removed."""
+        """Claim a followed event whose owner is gone. Returns False if its bot was removed."""
 
 
 def comes_again(tracked: TrackedEvent, bot: Bot) -> bool:
@@ -135,7 +135,7 @@ class Acknowledger:
         self._context.failed(entry)
 
     async def _write(self, tracked: TrackedEvent) -> WriteResult | None:
-        """Write that the event is acknowledged. Returns None where it is unknown whether the write landed."""
+        """Write that the event is acknowledged. Returns None if it is unknown whether the write landed."""
         # `keep = 0`: the row of a followed event has no body yet, and one of ours may bring it
         body = _brought(tracked.waiters) if tracked.phase == "foreign" else stored_body(tracked)
         try:
@@ -152,7 +152,7 @@ class Acknowledger:
         return TimeIsUp(self._context.now(), error)
 
     def _apply(self, tracked: TrackedEvent, written: WriteResult) -> bool:
-        """Go on by the row that the journal shows. Returns True where that dealt with the waiting deliveries."""
+        """Go on by the row that the journal shows. Returns True if that dealt with the waiting deliveries."""
         entry = written.entry
         if entry is None:
             return self._goes_by_row(tracked, written.row)

@@ -39,7 +39,7 @@ class Claims:
         self._changed = changed
 
     async def holds(self, tracked: TrackedEvent, bot: Bot, ticket: QueueTicket) -> bool:
-        """Claim the event unless the poller has claimed it already. Returns False where the run must not begin now."""
+        """Claim the event unless the poller has claimed it already. Returns False if the run must not begin now."""
         begun_anew = tracked.phase == "running" and tracked.ticket is not None and tracked.ticket is not ticket
         if begun_anew or (tracked.phase != "running" and (tracked.ticket is not ticket or tracked.phase != "waiting")):
             # A suspect can wait long until it may run alone. Meanwhile it may have been parked and begun again from the journal
@@ -67,7 +67,7 @@ class Claims:
         self._started(tracked)
 
     async def _claim_durably(self, tracked: TrackedEvent, bot: Bot, ticket: QueueTicket) -> bool:
-        """Claim the event in the journal. Returns False where another owner has it, or where it must wait in its queue again."""
+        """Claim the event in the journal. Returns False if another owner has it, or where it must wait in its queue again."""
         # The lock orders this claim and a parking. A parking decided before is in the row by now; one decided later sees the
         # claim.
         async with lock_of(tracked):
@@ -197,7 +197,7 @@ class Claims:
         self._context.responses.count.queue_wait(tracked.entry.bot, waited)
 
     async def row_of(self, key: str) -> Entry | None:
-        """Read the row of a key; None where the journal has none. Waits as long as the journal is away."""
+        """Read the row of a key; None if the journal has none. Waits as long as the journal is away."""
         while True:
             try:
                 return await self._context.journal.find(key)
@@ -236,7 +236,7 @@ class OneByOne:
 
     @property
     def busy(self) -> bool:
-        """True where an event runs alone or waits to do so."""
+        """True if an event runs alone or waits to do so."""
         return self.holder is not None or self._waiting > 0
 
     async def enter(self, tracked: TrackedEvent) -> None:

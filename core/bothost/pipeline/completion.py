@@ -138,7 +138,7 @@ def _ran_again(entry: Entry) -> bool:
 
 
 def with_unsent(entry: Entry, returned: bytes, now: float) -> Entry | None:
-    """Keep beside its failure what a call past its time returned; it is never sent. None where the run has not failed."""
+    """Keep beside its failure what a call past its time returned; it is never sent. None if the run has not failed."""
     if not entry.failed:
         return None
     told = f"it returned after its time, and this was never sent: {returned.decode('utf-8', 'replace')[:_KEPT]}"

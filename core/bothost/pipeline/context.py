@@ -59,7 +59,7 @@ def limit_of(config: BotConfig) -> float:
 
 
 def stored_body(tracked: TrackedEvent) -> bytes | None:
-    """Give the body that the journal keeps: the bytes with the token masked; None where it has them already."""
+    """Give the body that the journal keeps: the bytes with the token masked; None if it has them already."""
     if tracked.body is None and tracked.envelope is not None and tracked.envelope.body:
         envelope = tracked.envelope
         tracked.body = without_token(envelope.body, envelope.token, envelope.written_token)

@@ -53,7 +53,7 @@ class Delivery(Protocol):
 
     @property
     def attempt(self) -> str:
-        """`X-Pyrus-Retry` as it came; empty where absent."""
+        """`X-Pyrus-Retry` as it came; empty if absent."""
 
     @property
     def received(self) -> float:
@@ -61,11 +61,11 @@ class Delivery(Protocol):
 
     @property
     def trace(self) -> str:
-        """`traceparent` as it came; empty where absent."""
+        """`traceparent` as it came; empty if absent."""
 
     @property
     def gone(self) -> bool:
-        """True where its connection is known to be closed, so that no answer can be read."""
+        """True if its connection is known to be closed, so that no answer can be read."""
 
     def respond(self, outcome: Outcome) -> bool:
-        """Write the outcome, once. Returns False where the connection was closed already."""
+        """Write the outcome, once. Returns False if the connection was closed already."""

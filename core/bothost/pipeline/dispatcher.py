@@ -364,7 +364,7 @@ class Dispatcher:
                 self._meet(tracked, waiter.delivery, decode(waiter.delivery.body))
 
     def take_over(self, tracked: TrackedEvent) -> bool:
-        """Claim an event whose owner is gone, with the deliveries that wait here. Returns False where its bot was removed."""
+        """Claim an event whose owner is gone, with the deliveries that wait here. Returns False if its bot was removed."""
         bot = self._context.find_bot(tracked.entry.bot)
         if bot is None:
             return False

@@ -75,7 +75,7 @@ class TrackedEvent:
     envelope: Envelope | None = None
     """Kept while it waits or runs."""
     body: bytes | None = None
-    """The body without its token, as the journal may keep it; None where `keep = 0` or it is stored already."""
+    """The body without its token, as the journal may keep it; None if `keep = 0` or it is stored already."""
     content: bytes = b""
     """The content of a job or a request as the journal keeps it; empty unless it runs."""
     token: str = field(default="", repr=False)
@@ -122,12 +122,12 @@ class TrackedEvent:
 
     @property
     def open(self) -> bool:
-        """True where it must not be forgotten: a delivery waits, this process works at it, or its outcome is not recorded yet."""
+        """True if it must not be forgotten: a delivery waits, this process works at it, or its outcome is not recorded yet."""
         return self.phase != "idle" or bool(self.waiters) or self.hung or self.unrecorded
 
     @property
     def heard(self) -> bool:
-        """True where an open connection waits for the outcome."""
+        """True if an open connection waits for the outcome."""
         for waiter in self.waiters:  # noqa: SIM110 - a generator costs each delivery three calls more
             if not waiter.delivery.gone:
                 return True
@@ -190,7 +190,7 @@ class EventTable:
             del self._events[tracked.base]
 
     def may_be_stored(self, bot: str, comment: int) -> bool:
-        """Return whether an event that is not here can be in the journal. `comment` is 0 where the key is a digest."""
+        """Return whether an event that is not here can be in the journal. `comment` is 0 if the key is a digest."""
         return not comment or self.floors is None or comment <= self.floors.get(bot, 0)
 
     def learn_floors(self, highest: Mapping[str, int]) -> None:
@@ -253,7 +253,7 @@ class EventTable:
             self.waiting_bytes -= size
 
     def of(self, row: Entry) -> TrackedEvent | None:
-        """Return the tracked event of a row, or None where this process does not know it."""
+        """Return the tracked event of a row, or None if this process does not know it."""
         tracked = self._events.get(name_of(row))
         return tracked if tracked is not None and tracked.entry.id == row.id else None
 

@@ -89,7 +89,7 @@ class HookDelivery:
 
     @abstractmethod
     def respond(self, outcome: Outcome) -> bool:
-        """Write an outcome as a delivery's, once; False where no connection was open any more."""
+        """Write an outcome as a delivery's, once; False if no connection was open any more."""
 
     @abstractmethod
     def answer(self, message: ResponseMessage, word: str) -> None:
@@ -200,7 +200,7 @@ class Hooks:
             await self._answer(call)
 
     async def _admitted(self, call: _HookCall) -> Admission | None:
-        """By which key a request comes in, or that it does not; None where it was answered already."""
+        """By which key a request comes in, or that it does not; None if it was answered already."""
         rule = call.delivery.rule
         if not rule.asks:
             if not rule.pointer:

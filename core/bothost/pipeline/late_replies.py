@@ -79,7 +79,7 @@ class LateReplies:
 
     def _begin(self, tracked: TrackedEvent) -> Callable[[float], Awaitable[bool]]:
         async def begin(at: float) -> bool:
-            """Write durably that a POST is about to go out; False where the entry is not ours any more. The first one counts,
+            """Write durably that a POST is about to go out; False if the entry is not ours any more. The first one counts,
             because by it, Pyrus's own time, the look knows which comments can be ours."""
             begun = Held(lambda held: _change(held, post_begun=held.post_begun or at))
             entry = (await write_surely(self._context, tracked, begun)).entry

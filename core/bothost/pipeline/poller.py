@@ -167,7 +167,7 @@ class JournalPoller:
             log.warning("the clock was set %+.1f s: what was planned moves with it, and nothing expires by it", step_s)
 
     def _learn(self, row: Entry) -> bool:
-        """Take over a row that the store changed by itself. Returns False where memory was ahead and was written over it."""
+        """Take over a row that the store changed by itself. Returns False if memory was ahead and was written over it."""
         tracked = self._context.event_table.of(row)
         if tracked is not None:
             if self._is_ahead_of(tracked, row):
@@ -249,7 +249,7 @@ class JournalPoller:
             self._pumping.discard(bot.name)
 
     async def _take(self, bot: Bot, rows: Sequence[Entry], ticket: QueueTicket) -> bool:
-        """Begin the claimed rows. Returns False where none of them was to run."""
+        """Begin the claimed rows. Returns False if none of them was to run."""
         for row in rows:
             if row.answer is not None:
                 self._spawn(self._post(bot, row))

@@ -193,7 +193,7 @@ class Polling:
             log.warning("%s", text, extra={"bot": bot.name})
 
     async def _is_ours(self, bot: Bot) -> bool:
-        """Take this round; False where another process has it."""
+        """Take this round; False if another process has it."""
         period_s = bot.config.poll_every_s
         return await self._context.journal.gate(f"poll {bot.name}", 1, 1 / period_s, 1.0) <= 0
 
@@ -216,7 +216,7 @@ class Polling:
             log.warning("missed %d events, found by catching up: tasks %s", len(found), shown, extra={"bot": bot.name})
 
     async def _last_known(self, bot: Bot, state: PollingState) -> datetime | None:
-        """Return since when events may be unknown to the journal, at most `catch_up_for` ago; None where it knows none.
+        """Return since when events may be unknown to the journal, at most `catch_up_for` ago; None if it knows none.
 
         That is where a round began that nobody ended, else when the last event came.
         """
@@ -274,7 +274,7 @@ class Polling:
         return found
 
     async def _take(self, bot: Bot, session: PollingSession, task_id: int) -> bool:
-        """Fetch a task, and put what it shows into the journal as an event; False where it shows nothing new."""
+        """Fetch a task, and put what it shows into the journal as an event; False if it shows nothing new."""
         if bot.user_id is None:
             profile = results.profile((await self._send(session, requests.profile())).body)
             bot.user_id = profile.person_id
@@ -299,7 +299,7 @@ class Polling:
         return bool(word)
 
     async def _put(self, bot: Bot, key: str, envelope: Envelope, step: int) -> bool:
-        """Put an event into the journal, where it waits for its turn as an acknowledged one does; False where another
+        """Put an event into the journal, where it waits for its turn as an acknowledged one does; False if another
         process was quicker. Raises JournalAway."""
         context, now = self._context, self._context.now()
         entry = Entry(
@@ -352,7 +352,7 @@ def misses(config: BotConfig, state: PollingState) -> bool:
 
 
 def marks_of(tasks: Iterable[Task]) -> dict[int, str]:
-    """Return each task's newest state; "" where nothing tells it."""
+    """Return each task's newest state; "" if nothing tells it."""
     return {task.id: mark_of(task) for task in tasks if task.id}
 
 

@@ -322,7 +322,7 @@ def task_in(response: ApiResponse) -> Mapping[str, Any]:
 
 
 def pyrus_time(response: ApiResponse) -> float:
-    """Return Pyrus's time in epoch seconds by the answer's Date, 0.0 where it has none."""
+    """Return Pyrus's time in epoch seconds by the answer's Date, 0.0 if it has none."""
     try:
         date = parsedate_to_datetime(response.headers["date"])
     except (KeyError, TypeError, ValueError):

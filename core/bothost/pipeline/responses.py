@@ -60,7 +60,7 @@ class Responses:
         self._tell = tell or _log
 
     def give(self, delivery: Delivery, outcome: Outcome, task: int, attempt: int, why: str = "") -> bool:
-        """Answer one delivery. Returns False where its connection was closed. `why` is the reason of a refusal, for the log."""
+        """Answer one delivery. Returns False if its connection was closed. `why` is the reason of a refusal, for the log."""
         written = delivery.respond(outcome)
         bot = delivery.bot.config.name
         seconds = self._clock.monotonic() - delivery.received

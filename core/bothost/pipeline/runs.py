@@ -86,7 +86,7 @@ class Runs:
 
     def _start(self, tracked: TrackedEvent, bot: Bot, ticket: QueueTicket) -> asyncio.Task[None] | None:
         """Begin the run, at once if `begin` found turn and permit free. A run that another run's end lets in begins in the
-        loop's next iteration, because a long queue would become a deep stack. Returns None where the run has ended already."""
+        loop's next iteration, because a long queue would become a deep stack. Returns None if the run has ended already."""
         work = self._carry(tracked, bot, ticket)
         if tracked is not self._beginning:
             return asyncio.get_running_loop().create_task(work)
@@ -281,7 +281,7 @@ class Runs:
         await self._tell(tracked, bot, completion)
 
     async def _recorded(self, tracked: TrackedEvent, bot: Bot, ending: Ending, body: bytes | None) -> Entry | None:
-        """Write the outcome until it lands and return the row. None where it was dropped and the deliveries are dealt with."""
+        """Write the outcome until it lands and return the row. None if it was dropped and the deliveries are dealt with."""
         ended = RunFinished(lambda row: ending.by(row).entry)
         if tracked.cut == "drain" and tracked.entry.door == "response":
             return await self._acknowledged_cut(tracked, ended, body)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 async def read_content(context: PipelineContext, tracked: TrackedEvent) -> None:
-    """Read the body of a claimed event. Raises BodyRefused where it is no longer stored."""
+    """Read the body of a claimed event. Raises BodyRefused if it is no longer stored."""
     entry = tracked.entry
     if entry.kind == "timer":
         return

@@ -131,7 +131,7 @@ class Timers:
         return following(spec, now)
 
     async def put(self, bot: Bot, spec: TimerSpec, tick: datetime) -> Entry | None:
-        """Put one tick into the journal. Returns the entry, or None where another host put it or the journal is away."""
+        """Put one tick into the journal. Returns the entry, or None if another host put it or the journal is away."""
         now = self._context.now()
         epoch = int(tick.timestamp())
         entry = Entry(

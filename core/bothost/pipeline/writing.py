@@ -32,7 +32,7 @@ _TELLING = ("state", "door", "owner", "fence", "answer", "rerun", "due", "delive
 
 
 class WriteResult(NamedTuple):
-    """The result of a write. `entry` is the row as written, or None where the decision does not apply to `row`, read last."""
+    """The result of a write. `entry` is the row as written, or None if the decision does not apply to `row`, read last."""
 
     entry: Entry | None
     row: Entry
@@ -41,7 +41,7 @@ class WriteResult(NamedTuple):
 async def write(
     context: PipelineContext, tracked: TrackedEvent, happening: Happening, body: bytes | None = None
 ) -> WriteResult:
-    """Decide about the event and write the result. Raises JournalAway where it is unknown whether the write landed.
+    """Decide about the event and write the result. Raises JournalAway if it is unknown whether the write landed.
 
     Where claims are in memory, memory is the row, and the writer's queue keeps the order.
     """

@@ -293,7 +293,7 @@ class Plugin(Generic[S]):
 
     @property
     def pyrus(self) -> Pyrus:
-        """Return the Pyrus API, as this bot; for timers, and for handlers beside `event.pyrus`. Raises NoLogin where there is
+        """Return the Pyrus API, as this bot; for timers, and for handlers beside `event.pyrus`. Raises NoLogin if there is
         none.
         """
         if self.__home.pyrus is None:
@@ -301,19 +301,19 @@ class Plugin(Generic[S]):
         return self.__home.pyrus
 
     def pyrus_as(self, account: str) -> Pyrus:
-        """Return the Pyrus API as another account, one of the bot's key `accounts`. Raises NoLogin where it is none of them."""
+        """Return the Pyrus API as another account, one of the bot's key `accounts`. Raises NoLogin if it is none of them."""
         return self.pyrus.as_account(account)
 
     @property
     def store(self) -> Store:
-        """Values of this bot that outlive the process and are the same on every host. Raises StoreError where there is none."""
+        """Values of this bot that outlive the process and are the same on every host. Raises StoreError if there is none."""
         if self.__home.store is None:
             raise StoreError(f"[bot:{self.__home.bot}] has no store here: there is no journal")
         return self.__home.store
 
     @property
     def jobs(self) -> Jobs:
-        """Return the work that this bot has put off to a later time. Raises JournalError where there is no journal."""
+        """Return the work that this bot has put off to a later time. Raises JournalError if there is no journal."""
         if self.__home.jobs is None:
             raise StoreError(f"[bot:{self.__home.bot}] has no jobs here: there is no journal")
         return self.__home.jobs

@@ -26,7 +26,7 @@ BOT: ContextVar[str] = ContextVar("bothost_bot", default="")
 
 
 def stack_of(ident: int) -> list[FrameType]:
-    """Return the frames of a running thread, innermost first; empty where it runs no Python.
+    """Return the frames of a running thread, innermost first; empty if it runs no Python.
 
     To walk along `f_back` of a thread that goes on meanwhile is not safe: under load the walk met another object in place of a
     frame, so it read freed memory. Here the whole walk is one call of C, which keeps the interpreter's lock. No pass of the
@@ -53,7 +53,7 @@ def is_known(file: str) -> bool:
 
 
 def innermost_foreign(stack: Iterable[FrameType], outside: Collection[FrameType] = ()) -> FrameType | None:
-    """Return the innermost frame of a plugin, or of a library that it calls; None where all are known up to those `outside`,
+    """Return the innermost frame of a plugin, or of a library that it calls; None if all are known up to those `outside`,
     which stood there before any plugin was called.
     """
     frame = next((frame for frame in stack if not is_known(frame.f_code.co_filename)), None)
@@ -61,13 +61,13 @@ def innermost_foreign(stack: Iterable[FrameType], outside: Collection[FrameType]
 
 
 def place_of_thread(ident: int) -> str:
-    """Return where a plugin's code stands in a thread now, as `file:line in function`; "" where none runs."""
+    """Return where a plugin's code stands in a thread now, as `file:line in function`; "" if none runs."""
     found = innermost_foreign(stack_of(ident))
     return f"{found.f_code.co_filename}:{found.f_lineno} in {found.f_code.co_qualname}" if found is not None else ""
 
 
 def innermost_of(trace: TracebackType | None) -> str:
-    """Return `file:line` where an exception left the innermost frame of a plugin's own code; "" where it left none.
+    """Return `file:line` where an exception left the innermost frame of a plugin's own code; "" if it left none.
 
     The plugin's own code is the code outside the installed packages. If everything is installed, it is the package of the
     outermost frame, because the plugin calls the libraries.

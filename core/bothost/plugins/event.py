@@ -48,7 +48,7 @@ class RunContext(msgspec.Struct, frozen=True):
 
 
 def once_of(context: RunContext, name: str, function: Callable[[], T | Awaitable[T]]) -> Once[T]:
-    """`once` of a run. Raises StoreError where the run has no journal."""
+    """`once` of a run. Raises StoreError if the run has no journal."""
     if context.store is None:
         raise StoreError(f"[bot:{context.bot}] has no journal in this run, in which `once` could keep {name!r}")
     return context.store.once(context.id, name, function)
@@ -76,7 +76,7 @@ class Event:
 
     @property
     def kind(self) -> str:
-        """Pyrus's `event`: `comment`, `close` and an open number of others; "" where it is absent."""
+        """Pyrus's `event`: `comment`, `close` and an open number of others; "" if it is absent."""
         return self._envelope.kind
 
     @property
@@ -96,12 +96,12 @@ class Event:
 
     @property
     def user_id(self) -> int | None:
-        """Return the bot's own person id, or None where neither this body nor an earlier one told it."""
+        """Return the bot's own person id, or None if neither this body nor an earlier one told it."""
         return self._context.user_id
 
     @property
     def step(self) -> int:
-        """Return the step at which this bot is asked to decide; 0 where it is asked at none."""
+        """Return the step at which this bot is asked to decide; 0 if it is asked at none."""
         return waiting_step(self._envelope, self._context.user_id)
 
     @property
@@ -131,7 +131,7 @@ class Event:
 
     @property
     def bot_settings(self) -> str:
-        """Return the text from Settings in the bot's profile at Pyrus, often JSON; "" where it is empty."""
+        """Return the text from Settings in the bot's profile at Pyrus, often JSON; "" if it is empty."""
         return self._envelope.bot_settings
 
     @property

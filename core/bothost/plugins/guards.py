@@ -72,7 +72,7 @@ GuardRule = SignedGuard | TokenGuard | OpenGuard | FunctionGuard
 
 
 def rule_of(mark: GuardMark, settings: object, where: str) -> GuardRule:
-    """Return the guard with its secret read. Raises PluginError where there is no such setting or it is empty."""
+    """Return the guard with its secret read. Raises PluginError if there is no such setting or it is empty."""
     if mark.kind == "anyone":
         return OpenGuard()
     found = setting(mark.secret, settings, f"{where}: {mark.kind}()")

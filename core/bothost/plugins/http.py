@@ -209,7 +209,7 @@ def json_of(body: bytes) -> Any:
 
 
 def value_at(value: Any, pointer: str) -> Any:
-    """Follow a JSON pointer such as `/payment/id` from a body's value. Raises RequestRefused where it leads nowhere."""
+    """Follow a JSON pointer such as `/payment/id` from a body's value. Raises RequestRefused if it leads nowhere."""
     for part in pointer.split("/")[1:]:
         key = part.replace("~1", "/").replace("~0", "~")
         try:

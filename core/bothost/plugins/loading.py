@@ -113,7 +113,7 @@ def load(config: BotConfig, found: Mapping[str, DiscoveredPlugin], resources: Pl
 
 
 def trouble(found: DiscoveredPlugin) -> str:
-    """Import an installed plugin and return why it cannot be used; "" where it can."""
+    """Import an installed plugin and return why it cannot be used; "" if it can."""
     if found.rivals:
         others = " and ".join((found.distribution, *found.rivals))
         return f"{others} both offer it: uninstall all but one of them"
@@ -153,7 +153,7 @@ def _checked_class(target: Any, who: str) -> type[Plugin[Any]]:
 def _settings_class(cls: type[Plugin[Any]], who: str) -> type[Settings] | None:
     """Return `Rules` of `Plugin[Rules]`, wherever in the line of classes it stands, or a nested class `Settings`.
 
-    Raises PluginError where something else is given as settings.
+    Raises PluginError if something else is given as settings.
     """
     others: list[Any] = []
     for given in _given_as_settings(cls):

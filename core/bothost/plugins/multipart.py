@@ -30,7 +30,7 @@ class ParsedForm:
 
 
 def form_of(content_type: str, body: bytes) -> ParsedForm:
-    """Read a body by its Content-Type. Raises RequestRefused where it is no form, or a broken one."""
+    """Read a body by its Content-Type. Raises RequestRefused if it is no form, or a broken one."""
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "application/x-www-form-urlencoded":
         try:
@@ -81,7 +81,7 @@ def _parameters(value: str) -> dict[str, str]:
 
 
 def _filename(named: dict[str, str]) -> str | None:
-    """Return a file's name, its last segment only; None where the part is a field."""
+    """Return a file's name, its last segment only; None if the part is a field."""
     extended = named.get("filename*", "")
     if extended.lower().startswith("utf-8''"):
         name: str | None = unquote(extended[7:])

@@ -36,7 +36,7 @@ class Store:
     """Values by key: in an async handler `await` a call, in a plain one `.wait()` for it.
 
     A value is what JSON carries, a Decimal, datetime, date or bytes, at most 256 kB encoded; a key has 1 to 200 characters.
-    Raises StoreError for others, and JournalAway where the journal cannot be reached.
+    Raises StoreError for others, and JournalAway if the journal cannot be reached.
     """
 
     def __init__(self, data: BotData, clock: Clock, loop: asyncio.AbstractEventLoop | None = None) -> None:

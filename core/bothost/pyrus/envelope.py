@@ -60,7 +60,7 @@ class Envelope:
             value if type(value) is str else "" for value in texts
         ]
         self.kind = kind
-        """Pyrus's `event`, "" where it is absent."""
+        """Pyrus's `event`, "" if it is absent."""
         self.token = "" if token == MASK else token
         self.written_token = msgspec.json.encode(self.token)[1:-1]
         """As JSON writes it: to be found in bytes."""
@@ -74,12 +74,12 @@ class Envelope:
         self._comments = comments = _comments(task)
         self._newest = comments.only
         self.comment_id = comments.comment_id
-        """The highest comment id; None where there is none, or the last comment shows none."""
+        """The highest comment id; None if there is none, or the last comment shows none."""
         _KNOWN_ID.__set__(task, (self.task_id,))
 
     @property
     def newest(self) -> Comment | None:
-        """Return the comment with the highest id; the last where the ids do not tell; None where there is no comment."""
+        """Return the comment with the highest id; the last where the ids do not tell; None if there is no comment."""
         newest = self._newest
         if newest is None and (place := self._comments.place) >= 0:
             newest = self._newest = self.task.comments[place]
@@ -97,7 +97,7 @@ class Envelope:
         return digest(utf8(self._text))
 
     def login_of(self, user_id: int | None) -> str:
-        """Return the `bot@…` e-mail that the body shows for this person, with which a bot can log in; "" where it shows none."""
+        """Return the `bot@…` e-mail that the body shows for this person, with which a bot can log in; "" if it shows none."""
         task = self.task
         persons = [entry.person for approvals in task.approvals for entry in approvals]
         persons += [subscriber.person for subscriber in task.subscribers] + [*task.participants, task.author]

@@ -64,7 +64,7 @@ def is_utf8(text: bytes) -> bool:
 
 
 def exact(number: str) -> Decimal | None:
-    """Return a JSON number with a fraction or exponent, digit for digit; None where even Decimal cannot hold it."""
+    """Return a JSON number with a fraction or exponent, digit for digit; None if even Decimal cannot hold it."""
     try:
         return Decimal(number)
     except InvalidOperation:
@@ -76,7 +76,7 @@ _as_decimal = msgspec.json.Decoder(float_hook=exact).decode
 
 
 def untyped(source: bytes) -> Any:
-    """Return the JSON value as plain dicts, lists and scalars, or None where it cannot be read."""
+    """Return the JSON value as plain dicts, lists and scalars, or None if it cannot be read."""
     return untyped_by(_as_float, source)
 
 

@@ -1,5 +1,5 @@
-"""Calls to Pyrus: permits, tokens, rate limits, retries, and the typed API that plugins use.
+"""Call Pyrus for plugins and the host, with permits, tokens, rate limits, retries and the typed API.
 
-Everything that leaves this process for Pyrus passes through here, and nothing else is sent from here; the values of
-requests and results live in `bothost.pyrus.rest`. Start with `api.py`, which plugins see, then `session.py`, which sends.
+Every request to Pyrus leaves from here, and no other request does. The values of requests and results live in
+`bothost.pyrus.rest`. Start with `api.py`, which plugins see, then `session.py`, which sends.
 """

@@ -1,7 +1,7 @@
-"""`event.pyrus` and `self.pyrus`: Pyrus's API for a plugin's author, from async and plain handlers alike.
+"""Offer Pyrus's API to a plugin's author as `event.pyrus` and `self.pyrus`, for async and plain handlers alike.
 
-A method returns a `Call` (see `call.py`) of a typed result. What sends is a narrow `CallSender`, so that the same object works
-in the host, and in a child process that asks the host.
+A method returns a `Call` (see `call.py`) of a typed result. A narrow `CallSender` sends it, so that the same object works in
+the host, and in a child process that asks the host.
 """
 
 from __future__ import annotations
@@ -53,19 +53,19 @@ __all__ = [
 
 PAGE_SIZE = 1000
 KEEP_S = 600.0
-"""Seconds for which definitions are kept."""
+"""The seconds for which definitions are kept."""
 
 T = TypeVar("T")
 
 
 class CallSender(Protocol):
-    """Makes one call, with token, rate limit and retries; implementations: `PyrusSession`, and a child's connection to the host.
+    """Makes one call, with token, rate limit and retries. It is a `PyrusSession`, or a child's connection to the host.
 
-    Both raise CallError, return only 2xx responses, and run on the loop of the `Pyrus` they belong to.
+    Both raise CallError, return only 2xx responses, and run on the loop of the `Pyrus` that they belong to.
     """
 
     async def send(self, request: ApiRequest, content: Callable[[], AsyncIterator[bytes]] | None = None) -> ApiResponse:
-        """Make the call; `content` makes the pieces of a streamed body, anew for each try."""
+        """Make the call, and return the response. `content` makes the pieces of a streamed body anew for each try."""
 
     def stream(self, request: ApiRequest) -> AsyncIterator[bytes]:
         """Yield the response's body, piece by piece."""
@@ -81,7 +81,7 @@ class Pyrus:
         loop: asyncio.AbstractEventLoop | None = None,
         accounts: Mapping[str, CallSender] | None = None,
     ) -> None:
-        """`accounts`: what sends as each other account that the bot may call as."""
+        """`accounts` holds a sender for each other account that the bot may call as."""
         self.sender = sender
         self._accounts = accounts or {}
         self._clock = clock
@@ -91,14 +91,14 @@ class Pyrus:
         return "<Pyrus API>"
 
     def as_account(self, name: str) -> Pyrus:
-        """Return the API as another account of the bot's `accounts`. Raises NoLogin where it is none of them."""
+        """Return the API as another account of the bot's `accounts`. Raises NoLogin if the bot has no such account."""
         if name not in self._accounts:
             listed = ", ".join(self._accounts) or "none"
             raise NoLogin(f"the bot has no account {name!r}; its key accounts names {listed}")
         return Pyrus(self._accounts[name], self._clock, self._call_loop.loop)
 
     def give_up(self, why: str) -> None:
-        """For the host: refuse every further call, and end those that a thread still waits for."""
+        """Refuse every further call, and end those that a thread still waits for. Only the host calls this."""
         self._call_loop.give_up(why)
 
     @call
@@ -108,8 +108,8 @@ class Pyrus:
 
     @call
     async def comment(self, task_id: int, reply: Reply | Mapping[str, Any] | str) -> Task:
-        """Write a comment, and return the task as it is then. Where `field_updates` names fields, the task is read first,
-        to find them. Raises ReplyError for a comment that says and changes nothing."""
+        """Write a comment, and return the task as it is then. If `field_updates` names fields, the task is read first to
+        find them. Raises ReplyError for a comment that says and changes nothing."""
         task = await self.task(task_id) if replies.needs_task(reply) else None
         body, _ = await self.with_definitions(lambda known: replies.encode_comment(reply, task, known))
         return results.task((await self._send(requests.comment(task_id, body))).body)
@@ -174,8 +174,8 @@ class Pyrus:
         items: Sequence[Sequence[str]] | None = None,
         headers: Sequence[str] | None = None,
     ) -> CatalogChange:
-        """Add or change rows (`upsert`, known by their first column) and delete rows by their first column; or, with
-        `items`, replace the whole catalog, for which its `headers` are wanted too."""
+        """Add or change rows (`upsert`), and delete rows, both by their first column. Or, with `items` and `headers`,
+        replace the whole catalog."""
         body: dict[str, Any]
         if items is None:
             body = {"upsert": [{"values": list(row)} for row in upsert], "delete": list(delete)}
@@ -198,7 +198,7 @@ class Pyrus:
 
     @call
     async def inbox(self, *, item_count: int | None = None) -> Inbox:
-        """Return this bot's inbox; its tasks show their heads only."""
+        """Return this bot's inbox. Its tasks have only id, author, responsible, text and dates."""
         return results.inbox((await self._send(requests.listed("inbox", item_count=item_count))).body)
 
     @call
@@ -210,7 +210,7 @@ class Pyrus:
     async def list_tasks(
         self, list_id: int, *, item_count: int | None = None, include_archived: bool = False
     ) -> tuple[Task, ...]:
-        """Return the tasks of a list; they show their heads only."""
+        """Return the tasks of a list. They have only id, author, responsible, text and dates."""
         path = f"lists/{requests.whole(list_id)}/tasks"
         request = requests.listed(path, item_count=item_count, include_archived=include_archived or None)
         return results.tasks((await self._send(request)).body)
@@ -239,7 +239,7 @@ class Pyrus:
 
     @call
     async def upload(self, source: files.Source, name: str | None = None) -> Upload:
-        """Send a file (a path, bytes, or a file open for reading bytes) and get what a reply's `attachments` take."""
+        """Send a file (a path, bytes, or a file open for reading bytes), and return a value for a reply's `attachments`."""
         outgoing = await files.outgoing(self._clock, source, name)
         self._call_loop.begin()
         response = await self.sender.send(outgoing.request, outgoing.content)
@@ -252,8 +252,9 @@ class Pyrus:
     def download(
         self, file: File | int | None = None, *, path: str = "", to: str | os.PathLike[str] | None = None
     ) -> Pages[bytes] | Call[Path]:
-        """Return a file's bytes in pieces, to be iterated; or, with `to`, written to that path, which appears when complete. With
-        `path`, the answer to any GET instead of a file: a print form, a register as CSV.
+        """Return a file's bytes in pieces to iterate over. With `to`, write them to that path, which appears when complete.
+
+        `path` asks for the answer to any GET instead of a file, such as a print form or a register as CSV.
         """
         if (file is None) is not bool(path):
             raise ValueError("download takes a file or its id, or path=, and not both")
@@ -266,24 +267,24 @@ class Pyrus:
 
     @call
     async def get(self, path: str, /, **query: Any) -> Any:
-        """Any other GET, by its path below the base URL; the JSON of the answer."""
+        """Make any other GET by its path below the base URL, and return the JSON of the answer."""
         return results.json((await self._send(requests.plain("GET", path, query))).body)
 
     @call
     async def post(self, path: str, body: Mapping[str, Any] | None = None, /, **query: Any) -> Any:
-        """Any other POST; it is never sent twice by itself. The JSON of the answer."""
+        """Make any other POST, and return the JSON of the answer. It is never sent again by itself."""
         request = requests.plain("POST", path, query, replies.encode_json(body or {}))
         return results.json((await self._send(request)).body)
 
     @call
     async def put(self, path: str, body: Mapping[str, Any] | None = None, /, **query: Any) -> Any:
-        """Any PUT; it is never sent twice by itself. The JSON of the answer."""
+        """Make any PUT, and return the JSON of the answer. It is never sent again by itself."""
         request = requests.plain("PUT", path, query, replies.encode_json(body or {}))
         return results.json((await self._send(request)).body)
 
     @call
     async def delete(self, path: str, /, **query: Any) -> Any:
-        """Any DELETE, as in `delete("tasks/5")`; it is never sent twice by itself. The JSON of the answer, or None."""
+        """Make any DELETE, as in `delete("tasks/5")`, and return the answer's JSON or None. It is never sent again by itself."""
         return results.json((await self._send(requests.plain("DELETE", path, query))).body)
 
     @call
@@ -292,8 +293,9 @@ class Pyrus:
         return (await self._send(requests.raw(path, query))).body
 
     async def with_definitions(self, work: Callable[[Definitions], T]) -> tuple[T, Definitions]:
-        """Do what may need definitions of forms and catalogs: begin again with each that turns out to be needed. Raises
-        ReplyError where Pyrus refuses one, and CallError."""
+        """Do work that may need definitions of forms and catalogs. Each one that it lacks is fetched, and the work begins again.
+
+        Return its result and the definitions. Raises ReplyError if Pyrus refuses a definition, and CallError."""
         known = Definitions()
         while True:
             try:
@@ -338,7 +340,7 @@ class Pyrus:
 
 
 async def next_piece(pieces: AsyncIterator[bytes]) -> Page[bytes]:
-    """One piece as a page, which keeps the stream for the next one."""
+    """Return the next piece as a page, which keeps the stream for the piece after it."""
     piece = await anext(pieces, None)
     return Page(()) if piece is None else Page((piece,), lambda: next_piece(pieces))
 

@@ -1,8 +1,8 @@
-"""A call that can be awaited or waited for, and pages that can be iterated either way.
+"""Define a call that can be awaited or waited for, and pages that can be iterated either way.
 
-A `Call` wraps one real coroutine, so Python's own rules hold: one that is never awaited sends nothing and warns, one used
-twice is an error, `gather`, `create_task` and `TaskGroup` take it. The coroutine always runs on the host's loop; a foreign
-loop (`asyncio.run` in a plain handler) and a thread cross over to it.
+A `Call` wraps one real coroutine, so Python's own rules hold. A call that is never awaited sends nothing and warns. A call
+used twice is an error. `gather`, `create_task` and `TaskGroup` take it. The coroutine always runs on the host's loop; another
+loop (`asyncio.run` in a plain handler) and a thread wait for it from outside.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ class CallLoop:
         self._over = ""
 
     def here(self) -> bool:
-        """Return True if the caller runs on this loop."""
+        """Return whether the caller runs on this loop."""
         try:
             return asyncio.get_running_loop() is self.loop
         except RuntimeError:
             return False
 
     def begin(self) -> None:
-        """Pass while calls may be made; afterwards raise CallUnsent, which says why not."""
+        """Pass while calls may be made. Afterwards raise CallUnsent with the reason."""
         if self._over:
             raise CallUnsent(self._over)
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine on this loop for a caller in another thread."""
         try:
-            with self._lock:  # or a call that is given up at this instant would be missed
+            with self._lock:  # without it a call that is given up at this instant would be missed
                 self.begin()
                 future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
                 self._pending.add(future)
@@ -65,14 +65,14 @@ class CallLoop:
         return future
 
     def result(self, future: Future[T]) -> T:
-        """Wait in a thread. Calls that are given up meanwhile end as CallUnclear, so that the thread gets free."""
+        """Wait in a thread, and return the result. A call that is given up meanwhile raises CallUnclear and frees the thread."""
         try:
             return self.clock.result(future)
         except CancelledError:
             raise CallUnclear(self._over or "the call was cancelled") from None
 
     def give_up(self, why: str) -> None:
-        """Refuse further calls and let go of the threads that wait for one."""
+        """Refuse further calls, and free the threads that wait for one."""
         with self._lock:
             self._over = why
             pending = list(self._pending)
@@ -104,19 +104,19 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
         return self._direction().__await__()
 
     def send(self, value: Any) -> Any:
-        """Behave as every coroutine does; the event loop calls this."""
+        """Behave as every coroutine does. The event loop calls this."""
         return self._direction().send(value)
 
     def throw(self, typ: Any, val: Any = None, tb: TracebackType | None = None) -> Any:
-        """As of every coroutine; the loop's business."""
+        """Behave as every coroutine does. The event loop calls this."""
         error = val if val is not None else typ
         return self._direction().throw(error.with_traceback(tb) if tb is not None else error)
 
     def close(self) -> None:
-        """Give the call up before it was sent."""
+        """Give the call up before it is sent."""
         (self._way or self._coroutine).close()
 
-    if not TYPE_CHECKING:  # a checker shall go on to say that a call has no such attribute
+    if not TYPE_CHECKING:  # a type checker must not see it, so that it reports wrong attributes of a call
 
         def __getattr__(self, name: str) -> Any:
             raise AttributeError(
@@ -157,14 +157,14 @@ def call(method: Callable[Concatenate[Self, P], Coroutine[Any, Any, T]]) -> Call
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Some items, and how to get the next ones; None: these were the last."""
+    """Some items, and a function that returns the next page; None after the last page."""
 
     items: Sequence[T]
     following: Callable[[], Coroutine[Any, Any, Page[T]]] | None = None
 
 
 class Pages(Generic[T]):
-    """Items that come page by page: iterate with `async for` or, in a plain handler, `for`; or `await`/`.wait()` for all."""
+    """Items that come page by page. Iterate by `async for`, in a plain handler by `for`, or `await`/`.wait()` for all."""
 
     __slots__ = ("_call_loop", "_first")
 

@@ -1,4 +1,4 @@
-"""The process's client of Pyrus: everything that the sessions of its runs share."""
+"""Hold the process's client of Pyrus, which the sessions of all runs share."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ClientJournal(SharedLimits, CommentJournal, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CallingBot:
-    """A bot as far as calls need it: its name, and what its section says of the API."""
+    """The part of a bot that calls need: its name, and the values of its section about the API."""
 
     bot: str
     api_url: str = ""
@@ -42,14 +42,14 @@ class CallingBot:
 
 @dataclass(frozen=True, slots=True)
 class CallObserver:
-    """Callables that hear of calls; by default nobody does."""
+    """Callables that are called for each call; by default they do nothing."""
 
     called: Callable[[str, int], None] = lambda _account, _status: None
-    """Hears each call's account and status (0: no answer)."""
+    """Gets each call's account and status (0 for no answer)."""
     limited: Callable[[str, float], None] = lambda _account, _left: None
-    """Hears how many calls each account's rate limit leaves, as Pyrus says it."""
+    """Gets an account and the number of calls that its rate limit leaves, as Pyrus says it."""
     logged_in: Callable[[str], None] = lambda _token: None
-    """Hears each token that a login gave, which must stand in no log line."""
+    """Gets each token of a login, so that it can be kept out of log lines."""
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ class SharedState:
 
 
 class PyrusClient:
-    """All calls of this process. Made on the loop; `close` ends it."""
+    """Makes all calls of this process. It is made on the loop and ended by `close`."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class PyrusClient:
         self._shared.learnt[bot] = login
 
     def login_of(self, caller: CallingBot) -> str:
-        """Return the login to use: the section's, else the learnt one, else ""."""
+        """Return the bot's login: the section's, else the learnt one, else ""."""
         return caller.login or self._shared.learnt.get(caller.bot, "")
 
     def login(self, credentials: Credentials) -> AccountToken:
@@ -103,8 +103,8 @@ class PyrusClient:
         return self._shared.permits.setdefault(bot, asyncio.Semaphore(PERMITS))
 
     def check_lease(self, request: ApiRequest, key: str = "") -> None:
-        """Raise CallUnsent where this owner's lease has run out, or another owner holds this event, because that owner may
-        be at the same work."""
+        """Raise CallUnsent if this owner's lease has run out or another owner holds this event, because that owner may do
+        the same work."""
         if not self._journal.alive() or (key and key in self._journal.lost()):
             raise CallUnsent(f"{request.title}: this host's lease has run out, so it begins no calls", code=LEASE_LOST)
 
@@ -115,7 +115,7 @@ class PyrusClient:
         return await within(request, self.transport.fetch(HttpRequest(request, url, headers)))
 
     async def close(self) -> None:
-        """Close the connections and cancel what is under way."""
+        """Close the connections, and cancel the requests under way."""
         await self.transport.close()
 
 

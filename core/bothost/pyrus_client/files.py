@@ -1,4 +1,4 @@
-"""Files on their way up and down: in pieces, read and written in a thread, never whole in memory."""
+"""Send and receive files in pieces. A thread reads and writes them, and memory never holds a whole file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Source = str | os.PathLike[str] | bytes | IO[bytes]
 
 @dataclass(frozen=True, slots=True)
 class FileUpload:
-    """A file to send: the request, and its body's pieces, made anew for each try."""
+    """A file to send: the request, and a function that makes the body's pieces anew for each try."""
 
     name: str
     request: ApiRequest
@@ -34,7 +34,7 @@ class FileUpload:
 
 
 async def in_thread(clock: Clock, work: Callable[[], T]) -> T:
-    """Return the result of work that waits for a disk."""
+    """Run work that waits for a disk in a thread, and return its result."""
     with clock.real_io():
         return await asyncio.get_running_loop().run_in_executor(None, work)
 
@@ -90,7 +90,7 @@ class OpenedFile:
         self._begun = False
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """Yield its bytes from where it stood. Raises CallUnsent where it cannot be read a second time."""
+        """Yield the file's bytes from its place at the first try. Raises CallUnsent if it cannot be read a second time."""
         if not self._begun and self._file.seekable():
             self._start = self._file.tell()
         elif self._begun and self._start is None:
@@ -103,7 +103,7 @@ class OpenedFile:
 
 
 async def save(clock: Clock, pieces: AsyncIterator[bytes], target: str | os.PathLike[str]) -> Path:
-    """Write the pieces to a file that appears under its name only when it is complete. Raises OSError."""
+    """Write the pieces to a file, which gets its name only when it is complete, and return its path. Raises OSError."""
     path = Path(target)
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:

@@ -1,4 +1,4 @@
-"""Real HTTP to Pyrus, by aiohttp's pool of kept connections: the one place that opens connections to the outside."""
+"""Send real HTTP to Pyrus by aiohttp's pool of kept connections. Only this module opens connections to the outside."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_ERROR_BYTES = 1 << 20
 MAX_HEADER_BYTES = 64 << 10
 CONNECT_LIMIT_S = 10.0
 KEPT_S = 30.0
-"""Seconds for which an idle connection is kept; servers and their proxies keep it for longer."""
+"""The seconds for which an idle connection is kept. Servers and their proxies keep it for longer."""
 
 
 class RequestInFlight:
@@ -51,7 +51,7 @@ class RequestInFlight:
 
 
 class HttpTransport:
-    """Real HTTP. Made on the loop that uses it."""
+    """Sends real HTTP. It is made on the loop that uses it."""
 
     def __init__(self, network: Network | None = None) -> None:
         self._network = network or Network.of()
@@ -65,7 +65,7 @@ class HttpTransport:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_LIMIT_S),
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("Accept-Encoding", "Content-Type"),
-            # a small compressed answer could unpack to any size, so none is asked for or unpacked
+            # a small compressed answer could unpack to any size, so compression is not asked for, and nothing is unpacked
             auto_decompress=False,
             max_line_size=MAX_HEADER_BYTES,
             max_field_size=MAX_HEADER_BYTES,
@@ -98,7 +98,7 @@ class HttpTransport:
         await self._session.close()
 
     async def _send(self, sending: HttpRequest, going: RequestInFlight) -> aiohttp.ClientResponse:
-        """Send, and return the response when its headers are there and are ones that we take."""
+        """Send, and return the response as soon as its headers are there and are found fit."""
         request, headers = sending.request, dict(sending.headers)
         if sending.content is not None and request.length is not None:
             headers["Content-Length"] = str(request.length)
@@ -119,7 +119,7 @@ class HttpTransport:
 
 
 def connection_trace() -> aiohttp.TraceConfig:
-    """Make what tells a request that it has a connection: from then on a byte of it may leave."""
+    """Return a trace that tells a request when it has a connection, because from then on a byte of it may leave."""
 
     async def connected(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
         context.trace_request_ctx.connected = True
@@ -131,7 +131,7 @@ def connection_trace() -> aiohttp.TraceConfig:
 
 
 def unfit(response: aiohttp.ClientResponse) -> str:
-    """Say what is wrong with a response's headers; "" if nothing is."""
+    """Return the fault of a response's headers; "" if there is none."""
     size = sum(len(name) + len(value) + 4 for name, value in response.raw_headers)
     if size > MAX_HEADER_BYTES:
         return f"{response.status} with {size} bytes of headers, of which {MAX_HEADER_BYTES} are taken"
@@ -142,7 +142,7 @@ def unfit(response: aiohttp.ClientResponse) -> str:
 
 
 async def whole(sending: HttpRequest, response: aiohttp.ClientResponse, limit: int) -> ApiResponse:
-    """Read the whole body. Raises CallUnclear for one over the limit; of a refusal the beginning is enough."""
+    """Return the response with its whole body. Raises CallUnclear for a body over the limit; a refusal is cut there instead."""
     body = bytearray()
     async for piece in response.content.iter_any():
         body += piece
@@ -157,7 +157,7 @@ async def whole(sending: HttpRequest, response: aiohttp.ClientResponse, limit: i
 
 
 async def pieces(sending: HttpRequest, response: aiohttp.ClientResponse) -> Chunks:
-    """Give the body as it is read, within the request's time limit. Leaving early closes the connection."""
+    """Yield the body as it is read, within the request's time limit. To stop early closes the connection."""
     loop = asyncio.get_running_loop()
     until, size = loop.time() + sending.request.limit_s, 0
     chunks = response.content.iter_any()
@@ -180,13 +180,13 @@ async def pieces(sending: HttpRequest, response: aiohttp.ClientResponse) -> Chun
 
 
 async def nothing() -> AsyncIterator[bytes]:
-    """Give no piece."""
+    """Yield no piece."""
     for piece in list[bytes]():
         yield piece
 
 
 def failure(sending: HttpRequest, going: RequestInFlight, error: Exception) -> CallError | OSError:
-    """Make the error of a request that has no response: `CallUnsent` where no byte of it can have left."""
+    """Return the error of a request that has no response. It is `CallUnsent` if no byte of the request can have left."""
     if going.broken is not None:
         return going.broken
     text = f"{sending.request.title}: {reason(error)}"
@@ -194,12 +194,12 @@ def failure(sending: HttpRequest, going: RequestInFlight, error: Exception) -> C
 
 
 def reason(error: Exception) -> str:
-    """Say what broke, without the address: errors of TLS and of the resolver have words of their own."""
+    """Return the cause of an error without the address. Errors of TLS and of the resolver have texts of their own."""
     if isinstance(error, aiohttp.ClientResponseError):
-        return f"{error.status} {error.message}"[:200]  # its own text has the proxy's address, with the password
+        return f"{error.status} {error.message}"[:200]  # because its own text has the proxy's address with the password
     inner = getattr(error, "os_error", None) or error
     if isinstance(inner, ConnectionError) and inner.errno:
-        text = os.strerror(inner.errno)  # asyncio puts the address into its own text
+        text = os.strerror(inner.errno)  # because asyncio puts the address into the error's text
     else:
         text = getattr(inner, "strerror", None) or str(inner) or type(error).__name__
     return "".join(c if c.isprintable() else " " for c in str(text)[:200])

@@ -1,4 +1,4 @@
-"""Answers that may be some minutes old: definitions of forms and catalogs, which many runs need and few people change."""
+"""Keep answers that may be some minutes old: definitions of forms and catalogs. Many runs need them, and few people change them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_BYTES = 64 << 20
 
 @dataclass(slots=True)
 class KeptAnswer:
-    """An answer and the time (monotonic) at which it came; the lock makes one call out of many at the same time."""
+    """An answer and the time (monotonic) when it came. The lock joins many calls at the same time to one."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     response: ApiResponse | None = None
@@ -27,7 +27,7 @@ class KeptAnswer:
 
 
 class KeptAnswers:
-    """The answers of all accounts, by account and path: an account sees what it may see."""
+    """The answers of all accounts, by account and path, so that an account gets only what it may see."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -36,7 +36,7 @@ class KeptAnswers:
     async def get(
         self, key: tuple[str, str], keep_s: float, fetch: Callable[[], Awaitable[ApiResponse]]
     ) -> ApiResponse:
-        """Return an answer that is at most so old, or fetch it. A failure is not kept."""
+        """Return a kept answer that is not too old, or fetch one. A failure is not kept."""
         kept = self._kept.setdefault(key, KeptAnswer())
         self._kept.move_to_end(key)
         async with kept.lock:

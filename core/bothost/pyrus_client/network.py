@@ -1,4 +1,4 @@
-"""The way out of this machine: proxy, exceptions from it, and the certificates that are trusted.
+"""Find the proxy for an address, and the certificates that are trusted.
 
 `[host]` names them; the environment's HTTPS_PROXY, HTTP_PROXY, NO_PROXY and SSL_CERT_FILE are the defaults.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """The proxies by scheme, the hosts that are reached without one, and certificates beside the system's."""
+    """The proxies by scheme, the hosts that are reached without one, and the certificates beside the system's."""
 
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
     no_proxy: str = ""
@@ -26,14 +26,14 @@ class Network:
 
     @classmethod
     def of(cls, proxy: str = "", no_proxy: str = "", ca_file: Path | None = None) -> Network:
-        """Return the settings of `[host]`, and the environment's where it has none."""
+        """Return the settings of `[host]`, each with the environment's as its default."""
         found = getproxies_environment()
         exceptions = no_proxy or found.pop("no", "")
         found.pop("no", "")
         return cls({"http": proxy, "https": proxy} if proxy else found, exceptions, ca_file)
 
     def proxy_for(self, url: str) -> str | None:
-        """Return the proxy for an address; None where it is reached directly."""
+        """Return the proxy for an address; None if it is reached directly."""
         parts = urlsplit(url)
         proxy = self.proxies.get(parts.scheme) or self.proxies.get("all")
         if not proxy or proxy_bypass_environment(parts.netloc.rpartition("@")[2], {"no": self.no_proxy}):

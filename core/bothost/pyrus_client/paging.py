@@ -1,4 +1,4 @@
-"""Paging through a register, which has no offset: each page begins where the one before ended, by creation time."""
+"""Page through a register. It has no offset, so each page begins at the creation time where the page before ended."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ SECOND = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class RegisterWindow:
-    """The rest of a register that is still wanted. Times have whole seconds, so pages overlap by one; `seen` holds its ids."""
+    """The rest of a register that is still wanted.
+
+    Times have whole seconds, so two pages share the tasks of one second. `seen` holds the ids of these.
+    """
 
     form_id: int
     filters: Mapping[str, Any]
@@ -32,7 +35,7 @@ class RegisterWindow:
 
     @property
     def single(self) -> bool:
-        """Return True if it must come in one answer: in an order of the author's own, no page can begin where the last ended."""
+        """Return whether it must come in one answer, because in the author's own order no page can begin where the last ended."""
         return "sort" in self.filters or "item_count" in self.filters
 
     def request(self) -> ApiRequest:
@@ -46,7 +49,7 @@ class RegisterWindow:
         return [task for task in found if task.id not in self.seen][: self.limit]
 
     def after(self, found: Sequence[Task]) -> RegisterWindow | None:
-        """Return the window for the page after this one; None if there is none. Raises CallRefused where no page can move on."""
+        """Return the window for the page after this one; None if there is none. Raises CallRefused if one second holds too many tasks."""
         fresh = self.fresh(found)
         left = None if self.limit is None else self.limit - len(fresh)
         dates = [task.create_date for task in found if task.create_date is not None]
@@ -56,7 +59,7 @@ class RegisterWindow:
             if self.page_size >= LONGEST_PAGE:
                 raise CallRefused(f"form {self.form_id}: more tasks in one second than a register's answer can hold")
             return replace(self, page_size=min(self.page_size * 2, LONGEST_PAGE))
-        # Whether `sort=id` means up or down is not documented: the page itself shows it.
+        # it is not documented whether `sort=id` means up or down, but the page itself shows it
         descending = found[0].id > found[-1].id
         edge = min(dates) if descending else max(dates)
         near = frozenset(task.id for task, date in zip(found, dates, strict=True) if abs(date - edge) <= SECOND)
@@ -73,7 +76,7 @@ class RegisterWindow:
 
 
 def instant(value: object) -> datetime | None:
-    """Return a filter's time, as the author gave it; None if it is none that can be compared."""
+    """Return a filter's time; None if the author's value is no time that can be compared."""
     try:
         found = datetime.fromisoformat(value) if isinstance(value, str) else value
     except ValueError:

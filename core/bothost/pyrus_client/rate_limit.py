@@ -1,8 +1,8 @@
-"""Pyrus's rate limit, 5,000 calls in 10 minutes for each account (protocol 5.4), kept by all who call for it.
+"""Keep Pyrus's rate limit, 5,000 calls in 10 minutes for each account (protocol 5.4), together with all callers of an account.
 
-The tokens lie in the journal, so that handlers, poster, sections and hosts share them; some are taken at a time, so that
-the journal is not asked for every call. A tenth of the limit is a gate of its own, for late replies: a handler that calls
-without end cannot keep a reply from its task.
+The tokens lie in the journal, so that handlers, poster, sections and hosts share them. A process takes several at a time, so
+that it does not ask the journal for every call. A tenth of the limit is a gate of its own for late replies, so that a handler
+that calls without end cannot hold a reply back.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 WINDOW_S = 600.0
 DEFAULT_LIMIT = 5000
 MOST_LIMIT = 100_000
-"""A header that says more is not believed: a fill at such a pace would empty the gate of its meaning."""
+"""A header with a higher limit is ignored, because a gate that fills so fast would limit nothing."""
 KEPT = 0.1
 BATCH = 5
 SHORTEST_WAIT_S = 0.05
@@ -31,16 +31,16 @@ class SharedLimits(Protocol):
     """The part of the journal that the client needs; the journal's Protocol has it."""
 
     def alive(self) -> bool:
-        """Return True while this owner's lease holds."""
+        """Return whether this owner's lease holds."""
 
     def lost(self) -> set[str]:
-        """Return the keys that this owner held and lost."""
+        """Return the keys that this owner held and has lost."""
 
     async def gate(self, name: str, want: int, rate_per_s: float, cap: float) -> float:
-        """Take tokens: 0.0 where granted, else seconds to wait."""
+        """Take tokens. Return 0.0 if they were granted, else the seconds to wait."""
 
     async def gate_reset(self, name: str, tokens: float) -> None:
-        """Correct a gate; below zero it is shut for so many seconds."""
+        """Set the tokens of a gate. Below zero it is shut for so many seconds."""
 
 
 @dataclass(slots=True)
@@ -49,11 +49,11 @@ class AccountLimit:
 
     limit: int = DEFAULT_LIMIT
     left: dict[str, int] = field(default_factory=dict)
-    """Tokens taken from a gate and not used yet."""
+    """The tokens taken from each gate and not used yet."""
     shut: dict[str, float] = field(default_factory=dict)
-    """The time (monotonic) until which a gate is shut."""
+    """The time (monotonic) until which each gate is shut."""
     tenths: int = 10
-    """Tenths of the limit that were left at the last correction."""
+    """The tenths of the limit that were left at the last correction."""
 
 
 class RateLimits:
@@ -65,14 +65,15 @@ class RateLimits:
         self._accounts: dict[str, AccountLimit] = {}
 
     async def enter(self, name: str, ends_at: float | None, *, late: bool) -> None:
-        """Wait for the right to make one call. Raises RateLimited where that would take beyond the deadline, and for a
-        late reply, whose poster waits in its own way, instead of any wait."""
+        """Wait for the right to make one call. Raises RateLimited if the wait would go beyond the deadline.
+
+        For a late reply it raises instead of any wait, because the poster plans its waits itself."""
         while (wait_s := await self._wait_s(name, late=late)) > 0:
             self.patience(wait_s, ends_at, late=late)
             await asyncio.sleep(max(wait_s, SHORTEST_WAIT_S))
 
     def is_shut(self, name: str, *, late: bool) -> bool:
-        """Return True if, as far as this process knows, no call may go at this moment."""
+        """Return whether no call may leave at this moment, as far as this process knows."""
         shut, now = self._account(name).shut, self._clock.monotonic()
         closed = shut.get(gate_name(name, late=False), 0.0) > now
         return closed and (not late or shut.get(gate_name(name, late=True), 0.0) > now)
@@ -84,7 +85,7 @@ class RateLimits:
             raise RateLimited(f"Pyrus's rate limit: the next call may go in {wait_s:.0f} s", retry_after_s=wait_s)
 
     async def correct(self, name: str, rate: RateHeaders) -> None:
-        """Take over what a response's headers say is left; written down once for each tenth, and when it comes to an end."""
+        """Note the calls that a response's headers leave. The journal is corrected once for each tenth, and at the end."""
         account = self._account(name)
         limit = min(rate.limit, MOST_LIMIT)
         tenths = min(rate.remaining, limit) * 10 // limit
@@ -100,7 +101,7 @@ class RateLimits:
         account.tenths = min(account.tenths, tenths)
 
     async def shut(self, name: str, seconds: float) -> None:
-        """Shut the account's gates for so long: Pyrus has answered 429, or nothing is left."""
+        """Shut the account's gates for so long, because Pyrus has answered 429 or no call is left."""
         for late in (False, True):
             await self._shut(name, gate_name(name, late=late), seconds)
 
@@ -123,7 +124,7 @@ class RateLimits:
             try:
                 wait_s = await self._shared.gate(gate, want, cap / WINDOW_S, cap)
             except JournalAway:
-                return 0.0  # Pyrus's own 429 remains as the last resort
+                return 0.0  # if that is too much, Pyrus's own 429 limits the calls
             if wait_s <= 0:
                 account.left[gate] = account.left.get(gate, 0) + want - 1
                 return 0.0
@@ -152,5 +153,5 @@ LATE = " late"
 
 
 def gate_name(account: str, *, late: bool) -> str:
-    """Return the gate's name in the journal: the account's, with a word behind it for the tenth of late replies."""
+    """Return the gate's name in the journal: the account's, followed by a word for the tenth of late replies."""
     return account + LATE if late else account

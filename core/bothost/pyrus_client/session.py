@@ -1,4 +1,4 @@
-"""One run's session with Pyrus: permits, tokens, the rate limit, and retries of what may safely be sent again."""
+"""Send one run's calls to Pyrus, with permits, tokens, the rate limit, and retries of calls that may safely be sent again."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 READ_AGAIN_S = (0.5, 5.0)
 LOG_IN_AGAIN_S = (0.5, 2.0, 5.0)
-"""Pauses between logins that Pyrus could not answer; the last one repeats while there is time."""
+"""The pauses between logins that Pyrus could not answer. The last one repeats while there is time."""
 LOG_IN_FOR_S = 60.0
 """The time for logins of a session without a deadline."""
 MAY_PASS = frozenset({0, 502, 503, 504})
-"""Statuses that a later try may not meet (0: no answer)."""
+"""The statuses that a later try may avoid (0 for no answer)."""
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 R = TypeVar("R")
@@ -40,16 +40,16 @@ class SessionTerms:
     api_url: str = ""
     user_id: int | None = None
     ends_at: float | None = None
-    """When the run's time is over, by the monotonic clock; None: no run."""
+    """The end of the run's time by the monotonic clock; None if there is no run."""
     trace: str = ""
     late: bool = False
     """True for a late reply's calls: they never wait, and may use the tenth of the rate limit that is kept for them."""
     key: str = ""
-    """The event of a run: calls end where another host has taken it over."""
+    """The event of a run. Its calls are refused as soon as another host has taken it over."""
 
 
 class PyrusSession:
-    """One run's session. Its token is the event's while Pyrus takes it, then one from a login."""
+    """One run's session. It uses the event's token while Pyrus accepts it, and then one from a login."""
 
     def __init__(self, client: PyrusClient, caller: CallingBot, terms: SessionTerms) -> None:
         self._client = client
@@ -67,8 +67,9 @@ class PyrusSession:
         return f"{base_urls.choose(self._caller.api_url)} {who}"
 
     async def send(self, request: ApiRequest, content: Callable[[], Chunks] | None = None) -> ApiResponse:
-        """Send until Pyrus has answered 2xx, as often as that is safe. `content` makes the pieces of a streamed body anew
-        for each try. Raises CallError."""
+        """Send as often as it is safe, until Pyrus has answered 2xx, and return that response. Raises CallError.
+
+        `content` makes the pieces of a streamed body anew for each try."""
         if request.keep_s:
             fresh = replace(request, keep_s=0.0)
             key = (self.account, request.target)
@@ -116,11 +117,11 @@ class PyrusSession:
             permits.release()
 
     def _is_shut(self) -> bool:
-        """Return True if the rate limit came to its end while the call waited for a permit; the call then waits again."""
+        """Return whether the rate limit came to its end while the call waited for a permit. Then the call waits again."""
         return self._client.limits.is_shut(self.account, late=self._terms.late)
 
     async def _persist(self, request: ApiRequest, once: Callable[[AccessToken], Awaitable[R | None]]) -> R:
-        """Call `once` until it succeeds. It returns None where the call has to wait for the rate limit once more."""
+        """Call `once` until it succeeds, and return its result. It returns None if the call must wait for the rate limit again."""
         token, fresh = (self._token, False) if self._token is not None else await self._log_in(request)
         pauses = list(READ_AGAIN_S) if request.reads and not self._terms.late else []
         while True:
@@ -141,8 +142,9 @@ class PyrusSession:
                 await asyncio.sleep(pauses.pop(0))
 
     async def _log_in(self, request: ApiRequest, refused: str = "") -> tuple[AccessToken, bool]:
-        """Return the token of the last login, or of a new one where there is none or it is the refused one; and whether it
-        is new. A login changes nothing, so one that Pyrus could not answer is repeated within the time that is left."""
+        """Return a token, and whether it is new: the last login's, or a new login's if there is none or it was refused.
+
+        A login changes nothing, so one that Pyrus could not answer is repeated within the time that is left."""
         credentials = self._credentials(request, refused=bool(refused))
         account = self._client.login(credentials)
         before = account.held
@@ -208,5 +210,5 @@ class PyrusSession:
 
 
 def login_may_pass(error: RateLimited | CallUnsent) -> bool:
-    """Return True if a later login may succeed: Pyrus was away, busy or at its limit."""
+    """Return whether a later login may succeed, because Pyrus was away, busy or at its limit."""
     return error.code != LEASE_LOST and (error.status in (0, 408, 429) or error.status >= 500)

@@ -1,4 +1,4 @@
-"""Access tokens: in memory only, one for each account, fetched once however many calls ask for it at the same time."""
+"""Keep one access token for each account, only in memory. Many calls at the same time share one login."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from bothost.pyrus.rest.requests import ApiRequest, ApiResponse
 
 FAILED_FOR_S = 10.0
-"""Seconds in which a refused login is not tried again, so that a wrong secret does not become a storm of logins."""
+"""The seconds in which a refused login is not tried again, so that a wrong secret does not cause a storm of logins."""
 AWAY_FOR_S = 0.4
-"""The same for a login that Pyrus could not answer: calls that wait for the same login share its failure."""
+"""The same for a login that Pyrus could not answer. Calls that wait for the same login share its failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class AccountToken:
             return self._token
 
     async def _log_in(self, credentials: Credentials) -> AccessToken:
-        """Try each secret. A login changes nothing, so whatever was unclear in it is surely unsent for the call behind it."""
+        """Log in with each secret in turn, and return the token. If a login's end is unclear, the call behind it is still unsent."""
         refusal: CallError | None = None
         for secret in credentials.secrets:
             request = requests.auth(credentials.login, secret.decode("utf-8", "replace"))
@@ -96,14 +96,14 @@ class AccountToken:
 
 
 def failed_for_s(error: CallError) -> float:
-    """Return the seconds in which this failure stands for every login of the account."""
+    """Return the seconds for which this failure answers every login of the account."""
     if isinstance(error, RateLimited):
         return error.retry_after_s
     return FAILED_FOR_S if isinstance(error, Unauthorized | CallRefused) else AWAY_FOR_S
 
 
 def read_token(request: ApiRequest, response: ApiResponse, credentials: Credentials, now: datetime) -> AccessToken:
-    """Read a login's answer. Raises CallError."""
+    """Return the token of a login's answer. Raises CallError."""
     secrets = tuple(secret.decode("utf-8", "replace") for secret in credentials.secrets)
     requests.check(request, response, *secrets, now=now)
     try:

@@ -1,4 +1,4 @@
-"""The values and the Protocol of sending: what a session hands to a transport, and what it gets back."""
+"""Define the request that a session hands to a transport, and the transport's Protocol."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class HttpRequest:
 
 
 class Transport(Protocol):
-    """Sends a request once; implementations: `HttpTransport`, and the fake Pyrus in process.
+    """Sends a request once. It is an `HttpTransport`, or the fake Pyrus in process.
 
-    Both raise `CallUnsent` where the request surely did not reach Pyrus and `CallUnclear` where it may have. A response of
-    any status is returned as it is. No redirect is followed because it would carry the token elsewhere.
+    Both raise `CallUnsent` if the request certainly did not reach Pyrus, and `CallUnclear` if it may have. They return a
+    response of any status. They follow no redirect, because it would carry the token elsewhere.
     """
 
     async def fetch(self, sending: HttpRequest) -> ApiResponse:
         """Send, and return the whole response."""
 
     async def open(self, sending: HttpRequest) -> tuple[ApiResponse, Chunks]:
-        """Send, and return when the headers are there; a 2xx body comes in pieces, any other is in the response."""
+        """Send, and return as soon as the headers are there. A 2xx body comes in pieces; any other is in the response."""
 
     async def close(self) -> None:
         """Close all connections."""

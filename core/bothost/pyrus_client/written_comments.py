@@ -1,4 +1,4 @@
-"""Comments that handlers wrote themselves: no late reply may take one of them for its own."""
+"""Remember the comments that handlers wrote themselves, so that no late reply takes one of them for its own."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class CommentJournal(Protocol):
         """Keep the id of a comment that the bot's handlers wrote themselves."""
 
     async def wait_hint(self, seconds: float) -> None:
-        """Return after `seconds`, or earlier where another process has put something due."""
+        """Return after `seconds`, or earlier if another process has written an entry that is due."""
 
 
 class WrittenComments:
-    """The ids by bot and task: in memory for this process, and in the journal for other processes and later ones."""
+    """The ids by bot and task, in memory for this process, and in the journal for other and later processes."""
 
     def __init__(self, journal: CommentJournal) -> None:
         self._journal = journal
@@ -47,7 +47,7 @@ class WrittenComments:
         self._beside.spawn(self._write(bot, task_id, comment_id))
 
     async def _write(self, bot: str, task_id: int, comment_id: int) -> None:
-        """Try until the journal takes it because nothing teaches it again."""
+        """Write the id, and try until the journal takes it, because no later event brings it again."""
         pause_s = FIRST_PAUSE_S
         while True:
             try:

@@ -243,7 +243,7 @@ def _end(work: PluginCall, call: OverdueCall, outcome: Outcome | None) -> None:
 
 
 def _close(work: PluginCall, outcome: Outcome) -> bool:
-    """Close a coroutine that nobody will await, because Python would complain of it. Returns False where there is none."""
+    """Close a coroutine that nobody will await, because Python would complain of it. Returns False if there is none."""
     answer = outcome[0]
     if not isinstance(answer, Coroutine):
         return False

@@ -56,7 +56,7 @@ THREAD_PREFIX = "bothost-bot-"
 
 @dataclass(frozen=True, slots=True)
 class BlockedLoop:
-    """A bot's code that stopped the loop: where it stands ("" where it has gone on already), and for how long by now."""
+    """A bot's code that stopped the loop: where it stands ("" if it has gone on already), and for how long by now."""
 
     bot: str
     file: str
@@ -254,7 +254,7 @@ def _shown(frame: FrameType) -> str:
 
 
 def cpu_by_thread() -> dict[int, float]:
-    """Return CPU seconds of each living Python thread by its ident; empty where the kernel is not Linux."""
+    """Return CPU seconds of each living Python thread by its ident; empty if the kernel is not Linux."""
     used: dict[int, float] = {}
     if sys.platform == "linux":
         for thread in threading.enumerate():

@@ -51,7 +51,7 @@ class Answer:
 
     @property
     def reply(self) -> Reply | None:
-        """Return the comment that the response carries, or None where it carries none.
+        """Return the comment that the response carries, or None if it carries none.
 
         Where there is none because the handler raised: AssertionError from the handler's own exception.
         """

@@ -76,7 +76,7 @@ class FaultTrial:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that goes wrong. Called with a plugin it plays it, and raises AssertionError where the plugin does not hold."""
+    """One thing that goes wrong. Called with a plugin it plays it, and raises AssertionError if the plugin does not hold."""
 
     play: Callable[[FaultTrial], None] = field(repr=False)
     world: Callable[[], FaultHost] = field(repr=False)

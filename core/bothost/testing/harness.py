@@ -108,7 +108,7 @@ class Harness:
         """Put a bot into service: a function, a class, or an installed entry point's name.
 
         `settings` are the plugin's, as Python values or as bots.ini has them; `ini` are the section's other keys
-        (`ini={"late": "retry"}`). Raises ConfigError or PluginError where `bothost check` would say so.
+        (`ini={"late": "retry"}`). Raises ConfigError or PluginError if `bothost check` would say so.
         """
         assert name not in self._bots, f"there is a bot {name!r} already: give this one another name="
         number = len(self._bots)

@@ -202,7 +202,7 @@ class HarnessBot:
         return "\n".join(self.state.book.of(self.name, since))
 
     def failure_of(self, body: bytes) -> RunFailure | None:
-        """Return the failure of a delivered event's newest run; None where it did not fail."""
+        """Return the failure of a delivered event's newest run; None if it did not fail."""
         try:
             key = event_key(self.name, decode(body))
         except BodyRefused:

@@ -21,7 +21,7 @@ PIECE_BYTES = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class WrittenResponse:
-    """The bytes written to a connection, and the pipeline's word for them ("" where the web layer refused by itself)."""
+    """The bytes written to a connection, and the pipeline's word for them ("" if the web layer refused by itself)."""
 
     status: int
     headers: Mapping[str, str]

@@ -52,7 +52,7 @@ class SentDeliveries:
         self._read: dict[str, bytes] = {}
 
     def send(self, sender: DeliverySender, body: bytes) -> SentDelivery | None:
-        """Tell the fake Pyrus what a delivery says, because deliveries come from Pyrus. None where Pyrus could not have said it."""
+        """Tell the fake Pyrus what a delivery says, because deliveries come from Pyrus. None if Pyrus could not have said it."""
         try:
             envelope = decode(body)
         except BodyRefused:

@@ -107,7 +107,7 @@ class Rules:
         return cls(rules)
 
     def first(self, task: Task) -> tuple[Rule, str] | None:
-        """Return the rule that decides and the reason, or None where none holds."""
+        """Return the rule that decides and the reason, or None if none holds."""
         for rule in self.rules:
             verdict = rule.judge(task)
             if verdict.holds:

@@ -56,7 +56,7 @@ def content(request: Request) -> Any:
 
 
 def plain(body: Any, pointer: str) -> str:
-    """Return the value at a pointer as text. Raises RequestRefused where it is an object or a list."""
+    """Return the value at a pointer as text. Raises RequestRefused if it is an object or a list."""
     value = value_at(body, pointer)
     if isinstance(value, dict | list):
         raise RequestRefused(f"{pointer} must be a text, a number, true, false or null")

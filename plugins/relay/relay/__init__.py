@@ -104,7 +104,7 @@ class Relay(Plugin[Target]):
         return reply
 
     async def _post(self, event: Event) -> tuple[int, bytes]:
-        """Return status and body of a whole answer. Raises ConnectionError and TimeoutError where there is none."""
+        """Return status and body of a whole answer. Raises ConnectionError and TimeoutError if there is none."""
         url = self.settings.url
         limit_s = max(min(self.settings.answer.total_seconds(), event.time_left), 0.1)
         headers = {

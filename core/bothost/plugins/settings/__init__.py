@@ -81,7 +81,7 @@ def _secrets_in(value: object) -> Iterator[Secret]:
 
 
 def keys(cls: type[Settings]) -> tuple[str, ...]:
-    """Return the keys of the section that the class declares. Raises PluginError where its types cannot be read."""
+    """Return the keys of the section that the class declares. Raises PluginError if its types cannot be read."""
     return tuple(one.encode_name for one in _fields(cls))
 
 

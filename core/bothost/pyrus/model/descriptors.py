@@ -21,7 +21,7 @@ P = TypeVar("P")
 
 
 def read(part: type[P], source: bytes | msgspec.Raw) -> P | None:
-    """Return the part that this JSON shows, or None where it is not an object."""
+    """Return the part that this JSON shows, or None if it is not an object."""
     wanted: Any = part
     decode, kept = _reading(wanted)
     text = bytes(source)

@@ -115,7 +115,7 @@ class Row(Mapping[int | str, Any]):
         self._cells = {_same(cell): cell for cell in cells}
 
     def __getitem__(self, key: int | str) -> Any:
-        """Raises MissingField where the table has no such column, AmbiguousField where it has several."""
+        """Raises MissingField if the table has no such column, AmbiguousField if it has several."""
         column = self._columns.find(key)
         if column is None:
             raise missing(key, self._columns.things, "the table")
@@ -338,7 +338,7 @@ class FieldIndex:
         return self._cells
 
     def find(self, key: int | str) -> Field | None:
-        """Return the field, or None. Raises AmbiguousField where the key names several."""
+        """Return the field, or None. Raises AmbiguousField if the key names several."""
         found = self.outside.find(key)
         return self.cells.find(key) if found is None else found
 

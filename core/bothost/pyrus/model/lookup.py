@@ -46,7 +46,7 @@ class NameIndex(Generic[N]):
                 self._by_name.setdefault(name, []).append(thing)
 
     def find(self, key: int | str) -> N | None:
-        """Return the one thing an id names, or a string: as code, else as name. Raises AmbiguousField where it names several."""
+        """Return the one thing an id names, or a string: as code, else as name. Raises AmbiguousField if it names several."""
         found = self._by_id.get(key, []) if isinstance(key, int) else self._by_code.get(key) or self._by_name.get(key)
         if not found:
             return None

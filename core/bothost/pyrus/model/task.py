@@ -145,7 +145,7 @@ class Task:
     def need(self, key: int | str, kind: type[Any] = object) -> Any:
         """Return a field's value that must be there, such as `task.need("Amount", Decimal)`.
 
-        Raises MissingField where there is no such field, FieldError where it is empty or holds another type.
+        Raises MissingField if there is no such field, FieldError if it is empty or holds another type.
         """
         found = self._index.need(key)
         value = found.value

@@ -39,7 +39,7 @@ def check(updates: Any, place: str) -> None:
 
 def resolve(updates: Any, task: Task | None, place: str, known: Definitions | None = None) -> list[Any]:
     """Return Pyrus's list. Raises ReplyError for unknown names (with near ones), read-only types and values that do not
-    fit; DefinitionNeeded where a definition that `known` lacks could tell."""
+    fit; DefinitionNeeded if a definition that `known` lacks could tell."""
     if not isinstance(updates, Mapping):
         return _as_written(updates, place)
     check(updates, place)

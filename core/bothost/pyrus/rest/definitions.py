@@ -91,7 +91,7 @@ class FieldFinder:
         self._index: NameIndex[FieldTarget] | None = None
 
     def find(self, key: str | int, place: str) -> FieldTarget:
-        """Return the field. Raises ReplyError; DefinitionNeeded where only the form can tell."""
+        """Return the field. Raises ReplyError; DefinitionNeeded if only the form can tell."""
         try:
             shown = self._task.field(key) if self._task is not None else None
             return target_of(shown) if shown is not None else self._in_form(key, place)
@@ -99,7 +99,7 @@ class FieldFinder:
             raise ReplyError(f"{place}: {error}") from None
 
     def whole(self, target: FieldTarget, why: str) -> FieldTarget | None:
-        """Return the field with all its choices and columns; None where there is no form to ask. `why` is the error where
+        """Return the field with all its choices and columns; None if there is no form to ask. `why` is the error where
         the form cannot be had."""
         if target.is_whole:
             return target

@@ -96,7 +96,7 @@ class ChildRunner:
         await child.leave(CLOSE_S)
 
     async def start(self) -> None:
-        """Have the child up before its first event. Raises PluginError or ConfigError where the plugin does not open."""
+        """Have the child up before its first event. Raises PluginError or ConfigError if the plugin does not open."""
         await self._up()
 
     async def run(self, envelope: Envelope, context: RunContext, limit_s: float, ended: RunEnded) -> RunResult:

@@ -112,7 +112,7 @@ class Spawner:
         return cut_environment(os.environ, self._hidden)
 
     async def start(self, bot: str) -> StartedProcess:
-        """Start a child for a bot. Raises OSError where no process can be made."""
+        """Start a child for a bot. Raises OSError if no process can be made."""
         self._end_retired()
         if len(self._execed) < EXEC_AT_MOST:
             return await self._exec(bot)

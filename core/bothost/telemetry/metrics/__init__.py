@@ -41,7 +41,7 @@ class Metrics:
         self._lag_worst = (0.0, 0.0)
 
     def delivery(self, bot: str, word: str, status: int, seconds: float) -> None:
-        """Count a delivery that was answered or refused; `bot` is empty where the path is nobody's."""
+        """Count a delivery that was answered or refused; `bot` is empty if the path is nobody's."""
         figures = self._bots[bot]
         try:
             figures.outcomes[word] += 1

@@ -52,7 +52,7 @@ class WrittenComment:
     door: Literal["api", "response"]
     text: str = ""
     comment: Json = field(default_factory=dict, repr=False)
-    """The comment as the task shows it; empty where Pyrus would refuse it."""
+    """The comment as the task shows it; empty if Pyrus would refuse it."""
 
     @property
     def choice(self) -> str | None:

@@ -118,7 +118,7 @@ class FaultScript:
         self._plans.append(PlannedFault(pattern, fault, times))
 
     def take(self, title: str) -> ApiFault | None:
-        """Return the fault for a request, used up once; None where it goes well."""
+        """Return the fault for a request, used up once; None if it goes well."""
         for plan in self._plans:
             if plan.times > 0 and fnmatchcase(title, plan.pattern):
                 plan.times -= 1

@@ -49,7 +49,7 @@ class AttemptResult:
 
 
 Send = Callable[[SimulatedRequest], Awaitable[tuple[int, bytes]]]
-"""Sends one request and returns status and body. Raises OSError where there is no answer."""
+"""Sends one request and returns status and body. Raises OSError if there is no answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def run(self, work: Coroutine[Any, Any, T], *, limit_s: float = 86_400.0) -> T:
         """Turn until the work is done, moving the clock as far as that needs, at most `limit_s`; then `settle`.
 
-        Raises StuckTest where it cannot end, and what the work raises.
+        Raises StuckTest if it cannot end, and what the work raises.
         """
         self.refuse_nesting(work)
         call = self.create_task(work)
@@ -261,7 +261,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             self.now = max(round(self.now + timeout, 9), self.now + timeout)
 
     def _check_rest(self) -> None:
-        """Raises StuckTest where callbacks follow each other without end: virtual time would never move."""
+        """Raises StuckTest if callbacks follow each other without end: virtual time would never move."""
         now = time.monotonic()
         if self._busy_since is None:
             self._busy_since = now

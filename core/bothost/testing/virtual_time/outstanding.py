@@ -20,7 +20,7 @@ LIBRARIES = tuple({f"{path}/" for path in sysconfig.get_paths().values() if path
 
 
 class RealWork:
-    """One piece of real work. `thread` is the thread that does it, or None where a coroutine waits for it."""
+    """One piece of real work. `thread` is the thread that does it, or None if a coroutine waits for it."""
 
     __slots__ = ("place", "since", "thread")
 
