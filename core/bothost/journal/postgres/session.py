@@ -30,7 +30,7 @@ def away() -> Iterator[None]:
         raise TurnTaken(f"PostgreSQL: {error}") from error
     except JournalError:
         raise
-    except Exception as error:  # around the driver, because any error means that this connection cannot reach the journal
+    except Exception as error:  # around the driver: any error means that this connection cannot reach the journal
         raise JournalAway(f"PostgreSQL: {str(error) or type(error).__name__}") from error
 
 

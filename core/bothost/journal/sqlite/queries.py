@@ -93,7 +93,8 @@ class ReadConnections:
         """Return the answer to a query on this thread's connection. Raises sqlite3.Error, also after `close`."""
         reader: ReadConnection | None = getattr(self._local, "reader", None)
         if reader is not None and not reader.is_at(self._path):
-            self._abandoned.append(reader)  # the file was replaced, and to close this would delete the log of the new one
+            # the file was replaced, and to close this connection would delete the log of the new one
+            self._abandoned.append(reader)
             reader = None
         if reader is None:
             reader = self._local.reader = self._made()
