@@ -25,20 +25,24 @@ from bothost.webhook.request import WebhookContext
 
 if TYPE_CHECKING:
     from bothost.pipeline.delivery import Delivery
+    from bothost.pipeline.hooks import HookDelivery
 
 ANSWER = Outcome(200, b'{"text": "This task approved by bot.", "approval_choice": "approved"}', "replied")
 
 
-def answer(delivery: Delivery) -> None:
-    """Answer the same to every verified delivery."""
-    delivery.respond(ANSWER)
+class SameAnswer:
+    """Answers the same to every verified delivery."""
+
+    def receive(self, delivery: Delivery | HookDelivery) -> None:
+        """See `request.DeliveryReceiver`."""
+        delivery.respond(ANSWER)
 
 
 async def serve(secret: bytes) -> None:
     """Serve until it is killed."""
     config = BotConfig(name="b0", plugin="", path="/b0", secrets=(secret,))
     service = Service(Registry([Bot(config, BotQueue(1))]))
-    front = WebhookContext(service, answer, lambda *_refused: None, SystemClock())
+    front = WebhookContext(service, SameAnswer(), lambda *_refused: None, SystemClock())
     listener = webhook_server(front, ConnectionLimits())
     sockets = bind_sockets(0, "127.0.0.1", backlog=1024)
     listener.add_sockets(sockets)

@@ -56,7 +56,7 @@ class ForgetfulStore(PunctualStore):
     """
 
     def __init__(self, process: Process, folder: Path, *, claims_first: bool) -> None:
-        super().__init__(folder, process.world.clock, claims_first=claims_first, timing=TIMING)
+        super().__init__(folder, process.world.clock, process.look_at, claims_first=claims_first, timing=TIMING)
         self._process = process
         self._noted: dict[str, tuple[Entry, bytes | None]] = {}
         self.away_until = 0.0
@@ -183,7 +183,6 @@ class Process:
         self.ready = False
         self.tasks: dict[asyncio.Task[Any], None] = {}
         self.journal = ForgetfulStore(self, folder, claims_first=claims_first)
-        self.journal.wanted = self._look_at
         client = PyrusClient(world.clock, self.journal, world.transport(self))
         resources = ProcessResources(world.clock, self.journal, client, NoMetrics(), TIMING, self.journal.loops)
         self.service = Service(Registry())
@@ -219,7 +218,7 @@ class Process:
             task.cancel()
         self.journal.abandon()
 
-    def _look_at(self, due: float) -> None:
+    def look_at(self, due: float) -> None:
         loop = self.world.clock.loop
         loop.call_later(max(0.0, due - self.world.clock.now().timestamp()), self._look)
 

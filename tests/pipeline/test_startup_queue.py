@@ -37,18 +37,22 @@ class Sender:
         return [outcome.status for outcome in self.outcomes]
 
 
-def startup_queue() -> StartupQueue:
-    return StartupQueue(Responses(CLOCK, Metrics(CLOCK)), CLOCK.monotonic)
+def startup_queue(taken: list[object]) -> StartupQueue:
+    return StartupQueue(taken.append, Responses(CLOCK, Metrics(CLOCK)), CLOCK.monotonic)
 
 
 def test_deliveries_are_let_in_in_the_order_in_which_they_came():
     async def case() -> None:
-        waits, taken = startup_queue(), []
+        taken: list[object] = []
+        waits = startup_queue(taken)
         senders = [Sender() for _ in range(3)]
         for sender in senders:
             waits.receive(sender)
-        waits.let_in(taken.append)
+        waits.let_in()
         assert taken == senders
+        late = Sender()
+        waits.receive(late)
+        assert taken == [*senders, late]
         assert [sender.outcomes for sender in senders] == [[], [], []]
         waits.dismiss()
         assert [sender.outcomes for sender in senders] == [[], [], []]
@@ -58,7 +62,8 @@ def test_deliveries_are_let_in_in_the_order_in_which_they_came():
 
 def test_a_delivery_waits_no_longer_than_answer_within():
     async def case() -> None:
-        waits = startup_queue()
+        taken: list[object] = []
+        waits = startup_queue(taken)
         soon, later = Sender(bot=bot(answer_within_s=0.05)), Sender()
         waits.receive(soon)
         waits.receive(later)
@@ -66,8 +71,7 @@ def test_a_delivery_waits_no_longer_than_answer_within():
             while not soon.outcomes:
                 await asyncio.sleep(0.01)
         assert (soon.statuses, later.statuses) == ([503], [])
-        taken: list[object] = []
-        waits.let_in(taken.append)
+        waits.let_in()
         assert taken == [later]
 
     asyncio.run(case())
@@ -75,7 +79,7 @@ def test_a_delivery_waits_no_longer_than_answer_within():
 
 def test_what_would_fill_the_memory_is_answered_503_at_once():
     async def case() -> None:
-        waits = startup_queue()
+        waits = startup_queue([])
         large, small, one = Sender(b"x" * (MOST_BYTES - 10)), Sender(b"x" * 10), Sender(b"x")
         for sender in (large, small, one):
             waits.receive(sender)

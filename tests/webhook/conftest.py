@@ -39,7 +39,7 @@ def serve(io_loop: IOLoop) -> Iterator[Callable[..., Site]]:
         edge = Edge()
         service = Service(Registry(bots or (bot(),)))
         bodies = UnverifiedBodies(unverified)
-        front = WebhookContext(service, edge.receive, edge.refuse, SystemClock(), proxies, bodies)
+        front = WebhookContext(service, edge, edge.refuse, SystemClock(), proxies, bodies)
         listener = webhook_server(front, limits or ConnectionLimits(), tls)
         (socket,) = bind_tcp("127.0.0.1", 0)
         listener.add_sockets([socket])

@@ -115,15 +115,14 @@ class Host:
         pipeline.context.loop_breaker.pause_watchers.append(self.controls.tell)
         self.phase: Phase = "starting"
         self.refusals = Refusals(resources.clock)
-        self._startup_queue = StartupQueue(pipeline.context.responses, resources.clock.monotonic)
+        self._startup_queue = StartupQueue(pipeline.receive, pipeline.context.responses, resources.clock.monotonic)
         front = WebhookContext(
             service,
-            self._startup_queue.receive,
+            self._startup_queue,
             RefusalCounter(self.refusals, resources.count).refuse,
             resources.clock,
             listeners.proxies(plan.host),
         )
-        self._front = front
         self.listener = webhook_server(front, listeners.limits(plan.host, plan.files), listeners.tls(plan.host))
         self._beats: list[PeriodicJob] = []
         self.reloader = Reloader(plan.source, plan.reading, service, self.lifecycle, self._take_fresh, resources.loops)
@@ -153,8 +152,7 @@ class Host:
         self.enlist(plan.reading)
         self.reloader.start()
         self._parts.watchdog.start(asyncio.get_running_loop())
-        self._front.receive = self.pipeline.receive
-        self._startup_queue.let_in(self.pipeline.receive)
+        self._startup_queue.let_in()
         self.phase = "serving"
         if self.siblings is not None:
             self.siblings.say("ready")
@@ -165,7 +163,7 @@ class Host:
 
     def receive(self, delivery: Delivery) -> None:
         """Take a delivery that came by no listener, such as the page's test delivery."""
-        self._front.receive(delivery)
+        self._startup_queue.receive(delivery)
 
     def reload(self) -> None:
         """Read bots.ini again, whatever it looks like."""

@@ -11,22 +11,39 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bothost.pipeline.delivery import Delivery
+    from bothost.pipeline.hooks import HookDelivery
     from bothost.pipeline.responses import Responses
 
 MOST_BYTES = 64 << 20
 
 
 class StartupQueue:
-    """Takes deliveries while the host starts; `let_in` gives them to dispatch in the order in which they came."""
+    """Takes each verified delivery by `receive`: it holds them while the host starts, and passes them on from `let_in` on."""
 
-    def __init__(self, responses: Responses, now: Callable[[], float]) -> None:
+    def __init__(
+        self, pass_on: Callable[[Delivery | HookDelivery], None], responses: Responses, now: Callable[[], float]
+    ) -> None:
+        self._pass_on = pass_on
+        self.receive: Callable[[Delivery | HookDelivery], None] = self._hold
+        """It becomes `pass_on` itself, because a call between the two would cost each delivery of the host's life."""
         self._responses = responses
         self._now = now
-        self._waiting: dict[Delivery, asyncio.TimerHandle] = {}
+        self._waiting: dict[Delivery | HookDelivery, asyncio.TimerHandle] = {}
         self._bytes = 0
 
-    def receive(self, delivery: Delivery) -> None:
-        """Let it wait until `answer_within`; 503 then, and at once where too much waits: nothing could be parked yet."""
+    def let_in(self) -> None:
+        """Pass on the waiting deliveries in their order, and all later ones at once, because the host has started."""
+        self.receive = self._pass_on
+        waiting, self._waiting = self._waiting, {}
+        for delivery, timer in waiting.items():
+            timer.cancel()
+            self._pass_on(delivery)
+
+    def _hold(self, delivery: Delivery | HookDelivery) -> None:
+        """Let a delivery wait until `answer_within`, and then answer 503, because nothing can be parked yet.
+
+        It is answered 503 at once if too much waits already.
+        """
         left_s = delivery.received + delivery.bot.config.answer_within_s - self._now()
         if self._bytes + len(delivery.body) > MOST_BYTES or left_s <= 0:
             self._responses.give(delivery, UNAVAILABLE, 0, 1)
@@ -34,19 +51,12 @@ class StartupQueue:
         self._bytes += len(delivery.body)
         self._waiting[delivery] = asyncio.get_running_loop().call_later(left_s, self._dismiss, delivery)
 
-    def let_in(self, receive: Callable[[Delivery], None]) -> None:
-        """Give the waiting deliveries to `receive` in their order, because the host has started."""
-        waiting, self._waiting = self._waiting, {}
-        for delivery, timer in waiting.items():
-            timer.cancel()
-            receive(delivery)
-
     def dismiss(self) -> None:
         """Answer 503 to all that wait, because the host stops before it has started."""
         for delivery in tuple(self._waiting):
             self._dismiss(delivery)
 
-    def _dismiss(self, delivery: Delivery) -> None:
+    def _dismiss(self, delivery: Delivery | HookDelivery) -> None:
         self._waiting.pop(delivery).cancel()
         self._bytes -= len(delivery.body)
         self._responses.give(delivery, UNAVAILABLE, 0, 1)

@@ -104,10 +104,19 @@ class NoMetrics:
 
 
 class PunctualStore(SqliteJournal):
-    """The embedded journal; tells when an entry that was written will want a look, so that it gets one on time."""
+    """The embedded journal. It calls `plan_look` with the `due` of each entry written, so that a look comes on time."""
 
-    wanted: Callable[[float], None] = staticmethod(lambda _due: None)
-    """Told of an entry's `due`."""
+    def __init__(
+        self,
+        folder: Path,
+        clock: Clock,
+        plan_look: Callable[[float], None],
+        *,
+        claims_first: bool,
+        timing: JournalTiming = TIMING,
+    ) -> None:
+        super().__init__(folder, clock, claims_first=claims_first, timing=timing)
+        self._plan_look = plan_look
 
     def note(self, entry: Entry, body: bytes | None = None) -> None:
         """See `Journal.note`."""
@@ -128,7 +137,7 @@ class PunctualStore(SqliteJournal):
 
     def _expect(self, entry: Entry) -> None:
         if entry.state == "ready" or (entry.state == "answered" and not entry.delivered):
-            self.wanted(entry.due)
+            self._plan_look(entry.due)
 
 
 class BareHost:
@@ -155,7 +164,7 @@ class BareHost:
         )
         self.pipeline = build(self.resources, self.service)
         self.pipeline.context.loop_breaker.pause_watchers.append(partial(write_behind, self.resources))
-        self.front = WebhookContext(self.service, self.pipeline.receive, self._refused, clock)
+        self.front = WebhookContext(self.service, self.pipeline, self._refused, clock)
         self._stopped = False
 
     @classmethod

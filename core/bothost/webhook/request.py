@@ -27,10 +27,16 @@ if TYPE_CHECKING:
     from bothost.webhook.hooks import HookMatch
     from bothost.webhook.proxies import TrustedProxies
 
-    Receive = Callable[[Delivery | HookDelivery], None]
-    """Takes a verified delivery, and calls its `respond` at once or later."""
     Refuse = Callable[[Bot | None, str, str, int], None]
     """Notes a refused request: its bot, peer, word and status."""
+
+
+class DeliveryReceiver(Protocol):
+    """Takes verified deliveries: the startup queue of a host, or a pipeline."""
+
+    @property
+    def receive(self) -> Callable[[Delivery | HookDelivery], None]:
+        """Return the function that takes a verified delivery, and answers it by its `respond` at once or later."""
 
 
 class Peer(Protocol):
@@ -70,14 +76,14 @@ class WebhookContext(HTTPServerConnectionDelegate):
     def __init__(
         self,
         service: Service,
-        receive: Receive,
+        receiver: DeliveryReceiver,
         refuse: Refuse,
         clock: Clock,
         proxies: TrustedProxies | None = None,
         unverified: UnverifiedBodies | None = None,
     ) -> None:
         self.service = service
-        self.receive = receive
+        self.receiver = receiver
         self.refuse = refuse
         self.clock = clock
         self.proxies = proxies
@@ -177,7 +183,7 @@ class WebhookRequest(HTTPMessageDelegate):
         if self.hook is not None:
             body = b"".join(self.chunks) if self.chunks else self.body
             self._drop()
-            self.front.receive(HookExchange(self, self.hook, body))
+            self.front.receiver.receive(HookExchange(self, self.hook, body))
             return
         lists = self.lists
         header = None
@@ -195,7 +201,7 @@ class WebhookRequest(HTTPMessageDelegate):
         self.secret_index = signature
         self.attempt = lists["X-Pyrus-Retry"][0].decode("latin-1") if "X-Pyrus-Retry" in lists else ""
         self.trace = lists["Traceparent"][0].decode("latin-1") if "Traceparent" in lists else ""
-        self.front.receive(self)
+        self.front.receiver.receive(self)
 
     def on_connection_close(self) -> None:
         """Give up a request whose sender went away in the middle of it."""

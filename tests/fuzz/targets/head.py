@@ -62,7 +62,7 @@ class _Ground:
         self.edge = Edge()
         self.count = 0
         bots = (bot(), bot("copper", "/медь"), bot("big", max_body_bytes=64), bot("beside"))
-        front = WebhookContext(Service(Registry(bots)), self.edge.receive, self.edge.refuse, SystemClock())
+        front = WebhookContext(Service(Registry(bots)), self.edge, self.edge.refuse, SystemClock())
         self.loop.run_until_complete(self._open(front))
 
     async def _open(self, front: WebhookContext) -> None:
