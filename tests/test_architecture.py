@@ -30,7 +30,7 @@ BROAD = {
     "runners/eager.py": "hands what a call raised in its first step to the asyncio task that takes it up",
     "http_server/connection.py": "around an application, whose fault becomes a 500",
     "host/serve.py": "around the whole host: what ended it is logged before the process leaves",
-    "pipeline/poller.py": "around one event at its beginning, in a background loop that goes on",
+    "pipeline/journal_poller.py": "around one event at its beginning, in a background loop that goes on",
     "pipeline/late_replies.py": "around one try to post, in a background loop that goes on",
     "bots/lifecycle.py": "around the loop that brings a bot into service and tries again",
     "host/workers/siblings.py": "around one message in the loop that listens to other processes",

@@ -29,7 +29,7 @@ def faulty(module, name, method):
     setattr(owner, method, odd)
 """
 LOOPS = {
-    "poller": ("bothost.pipeline.poller", "JournalPoller", "look"),
+    "poller": ("bothost.pipeline.journal_poller", "JournalPoller", "look"),
     "facts": ("bothost.host.facts", "HostFacts", "_look"),
     "journal": ("bothost.journal.sqlite.transactions", "Transactions", "begun"),
 }

@@ -30,10 +30,10 @@ from tests.load.load import DELIVERIES_OF_AN_EVENT, PLUGINS, Load, Mix, add_bots
 import bothost
 from bothost.clock import SystemClock
 from bothost.journal.entry import Entry
+from bothost.journal.retention import KEYS_S
 from bothost.journal.rows import values_of
 from bothost.journal.sqlite.connection import WritingConnection
 from bothost.journal.sqlite.statements import write_all
-from bothost.journal.transitions import KEYS_S
 from bothost.testing.fake_pyrus import FakePyrus
 from bothost.testing.fake_pyrus.server import FakeServer
 

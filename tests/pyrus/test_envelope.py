@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bothost.errors import BodyRefused
-from bothost.pyrus.digest import without_token
 from bothost.pyrus.envelope import decode, event_key, is_own, waiting_step
+from bothost.pyrus.token_mask import without_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable

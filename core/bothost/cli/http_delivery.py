@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from bothost.errors import BothostError, UsageError
-from bothost.pyrus.signature import sign
+from bothost.pyrus.signature import SIGNATURE_HEADER, sign
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,7 +91,7 @@ def deliver(target: DeliveryTarget, body: bytes, secret: bytes, attempt: str, cl
     parts = urlsplit(target.url)
     headers = {
         "Content-Type": "application/json; charset=utf-8",
-        "X-Pyrus-Sig": sign(body, secret),
+        SIGNATURE_HEADER: sign(body, secret),
         "X-Pyrus-Retry": attempt,
         "User-Agent": USER_AGENT,
     }

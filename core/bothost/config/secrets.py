@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bothost.config.unseen import bare, may_be_shown
+from bothost.config.invisible import bare, may_be_shown
 from bothost.text import nearest
 
 if TYPE_CHECKING:

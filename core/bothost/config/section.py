@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from bothost.config.invisible import invisible
 from bothost.config.secrets import SHORTEST_SECRET, SecretText, Unresolved, Unset, is_sample
-from bothost.config.unseen import unseen
 from bothost.errors import Problem
 from bothost.text import nearest
 
@@ -92,7 +92,7 @@ class SectionReader:
         value = self.secret(item, sources)
         if not value or not value.strip():
             return None
-        if why := unseen(value):
+        if why := invisible(value):
             self.wrong(why, item.key)
             return None
         return SecretText(value.decode())
@@ -103,7 +103,7 @@ def refusal(secret: bytes, *, demo: bool) -> str:
     text = secret.decode("utf-8", "surrogateescape")
     if not text.strip():
         return "is empty: a bot without a secret would believe anybody"
-    if why := unseen(secret):
+    if why := invisible(secret):
         return why
     if len(text) < SHORTEST_SECRET:
         return f"is shorter than {SHORTEST_SECRET} characters: copy the whole key from the bot's page in Pyrus"

@@ -18,13 +18,6 @@ ATTEMPTS = 3
 """The number of Pyrus's attempts (protocol §1.4)."""
 ATTEMPT_EACH_S = 61.0
 """The seconds from one attempt to the next."""
-DAY_S = 86400.0
-KEEP_S = 7 * DAY_S
-"""The time for which bodies stay if their bot is not in bots.ini any more."""
-ANSWERS_S = 600.0
-"""Answers stay at least this long, because repeats get them."""
-KEYS_S = 30 * DAY_S
-TIMER_KEYS_S = 2 * DAY_S
 SHUT_S = 900.0
 """The longest time for which a gate is shut, whatever was written into it."""
 NOTHING = b"{}"

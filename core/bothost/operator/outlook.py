@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bothost.journal.retention import DAY_S
 from bothost.journal.status import phase
-from bothost.journal.transitions import DAY_S
 
 if TYPE_CHECKING:
     from bothost.journal.entry import Entry

@@ -15,8 +15,8 @@ from bothost.pipeline.delivery import ACKNOWLEDGED, BUSY, FAILED, LATE, PARKED, 
 from bothost.pipeline.event_table import Waiter
 from bothost.pipeline.write_rules import TimeIsUp
 from bothost.pipeline.writing import WriteResult, write
-from bothost.pyrus.digest import without_token
 from bothost.pyrus.envelope import decode
+from bothost.pyrus.token_mask import without_token
 
 if TYPE_CHECKING:
     from bothost.bots.registry import Bot

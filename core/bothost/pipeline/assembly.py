@@ -16,9 +16,9 @@ from bothost.pipeline.dispatcher import Dispatcher
 from bothost.pipeline.event_table import EventTable
 from bothost.pipeline.filters import EventFilter
 from bothost.pipeline.hooks import HookDelivery, Hooks
+from bothost.pipeline.journal_poller import JournalPoller
 from bothost.pipeline.late_replies import LateReplies
 from bothost.pipeline.loop_breaker import LoopBreaker
-from bothost.pipeline.poller import JournalPoller
 from bothost.pipeline.polling import Polling
 from bothost.pipeline.reply_poster import ReplyPoster
 from bothost.pipeline.responses import PipelineMetrics, Responses, Tell

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bothost.pipeline.attempts import LEASE_BEYOND_S
-from bothost.pyrus.digest import without_token
+from bothost.pyrus.token_mask import without_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable

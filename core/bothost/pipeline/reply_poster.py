@@ -1,6 +1,6 @@
 """Posts late replies: one try at a time, each after a look at the task, so that no task gets a reply twice.
 
-Posts of one task go one at a time and in order; that, and when a try comes again, is `poller.py`'s business.
+Posts of one task go one at a time and in order; that, and when a try comes again, is `journal_poller.py`'s business.
 """
 
 from __future__ import annotations

@@ -1,15 +1,14 @@
-"""Ticks of `@every` and `@cron`: every host computes them and puts them into the journal, whose key makes each run once."""
+"""Put the ticks of `@every` and `@cron` into the journal when they are due. Every host does so; the key makes each run once.
+
+`plugins/timers.py` says when a timer ticks.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
-
-from cronsim import CronSim
 
 from bothost.background import BackgroundTasks
 from bothost.errors import JournalAway
@@ -18,6 +17,7 @@ from bothost.pipeline.context import limit_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from bothost.bots.registry import Bot, Registry
     from bothost.pipeline.context import PipelineContext
@@ -25,35 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("bothost.timers")
 
-MAKE_UP_S = 3600.0
-"""A tick missed while no host was up is made up for only if it is younger than this, and than one interval."""
 LOOK_S = 60.0
 """The longest sleep: the wall clock may have been set meanwhile."""
-
-
-def following(spec: TimerSpec, after: datetime) -> datetime:
-    """Return the first tick after a moment (aware): multiples of the interval since 1970 UTC, or what cronsim computes.
-
-    In the hour that a clock change repeats cronsim gives a fixed time of day as its first occurrence, which may be over.
-    """
-    if spec.kind == "every":
-        period = spec.period_s
-        return datetime.fromtimestamp((after.timestamp() // period + 1) * period, UTC)
-    ticks = (tick.astimezone(UTC) for tick in CronSim(spec.when, after.astimezone(ZoneInfo(spec.tz))))
-    return next(tick for tick in ticks if tick > after)
-
-
-def newest(spec: TimerSpec, now: datetime) -> datetime | None:
-    """Return the newest tick not after `now` that is young enough to be made up for, or None."""
-    if spec.kind == "every":
-        period = spec.period_s
-        tick = datetime.fromtimestamp(now.timestamp() // period * period, UTC)
-        return tick if (now - tick).total_seconds() < min(period, MAKE_UP_S) else None
-    tick = following(spec, now - timedelta(seconds=MAKE_UP_S))
-    last: datetime | None = None
-    while tick <= now:
-        last, tick = tick, following(spec, tick)
-    return last
 
 
 class Timers:
@@ -114,7 +87,7 @@ class Timers:
             if known is None:
                 await self._make_up(bot, spec)
             if known is None or known[0] != when or went_back:
-                tick = following(spec, now)
+                tick = spec.next_tick(now)
             else:
                 tick = await self._due(bot, spec, known[1], now)
             self._next[key] = (when, tick)
@@ -125,10 +98,10 @@ class Timers:
         """Put the tick if it is due. Returns the tick to wait for."""
         if tick > now:
             return tick
-        due = newest(spec, now)
+        due = spec.missed_tick(now)
         if due is not None:
             await self.put(bot, spec, due)
-        return following(spec, now)
+        return spec.next_tick(now)
 
     async def put(self, bot: Bot, spec: TimerSpec, tick: datetime) -> Entry | None:
         """Put one tick into the journal. Returns the entry, or None if another host put it or the journal is away."""
@@ -165,7 +138,7 @@ class Timers:
 
     async def _make_up(self, bot: Bot, spec: TimerSpec) -> None:
         """Put the newest of the ticks missed while no host was up, if the timer had run before."""
-        tick = newest(spec, self._context.clock.now())
+        tick = spec.missed_tick(self._context.clock.now())
         if tick is not None and _fact(bot, spec) in self._ticked:
             await self.put(bot, spec, tick)
 

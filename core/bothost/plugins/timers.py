@@ -1,4 +1,7 @@
-"""The timers of a loaded plugin: `@every` and `@cron` with the settings they name read, and checked by running them once."""
+"""Read the timers of a loaded plugin, `@every` and `@cron`, with the settings that they name, and compute when they tick.
+
+Each timer is checked here by computing one tick.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,9 @@ if TYPE_CHECKING:
     from bothost.plugins.api import Plugin, TimerMark
 
 SHORTEST_S = 1.0
-"""A tick's key is its second."""
+"""The shortest interval, because a tick's key is its second."""
+MAKE_UP_S = 3600.0
+"""A tick missed while no host was up is made up for only if it is younger than this, and than one interval."""
 _SOME_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -35,6 +40,27 @@ class TimerSpec:
     tz: str = "UTC"
     period_s: float = 0.0
     takes_tick: bool = False
+
+    def next_tick(self, after: datetime) -> datetime:
+        """Return the first tick after a moment (aware): a multiple of the interval since 1970 UTC, or what cronsim computes.
+
+        In the hour that a clock change repeats cronsim gives a fixed time of day as its first occurrence, which may be over.
+        """
+        if self.kind == "every":
+            return datetime.fromtimestamp((after.timestamp() // self.period_s + 1) * self.period_s, UTC)
+        ticks = (tick.astimezone(UTC) for tick in CronSim(self.when, after.astimezone(ZoneInfo(self.tz))))
+        return next(tick for tick in ticks if tick > after)
+
+    def missed_tick(self, now: datetime) -> datetime | None:
+        """Return the newest tick not after `now` that is young enough to be made up for, or None."""
+        if self.kind == "every":
+            tick = datetime.fromtimestamp(now.timestamp() // self.period_s * self.period_s, UTC)
+            return tick if (now - tick).total_seconds() < min(self.period_s, MAKE_UP_S) else None
+        tick = self.next_tick(now - timedelta(seconds=MAKE_UP_S))
+        last: datetime | None = None
+        while tick <= now:
+            last, tick = tick, self.next_tick(tick)
+        return last
 
 
 def timers(

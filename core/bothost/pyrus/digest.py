@@ -1,35 +1,27 @@
-"""Digest the parts of a body that stay the same when Pyrus sends the event again, and mask its token."""
+"""Digest the parts of a body that stay the same when Pyrus sends the event again."""
 
 from __future__ import annotations
 
 import hashlib
-import re
-from typing import Any
 
 import msgspec
 
-from bothost.pyrus.raw_json import untyped, untyped_by
+from bothost.pyrus.raw_json import boxes, untyped
+from bothost.pyrus.token_mask import TOKEN_KEY
 
-MASK = "***"
-"""The text that replaces the token in a stored body."""
-
-_MASK = MASK.encode()
 _FRESH = ("access_token", "api_url", "files_url", "bot_settings", "polled")
-_SHORTEST_TOKEN = 24
-"""A shorter text could stand elsewhere by chance; Pyrus's tokens are longer, and none of its keys is as long."""
-_as_written = msgspec.json.Decoder(float_hook=lambda text: msgspec.Raw(text.encode())).decode
-_TOKEN_KEY = re.compile(rb'("access_token"\s*:\s*)"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 
 
 def digest(body: bytes) -> str:
-    """Return SHA-256 of the decoded body with sorted keys, less what a fresh snapshot of the same event changes: token, URLs and
-    `bot_settings` on top, every `elapsed_time`.
+    """Return the SHA-256 of the decoded body with sorted keys, without the values that a fresh snapshot of an event changes.
+
+    These are the token, the URLs and `bot_settings` on top, and every `elapsed_time`.
     """
     value = untyped(body)
     if isinstance(value, dict):
         for key in _FRESH:
             value.pop(key, None)
-        for box in _boxes(value):
+        for box in boxes(value):
             if isinstance(box, dict):
                 box.pop("elapsed_time", None)
         try:

@@ -9,13 +9,14 @@ from typing import Any
 import msgspec
 
 from bothost.errors import BodyRefused
-from bothost.pyrus.digest import MASK, digest, without_token
+from bothost.pyrus.digest import digest
 from bothost.pyrus.model.descriptors import LazyList, empty, slot
 from bothost.pyrus.model.newest_comment import NONE, NewestComment, newest_of
 from bothost.pyrus.model.parts import Approval, Person
 from bothost.pyrus.model.task import Comment, Task
 from bothost.pyrus.raw_json import ReadOnlyDict, as_sent, is_utf8, mended, utf8
 from bothost.pyrus.scalars import BEYOND, whole
+from bothost.pyrus.token_mask import MASK, without_token
 
 __all__ = ["Comment", "Envelope", "Task", "decode", "event_key", "is_own", "waiting_step", "without_token"]
 

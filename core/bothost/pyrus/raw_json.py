@@ -174,3 +174,11 @@ def _closed(value: Any) -> Any:
     if type(value) is dict:
         return ReadOnlyDict(value)
     return ReadOnlyList(value) if type(value) is list else value
+
+
+def boxes(top: Any) -> list[Any]:
+    """Return all dicts and lists of a JSON value. It keeps a list instead of calling itself, because Python's stack is short."""
+    found = [top]
+    for box in found:
+        found.extend(item for item in (box.values() if isinstance(box, dict) else box) if isinstance(item, dict | list))
+    return found

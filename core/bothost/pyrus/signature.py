@@ -13,8 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+SIGNATURE_HEADER = "X-Pyrus-Sig"
+"""The header that carries the signature."""
+
+
 def sign(body: bytes, secret: str | bytes) -> str:
-    """Return the value Pyrus would put into `X-Pyrus-Sig`: upper-case hex."""
+    """Return the value Pyrus would put into the header: upper-case hex."""
     key = secret.encode() if isinstance(secret, str) else secret
     return hmac.new(key, body, "sha1").hexdigest().upper()
 

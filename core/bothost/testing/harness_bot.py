@@ -11,7 +11,7 @@ from bothost.pipeline.event_table import base_of
 from bothost.plugins.event import Event, RunContext
 from bothost.plugins.jobs import Jobs
 from bothost.pyrus.envelope import decode, event_key
-from bothost.pyrus.signature import sign
+from bothost.pyrus.signature import SIGNATURE_HEADER, sign
 from bothost.testing.answer import Answer
 from bothost.testing.factories import body as body_of
 from bothost.testing.factories import encode
@@ -118,7 +118,7 @@ class HarnessBot:
         """
         body = self.as_body(of)
         self._last = (body, attempt if isinstance(attempt, int) else 1)
-        headers = {"X-Pyrus-Sig": sign(body, self.bot.config.secrets[0]), "User-Agent": "Pyrus-Bot-4"}
+        headers = {SIGNATURE_HEADER: sign(body, self.bot.config.secrets[0]), "User-Agent": "Pyrus-Bot-4"}
         if attempt is not None:
             headers["X-Pyrus-Retry"] = f"{attempt}/{ATTEMPTS}" if isinstance(attempt, int) else attempt
         return self.send(body, headers, hang_up=hang_up)

@@ -9,6 +9,7 @@ from tornado.httputil import HTTPMessageDelegate, HTTPServerConnectionDelegate
 
 from bothost.http_server.context import NO_ADDRESS
 from bothost.http_server.headers import value_lists
+from bothost.pyrus.signature import SIGNATURE_HEADER
 from bothost.webhook import head_checks, hooks, routing
 from bothost.webhook.hooks import HookExchange
 from bothost.webhook.unverified import UnverifiedBodies
@@ -187,8 +188,8 @@ class WebhookRequest(HTTPMessageDelegate):
             return
         lists = self.lists
         header = None
-        if "X-Pyrus-Sig" in lists:
-            header, *others = lists["X-Pyrus-Sig"]
+        if SIGNATURE_HEADER in lists:
+            header, *others = lists[SIGNATURE_HEADER]
             if others:  # refused although one of them may be right, because only one signature is expected
                 header = None
         pieces = self.verification

@@ -18,8 +18,8 @@ from tests.journal.processes import line_of, process
 
 from bothost.errors import JournalAway, JournalError
 from bothost.journal.entry import JournalTiming
+from bothost.journal.retention import DAY_S
 from bothost.journal.sqlite.connection import path_of
-from bothost.journal.transitions import DAY_S
 from bothost.testing.virtual_time.clock import VirtualClock
 
 if TYPE_CHECKING:

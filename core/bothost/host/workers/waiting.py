@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from bothost.host.workers.siblings import Siblings
-    from bothost.pipeline.poller import JournalPoller
+    from bothost.pipeline.journal_poller import JournalPoller
 
 _QUESTION = "waiting"
 _WISH = "cancel"

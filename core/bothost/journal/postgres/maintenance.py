@@ -10,13 +10,9 @@ from bothost.journal import owner_locks
 from bothost.journal.entry import ReapedEntry
 from bothost.journal.postgres import statements as sql
 from bothost.journal.postgres.values import DROP_EXPIRED
+from bothost.journal.retention import ANSWERS_S, DAY_S, KEEP_S, KEYS_S, TIMER_KEYS_S
 from bothost.journal.rows import entries_of, entry_of, number_of, values_of
 from bothost.journal.transitions import (
-    ANSWERS_S,
-    DAY_S,
-    KEEP_S,
-    KEYS_S,
-    TIMER_KEYS_S,
     cancelled,
     expired,
     given_back,

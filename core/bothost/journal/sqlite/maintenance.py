@@ -7,14 +7,10 @@ from typing import TYPE_CHECKING
 from bothost.errors import JournalError
 from bothost.journal.entry import ReapedEntry
 from bothost.journal.migrations import KEPT
+from bothost.journal.retention import ANSWERS_S, DAY_S, KEEP_S, KEYS_S, TIMER_KEYS_S
 from bothost.journal.rows import COLUMNS, entries_of, number_of
 from bothost.journal.sqlite import queries, statements, values
 from bothost.journal.transitions import (
-    ANSWERS_S,
-    DAY_S,
-    KEEP_S,
-    KEYS_S,
-    TIMER_KEYS_S,
     cancelled,
     expired,
     given_back,

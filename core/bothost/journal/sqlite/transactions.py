@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from bothost.errors import JournalError
 from bothost.journal import owner_locks
 from bothost.journal.held_claims import HeldClaims
+from bothost.journal.retention import KEEP_S
 from bothost.journal.rows import FIELDS, raised, values_of
 from bothost.journal.sqlite import maintenance, statements
 from bothost.journal.sqlite.body_files import SMALL_BYTES, BodyFiles, location_of
 from bothost.journal.sqlite.connection import savepoint
 from bothost.journal.sqlite.statements import TransactionTime
-from bothost.journal.transitions import KEEP_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

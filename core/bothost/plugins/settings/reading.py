@@ -13,9 +13,9 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
+from bothost.config.invisible import invisible
 from bothost.config.secrets import SecretText
 from bothost.config.units import seconds, truth
-from bothost.config.unseen import unseen
 from bothost.plugins.settings.limits import UnsupportedSetting, check_limits
 from bothost.text import nearest, shown
 
@@ -120,7 +120,7 @@ class _SettingReader:
         found = self.sources.resolve(value)
         if not found.strip():
             raise ValueError("is empty: write env:NAME, file:PATH or the secret itself")
-        if why := unseen(found, lines=True):
+        if why := invisible(found, lines=True):
             raise ValueError(why)
         return Secret(found.decode())
 

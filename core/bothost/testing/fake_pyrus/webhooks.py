@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bothost.pyrus.signature import sign
+from bothost.pyrus.signature import SIGNATURE_HEADER, sign
 from bothost.testing.fake_pyrus.world import ApiRefusal
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Webhooks:
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "Pyrus-Bot-4",
-            "X-Pyrus-Sig": sign(signed, self._key),
+            SIGNATURE_HEADER: sign(signed, self._key),
         }
         if self._route.of:
             headers["X-Pyrus-Retry"] = f"{attempt}/{self._route.of}"

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from bothost.config.dsn import dsn_problem
+from bothost.config.invisible import invisible, may_be_shown
 from bothost.config.secrets import SecretSources, Unresolved
 from bothost.config.section import refusal
-from bothost.config.unseen import may_be_shown, unseen
 from bothost.plugins.settings import Secret
 from bothost.plugins.settings.reading import read
 
@@ -40,13 +40,13 @@ def test_a_character_that_nobody_sees_is_named_with_its_position(value: str, sai
 
 
 def test_other_encodings_are_named() -> None:
-    assert unseen(KEY.encode("utf-16")) == "is saved as UTF-16: save it as UTF-8"
-    assert unseen(b"caf\xe9-and-more-text") == "is not UTF-8 at byte 4 of 18"
+    assert invisible(KEY.encode("utf-16")) == "is saved as UTF-16: save it as UTF-8"
+    assert invisible(b"caf\xe9-and-more-text") == "is not UTF-8 at byte 4 of 18"
 
 
 @pytest.mark.parametrize("value", [KEY, "correct horse battery staple", "a;b#c%d$e", "\u043a\u043b\u044e\u0447"])
 def test_what_can_be_seen_is_no_fault(value: str) -> None:
-    assert unseen(value.encode()) == ""
+    assert invisible(value.encode()) == ""
 
 
 def test_editors_byte_order_mark_and_one_line_end_are_dropped(tmp_path: Path) -> None:

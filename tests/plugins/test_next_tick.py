@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from bothost.pipeline.ticks import following, newest
 from bothost.plugins.timers import TimerSpec
 
 ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "UTC")
@@ -29,20 +28,20 @@ def test_the_next_tick_is_always_to_come(when: str, tz: str) -> None:
     for change in CHANGES:
         for minutes in range(-100, 100, 7):
             now = change + timedelta(minutes=minutes, seconds=13)
-            tick = following(spec(when, tz), now)
+            tick = spec(when, tz).next_tick(now)
             assert tick > now
-            assert following(spec(when, tz), tick) > tick
-            missed = newest(spec(when, tz), now)
+            assert spec(when, tz).next_tick(tick) > tick
+            missed = spec(when, tz).missed_tick(now)
             assert missed is None or missed <= now < missed + timedelta(hours=1)
 
 
 def test_a_time_of_day_in_the_repeated_hour_ticks_once() -> None:
     daily, now, ticks = spec("30 2 * * *", "Europe/Berlin"), datetime(2026, 10, 24, 12, tzinfo=UTC), []
     for _ in range(3):
-        now = following(daily, now)
+        now = daily.next_tick(now)
         ticks.append(now)
     assert [tick.isoformat() for tick in ticks] == [
         "2026-10-25T00:30:00+00:00", "2026-10-26T01:30:00+00:00", "2026-10-27T01:30:00+00:00",
     ]  # fmt: skip
     in_the_second = datetime(2026, 10, 25, 1, 10, tzinfo=UTC)
-    assert following(daily, in_the_second) == ticks[1]
+    assert daily.next_tick(in_the_second) == ticks[1]

@@ -20,7 +20,7 @@ def bare(content: bytes) -> bytes:
     return content.removeprefix(_MARK).removesuffix(b"\n").removesuffix(b"\r")
 
 
-def unseen(value: bytes, *, lines: bool = False) -> str:
+def invisible(value: bytes, *, lines: bool = False) -> str:
     """Return the name and the place of an invisible character of a secret; "" if there is none. The secret is not quoted.
 
     `lines` allows line breaks and tabs inside, for a plugin's secret such as a PEM key.
@@ -33,14 +33,14 @@ def unseen(value: bytes, *, lines: bool = False) -> str:
         return f"is not UTF-8 at byte {error.start + 1} of {len(value)}"
     for at, character in enumerate(text):
         at_an_end = at in (0, len(text) - 1)
-        if _is_unseen(character, at_an_end=at_an_end, lines=lines):
+        if _is_invisible(character, at_an_end=at_an_end, lines=lines):
             return f"holds {_name(character)} as character {at + 1} of {len(text)}: remove it"
     if len(text) > 1 and _QUOTES.get(text[0]) == text[-1]:
         return "stands in quotes, which would be part of it: remove them"
     return ""
 
 
-def _is_unseen(character: str, *, at_an_end: bool, lines: bool) -> bool:
+def _is_invisible(character: str, *, at_an_end: bool, lines: bool) -> bool:
     if character == " " or (lines and character in "\n\r\t"):
         return at_an_end and not (lines and character in "\n\r")
     if character in _FILLERS or "\ufe00" <= character <= "\ufe0f" or "\U000e0100" <= character <= "\U000e01ef":
