@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.late")
 
 FOLLOW_S = 0.25
-"""How often an event that another process runs is looked at."""
+"""The seconds between two looks at an event that another process runs."""
 
 
 class RowChanged(Protocol):
-    """Decides about an event whose row has turned out to be another than this process believed; the dispatcher is one."""
+    """Decides about an event whose row differs from what this process believed. The dispatcher does so."""
 
-    def meet_again(self, tracked: TrackedEvent) -> None:
+    def answer_by_row(self, tracked: TrackedEvent) -> None:
         """Answer the waiting deliveries by the present row."""
 
     def take_over(self, tracked: TrackedEvent) -> bool:
@@ -42,7 +42,7 @@ class RowChanged(Protocol):
 
 
 def comes_again(tracked: TrackedEvent, bot: Bot) -> bool:
-    """Tell whether Pyrus is to bring an event again (503) that would be parked now.
+    """Return whether a delivery that would be parked now is answered 503 instead, so that Pyrus comes again.
 
     `late = retry` forbids parking, even at the last attempt. A bot without a login needs the token that the next attempt brings,
     because the journal keeps none.
@@ -98,7 +98,7 @@ class Acknowledger:
         return comes_again(tracked, bot) if parked else bot.config.late == "retry"
 
     def _can_be_posted(self, bot: Bot | None) -> bool:
-        """Return whether the reply to an event that is parked now can be posted: by a login, or with the token held here."""
+        """Return whether the reply to an event that is parked now can be posted, by a login or with the token held here."""
         if bot is None or bot.can_log_in:
             return True
         return not (self.draining or self._context.journal.claims_first)
@@ -111,7 +111,7 @@ class Acknowledger:
         tracked.commit = self._begin(self._acknowledge(tracked))
 
     async def _acknowledge(self, tracked: TrackedEvent) -> None:
-        """Commit the door, then answer 200 `{}` to all. Answer 503 where the commit is not known to have landed in time."""
+        """Commit the door, then answer 200 `{}` to all. Answer 503 if the commit is not known to have landed in time."""
         due = list(tracked.waiters)
         writing = asyncio.ensure_future(self._write(tracked))
         done, _ = await asyncio.wait([writing], timeout=self._context.timing.commit_s)
@@ -136,7 +136,7 @@ class Acknowledger:
 
     async def _write(self, tracked: TrackedEvent) -> WriteResult | None:
         """Write that the event is acknowledged. Returns None if it is unknown whether the write landed."""
-        # `keep = 0`: the row of a followed event has no body yet, and one of ours may bring it
+        # with `keep = 0` the row of a followed event has no body yet, and one of our deliveries brings it
         body = _brought(tracked.waiters) if tracked.phase == "foreign" else stored_body(tracked)
         try:
             return await write(self._context, tracked, self._time_up(tracked.entry), body)
@@ -179,14 +179,14 @@ class Acknowledger:
         tracked.entry = entry
 
     def _goes_by_row(self, tracked: TrackedEvent, row: Entry) -> bool:
-        """Answer by the row where another process has ended the event meanwhile."""
+        """Answer by the row if another process has ended the event meanwhile. Return whether it has."""
         if tracked.phase not in ("waiting", "foreign") or not self._context.journal.claims_first:
             return False
         self._context.event_table.unweigh(tracked)
         tracked.leave()
         tracked.adopt(row)
         tracked.unsure = False
-        self._changed.meet_again(tracked)
+        self._changed.answer_by_row(tracked)
         return True
 
     def _stays(self, tracked: TrackedEvent, due: list[Waiter]) -> None:
@@ -232,7 +232,7 @@ class Acknowledger:
             tracked.rest()
 
     def _see(self, tracked: TrackedEvent, row: Entry, runs: int) -> None:
-        """Go by the row of a followed event: acknowledged, failed for all that wait, free to be claimed, ended, or no news."""
+        """Act on the row of a followed event: acknowledged, failed for all that wait, free to be claimed, ended, or unchanged."""
         if row.state == "running" and row.door == "response":
             return
         tracked.adopt(row)
@@ -241,7 +241,7 @@ class Acknowledger:
             tracked.rest()
         elif row.state != "ready":
             tracked.rest()
-            self._changed.meet_again(tracked)
+            self._changed.answer_by_row(tracked)
         elif row.rerun == "error" and row.runs > runs and not tracked.last:
             self._context.responses.give_all(tracked, FAILED)
             tracked.rest()

@@ -1,4 +1,4 @@
-"""Builds the stages of an event's life by hand, once for each process: for the host, and for the harness."""
+"""Build the stages of an event's life, once for each process, for the host and for the harness."""
 
 from __future__ import annotations
 
@@ -57,18 +57,18 @@ class ProcessResources:
     timing: JournalTiming
     loops: SupervisedLoops
     tell: Tell | None = None
-    """Takes the log line of each delivery; None: the logger does."""
+    """Takes the log line of each delivery; None for the logger."""
     hide: Callable[[str], None] = lambda _token: None
     """Told of tokens, which must stand in no log line and no stored traceback."""
     discloses: Callable[[str], bool] = lambda _text: False
     """Tells whether a token or a secret stands in a text that a plugin wants to store."""
     beside: BackgroundTasks = field(default_factory=BackgroundTasks)
-    """Facts that are being written behind."""
+    """The tasks that write facts behind."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """The stages of one process, wired. The store is opened and closed by whoever made it."""
+    """The stages of one process, wired. The maker of the journal opens and closes it."""
 
     context: PipelineContext
     dispatch: Dispatcher
@@ -79,32 +79,32 @@ class Pipeline:
     hooks: Hooks
 
     def receive(self, delivery: Delivery | HookDelivery) -> None:
-        """Take a verified delivery, or a request to a hook; each is answered once, at once or later."""
+        """Take a verified delivery, or a request to a hook. Each is answered once, now or later."""
         if isinstance(delivery, HookDelivery):
             self.hooks.receive(delivery)
         else:
             self.dispatch.receive(delivery)
 
     async def start(self) -> None:
-        """After the store is open: take over what is there, begin the rounds and the ticks."""
+        """Take over the events in the open journal, and begin the rounds and the ticks."""
         await self.poller.start()
         await self.timers.start()
         await self.polling.start()
 
     def in_service(self) -> None:
-        """Look at once for what a bot that has come into service is due: ticks, and a round of polling."""
+        """Begin the due ticks and the round of polling of a bot that has come into service."""
         self.timers.wake()
         self.polling.wake()
 
     async def stop(self) -> None:
-        """Before the store closes: begin nothing more."""
+        """Begin nothing more, because the journal is about to close."""
         await self.polling.stop()
         await self.timers.stop()
         await self.poller.stop()
 
 
 def build(resources: ProcessResources, service: Service, failed: Callable[[Entry], None] | None = None) -> Pipeline:
-    """Wire everything around the registry in service at each moment; `failed` is told once of each failed event."""
+    """Return the wired stages. They ask `service` for the present registry, and call `failed` once for each failed event."""
     find_bot, registry = service.find, service.present
     loop_breaker = LoopBreaker(resources.clock)
     context = PipelineContext(
@@ -142,7 +142,7 @@ def build(resources: ProcessResources, service: Service, failed: Callable[[Entry
 
 
 def pyrus_of_run(resources: ProcessResources, bot: Bot, tracked: TrackedEvent, ends_at: float) -> Pyrus:
-    """`event.pyrus` of one run: the event's newest token, the bot's own login behind it; calls end with the run."""
+    """Return `event.pyrus` of one run. It uses the event's newest token, then the bot's login, and ends with the run."""
     api_url = tracked.envelope.api_url if tracked.envelope is not None else ""
     return Pyrus(LazySession(resources, bot, tracked, api_url, ends_at), resources.clock)
 
@@ -181,13 +181,13 @@ class LazySession(msgspec.Struct, eq=False):
 
 
 def pyrus_of_request(resources: ProcessResources, bot: Bot) -> Pyrus:
-    """Give the way to Pyrus while a caller of a hook waits: by the bot's own login, for as long as the run may take."""
+    """Return the API for a hook whose caller waits. It uses the bot's login for as long as the run may take."""
     terms = SessionTerms(user_id=bot.user_id, ends_at=resources.clock.monotonic() + bot.config.timeout_s)
     return Pyrus(PyrusSession(resources.client, caller_of(bot.config), terms), resources.clock)
 
 
 def pyrus_of_bot(client: PyrusClient, config: BotConfig) -> Pyrus:
-    """`self.pyrus` of a plugin: calls by the bot's login, in no run's name."""
+    """Return `self.pyrus` of a plugin. It uses the bot's login, and its calls belong to no run."""
     accounts = {
         account.name: PyrusSession(client, caller_as(config, account), SessionTerms()) for account in config.accounts
     }
@@ -195,7 +195,7 @@ def pyrus_of_bot(client: PyrusClient, config: BotConfig) -> Pyrus:
 
 
 def caller_as(config: BotConfig, account: AccountConfig) -> CallingBot:
-    """Return a bot as its calls in another account's name need it."""
+    """Return the value that a bot's calls as another account need."""
     return CallingBot(config.name, account.api_url or config.api_url, account.login, account.keys)
 
 
@@ -205,12 +205,12 @@ def data_of_bot(resources: ProcessResources, config: BotConfig) -> BotData:
 
 
 def caller_of(config: BotConfig) -> CallingBot:
-    """A bot as its calls need it."""
+    """Return the value that a bot's calls need."""
     return CallingBot(config.name, config.api_url, config.login, config.secrets)
 
 
 def learn(resources: ProcessResources, key: str, value: str) -> None:
-    """Keep a fact that a body told, `user:NAME` or `login:NAME`, in the journal and for the calls of this process."""
+    """Keep a fact of a body, `user:NAME` or `login:NAME`, in the journal and for the calls of this process."""
     kind, _, name = key.partition(":")
     if kind == "login":
         resources.client.learn(name, value)
@@ -223,7 +223,7 @@ def write_behind(resources: ProcessResources, key: str, value: str) -> None:
 
 
 async def keep(journal: Journal, key: str, value: str) -> None:
-    """Write a learnt fact; a later body teaches it again where the journal is away now."""
+    """Write a learnt fact. If the journal is away now, a later body brings it again."""
     try:
         await journal.control(key, value)
     except JournalAway:

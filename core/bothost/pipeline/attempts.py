@@ -1,4 +1,4 @@
-"""The rules of a delivery that need neither time nor store: which attempt it is, and what bounds attempts and runs."""
+"""Tell which attempt a delivery is, and hold the bounds of attempts and runs."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 ATTEMPTS = 3
-"""Pyrus calls three times in all (protocol §1.4)."""
+"""The number of Pyrus's attempts (protocol §1.4)."""
 RUNS = 3
-"""Runs of one event, before and after the acknowledgement together."""
+"""The most runs of one event, before and after the acknowledgement together."""
 DEATHS = 3
-"""Deaths of the host during one event after which it is not run again."""
+"""The number of deaths of the host during one event after which it is not run again."""
 REPEAT_S = 600.0
 """A delivery of a known event within this time of its last one is a repeat."""
 APART_S = 1.0
 """Deliveries closer than this are one attempt."""
 RERUN_AFTER_S = (60.0, 120.0)
-"""When the host runs an acknowledged event again by itself, the first and the second time."""
+"""The seconds after which the host runs an acknowledged event again by itself, the first and the second time."""
 LEASE_BEYOND_S = 60.0
-"""How much longer than its `timeout` a run's lease is renewed."""
+"""The seconds beyond its `timeout` for which a run's lease is renewed."""
 
 _ATTEMPT = re.compile(r"\s*(\d{1,9})\s*(?:/\s*(\d{1,9})\s*)?\Z", re.ASCII)
 
@@ -32,11 +32,11 @@ class AttemptNumber:
     of: int = ATTEMPTS
 
     def number(self, seen: int) -> int:
-        """Which attempt this is, given how many deliveries of the event were seen before it."""
+        """Return the number of this attempt, given the number of the event's deliveries seen before it."""
         return self.marked if self.marked > seen else seen + 1
 
     def is_last(self, seen: int) -> bool:
-        """Tell whether Pyrus will not come again, given how many deliveries were seen before this one."""
+        """Return whether Pyrus will not come again, given the number of deliveries seen before this one."""
         return self.marked >= self.of or seen + 1 >= self.of or seen + 1 >= ATTEMPTS
 
 
@@ -45,7 +45,7 @@ _FIRST = AttemptNumber()
 
 @lru_cache(maxsize=64)
 def read_attempt(header: str) -> AttemptNumber:
-    """Read the header's value; whatever it holds, an attempt comes out."""
+    """Read the header's value. Any value gives an attempt."""
     if not header:
         return _FIRST
     match = _ATTEMPT.match(header)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bothost.pipeline.event_table import TrackedEvent
 
 BUSY_S = 0.25
-"""How long an event waits before it asks again, when another process holds its turn."""
+"""The seconds after which an event asks again, if another process holds its turn."""
 
 Word = Literal["claimed", "known", "busy"]
 
@@ -42,8 +42,8 @@ class Claims:
         """Claim the event unless the poller has claimed it already. Returns False if the run must not begin now."""
         begun_anew = tracked.phase == "running" and tracked.ticket is not None and tracked.ticket is not ticket
         if begun_anew or (tracked.phase != "running" and (tracked.ticket is not ticket or tracked.phase != "waiting")):
-            # A suspect can wait long until it may run alone. Meanwhile it may have been parked and begun again from the journal
-            # with another ticket; then this ticket must not run it too.
+            # A suspect can wait long until it may run alone. Meanwhile it may have been parked, and begun again from the
+            # journal with another ticket. Then this ticket must not run it too.
             ticket.leave()
             return False
         if tracked.phase == "running":
@@ -68,8 +68,8 @@ class Claims:
 
     async def _claim_durably(self, tracked: TrackedEvent, bot: Bot, ticket: QueueTicket) -> bool:
         """Claim the event in the journal. Returns False if another owner has it, or where it must wait in its queue again."""
-        # The lock orders this claim and a parking. A parking decided before is in the row by now; one decided later sees the
-        # claim.
+        # The lock orders this claim and a parking. A parking that was decided before is in the row by now, and one that is
+        # decided later sees the claim.
         async with lock_of(tracked):
             if tracked.ticket is not ticket or tracked.phase != "waiting":
                 ticket.leave()
@@ -139,7 +139,7 @@ class Claims:
             if row is not None:
                 tracked.adopt(row)
                 tracked.unsure = False
-            self._changed.meet_again(tracked)
+            self._changed.answer_by_row(tracked)
 
     async def _claim_without_journal(self, tracked: TrackedEvent, ticket: QueueTicket) -> bool:
         """Wait until the journal is back.
@@ -236,7 +236,7 @@ class OneByOne:
 
     @property
     def busy(self) -> bool:
-        """True if an event runs alone or waits to do so."""
+        """Return whether an event runs alone or waits to do so."""
         return self.holder is not None or self._waiting > 0
 
     async def enter(self, tracked: TrackedEvent) -> None:

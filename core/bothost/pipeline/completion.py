@@ -1,4 +1,4 @@
-"""Makes of an entry what it becomes when its run has ended, by the state table: values in, a value out."""
+"""Decide by the state table what an entry becomes when its run has ended. Values go in, and a value comes out."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ FailedState = Literal["held", "parked", "posting", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class FailureDecision:
-    """The consequence of a failed run: the next state, what the waiting deliveries get, when it is due again."""
+    """The consequence of a failed run: the next state, the waiting deliveries' answer, and when it is due again."""
 
     state: FailedState
     status: int
     speaks: bool = False
-    """The error text is the answer."""
+    """True if the error text is the answer."""
     due_in_s: float = 0.0
 
 
@@ -40,13 +40,13 @@ class ErrorPolicy:
 
 
 OWN_POLICY = ErrorPolicy("retry", speaks=False)
-"""For jobs and requests from elsewhere, which nobody in a task waits for."""
+"""The policy for jobs and requests from elsewhere, because nobody in a task waits for them."""
 
 
 def after_failure(
     policy: ErrorPolicy, failure: RunFailure, *, door: Door, last: bool, runs: int, again_already: bool = False
 ) -> FailureDecision:
-    """Decide by the state table; `runs` counts this one, `last` tells that Pyrus will not come again, `again_already` that
+    """Decide by the state table. `runs` counts this run, `last` means that Pyrus will not come again, `again_already` that
     the host had run it again by itself."""
     again = policy.on_error == "retry" and failure.may_rerun and runs < RUNS
     if door == "api":
@@ -65,11 +65,11 @@ def after_failure(
 
 
 _KEPT = 20_000
-"""How much of a reply that came too late is kept, in characters."""
+"""The most characters that are kept of a reply that came too late."""
 
 
 class Completion(msgspec.Struct, frozen=True):
-    """The entry as it stands after the run, what the waiting deliveries get, and what the log says of a failure."""
+    """The entry after the run, the waiting deliveries' answer, and the log's text of a failure."""
 
     entry: Entry
     outcome: Outcome
@@ -77,22 +77,22 @@ class Completion(msgspec.Struct, frozen=True):
 
 
 class RunEnd(msgspec.Struct, frozen=True):
-    """When the run ended (epoch seconds), and how long an event stays unquiet after its last delivery."""
+    """The time when the run ended (epoch seconds), and the seconds after its last delivery until an event is quiet."""
 
     now: float
     quiet_s: float
     can_log_in: bool = True
-    """A later process can post the reply of a run that was cut: the bot has a login."""
+    """True if the bot has a login. Then a later process can post the reply of a run that was cut."""
 
 
 def complete(row: Entry, tracked: TrackedEvent, config: BotConfig, ran: RunResult | None, moment: RunEnd) -> Completion:
-    """Decide what the row becomes; `ran` None: the run was cut, and `tracked.cut` says why."""
+    """Decide what the row becomes. If `ran` is None, the run was cut, and `tracked.cut` says why."""
     if ran is None:
         return _cut(row, tracked, config, moment)
     entry = msgspec.structs.replace(row, updated=moment.now, runs=row.runs + 1, ms=tracked.entry.ms)
     if ran.failure is not None:
         return _failed(entry, tracked, config, ran.failure, moment)
-    if entry.rerun != "manual":  # after an operator's retry the page still shows what had failed
+    if entry.rerun != "manual":  # after an operator's retry the page goes on to show the old error
         entry.error = ""
     if entry.kind == "timer" or (entry.door == "api" and ran.reply == NOTHING):
         entry.state, entry.answer = "answered", NOTHING
@@ -108,13 +108,13 @@ def complete(row: Entry, tracked: TrackedEvent, config: BotConfig, ran: RunResul
 
 
 def error_reply(config: BotConfig) -> bytes:
-    """The comment that a bot's error text and choice make; it has one of them."""
+    """Return the comment that a bot's error text and choice make. The bot has at least one of them."""
     reply = {"text": config.error_text, "approval_choice": config.error_choice}
     return encode({key: value for key, value in reply.items() if value})
 
 
 def policy_of(config: BotConfig) -> ErrorPolicy:
-    """A bot's rules for failed runs as a value."""
+    """Return a bot's rules for failed runs as a value."""
     return ErrorPolicy(config.on_error, bool(config.error_text or config.error_choice))
 
 
@@ -133,12 +133,12 @@ def _failed(entry: Entry, tracked: TrackedEvent, config: BotConfig, failure: Run
 
 
 def _ran_again(entry: Entry) -> bool:
-    """Tell whether this run came after a failed one; a crash without a death of the host was that of the bot's process."""
+    """Return whether this run came after a failed one. A crash without a death of the host was that of the bot's process."""
     return entry.rerun == "error" or (entry.rerun == "crash" and not entry.deaths)
 
 
 def with_unsent(entry: Entry, returned: bytes, now: float) -> Entry | None:
-    """Keep beside its failure what a call past its time returned; it is never sent. None if the run has not failed."""
+    """Return the failed entry with the reply of a call past its time, which is never sent; None if the run has not failed."""
     if not entry.failed:
         return None
     told = f"it returned after its time, and this was never sent: {returned.decode('utf-8', 'replace')[:_KEPT]}"

@@ -1,4 +1,4 @@
-"""The value that the stages of an event's life share; assembly.py makes it."""
+"""Define the value that the stages of an event's life share. `assembly.py` makes it."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PipelineContext:
-    """Journal, memory, time and the bots in service: all that an event needs besides its own values."""
+    """Everything that an event needs besides its own values: journal, memory, time and the bots in service."""
 
     journal: Journal
     event_table: EventTable
     clock: Clock
     responses: Responses
     find_bot: Callable[[str], Bot | None]
-    """The bot of a name in the registry of this moment."""
+    """Returns the bot of a name in the present registry, or None."""
     pyrus_for: Callable[[Bot, TrackedEvent, float], Pyrus | None]
-    """Gives a run its way to Pyrus, until a moment of the monotonic clock."""
+    """Returns `event.pyrus` of a run that ends at a moment of the monotonic clock."""
     timing: JournalTiming
     now: Callable[[], float]
-    """The journal's time in epoch seconds: entries are planned by it, and no step of a wall clock moves it alone."""
+    """Returns the journal's time in epoch seconds. Entries are planned by it, and no step of a wall clock moves it alone."""
     loops: SupervisedLoops
     """Keeps this process's loops going."""
     loop_breaker: LoopBreaker
@@ -47,19 +47,19 @@ class PipelineContext:
     """Takes each event that has failed, once, after that was recorded."""
 
     def goes_on(self) -> str:
-        """Say what goes on while the journal is away, and what is answered 503."""
+        """Return a text for logs: what goes on while the journal is away, and what is answered 503."""
         if self.journal.claims_first:
             return "deliveries wait for it up to answer_within, then get 503; a last attempt runs all the same"
         return "deliveries are answered as always; those that would be acknowledged before their reply get 503"
 
 
 def limit_of(config: BotConfig) -> float:
-    """Give the seconds for which a run of this bot keeps its claim alive: its `timeout` and a minute."""
+    """Return the seconds for which a run of this bot keeps its claim alive: its `timeout` and a minute."""
     return config.timeout_s + LEASE_BEYOND_S
 
 
 def stored_body(tracked: TrackedEvent) -> bytes | None:
-    """Give the body that the journal keeps: the bytes with the token masked; None if it has them already."""
+    """Return the body for the journal, with the token masked; None if the journal keeps none or has it already."""
     if tracked.body is None and tracked.envelope is not None and tracked.envelope.body:
         envelope = tracked.envelope
         tracked.body = without_token(envelope.body, envelope.token, envelope.written_token)

@@ -1,4 +1,4 @@
-"""A delivery, one HTTP request from Pyrus, and its outcome: status, body and one word for logs and metrics."""
+"""Define a delivery, one HTTP request from Pyrus, and its outcome: status, body and one word for logs and metrics."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from bothost.bots.registry import Bot
 
 OWN_WORK = ("job", "request")
-"""Kinds of entries that no delivery of Pyrus brought, and that have something to run with."""
+"""The kinds of entries that no delivery of Pyrus brought, and that have content for their run."""
 NOTHING = b"{}"
-"""The body that says nothing: Pyrus writes no comment (protocol §4.1)."""
+"""The body for which Pyrus writes no comment (protocol §4.1)."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """The answer to a delivery; `repeat` marks an answer that comes from the journal."""
+    """The answer to a delivery. `repeat` marks an answer that comes from the journal."""
 
     status: int
     body: bytes
@@ -37,35 +37,35 @@ UNANSWERABLE = Outcome(500, NOTHING, "failed")
 
 
 class Delivery(Protocol):
-    """One verified HTTP request; the web layer and the harness bring their own."""
+    """One verified HTTP request. The webhook and the harness bring their own."""
 
     @property
     def bot(self) -> Bot:
-        """The bot whose path and secret it came by."""
+        """Return the bot whose path and secret it came by."""
 
     @property
     def body(self) -> bytes:
-        """The bytes that were signed."""
+        """Return the bytes that were signed."""
 
     @property
     def secret_index(self) -> int:
-        """Which of the bot's secrets signed it: 0 the present one, 1 the old one."""
+        """Return the number of the bot's secret that signed it: 0 for the present one, 1 for the old one."""
 
     @property
     def attempt(self) -> str:
-        """`X-Pyrus-Retry` as it came; empty if absent."""
+        """Return `X-Pyrus-Retry` as it came; empty if absent."""
 
     @property
     def received(self) -> float:
-        """When its headers were read, by the monotonic clock."""
+        """Return the time when its headers were read, by the monotonic clock."""
 
     @property
     def trace(self) -> str:
-        """`traceparent` as it came; empty if absent."""
+        """Return `traceparent` as it came; empty if absent."""
 
     @property
     def gone(self) -> bool:
-        """True if its connection is known to be closed, so that no answer can be read."""
+        """Return whether its connection is known to be closed, so that no answer can be read."""
 
     def respond(self, outcome: Outcome) -> bool:
         """Write the outcome, once. Returns False if the connection was closed already."""

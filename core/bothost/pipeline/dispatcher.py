@@ -1,7 +1,7 @@
-"""Turn a verified delivery into an outcome. `receive` decodes, and `_take` finds what is known of the event.
+"""Turn a verified delivery into an outcome. `receive` decodes it, and `_find_event` looks for its event.
 
-A new event goes to `_new` (filters) and `_admit` (run, park or turn away), a known one to `_again` and `_meet` (join, or answer
-by state and door). What later happens to it elsewhere comes back through `meet_again` and `take_over`.
+A new event goes to `_take_new` (filters) and `_admit` (run, park or turn away). A known one goes to `_take_known` and
+`_answer_known` (join, or answer by state and door). `answer_by_row` and `take_over` hear of what happened to it elsewhere.
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ log = logging.getLogger("bothost.delivery")
 
 
 LARGE_BYTES = 256 << 10
-"""A larger body is decoded in a thread: a smaller one takes less than the way there and back."""
+"""A larger body is decoded in a thread. A smaller one takes less time than the way to a thread and back."""
 DECODE_AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True)
 class WaitingLimits:
-    """The bytes of bodies that may wait; beyond that events are parked at once."""
+    """The bytes of bodies that may wait. Beyond that events are parked at once."""
 
     bot_bytes: int = 64 << 20
     host_bytes: int = 256 << 20
 
 
-def understood(delivery: Delivery) -> tuple[Envelope, str]:
-    """Return a body's typed view and the event's key. Raises BodyRefused."""
+def decode_event(delivery: Delivery) -> tuple[Envelope, str]:
+    """Return a body's typed view and its event's key. Raises BodyRefused."""
     envelope = decode(delivery.body)
     return envelope, event_key(delivery.bot.config.name, envelope)
 
 
 class Dispatcher:
-    """Takes deliveries; each is answered once, at once or later."""
+    """Takes deliveries. Each is answered once, now or later."""
 
     def __init__(
         self,
@@ -77,52 +77,52 @@ class Dispatcher:
         """Threads apart from the loop's own, because plugins may take all of those."""
 
     def receive(self, delivery: Delivery) -> None:
-        """Decode, find what is known of the event, sift, then claim, join, or answer by its door."""
+        """Decode, find the event, filter it, then claim it, join it, or answer by its door."""
         if len(delivery.body) > LARGE_BYTES:
             self._spawn(self._receive_large(delivery))
             return
         try:
-            envelope, key = understood(delivery)
+            envelope, key = decode_event(delivery)
         except BodyRefused as error:
             self._refuse(delivery, error)
             return
-        self._take(delivery, envelope, key)
+        self._find_event(delivery, envelope, key)
 
     async def _receive_large(self, delivery: Delivery) -> None:
         """Decode in a thread, because ten megabytes of small objects take seconds and the other bots must not wait for them."""
         loop = asyncio.get_running_loop()
         try:
             with self._context.clock.real_io():
-                envelope, key = await loop.run_in_executor(self._decoding, understood, delivery)
+                envelope, key = await loop.run_in_executor(self._decoding, decode_event, delivery)
         except BodyRefused as error:
             self._refuse(delivery, error)
             return
-        self._take(delivery, envelope, key)
+        self._find_event(delivery, envelope, key)
 
     def _refuse(self, delivery: Delivery, error: BodyRefused) -> None:
         self._context.responses.give(delivery, Outcome(400, NOTHING, "malformed"), 0, 1, str(error))
 
-    def _take(self, delivery: Delivery, envelope: Envelope, key: str) -> None:
-        """Find what is known of the event here and, where it may know more, in the journal; then go on with it."""
+    def _find_event(self, delivery: Delivery, envelope: Envelope, key: str) -> None:
+        """Find the event in memory and, if the journal may know more, there. Then go on with it as new or known."""
         self._event_filter.learn(delivery.bot, envelope)
         if delivery.secret_index:
             self._event_filter.old_secret(delivery.bot)
         tracked = self._context.event_table.get(key)
-        if self._must_look(tracked, delivery, envelope):
-            self._spawn(self._look_up(key, delivery, envelope))
+        if self._must_ask_journal(tracked, delivery, envelope):
+            self._spawn(self._ask_journal(key, delivery, envelope))
         elif tracked is not None:
-            self._again(tracked, delivery, envelope)
+            self._take_known(tracked, delivery, envelope)
         else:
-            self._new(key, delivery, envelope)
+            self._take_new(key, delivery, envelope)
 
-    def _must_look(self, tracked: TrackedEvent | None, delivery: Delivery, envelope: Envelope) -> bool:
+    def _must_ask_journal(self, tracked: TrackedEvent | None, delivery: Delivery, envelope: Envelope) -> bool:
         """Return whether the journal may know more of the event than this process. It is then asked before a decision."""
         if self._context.journal.claims_first:
-            # several processes: each claim is in the journal before its run, so the journal is ahead of this memory
+            # other processes claim too, and each claim is written before its run, so the journal is ahead of this memory
             return tracked is None or tracked.phase != "waiting"
         if tracked is None:
             return self._context.event_table.may_be_stored(delivery.bot.config.name, envelope.comment_id or 0)
-        # an operator may have changed an event that is held or has failed
+        # an operator may have changed an event that is held or has failed, beside this process
         entry = tracked.entry
         return (
             tracked.phase == "idle"
@@ -131,12 +131,12 @@ class Dispatcher:
             and entry.fence > 0
         )
 
-    async def _look_up(self, key: str, delivery: Delivery, envelope: Envelope) -> None:
-        row, number = await self._row_of(key)
+    async def _ask_journal(self, key: str, delivery: Delivery, envelope: Envelope) -> None:
+        row, number = await self._newest_row(key)
         event_table = self._context.event_table
         tracked = event_table.get(key)
         if tracked is None and row is None:
-            self._new(key, delivery, envelope)
+            self._take_new(key, delivery, envelope)
             return
         if tracked is None:
             assert row is not None
@@ -145,10 +145,10 @@ class Dispatcher:
         elif row is not None:
             self._follow_row(tracked, row)
         tracked.number = max(tracked.number, number)
-        self._again(tracked, delivery, envelope)
+        self._take_known(tracked, delivery, envelope)
 
-    async def _row_of(self, key: str) -> tuple[Entry | None, int]:
-        """The event's newest row, and the highest number taken of its key: that may be an operator's `--again`."""
+    async def _newest_row(self, key: str) -> tuple[Entry | None, int]:
+        """Return the event's newest row, and the highest number taken of its key, which may be an operator's `--again`."""
         journal = self._context.journal
         try:
             row = await journal.latest(key)
@@ -162,7 +162,7 @@ class Dispatcher:
         return row, number
 
     def _follow_row(self, tracked: TrackedEvent, row: Entry) -> None:
-        """Take over what the journal knows better than this memory.
+        """Take over from the row what the journal knows better than this memory.
 
         With durable claims, the journal is ahead of every event that this process does not run. Of one that it runs, the
         journal is ahead only in the door. With claims in memory, the journal is ahead only in what an operator did by hand.
@@ -179,8 +179,8 @@ class Dispatcher:
         elif row.id == tracked.entry.id and row.fence == tracked.entry.fence and row.door == "api":
             tracked.entry.door = "api"
 
-    def _new(self, key: str, delivery: Delivery, envelope: Envelope, number: int = 1) -> None:
-        """Take an event that is new. `number` > 1: a later event of a key that is a digest."""
+    def _take_new(self, key: str, delivery: Delivery, envelope: Envelope, number: int = 1) -> None:
+        """Take a new event: filter it, track it, admit it. `number` > 1 means a later event of a key that is a digest."""
         context = self._context
         attempt = read_attempt(delivery.attempt)
         config = delivery.bot.config
@@ -188,7 +188,7 @@ class Dispatcher:
         if number == 1:
             word = self._event_filter.skips(delivery.bot, envelope, step)
             if word == "ask":
-                # it comes back here with the answer remembered, so it is asked once
+                # it comes back here with the answer remembered, so the journal is asked once
                 self._spawn(self._ask_own(key, delivery, envelope))
                 return
             if word:
@@ -214,7 +214,7 @@ class Dispatcher:
         self._admit(tracked, delivery, envelope)
 
     async def _ask_own(self, key: str, delivery: Delivery, envelope: Envelope) -> None:
-        """The bot waits after a comment of its own: whether that is a new step only the journal may know."""
+        """Ask the journal for the bot's last step, because only that tells whether it waits at a new step after its own comment."""
         bot = delivery.bot
         try:
             last = await self._context.journal.last_step(bot.config.name, envelope.task_id)
@@ -223,12 +223,12 @@ class Dispatcher:
         self._event_filter.remember(bot, envelope.task_id, last or 0)
         tracked = self._context.event_table.get(key)
         if tracked is not None:
-            self._again(tracked, delivery, envelope)
+            self._take_known(tracked, delivery, envelope)
         else:
-            self._new(key, delivery, envelope)
+            self._take_new(key, delivery, envelope)
 
     def _admit(self, tracked: TrackedEvent, delivery: Delivery, envelope: Envelope) -> None:
-        """Run a new or held event, let it wait, park it, or have Pyrus come again."""
+        """Run a new or held event or let it wait; if that may not be, park it, or answer 503 so that Pyrus comes again."""
         context = self._context
         bot = delivery.bot
         tracked.envelope, tracked.body = envelope, None
@@ -238,7 +238,7 @@ class Dispatcher:
             or context.event_table.waiting_bytes + size > self._bounds.host_bytes
         )
         looping = context.loop_breaker.holds(bot.name, envelope.task_id)
-        # a last attempt whose reply only this process can give is run while the host stops
+        # while the host stops, only a last attempt is run whose reply no later process could post
         halted = self._acknowledger.draining and (bot.can_log_in or self._leaving or not tracked.last)
         if not (full or looping or halted or bot.state.broken):
             self._event_filter.remember(bot, envelope.task_id, tracked.entry.step)
@@ -252,8 +252,8 @@ class Dispatcher:
             self._acknowledger.park(tracked)
 
     def _begin(self, tracked: TrackedEvent, delivery: Delivery) -> None:
-        """Have it run. With turn and permit free, a handler that returns at once has answered before `begin` returns; only what
-        then still waits has a time limit and counts among the waiting bodies."""
+        """Begin the run, or let the event wait for turn and permit. If both are free, a quick handler has answered when `begin`
+        returns. Only a delivery that still waits then gets a time limit, and only its body counts as waiting."""
         waiter = Waiter(delivery)
         tracked.waiters.append(waiter)
         self.runs.begin(tracked, delivery.bot)
@@ -265,12 +265,12 @@ class Dispatcher:
     def _turn_away(self, tracked: TrackedEvent, delivery: Delivery) -> None:
         """Answer 503, so that Pyrus comes again."""
         tracked.rest()
-        self._held_on(tracked)
+        self._keep_held(tracked)
         outcome = UNAVAILABLE if delivery.bot.state.broken else BUSY
         self._context.responses.give(delivery, outcome, tracked.entry.task, tracked.attempt)
 
-    def _held_on(self, tracked: TrackedEvent) -> None:
-        """Keep no more of a new event (fence 0: never claimed) than its count; a held one (claimed before) is quiet later."""
+    def _keep_held(self, tracked: TrackedEvent) -> None:
+        """Note the 503. A new event (fence 0, never claimed) keeps only its count; a held one (claimed before) is quiet later."""
         entry = tracked.entry
         entry.status = 503
         if entry.fence:
@@ -292,44 +292,44 @@ class Dispatcher:
             tracked.token = envelope.token
             self._context.hide(envelope.token)
 
-    def _again(self, tracked: TrackedEvent, delivery: Delivery, envelope: Envelope) -> None:
-        """Count a delivery of a known event, then go by state and door."""
+    def _take_known(self, tracked: TrackedEvent, delivery: Delivery, envelope: Envelope) -> None:
+        """Count a delivery of a known event and answer it; a first attempt that is no repeat may begin a new event."""
         entry = tracked.entry
-        if self._is_later_first(tracked, read_attempt(delivery.attempt).marked):
+        if self._is_no_repeat(tracked, read_attempt(delivery.attempt).marked):
             if entry.comment:
-                self._repeat(tracked, delivery, REPEAT)
+                self._answer(tracked, delivery, REPEAT)
                 return
             if tracked.phase == "idle" and entry.state not in ("ready", "running"):
-                self._new(tracked.base, delivery, envelope, tracked.number + 1)
+                self._take_new(tracked.base, delivery, envelope, tracked.number + 1)
                 return
         self._count(tracked, delivery, envelope, self._context.now())
-        self._meet(tracked, delivery, envelope)
+        self._answer_known(tracked, delivery, envelope)
 
-    def _meet(self, tracked: TrackedEvent, delivery: Delivery, envelope: Envelope) -> None:
+    def _answer_known(self, tracked: TrackedEvent, delivery: Delivery, envelope: Envelope) -> None:
         """Answer a counted delivery of a known event, or let it wait."""
         entry = tracked.entry
         if tracked.phase in ("waiting", "running", "foreign") and entry.door == "response":
             self._acknowledger.join(tracked, delivery)
         elif tracked.phase != "idle" or entry.door == "api":
-            self._repeat(tracked, delivery, ACKNOWLEDGED)
+            self._answer(tracked, delivery, ACKNOWLEDGED)
         elif entry.state == "ready":
-            self._meet_held(tracked, delivery, envelope)
+            self._claim_held(tracked, delivery, envelope)
         elif entry.state == "running":
-            # another process runs it: the acknowledger watches its row, and calls `meet_again` or `take_over`
+            # another process runs it, so the acknowledger watches its row, and calls `answer_by_row` or `take_over`
             self._acknowledger.join(tracked, delivery)
             self._acknowledger.follow(tracked)
         elif entry.state == "answered":
             self._records.give_stored(tracked, delivery)
         elif entry.state == "failed":
             body = entry.answer if entry.status == 200 and entry.answer else NOTHING
-            self._repeat(tracked, delivery, Outcome(entry.status or 500, body, "failed", repeat=True))
-            # the journal must know that Pyrus has no attempts left; it may be in an operator's hand by now
+            self._answer(tracked, delivery, Outcome(entry.status or 500, body, "failed", repeat=True))
+            # the journal must know that Pyrus has no attempts left, because an operator may retry the event by now
             self._records.note(tracked)
         else:
-            self._repeat(tracked, delivery, CANCELLED)
+            self._answer(tracked, delivery, CANCELLED)
 
-    def _meet_held(self, tracked: TrackedEvent, delivery: Delivery, envelope: Envelope) -> None:
-        """An attempt at a held event claims it; but not the last one where its host died twice over it."""
+    def _claim_held(self, tracked: TrackedEvent, delivery: Delivery, envelope: Envelope) -> None:
+        """Claim a held event for this attempt. The last attempt fails instead if its host died twice while it ran."""
         entry = tracked.entry
         if entry.deaths < DEATHS - 1 or not tracked.last:
             self._admit(tracked, delivery, envelope)
@@ -339,13 +339,13 @@ class Dispatcher:
         log.error("%s", error, extra={"bot": entry.bot, "task": entry.task})
         self._records.note(tracked)
         self._context.failed(tracked.entry)
-        self._repeat(tracked, delivery, Outcome(500, NOTHING, "failed"))
+        self._answer(tracked, delivery, Outcome(500, NOTHING, "failed"))
 
-    def _repeat(self, tracked: TrackedEvent, delivery: Delivery, outcome: Outcome) -> None:
+    def _answer(self, tracked: TrackedEvent, delivery: Delivery, outcome: Outcome) -> None:
         self._context.responses.give(delivery, outcome, tracked.entry.task, tracked.attempt)
 
-    def _is_later_first(self, tracked: TrackedEvent, marked: int) -> bool:
-        """A first attempt that is no repeat: later than ten minutes, or marked 1 when a digest's event has its answer."""
+    def _is_no_repeat(self, tracked: TrackedEvent, marked: int) -> bool:
+        """Return whether a first attempt is no repeat: after ten minutes, or marked 1 when a digest's event has its answer."""
         if marked > 1:
             return False
         entry = tracked.entry
@@ -353,15 +353,15 @@ class Dispatcher:
             return True
         return marked == 1 and not entry.comment and tracked.phase == "idle" and entry.state == "answered"
 
-    def meet_again(self, tracked: TrackedEvent) -> None:
-        """An event turned out to be in the journal, or another process ended it: answer those who wait by what it says."""
+    def answer_by_row(self, tracked: TrackedEvent) -> None:
+        """Answer the waiting deliveries by the row, because the event was in the journal or another process ended it."""
         waiters, tracked.waiters = tracked.waiters, []
         for waiter in waiters:
             waiter.stop()
             if waiter.delivery.gone:
-                self._repeat(tracked, waiter.delivery, UNAVAILABLE)
+                self._answer(tracked, waiter.delivery, UNAVAILABLE)
             else:
-                self._meet(tracked, waiter.delivery, decode(waiter.delivery.body))
+                self._answer_known(tracked, waiter.delivery, decode(waiter.delivery.body))
 
     def take_over(self, tracked: TrackedEvent) -> bool:
         """Claim an event whose owner is gone, with the deliveries that wait here. Returns False if its bot was removed."""
@@ -377,11 +377,11 @@ class Dispatcher:
         return True
 
     def park_all(self, *, end: bool = False) -> None:
-        """Park what waits, or have Pyrus come again: with `late = retry`, and for a bot without a login.
+        """Park the waiting events. Answer 503 instead with `late = retry` and for a bot without a login.
 
         The last attempt of a bot without a login goes on waiting for its turn until the `end` of the drain, because no later
-        process could post its reply. Called again and again during a drain, because events that wait for another process's run
-        are not always seen as waiting.
+        process could post its reply. A drain calls this repeatedly, because events that wait for another process's run are not
+        always seen as waiting.
         """
         self._acknowledger.draining = True
         self._leaving = self._leaving or end
@@ -397,4 +397,4 @@ class Dispatcher:
         self._context.responses.give_all(tracked, BUSY)
         self._context.event_table.unweigh(tracked)
         tracked.leave()
-        self._held_on(tracked)
+        self._keep_held(tracked)

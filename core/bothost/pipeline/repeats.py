@@ -83,7 +83,7 @@ class RepeatRecords:
             tracked.adopt(written.row)
             tracked.unsure = False
             tracked.waiters.append(Waiter(delivery))
-            self._changed.meet_again(tracked)
+            self._changed.answer_by_row(tracked)
         elif not self._give(tracked, delivery):
             await write_surely(self._context, tracked, self._delivered(tracked, delivered=False))
 

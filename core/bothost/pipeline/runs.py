@@ -366,7 +366,7 @@ class Runs:
         if row is not None:
             tracked.adopt(row)
         tracked.unsure = False
-        self._changed.meet_again(tracked)
+        self._changed.answer_by_row(tracked)
 
     def _say_dropped(self, tracked: TrackedEvent, bot: Bot, row: Entry | None) -> None:
         log.warning(
