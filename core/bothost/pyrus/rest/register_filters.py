@@ -18,7 +18,7 @@ _CHECKS = {"checkmark": ("unchecked", "checked"), "flag": ("unchecked", "checked
 
 
 def field_filters(filters: Mapping[Any, Any], finder: FieldFinder) -> dict[str, str]:
-    """Return the filters by Pyrus's keys. Raises ReplyError; DefinitionNeeded where only a definition can tell."""
+    """Return the filters by Pyrus's keys. Raises ReplyError; DefinitionNeeded if only a definition can tell."""
     found = {}
     for key, wanted in filters.items():
         place = f"filters[{key!r}]"
