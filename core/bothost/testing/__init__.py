@@ -1,8 +1,8 @@
-"""The test harness for plugin authors: a host in memory, a virtual clock and a fake Pyrus.
+"""Give plugin authors a test harness: a host in memory, a virtual clock and a fake Pyrus.
 
 No other package of bothost imports it. Start reading in `harness.py`; `harness_bot.py` holds what a test calls most.
 
-The names are imported when they are asked for: pytest loads this package in every run, also where no test uses it.
+The names are imported only when they are asked for, because pytest loads this package in every run, even if no test uses it.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class Answer:
     def reply(self) -> Reply | None:
         """Return the comment that the response carries, or None if it carries none.
 
-        Where there is none because the handler raised: AssertionError from the handler's own exception.
+        If there is none because the handler raised, raise AssertionError from the handler's own exception.
         """
         said = self.json
         if said:

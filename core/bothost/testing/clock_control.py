@@ -1,4 +1,4 @@
-"""`bothost.clock`: the hand that a test has on the virtual clock."""
+"""Let a test move the virtual clock by `bothost.clock`."""
 
 from __future__ import annotations
 
@@ -34,15 +34,17 @@ class ClockControl:
         return CallableTime.fromtimestamp(now.timestamp(), now.tzinfo)
 
     def advance(self, by: str | float | timedelta) -> None:
-        """Move on by `"61s"`, `"1h 30m"`, seconds or a timedelta. All that falls due on the way runs at its time; then what is
-        under way at that instant ends."""
+        """Move on by `"61s"`, `"1h 30m"`, seconds or a timedelta.
+
+        Everything that falls due on the way runs at its time. Then the work under way at that instant ends."""
         with turning():
             self._clock.advance(by)
 
     def set(self, moment: str | datetime) -> None:
-        """Put the wall clock to a moment, `"2026-03-01T08:00+03:00"` or an aware datetime. Nothing on the way runs, as where
-        somebody sets a real clock: a tick that is due then is looked for at once, and all else that was planned keeps its
-        distance from now."""
+        """Set the wall clock to a moment, `"2026-03-01T08:00+03:00"` or an aware datetime.
+
+        As with a real clock nothing on the way runs. A tick that is due then is looked for at once, and everything else that
+        was planned keeps its distance from now."""
         with turning():
             self._clock.set(moment)
             self._clock.run(self._look())

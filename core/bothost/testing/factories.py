@@ -1,4 +1,4 @@
-"""Tasks, comments and persons in the shape that Pyrus really sends, as plain dicts to be changed at will.
+"""Make tasks, comments and persons in the shape that Pyrus really sends, as plain dicts that a test may change.
 
 Ids are fresh at each call and start anew in each test (`Numbering.restart`, which the fixture and pytest's plugin call).
 A form's field, a person's e-mail and a choice's name keep their ids within one test, as they do in Pyrus.
@@ -37,7 +37,7 @@ def comment(text: str | None = None, *, author: Mapping[str, Any] | str | None =
 def field(
     value: Any = None, type: str | None = None, *, code: str | None = None, id: int | None = None, **keys: Any
 ) -> FieldSpec:
-    """Make a form's field for `task(fields={"name": field(…)})`; without a type it follows the value, as without `field`.
+    """Make a form's field for `task(fields={"name": field(…)})`. Without a type its value decides, as without `field`.
 
     Raises ValueError for a type that Pyrus does not have and for a value that the type cannot hold.
     """
@@ -53,10 +53,10 @@ def task(
     author: Mapping[str, Any] | str | None = None,
     **keys: Any,
 ) -> dict[str, Any]:
-    """Make a task. `step=2`: the bot is the awaited approver of step 2. `fields`: name (or id) → value or `field(…)`.
+    """Make a task. `step=2` makes the bot the awaited approver of step 2. `fields` maps a name or id to a value or `field(…)`.
 
-    `comments` are all the task has; without them it has the opening one, which repeats text, fields and approvers. `keys` are
-    Pyrus's own and win (`text=`, `subject=`, `approvals=`, `is_closed=`, `id=` …).
+    `comments` are all comments of the task. Without them it has the opening one, which repeats text, fields and approvers.
+    `keys` are Pyrus's own and win (`text=`, `subject=`, `approvals=`, `is_closed=`, `id=` …).
     """
     made: dict[str, Any] = {"id": numbering.fresh("task"), "text": "A form" if form_id else "A task"}
     now = stamp(numbering.now())
@@ -78,7 +78,7 @@ def task(
 def body(
     of: Mapping[str, Any], *, user_id: int = BOT_ID, access_token: str | None = TOKEN, **keys: Any
 ) -> dict[str, Any]:
-    """Make the body that Pyrus posts about a task: the envelope with `event`, token, ids and settings; a key given as None is left out."""
+    """Make the body that Pyrus posts about a task, with `event`, token, ids and settings. A key given as None is left out."""
     made = {
         "event": "comment",
         "access_token": access_token,
@@ -91,7 +91,7 @@ def body(
 
 
 def load(name: str | Path) -> bytes:
-    """Return the bytes of a file beside the calling test (or of an absolute path): a recorded delivery, to be used as it is."""
+    """Return the bytes of a recorded delivery, from a file beside the calling test or at an absolute path."""
     path = Path(name)
     if not path.is_absolute():
         beside = sys._getframe(1).f_globals.get("__file__")
@@ -101,12 +101,12 @@ def load(name: str | Path) -> bytes:
 
 
 def encode(value: Mapping[str, Any]) -> bytes:
-    """JSON as Pyrus writes it: UTF-8, numbers exact."""
+    """Return JSON as Pyrus writes it, in UTF-8 and with exact numbers."""
     return _ENCODER.encode(value)
 
 
 def _in_order(given: list[Mapping[str, Any] | str]) -> list[dict[str, Any]]:
-    """Comments whose ids ascend as they stand: a text that stands before a made comment gets an id just below its."""
+    """Return the comments with ascending ids. A text before a made comment gets an id just below that comment's."""
     made: list[dict[str, Any]] = []
     below: int | None = None
     for item in reversed(given):

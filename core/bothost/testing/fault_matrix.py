@@ -1,8 +1,8 @@
-"""The fault matrix: what goes wrong between Pyrus and a bot, played against a plugin.
+"""Play the faults between Pyrus and a bot against a plugin.
 
-Each fault is a world of its own: a fresh host, journal and fake Pyrus. What a plugin must hold: as many comments as without
-the fault, and no run that fails. `faults(MyPlugin, task(...), limit=5)` plays all of them;
-`@pytest.mark.parametrize("fault", faults)` makes each a test of its own.
+Each fault has a fresh host, journal and fake Pyrus. A plugin must write as many comments as without the fault, and no run may
+fail. `faults(MyPlugin, task(...), limit=5)` plays all faults; `@pytest.mark.parametrize("fault", faults)` makes each a test of
+its own.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from bothost.testing.harness_bot import HarnessBot
 
 SLOW_S = 70.0
-"""Longer than `answer_within` and than Pyrus waits."""
+"""The duration of a slow handler, longer than `answer_within` and than Pyrus waits."""
 FAR = "10m"
-"""By then every retry of a late reply that can succeed has."""
+"""The time by which every retry of a late reply that can succeed has succeeded."""
 
 
 class FaultHost(Protocol):
@@ -52,7 +52,7 @@ class FaultHost(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FaultTrial:
-    """A plugin with its settings, the delivery that is disturbed, and what makes a fresh world."""
+    """A plugin with its settings, the delivery that is disturbed, and a function that makes a fresh world."""
 
     world: Callable[[], FaultHost]
     plugin: Any
@@ -65,7 +65,7 @@ class FaultTrial:
         return bothost.bot(self.plugin, "bot", self.ini, **self.settings)
 
     def undisturbed(self) -> int:
-        """Count the comments that the delivery leads to where nothing goes wrong."""
+        """Return the number of comments that the delivery leads to without a fault."""
         with self.world() as bothost:
             bot = self.bot(bothost)
             bot.deliver(self.of)
@@ -76,7 +76,7 @@ class FaultTrial:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that goes wrong. Called with a plugin it plays it, and raises AssertionError if the plugin does not hold."""
+    """One fault. To call it with a plugin plays it, and raises AssertionError if the plugin does not withstand it."""
 
     play: Callable[[FaultTrial], None] = field(repr=False)
     world: Callable[[], FaultHost] = field(repr=False)
@@ -105,7 +105,7 @@ class Fault:
 
 
 class Faults:
-    """All faults: to be called with a plugin, or iterated."""
+    """All faults. Call them with a plugin, or iterate."""
 
     def __init__(self, world: Callable[[], FaultHost], plays: Iterable[Callable[[FaultTrial], None]]) -> None:
         self._all = tuple(Fault(play, world) for play in plays)
@@ -126,7 +126,7 @@ class Faults:
         ini: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
-        """Play every fault against a plugin. Raises one AssertionError that names each it does not hold."""
+        """Play every fault against a plugin. Raises one AssertionError that names each fault which it does not withstand."""
         failed = []
         for fault in self:
             try:
@@ -139,7 +139,7 @@ class Faults:
 
 @contextmanager
 def expecting_as_many(trial: FaultTrial) -> Iterator[tuple[FaultHost, HarnessBot]]:
-    """Give a fresh world in which a fault is played; in the end there must be as many comments as without it."""
+    """Yield a fresh world for a fault, and check at the end that there are as many comments as without it."""
     expected = trial.undisturbed()
     with trial.world() as bothost:
         bot = trial.bot(bothost)
@@ -156,7 +156,7 @@ def finish(bothost: FaultHost, expected: int) -> None:
 
 
 def refuse_failures(bot: HarnessBot) -> None:
-    """No run may have failed."""
+    """Raise AssertionError if a run has failed."""
     for run in bot.runner.runs:
         failure = run.ran.failure
         if failure is not None:
@@ -164,7 +164,7 @@ def refuse_failures(bot: HarnessBot) -> None:
 
 
 def duplicate(trial: FaultTrial) -> None:
-    """Twice the same delivery, as when a proxy repeats it."""
+    """Deliver the same request twice, as a proxy may do."""
     with expecting_as_many(trial) as (bothost, bot):
         bot.deliver(trial.of)
         bothost.clock.advance("2s")
@@ -172,7 +172,7 @@ def duplicate(trial: FaultTrial) -> None:
 
 
 def retry_while_running(trial: FaultTrial) -> None:
-    """A router cuts the connection at 30 s; Pyrus comes again while the handler still runs."""
+    """Cut the connection at 30 s, as a router does. Pyrus comes again while the handler still runs."""
     with expecting_as_many(trial) as (bothost, bot):
         bot.runner.delay_s = SLOW_S
         first = bot.begin(trial.of)
@@ -183,7 +183,7 @@ def retry_while_running(trial: FaultTrial) -> None:
 
 
 def response_lost(trial: FaultTrial) -> None:
-    """The handler has answered, and nobody read it; the next attempt gets the same answer."""
+    """Lose the response. The next attempt gets the same answer."""
     with expecting_as_many(trial) as (bothost, bot):
         first = bot.begin(trial.of, hang_up=True)
         bothost.clock.advance("61s")
@@ -192,7 +192,7 @@ def response_lost(trial: FaultTrial) -> None:
 
 
 def crash_and_rerun(trial: FaultTrial) -> None:
-    """The host dies after the handler ran and before its outcome was kept or read: the handler runs again, and is told."""
+    """Kill the host after the handler ran, before its outcome was kept or read. The handler runs again, and is told so."""
     with expecting_as_many(trial) as (bothost, bot):
         bot.begin(trial.of, hang_up=True)
         bothost.restart(forget=True)
@@ -201,14 +201,14 @@ def crash_and_rerun(trial: FaultTrial) -> None:
 
 
 def late(trial: FaultTrial) -> None:
-    """The handler takes 70 s: its reply is posted."""
+    """Let the handler take 70 s, so that its reply is posted."""
     with expecting_as_many(trial) as (_, bot):
         bot.runner.delay_s = SLOW_S
         bot.deliver(trial.of)
 
 
 def api_down(trial: FaultTrial) -> None:
-    """Pyrus's API answers 503 for 100 s; the handler is slow, and Pyrus comes again where it got no 2xx."""
+    """Let Pyrus's API answer 503 for 100 s and the handler be slow. Pyrus comes again if it got no 2xx."""
     expected = trial.undisturbed()
     with trial.world() as bothost:
         bot = trial.bot(bothost)
@@ -225,7 +225,7 @@ def api_down(trial: FaultTrial) -> None:
 
 
 def unknown_future(trial: FaultTrial) -> None:
-    """Kinds, field types, persons, choices and keys that nobody knows yet, and numbers where texts were."""
+    """Send kinds, field types, persons, choices and keys that are not known yet, and numbers in the place of texts."""
     with trial.world() as bothost:
         bot = trial.bot(bothost)
         answer = bot.deliver(from_the_future(bot.as_body(trial.of)))
@@ -235,7 +235,7 @@ def unknown_future(trial: FaultTrial) -> None:
 
 
 def empty_body(trial: FaultTrial) -> None:
-    """Only a task's id: no fields, comments, author."""
+    """Send only a task's id, without fields, comments and author."""
     with trial.world() as bothost:
         bot = trial.bot(bothost)
         answer = bot.deliver(encode({"task_id": 310_011, "task": {"id": 310_011}}))
@@ -245,7 +245,7 @@ def empty_body(trial: FaultTrial) -> None:
 
 
 def huge_body(trial: FaultTrial) -> None:
-    """Two thousand comments before the newest one, about 2 MB."""
+    """Send two thousand comments before the newest one, about 2 MB."""
     with expecting_as_many(trial) as (_, bot):
         sent = json.loads(bot.as_body(trial.of))
         of = sent.setdefault("task", {"id": sent.get("task_id")})
@@ -256,7 +256,7 @@ def huge_body(trial: FaultTrial) -> None:
 
 
 def from_the_future(sent: bytes) -> bytes:
-    """Return the same delivery from a Pyrus that has moved on."""
+    """Return the same delivery as a later version of Pyrus might send it."""
     delivery = json.loads(sent)
     of = delivery.setdefault("task", {"id": delivery.get("task_id")})
     delivery |= {"event": "task_teleported", "actor": {"id": "x"}, "schema": 9}

@@ -1,4 +1,4 @@
-"""A form's fields from Python values: which type a value has in Pyrus, and what it looks like there."""
+"""Make a form's fields from Python values, with the type and the shape that a value has in Pyrus."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ FIELD_TYPES = frozenset(
 
 
 def check_spec(spec: FieldSpec) -> FieldSpec:
-    """Give the spec with its value in the type's own class: Decimal for money, int for a whole number given as text.
+    """Return the spec with its value in the type's own class: Decimal for money, int for a whole number given as text.
 
     Raises ValueError for a type that Pyrus does not have and for a value that its type cannot hold.
     """
@@ -92,7 +92,7 @@ _WANTED: dict[str, Callable[[Any], Any]] = {
 
 
 def shape(key: str | int, value: Any, form_id: int | None, numbering: IdNumbering, **keys: Any) -> dict[str, Any]:
-    """One field of a form as Pyrus sends it; a value that is empty (None) is absent, as there."""
+    """Return one field of a form as Pyrus sends it. An empty value (None) is absent, as in Pyrus."""
     spec = value if isinstance(value, FieldSpec) else FieldSpec(value)
     name = f"Field {key}" if isinstance(key, int) else key
     number = spec.id or (key if isinstance(key, int) else numbering.known("field", form_id, name))
@@ -157,7 +157,7 @@ def _choice(value: Any, place: _FieldPosition) -> Any:
 
 
 def _catalog(value: Any, place: _FieldPosition) -> Any:
-    """Return a name, a row (`{"Supplier": "Acme", "Tax id": "77"}`), or several of either; what is Pyrus's shape already stays."""
+    """Return catalog items of a name, a row (`{"Supplier": "Acme", "Tax id": "77"}`) or several. Pyrus's own shape stays."""
     if isinstance(value, Mapping) and "headers" in value:
         return value
     items = [value] if isinstance(value, str | Mapping) else list(value)

@@ -1,4 +1,4 @@
-"""`Harness`: what a plugin's test holds. A whole host in memory, with a virtual clock, a real journal and a fake Pyrus."""
+"""Define `Harness`, which a plugin's test uses: a whole host in memory, with a virtual clock, a real journal and a fake Pyrus."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Harness:
         self._bots: dict[str, HarnessBot] = {}
 
     def __enter__(self) -> Self:
-        VirtualLoop.refuse_nesting()  # before there is a loop of ours that would have to be closed
+        VirtualLoop.refuse_nesting()  # before we make a loop, which would have to be closed
         time = VirtualClock()
         with ExitStack() as stack:
             folder = stack.enter_context(
@@ -72,16 +72,19 @@ class Harness:
                 self._state.turn(self._state.host.stop())
                 with turning():
                     self._let_go()
-                    gc.collect(1)  # the young: what nobody awaited is as young as the test
+                    # the young generations, because a coroutine that nobody awaited is as young as the test
+                    gc.collect(1)
                 faults = self._state.book.faults()
                 assert not faults, "bothost itself failed, please report it:\n" + "\n".join(faults)
                 self._look_for_the_untold()
             elif issubclass(kind, Exception):
-                with suppress(AssertionError):  # the test has failed already; its journal is closed all the same
+                with suppress(
+                    AssertionError
+                ):  # the test has failed already, and its journal must be closed all the same
                     self._state.turn(self._state.host.stop())
 
     def _look_for_the_untold(self) -> None:
-        """Fail for what no call of the test has shown: a call that the fake does not know, a reply that Pyrus would refuse."""
+        """Raise AssertionError for a call that the fake does not know and a reply that Pyrus would refuse, if not raised yet."""
         unknown = self.pyrus.unknown
         assert not unknown, (
             f"the fake Pyrus does not know {', '.join(dict.fromkeys(unknown))}: script the answer with "
@@ -91,7 +94,7 @@ class Harness:
         assert not refused, "\n".join(refused)
 
     def _let_go(self) -> None:
-        """Give up what handlers that failed hold in their frames: a call that nobody awaited is blamed on this test."""
+        """Drop the frames of handlers that failed, so that a call which nobody awaited in them is reported by this test."""
         for under_test in self._bots.values():
             for run in under_test.runner.runs:
                 error = run.ran.failure.error if run.ran.failure is not None else None
@@ -126,7 +129,7 @@ class Harness:
 
     @property
     def real_limit(self) -> float:
-        """Real seconds that work in threads may take before the test fails and names the line."""
+        """Return the real seconds that work in threads may take before the test fails and names the line."""
         return self._state.time.loop.real_limit_s
 
     @real_limit.setter
@@ -135,7 +138,7 @@ class Harness:
 
     @property
     def io_grace(self) -> float:
-        """Real seconds to wait for a handler's own sockets on the loop before the clock jumps."""
+        """Return the real seconds to wait for a handler's own sockets on the loop before the clock jumps."""
         return self._state.time.loop.io_grace_s
 
     @io_grace.setter
@@ -144,11 +147,11 @@ class Harness:
 
     @property
     def faults(self) -> Faults:
-        """Return the fault matrix: `bothost.faults(MyPlugin, task(...), limit=5)` plays all, each in a fresh world of its own."""
+        """Return the fault matrix. `bothost.faults(MyPlugin, task(...), limit=5)` plays all faults, each in a fresh world."""
         return faults
 
     def restart(self, *, forget: bool = False) -> None:
-        """Stop the host at once, and start it again: on the same journal, or as if the journal had been lost (`forget`)."""
+        """Stop the host at once, and start it again on the same journal, or with `forget` as if the journal had been lost."""
         state = self._state
         state.turn(state.host.stop())
         folder = state.host.folder if not forget else Path(tempfile.mkdtemp(dir=state.host.folder))
@@ -162,9 +165,12 @@ class Harness:
         await self._state.host.look()
 
     def assert_one_comment(self, task: Mapping[str, Any] | int | None = None) -> WrittenComment:
-        """Exactly one comment was written by a bot, on a task or in all, by a response or by a call to the API; it."""
+        """Return the only comment that bots wrote, on one task or on all, by a response or by the API.
+
+        Raises AssertionError if there is not exactly one.
+        """
         return self.pyrus.assert_one_comment(task if isinstance(task, int | None) else task["id"])
 
 
 faults = Faults(Harness, ALL)
-"""Every fault, each played in a harness of its own."""
+"""All faults, each played in a harness of its own."""

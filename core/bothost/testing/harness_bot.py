@@ -1,4 +1,4 @@
-"""A bot under test: deliveries to it, its plugin, its timers."""
+"""Let a test use a bot: deliver to it, run its timers, look at its plugin."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Pending:
         self._wire = wire
         self._body = body
         self._since = since
-        """From which line of the log book on it is this delivery's."""
+        """The number of the log book's first line that belongs to this delivery."""
 
     @property
     def answered(self) -> bool:
@@ -51,11 +51,11 @@ class Pending:
         return self._wire.done.done()
 
     def hang_up(self) -> None:
-        """The sender goes away: whatever is answered reaches nobody."""
+        """Close the sender's connection, so that no answer reaches it."""
         self._wire.close()
 
     def answer(self) -> Answer:
-        """Return the answer; moves the clock as far as it needs. Raises AssertionError for a reply that Pyrus would refuse."""
+        """Move the clock as far as needed, and return the answer. Raises AssertionError for a reply that Pyrus would refuse."""
         bot = self._bot
         wire = self._wire
 
@@ -70,7 +70,10 @@ class Pending:
 
 
 class HarnessBot:
-    """A bot under test, as `bothost.bot(…)` gives it. `plugin` is the instance (or function) that answers, `person` the bot in Pyrus."""
+    """A bot under test, as `bothost.bot(…)` returns it.
+
+    `plugin` is the instance (or function) that answers, and `person` is the bot in Pyrus.
+    """
 
     def __init__(
         self,
@@ -82,10 +85,10 @@ class HarnessBot:
         self.state = state
         self.bot, self.runner = served
         self.origin = origin
-        """What it was made of, to be put into service again after a restart."""
+        """The arguments that it was made of. A restart puts it into service again with them."""
         self.person = dict(person)
         self.refused: list[str] = []
-        """Why Pyrus would refuse replies that no test has been told of yet."""
+        """The reasons why Pyrus would refuse replies, of which the test has not been told yet."""
         self._last: tuple[bytes, int] | None = None
 
     @property
@@ -100,7 +103,7 @@ class HarnessBot:
         return self.bot.plugged.instance
 
     def deliver(self, of: Mapping[str, Any] | bytes, attempt: int | str | None = 1) -> Answer:
-        """Deliver a task, a body or bytes, signed, and return when the answer is ready.
+        """Deliver a task, a body or bytes, signed, and return the answer.
 
         `attempt` becomes `X-Pyrus-Retry: n/3`; a string is sent as it is, None not at all.
         """
@@ -112,9 +115,9 @@ class HarnessBot:
         return self.deliver(body, attempt + 1)
 
     def begin(self, of: Mapping[str, Any] | bytes, attempt: int | str | None = 1, *, hang_up: bool = False) -> Pending:
-        """Deliver, and let happen what happens at this instant; the answer may come later (`.answer()`).
+        """Deliver, and run everything that is due at this instant. The answer may come later (`.answer()`).
 
-        `hang_up`: the sender is gone as soon as it has sent, so that no answer reaches it.
+        With `hang_up` the sender closes its connection as soon as it has sent, so that no answer reaches it.
         """
         body = self.as_body(of)
         self._last = (body, attempt if isinstance(attempt, int) else 1)
@@ -124,7 +127,7 @@ class HarnessBot:
         return self.send(body, headers, hang_up=hang_up)
 
     def send(self, body: bytes, headers: Mapping[str, str], *, hang_up: bool = False) -> Pending:
-        """Post bytes with these headers and no others: for requests that Pyrus would never make."""
+        """Post bytes with these headers and no others, for requests that Pyrus would never make."""
         host, side = self.state.host, self.state.side
         sent = side.send(DeliverySender(self.name, self.person, self.bot.config.secrets[0].decode()), body)
 
@@ -146,7 +149,7 @@ class HarnessBot:
         return Pending(self, self.state.turn(start()), body, since)
 
     def tick(self, timer: str) -> None:
-        """Run a timer now. Raises AssertionError from what it raised."""
+        """Run a timer now. Raises AssertionError from the exception that it raised."""
         before = len(self.runner.runs)
         self.state.turn(self.state.host.tick(self.bot, timer))
         for run in self.runner.runs[before:]:
@@ -154,7 +157,7 @@ class HarnessBot:
                 raise AssertionError(f"{timer} failed: {run.ran.failure.text}") from run.ran.failure.error
 
     def hook(self, name: str, *, sign: bool = True, method: str = "", **content: Any) -> HookAnswer:
-        """Make a request to a hook, signed by its guard, and return its answer; what an accepted one started has run then.
+        """Make a request to a hook, signed by its guard, and return its answer. The run of an accepted request has ended then.
 
         `content`: `json=`, `form=`, `files={"file": ("name.pdf", b"…")}`, `body=`, `query=`, `headers=`. `sign=False` shows
         nothing to the guard.
@@ -185,7 +188,10 @@ class HarnessBot:
         return tuple(sorted(self.state.turn(listed()), key=lambda job: job.due))
 
     def as_body(self, of: Mapping[str, Any] | bytes) -> bytes:
-        """Make the body that would be posted: bytes as they are, a body encoded, a task in an envelope with this bot's id and token."""
+        """Return the body that would be posted.
+
+        Bytes stay as they are, a body is encoded, and a task gets an envelope with this bot's id and token.
+        """
         if isinstance(of, bytes):
             return of
         if "task" in of or "task_id" in of:

@@ -1,4 +1,4 @@
-"""The state that the parts of a harness share: time, the host, Pyrus's end of the deliveries, the log book."""
+"""Hold the state that the parts of a harness share: time, the host, Pyrus's end of the deliveries, the log book."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class HarnessState:
     host: BareHost
 
     def turn(self, work: Coroutine[Any, Any, T], *, limit_s: float = 86_400.0) -> T:
-        """Do some work on the loop, and let what is under way at its end come to its own."""
+        """Do some work on the loop, let everything under way at that instant end, and return the work's result."""
         return turn(self.time, work, limit_s=limit_s)
 
 
 def turn(time: VirtualClock, work: Coroutine[Any, Any, T], *, limit_s: float = 86_400.0) -> T:
-    """`HarnessState.turn` before there is a bench."""
+    """Do the same as `HarnessState.turn`, before there is a state."""
     time.loop.refuse_nesting(work)
     with turning():
         return time.run(work, limit_s=limit_s)
@@ -42,7 +42,7 @@ def turn(time: VirtualClock, work: Coroutine[Any, Any, T], *, limit_s: float = 8
 
 @contextmanager
 def turning() -> Iterator[None]:
-    """Within it a coroutine that nobody awaited fails the test."""
+    """Fail the test if a coroutine made within the block was never awaited."""
     found: list[str] = []
     with noticing(found):
         yield

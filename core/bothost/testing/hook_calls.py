@@ -1,4 +1,4 @@
-"""A request to a hook, as a test makes it and reads its answer."""
+"""Make a request to a hook, and read its answer, in a test."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BOUNDARY = "bothost-test-boundary"
 
 @dataclass(frozen=True, slots=True)
 class HookCallContent:
-    """The content of a request: one of `json`, `form` with `files`, and `body`; and its query and headers."""
+    """The content of a request: one of `json`, `form` with `files`, and `body`, and besides its query and headers."""
 
     json: Any = None
     form: Mapping[str, str] | None = None
@@ -40,7 +40,7 @@ class HookCallContent:
         return (b"", "") if self.json is None else (json.dumps(self.json).encode(), "application/json")
 
     def request(self, guard: GuardRule | None, now: float) -> tuple[str, dict[str, str], bytes]:
-        """Return the query, the headers and the body; signed by a guard that is given."""
+        """Return the query, the headers and the body, signed by the guard if one is given."""
         body, kind = self.encoded()
         headers, query = credentials(guard, body, now) if guard is not None else ({}, {})
         headers |= {"Content-Type": kind} if kind else {}

@@ -1,6 +1,6 @@
-"""A whole host without listeners: real pipeline, real journal in a folder, any clock, any way to Pyrus.
+"""Run a whole host without listeners: real pipeline, real journal in a folder, any clock, any transport to Pyrus.
 
-`Harness` turns one in virtual time, `served` one on a real loop behind real sockets.
+`Harness` runs one in virtual time, and `served` runs one on a real loop behind real sockets.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.testing")
 
 TIMING = JournalTiming(lease_s=3600.0, beat_s=600.0, sweep_s=30.0, due_s=30.0, linger_s=0.0)
-"""Few rounds and beats: what falls due is looked at on time, and nobody else could take a lease."""
+"""Rounds and beats are rare, because a look is planned for each due entry, and no other process could take a lease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class HarnessSection:
         return f"a-secret-for-tests-of-{self.name}"
 
     def text(self, plugin: str) -> str:
-        """As it would stand in bots.ini."""
+        """Return the section as it would stand in bots.ini."""
         fixed = {"plugin": plugin, "secret": self.secret, "login": self.login}
         accounts = (
             section(f"account:{name}", {"login": login, "key": self.secret}) for name, login in self.accounts.items()
@@ -79,7 +79,7 @@ class HarnessSection:
 
 
 class NoMetrics:
-    """Stands where the metrics stand; nobody asks."""
+    """Takes the place of the metrics, because no test asks for them."""
 
     def delivery(self, bot: str, word: str, status: int, seconds: float) -> None:
         """See `responses.PipelineMetrics`."""
@@ -141,10 +141,10 @@ class PunctualStore(SqliteJournal):
 
 
 class BareHost:
-    """One process of bothost; made, used and stopped on its loop."""
+    """One process of bothost. It is made, used and stopped on its loop."""
 
     def __init__(self, clock: Clock, folder: Path, transport: Transport, *, claims_first: bool = False) -> None:
-        """`claims_first`: one of several processes on this folder."""
+        """`claims_first` makes it one of several processes on this folder."""
         self.clock = clock
         self._loop = asyncio.get_running_loop()
         self.folder = folder
@@ -176,7 +176,7 @@ class BareHost:
         return host
 
     async def stop(self) -> None:
-        """End at once: what runs is cut, what is parked stays in the journal."""
+        """End at once. Runs are cut, and parked events stay in the journal."""
         self._stopped = True
         await self.pipeline.stop()
         running = [tracked.task for tracked in list(self.pipeline.runs.running) if tracked.task is not None]
@@ -210,7 +210,7 @@ class BareHost:
         return bot, runner
 
     async def look(self) -> None:
-        """Look at once for what is due: ticks, parked events, replies to post."""
+        """Look at once for due ticks, parked events and replies to post."""
         await self.pipeline.timers.look()
         await self.pipeline.poller.look()
 
@@ -244,7 +244,7 @@ class BareHost:
         log.info("refused: %s from %s", word, peer, extra={"bot": bot.name if bot else "", "status": status})
 
     def _look_at(self, due: float) -> None:
-        """Look when an entry falls due by the wall clock; a later look finds it too, where the clock was set meanwhile."""
+        """Plan a look for the time when an entry falls due by the wall clock. If that is set meanwhile, a later look finds it."""
         in_s = max(0.0, due - self.clock.now().timestamp())
         self._loop.call_soon_threadsafe(self._loop.call_later, in_s, self._look_soon)
 
@@ -254,7 +254,7 @@ class BareHost:
 
 
 def name_of(plugin: Any) -> str:
-    """Return the name under which errors speak of a plugin: its own, or that of its class where it is an odd object."""
+    """Return the name of a plugin in errors: its own, or that of its class if it is an object without one."""
     if isinstance(plugin, str):
         return plugin
     name = getattr(plugin, "__name__", "")
@@ -262,7 +262,7 @@ def name_of(plugin: Any) -> str:
 
 
 def modules_of(bot: Bot) -> list[ModuleType]:
-    """Return the modules in which a plugin's code stands: its own, and those of the same package."""
+    """Return the modules of a plugin's code: its own, and those of the same package."""
     instance = bot.plugged.instance if bot.plugged is not None else None
     name = getattr(instance, "__module__", None) or ""
     top = name.partition(".")[0]

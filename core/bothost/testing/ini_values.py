@@ -1,4 +1,4 @@
-"""Write Python values as bots.ini has them: a test gives settings by keyword."""
+"""Write Python values as bots.ini has them, because a test gives settings by keyword."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ def as_ini(value: Any) -> str:
 
 
 def has_text(value: Any) -> bool:
-    """Tell whether the text can say all of the value. It cannot for an item with a comma, for a part of a second, or for an
-    object of the plugin's own."""
+    """Return whether the text can hold the whole value.
+
+    It cannot for an item with a comma, for a part of a second, and for an object of the plugin's own."""
     return value is None or isinstance(value, _WHOLE)
 
 
@@ -41,7 +42,7 @@ _TEXTS: tuple[tuple[type, Callable[[Any], str]], ...] = (
 
 
 def section(name: str, keys: Mapping[str, Any]) -> str:
-    """One section of bots.ini; values of several lines are continued with blanks."""
+    """Return one section of bots.ini. Values of several lines are continued with blanks."""
     lines = [f"[{name}]"]
     for key, value in keys.items():
         text = as_ini(value)

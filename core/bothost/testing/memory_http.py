@@ -1,4 +1,4 @@
-"""A request without a socket: the web layer's own delegate, fed with bytes, writing into memory."""
+"""Make a request without a socket: feed bytes to the webhook's own delegate, which writes into memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PIECE_BYTES = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class WrittenResponse:
-    """The bytes written to a connection, and the pipeline's word for them ("" if the web layer refused by itself)."""
+    """The bytes written to a connection, and the pipeline's word for them ("" if the webhook refused by itself)."""
 
     status: int
     headers: Mapping[str, str]
@@ -39,8 +39,8 @@ class RequestHead:
 
 
 class MemoryConnection:
-    """Stands where a connection stands. `done` gets what was written once the response has ended; `cut` is a client that has
-    gone away."""
+    """Takes the place of a connection. `done` gets the written bytes when the response has ended. `cut` is true if the client
+    has gone away."""
 
     last = False
     half_closed = False
@@ -53,7 +53,7 @@ class MemoryConnection:
         self._out = bytearray()
 
     def post(self, front: WebhookContext, head: RequestHead, body: bytes) -> None:
-        """Begin a request on the running loop; the response comes by `done`."""
+        """Begin a request on the running loop. The response comes by `done`."""
         request = MemoryRequest(front, self)
         headers = HTTPHeaders({"Host": "bots.test", "Content-Length": str(len(body)), **head.headers})
         request.headers_received(RequestStartLine(head.method, head.path, "HTTP/1.1"), headers)
@@ -79,7 +79,7 @@ class MemoryConnection:
         self.done.set_result(WrittenResponse(line.code, HTTPHeaders.parse(rest), body, self.word))
 
     def close(self) -> None:
-        """Be a client that goes away."""
+        """Close the connection, as a client does that goes away."""
         self.cut = True
 
 
@@ -90,7 +90,7 @@ class MemoryContext:
 
 
 class MemoryRequest(WebhookRequest):
-    """One request; remembers the outcome's word, which no response shows."""
+    """One request. It remembers the outcome's word, which no response shows."""
 
     def __init__(self, front: WebhookContext, wire: MemoryConnection) -> None:
         super().__init__(front, wire)

@@ -1,4 +1,4 @@
-"""The small parts of which tasks are made: persons, files, and the ids that all of them share."""
+"""Make the small parts of tasks: persons, files, and the ids that all of them share."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ FIRST = {
     "choice": 1,
 }
 STEPS = {"comment": 100}
-"""Comments leave room between their ids for others that stand before them in a list."""
+"""The steps between ids. Comments leave room between theirs for others that stand before them in a list."""
 BOT_ID = 900_100
 
 
 class PersonDict(dict[str, Any]):
-    """A person in Pyrus's shape; told from other dicts by its class, so that a field of it becomes a person field."""
+    """A person in Pyrus's shape. Its class tells it from other dicts, so that a field of it becomes a person field."""
 
 
 class BotItself(PersonDict):
-    """The bot to which the task will be delivered; `deliver` puts its id in."""
+    """The bot to which the task will be delivered. `deliver` puts its id in."""
 
 
 class IdNumbering:
-    """The next ids, and which names have theirs already. One for the process: factories are called without a harness too."""
+    """The next ids, and the names that have one already. The process has one, because factories work without a harness too."""
 
     def __init__(self) -> None:
         self.now: Callable[[], datetime] = lambda: BEGIN
         self.restart()
 
     def restart(self, above: int = 0) -> None:
-        """Begin anew, as at the start of a test; every id is above this number."""
+        """Begin anew, as at the start of a test. Every id is above this number."""
         self._next = {what: above + first for what, first in FIRST.items()}
         self._known: dict[tuple[Any, ...], int] = {}
         self.now = lambda: BEGIN
@@ -84,7 +84,7 @@ def person(name: str = "Anna Gromova", email: str | None = None, *, type: str = 
 
 
 def me() -> dict[str, Any]:
-    """Return the bot that will get the task: as a comment's author or an approver."""
+    """Return the bot that will get the task, for a comment's author or an approver."""
     return BotItself(person("Test bot", "bot@3f1c9c2e-5a55-4d0e-9a9b-6f2f7d0a1c55", type="bot", id=BOT_ID))
 
 
@@ -103,7 +103,7 @@ def file(name: str = "scan.pdf", size: int = 2048, **keys: Any) -> dict[str, Any
 
 
 def as_person(who: Mapping[str, Any] | str | None) -> dict[str, Any]:
-    """Return a person given as such, by e-mail, or not at all (then the usual one)."""
+    """Return a person that is given as such, by e-mail, or not at all (then the usual one)."""
     if who is None:
         return person()
     if isinstance(who, str):
@@ -113,14 +113,14 @@ def as_person(who: Mapping[str, Any] | str | None) -> dict[str, Any]:
 
 
 def stamp(moment: datetime) -> str:
-    """Return a moment as Pyrus writes it: UTC, whole seconds."""
+    """Return a moment as Pyrus writes it, in UTC and whole seconds."""
     if moment.tzinfo is None:
         raise ValueError(f"{moment} has no zone")
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def plain(value: Any) -> Any:
-    """Python's dates and enums within a value as Pyrus writes them; everything else stays as it is."""
+    """Return a value with Python's dates and enums in it as Pyrus writes them."""
     if isinstance(value, datetime):
         return stamp(value)
     if isinstance(value, date):
@@ -136,5 +136,5 @@ def plain(value: Any) -> Any:
 
 
 def plain_keys(keys: Mapping[str, Any]) -> dict[str, Any]:
-    """`plain` for the keys of one part."""
+    """Return the keys of one part, each as `plain` gives it."""
     return {key: plain(value) for key, value in keys.items()}

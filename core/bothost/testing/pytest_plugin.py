@@ -1,7 +1,7 @@
-"""The pytest plugin: the fixture `bothost` gives a test a `Harness`.
+"""Offer pytest the fixture `bothost`, which gives a test a `Harness`.
 
-pytest loads this module in every run of the environment, so it imports nothing of the core and no Tornado: that comes when
-a test asks for the fixture.
+pytest loads this module in every run of the environment. So it imports neither the core nor Tornado before a test asks for the
+fixture.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def bothost() -> Iterator[Harness]:
-    """A host in memory with a virtual clock, a real journal and a fake Pyrus; see the plugin guide, "Tests"."""
+    """Give a host in memory with a virtual clock, a real journal and a fake Pyrus; see the plugin guide, "Tests"."""
     from bothost.testing.harness import Harness
 
     with Harness() as harness:
@@ -27,7 +27,7 @@ def bothost() -> Iterator[Harness]:
 
 
 def pytest_runtest_setup() -> None:
-    """Ids that `task()` and its kin give start anew in each test, also in one that does not use the fixture."""
+    """Restart the ids of `task()` and the other factories in each test, also in one that does not use the fixture."""
     parts = sys.modules.get("bothost.testing.people")
     if parts is not None:
         parts.numbering.restart()

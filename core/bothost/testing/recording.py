@@ -20,7 +20,7 @@ STANDARD = frozenset([*vars(logging.makeLogRecord({})), "message", "asctime", "t
 
 @dataclass(frozen=True, slots=True)
 class RecordedRun:
-    """One run of a handler or timer: of which event (`id`, the event key), and how it ended."""
+    """One run of a handler or timer, with its event (`id`, the event key) and its end."""
 
     id: str
     attempt: int
@@ -30,17 +30,17 @@ class RecordedRun:
 
 @dataclass(slots=True)
 class WatchedRunner:
-    """A bot's real runner; keeps how each run ended, and can be slow, as a fault."""
+    """A bot's real runner. It keeps the end of each run, and can be slow as a fault."""
 
     real: Runner
     runs: list[RecordedRun] = field(default_factory=list)
     delay_s: float = 0.0
-    """Virtual seconds that pass before the handler begins."""
+    """The virtual seconds that pass before the handler begins."""
 
     _expected: dict[str, asyncio.Future[None]] = field(default_factory=dict)
 
     def expect(self, id: str) -> asyncio.Future[None]:
-        """Done when the run of this id has ended; on the loop."""
+        """Return a future that is done when the run of this id has ended. It is called on the loop."""
         return self._expected.setdefault(id, asyncio.get_running_loop().create_future())
 
     def _keep(self, run: RecordedRun) -> None:
@@ -83,12 +83,12 @@ class WatchedRunner:
 
 
 class LogBook(logging.Handler):
-    """Keeps what bothost and its plugins log while a harness is at work."""
+    """Keeps the log lines of bothost and its plugins while a harness is at work."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
         self.lines: list[tuple[str, str]] = []
-        """(bot, line)."""
+        """The lines as (bot, line)."""
         self._logger = logging.getLogger("bothost")
         self._level = logging.NOTSET
 
@@ -104,7 +104,7 @@ class LogBook(logging.Handler):
         self._logger.setLevel(self._level)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take one line down."""
+        """Keep one line."""
         extras = {key: value for key, value in vars(record).items() if key not in STANDARD and value != ""}
         bot = str(extras.get("bot", ""))
         rest = "".join(f" {key}={value}" for key, value in extras.items())
@@ -114,9 +114,9 @@ class LogBook(logging.Handler):
         self.lines.append((bot, line))
 
     def faults(self) -> list[str]:
-        """Return lines in which bothost says that it failed itself, and no plugin."""
+        """Return the lines in which bothost reports a fault of its own, not of a plugin."""
         return [line for _, line in self.lines if "a fault of bothost" in line]
 
     def of(self, bot: str, since: int) -> Iterator[str]:
-        """Yield the lines of a bot (and those of no bot) from a place on."""
+        """Yield the lines of a bot, and those of no bot, from a number on."""
         return (line for whose, line in self.lines[since:] if whose in ("", bot))

@@ -1,4 +1,4 @@
-"""The fake Pyrus's end of deliveries: it has sent them, and it reads their responses."""
+"""Send a test's deliveries as the fake Pyrus, and read their responses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DeliverySender:
-    """As whom deliveries are sent: the bot's person, its name in bots.ini, and its key."""
+    """The bot to which deliveries are sent: its person, its name in bots.ini, and its key."""
 
     name: str
     person: Mapping[str, Any]
@@ -30,7 +30,7 @@ class DeliverySender:
 
 @dataclass(slots=True)
 class SentDelivery:
-    """One delivery on its way: of which event, and whether an earlier one of it was still unanswered."""
+    """One delivery on its way, with its event, and whether an earlier one of that event was still unanswered."""
 
     body: bytes
     key: str
@@ -42,8 +42,8 @@ class SentDelivery:
 class SentDeliveries:
     """Pyrus's end of the deliveries of one test.
 
-    Of an event it reads one answer: that it comes again means that it got none, so the same answer to a further attempt is
-    no second comment. Whatever else is answered, and whatever is posted, counts.
+    It reads one answer for an event. A further attempt means that Pyrus got no answer, so the same answer to it is no second
+    comment. Any other answer, and every post, counts.
     """
 
     def __init__(self, pyrus: FakePyrus) -> None:
@@ -52,7 +52,7 @@ class SentDeliveries:
         self._read: dict[str, bytes] = {}
 
     def send(self, sender: DeliverySender, body: bytes) -> SentDelivery | None:
-        """Tell the fake Pyrus what a delivery says, because deliveries come from Pyrus. None if Pyrus could not have said it."""
+        """Put a delivery's content into the fake Pyrus, because deliveries come from there. None if Pyrus could not send it."""
         try:
             envelope = decode(body)
         except BodyRefused:
@@ -68,7 +68,7 @@ class SentDeliveries:
         return SentDelivery(body, key, envelope.task_id, account, joins)
 
     def read(self, sent: SentDelivery, written: WrittenResponse) -> str:
-        """Read a response; a 200 that says something writes a comment.
+        """Read a response. A 200 with content writes a comment.
 
         A comment that Pyrus would refuse counts as written all the same, because nobody knows what Pyrus does with it. The
         reason why it would be refused is returned.
@@ -91,7 +91,7 @@ class SentDeliveries:
         return ""
 
     def _account(self, sender: DeliverySender, user_id: int | None) -> ApiAccount:
-        """Return the bot's account: of the person that the body names, else the test's own."""
+        """Return the account of the person that the body names, else the test's own bot."""
         own = int(sender.person["id"])
         person_id = own if user_id is None else user_id
         account = self.pyrus.world.accounts.get(person_id)
@@ -101,7 +101,7 @@ class SentDeliveries:
         return account
 
     def _learn(self, task_id: int, task: Any) -> None:
-        """Know the task as it was sent; of one that is known already only its new comments."""
+        """Take over the task as it was sent; of a known task only its new comments."""
         told = {**task, "id": task_id} if isinstance(task, dict) else {"id": task_id}
         sent = told.get("comments")
         comments = [item for item in sent if isinstance(item, dict)] if isinstance(sent, list) else []

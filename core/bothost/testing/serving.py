@@ -1,6 +1,6 @@
-"""A bot behind real sockets, because virtual time cannot show a client of one's own, a proxy or curl.
+"""Serve a bot behind real sockets, because a real client, a proxy or curl cannot work in virtual time.
 
-`served` gives what pytest-tornado's fixture `app` returns, or `tornado.httpserver.HTTPServer` takes.
+`served` gives a value for pytest-tornado's fixture `app`, or for `tornado.httpserver.HTTPServer`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class TornadoConnection:
-    """A connection of Tornado's own server, with what the host's server offers besides."""
+    """A connection of Tornado's own server, with the members that the host's server has besides."""
 
     last = False
     half_closed = False
@@ -46,7 +46,7 @@ class TornadoConnection:
 
 
 class Served(HTTPServerConnectionDelegate):
-    """One bot in service. It answers at `path` what is signed with `secret`; `pyrus` is the fake Pyrus that it calls."""
+    """One bot in service. It answers requests at `path` signed with `secret`, and calls the fake Pyrus `pyrus`."""
 
     def __init__(self, host: BareHost, pyrus: FakePyrus, path: str, secret: str) -> None:
         self._host = host
@@ -67,9 +67,7 @@ def served(
     ini: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Iterator[Served]:
-    """Give a bot in service on this loop, which is not running yet (`io_loop.asyncio_loop`), in real time, until the end of the
-    block.
-    """
+    """Serve a bot in real time on this loop, which is not running yet (`io_loop.asyncio_loop`), until the end of the block."""
     person = me()
     section = HarnessSection(name, person["email"], ini or {}, settings)
 

@@ -1,4 +1,4 @@
-"""Faults on the way to Pyrus, to be given to `bothost.pyrus.fail("POST tasks/*/comments", trouble.gateway(503), times=2)`."""
+"""Offer the faults on the way to Pyrus for `bothost.pyrus.fail("POST tasks/*/comments", trouble.gateway(503), times=2)`."""
 
 from bothost.testing.fake_pyrus.faults import (
     after,

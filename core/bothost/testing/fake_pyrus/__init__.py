@@ -1,7 +1,7 @@
-"""A Pyrus of our own: tasks that move, tokens that end, an API that can fail as the real one does.
+"""Imitate Pyrus: tasks that move, tokens that end, an API that can fail as the real one does.
 
-In process it is a `Transport` (`pyrus.transport()`), with time from the test's clock and no sockets; over loopback it is a
-server (`server.py`). `webhooks.py` plays Pyrus's other side, the deliveries. It counts what Pyrus would write: a comment for
+In process it is a `Transport` (`pyrus.transport()`), with time from the test's clock and no sockets. Over loopback it is a
+server (`server.py`). `webhooks.py` sends deliveries as Pyrus does. The fake counts the comments that Pyrus would write: one for
 each non-empty 200 body that it reads, and one for each POST that it applies.
 """
 
@@ -44,7 +44,7 @@ class HandledRequest:
 
 @dataclass(frozen=True, slots=True)
 class WrittenComment:
-    """A comment that a bot wrote, and through which door."""
+    """A comment that a bot wrote, and the door by which it came."""
 
     task_id: int
     comment_id: int
@@ -80,7 +80,7 @@ class LimitWindow:
 
 
 class FakePyrus:
-    """One Pyrus with its data, its script of failures, and a record of what was asked and written."""
+    """One Pyrus with its data, its script of failures, and a record of its requests and comments."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -89,9 +89,9 @@ class FakePyrus:
         self.requests: list[ApiQuestion] = []
         self.limit = 5000
         self.unknown: list[str] = []
-        """Requests that this fake knows no answer to; a harness fails the test that made one."""
+        """The requests that this fake cannot answer. A harness fails the test that made one."""
         self.refusals: list[str] = []
-        """Comments that bots posted and that were refused, with the reason."""
+        """The comments that bots posted and that were refused, with the reason."""
         self._scripted: dict[str, Any] = {}
         self._script = FaultScript()
         self._windows: dict[int, LimitWindow] = {}
@@ -110,7 +110,7 @@ class FakePyrus:
         return self.world.add_person(**keys)
 
     def add_task(self, task: Mapping[str, Any] | None = None, **keys: Any) -> Json:
-        """Add a task in Pyrus's shape, as a webhook body holds it; what is missing is filled in."""
+        """Add a task in Pyrus's shape, as a webhook body holds it. Missing keys are filled in."""
         return self.world.add_task({**(task or {}), **keys})
 
     def add_form(self, id: int, fields: list[Json] | None = None, steps: Mapping[int, str] | None = None) -> Json:
@@ -127,11 +127,11 @@ class FakePyrus:
         return self.world.catalogs[id]
 
     def add_page(self, path: str, content: bytes) -> None:
-        """An answer that is no JSON, for a GET of this path: a print form, a register as CSV."""
+        """Answer a GET of this path with bytes that are no JSON, such as a print form or a register as CSV."""
         self.world.pages[path] = StoredFile("", path, len(content), "", content)
 
     def add_file(self, name: str, content: bytes | int) -> int:
-        """Add a file that can be downloaded, by its id: bytes, or so many of them that they are made up on the way."""
+        """Add a file that can be downloaded, and return its id. Give its bytes, or their number to have them made up."""
         size = content if isinstance(content, int) else len(content)
         kept = None if isinstance(content, int) else content
         stored = self.world.store_file(name, kept, size, hashlib.md5(kept or b"").hexdigest())  # noqa: S324 - Pyrus's hash
@@ -142,12 +142,12 @@ class FakePyrus:
         return self.world.task(task_id)
 
     def say(self, task_id: int, text: str = "", person: Mapping[str, Any] | None = None, **keys: Any) -> Json:
-        """Somebody comments: anything that a comment request takes."""
+        """Write a comment as a person. `keys` are anything that a comment request takes."""
         author = dict(person) if person else self.world.add_person(first_name="Anna", last_name="Petrova", type="user")
         return write_comment(self.world, self.world.task(task_id), {"text": text, **keys}, author)
 
     def move_step(self, task_id: int, step: int) -> None:
-        """The task moves to another step: who waited before it has decided, who is on it is asked now."""
+        """Move the task to another step. The approvers before it have decided, and those of the step are asked now."""
         task = self.world.task(task_id)
         for number, row in enumerate(task.get("approvals", []), start=1):
             for one in row:
@@ -155,29 +155,29 @@ class FakePyrus:
         task["current_step"] = step
 
     def close_task(self, task_id: int) -> None:
-        """Somebody closes the task."""
+        """Close the task as a person."""
         task = self.world.task(task_id)
         close(self.world, task, {})
 
     def revoke(self, account: ApiAccount | str, code: str = "revoked_token") -> None:
-        """All tokens of an account, or this one token, are refused from now on."""
+        """Refuse all tokens of an account, or this one token, from now on."""
         for one in self.world.accounts.values():
             for token in one.tokens:
                 if account in (one.person.get("email"), token) or account is one:
                     one.tokens[token] = code
 
     def fail(self, pattern: str, fault: ApiFault, times: int = 1) -> None:
-        """The next requests of this pattern ("POST tasks/*/comments") go wrong in this way (`faults.py`)."""
+        """Let the next requests of this pattern ("POST tasks/*/comments") fail in this way (`faults.py`)."""
         self._script.add(pattern, fault, times)
 
     def before(self, pattern: str, action: Callable[[], object]) -> None:
-        """Something happens just before the next request of this pattern is carried out."""
+        """Call `action` just before the next request of this pattern is carried out."""
         self._script.add(pattern, after(action), 1)
 
     def answer(self, pattern: str, value: Any) -> None:
         """Answer requests of this pattern ("GET catalogs/5") with this JSON value, from now on; the newest pattern wins."""
         check_pattern(pattern)
-        json.dumps(value)  # what is no JSON is an error of the test, here and now
+        json.dumps(value)  # so that a value which is no JSON fails the test here
         self._scripted.pop(pattern, None)
         self._scripted[pattern] = value
 
@@ -190,7 +190,7 @@ class FakePyrus:
         return [one for one in self.written if task_id in (None, one.task_id)]
 
     def assert_one_comment(self, task_id: int | None = None) -> WrittenComment:
-        """Exactly one comment was written by a bot; it. Fails with the list otherwise."""
+        """Return the only comment that bots wrote. Raises AssertionError with the list if there is not exactly one."""
         found = self.comments(task_id)
         where = f"on task {task_id}" if task_id is not None else "in all"
         refused = f"; Pyrus refused {'; '.join(self.refusals)}" if self.refusals else ""
@@ -198,21 +198,21 @@ class FakePyrus:
         return found[0]
 
     def assert_no_comment(self, task_id: int | None = None) -> None:
-        """No bot wrote a comment."""
+        """Raise AssertionError if a bot wrote a comment."""
         assert not self.comments(task_id), f"comments instead of none: {self.comments(task_id)}"
 
     def titles(self, pattern: str = "") -> list[str]:
-        """Method and path of the requests so far, those that contain `pattern`."""
+        """Return method and path of the requests so far that contain `pattern`."""
         return [one.title for one in self.requests if pattern in one.title]
 
     def transport(self) -> FakeTransport:
-        """Return the way to this Pyrus without sockets."""
+        """Return a transport to this Pyrus without sockets."""
         from bothost.testing.fake_pyrus.transport import FakeTransport
 
         return FakeTransport(self)
 
     def take_response(self, account: ApiAccount, task_id: int, body: bytes) -> Json | None:
-        """Read the body of a 200 to a webhook, as Pyrus does: a comment of the bot, unless there is nothing in it."""
+        """Read the body of a 200 to a webhook as Pyrus does. Return the bot's comment, or None if the body says nothing."""
         try:
             request = json.loads(body) if body.strip() else None
         except ValueError:
@@ -224,7 +224,7 @@ class FakePyrus:
         return comment
 
     async def handle(self, asked: ApiQuestion) -> HandledRequest:
-        """Answer one request of the API, or fail as the script says."""
+        """Return the answer to one request of the API, or fail as the script says."""
         self.requests.append(asked)
         fault = self._script.take(asked.title) or ApiFault(applied=True)
         if fault.ending == "refused":

@@ -1,6 +1,6 @@
-"""The effect of a comment on a task: the state machine of approvals, steps, closing, fields, persons and files.
+"""Apply a comment to a task: the state machine of approvals, steps, closing, fields, persons and files.
 
-The rules are those of the protocol's sections 3 and 4. A request is checked whole before anything changes, so that a
+The rules are those of the protocol's sections 3 and 4. The whole request is checked before anything changes, so that a
 refused one leaves the task as it was.
 """
 
@@ -52,7 +52,7 @@ def write_comment(world: PyrusWorld, task: Json, request: Json, author: Json) ->
 
 
 def check(request: Json) -> None:
-    """Refuse what no task could take."""
+    """Refuse a request that no task could take."""
     if request.get("text") and request.get("formatted_text"):
         raise ApiRefusal(400, "both_text_and_formatted_text_specified")
     if request.get("due") and request.get("due_date"):
@@ -75,7 +75,7 @@ def check_steps(request: Json) -> None:
 
 
 def persons_changed(world: PyrusWorld, task: Json, request: Json, comment: Json) -> None:
-    """Responsible, participants and subscribers."""
+    """Change the responsible, participants and subscribers."""
     if request.get("reassign_to"):
         comment["reassigned_to"] = task["responsible"] = world.person(request["reassign_to"])
     for key in ("participants_added", "participants_removed", "subscribers_added", "subscribers_removed"):
@@ -91,7 +91,7 @@ def persons_changed(world: PyrusWorld, task: Json, request: Json, comment: Json)
 
 
 def approvals_changed(world: PyrusWorld, task: Json, request: Json, comment: Json) -> None:
-    """Approvers of steps; the place of an inner list is the step."""
+    """Change the approvers of steps. The place of an inner list is the step."""
     for key in ("approvals_added", "approvals_removed", "approvals_rerequested"):
         if not request.get(key):
             continue
@@ -120,7 +120,7 @@ def row_of(task: Json, step: int) -> list[Json]:
 
 
 def choice_made(world: PyrusWorld, task: Json, request: Json, comment: Json) -> None:
-    """A decision. Where the author is asked nowhere it is ignored; without `approval_steps` it is for the current step."""
+    """Apply a decision. It is ignored if the author is asked nowhere. Without `approval_steps` it is for the current step."""
     choice = request.get("approval_choice")
     if not choice:
         return
@@ -143,7 +143,7 @@ def choice_made(world: PyrusWorld, task: Json, request: Json, comment: Json) -> 
 
 
 def move_on(world: PyrusWorld, task: Json, comment: Json) -> None:
-    """Leave steps at which everybody has approved; after the last one the task is closed."""
+    """Leave steps at which everybody has approved, and close the task after the last one."""
     step = task.get("current_step") or 1
     if step > len(task["approvals"]) or not is_done(task["approvals"][step - 1]):
         return
@@ -166,7 +166,7 @@ def is_done(row: list[Json]) -> bool:
 
 
 def action_taken(world: PyrusWorld, task: Json, request: Json, comment: Json) -> None:
-    """Closing and reopening; any comment reopens a closed task unless it says `skip_auto_reopen`."""
+    """Close or reopen the task. Any comment reopens a closed task unless it says `skip_auto_reopen`."""
     action = request.get("action")
     if action == "finished":
         close(world, task, comment)
@@ -177,19 +177,19 @@ def action_taken(world: PyrusWorld, task: Json, request: Json, comment: Json) ->
 
 
 def close(world: PyrusWorld, task: Json, comment: Json) -> None:
-    """The task is closed by this comment."""
+    """Close the task by this comment."""
     task["is_closed"], task["close_date"], comment["action"] = True, world.stamp(), "finished"
 
 
 def lists_changed(_world: PyrusWorld, task: Json, request: Json, _comment: Json) -> None:
-    """The lists in which the task stands."""
+    """Change the lists that hold the task."""
     if request.get("added_list_ids") or request.get("removed_list_ids"):
         ids = dict.fromkeys([*task.get("list_ids", []), *request.get("added_list_ids", [])])
         task["list_ids"] = [one for one in ids if one not in request.get("removed_list_ids", [])]
 
 
 def edited(_world: PyrusWorld, task: Json, request: Json, _comment: Json) -> None:
-    """The text of an older comment."""
+    """Change the text of an older comment."""
     if not request.get("edit_comment_id"):
         return
     older = next((one for one in task["comments"] if one.get("id") == request["edit_comment_id"]), None)
@@ -199,7 +199,7 @@ def edited(_world: PyrusWorld, task: Json, request: Json, _comment: Json) -> Non
 
 
 def create_task(world: PyrusWorld, request: Json, author: Json) -> Json:
-    """Make a task; its first comment repeats what it was made with. Raises ApiRefusal."""
+    """Make a task, whose first comment repeats the request. Raises ApiRefusal."""
     form_id = request.get("form_id")
     task: Json = {"id": world.next_id("task"), "create_date": world.stamp(), "author": author, "comments": []}
     if form_id is None:

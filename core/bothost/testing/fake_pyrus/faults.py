@@ -1,4 +1,4 @@
-"""Faults between a host and Pyrus, scripted: `pyrus.fail("POST tasks/*/comments", lose_answer(), times=2)`."""
+"""Script faults between a host and Pyrus: `pyrus.fail("POST tasks/*/comments", lose_answer(), times=2)`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Ending = Literal["answered", "lost", "refused"]
 
 @dataclass(frozen=True, slots=True)
 class ApiFault:
-    """One thing that goes wrong with a request: is it applied, how does it end, after how long, and what happens first."""
+    """One fault of a request: whether it is applied, how and after how long it ends, and what happens before it."""
 
     applied: bool = False
     ending: Ending = "answered"
     status: int = 0
-    """What is answered instead of the true answer; 0: the true one."""
+    """The status that is answered; 0 for the true answer."""
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     delay_s: float = 0.0
@@ -34,49 +34,49 @@ def lose_request() -> ApiFault:
 
 
 def lose_answer() -> ApiFault:
-    """Have Pyrus apply the request, and break the connection before the answer."""
+    """Apply the request, and break the connection before the answer."""
     return ApiFault(applied=True, ending="lost")
 
 
 def refuse_connection() -> ApiFault:
-    """Nobody listens: the request surely did not arrive. (A server cannot refuse one request: `FakeServer.refuse`.)"""
+    """Refuse the connection, so that the request certainly did not arrive. For a server use `FakeServer.refuse`."""
     return ApiFault(ending="refused")
 
 
 def tls_failure() -> ApiFault:
-    """The handshake fails, so that nothing was sent; in process only."""
+    """Fail the TLS handshake, so that nothing was sent. It works in process only."""
     return ApiFault(ending="refused")
 
 
 def answer(status: int, code: str = "", text: str = "", *, applied: bool = False) -> ApiFault:
-    """An error in Pyrus's envelope; `applied`: although the request was carried out."""
+    """Answer with an error in Pyrus's envelope. With `applied` the request is carried out all the same."""
     body = json.dumps({"error": text or code.replace("_", " "), "error_code": code}).encode()
     return ApiFault(applied=applied, status=status, body=body)
 
 
 def gateway(status: int = 502, *, applied: bool = False) -> ApiFault:
-    """A page in HTML from something in front of Pyrus."""
+    """Answer with a page in HTML, as a proxy in front of Pyrus does."""
     return ApiFault(applied=applied, status=status, body=b"<html><body>Bad gateway</body></html>")
 
 
 def limited(reset_s: int = 30) -> ApiFault:
-    """429, with the time of the reset."""
+    """Answer 429 with the time of the reset."""
     fault = answer(429, "too_many_requests")
     return ApiFault(status=429, body=fault.body, headers={"X-RateLimit-Reset": str(reset_s)})
 
 
 def slow(seconds: float) -> ApiFault:
-    """The true answer, late; the request is applied at the end of that time."""
+    """Apply the request late, and give the true answer then."""
     return ApiFault(applied=True, delay_s=seconds)
 
 
 def slow_answer(seconds: float) -> ApiFault:
-    """Applied at once, answered late."""
+    """Apply the request at once, and answer late."""
     return ApiFault(applied=True, delay_s=-seconds)
 
 
 def after(action: Callable[[], object]) -> ApiFault:
-    """Something happens just before the request is carried out: a person closes the task, a step moves on."""
+    """Call `action` just before the request is carried out, so that a person closes the task, or a step moves on."""
     return ApiFault(applied=True, first=action)
 
 
@@ -90,7 +90,7 @@ class PlannedFault:
 
 
 def check_pattern(pattern: object) -> None:
-    """Raise ValueError for what no request's method and path can match."""
+    """Raise ValueError for a pattern that no request's method and path can match."""
     if not isinstance(pattern, str) or not re.fullmatch(r"(GET|POST|PUT|DELETE|\*) [^/\s]\S*|\*", pattern):
         raise ValueError(
             f'{pattern!r} matches no request: write a method and a path below the base URL, such as "POST tasks/*/comments"'
@@ -106,7 +106,7 @@ class FaultScript:
     def add(self, pattern: str, fault: ApiFault, times: int) -> None:
         """Plan a fault. `pattern` is a method and path with `*`, such as "POST tasks/*/comments".
 
-        Raises TypeError and ValueError for what could never happen, so that no test passes because its fault was lost.
+        Raises TypeError and ValueError for a fault that could never happen, so that no test passes because its fault was lost.
         """
         check_pattern(pattern)
         if not isinstance(fault, ApiFault):
@@ -118,7 +118,7 @@ class FaultScript:
         self._plans.append(PlannedFault(pattern, fault, times))
 
     def take(self, title: str) -> ApiFault | None:
-        """Return the fault for a request, used up once; None if it goes well."""
+        """Return the fault for a request, and count it as used; None if the request goes well."""
         for plan in self._plans:
             if plan.times > 0 and fnmatchcase(title, plan.pattern):
                 plan.times -= 1
@@ -126,10 +126,10 @@ class FaultScript:
         return None
 
     def clear(self) -> None:
-        """Nothing goes wrong any more."""
+        """Drop all planned faults."""
         self._plans.clear()
 
     @property
     def left(self) -> list[str]:
-        """Patterns whose faults did not all happen."""
+        """Return the patterns whose faults did not all happen."""
         return [plan.pattern for plan in self._plans if plan.times > 0]

@@ -1,4 +1,4 @@
-"""Writing form fields: from what a request may say to what a task shows (protocol 3.6)."""
+"""Write form fields: turn the value of a request into the value that a task shows (protocol 3.6)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BY = (("id", "invalid_field_id"), ("code", "invalid_field_code"), ("name", "inva
 
 
 def field_updates(world: PyrusWorld, task: Json, updates: Any) -> list[Json]:
-    """Apply updates to a task's fields; what the comment shows of them. Raises ApiRefusal 400."""
+    """Apply updates to a task's fields, and return the comment's fields. Raises ApiRefusal 400."""
     if not isinstance(updates, list):
         raise ApiRefusal(400, "invalid_json", "field_updates is a list")
     return [update(world, task, one) for one in updates]
@@ -45,7 +45,7 @@ def update(world: PyrusWorld, task: Json, given: Any) -> Json:
 def target_of(world: PyrusWorld, task: Json, given: Json) -> Json:
     """Find the field that an update is for. Raises ApiRefusal 400.
 
-    A field that was never shown comes to be, unless the world is strict or knows the definition of the task's form.
+    A field that was never shown is made, unless the world is strict or knows the definition of the task's form.
     """
     defined = world.forms.get(task.get("form_id") or 0, {}).get("fields", [])
     try:
@@ -71,7 +71,7 @@ def find_blank(defined: list[Json], given: Json) -> Json:
 
 
 def definitions(defined: list[Json]) -> Iterator[Json]:
-    """Give all fields of a form's definition, those within sections too."""
+    """Yield all fields of a form's definition, those within sections too."""
     for one in defined:
         yield one
         yield from definitions((one.get("info") or {}).get("fields", []))
@@ -111,21 +111,21 @@ def written(world: PyrusWorld, target: Json, value: Any) -> Any:
 
 
 def a_number(_world: PyrusWorld, target: Json, value: Any) -> Any:
-    """Money and numbers."""
+    """Return a number of a field for money or numbers."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ApiRefusal(400, "invalid_value_format", f"{target.get('name')} takes a number")
     return value
 
 
 def a_text(_world: PyrusWorld, target: Json, value: Any) -> Any:
-    """Text, e-mail, phone."""
+    """Return a text of a field for text, e-mail or phone."""
     if not isinstance(value, str):
         raise ApiRefusal(400, "invalid_value_format", f"{target.get('name')} takes a text")
     return value
 
 
 def matching(pattern: str) -> Callable[[PyrusWorld, Json, Any], Any]:
-    """Texts of one form."""
+    """Return a converter of texts that match the pattern."""
 
     def check(_world: PyrusWorld, target: Json, value: Any) -> Any:
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
@@ -141,14 +141,14 @@ def a_person(world: PyrusWorld, _target: Json, value: Any) -> Any:
 
 
 def files(world: PyrusWorld, _target: Json, value: Any) -> Any:
-    """Uploaded files."""
+    """Return uploaded files."""
     if not isinstance(value, list):
         raise ApiRefusal(400, "invalid_value_format", "a file field takes a list")
     return [world.attached(one) for one in value]
 
 
 def catalog_items(world: PyrusWorld, target: Json, value: Any) -> Any:
-    """Rows of a catalog by `item_id`, `item_ids` or `item_name`."""
+    """Return rows of a catalog by `item_id`, `item_ids` or `item_name`."""
     catalog = world.catalogs.get((target.get("info") or {}).get("catalog_id") or target.get("catalog_id") or 0)
     if not isinstance(value, dict):
         raise ApiRefusal(400, "invalid_value_format", "a catalog field takes item_id, item_ids or item_name")
@@ -166,7 +166,7 @@ def catalog_items(world: PyrusWorld, target: Json, value: Any) -> Any:
 
 
 def choices(_world: PyrusWorld, target: Json, value: Any) -> Any:
-    """Choices by id; names as far as the form's options tell them."""
+    """Return choices by id, with the names that the form's options tell."""
     if not isinstance(value, dict):
         raise ApiRefusal(400, "invalid_value_format", "a multiple choice takes choice_ids")
     ids = value.get("choice_ids") or [value.get("choice_id")]
@@ -188,7 +188,7 @@ def task_links(world: PyrusWorld, _target: Json, value: Any) -> Any:
 
 
 def table_rows(_world: PyrusWorld, target: Json, value: Any) -> Any:
-    """Rows by row_id; `delete` removes one, an unknown row_id or none adds one."""
+    """Return the rows by row_id. `delete` removes a row; an unknown row_id or none adds one."""
     if not isinstance(value, list):
         raise ApiRefusal(400, "invalid_value_format", "a table takes a list of rows")
     rows: dict[int, Json] = {row["row_id"]: row for row in target.get("value") or []}

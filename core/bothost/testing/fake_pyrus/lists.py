@@ -1,4 +1,4 @@
-"""Members, roles, the inbox, lists, announcements and catalog changes of the fake Pyrus."""
+"""Answer requests for members, roles, the inbox, lists, announcements and catalog changes of the fake Pyrus."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEAD = ("id", "author", "responsible", "text", "create_date", "last_modified_dat
 
 
 def members(world: PyrusWorld, _asked: ApiQuestion, _account: ApiAccount) -> Json:
-    """Return all persons who are no role."""
+    """Return all persons that are not roles."""
     return {"members": [one for one in world.persons.values() if one.get("type") != "role"]}
 
 
@@ -127,4 +127,4 @@ LIST_ROUTES: tuple[tuple[str, str, Callable[..., Any]], ...] = (
     ("POST", r"catalogs/(\d+)", replace_catalog),
 )
 WORLDLY = frozenset(act for _, _, act in LIST_ROUTES)
-"""The routes that take the world alone."""
+"""The functions that take the world alone."""

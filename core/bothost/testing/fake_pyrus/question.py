@@ -1,4 +1,4 @@
-"""A request as the fake Pyrus reads it, and what it says."""
+"""Define a request as the fake Pyrus reads it, and its response."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ApiQuestion:
 
     @property
     def title(self) -> str:
-        """Method and path, as faults name them."""
+        """Return method and path, as faults name them."""
         return f"{self.method} {self.path}"
 
     def json(self) -> Json:
@@ -55,7 +55,7 @@ class FakeResponse:
     file: StoredFile | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     unknown: bool = False
-    """This fake has no such call."""
+    """True if this fake has no such call."""
 
     @property
     def body(self) -> bytes:

@@ -1,4 +1,4 @@
-"""Registers of the fake Pyrus: which tasks of a form a request asks for, and how a row looks."""
+"""Answer requests for a register of the fake Pyrus: choose the tasks of a form, and make their rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MOST = 20_000
 LEFT_OUT = ("form_id", "approvals", "comments")
-"""What rows do not have (protocol 5.2)."""
+"""The keys that rows do not have (protocol 5.2)."""
 BOUNDS: tuple[tuple[str, str, Callable[[str, str], bool]], ...] = (
     ("created_after", "create_date", str.__ge__),
     ("created_before", "create_date", str.__lt__),
@@ -72,7 +72,7 @@ def field_fits(task: Json, field_id: int, wanted: Any) -> bool:
 
 
 def compares(value: Any, text: str) -> bool:
-    """`gt` and `lt` by number where both are numbers, else by text."""
+    """Return whether `gt` or `lt` holds, by number if both are numbers, else by text."""
     bound: Any = text[2:]
     if isinstance(value, int | float):
         bound = float(bound)
@@ -82,7 +82,7 @@ def compares(value: Any, text: str) -> bool:
 
 
 def texts(value: Any) -> set[str]:
-    """List what a filter may say for a value: its text, or the ids in it."""
+    """Return the texts by which a filter may name a value: its text, or the ids in it."""
     if isinstance(value, dict):
         ids = [value.get(key) for key in ("id", "item_id", "choice_id", "task_id")]
         lists = [one for key in ("item_ids", "choice_ids", "task_ids") for one in value.get(key) or []]
@@ -106,5 +106,5 @@ def numbers(value: Any) -> set[int]:
 
 
 def yes(value: Any) -> bool:
-    """`y` in a query, true in JSON."""
+    """Return whether a flag is set: `y` in a query, true in JSON."""
     return value is True or value in ("y", "true")

@@ -1,4 +1,4 @@
-"""The fake Pyrus's API: which request does what."""
+"""Route each request of the fake Pyrus's API to the function that carries it out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class FakeApi:
-    """Answers requests on a world. `wrote` hears of each comment: task, comment, author's id."""
+    """Answers requests on a world. It calls `wrote` with each comment: task, comment, author's id."""
 
     def __init__(self, world: PyrusWorld, wrote: Callable[[int, Json, int], None]) -> None:
         self._world = world
@@ -28,7 +28,7 @@ class FakeApi:
         self.base_url = "https://api.pyrus.com/v4/"
 
     def answer(self, asked: ApiQuestion) -> FakeResponse:
-        """Carry a request out."""
+        """Carry a request out, and return the response."""
         try:
             if asked.path == "auth":
                 return FakeResponse(200, self._log_in(asked.json()))

@@ -1,4 +1,4 @@
-"""The fake Pyrus on a real socket, for tests with real processes and for the transport itself."""
+"""Serve the fake Pyrus on a real socket, for tests with real processes and for the transport itself."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from bothost.testing.fake_pyrus.world import StoredFile
 
 KEPT_BYTES = 8 << 20
-"""Uploads up to this size are kept; of bigger ones only size and hash."""
+"""The size up to which uploads are kept. Of larger ones only size and hash are kept."""
 MOST_BYTES = 4 << 30
 PREFIX = "/api/v4/"
 
 
 class FakeServer:
-    """A fake Pyrus at `base_url`, on loopback. Made on the loop that serves it."""
+    """A fake Pyrus at `base_url`, on loopback. It is made on the loop that serves it."""
 
     def __init__(self, pyrus: FakePyrus, ssl_options: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.pyrus = pyrus
@@ -42,7 +42,7 @@ class FakeServer:
         return f"{'https' if self._ssl_options else 'http'}://127.0.0.1:{self.port}{PREFIX}"
 
     def listen(self) -> None:
-        """Listen, on the same port as before."""
+        """Listen on the same port as before."""
         app = Application([(r"/.*", FakeHandler, {"pyrus": self.pyrus})], log_function=lambda _handler: None)
         self._server = HTTPServer(app, ssl_options=self._ssl_options, max_body_size=MOST_BYTES)
         sockets = bind_sockets(self.port, "127.0.0.1")
@@ -51,7 +51,7 @@ class FakeServer:
         self.pyrus.answers_as(self.base_url)
 
     async def refuse(self) -> None:
-        """Stop listening: connections are refused, until `listen`."""
+        """Stop listening, so that connections are refused until `listen`."""
         assert self._server is not None
         self._server.stop()
         await self._server.close_all_connections()
@@ -70,7 +70,7 @@ class IncomingUpload:
         self.name = "file"
 
     def feed(self, chunk: bytes) -> None:
-        """Take some bytes."""
+        """Take the next bytes of the body."""
         if not self._end:
             self._head += chunk
             head, mark, chunk = self._head.partition(b"\r\n\r\n")
@@ -92,14 +92,14 @@ class IncomingUpload:
                 self._kept = None
 
     def stored(self, pyrus: FakePyrus) -> StoredFile:
-        """Return the file, at the end. Raises ApiRefusal for an empty one."""
+        """Return the complete file. Raises ApiRefusal for an empty one."""
         content = bytes(self._kept) if self._kept is not None else None
         return pyrus.world.store_file(self.name, content, self.size, self._hash.hexdigest())
 
 
 @stream_request_body
 class FakeHandler(RequestHandler):
-    """Every request, handed to the fake Pyrus."""
+    """Hands every request to the fake Pyrus."""
 
     def initialize(self, pyrus: FakePyrus) -> None:
         """See RequestHandler."""

@@ -1,4 +1,4 @@
-"""The way to the fake Pyrus without sockets, under the test's own clock."""
+"""Send requests to the fake Pyrus without sockets, under the test's own clock."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class FakeTransport:
         return ApiResponse(handled.status, lower(handled), handled.body), pieces(handled)
 
     async def close(self) -> None:
-        """See `Transport.close`; nothing is open."""
+        """See `Transport.close`. Nothing is open."""
 
     async def _handle(self, sending: HttpRequest) -> HandledRequest:
         found = BASE.fullmatch(sending.url)
@@ -63,5 +63,5 @@ async def pieces(handled: HandledRequest) -> AsyncIterator[bytes]:
 
 
 def lower(handled: HandledRequest) -> dict[str, str]:
-    """Headers as a response has them."""
+    """Return headers as a response has them."""
     return {name.lower(): value for name, value in handled.headers.items()}

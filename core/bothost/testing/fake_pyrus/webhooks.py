@@ -1,4 +1,4 @@
-"""Pyrus's other side: it delivers events to a bot, up to three times, through routers that cut and networks that lose.
+"""Deliver events to a bot as Pyrus does, up to three times, through routers that cut and networks that lose.
 
 A bot's answer is read only within 60 seconds; any 2xx ends the attempts, and a 200 with something in it becomes the bot's
 comment (protocol 1.4 and 4.1).
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 READ_S = 60.0
-"""How long Pyrus waits for the answer."""
+"""The seconds for which Pyrus waits for the answer."""
 TIMES = (0.0, 61.0, 122.0)
-"""When it calls, counted from the first call."""
+"""The times of its attempts in seconds after the first one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class SimulatedRequest:
 
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
-    """The outcome of one attempt: the status Pyrus saw (0: none), and the comment it wrote for it (0: none)."""
+    """The outcome of one attempt: the status that Pyrus saw, and the id of the comment that it wrote; 0 for none."""
 
     attempt: int
     status: int
@@ -58,15 +58,15 @@ class WebhookRoute:
 
     times: Sequence[float] = TIMES
     cut_s: float = 0.0
-    """A router answers 503 itself after this time and hangs up on the bot; 0: there is none."""
+    """The time after which a router answers 503 itself and closes the bot's connection; 0 if there is no router."""
     lost: frozenset[int] = frozenset()
-    """Attempts whose response does not reach Pyrus."""
+    """The attempts whose response does not reach Pyrus."""
     dropped: frozenset[int] = frozenset()
-    """Attempts that do not reach the bot."""
+    """The attempts that do not reach the bot."""
     of: str = "3"
-    """What stands behind the slash of X-Pyrus-Retry; empty: no header at all."""
+    """The part behind the slash of X-Pyrus-Retry; empty for no header at all."""
     new_token: bool = True
-    """Each attempt brings a fresh token."""
+    """True if each attempt brings a fresh token."""
 
 
 class Webhooks:
@@ -82,7 +82,7 @@ class Webhooks:
         self._route = route or WebhookRoute()
 
     async def deliver(self, task_id: int, event: str = "comment") -> list[AttemptResult]:
-        """Deliver what is new in a task, until the bot has answered 2xx or the attempts are used up."""
+        """Deliver a task's newest comment until the bot has answered 2xx or the attempts are used up; return each outcome."""
         began = self._pyrus.clock.monotonic()
         token = self._pyrus.world.issue_token(self._account)
         task = copy.deepcopy(self._pyrus.task(task_id))
@@ -139,12 +139,12 @@ class Webhooks:
         try:
             comment = self._pyrus.take_response(self._account, json.loads(hook.body)["task_id"], body)
         except ApiRefusal:
-            return 0  # nothing says that Pyrus tells anybody
+            return 0  # because no document says that Pyrus reports it
         return int(comment["id"]) if comment else 0
 
 
 def over_http(url: str, client: Any) -> Send:
-    """Send by a Tornado client (`AsyncHTTPClient`) to a bot's URL."""
+    """Return a function that sends by a Tornado client (`AsyncHTTPClient`) to a bot's URL."""
 
     async def send(hook: SimulatedRequest) -> tuple[int, bytes]:
         from tornado.httpclient import HTTPClientError

@@ -1,4 +1,4 @@
-"""The data of the fake Pyrus: persons, bots, tokens, forms, catalogs, files and tasks, in the shapes that Pyrus sends."""
+"""Hold the data of the fake Pyrus: persons, bots, tokens, forms, catalogs, files and tasks, in the shapes that Pyrus sends."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ class ApiRefusal(Exception):
 
 @dataclass(slots=True)
 class ApiAccount:
-    """A person that calls the API: its keys and its tokens, newest last, with what became of each."""
+    """A person that calls the API, with its keys and its tokens, the newest last."""
 
     person: Json
     keys: set[str] = field(default_factory=set)
     tokens: dict[str, str] = field(default_factory=dict)
-    """Token → "" while it is good, else the code it is refused with."""
+    """Each token with "" while it is good, else with the code of its refusal."""
     blocked: bool = False
 
 
 @dataclass(slots=True)
 class StoredFile:
-    """A file. Big ones are not kept but made: `size` bytes of a pattern."""
+    """A file. A large one is not kept, but made up: `size` bytes of a pattern."""
 
     guid: str
     name: str
@@ -75,12 +75,12 @@ class PyrusWorld:
         self.files: dict[str, StoredFile] = {}
         self.announcements: dict[int, Json] = {}
         self.pages: dict[str, StoredFile] = {}
-        """Answers that are no JSON, by path: print forms, registers as CSV."""
+        """The answers that are no JSON, by path: print forms, registers as CSV."""
         self.token_limit = 20
         self.newest_first = True
-        """How registers are sorted, which nothing documents."""
+        """The order of registers, which no document tells."""
         self.strict = True
-        """Whether persons and fields that were never shown are refused, as Pyrus does; else they are taken on trust."""
+        """True if persons and fields that were never shown are refused, as Pyrus does; otherwise they are accepted."""
         self._floors = {
             "task": 500_000,
             "comment": 9_500_000,
@@ -91,20 +91,20 @@ class PyrusWorld:
         }
 
     def now(self) -> datetime:
-        """Pyrus's time, which is the test's."""
+        """Return Pyrus's time, which is the test's."""
         return self.clock.now()
 
     def stamp(self) -> str:
-        """Now, as Pyrus writes it: UTC, whole seconds."""
+        """Return the present time as Pyrus writes it, in UTC and whole seconds."""
         return self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def next_id(self, kind: str) -> int:
-        """Return a fresh id, above all that were seen."""
+        """Return a fresh id above all that were seen."""
         self._floors[kind] += 1
         return self._floors[kind]
 
     def saw(self, kind: str, number: Any) -> None:
-        """Fresh ids of this kind are above this one."""
+        """Note an id, so that fresh ids of its kind are above it."""
         if isinstance(number, int) and number > self._floors[kind] and number < 1 << 62:
             self._floors[kind] = number
 
@@ -157,7 +157,7 @@ class PyrusWorld:
         return self.tasks[task_id]
 
     def add_task(self, task: Mapping[str, Any]) -> Json:
-        """Keep a task as it is given, in Pyrus's shape; whoever is named in it exists from now on."""
+        """Keep a task as it is given, in Pyrus's shape. The persons that it names exist from now on."""
         added: Json = copy.deepcopy(dict(task))
         added.setdefault("id", self.next_id("task"))
         added.setdefault("create_date", self.stamp())

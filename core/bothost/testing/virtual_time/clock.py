@@ -1,4 +1,4 @@
-"""The virtual clock: `bothost.clock.Clock` over a virtual loop."""
+"""Define the virtual clock, a `bothost.clock.Clock` over a virtual loop."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ BEGIN = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
 
 class VirtualClock:
-    """Time that moves only when told, and as far as told; `loop` is the loop whose timers it turns."""
+    """A time that moves only when and as far as it is told. `loop` is the loop whose timers it runs."""
 
     def __init__(self) -> None:
         self.loop = VirtualLoop()
         self._begin = BEGIN
 
     def now(self) -> datetime:
-        """See `Clock.now`; starts at 2026-01-05 09:00 UTC."""
+        """See `Clock.now`. It starts at 2026-01-05 09:00 UTC."""
         return self._begin + timedelta(seconds=round(self.loop.now - START, 6))
 
     def epoch(self) -> float:
@@ -39,7 +39,7 @@ class VirtualClock:
         return self.now().timestamp()
 
     def monotonic(self) -> float:
-        """See `Clock.monotonic`: the loop's time."""
+        """See `Clock.monotonic`. It is the loop's time."""
         return self.loop.now
 
     def boot(self) -> float:
@@ -47,7 +47,7 @@ class VirtualClock:
         return self.loop.now
 
     def wait(self, event: threading.Event, seconds: float) -> bool:
-        """See `Clock.wait`; virtual, and what the thread does afterwards holds the clock until its next wait."""
+        """See `Clock.wait`. The wait is virtual, and the thread's work after it holds the clock until its next wait."""
         return self.loop.wait_for_event(event, seconds)
 
     @contextmanager
@@ -91,7 +91,7 @@ class VirtualClock:
         self.loop.advance(_seconds(by))
 
     def set(self, moment: str | datetime) -> None:
-        """Put the wall clock to this moment (with a zone), as a person would: timers keep their distance, nothing on the way runs."""
+        """Set the wall clock to this moment (with a zone). Timers keep their distance, and nothing on the way runs."""
         there = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
         if there.tzinfo is None:
             raise ValueError(f"{moment} has no zone: write 2026-03-01T08:00+03:00 or ...Z")

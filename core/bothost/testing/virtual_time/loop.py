@@ -1,7 +1,7 @@
-"""An event loop whose timers are virtual and whose I/O and threads are real.
+"""Define an event loop whose timers are virtual and whose I/O and threads are real.
 
-The clock jumps to the next timer only when nothing real is outstanding, and never beyond the horizon it was given. The
-loop is made without a policy and never set as current, so that other test plugins in the same process do not meet it.
+The clock jumps to the next timer only when nothing real is outstanding, and never beyond the horizon that it was given. The
+loop is made without a policy and is never set as current, so that other test plugins in the process are not affected.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 START = 1000.0
-"""Where `time()` begins: not 0, so that a forgotten value is not taken for the beginning."""
+"""The first value of `time()`. It is not 0, so that a forgotten value is not taken for the beginning."""
 SLICE_S = 0.05
-"""How long a wait for real work lasts before the limits are looked at again."""
+"""The seconds of a wait for real work before the limits are looked at again."""
 
 
 def is_debugged() -> bool:
-    """Tell whether a debugger is at work: then a person looks at a paused handler, and real time means nothing."""
+    """Return whether a debugger is at work. Then a person looks at a paused handler, and real time means nothing."""
     monitoring = getattr(sys, "monitoring", None)  # Python 3.12 and newer
     watched = monitoring is not None and monitoring.get_tool(monitoring.DEBUGGER_ID) is not None
     return watched or sys.gettrace() is not None or "pydevd" in sys.modules
 
 
 class StuckTest(AssertionError):
-    """Nothing can happen any more, or real work takes longer than it may; the text names what waits and where."""
+    """Nothing can happen any more, or real work takes too long. The text names the waiting work and its place."""
 
 
 class AbandonedThread(BaseException):
-    """Raised in threads that still wait for the loop when it is closed; no `except Exception` of a handler may catch it."""
+    """Raised in threads that still wait for the loop when it is closed. No `except Exception` of a handler may catch it."""
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Turns only inside `run`, `advance` and `settle`. Not thread-safe but for `outstanding` and `call_soon_threadsafe`."""
+    """Runs only inside `run`, `advance` and `settle`. Only `outstanding` and `call_soon_threadsafe` are thread-safe."""
 
     def __init__(self) -> None:
         self.now = START
@@ -65,13 +65,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._waited_for: set[concurrent.futures.Future[Any]] = set()
 
     def time(self) -> float:
-        """Virtual seconds."""
+        """Return the virtual time in seconds."""
         return self.now
 
     def run(self, work: Coroutine[Any, Any, T], *, limit_s: float = 86_400.0) -> T:
-        """Turn until the work is done, moving the clock as far as that needs, at most `limit_s`; then `settle`.
+        """Run until the work is done, move the clock as far as that needs (at most `limit_s`), then `settle`.
 
-        Raises StuckTest if it cannot end, and what the work raises.
+        Return the work's result. Raises StuckTest if it cannot end, and the work's own exception.
         """
         self.refuse_nesting(work)
         call = self.create_task(work)
@@ -85,14 +85,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return call.result()
 
     def advance(self, seconds: float) -> None:
-        """Move the clock, running all that is due on the way, then `settle`."""
+        """Move the clock, run everything that is due on the way, then `settle`."""
         self.refuse_nesting()
         if not 0 <= seconds < math.inf:
             raise ValueError(f"the clock goes on by some seconds, not by {seconds}")
         self._turn(self.now + seconds)
 
     def settle(self) -> None:
-        """Let what is under way at this instant end: everything but timers that lie ahead."""
+        """Let everything that is under way at this instant end, except timers that lie ahead."""
         self.refuse_nesting()
         self._turn(self.now)
 
@@ -103,7 +103,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.wait_in_thread(woken)
 
     def wait_in_thread(self, future: concurrent.futures.Future[T]) -> T:
-        """Wait in a thread for a future that the loop will complete: the thread does not hold the clock meanwhile."""
+        """Wait in a thread for a future that the loop will complete. The thread does not hold the clock meanwhile."""
         self._waited_for.add(future)
         try:
             self.outstanding.lend(future)
@@ -116,9 +116,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             self._waited_for.discard(future)
 
     def wait_for_event(self, event: threading.Event, seconds: float) -> bool:
-        """Wait in a thread until the event is set or virtual time is up; true if it is set.
+        """Wait in a thread until the event is set or virtual time is up. Return True if it is set.
 
-        When the time is up the thread holds the clock until its next wait: what it does then takes no virtual time.
+        When the time is up, the thread holds the clock until its next wait, so that its work takes no virtual time.
         """
         thread = threading.get_ident()
         over: concurrent.futures.Future[None] = concurrent.futures.Future()
@@ -132,7 +132,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
         try:
             self.call_soon_threadsafe(self.call_at, self.now + seconds, time_is_up)
-        except RuntimeError:  # the loop is closed, and with it the test; what is left ends in real time
+        except RuntimeError:  # the loop is closed, so the test is over, and the thread ends in real time
             return event.wait(seconds)
         self._end_beat(thread)  # only now that the next timer is the loop's
         self._waited_for.add(over)
@@ -149,13 +149,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             self.outstanding.end(beat)
 
     def runs_here(self) -> bool:
-        """Tell whether the calling thread is the one that turns this loop now."""
+        """Return whether the calling thread is the one that runs this loop now."""
         return asyncio._get_running_loop() is self
 
     def run_in_executor(
         self, executor: concurrent.futures.Executor | None, func: Callable[[*Ts], T], *args: *Ts
     ) -> asyncio.Future[T]:
-        """As asyncio's, with the work counted, and in a daemon thread where no executor is given."""
+        """Do the same as asyncio's, but count the work, and use a daemon thread if no executor is given."""
         hold = self.outstanding.begin(None, "run_in_executor")
 
         def work() -> T:
@@ -164,19 +164,19 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
         future = (executor or self._executor).submit(work)
         wrapped = asyncio.wrap_future(future, loop=self)
-        # After wrap_future: its callback hands the result to the loop, ours says that nothing is outstanding. The other
-        # way round the loop could see neither and jump.
+        # This comes after wrap_future, whose callback hands the result to the loop. Ours says that nothing is outstanding. In
+        # the other order the loop could see neither, and jump.
         future.add_done_callback(lambda _: self.outstanding.end(hold))
         return wrapped
 
     def waiting(self) -> str:
-        """List what waits, one line a call, to be shown in messages."""
+        """Return the waiting calls for messages, one in each line."""
         calls = sorted(asyncio.all_tasks(self), key=lambda call: call.get_name())
         return "\n".join(f"  {_describe(call)}" for call in calls) or "  (no call at all)"
 
     @staticmethod
     def refuse_nesting(work: Coroutine[Any, Any, Any] | None = None) -> None:
-        """Raise where another loop runs in this thread; the coroutine, if any, is closed first."""
+        """Raise RuntimeError if another loop runs in this thread. The coroutine, if any, is closed first."""
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -189,7 +189,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         )
 
     def close(self) -> None:
-        """Cancel what waits and close; threads that wait for the loop end with AbandonedThread, others are left, as daemons."""
+        """Cancel waiting calls, and close. Threads that wait for the loop end with AbandonedThread; others go on as daemons."""
         if self.is_closed():
             return
         self.outstanding.forget_all()
@@ -206,7 +206,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             future.cancel()
 
     def _turn(self, horizon: float, done: Callable[[], bool] = lambda: False) -> None:
-        """Turn until it is done or the horizon is reached; whoever else stops the loop does not end that."""
+        """Run until `done` or until the horizon is reached, even if other code stops the loop meanwhile."""
         self.horizon = horizon
         self._arrived = False
         self._busy_since = None
@@ -223,14 +223,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         if not self.runs_here() and not self.is_closed():
             try:
                 self.call_soon_threadsafe(_nothing)
-            except RuntimeError:  # closed meanwhile: nobody waits any more
+            except RuntimeError:  # the loop was closed meanwhile, so nobody waits any more
                 return
 
     def wait_really(self, timeout: float | None, poll: Callable[[float], list[Any]]) -> list[Any]:
-        """Do the work of `select`: give real events if there are any, else wait for real work, else turn the clock.
+        """Do the work of `select`: return real events if there are any, else wait for real work, else move the clock.
 
-        Whether anything is outstanding is read before the poll: work that ended earlier has handed its result over before,
-        so the poll sees it.
+        The outstanding work is read before the poll. Work that ended earlier has handed its result over before that, so the
+        poll sees it.
         """
         busy = bool(self.outstanding)
         events = poll(0)
@@ -251,8 +251,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return events
 
     def _jump(self, timeout: float | None) -> None:
-        """To the next timer. A sum of floats may end a hair beyond the horizon, where it counts as on it; but the clock never
-        stops a hair before the timer: who waits for what is left of his time would wait for ever."""
+        """Move the clock to the next timer.
+
+        A sum of floats may end a little beyond the horizon, and counts as on it. But the clock never stops a little before the
+        timer, because code that waits for the rest of its time would wait for ever."""
         if timeout is None or round(self.now + timeout, 9) > self.horizon:
             self._arrived = True
             self.stop()
@@ -261,7 +263,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             self.now = max(round(self.now + timeout, 9), self.now + timeout)
 
     def _check_rest(self) -> None:
-        """Raises StuckTest if callbacks follow each other without end: virtual time would never move."""
+        """Raise StuckTest if callbacks follow each other without end, because virtual time would never move."""
         now = time.monotonic()
         if self._busy_since is None:
             self._busy_since = now
@@ -284,7 +286,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class _Turner(selectors.BaseSelector):
-    """The platform's selector; `select` asks the loop what to wait for."""
+    """The platform's selector. Its `select` asks the loop what to wait for."""
 
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
@@ -310,7 +312,7 @@ class _Turner(selectors.BaseSelector):
 
 
 class _DaemonExecutor(concurrent.futures.Executor):
-    """A daemon thread for each piece of work: one that hangs must not keep the test run from ending."""
+    """A daemon thread for each piece of work, because work that hangs must not keep the test run from ending."""
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[T]:
         future: concurrent.futures.Future[T] = concurrent.futures.Future()
@@ -332,7 +334,7 @@ class _DaemonExecutor(concurrent.futures.Executor):
 
 
 def _nothing() -> None:
-    """Make the loop look again."""
+    """Do nothing. To call it makes the loop look again."""
 
 
 def _wake(woken: concurrent.futures.Future[None]) -> None:

@@ -1,4 +1,4 @@
-"""Coroutines that nobody awaited, a forgotten `await` before `event.pyrus...`: a failure of the test, not a warning."""
+"""Make a coroutine that nobody awaited, such as a forgotten `await` before `event.pyrus...`, fail the test."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ if TYPE_CHECKING:
 
 
 MISTAKEN = (3, 12) <= sys.version_info < (3, 12, 4)
-"""Whether sqlite3 takes the journal's `?1` for a named parameter, and warns of it: an error where a test's settings say so."""
+"""True if sqlite3 takes the journal's `?1` for a named parameter and warns of it. A test's settings may make that an error."""
 
 
 @contextmanager
 def noticing(found: list[str]) -> Iterator[None]:
-    """Within it, Python's "was never awaited" goes into `found`; every other warning goes its usual way, but
-    for one in which sqlite3 is mistaken."""
+    """Put Python's "was never awaited" into `found` within the block.
+
+    Every other warning goes its usual way, except the one in which sqlite3 is mistaken."""
     with warnings.catch_warnings():
         usual = warnings.showwarning
 

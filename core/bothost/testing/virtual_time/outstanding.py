@@ -31,7 +31,7 @@ class RealWork:
 
 
 class OutstandingWork:
-    """Counts holds; used from any thread. `changed` is called, in the thread that did it, whenever the last hold ended."""
+    """Counts holds, from any thread. When the last hold ends, `changed` is called in the thread that ended it."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._lock = threading.Lock()
@@ -42,19 +42,19 @@ class OutstandingWork:
         return bool(self._holds)
 
     def begin(self, thread: int | None, place: str) -> RealWork:
-        """Count one more, until `end`."""
+        """Count one more piece of work until `end`, and return its hold."""
         hold = RealWork(thread, place)
         with self._lock:
             self._holds[hold] = None
         return hold
 
     def adopt(self, hold: RealWork) -> None:
-        """Say that the present thread does the work of this hold from now on."""
+        """Note that the present thread does the work of this hold from now on."""
         hold.thread = threading.get_ident()
         hold.since = time.monotonic()
 
     def end(self, hold: RealWork) -> None:
-        """Count one less. What the work hands to the loop must have been handed over before."""
+        """Count one piece less. The work must have handed its result to the loop before."""
         with self._lock:
             self._holds.pop(hold, None)
             last = not self._holds
@@ -64,7 +64,7 @@ class OutstandingWork:
     def lend(self, future: Future[Any]) -> None:
         """Take the present thread's holds off the count until the future is done, because it is about to wait for the loop.
 
-        They are put back by the future's own callback, which runs before the loop can look at the count again.
+        The future's own callback puts them back, before the loop can look at the count again.
         """
         thread = threading.get_ident()
         mine: list[RealWork] = []
@@ -89,15 +89,15 @@ class OutstandingWork:
             self._changed()
 
     def counted(self, thread: int) -> bool:
-        """Tell whether this thread does work that is counted."""
+        """Return whether this thread does work that is counted."""
         with self._lock:
             return any(hold.thread == thread for hold in self._holds)
 
     def forget_dead_threads(self) -> None:
-        """Drop what belongs to threads that have ended without saying so."""
+        """Drop the holds of threads that have ended without `end`."""
         with self._lock:
             held = [hold for hold in self._holds if hold.thread is not None]
-        # asked after the holds: a thread that takes one up meanwhile would not be among the living yet
+        # asked after the holds, because a thread that takes one up meanwhile would not be among the living yet
         living = {thread.ident for thread in threading.enumerate()}
         with self._lock:
             for hold in held:
@@ -105,7 +105,7 @@ class OutstandingWork:
                     self._holds.pop(hold, None)
 
     def forget_all(self) -> None:
-        """Drop everything: at the end, when nobody waits for it any more."""
+        """Drop all holds at the end, because nobody waits for them any more."""
         with self._lock:
             self._holds.clear()
 
@@ -116,9 +116,10 @@ class OutstandingWork:
 
 
 def whereabouts(frame: FrameType | None, fallback: str = "") -> str:
-    """Name the line at which a thread stands in the plugin's code: its outermost function and its innermost line.
+    """Return the place of a thread in the plugin's code: its outermost function and its innermost line.
 
-    Only what the loop or the thread was given to do is looked at; frames of bothost, the standard library and installed packages are passed over, unless there are no others.
+    Only the work that the loop or the thread was given counts. Frames of bothost, the standard library and installed packages
+    are passed over, unless there are no others.
     """
     own: list[FrameType] = []
     innermost = frame
@@ -135,11 +136,11 @@ def whereabouts(frame: FrameType | None, fallback: str = "") -> str:
 
 
 def is_library(filename: str) -> bool:
-    """Tell whether code of this file is bothost's, the standard library's or an installed package's."""
+    """Return whether code of this file is bothost's, the standard library's or an installed package's."""
     return filename.startswith(("<frozen", *LIBRARIES))
 
 
 def thread_whereabouts(hold: RealWork) -> str:
-    """Name the line at which the work of a hold stands now."""
+    """Return the place of a hold's work now."""
     stack = stack_of(hold.thread) if hold.thread is not None else []
     return whereabouts(stack[0] if stack else None, hold.place)

@@ -1,6 +1,6 @@
-"""`time.sleep` under a virtual clock: virtual in threads that the clock counts, refused on the loop, real elsewhere.
+"""Replace `time.sleep` under a virtual clock: it is virtual in threads that the clock counts, refused on the loop, else real.
 
-The replacement asks at each call which clock is at work, because a module imported meanwhile keeps it for ever.
+The replacement asks at each call which clock is at work, because a module that was imported meanwhile keeps it for ever.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _active: list[VirtualLoop] = []
 
 
 class VirtualSleep:
-    """While it is in force, `time.sleep` is virtual for one loop; `exchange` does the same for `from time import sleep`."""
+    """Makes `time.sleep` virtual for one loop. `exchange` does the same for `from time import sleep`."""
 
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
@@ -45,7 +45,7 @@ class VirtualSleep:
         time.sleep = sleep
 
     def exchange(self, modules: Iterable[ModuleType]) -> None:
-        """Replace the real function where these modules hold it under a name of their own."""
+        """Replace the real function in modules that hold it under a name of their own."""
         for module in modules:
             for name, value in list(vars(module).items()):
                 if value is REAL_SLEEP and module is not time:
@@ -53,7 +53,7 @@ class VirtualSleep:
                     self._exchanged.append((module, name))
 
     def stop(self) -> None:
-        """Put back what was there."""
+        """Put the real function back."""
         _active.remove(self._loop)
         for module, name in self._exchanged:
             setattr(module, name, REAL_SLEEP)
@@ -63,7 +63,7 @@ class VirtualSleep:
 
 
 def sleep(seconds: SupportsIndex | float, /) -> None:
-    """`time.sleep`, as long as a virtual clock is at work."""
+    """Sleep as `time.sleep` does, in virtual time while a virtual clock is at work."""
     seconds = seconds if isinstance(seconds, float) else float(seconds.__index__())
     on_loop = _running()
     if on_loop is not None and seconds > BLOCKING_S:
