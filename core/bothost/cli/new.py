@@ -85,7 +85,7 @@ def read_recorded(path: Path) -> RecordedDelivery:
 
 
 def is_passed_over(sent: bytes) -> bool:
-    """Tell whether a host that knows nothing else of the task would take it for an echo of the bot's own comment."""
+    """Return whether a host that knows nothing else of the task would take it for an echo of the bot's own comment."""
     try:
         envelope = decode(sent)
     except BodyRefused:

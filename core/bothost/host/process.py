@@ -254,7 +254,7 @@ class Host:
         await self._parts.failures.stop(limit_s)
 
     async def _others_listen(self) -> bool:
-        """Return True if only this worker stops. Then its siblings take what comes, which here would only be parked."""
+        """Return whether only this worker stops. Then its siblings take what comes, which here would only be parked."""
         if self.siblings is None:
             return False
         # the supervisor tells its workers before it sends the signal, but the loop hears of the signal first

@@ -72,7 +72,7 @@ class HookDelivery:
     @property
     @abstractmethod
     def gone(self) -> bool:
-        """Tell whether its connection is known to be closed."""
+        """Return whether its connection is known to be closed."""
 
     @property
     @abstractmethod

@@ -91,7 +91,7 @@ class LateReplies:
         return begin
 
     async def _behind_another(self, entry: Entry) -> bool:
-        """Tell whether another reply of the task is under way at this moment, or an older one is not out yet."""
+        """Return whether another reply of the task is under way at this moment, or an older one is not out yet."""
         want = EntryFilter(bot=entry.bot, task=entry.task, states=("ready", "running"), limit=1000)
         try:
             rows = await self._context.journal.list(want)

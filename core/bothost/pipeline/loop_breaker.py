@@ -43,7 +43,7 @@ class LoopBreaker:
         """Tasks that are paused, and why; every process reads them from the journal."""
 
     def holds(self, bot: str, task: int) -> bool:
-        """Tell whether events of this task are parked until an operator resumes it."""
+        """Return whether events of this task are parked until an operator resumes it."""
         return bool(self.paused) and (bot, task) in self.paused
 
     def count(self, tracked: TrackedEvent, user_id: int | None) -> None:
@@ -128,7 +128,7 @@ class LoopBreaker:
 
 
 def by_a_bot(tracked: TrackedEvent, user_id: int | None) -> bool:
-    """Tell whether the newest comment of the event is by the bot itself or by a person of type `bot`."""
+    """Return whether the newest comment of the event is by the bot itself or by a person of type `bot`."""
     newest = tracked.envelope.newest if tracked.envelope is not None else None
     if newest is None:
         return False

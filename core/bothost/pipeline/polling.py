@@ -342,12 +342,12 @@ class Polling:
 
 
 def wants(bot: Bot) -> bool:
-    """Return True if a bot is in service and not content with webhooks."""
+    """Return whether a bot is in service and not content with webhooks."""
     return bot.state.serves and (bot.config.receive != "webhook" or bot.config.catch_up != "no")
 
 
 def misses(config: BotConfig, state: PollingState) -> bool:
-    """Return True if a bot has yet to catch up."""
+    """Return whether a bot has yet to catch up."""
     return config.catch_up != "no" and not state.caught_up
 
 

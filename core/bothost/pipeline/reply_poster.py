@@ -72,7 +72,7 @@ class PendingReply:
 
     @property
     def choice(self) -> bool:
-        """Tell whether the reply decides something."""
+        """Return whether the reply decides something."""
         return bool(self.reply.get("approval_choice"))
 
 
@@ -224,7 +224,7 @@ def as_posted(pending: PendingReply, task: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def moved_on(pending: PendingReply, task: Mapping[str, Any], me: int | None) -> bool:
-    """Tell whether a choice would come too late: the task is closed, or the bot is not asked any more where it was asked.
+    """Return whether a choice would come too late: the task is closed, or the bot is not asked any more where it was asked.
 
     A bot that was asked nowhere may give a choice, which Pyrus ignores, unless it is asked somewhere by now: that would
     be another question.
@@ -263,23 +263,23 @@ def waiting_steps(task: Mapping[str, Any], me: int | None) -> frozenset[int]:
 
 
 def awaits(approval: Mapping[str, Any], me: int) -> bool:
-    """Tell whether this entry of a step is the person's and open."""
+    """Return whether this entry of a step is the person's and open."""
     person = approval.get("person")
     return isinstance(person, dict) and person.get("id") == me and approval.get("approval_choice") == "waiting"
 
 
 def is_closed(task: Mapping[str, Any]) -> bool:
-    """Tell whether the task is closed; some versions send only one of the two keys."""
+    """Return whether the task is closed; some versions send only one of the two keys."""
     return task.get("is_closed") is True or bool(task.get("close_date"))
 
 
 def was_closed(envelope: Envelope | None) -> bool:
-    """Tell whether the task was closed in the event; unknown counts as open, so that a late reply reopens nothing."""
+    """Return whether the task was closed in the event; unknown counts as open, so that a late reply reopens nothing."""
     return envelope is not None and is_closed(envelope.raw.get("task") or {})
 
 
 def newer(comment: Mapping[str, Any], newest: int, since: float) -> bool:
-    """Tell whether a comment came after the event, by id and, as far as it shows it, by time."""
+    """Return whether a comment came after the event, by id and, as far as it shows it, by time."""
     return bool(comment["id"] > newest) and (made(comment) or since) >= since
 
 
@@ -290,7 +290,7 @@ def made(comment: Mapping[str, Any]) -> float | None:
 
 
 def by(comment: Mapping[str, Any], me: int | None) -> bool:
-    """Tell whether the bot wrote it; where its id is known to nobody, any bot may have."""
+    """Return whether the bot wrote it; where its id is known to nobody, any bot may have."""
     author = comment.get("author")
     if not isinstance(author, dict) or type(comment.get("id")) is not int:
         return False
@@ -298,7 +298,7 @@ def by(comment: Mapping[str, Any], me: int | None) -> bool:
 
 
 def same_by_response(reply: Mapping[str, Any], other: Entry) -> bool:
-    """Tell whether another event got a reply like this one as its response."""
+    """Return whether another event got a reply like this one as its response."""
     if other.door != "response" or not other.delivered or not other.answer:
         return False
     said = untyped(other.answer)

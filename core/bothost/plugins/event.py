@@ -106,7 +106,7 @@ class Event:
 
     @property
     def waiting(self) -> bool:
-        """Return True if this bot is asked to decide now."""
+        """Return whether this bot is asked to decide now."""
         return self.step > 0
 
     @property
@@ -126,7 +126,7 @@ class Event:
 
     @property
     def polled(self) -> bool:
-        """Return True if bothost found this event by polling or catching up: no webhook brought it."""
+        """Return whether bothost found this event by polling or catching up: no webhook brought it."""
         return self._envelope.polled
 
     @property

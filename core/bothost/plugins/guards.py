@@ -92,7 +92,7 @@ def rule_of(mark: GuardMark, settings: object, where: str) -> GuardRule:
 
 
 def passes(guard: GuardRule, request: RawRequest, now: float) -> bool:
-    """Tell whether a request may come in, by a guard that needs no code of the plugin. Never raises; in constant time."""
+    """Return whether a request may come in, by a guard that needs no code of the plugin. Never raises; in constant time."""
     match guard:
         case SignedGuard():
             return _is_signed(guard, request, now)

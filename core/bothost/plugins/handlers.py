@@ -45,7 +45,7 @@ class EventCondition:
     kinds: frozenset[Any] | None = None
 
     def matches(self, event: Event) -> bool:
-        """Return True if all that was given fits. An absent `event` is a comment (protocol §2.1)."""
+        """Return whether all that was given fits. An absent `event` is a comment (protocol §2.1)."""
         if self.forms is not None and event.task.form_id not in self.forms:
             return False
         if self.kinds is not None and event.kind not in self.kinds and (event.kind or "comment") not in self.kinds:
@@ -106,7 +106,7 @@ def check_call(call: Callable[..., Any], arguments: int, what: str, right: str) 
 
 
 def takes(call: Callable[..., Any], arguments: int) -> bool:
-    """Return True if it can be called with so many arguments."""
+    """Return whether it can be called with so many arguments."""
     try:
         _signature(call).bind(*range(arguments))
     except TypeError:

@@ -212,7 +212,7 @@ def event_key(bot: str, envelope: Envelope) -> str:
 
 
 def _names(body: bytes, user_id: int) -> bool:
-    """Tell whether anything in the body has this id. To walk through 100,000 approvals of others takes half a second."""
+    """Return whether anything in the body has this id. To walk through 100,000 approvals of others takes half a second."""
     return re.search(rb'"id"\s*:\s*"?0*%d(?!\d)' % user_id, body) is not None
 
 
@@ -237,11 +237,11 @@ def waiting_step(envelope: Envelope, user_id: int | None) -> int:
 
 
 def is_own(envelope: Envelope, user_id: int | None) -> bool:
-    """Return True if the newest comment is this person's. Only the id counts: type and e-mail were seen to mislead."""
+    """Return whether the newest comment is this person's. Only the id counts: type and e-mail were seen to mislead."""
     newest = envelope.newest
     return newest is not None and is_by(newest.author, user_id)
 
 
 def is_by(author: Person, user_id: int | None) -> bool:
-    """Return True if this person has this id."""
+    """Return whether this person has this id."""
     return user_id is not None and whole(_PERSONS_ID.__get__(author)) == user_id

@@ -53,7 +53,7 @@ def utf8(text: bytes) -> bytes:
 
 
 def is_utf8(text: bytes) -> bool:
-    """Return True if the bytes are UTF-8; this costs nothing where they are ASCII."""
+    """Return whether the bytes are UTF-8; this costs nothing where they are ASCII."""
     if text.isascii():
         return True
     try:

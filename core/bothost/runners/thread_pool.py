@@ -75,7 +75,7 @@ class ThreadPool:
             return None
 
     def retires(self, worker: _Worker) -> bool:
-        """Return True if a worker that has waited long may end. It may not if it has just been given work."""
+        """Return whether a worker that has waited long may end. It may not if it has just been given work."""
         with self._lock:
             if worker in self._idle:
                 self._idle.remove(worker)

@@ -43,7 +43,7 @@ class PrintedLines(io.TextIOBase):
         return self._real.fileno()
 
     def isatty(self) -> bool:
-        """Tell whether a person reads."""
+        """Return whether a person reads."""
         return self._real.isatty()
 
     def writable(self) -> bool:

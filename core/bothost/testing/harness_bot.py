@@ -47,7 +47,7 @@ class Pending:
 
     @property
     def answered(self) -> bool:
-        """Tell whether the answer is there."""
+        """Return whether the answer is there."""
         return self._wire.done.done()
 
     def hang_up(self) -> None:

@@ -159,7 +159,7 @@ def _word(value: object, texts: Sequence[Any], results: Sequence[Any]) -> Any:
 
 
 def _is_text(hint: Any) -> bool:
-    """Return True if an item may itself hold a comma, as a text may, and a word that is spelled with one."""
+    """Return whether an item may itself hold a comma, as a text may, and a word that is spelled with one."""
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return any(map(_is_text, args))

@@ -46,7 +46,7 @@ def _reading(part: Any) -> tuple[Callable[[bytes], Any], Any]:
 
 
 def keeps_source(part: type) -> bool:
-    """Return True if the part has a hidden member for the bytes it was read from."""
+    """Return whether the part has a hidden member for the bytes it was read from."""
     return "source" in part.__slot_of__  # type: ignore[attr-defined]
 
 
@@ -193,7 +193,7 @@ Made = (tuple, LazyList)
 
 
 def is_object(source: msgspec.Raw) -> bool:
-    """Return True if the JSON value is an object; a Raw begins at its first sign."""
+    """Return whether the JSON value is an object; a Raw begins at its first sign."""
     return bytes(memoryview(source)[:1]) == b"{"
 
 

@@ -48,7 +48,7 @@ def comment_written(reply: bytes, answer: bytes, person_id: int | None) -> int:
 
 
 def is_ours(reply: Json, comment: Json) -> bool:
-    """Return True if this comment (by the bot, newer than the event, of no other reply) can be the written reply."""
+    """Return whether this comment (by the bot, newer than the event, of no other reply) can be the written reply."""
     if contradicts(reply, comment):
         return False
     wanted = texts(reply)
@@ -76,12 +76,12 @@ def bare(text: str) -> str:
 
 
 def contradicts(reply: Json, comment: Json) -> bool:
-    """Return True if a key that the comment shows differs from the reply's."""
+    """Return whether a key that the comment shows differs from the reply's."""
     return any(differs(reply, comment) for differs in DIFFERENCES)
 
 
 def same_deeds(reply: Json, comment: Json) -> bool:
-    """Return True if the comment shows each change of a reply without text, of those a comment can show."""
+    """Return whether the comment shows each change of a reply without text, of those a comment can show."""
     shown = [(key, comment.get(SHOWN_AS.get(key, key))) for key in reply if key in VISIBLE]
     return bool(shown) and all(value not in (None, "", [], {}) for _key, value in shown)
 
@@ -129,12 +129,12 @@ def keyed(updates: Any) -> dict[object, Any]:
 
 
 def plain(value: Any) -> bool:
-    """Return True if a field's value is shown as it was written."""
+    """Return whether a field's value is shown as it was written."""
     return isinstance(value, str | int | float) and not isinstance(value, bool)
 
 
 def same(one: Any, other: Any) -> bool:
-    """Return True if two plain values are equal: numbers by value, texts without regard to blanks."""
+    """Return whether two plain values are equal: numbers by value, texts without regard to blanks."""
     if isinstance(one, str) and isinstance(other, str):
         return one.split() == other.split()
     return bool(one == other) if type(one) is not str and type(other) is not str else str(one) == str(other)

@@ -173,7 +173,7 @@ def encode(answer: Any, task: "Task | None" = None, known: "Definitions | None" 
 
 
 def _is_short(reply: Reply) -> bool:
-    """Return True if it has a text and a choice at most, as most replies have: then no other key needs a look."""
+    """Return whether it has a text and a choice at most, as most replies have: then no other key needs a look."""
     text, choice = reply.text, reply.approval_choice
     if not ((text is None or type(text) is str) and (choice is None or (type(choice) is str and choice in _CHOICES))):
         return False
@@ -205,7 +205,7 @@ def encode_json(value: Any) -> bytes:
 
 
 def needs_task(answer: Any) -> bool:
-    """Return True if it names fields, so that their task has to be known to write it."""
+    """Return whether it names fields, so that their task has to be known to write it."""
     updates = answer.field_updates if isinstance(answer, Reply) else None
     if isinstance(answer, Mapping):
         updates = answer.get("field_updates")
@@ -283,7 +283,7 @@ def _is_blank(value: Any) -> bool:
 
 
 def _says(key: str, value: Any) -> bool:
-    """Return True if this key makes the comment more than an empty one."""
+    """Return whether this key makes the comment more than an empty one."""
     if key in _WEIGHTLESS:
         return False
     if key in _TEXTS:

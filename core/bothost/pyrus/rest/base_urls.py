@@ -32,12 +32,12 @@ class Origin:
 
     @property
     def loopback(self) -> bool:
-        """Return True if it stays on this machine."""
+        """Return whether it stays on this machine."""
         address = self.address
         return self.host == "localhost" if address is None else address.is_loopback
 
     def within(self, host: str) -> bool:
-        """Return True if the host is `host` or a subdomain of it; an address has none."""
+        """Return whether the host is `host` or a subdomain of it; an address has none."""
         if self.host == host:
             return True
         return self.address is None and host != "localhost" and self.host.endswith("." + host)
@@ -58,7 +58,7 @@ def origin(url: str) -> Origin | None:
 
 
 def allowed(url: str, configured: str = "") -> bool:
-    """Return True if a token may be sent to `url`, which a body or a login's answer named.
+    """Return whether a token may be sent to `url`, which a body or a login's answer named.
 
     https, or http where a loopback address is configured; the host is pyrus.com, pyrus.kz or the configured one, or a
     subdomain of these; no user part, no port but the configured one (Pyrus's own clouds: 443).

@@ -234,7 +234,7 @@ class Zygote:
 
     @property
     def busy(self) -> bool:
-        """Return True if it has children or is making one."""
+        """Return whether it has children or is making one."""
         return bool(self._children or self._waiting)
 
     def close(self) -> None:

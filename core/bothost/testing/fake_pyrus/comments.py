@@ -161,7 +161,7 @@ def first_open(task: Json, start: int) -> int:
 
 
 def is_done(row: list[Json]) -> bool:
-    """Tell whether everybody of a step has approved."""
+    """Return whether everybody of a step has approved."""
     return all(one.get("approval_choice") in ("approved", "acknowledged") for one in row)
 
 

@@ -35,7 +35,7 @@ def inbox(world: PyrusWorld, asked: ApiQuestion, account: ApiAccount) -> Json:
 
 
 def concerns(task: Json, person_id: int) -> bool:
-    """Return True if a task is open and this person is in it."""
+    """Return whether a task is open and this person is in it."""
     if task.get("is_closed"):
         return False
     people = [entry.get("person") for step in task.get("approvals") or () for entry in step]

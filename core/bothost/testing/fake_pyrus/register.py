@@ -43,7 +43,7 @@ def register(world: PyrusWorld, form_id: int, wanted: Mapping[str, Any]) -> Json
 
 
 def fits(task: Json, wanted: Mapping[str, Any]) -> bool:
-    """Tell whether a task passes all filters."""
+    """Return whether a task passes all filters."""
     if task.get("is_closed") and not yes(wanted.get("include_archived")):
         return False
     steps, ids = numbers(wanted.get("steps")), numbers(wanted.get("task_ids"))
@@ -56,7 +56,7 @@ def fits(task: Json, wanted: Mapping[str, Any]) -> bool:
 
 
 def field_fits(task: Json, field_id: int, wanted: Any) -> bool:
-    """Tell whether a field passes: `*` for any value, `empty`, `gt…`, `lt…`, or one of a list."""
+    """Return whether a field passes: `*` for any value, `empty`, `gt…`, `lt…`, or one of a list."""
     value = next((one.get("value") for one, _ in walk(task.get("fields")) if one.get("id") == field_id), None)
     shown = texts(value)
     for part in wanted if isinstance(wanted, list) else str(wanted).split(","):
