@@ -66,12 +66,12 @@ class BotQueue:
 
     @property
     def waiting(self) -> int:
-        """The number of tickets without a permit."""
+        """Return the number of tickets without a permit."""
         return len(self._permit_line) + sum(len(line) for line in self._turns.values()) - self.held_turns
 
     @property
     def held_turns(self) -> int:
-        """The number of tasks with an event that runs or waits for a permit."""
+        """Return the number of tasks with an event that runs or waits for a permit."""
         return sum(1 for line in self._turns.values() if line and line[0].has_turn)
 
     def enter(self, ticket: QueueTicket) -> None:

@@ -37,7 +37,7 @@ class BotState:
 
     @property
     def serves(self) -> bool:
-        """True if events may run now. A starting bot lets them wait."""
+        """Return whether events may run now. A starting bot lets them wait."""
         return self.word == "active"
 
 
@@ -77,7 +77,10 @@ class Bot:
 
 
 class Registry:
-    """The bots of one configuration by path (one that only polls has none) and by name. A look-up costs the same for one bot and ten thousand."""
+    """The bots of one configuration by path and by name. A bot that only polls has no path.
+
+    A look-up takes the same time with one bot and with ten thousand.
+    """
 
     __slots__ = ("by_name", "by_path")
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def become_owner(folder: Path) -> None:
-    """As root, become the folder's owner and group for the rest of this process, so that root owns nothing in it.
+    """Become the folder's owner and group for the rest of this process if it is root's, so that root owns nothing there.
 
     Raises BothostError if there is no such folder, which means that no host has run here.
     """
@@ -57,7 +57,7 @@ def user_name(uid: int) -> str:
 
 
 def give_to_owner(folder: Path) -> None:
-    """As root, give what root made in a folder to the folder's owner: the host refuses another user's files."""
+    """Give files that root made in a folder to the folder's owner, because the host refuses another user's files."""
     owner = folder.stat()
     if os.geteuid() != 0 or owner.st_uid == 0:
         return

@@ -36,7 +36,7 @@ class EscapeGuard:
         self.tried: list[str] = []
 
     def watch(self) -> None:
-        """From now on, raise SandboxEscape for every way out."""
+        """Raise SandboxEscape for every way out from now on."""
         sys.addaudithook(self._hook)
 
     def refuse(self, what: str) -> SandboxEscape:

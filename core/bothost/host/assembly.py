@@ -1,4 +1,4 @@
-"""Builds a host by hand: every part is made here, once, from narrow values."""
+"""Build a host: every part is made here, once, from narrow values."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def make_host(plan: HostPlan, clock: Clock, scrubber: Scrubber, writer: LogHandl
 def _resources(
     plan: HostPlan, clock: Clock, metrics: Metrics, scrubber: Scrubber, writer: LogHandler | None
 ) -> ProcessResources:
-    """Make the journal, the Pyrus client and what else every part of the process shares."""
+    """Make the journal, the Pyrus client and the other things that the parts of the process share."""
     timing = JournalTiming()
     several = plan.host.processes > 1
     journal = open_journal(plan.host.journal, plan.host.state, clock, claims_first=several, timing=timing)
@@ -92,7 +92,7 @@ def _resources(
 
 
 def _hidden(reading: ConfigReading) -> frozenset[str]:
-    """Return the variables that no child gets: every one that bots.ini names."""
+    """Return the variables that bots.ini names, because no child gets them."""
     return frozenset[str]().union(*(config.env_names for config in reading.bots.values()))
 
 
@@ -102,12 +102,12 @@ def _hide(host: HostConfig, scrubber: Scrubber, spawner: Spawner, reading: Confi
 
 
 def network_of(host: HostConfig) -> Network:
-    """Return the way out of this machine that [host] and the environment name."""
+    """Return the proxies and certificates that [host] and the environment name."""
     return Network.of(host.proxy, host.no_proxy, host.ca_file)
 
 
 def hide_secrets(reading: ConfigReading, host: HostConfig, scrubber: Scrubber) -> None:
-    """Keep every secret of bots.ini out of log lines from now on, also what plugins' settings take from env: and file:."""
+    """Keep every secret of bots.ini out of log lines from now on, those behind env: and file: of plugins' settings too."""
     sources = SecretSources(host.path.parent, os.environ)
     configs = (*reading.bots.values(), *reading.stubs.values())
     hidden = [secret for config in configs for secret in config.secrets]
@@ -130,11 +130,11 @@ def _hidden_of_url(url: str) -> list[str]:
 
 
 def _resolved(setting: str, sources: SecretSources) -> list[str]:
-    """Return what env: or file: leads to, and each of its lines, because a key of several lines may be quoted in part."""
+    """Return the value behind env: or file:, and each of its lines, because a key of several lines may be quoted in part."""
     if not setting.startswith(("env:", "file:")):
         return []
     try:
         whole = sources.resolve(setting).decode("utf-8", "replace")
-    except Unresolved:  # the bot's own error says so
+    except Unresolved:  # the bot's own error reports it
         return []
     return [whole, *whole.splitlines()]

@@ -1,4 +1,4 @@
-"""Facts that every process of a host reads from the journal each second."""
+"""Read each second the facts that the journal holds for every process of a host, and write new ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LOOK_S = 1.0
 
 
 class HostFacts:
-    """Pauses, quarantines, what bodies taught about bots, and the call for a reload."""
+    """The facts: pauses, quarantines, ids and logins learnt from bodies, and the call for a reload."""
 
     def __init__(self, pipeline: Pipeline, service: Service, learn: Callable[[str, str], None]) -> None:
         self._pipeline = pipeline
@@ -31,9 +31,9 @@ class HostFacts:
         self._learn_login = learn
         self._tasks = BackgroundTasks()
         self._lock = asyncio.Lock()
-        """A look must not fall between a fact's writing and our knowing of it: it would pass for one that was taken back."""
+        """A look must not fall between the writing of a fact and our note of it, because the fact would count as taken back."""
         self.facts: Mapping[str, str] = {}
-        """As last read or written."""
+        """The facts as last read or written."""
 
     async def start(self, lifecycle: BotLifecycle, reload: Callable[[], None]) -> None:
         """Read once, then each second."""
@@ -46,7 +46,7 @@ class HostFacts:
         await self._tasks.stop()
 
     def tell(self, key: str, value: str) -> None:
-        """Write a fact for every process. Tries until the journal takes it."""
+        """Write a fact for every process, and try until the journal takes it."""
         self._tasks.spawn(self._write(key, value))
 
     async def _write(self, key: str, value: str) -> None:
@@ -82,7 +82,7 @@ class HostFacts:
             reload()
 
     def _quarantine(self, lifecycle: BotLifecycle, before: Mapping[str, str], now: Mapping[str, str]) -> None:
-        """Take over what another process or an earlier life found, and let go what an operator has resumed."""
+        """Take over quarantines of other and earlier processes, and end those that an operator has resumed."""
         for name in now.keys() - before.keys():
             bot = self._service.find(name)
             if bot is not None and bot.config.run == "process" and bot.state.word != "quarantined":
@@ -106,7 +106,7 @@ class HostFacts:
 
 
 def _of_bots(facts: Mapping[str, str], prefix: str) -> dict[str, str]:
-    """Facts about whole bots: `pause:bot`, not `pause:bot:task` (a bot's name has no colon)."""
+    """Return the facts about whole bots: `pause:bot`, not `pause:bot:task` (a bot's name has no colon)."""
     return {
         key[len(prefix) :]: value
         for key, value in facts.items()

@@ -1,7 +1,7 @@
 """Remember which journal was used last, and refuse to start on an empty one while that one still holds open events.
 
-The name of the journal, without a password, is kept in the state folder, and beside bots.ini where the host may write there:
-so a change of `journal =` and one of `state =` are both noticed.
+The name of the journal, without a password, is kept in the state folder, and beside bots.ini if the host may write there. So
+a change of `journal =` and one of `state =` are both noticed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def check_journal(host: HostConfig) -> None:
 
 
 def name_of(host: HostConfig) -> str:
-    """Name the journal of a configuration, without user and password."""
+    """Return the name of a configuration's journal, without user and password."""
     if not host.journal:
         return EMBEDDED + name_of_folder(host.state)
     from bothost.journal.postgres.tables import label_of
@@ -48,7 +48,7 @@ def name_of(host: HostConfig) -> str:
 
 
 def name_of_folder(folder: Path) -> str:
-    """Name a state folder in the same way whatever links lead to it."""
+    """Return the name of a state folder, which is the same whatever links lead to it."""
     return os.path.realpath(folder)
 
 

@@ -1,4 +1,4 @@
-"""The public listener of a configuration: its sockets, its limits, its certificate."""
+"""Prepare the public listener of a configuration: its sockets, its limits, its certificate."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class ListeningSockets:
     public: list[socket.socket] = field(default_factory=list)
     operator: list[socket.socket] = field(default_factory=list)
     unix: UnixSocket | None = None
-    """Set where this process made the file, and has to remove it."""
+    """Set if this process made the file and has to remove it."""
 
     def close(self) -> None:
-        """Give them back."""
+        """Close the sockets, and remove the file."""
         for each in (*self.public, *self.operator):
             each.close()
         if self.unix is not None:
@@ -56,7 +56,7 @@ def bind(host: HostConfig, passed: dict[str, list[socket.socket]]) -> ListeningS
 
 
 def bind_or_explain(host: HostConfig, passed: dict[str, list[socket.socket]]) -> ListeningSockets:
-    """Bind as `bind` does, with a ConfigError for the operator."""
+    """Bind as `bind` does. Raises ConfigError, whose text is for the operator."""
     try:
         return bind(host, passed)
     except OSError as error:
@@ -64,7 +64,7 @@ def bind_or_explain(host: HostConfig, passed: dict[str, list[socket.socket]]) ->
 
 
 def limits(host: HostConfig, files: int) -> ConnectionLimits:
-    """Return what strangers may hold by this configuration."""
+    """Return the limits of this configuration for connections of strangers."""
     return ConnectionLimits(
         max_connections=connections(host.max_connections, files),
         header_s=host.header_timeout_s,
@@ -79,14 +79,14 @@ def proxies(host: HostConfig) -> TrustedProxies | None:
 
 
 def tls(host: HostConfig) -> ssl.SSLContext | None:
-    """A fresh context from `certfile` and `keyfile`; None without. Raises ConfigError."""
+    """Return a fresh context from `certfile` and `keyfile`; None if they are not set. Raises ConfigError."""
     if host.certfile is None:
         return None
     return tls_context(str(host.certfile), str(host.keyfile or ""))
 
 
 def shown(sockets: list[socket.socket], *, secure: bool = False) -> list[str]:
-    """Return where these sockets listen, as URLs (a unix socket as `unix:PATH`)."""
+    """Return the URLs at which these sockets listen (`unix:PATH` for a unix socket)."""
     return [_shown(each, "https" if secure else "http") for each in sockets]
 
 

@@ -1,4 +1,4 @@
-"""The operator's page of a host: its parts made by hand, its listener, and what a process tells the one that serves it."""
+"""Serve the operator's page of a host: make its parts and its listener, and report to the process that serves it."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ _TOKEN_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class PageInputs:
-    """Holds what the page shows besides the host itself."""
+    """The things that the page shows besides the host itself."""
 
     metrics: Metrics
     scrubber: Scrubber
     dropped: Callable[[], int]
-    """Log lines that were dropped so far."""
+    """Returns the number of log lines that were dropped so far."""
     environment: Callable[[], Mapping[str, str]]
-    """What a command that the page starts gets as its environment."""
+    """Returns the environment of a command that the page starts."""
 
 
 class OperatorPage:
@@ -72,7 +72,7 @@ class OperatorPage:
         self._tasks = BackgroundTasks()
 
     def start(self) -> None:
-        """Answer the siblings, and listen where this process has the operator's sockets."""
+        """Answer the siblings, and listen if this process has the operator's sockets."""
         host = self._host
         lines = WaitingEvents(host.pipeline.poller, host.siblings)
         if host.siblings is not None:
@@ -139,7 +139,7 @@ class OperatorPage:
         )
 
     def _watch_trouble(self, operations: Operations) -> None:
-        """Begin to tell the hook of bots in trouble, where [host] on_trouble names one."""
+        """Begin to call the hook for bots in trouble, if [host] on_trouble names one."""
         host = self._host
         hook, problem = find_hook(host.plan.host.on_trouble, host.resources.clock, self._told.environment, GROUP)
         if problem:
@@ -166,7 +166,7 @@ class OperatorPage:
             await asyncio.sleep(0)
 
     def _token(self) -> SecretText:
-        """The configured token, else the made one; a new one is printed only where a person reads."""
+        """Return the configured token, else the made one. A new one is printed only if a person reads the output."""
         config = self._config()
         if config.operator_token is not None:
             return config.operator_token
@@ -180,7 +180,7 @@ class OperatorPage:
         return token
 
     def _look_at_token(self) -> None:
-        """`bothost token --new` and a reload change tokens beside a running host: sessions of the old ones end."""
+        """End the sessions of tokens that were replaced, because `bothost token --new` and a reload change them beside us."""
         config = self._config()
         try:
             token = config.operator_token or access_token.stored(config.state)

@@ -1,4 +1,4 @@
-"""Say in the journal how this process stands, every ten seconds and whenever a pause or a reload takes hold."""
+"""Write this process's state into the journal, every ten seconds and whenever a pause or a reload takes effect."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.5
 INSTALLED_S = 60.0
-"""How often the installed plugins are looked at."""
+"""The seconds between two looks at the installed plugins."""
 
 
 class Presence:
-    """Tells the journal of one process. `look` is called every half second, on the loop."""
+    """Writes one process's state into the journal. `look` is called every half second, on the loop."""
 
     def __init__(self, host: Host, metrics: Metrics) -> None:
         self._host = host
@@ -49,7 +49,7 @@ class Presence:
             await self._host.resources.journal.control(self.key, None)
 
     def look(self) -> None:
-        """Tell how it stands if that is due, or if something that people wait for has changed."""
+        """Write the state if that is due, or if something that people wait for has changed."""
         host, clock = self._host, self._host.resources.clock
         if host.phase != "serving":
             return

@@ -1,4 +1,4 @@
-"""One process's host: everything built by hand, started in order, stopped in order."""
+"""Run one process of a host: start its parts in order, and stop them in order."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ log = logging.getLogger("bothost.server")
 
 Phase = Literal["starting", "serving", "draining"]
 CLOSE_S = 10.0
-"""How long plugins may take to close, where the drain has left that much."""
+"""The most seconds that plugins may take to close, if the drain has left as many."""
 ALIVE_S = 1.0
 LEAVE_S = 2.0
-"""What a connection gets that has not asked anything yet; and the margin of a stop beyond `drain`."""
+"""The seconds for a connection that has not asked anything yet, and the margin of a stop beyond `drain`."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostPlan:
-    """Says what a process serves, and on which sockets."""
+    """The configuration that a process serves, and its sockets."""
 
     reading: ConfigReading
     host: HostConfig
@@ -65,7 +65,7 @@ class HostPlan:
     files: int
     notifier: Notifier
     source: ConfigSource
-    """Where bots.ini is read again."""
+    """The source from which bots.ini is read again."""
     worker: Worker | None = None
     """None if this process is the whole host."""
 
@@ -74,15 +74,15 @@ class PageService(Protocol):
     """Serves or feeds the operator's page in this process."""
 
     def start(self) -> None:
-        """Answer the siblings, and listen where this process has the operator's sockets."""
+        """Answer the siblings, and listen if this process has the operator's sockets."""
 
     async def stop(self) -> None:
-        """Serve no more."""
+        """Stop serving."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostParts:
-    """Parts that `assembly` makes beside the pipeline and that start or end with the host."""
+    """The parts that `assembly` makes beside the pipeline and that start or end with the host."""
 
     loader: Callable[[ProcessReports], Loader]
     spawner: Spawner
@@ -92,11 +92,11 @@ class HostParts:
     """None if this process is the whole host."""
     page: Callable[[Host], PageService]
     hide: Callable[[ConfigReading], None]
-    """Keep the secrets of a fresh reading out of logs and children."""
+    """Keeps the secrets of a fresh reading out of logs and children."""
 
 
 class Host:
-    """Holds everything of one process, from sockets to journal. Made, started and stopped on its loop."""
+    """Everything of one process, from sockets to journal. It is made, started and stopped on its loop."""
 
     def __init__(
         self, plan: HostPlan, resources: ProcessResources, pipeline: Pipeline, service: Service, parts: HostParts
@@ -130,7 +130,7 @@ class Host:
         self._leaving_page: asyncio.Future[None] | None = None
 
     async def start(self, orphaned: Callable[[], None]) -> None:
-        """Listen at once, open the journal, take up what is in it, and bring the bots into service.
+        """Listen at once, open the journal, take over its events, and bring the bots into service.
 
         Returns when deliveries run. Plugins may still be opening then, and their events wait. `orphaned` is called when the
         supervisor is gone.
@@ -166,17 +166,19 @@ class Host:
         self._startup_queue.receive(delivery)
 
     def reload(self) -> None:
-        """Read bots.ini again, whatever it looks like."""
+        """Read bots.ini again, even if it seems cut off."""
         self.reloader.now()
 
     @property
     def reading(self) -> ConfigReading:
-        """bots.ini as it was last accepted."""
+        """Return bots.ini as it was last accepted."""
         return self.reloader.reading
 
     def _take_fresh(self, reading: ConfigReading) -> None:
-        """Renew what else a reload changes: secrets to hide, and for new connections what stands in the certificate's files now
-        (other files take a restart)."""
+        """Renew the secrets to hide, and the certificate of new connections from the content of its files.
+
+        Other names of certificate files take a restart.
+        """
         self._parts.hide(reading)
         try:
             context = listeners.tls(self.plan.host)
@@ -187,7 +189,7 @@ class Host:
             self.listener.use_tls(context)
 
     def enlist(self, reading: ConfigReading) -> None:
-        """Set how each bot of a reading stands, and bring into service what can serve."""
+        """Set the state of each bot of a reading, and bring those into service that can serve."""
         for warning in reading.warnings:
             log.warning("%s", warning)
         firsts = []
@@ -200,27 +202,27 @@ class Host:
                 self.lifecycle.disable(bot, "off", "enabled = no")
             elif bot.state.word != "quarantined":
                 firsts.append(self.lifecycle.start(bot))
-        # what stands now stays: with 10,000 bots the collector's passes over it cost each delivery a tenth
+        # the objects that exist now stay, and with 10,000 bots the collector's passes over them cost each delivery a tenth
         self.tried = asyncio.gather(*firsts)
         self.tried.add_done_callback(lambda _done: gc.freeze())
 
     def places(self) -> list[str]:
-        """Say where plugins stand now that may hold up a stop. From any thread."""
+        """Return the places of plugins that may hold up a stop. Any thread may call it."""
         return self._parts.watchdog.places()
 
     def flush(self) -> None:
-        """Write what waits for the journal's file, because the process ends at once after this. Blocks; from any thread."""
+        """Write the journal's waiting notes, because the process ends at once after this. It blocks, in any thread."""
         journal = self.resources.journal
         if isinstance(journal, SqliteJournal):
             journal.flush()
 
     def free_ports(self) -> None:
-        """Listen no more, neither for Pyrus nor for the operator; open connections are served to their end."""
+        """Stop listening for Pyrus and for the operator. Open connections are served to their end."""
         self.listener.retire()
         self._leaving_page = asyncio.ensure_future(self._page.stop())
 
     async def stop(self, hurry: asyncio.Event) -> None:
-        """The rule Stop: drain while listening, close the listeners, close plugins, flush the journal."""
+        """Stop by the rule Stop: drain while listening, close the listeners, close plugins, flush the journal."""
         plan, clock = self.plan, self.resources.clock
         plan.notifier.say("STOPPING=1", "STATUS=draining")
         log.info("draining: %d runs are under way", len(self.pipeline.runs.running))
@@ -254,10 +256,10 @@ class Host:
         await self._parts.failures.stop(limit_s)
 
     async def _others_listen(self) -> bool:
-        """Return whether only this worker stops. Then its siblings take what comes, which here would only be parked."""
+        """Return whether only this worker stops. Then its siblings take new deliveries, which here would only be parked."""
         if self.siblings is None:
             return False
-        # the supervisor tells its workers before it sends the signal, but the loop hears of the signal first
+        # the supervisor informs its workers before it sends the signal, but the loop gets the signal first
         await asyncio.sleep(0.05)
         return not self.siblings.stopping
 
@@ -267,20 +269,20 @@ class Host:
             self.siblings.tell("death", name.encode())
 
     def quarantine(self, name: str, runner: Runner, reason: str) -> None:
-        """A bot's process died too often: kept over restarts, until an operator resumes it."""
+        """Quarantine a bot whose process died too often, over restarts, until an operator resumes it."""
         bot = self.service.find(name)
         if bot is not None and bot.runner is runner:
             self.lifecycle.quarantine(bot, reason)
             self.controls.tell(f"quarantine:{name}", reason)
 
     def broken(self, name: str, runner: Runner, error: PluginError | ConfigError) -> None:
-        """A bot's plugin does not open in its process: out of service until it does."""
+        """Take a bot out of service until its plugin, which does not open in its process, opens."""
         bot = self.service.find(name)
         if bot is not None and bot.runner is runner:
             self.lifecycle.fail(bot, error)
 
     async def _open_journal(self) -> None:
-        """Try until it opens: another host may still hold it, a database may be on its way up."""
+        """Try until the journal opens, because another host may still hold it, or a database may be starting."""
         pause_s, told = 0.5, ""
         while True:
             try:
@@ -313,7 +315,7 @@ class Host:
 
 
 def registry_of(reading: ConfigReading) -> Registry:
-    """The bots of a reading, broken sections too: their paths answer 503."""
+    """Return the bots of a reading, those of broken sections too, so that their paths answer 503."""
     return Registry(_bots(reading))
 
 

@@ -1,4 +1,4 @@
-"""Sets what a host needs for its whole process, and makes the folder of its state."""
+"""Prepare a process for a host: its limits, its memory, its loop, and the folder of its state."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 PR_SET_PDEATHSIG = 1
 MOST_FILES = 1 << 20
-"""Where the hard limit is "infinity": more descriptors than any host needs, and each costs the kernel memory."""
+"""The limit of open files if the hard limit is "infinity". No host needs more, and each costs the kernel memory."""
 OWN_FILES = 200
-"""Descriptors that are not connections: journal, children, plugins' own."""
+"""The descriptors that are not connections: journal, children, plugins' own."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 KEPT_BYTES = 32 << 20
-"""So much of the freed memory malloc keeps; by default some 300 kB, and each large body finds its pages anew in the kernel."""
+"""The freed memory that malloc keeps. By default it is some 300 kB, and each large body gets new pages from the kernel."""
 ALONE_BYTES = 1 << 20
 """A larger piece of memory is returned to the kernel as soon as it is freed."""
 SWITCH_S = 0.001
-"""With busy threads beside it the loop waits for the GIL: p95 48 instead of 257 ms (10 threads)."""
+"""The interval of thread switching, because busy threads make the loop wait for the GIL: p95 48, not 257 ms (10 threads)."""
 
 
 def prepare_process() -> int:
-    """Set umask, thread switching, malloc and the file limit; the number of files that may be open from now on."""
+    """Set umask, thread switching, malloc and the file limit. Return the number of files that may be open from now on."""
     os.umask(0o077)
     keep_freed_memory()
     sys.setswitchinterval(SWITCH_S)
@@ -55,7 +55,7 @@ def stop_with_parent() -> None:
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return what makes uvloop's loop; None where BOTHOST_LOOP is `asyncio` or the platform has no uvloop: Python's own."""
+    """Return the function that makes uvloop's loop; None for Python's own, by BOTHOST_LOOP=asyncio or without uvloop."""
     if os.environ.get("BOTHOST_LOOP") == "asyncio":
         return None
     try:
@@ -67,7 +67,7 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def raise_file_limit() -> int:
-    """Raise the soft limit of open files to the hard one; the limit that holds then."""
+    """Raise the soft limit of open files to the hard one, and return the limit that holds then."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -80,7 +80,7 @@ def raise_file_limit() -> int:
 
 
 def connections(configured: int | None, files: int) -> int:
-    """Return how many connections may be open: as configured, else what the file limit leaves."""
+    """Return the number of connections that may be open: the configured one, else what the file limit leaves."""
     return configured if configured is not None else max(files - OWN_FILES, OWN_FILES)
 
 
@@ -99,7 +99,7 @@ def state_folder(path: Path) -> None:
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise _wrong(f"others may write into {path}, which holds the journal and tokens: chmod 700 {path}")
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        with contextlib.suppress(PermissionError):  # not ours to change; its files are 0600 in any case
+        with contextlib.suppress(PermissionError):  # the folder is another user's; its files are 0600 in any case
             path.chmod(stat.S_IRWXU)
     if not os.access(path, os.W_OK | os.X_OK):
         raise _wrong(f"uid {os.geteuid()} may not write into {path}, which belongs to uid {found.st_uid}")
@@ -112,10 +112,10 @@ def state_folder(path: Path) -> None:
 
 
 def _refuse_foreign(entry: os.DirEntry[str]) -> None:
-    """Refuse a file of another user, and a link in place of a file: the host would read or overwrite what it points to."""
+    """Refuse a file of another user, and a link in place of a file, because the host would read or overwrite its target."""
     try:
         found = entry.stat(follow_symlinks=False)
-    except FileNotFoundError:  # a journal's log comes and goes
+    except FileNotFoundError:  # a journal's log may vanish at any moment
         return
     if found.st_uid != os.geteuid():
         whose = f"belongs to {_user(found.st_uid)}, not to {_user(os.geteuid())}"

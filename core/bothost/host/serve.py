@@ -1,4 +1,4 @@
-"""A host in one process: from a reading of bots.ini to its exit."""
+"""Run a host in one process, from a reading of bots.ini to its exit."""
 
 from __future__ import annotations
 
@@ -42,26 +42,26 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.server")
 
 KEEP_SIGNALS_S = 1.0
-"""How often the host looks whether a plugin has taken its signals."""
+"""The seconds between two looks whether a plugin has taken the host's signals."""
 FIRST_TRIES_S = 2.0
-"""How long the line that counts the bots in service waits for plugins that are still opening."""
+"""The seconds for which the log line that counts the bots in service waits for plugins that are still opening."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServingAddresses:
-    """Holds where a host that has started listens."""
+    """The addresses at which a started host listens."""
 
     public: tuple[str, ...]
     operator: tuple[str, ...]
 
 
 WhenServing = Callable[[ServingAddresses], Awaitable[int]]
-"""Called when deliveries run; what it returns is the exit code of a stop after it."""
+"""Called when deliveries run. It returns the exit code of a stop after it."""
 
 
 @dataclass(frozen=True, slots=True)
 class IniFile:
-    """bots.ini on disk, with what it names; `demo` takes sample secrets."""
+    """bots.ini on disk, with the files that it names. `demo` accepts sample secrets."""
 
     path: Path
     demo: bool = False
@@ -80,8 +80,8 @@ def serve(
 ) -> int:
     """Run a host until it is told to stop.
 
-    Does not return once it has served: it leaves by `os._exit`, because a plugin's threads would hold the process. Raises
-    ConfigError for what stands in the way of a start.
+    After it has served it does not return, but leaves by `os._exit`, because a plugin's threads would hold the process. Raises
+    ConfigError if it cannot start.
     """
     if reading.host is None:
         raise ConfigError(reading.all_problems())
@@ -92,11 +92,11 @@ def serve(
     logs.take_printed(writer, BOT.get)
     code = 1
     try:
-        # not asyncio.run: at its end it waits for plugins' tasks and threads
+        # this is not asyncio.run, which waits at its end for plugins' tasks and threads
         code = asyncio.Runner(loop_factory=process_setup.loop_factory()).run(
             _serve(plan, when_serving, scrubber, writer)
         )
-    except Exception:  # the end of the host's own loop: said in the log before the process leaves
+    except Exception:  # around the host's own loop, so that the log says why it has ended before the process leaves
         log.exception("the host has failed")
     writer.end()
     if sys.__stdout__ is not None:
@@ -105,7 +105,7 @@ def serve(
 
 
 def prepare(reading: ConfigReading, host: HostConfig, source: ConfigSource) -> HostPlan:
-    """Make what a process needs before it has a loop: limits, folder, sockets. Raises ConfigError."""
+    """Prepare a process that has no loop yet: limits, folder, sockets. Raises ConfigError."""
     files = process_setup.prepare_process()
     process_setup.state_folder(host.state)
     notifier = Notifier.take(os.environ)
@@ -171,7 +171,7 @@ async def _start(host: Host, stop: asyncio.Event, changed: asyncio.Event, when_s
 
 
 def _flush(host: Host, writer: logs.LogHandler) -> None:
-    """Write what the journal and the log hold, each for a moment at most: a disk or a reader may stand still."""
+    """Write the waiting notes of the journal and lines of the log, each for a moment only, because a disk or a reader may hang."""
     flushing = threading.Thread(target=host.flush, daemon=True)
     flushing.start()
     writer.drain(FLUSH_S)
@@ -186,7 +186,7 @@ def _orphaned(host: Host, stop: asyncio.Event) -> None:
 
 
 def served(bots: Iterable[Bot]) -> str:
-    """Return how many bots are served, and which of those that should be are not: "95 of 100 bots (not serving: a, b)"."""
+    """Return a text about the bots that are served and those that should be: "95 of 100 bots (not serving: a, b)"."""
     wanted = [bot for bot in bots if bot.state.word != "off"]
     lost = sorted(bot.name for bot in wanted if bot.state.broken)
     if not lost:
@@ -195,7 +195,7 @@ def served(bots: Iterable[Bot]) -> str:
 
 
 def _told_to_stop(stop: asyncio.Event, hurry: asyncio.Event) -> None:
-    """The first signal drains, the second does not wait."""
+    """Begin to drain at the first signal, and stop waiting at the second one."""
     if stop.is_set():
         hurry.set()
     stop.set()

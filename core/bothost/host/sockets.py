@@ -1,4 +1,4 @@
-"""Listening sockets: bound here, taken from systemd or from the supervisor, and unix sockets without a gap."""
+"""Make listening sockets: bind them, or take them over from systemd or the supervisor. Replace unix sockets without a gap."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 BACKLOG = 1024
 _BESIDE = re.compile(r"\.(.+)\.\d+")
-"""Under what name `bind_unix` binds: the kernel goes on telling it after the rename."""
+"""The name under which `bind_unix` binds. The kernel goes on reporting it after the rename."""
 _ABSENT = frozenset([errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT])
-"""The machine has no such address, or no such family at all."""
+"""The errors of an address that the machine does not have, or of a family that it does not have."""
 _ours: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-"""What this process listens on. A plugin's forked child must not: it would accept connections that nobody serves, and keep
-the port taken after the host has ended."""
+"""The sockets on which this process listens. A plugin's forked child must not keep them. It would accept connections that nobody
+serves, and hold the port after the host has ended."""
 
 
 def bind_tcp(address: str, port: int) -> list[socket.socket]:
-    """Listen on every address that a name stands for; with port 0 all get the same free one.
+    """Listen on every address that a name stands for. With port 0 all get the same free one.
 
-    "", "*" and "::" stand for all addresses of IPv4 and IPv6. An address that this machine does not have is left out while
-    another one can be bound: /etc/hosts of a container names ::1 for localhost where there is no IPv6. Raises OSError, which
-    names the address.
+    "", "*" and "::" stand for all addresses of IPv4 and IPv6. An address that this machine does not have is left out if another
+    one can be bound, because /etc/hosts of a container names ::1 for localhost even without IPv6. Raises OSError, which names
+    the address.
     """
     bound: list[socket.socket] = []
     absent: OSError | None = None
@@ -67,7 +67,7 @@ def _bind_one(family: socket.AddressFamily, place: tuple[Any, ...]) -> socket.so
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            # 0.0.0.0 and :: of one port can stand side by side only so
+            # only with this can 0.0.0.0 and :: use the same port
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         made.setblocking(False)
         made.bind(place)
@@ -80,7 +80,7 @@ def _bind_one(family: socket.AddressFamily, place: tuple[Any, ...]) -> socket.so
 
 @dataclass(frozen=True, slots=True)
 class UnixSocket:
-    """A listening unix socket and the file it made, so that only this file is taken away at the end."""
+    """A listening unix socket and the file that it made, so that only this file is removed at the end."""
 
     socket: socket.socket
     path: Path
@@ -97,10 +97,10 @@ class UnixSocket:
 
 
 def bind_unix(path: Path) -> UnixSocket:
-    """Listen at `path`, mode 0660 from its first moment; a socket that stands there is replaced without a gap.
+    """Listen at `path`, with mode 0660 from the first moment. An old socket there is replaced without a gap.
 
-    Sets the process's umask for a moment: to be called before threads make files. Raises OSError, also where something
-    that is not a socket stands at `path`.
+    It sets the process's umask for a moment, so call it before threads make files. Raises OSError, also if something that is
+    not a socket is at `path`.
     """
     if path.exists() and not stat.S_ISSOCK(path.stat().st_mode):
         raise FileExistsError(f"{path} exists and is not a socket")
@@ -124,14 +124,14 @@ def bind_unix(path: Path) -> UnixSocket:
 
 
 def settled(name: str) -> str:
-    """Return where a unix socket of this name stands: for one of `bind_unix`, here or in the supervisor, what it was renamed to."""
+    """Return the path of a unix socket. A socket of `bind_unix`, here or in the supervisor, was renamed after it was bound."""
     folder, _, file = name.rpartition("/")
     match = _BESIDE.fullmatch(file)
     return f"{folder}/{match[1]}" if match else name
 
 
 def adopt(descriptor: int) -> socket.socket:
-    """A listening socket inherited as a file descriptor; its own children do not get it."""
+    """Return a listening socket that was inherited as a file descriptor. Our own children do not get it."""
     os.set_inheritable(descriptor, False)
     adopted = socket.socket(fileno=descriptor)
     adopted.setblocking(False)
@@ -139,7 +139,7 @@ def adopt(descriptor: int) -> socket.socket:
 
 
 def _kept_from_children(listening: socket.socket) -> socket.socket:
-    """Forked children (not those that exec) find /dev/null in its place."""
+    """Give /dev/null to forked children (not those that exec) in the place of the socket, and return the socket."""
     _ours.add(listening)
     return listening
 
@@ -150,10 +150,10 @@ def _let_go() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for listening in _ours:
         if listening.fileno() >= 0:
-            # the number stays taken, for libraries in the child still believe that they own it
+            # the number stays taken, because libraries in the child still believe that they own it
             os.dup2(null, listening.fileno(), inheritable=False)
     os.close(null)
 
 
-# a hook cannot be taken back, and costs nothing where nobody listens
+# a hook cannot be removed, and costs nothing if nobody listens
 os.register_at_fork(after_in_child=_let_go)

@@ -1,8 +1,8 @@
-"""Hears the signals of the process in a thread, and ends the process when a plugin holds up its stop.
+"""Receive the signals of the process in a thread, and end the process when a plugin holds up its stop.
 
 A handler that never ends blocks the loop, and with it all signal handlers of asyncio. Python's own handler still writes the
-number of each signal into a descriptor, which a thread reads here. What cannot be helped is C code that never gives the
-interpreter's lock away: it ends only with SIGKILL, or by faulthandler's thread where the signal came before.
+number of each signal into a descriptor, which a thread reads here. C code that never releases the interpreter's lock ends only
+with SIGKILL, or by faulthandler's thread if the signal came before.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ log = logging.getLogger("bothost.server")
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
 BEYOND_S = 1.2
-"""A loop that does not answer this long after the end of `drain` is ended."""
+"""The seconds after the end of `drain` when a process whose loop does not answer is ended."""
 LONGEST_BEYOND_S = 6.0
-"""A loop that still answers has so long beyond `drain`: its own limits should have ended the stop before."""
+"""The same for a process whose loop still answers. Its own limits should have ended the stop before."""
 HURRIED_S = 2.0
-"""How long the stop may take after the second signal while the loop answers."""
+"""The seconds that the stop may take after the second signal while the loop answers."""
 ANSWER_S = 0.4
 FLUSH_S = 1.0
 
 
 class StopGuard:
-    """Hands signals to the loop, and ends the process where the loop does not stop it in time."""
+    """Hands signals to the loop, and ends the process if the loop does not stop it in time."""
 
     def __init__(
         self, clock: Clock, drain_s: float, places: Callable[[], Sequence[str]], flush: Callable[[], None]
     ) -> None:
-        """`places` says which plugin stands where; `flush` writes what waits for a disk or a reader. Both from any thread."""
+        """`places` returns the plugins that may block, `flush` writes waiting notes and log lines. Any thread may call them."""
         self._clock = clock
         self._drain_s = drain_s
         self._places = places
@@ -57,7 +57,7 @@ class StopGuard:
         self._told_taken = False
 
     def listen(self, loop: asyncio.AbstractEventLoop, handlers: Mapping[int, Callable[[], None]]) -> None:
-        """Call these handlers on the loop from now on. To be called in the main thread, while the loop runs."""
+        """Call these handlers on the loop from now on. The main thread calls this while the loop runs."""
         self._loop = loop
         self._handlers = dict(handlers)
         self._written.setblocking(False)
@@ -65,7 +65,7 @@ class StopGuard:
         threading.Thread(target=self._listen, name="bothost-signals", daemon=True).start()
 
     def keep(self) -> None:
-        """Take the signals again where a plugin has taken them. To be called in the main thread now and then."""
+        """Take the signals again if a plugin has taken them. The main thread calls this now and then."""
         written = self._written.fileno()
         heard = signal.set_wakeup_fd(written, warn_on_full_buffer=False) == written
         if heard and all(signal.getsignal(number) is signals.nothing for number in self._handlers):
@@ -97,7 +97,7 @@ class StopGuard:
 
     def _on_loop(self, call: Callable[[], None]) -> None:
         assert self._loop is not None
-        with contextlib.suppress(RuntimeError):  # the loop is closed, the process is about to leave
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and the process is about to leave
             self._loop.call_soon_threadsafe(call)
 
     def _told_to_stop(self) -> None:
@@ -107,7 +107,7 @@ class StopGuard:
             self._end_at, self._last_at = now + self._drain_s + BEYOND_S, now + self._drain_s + LONGEST_BEYOND_S
             _last_resort(self._drain_s + LONGEST_BEYOND_S + FLUSH_S)
         else:
-            # looked at first: the handler of this signal may be what makes the loop slow
+            # the loop is asked before the handler of this signal runs, because the handler may make the loop slow
             self._end_at = now if not self._loop_answers() else min(self._end_at, now + HURRIED_S)
             self._last_at = min(self._last_at, now + HURRIED_S)
             _last_resort(HURRIED_S + FLUSH_S)
@@ -131,6 +131,6 @@ class StopGuard:
 
 
 def _last_resort(seconds: float) -> None:
-    """Have a thread of C end the process, in case no thread of Python gets the interpreter's lock again."""
-    with contextlib.suppress(OSError, ValueError, RuntimeError):  # without a stderr there is nothing to dump into
+    """Let a thread of C end the process, in case no thread of Python gets the interpreter's lock again."""
+    with contextlib.suppress(OSError, ValueError, RuntimeError):  # without a stderr there is no place for the dump
         faulthandler.dump_traceback_later(seconds, exit=True, file=2)

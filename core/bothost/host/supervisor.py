@@ -1,7 +1,7 @@
-"""`processes = N`: holds the sockets, starts the workers and starts them again; has no loop, no journal and no thread.
+"""Hold the sockets of `processes = N`, start the workers, and restart those that end. It has no loop, journal or thread.
 
-Workers are started by exec with the listening sockets inherited: SO_REUSEPORT would drop what waits to be accepted by a
-worker that ends, and a fork would share what must not be shared.
+Workers are started by exec and inherit the listening sockets. SO_REUSEPORT would drop connections that wait to be accepted by a
+worker that ends, and a fork would share memory and files that must not be shared.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ log = logging.getLogger("bothost.supervisor")
 
 
 def serve(reading: ConfigReading, when_serving: WhenServing | None = None) -> int:
-    """Serve what a bots.ini says, with one process or several; the exit code. Raises ConfigError if that cannot begin.
+    """Serve the bots of a bots.ini with one process or several, and return the exit code. Raises ConfigError if it cannot start.
 
-    Bots whose sections are wrong answer 503 and hurt no other; what is wrong in [host] or the file as a whole stops a start.
+    Bots whose sections are wrong answer 503 and do not affect others. An error in [host] or in the whole file stops the start.
     """
     if reading.host is None or reading.problems:
         raise ConfigError(reading.all_problems())
@@ -49,14 +49,14 @@ def serve(reading: ConfigReading, when_serving: WhenServing | None = None) -> in
 
 
 def supervise(reading: ConfigReading, host: HostConfig) -> int:
-    """Hold the sockets and run the workers of a host."""
+    """Hold the sockets and run the workers of a host. Return the exit code."""
     from bothost.clock import SystemClock
     from bothost.host import journal_use, listeners, process_setup
 
     process_setup.prepare_process()
     process_setup.state_folder(host.state)
     journal_use.check_journal(host)
-    listeners.tls(host)  # what would end every worker ends the start
+    listeners.tls(host)  # a wrong certificate would end every worker, so it ends the start
     speak(host.log)
     notifier = Notifier.take(os.environ)
     sockets = listeners.bind_or_explain(host, take_sockets(os.environ))
@@ -75,7 +75,7 @@ def supervise(reading: ConfigReading, host: HostConfig) -> int:
 
 
 def speak(mode: Literal["auto", "pretty", "json"]) -> None:
-    """Log to stderr without the thread that a host has for it: this process writes a line when a worker comes or goes."""
+    """Log to stderr without a thread, because this process writes only when a worker starts or ends."""
     handler = logging.StreamHandler(sys.stderr)
     if mode == "pretty" or (mode == "auto" and sys.stderr.isatty()):
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s -  %(message)s", "%H:%M:%S"))
@@ -87,10 +87,10 @@ def speak(mode: Literal["auto", "pretty", "json"]) -> None:
 
 
 class SupervisorLogFormat(logging.Formatter):
-    """Writes lines as bothost.telemetry.logs does, in a process that has no field but the message."""
+    """Writes lines as bothost.telemetry.logs does, in a process whose lines have no field but the message."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One JSON object."""
+        """Return one JSON object."""
         when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         told = {"time": when, "level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
         return json.dumps(told, ensure_ascii=False)
@@ -99,24 +99,24 @@ class SupervisorLogFormat(logging.Formatter):
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 SETTLED_S = 60.0
-"""A worker that lived as long as this begins anew with the shortest pause."""
+"""The lifetime after which a worker's next restart begins with the shortest pause again."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerGroup:
-    """Describes the workers: how many, by which command, on which sockets, and how long their drain may take."""
+    """The plan of the workers: their number, command and sockets, and the time of their drain."""
 
     count: int
     command: Sequence[str]
     sockets: dict[str, list[socket.socket]]
     drain_s: float
     patience_s: float = 7.0
-    """Beyond `drain_s`, until a worker that does not end is killed."""
+    """The seconds beyond `drain_s` until a worker that does not end is killed."""
 
 
 @dataclass(slots=True)
 class WorkerSlot:
-    """One worker's place: the process in it, its line, and when the next one may start."""
+    """One worker's place: its process, the connection to it, and the time when the next one may start."""
 
     number: int
     process: subprocess.Popen[bytes] | None = None
@@ -127,19 +127,19 @@ class WorkerSlot:
     began: float = 0.0
     heard: float = 0.0
     deaths: int = 0
-    """Those in a row, for the pause."""
+    """The number of early deaths in a row; it sets the pause."""
     restarts: int = 0
     due: float = 0.0
     kept: dict[str, list[bytes]] = field(default_factory=dict)
-    """What its process had us keep for the next one."""
+    """The data that its process gave us to keep for the next one."""
     changed: bool = False
-    """It is to reload when it has started; before that the signal would end it."""
+    """True if it must reload when it has started. Before that the signal would end it."""
     keeping: dict[str, list[bytes]] = field(default_factory=dict)
-    """The same, not complete yet."""
+    """The same data while it is not complete yet."""
 
 
 class Supervisor:
-    """Runs the crew until it is told to stop, and all have ended."""
+    """Runs the workers until it is told to stop and all have ended."""
 
     def __init__(self, crew: WorkerGroup, clock: Clock, notifier: Notifier) -> None:
         self._crew = crew
@@ -154,7 +154,7 @@ class Supervisor:
         self._alive_at = 0.0
 
     def run(self) -> int:
-        """The exit code: 0, or 1 where a worker had to be killed at the end."""
+        """Run the workers, and return the exit code: 0, or 1 if a worker had to be killed at the end."""
         for end in (self._signals, self._wakeup):
             end.setblocking(False)
         self._selector.register(self._signals, selectors.EVENT_READ, None)
@@ -258,14 +258,14 @@ class Supervisor:
                     self._stopping = True
                     self._kill_at = self._clock.monotonic() + self._crew.drain_s + self._crew.patience_s
                     self._notifier.say("STOPPING=1")
-                    # a worker that is told so goes on listening while it drains: there is nobody else
+                    # a worker that is told so goes on listening while it drains, because no sibling does
                     for slot in self._places:
                         if slot.line is not None:
                             self._tell(slot, Message("stopping", to=slot.number))
                 if number == signal.SIGHUP:
                     self._have_reloaded()
                 else:
-                    # workers do not heed SIGINT, which a terminal sends to them as well
+                    # workers ignore SIGINT, because a terminal sends it to them as well
                     self._send(signal.SIGTERM)
 
     def _have_reloaded(self) -> None:
@@ -276,7 +276,7 @@ class Supervisor:
                 slot.changed = True
 
     def _send(self, number: signal.Signals) -> bool:
-        """Pass a signal on to every worker; whether there was one."""
+        """Pass a signal on to every worker, and return whether there was one."""
         sent = False
         for slot in self._places:
             if slot.process is not None and slot.process.poll() is None:
@@ -305,12 +305,12 @@ class Supervisor:
         try:
             for message in slot.frames.feed(data):
                 self._pass_on(slot, message)
-        except ValueError as error:  # a plugin in the worker may have written into its descriptor
+        except ValueError as error:  # a plugin in the worker may have written into the connection's descriptor
             log.error("worker %d is no longer heard: %s", slot.number, error)
             self._hang_up(slot)
 
     def _pass_on(self, sender: WorkerSlot, message: Message) -> None:
-        """Take what is meant for the supervisor. Pass on the rest: to the worker that it names, else to all others."""
+        """Take a message for the supervisor, or pass it on to the worker that it names, else to all others."""
         message.sender = sender.number
         if message.kind in ("ready", "alive", "keep", "kept"):
             self._take(sender, message)
@@ -320,7 +320,7 @@ class Supervisor:
             if message.to in (-1, slot.number):
                 self._tell(slot, message)
         if message.kind == "ask":
-            # who is not there answers nothing, and nobody waits for it
+            # a worker that is not there cannot answer, so its answer ends at once and nobody waits for it
             for number in {slot.number for slot in self._places} - {slot.number for slot in (sender, *others)}:
                 self._tell(sender, Message("end", message.number, sender=number, to=sender.number))
 
@@ -336,21 +336,21 @@ class Supervisor:
             sender.kept, sender.keeping = {**sender.kept, **sender.keeping}, {}
 
     def _hand_down(self, slot: WorkerSlot) -> None:
-        """A process gets what the one before it had us keep."""
+        """Give a process the data that the one before it had us keep."""
         for what, parts in slot.kept.items():
             for part in parts:
                 self._tell(slot, Message("keep", what=what, data=part))
         self._tell(slot, Message("kept"))
 
     def _tell_restarts(self) -> None:
-        """Worker 0 shows them."""
+        """Tell worker 0 the numbers of restarts, because it shows them."""
         first = self._places[0]
         if first.line is not None and first.ready:
             counts = {str(slot.number): slot.restarts for slot in self._places}
             self._tell(first, Message("restarts", to=0, counts=counts))
 
     def _tell(self, slot: WorkerSlot, message: Message) -> None:
-        """Never waits: what the socket does not take now is kept, up to a bound."""
+        """Send a message without waiting. Bytes that the socket does not take now are kept, up to a bound."""
         if len(slot.outgoing) < LONGEST_FRAME:
             slot.outgoing += pack(message)
             self._send_on(slot)
@@ -367,7 +367,7 @@ class Supervisor:
         self._selector.modify(slot.line, events, slot)
 
     def _report(self, now: float) -> None:
-        """Readiness once all have it; a life sign while every worker gives its own."""
+        """Report readiness once all workers are ready, and a life sign while every worker gives its own."""
         if not self._told_ready and all(slot.ready for slot in self._places):
             self._told_ready = True
             self._notifier.say("READY=1", f"STATUS=serving with {self._crew.count} processes")

@@ -1,6 +1,6 @@
-"""Speaks with systemd: readiness and life signs go out, listening sockets come in.
+"""Talk to systemd: send readiness and life signs, and take over listening sockets.
 
-Off Linux, or started by hand, all of it does nothing. See sd_notify(3) and sd_listen_fds(3).
+On other systems, and in a host that was started by hand, it does nothing. See sd_notify(3) and sd_listen_fds(3).
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ FIRST_DESCRIPTOR = 3
 
 @dataclass(frozen=True, slots=True)
 class Notifier:
-    """Speaks to the service manager at `address`; "": there is none."""
+    """Sends messages to the service manager at `address`; "" if there is none."""
 
     address: str = ""
     watchdog_s: float = 0.0
-    """How often the manager wants a life sign at the least; 0: it wants none."""
+    """The longest interval of life signs that the manager accepts; 0 if it wants none."""
 
     @classmethod
     def take(cls, env: MutableMapping[str, str]) -> Notifier:
-        """Take it from the environment and remove it there, so that no child of ours speaks in our name."""
+        """Take the address from the environment and remove it there, so that no child of ours reports in our name."""
         address = env.pop("NOTIFY_SOCKET", "")
         period, pid = env.pop("WATCHDOG_USEC", ""), env.pop("WATCHDOG_PID", "")
         meant = address and period.isdecimal() and pid in ("", str(os.getpid()))
         return cls(address, int(period) / 1e6 if meant else 0.0)
 
     def say(self, *lines: str) -> bool:
-        """Send `READY=1` and the like in one message; false where nobody took it. Never raises, never waits."""
+        """Send `READY=1` and the like in one message. Return False if nobody took it. Never raises, never waits."""
         if not self.address:
             return False
         path = "\0" + self.address[1:] if self.address.startswith("@") else self.address
@@ -49,7 +49,7 @@ class Notifier:
 
 
 def take_sockets(env: MutableMapping[str, str]) -> dict[str, list[socket.socket]]:
-    """The listening sockets that were passed to this process, by name: `public` and `operator`.
+    """Return the listening sockets that were passed to this process, by name: `public` and `operator`.
 
     A socket without one of these names is public. The variables are removed from the environment, and the descriptors are
     not inherited further.

@@ -1,4 +1,4 @@
-"""Loggers of the host that a plugin cannot silence, whatever it does to logging when it is imported."""
+"""Make the host's loggers such that no plugin can silence them, whatever it does to logging when it is imported."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 OURS = ("bothost", "tornado", "asyncio")
-"""Loggers of these names and below say what the host does."""
+"""The names of the loggers that report what the host does, with all loggers below them."""
 RAISED = "bothost.raised"
-"""The logger of what handlers raise, for error trackers alone: it never reaches the host's own handler."""
+"""The logger of exceptions of handlers. Only error trackers get its records, never the host's own handler."""
 _TOP = logging.getLogger("bothost")
 _NO_LAST_RESORT = logging.NullHandler()
 
@@ -19,8 +19,8 @@ _NO_LAST_RESORT = logging.NullHandler()
 class HostLogger(logging.Logger):
     """Gives each record to the host's handler, whatever level, handlers, filters or switches a plugin has set.
 
-    Existing loggers are given this class by `guard`. Other handlers are called as well, because error trackers hook in there:
-    the logger's own and those of the logger `bothost`. Nothing propagates to the root logger, whose handlers mask no secret.
+    `guard` gives existing loggers this class. Other handlers are called as well, those of the logger and of the logger
+    `bothost`, because error trackers hook in there. Nothing propagates to the root logger, whose handlers mask no secret.
     """
 
     taker: logging.Handler = _NO_LAST_RESORT
@@ -33,7 +33,7 @@ class HostLogger(logging.Logger):
 
     @property
     def propagate(self) -> bool:
-        """Return False. What is assigned is ignored."""
+        """Return False. An assigned value is ignored."""
         return False
 
     @propagate.setter
@@ -50,7 +50,7 @@ class HostLogger(logging.Logger):
         del value
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the name is the standard library's
-        """Decide by the host's own level; `logging.disable` does not count."""
+        """Return whether the host's own level lets records of this level pass. `logging.disable` does not count."""
         least = logging.WARNING if self.name == "tornado.access" else self.least
         return level >= max(self.taker.level, least)
 
@@ -74,7 +74,7 @@ class HostLogger(logging.Logger):
         return record
 
     def handle(self, record: logging.LogRecord) -> None:
-        """Give the record to the host, then to handlers that were added."""
+        """Give the record to the host's handler, then to handlers that were added."""
         if self.name != RAISED:
             self.taker.handle(record)
         self.callHandlers(record)
@@ -85,7 +85,7 @@ class HostLogger(logging.Logger):
 
 
 def guard(taker: logging.Handler) -> Callable[[], None]:
-    """Make every logger of the host, also those to come, give its records to this handler; returns what undoes it."""
+    """Make every logger of the host, also later ones, give its records to this handler. Return a function that undoes it."""
     guarded = type("HostLogger", (HostLogger,), {"taker": taker})
     manager = logging.Logger.manager
     before = manager.loggerClass

@@ -1,7 +1,7 @@
-"""Log lines leave through a bounded queue and a thread of their own: a reader that stalls stops nobody.
+"""Write log lines through a bounded queue and a thread of their own, so that a reader that stalls stops nobody.
 
-Modules log by `logging.getLogger("bothost.…")` with `extra={"bot": …, "task": …}`; each extra becomes a field of the line, and
-`traceback`, one as text, stands where that of an exception would.
+Modules log by `logging.getLogger("bothost.…")` with `extra={"bot": …, "task": …}`. Each extra becomes a field of the line. The
+extra `traceback` is a text that takes the place of an exception's traceback.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 QUEUE_LINES = 10_000
 LONGEST_TEXT = 1 << 15
-"""Of one message, field or traceback; what is longer is cut."""
+"""The length at which a message, a field or a traceback is cut."""
 PRINTED = "bothost.printed"
-"""The logger of what plugins print."""
+"""The logger of lines that plugins print."""
 _BATCH_S = 0.05
 _STANDARD = frozenset([*vars(logging.makeLogRecord({})), "message", "asctime", "traceback"])
 _PLAIN = frozenset([int, float, bool, type(None)])
@@ -50,7 +50,7 @@ _JSON = msgspec.json.Encoder(enc_hook=str)
 
 
 class LogLine(msgspec.Struct, frozen=True):
-    """One log record, taken down in the thread that made it: nothing in it changes any more, no secret is left in it."""
+    """One log record, as the thread that made it took it down. It does not change any more, and holds no secret."""
 
     time: float
     level: str
@@ -60,7 +60,7 @@ class LogLine(msgspec.Struct, frozen=True):
     trace: str = ""
 
     def json(self) -> bytes:
-        """One JSON object."""
+        """Return one JSON object."""
         when = datetime.fromtimestamp(self.time, UTC).isoformat(timespec="milliseconds")
         line = {"time": f"{when[:-6]}Z", "level": self.level, "logger": self.logger, "message": self.message}
         line.update(self.fields)
@@ -69,7 +69,7 @@ class LogLine(msgspec.Struct, frozen=True):
         return _JSON.encode(line)
 
     def pretty(self, *, colour: bool) -> bytes:
-        """One line for a terminal, then the traceback, each of its lines behind a bar so that none passes for a log line."""
+        """Return one line for a terminal, then the traceback with a bar before each line, so that none passes for a log line."""
         when = datetime.fromtimestamp(self.time).astimezone().strftime("%H:%M:%S.%f")[:-3]
         level = f"{self.level:<7}"
         bot = str(self.fields.get("bot") or "-")
@@ -88,12 +88,12 @@ def _short(value: object) -> str:
 
 
 class LogHandler(logging.Handler):
-    """The root logger's handler: takes lines down, and a thread writes them. Made by `setup`."""
+    """The root logger's handler. It takes lines down, and a thread writes them. `setup` makes it."""
 
     def __init__(self, stream: TextIO, *, pretty: bool, scrubber: Scrubber, clock: Clock) -> None:
         super().__init__()
         self.dropped = 0
-        """Since it was last told."""
+        """The number of dropped lines since the last report of them."""
         self._told_dropped = 0
         self._stream = stream
         self._pretty = pretty
@@ -106,10 +106,10 @@ class LogHandler(logging.Handler):
         self._idle = threading.Condition()
         self._writing = False
         self._awake = False
-        """The thread has been woken, and will look at the lines after this is false again."""
+        """True if the thread has been woken. It looks at the lines after it has set this to False."""
         self._closed = False
         self._direct = False
-        """In a fork there is no thread: each line is written at once."""
+        """True in a fork. It has no thread, so each line is written at once."""
         self._undo: Callable[[], None] = guard(self)
         self._told_of_change = False
         _handlers.add(self)
@@ -138,12 +138,13 @@ class LogHandler(logging.Handler):
 
     @property
     def dropped_in_all(self) -> int:
-        """Return lines that were dropped since `setup`."""
+        """Return the number of lines that were dropped since `setup`."""
         return self._told_dropped + self.dropped
 
     def take(self, level: int, message: str, own: dict[str, Any], foreign: dict[str, str]) -> None:
-        """Take down a line of the logger `bothost.delivery` without a LogRecord, which alone costs as much as the rest. `own`
-        fields hold the host's own words and numbers, `foreign` ones texts from elsewhere."""
+        """Take down a line of the logger `bothost.delivery` without a LogRecord, which alone costs as much as the rest.
+
+        `own` fields hold the host's own words and numbers, `foreign` ones texts from elsewhere."""
         if len(self._lines) >= QUEUE_LINES:
             self.dropped += 1
             return
@@ -161,10 +162,10 @@ class LogHandler(logging.Handler):
         self._taken_down()
 
     def shown(self, text: str, *, lines: bool = False) -> str:
-        """Return a text as it may be shown: of bounded length, without secrets, control characters made visible."""
+        """Return a text that may be shown: it is cut, holds no secret, and its control characters are visible."""
         if len(text) > LONGEST_TEXT:
             length = len(text)
-            # scrubbed beyond the cut, or half of a secret would stay
+            # it is scrubbed beyond the cut, because else half of a secret could stay
             text = cut(self._scrub(text[: LONGEST_TEXT + SCRUBBED_BEYOND]), LONGEST_TEXT)
             text = f"{text.rpartition('…')[0]}… ({length} characters)"
         else:
@@ -172,7 +173,7 @@ class LogHandler(logging.Handler):
         return visible(text, lines=lines)
 
     def tell_of_change(self, bot: str) -> None:
-        """Say once that a plugin has set up logging for the whole process."""
+        """Log once that a plugin has set up logging for the whole process."""
         root = logging.getLogger()
         if self._told_of_change or (self in root.handlers and not root.manager.disable):
             return
@@ -205,11 +206,11 @@ class LogHandler(logging.Handler):
         return self.shown(value if type(value) is str else str(value))
 
     def flush(self) -> None:
-        """Write what waits, as `drain` does."""
+        """Write the waiting lines, as `drain` does."""
         self.drain()
 
     def drain(self, seconds: float = 2.0) -> bool:
-        """Wait until everything taken down so far is written; false where the reader stalls for longer."""
+        """Wait until everything taken down so far is written. Return False if the reader stalls for longer."""
         self._some.set()
         self._stopping.set()
         with self._idle:
@@ -218,11 +219,11 @@ class LogHandler(logging.Handler):
         return done
 
     def close(self) -> None:
-        """Write what waits. The handler goes on, because `dictConfig` and `basicConfig` of a plugin close every handler."""
+        """Write the waiting lines. The handler goes on, because `dictConfig` and `basicConfig` of a plugin close every handler."""
         self.drain()
 
     def end(self) -> None:
-        """Write what waits, end the thread, and log no more."""
+        """Write the waiting lines, end the thread, and log no more."""
         logging.getLogger().removeHandler(self)
         self._undo()
         if not self._closed:
@@ -231,7 +232,7 @@ class LogHandler(logging.Handler):
         super().close()
 
     def go_on_in_fork(self) -> None:
-        """Write each line at once from now on, because a fork has no thread that would."""
+        """Write each line at once from now on, because a fork has no thread that would do so."""
         self._direct = True
         self._lines.clear()
         self._some, self._stopping, self._idle = threading.Event(), threading.Event(), threading.Condition()
@@ -273,11 +274,11 @@ class LogHandler(logging.Handler):
         buffer = getattr(self._stream, "buffer", None)
         try:
             file = self._stream.fileno()
-        except OSError:  # it is no file but a text in memory
+        except OSError:  # the stream is no file but a text in memory
             self._stream.write(text.decode()) if buffer is None else buffer.write(text)
             self._stream.flush()
             return
-        _patiently(file, self._stream.flush)  # what a plugin has written to the stream itself comes first
+        _patiently(file, self._stream.flush)  # text that a plugin has written to the stream itself comes first
         rest = memoryview(text)
         while rest:
             rest = rest[_patiently(file, partial(os.write, file, rest)) :]

@@ -1,4 +1,4 @@
-"""Takes what plugins print to stdout and stderr as log lines, so that no secret and no forged line gets out by `print`."""
+"""Turn the output of plugins to stdout and stderr into log lines, so that no secret and no forged line leaves by `print`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 LONGEST_PART = 1 << 16
 OWN: ContextVar[bool] = ContextVar("bothost_own_output", default=False)
-"""Set where the host itself prints for a person, such as the table of `demo`: that goes out as it is."""
+"""True while the host itself prints for a person, such as the table of `demo`. That text is written as it is."""
 
 
 class PrintedLines(io.TextIOBase):
-    """Stands for sys.stdout or sys.stderr: hands on each line when it is complete. Each thread has a line of its own."""
+    """Replaces sys.stdout or sys.stderr, and logs each line when it is complete. Each thread has a line of its own."""
 
     def __init__(self, real: TextIO, take: Callable[[str], None], shown: Callable[[str], str]) -> None:
-        """`take` logs a line; `shown` gives a text without secrets, for a prompt that waits for an answer."""
+        """`take` logs a line. `shown` returns a text without secrets, for a prompt that waits for an answer."""
         super().__init__()
         self._real = real
         self._take = take
@@ -35,7 +35,7 @@ class PrintedLines(io.TextIOBase):
 
     @property
     def errors(self) -> str | None:  # type: ignore[override]
-        """Return how the real stream treats what it cannot encode."""
+        """Return the name of the way in which the real stream treats characters that it cannot encode."""
         return self._real.errors
 
     def fileno(self) -> int:
@@ -51,7 +51,7 @@ class PrintedLines(io.TextIOBase):
         return True
 
     def write(self, text: str) -> int:
-        """Log the lines that are complete now, and keep the rest until it is."""
+        """Log the lines that are complete now, and keep the rest until its line is complete."""
         if OWN.get():
             return self._real.write(text)
         *lines, rest = (getattr(self._begun, "text", "") + text).split("\n")
@@ -65,7 +65,7 @@ class PrintedLines(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Show a line that has begun at once where a person reads: it may be a prompt."""
+        """Show a begun line at once if a person reads, because it may be a prompt."""
         if OWN.get():
             self._real.flush()
             return

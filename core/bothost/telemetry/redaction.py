@@ -1,4 +1,4 @@
-"""Replaces known secrets and tokens in what is shown."""
+"""Replace known secrets and tokens in texts that are shown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ANCHOR = 8
 _SHORTEST_HIT = 8
 _MOST_TOKENS = 10_000
 _RUN = re.compile(r"\S+")
-# What looks like a token or password although nobody registered it
+# texts that look like a token or a password although nobody registered them
 _LOOKS_SECRET = re.compile(
     r"""(?P<key>["']?(?:access_token|security_key)["']?\s*[:=]\s*["']?)[^\s"',}&]+"""
     r"""|(?P<bearer>\bBearer\s+)[^\s"',]{4,}"""
@@ -22,7 +22,7 @@ _LOOKS_SECRET = re.compile(
 
 
 class Scrubber:
-    """Replaces every known secret and token in a text; safe to use from any thread.
+    """Replaces every known secret and token in a text. Any thread may use it.
 
     The cost does not grow with the number of secrets: each is found by its first characters in a dict, and a text without
     a run of non-blanks as long as the shortest secret's is returned after one search. Only passphrases of short words are
@@ -39,7 +39,7 @@ class Scrubber:
         self._long_run = re.compile(r"(?!)")
 
     def add(self, secret: str) -> None:
-        """Replace it from now on, until it was forgotten as often as added. Nothing shorter than 8 characters is taken."""
+        """Replace a secret until it is forgotten as often as it was added. One shorter than 8 characters is not taken."""
         with self._lock:
             count = self._counts.get(secret, 0)
             if count or len(secret) < _ANCHOR:
@@ -50,7 +50,7 @@ class Scrubber:
                 self._index(form)
 
     def remember(self, token: str) -> None:
-        """Replace a token that comes and goes: the newest ten thousand of them. A known one costs a look into a dict."""
+        """Replace a token until ten thousand newer ones have come. A known one costs a look into a dict."""
         if token in self._tokens:
             return
         self.add(token)

@@ -1,4 +1,4 @@
-"""Tracebacks as text within bounds: a plugin's exceptions may hold megabytes, or each other by the thousand."""
+"""Write tracebacks as text within bounds, because a plugin's exceptions may hold megabytes, or each other by the thousand."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LONGEST_TEXT = 4000
-"""Of one exception's own text."""
+"""The longest text of one exception."""
 MOST_FRAMES = 100
 MOST_LINKS = 8
-"""Of a chain of causes."""
+"""The most exceptions of a chain of causes."""
 MOST_MEMBERS = 5
-"""Of a group of exceptions."""
+"""The most exceptions of a group."""
 DEEPEST = 3
 _CAUSE = "\nThe above exception was the direct cause of the following exception:\n\n"
 _CONTEXT = "\nDuring handling of the above exception, another exception occurred:\n\n"

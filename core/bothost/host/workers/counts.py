@@ -1,6 +1,6 @@
-"""Counts with all workers of a host together: replies for the loop breaker, and deaths of a bot's processes.
+"""Count together with all workers of a host: replies for the loop breaker, and deaths of a bot's processes.
 
-Each keeps all counts and tells its own; nothing of it is kept on disk, and a worker that starts again begins at none.
+Each worker keeps all counts and tells its own. They are not kept on disk, so a worker that restarts begins with none.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class SharedReplyCounts(msgspec.Struct, array_like=True):
-    """Non-empty replies in one task, of each whether it was to a bot."""
+    """The non-empty replies in one task; each is True if it was to a bot."""
 
     bot: str
     task: int
@@ -31,7 +31,7 @@ _DECODER = msgspec.msgpack.Decoder(SharedReplyCounts)
 
 
 def count_together(siblings: Siblings, loop_breaker: LoopBreaker, service: Service) -> None:
-    """Tell the siblings what is counted here from now on, and count what they tell."""
+    """Tell the siblings the counts of this process from now on, and count theirs."""
 
     def replied(bot: str, task: int, to_bots: Sequence[bool]) -> None:
         siblings.tell("replies", msgspec.msgpack.encode(SharedReplyCounts(bot, task, list(to_bots))))

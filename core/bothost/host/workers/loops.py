@@ -1,4 +1,4 @@
-"""Tells the other workers of a host about loops that are down, so that /readyz knows of all."""
+"""Tell the other workers of a host about loops that are down, so that /readyz of each knows of all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _WORD = "loops"
 TRUSTED_S = 5.0
-"""A worker that says no more that its loop is down has mended it, or has ended."""
+"""The seconds for which a report counts. A worker that stops reporting has mended its loop, or has ended."""
 
 
 class LoopsDown(msgspec.Struct, array_like=True):
@@ -29,7 +29,7 @@ _DECODER = msgspec.msgpack.Decoder(LoopsDown)
 
 
 class SiblingLoops:
-    """Tells siblings of this worker's loops that are down, and knows of theirs. Call `tell` each second."""
+    """Tells siblings about this worker's loops that are down, and knows theirs. Call `tell` each second."""
 
     def __init__(self, siblings: Siblings, loops: SupervisedLoops, clock: Clock) -> None:
         self._siblings = siblings
@@ -39,13 +39,13 @@ class SiblingLoops:
         siblings.hears[_WORD] = self._hear
 
     def tell(self) -> None:
-        """Tell the siblings which loops are down here; nothing while all go on."""
+        """Tell the siblings which loops are down here. Send nothing while all run."""
         down = dict(self._loops.down())
         if down:
             self._siblings.tell(_WORD, msgspec.msgpack.encode(LoopsDown(self._siblings.worker.number, down)))
 
     def down(self) -> Mapping[str, str]:
-        """Return what siblings said within the last seconds."""
+        """Return the loops that siblings reported within the last seconds, each with its fault."""
         now = self._clock.monotonic()
         return {
             f"{name} of worker {worker}": fault

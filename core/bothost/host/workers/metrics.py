@@ -1,4 +1,4 @@
-"""Adds up what all processes of a host have counted, also those that have ended: no count falls because one dies or is late.
+"""Add up the counts of all processes of a host, also of ended ones, so that no count falls because one dies or is late.
 
 Prometheus takes a count that falls for one that began anew, and adds all of it once more.
 """
@@ -32,13 +32,13 @@ class WorkerMetrics:
         self._siblings = siblings
         self._own = own
         self._last: dict[int, list[MetricsSnapshot]] = {}
-        """Each sibling's last report, in its pieces."""
+        """The last report of each sibling, in its pieces."""
         self._gone = MetricsSnapshot(process="")
-        """What processes counted that are no more."""
+        """The counts of processes that have ended."""
         self._going: asyncio.Task[Sequence[MetricsSnapshot]] | None = None
 
     async def gather(self) -> Sequence[MetricsSnapshot]:
-        """This process's report first; who asks while others wait for one gets theirs."""
+        """Return the reports of all processes, this one's first. Calls at the same time share one."""
         if self._going is None:
             self._going = asyncio.get_running_loop().create_task(self._gather())
             self._going.add_done_callback(self._over)
@@ -56,12 +56,12 @@ class WorkerMetrics:
             await self._hear(number, parts)
         kept = {_GONE: await _encoded(self._gone), _OWN: await _encoded(own)}
         siblings.keep(kept)
-        # what is shown is what is kept, and not the living figures: else the next worker 0 would begin with less
+        # the kept figures are shown and not the living ones, because the next worker 0 begins with the kept ones
         shown = [*await _decoded(kept[_OWN]), *await _decoded(kept[_GONE])]
         return [*shown, *(piece for pieces in self._last.values() for piece in pieces)]
 
     async def _inherit(self) -> None:
-        """The worker 0 before this one kept its own counts and those of the gone with the supervisor."""
+        """Take over the counts that the worker 0 before this one left with the supervisor: its own and those of ended ones."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ANSWER_S):
                 await self._siblings.complete.wait()
@@ -70,7 +70,7 @@ class WorkerMetrics:
             await self._bury(piece)
 
     async def _hear(self, number: int, parts: Sequence[bytes]) -> None:
-        """A sibling's report; without a part there is nobody at present, and the last one counts on."""
+        """Take a sibling's report. Without a part the sibling is not there at present, and its last report stays."""
         before = self._last.get(number, [])
         if not parts:
             self._last[number] = [_stilled(piece) for piece in before]
@@ -87,7 +87,7 @@ class WorkerMetrics:
 
 
 def _stilled(piece: MetricsSnapshot) -> MetricsSnapshot:
-    """The counts of a process that is no more, without how it stood."""
+    """Return the counts of an ended process without its state."""
     return msgspec.structs.replace(piece, now={}, limits={}, running=0, lag_worst=0.0)
 
 
@@ -95,7 +95,7 @@ async def _encoded(snapshot: MetricsSnapshot) -> list[bytes]:
     parts = []
     for piece in snapshot.pieces():
         parts.append(_ENCODE(piece))
-        await asyncio.sleep(0)  # a piece is 500 bots; between two the loop serves others
+        await asyncio.sleep(0)  # a piece is 500 bots, and between two pieces the loop serves others
     return parts
 
 

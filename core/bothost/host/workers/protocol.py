@@ -1,4 +1,4 @@
-"""Defines what a supervisor and its workers say to each other: sockets handed down, readiness, life signs, questions to siblings.
+"""Define the messages of a supervisor and its workers: readiness, life signs, questions to siblings, and inherited sockets.
 
 Each worker has one stream socket. The supervisor only passes on the workers' questions, answers and unasked news.
 """
@@ -23,15 +23,15 @@ LONGEST_FRAME = 64 << 20
 
 
 class Message(msgspec.Struct, omit_defaults=True):
-    """One frame. A question goes to all siblings, an answer (in as many parts as it takes) to the one who asked."""
+    """One frame. A question goes to all siblings, and an answer (in as many parts as it takes) to the worker that asked."""
 
     kind: str
     """ready, alive, ask, part, end, tell, restarts, stopping, keep, kept."""
     number: int = 0
-    """Of the question."""
+    """The number of the question."""
     sender: int = 0
     to: int = -1
-    """-1: all others."""
+    """The worker that gets it; -1 for all others."""
     what: str = ""
     data: bytes = b""
     counts: dict[str, int] = msgspec.field(default_factory=dict)
@@ -47,7 +47,7 @@ def frames() -> FrameReader[Message]:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """This process as one of several: its number from 0, how many there are, and its way to the supervisor."""
+    """This process as one of several: its number from 0, the number of workers, and its socket to the supervisor."""
 
     number: int
     of: int
@@ -56,7 +56,7 @@ class Worker:
 
     @classmethod
     def take(cls, env: MutableMapping[str, str]) -> Worker | None:
-        """Take it from the environment and remove it there; None in a process that no supervisor started."""
+        """Return the value from the environment, and remove it there; None in a process that no supervisor started."""
         text = env.pop(VARIABLE, "")
         if not text:
             return None
@@ -68,7 +68,7 @@ class Worker:
 def described(
     number: int, of: int, line: socket.socket, sockets: dict[str, list[socket.socket]]
 ) -> tuple[str, list[int]]:
-    """The variable's value for one worker, and the descriptors it has to inherit. Worker 0 alone serves the operator."""
+    """Return the variable's value for one worker, and the descriptors that it inherits. Only worker 0 serves the operator."""
     passed = {
         name: [each.fileno() for each in those] if name != "operator" or number == 0 else []
         for name, those in sockets.items()

@@ -1,4 +1,4 @@
-"""A worker's end of its line to the supervisor: questions to its siblings, and what it answers to theirs."""
+"""Talk to the supervisor and the sibling workers: ask questions, answer theirs, and send news."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.server")
 
 ANSWER_S = 2.0
-"""How long siblings have for their answers; who is late is left out."""
+"""The seconds that siblings have for their answers. A late answer is left out."""
 Answerer = Callable[[], AsyncIterator[bytes]]
 
 
 class Siblings:
-    """Talks to the supervisor and through it to the sibling workers. Used on the loop."""
+    """Talks to the supervisor and through it to the sibling workers. It is used on the loop."""
 
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
         self.answers: dict[str, Answerer] = {}
-        """What this process answers to which question, in parts."""
+        """The function that answers each question, in parts."""
         self.hears: dict[str, Callable[[bytes], None]] = {}
-        """What this process does with what siblings tell."""
+        """The function that takes each kind of news from siblings."""
         self.restarts: dict[str, int] = {}
-        """How often the supervisor started each worker again."""
+        """The number of times that the supervisor restarted each worker."""
         self.stopping = False
-        """The whole host stops, and not this worker alone."""
+        """True if the whole host stops, and not this worker alone."""
         self.inherited: dict[str, list[bytes]] = {}
-        """What the process before this one, of the same number, had kept; whole when `complete` is set."""
+        """The data that the process before this one, of the same number, left. It is whole when `complete` is set."""
         self.complete = asyncio.Event()
         self._tasks = BackgroundTasks()
         self._asked = 0
@@ -44,27 +44,27 @@ class Siblings:
         self._writer: asyncio.StreamWriter | None = None
 
     async def connect(self, gone: Callable[[], None]) -> None:
-        """Begin to listen to the supervisor; `gone` is called when it is no more."""
+        """Begin to listen to the supervisor, and call `gone` when it has ended."""
         reader, self._writer = await asyncio.open_connection(sock=self.worker.line)
         self._tasks.spawn(self._listen(reader, gone))
 
     def say(self, kind: str) -> None:
-        """`ready` or `alive`."""
+        """Send `ready` or `alive`."""
         self._send(Message(kind))
 
     def tell(self, what: str, data: bytes) -> None:
-        """Let all siblings know; who is not there, or has no ear for it, misses it."""
+        """Send news to all siblings. A sibling that is not there, or does not know this kind, misses it."""
         self._send(Message("tell", what=what, data=data))
 
     def keep(self, kept: Mapping[str, Iterable[bytes]]) -> None:
-        """Have the supervisor keep this, all at once, and give it to the process that takes this one's place."""
+        """Let the supervisor keep this data as a whole, and give it to the process that takes this one's place."""
         for what, parts in kept.items():
             for part in parts:
                 self._send(Message("keep", what=what, data=part))
         self._send(Message("kept"))
 
     async def ask(self, what: str) -> dict[int, list[bytes]]:
-        """Each sibling's answer in parts, by its number: of one that is not there no part; who is late is left out."""
+        """Return each sibling's answer in parts by its number: no part if it is not there, no entry if it is late."""
         if self.worker.of == 1 or self._writer is None:
             return {}
         self._asked += 1
@@ -80,7 +80,7 @@ class Siblings:
         return {sibling: parts for sibling, parts in answers.items() if sibling not in late}
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection to the supervisor."""
         self._tasks.cancel()
         if self._writer is not None:
             self._writer.close()
@@ -96,18 +96,18 @@ class Siblings:
                 for message in reading.feed(data):
                     self._hear(message)
         except (OSError, ValueError):
-            pass  # without a socket that can be read there is no supervisor
+            pass  # if the socket cannot be read, there is no supervisor any more
         self.stopping = True
         gone()
 
     def _hear(self, message: Message) -> None:
         try:
             self._take(message)
-        except Exception:  # around the loop that listens: one message's fault must not make this worker deaf
+        except Exception:  # around the loop that listens, because one message's fault must not end it
             log.exception("a fault of bothost at a message of another process: %s %s", message.kind, message.what)
 
     async def _answer(self, question: Message) -> None:
-        """Answer in as many parts as the answerer makes; between them the loop serves others."""
+        """Answer in as many parts as the function makes. Between them the loop serves others."""
         answerer = self.answers.get(question.what)
         if answerer is not None:
             async for part in answerer():
@@ -131,7 +131,7 @@ class Siblings:
             self._collect(message)
 
     def _collect(self, message: Message) -> None:
-        """A part of a sibling's answer, or its end."""
+        """Take a part of a sibling's answer, or its end."""
         if message.number not in self._collecting:
             return
         answers, late, done = self._collecting[message.number]
@@ -144,4 +144,4 @@ class Siblings:
 
 
 def _unheard(_data: bytes) -> None:
-    """Ignore what a newer or older sibling tells."""
+    """Ignore news of a kind that this version does not know."""

@@ -1,4 +1,4 @@
-"""Gathers the waiting events of all processes for the one that serves the operator, and passes on an operator's cancel."""
+"""Gather the waiting events of all processes for the one that serves the operator, and pass on an operator's cancel."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DECODER = msgspec.msgpack.Decoder(list[Entry])
 
 
 class WaitingEvents:
-    """The lines of this process and of its siblings, if it has any."""
+    """The waiting events of this process and of its siblings, if it has any."""
 
     def __init__(self, poller: JournalPoller, siblings: Siblings | None) -> None:
         self._poller = poller
@@ -31,7 +31,7 @@ class WaitingEvents:
             siblings.hears[_WISH] = lambda key: poller.cancel(key.decode())
 
     async def waiting(self) -> list[Entry]:
-        """See `Sight.waiting`."""
+        """See `HostView.waiting`."""
         entries = self._poller.waiting()
         told = await self._siblings.ask(_QUESTION) if self._siblings is not None else {}
         for parts in told.values():
@@ -40,7 +40,7 @@ class WaitingEvents:
         return entries
 
     def cancel(self, key: str) -> None:
-        """See `Sight.cancel`."""
+        """See `HostView.cancel`."""
         self._poller.cancel(key)
         if self._siblings is not None:
             self._siblings.tell(_WISH, key.encode())

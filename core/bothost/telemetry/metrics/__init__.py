@@ -21,7 +21,7 @@ _OTHER = "other"
 
 
 class _FiguresByBot(dict[str, BotFigures]):
-    """The figures of each bot; a bot that is asked for first has none yet."""
+    """The figures of each bot. A bot that is asked for the first time gets empty ones."""
 
     def __missing__(self, bot: str) -> BotFigures:
         figures = self[bot] = BotFigures()
@@ -73,16 +73,16 @@ class Metrics:
             minute.failures += 1
 
     def queue_wait(self, bot: str, seconds: float) -> None:
-        """An event waited so long for turn and permit."""
+        """Count the time that an event waited for turn and permit."""
         self._bots[bot].queue.observe(seconds)
 
     def post(self, bot: str, result: str) -> None:
-        """One try to post a late reply ended: done, again, unclear, failed, moved."""
+        """Count a try to post a late reply: done, again, unclear, failed, moved."""
         posts = self._bots[bot].posts
         posts[result] = posts.get(result, 0) + 1
 
     def tick(self, bot: str, result: str) -> None:
-        """A timer was due: ran, failed, skipped."""
+        """Count a tick of a timer: ran, failed, skipped."""
         ticks = self._bots[bot].ticks
         ticks[result] = ticks.get(result, 0) + 1
 
@@ -98,7 +98,7 @@ class Metrics:
         hooks[key] = hooks.get(key, 0) + 1
 
     def call(self, account: str, status: int | str) -> None:
-        """One request to the Pyrus API ended with this status, or with a word where no response came."""
+        """Count a request to the Pyrus API by its status, or by a word if no response came."""
         calls = self._host.calls.setdefault(self._account(account), {})
         calls[str(status)] = calls.get(str(status), 0) + 1
 
@@ -111,7 +111,7 @@ class Metrics:
         self._host.commit.observe(seconds)
 
     def loop_lag(self, seconds: float) -> None:
-        """The loop was so late for a timer."""
+        """Note how late the loop was for a timer."""
         self._host.lag.observe(seconds)
         now = self._clock.monotonic()
         worst, since = self._lag_worst
@@ -119,15 +119,15 @@ class Metrics:
             self._lag_worst = (seconds, now)
 
     def blocked(self, bot: str, seconds: float) -> None:
-        """The watchdog found that this bot held the loop."""
+        """Count a time for which this bot held the loop, as the watchdog found."""
         self._bots[bot].blocked_s += seconds
 
     def child_restart(self, bot: str) -> None:
-        """A child of the bot ended and is replaced."""
+        """Count a child of the bot that ended and is replaced."""
         self._bots[bot].child_restarts += 1
 
     def reload(self, result: str) -> None:
-        """bots.ini was read again: done, refused."""
+        """Count a reload of bots.ini: done, refused."""
         self._host.reloads[result] = self._host.reloads.get(result, 0) + 1
 
     def restarts(self, counts: dict[str, int]) -> None:
@@ -135,17 +135,17 @@ class Metrics:
         self._host.restarts = dict(counts)
 
     def snapshot(self) -> MetricsSnapshot:
-        """Return all figures of this process; the bots' are the living ones. Cheap, and safe to read in another thread."""
+        """Return all figures of this process, with the living ones of the bots. It is cheap, and another thread may read it."""
         worst, since = self._lag_worst
         lag_worst = worst if self._clock.monotonic() - since < 120.0 else 0.0
         return msgspec.structs.replace(self._host, bots=self._bots.copy(), lag_worst=lag_worst)
 
     def figures(self, bot: str) -> BotFigures:
-        """One bot's figures on this process."""
+        """Return one bot's figures on this process."""
         return self._bots.get(bot) or BotFigures()
 
     def _minute_of(self, figures: BotFigures) -> MinuteFigures:
-        """Return what the bot did in this minute, to be counted on. The wall clock is asked once a second."""
+        """Return the bot's counts of this minute, to count on in. The wall clock is asked once a second."""
         now = self._clock.monotonic()
         if now >= self._minute_ends:
             wall = self._clock.now().timestamp()

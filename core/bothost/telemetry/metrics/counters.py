@@ -1,7 +1,7 @@
-"""Plain counts that cost a delivery about a microsecond, and the snapshot of them that processes send each other.
+"""Define plain counts that cost a delivery about a microsecond, and the snapshot of them that processes send each other.
 
-The structs are out of the garbage collector's sight (they hold no cycles): a pass over those of 10,000 bots would keep the
-loop waiting for 80 ms.
+The garbage collector does not track the structs, which hold no cycles, because a pass over those of 10,000 bots would hold the
+loop for 80 ms.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _RECENT_RUNS = 50
 
 
 class Histogram(msgspec.Struct, gc=False):
-    """Counts by upper bound (the last one: above all bounds), and the sum of what was observed."""
+    """Counts by upper bound (the last one is above all bounds), and the sum of the observed values."""
 
     bounds: tuple[float, ...]
     counts: list[int]
@@ -53,7 +53,7 @@ class Histogram(msgspec.Struct, gc=False):
 
 
 class MinuteFigures(msgspec.Struct, gc=False):
-    """Counts what one bot did within one minute: for the page's charts."""
+    """Counts of one bot within one minute, for the page's charts."""
 
     minute: int
     """Minutes since 1970, UTC."""
@@ -63,7 +63,7 @@ class MinuteFigures(msgspec.Struct, gc=False):
     seconds: float = 0.0
     slowest: float = 0.0
     refused: int = 0
-    """Deliveries with a wrong signature."""
+    """The number of deliveries with a wrong signature."""
 
     def add(self, other: MinuteFigures) -> None:
         """Count what another process did in the same minute."""
@@ -76,25 +76,25 @@ class MinuteFigures(msgspec.Struct, gc=False):
 
 
 class BotFigures(msgspec.Struct, gc=False):
-    """Counts what one bot did since the start of its process."""
+    """Counts of one bot since the start of its process."""
 
     outcomes: dict[str, int] = msgspec.field(default_factory=dict)
     posts: dict[str, int] = msgspec.field(default_factory=dict)
     ticks: dict[str, int] = msgspec.field(default_factory=dict)
     jobs: dict[str, int] = msgspec.field(default_factory=dict)
     hooks: dict[str, int] = msgspec.field(default_factory=dict)
-    """By a hook's name, a blank and the outcome."""
+    """The numbers of requests by a hook's name, a blank and the outcome."""
     handler: Histogram = msgspec.field(default_factory=lambda: Histogram.of(HANDLER_S))
     queue: Histogram = msgspec.field(default_factory=lambda: Histogram.of(QUEUE_S))
     failures: int = 0
     child_restarts: int = 0
     blocked_s: float = 0.0
     last_delivery: float = 0.0
-    """Epoch seconds; 0: none yet."""
+    """The time of the last delivery in epoch seconds; 0 if there was none yet."""
     recent: list[float] = msgspec.field(default_factory=list)
     """The newest run times in seconds."""
     minutes: list[MinuteFigures] = msgspec.field(default_factory=list)
-    """The last hour, oldest first; minutes in which nothing happened are missing."""
+    """The minutes of the last hour, oldest first. Minutes in which nothing happened are missing."""
 
     def ran(self, seconds: float) -> None:
         """Keep a run time among the newest."""
@@ -102,7 +102,7 @@ class BotFigures(msgspec.Struct, gc=False):
         del self.recent[:-_RECENT_RUNS]
 
     def begin(self, minute: int) -> MinuteFigures:
-        """Begin to count a minute, and drop what is older than an hour."""
+        """Begin to count a minute, and drop minutes older than an hour."""
         ring = self.minutes
         ring.append(MinuteFigures(minute))
         while ring[0].minute <= minute - RING_MINUTES:
@@ -164,7 +164,7 @@ def _merged(mine: list[MinuteFigures], theirs: list[MinuteFigures]) -> list[Minu
 
 
 class BotNow(msgspec.Struct, frozen=True, gc=False):
-    """Holds the state of one bot on one process at this moment."""
+    """The state of one bot on one process at this moment."""
 
     state: str
     reason: str = ""
@@ -176,21 +176,21 @@ class BotNow(msgspec.Struct, frozen=True, gc=False):
 class MetricsSnapshot(msgspec.Struct):
     """All figures of one process; msgpack carries it to the process that serves the page.
 
-    In the process itself they are the living figures, which go on growing: to copy those of 10,000 bots takes 80 ms.
+    In the process itself they are the living figures, which go on growing, because to copy those of 10,000 bots takes 80 ms.
     """
 
     process: str = "0"
-    """Empty in the further pieces of one process's snapshot, whose figures of the process itself are nothing."""
+    """The process's number. It is empty in further pieces of a snapshot, which hold no figures of the process itself."""
     started: float = 0.0
     bots: dict[str, BotFigures] = msgspec.field(default_factory=dict)
     now: dict[str, BotNow] = msgspec.field(default_factory=dict)
-    """How each bot of the registry stands; filled by whoever reports for the process."""
+    """The state of each bot of the registry. The code that reports for the process fills it."""
     statuses: dict[int, int] = msgspec.field(default_factory=dict)
     response: Histogram = msgspec.field(default_factory=lambda: Histogram.of(HANDLER_S))
     commit: Histogram = msgspec.field(default_factory=lambda: Histogram.of(COMMIT_S))
     lag: Histogram = msgspec.field(default_factory=lambda: Histogram.of(LAG_S))
     lag_worst: float = 0.0
-    """The worst of the last minute or two."""
+    """The worst lag of the last minute or two."""
     calls: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)
     limits: dict[str, float] = msgspec.field(default_factory=dict)
     reloads: dict[str, int] = msgspec.field(default_factory=dict)
@@ -203,7 +203,7 @@ class MetricsSnapshot(msgspec.Struct):
     open_files: int = 0
 
     def outlive(self, other: MetricsSnapshot) -> None:
-        """Count what a process counted that is no more; how it stood, and its newest run times, go with it."""
+        """Add the counts of an ended process. Its state and its newest run times are dropped."""
         for name, figures in other.bots.items():
             mine = self.bots.setdefault(name, BotFigures())
             mine.add(figures)
@@ -217,7 +217,7 @@ class MetricsSnapshot(msgspec.Struct):
         self.log_dropped += other.log_dropped
 
     def pieces(self, bots: int = 500) -> Iterator[MetricsSnapshot]:
-        """Yield the same figures in parts: a process that decodes ten thousand bots at once would keep its loop waiting."""
+        """Yield the same figures in parts, because to decode ten thousand bots at once would hold the loop."""
         names = list({**self.now, **self.bots})
         parts = [names[first : first + bots] for first in range(0, len(names), bots)] or [[]]
         for number, part in enumerate(parts):
@@ -236,7 +236,7 @@ def add_counts(mine: dict[K, int], theirs: Mapping[K, int]) -> None:
 
 
 def together(snapshots: Iterable[MetricsSnapshot]) -> dict[str, BotFigures]:
-    """Return what each bot did on all processes; a bot that only one process knows is given as it is there."""
+    """Return each bot's figures over all processes. Those of a bot that only one process knows are not copied."""
     bots: dict[str, BotFigures] = {}
     ours: set[str] = set()
     for snapshot in snapshots:

@@ -1,4 +1,4 @@
-"""Every metric of the host: its name, what it says, and how it comes out of the figures."""
+"""Define every metric of the host: its name, its meaning, and how it is computed from the figures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PIECE = 100
 
 
 class BotGauge(msgspec.Struct, frozen=True):
-    """Holds the state of one bot at this moment."""
+    """The state of one bot at this moment."""
 
     name: str
     state: str
@@ -33,7 +33,7 @@ class BotGauge(msgspec.Struct, frozen=True):
 
 
 class HostGauges(msgspec.Struct, frozen=True, kw_only=True):
-    """Holds what the host knows at this moment besides its figures."""
+    """The values that the host knows at this moment besides its figures."""
 
     version: str = ""
     bots: tuple[BotGauge, ...] = ()
@@ -42,7 +42,7 @@ class HostGauges(msgspec.Struct, frozen=True, kw_only=True):
     oldest_parked_s: float = 0.0
     oldest_unposted_s: float = 0.0
     entries: Mapping[str, int] = msgspec.field(default_factory=dict)
-    """Entries of the journal by state: those open or failed."""
+    """The numbers of open and failed entries of the journal by state."""
 
 
 STATES = ("starting", "active", "off", "config error", "plugin error", "stuck", "quarantined", "paused")
@@ -85,17 +85,18 @@ NAMES = {
     "process_open_fds": ("gauge", "Open files, by process."),
     "bothost_build": ("info", "The version that runs."),
 }
-"""Name (without prometheus's own suffix), type, meaning: docs and dashboards are checked against this table."""
+"""Each metric's name (without prometheus's own suffix), type and meaning. Docs and dashboards are checked against this table."""
 
 PER_BOT = frozenset(["bothost_handler_seconds", "bothost_queue_seconds"])
-"""Histograms with a bot label: beyond 200 bots only the busiest keep it."""
+"""The histograms with a bot label. Beyond 200 bots only the busiest keep it."""
 
 
 def families(
     snapshots: Sequence[MetricsSnapshot], host: HostGauges, bots: Mapping[str, BotFigures], labels: tuple[Label, Label]
 ) -> Iterator[Metric]:
-    """Yield all metrics, each in pieces of 100 label sets, so that rendering leaves no heap of objects to the garbage collector;
-    `labels`: how counters and how histograms call a bot.
+    """Yield all metrics, each in pieces of 100 label sets, so that rendering leaves the garbage collector few objects.
+
+    `labels` are two functions that give a bot's label, one for counters and one for histograms.
     """
     counters, histograms = labels
     yield from _per_bot_counters(bots, counters)
@@ -261,7 +262,7 @@ def _histogram(
 
 
 def _pieces(series: Iterable[T]) -> Iterator[tuple[T, ...]]:
-    """Yield parts of at most 100; one empty part where there is nothing, because the name shows that the metric exists."""
+    """Yield parts of at most 100, and one empty part if there is nothing, because its name shows that the metric exists."""
     rest = iter(series)
     piece = tuple(islice(rest, _PIECE))
     yield piece
@@ -270,7 +271,7 @@ def _pieces(series: Iterable[T]) -> Iterator[tuple[T, ...]]:
 
 
 def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
-    """Prometheus's buckets count everything up to their bound."""
+    """Return Prometheus's buckets, each of which counts everything up to its bound."""
     buckets: list[tuple[str, float]] = []
     below = 0
     for bound, count in zip((*map(str, histogram.bounds), "+Inf"), histogram.counts, strict=True):

@@ -1,4 +1,4 @@
-"""Figures as Prometheus reads them, with bounded labels; rendered in a thread, piece by piece, and kept for 5 s."""
+"""Render figures for Prometheus with bounded labels, in a thread, piece by piece. A scrape is kept for 5 s."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _KEPT_S = 5.0
 
 
 class LabelBudget:
-    """Which bots keep a label of their own; the others share `other`.
+    """The bots that have a label of their own; the others share `other`.
 
-    A seat is given to the busiest of those that have none and never taken back: otherwise a counter would fall.
+    A label is given to the busiest bots that have none. It is never taken back, because a counter would fall.
     """
 
     def __init__(self, limit: int) -> None:
@@ -34,7 +34,7 @@ class LabelBudget:
         self._seated: set[str] = set()
 
     def give(self, bots: dict[str, BotFigures]) -> None:
-        """Seat as many of these as there is room for, the busiest first."""
+        """Give a label to as many of these bots as there is room for, the busiest first."""
         free = self._limit - len(self._seated)
         waiting = [name for name in bots if name not in self._seated]
         if len(waiting) > free:
@@ -47,7 +47,7 @@ class LabelBudget:
 
 
 class Exposition:
-    """Answers scrapes. `gather` collects the snapshots of all processes and what the host knows by itself, on the loop."""
+    """Answers scrapes. `gather` collects the snapshots of all processes and the host's own values, on the loop."""
 
     content_type = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -62,7 +62,7 @@ class Exposition:
         self._lock = asyncio.Lock()
 
     async def text(self) -> bytes:
-        """Return the scrape's body; at most 5 s old."""
+        """Return the scrape's body, which is at most 5 s old."""
         async with self._lock:
             body, at = self._kept
             if self._clock.monotonic() - at >= _KEPT_S:
@@ -90,7 +90,7 @@ class Exposition:
 
 
 def _without_head(text: bytes) -> bytes:
-    """Return a further piece of one family: HELP and TYPE may stand only once."""
+    """Return a further piece of one family without HELP and TYPE, which may stand only once."""
     return text.split(b"\n", 2)[2]
 
 
