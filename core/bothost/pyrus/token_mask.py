@@ -19,11 +19,14 @@ _SHORTEST_TOKEN = 24
 _as_written = msgspec.json.Decoder(float_hook=lambda text: msgspec.Raw(text.encode())).decode
 
 
-def without_token(body: bytes, token: str) -> bytes:
-    """Return the body with the token masked in every place. As the token mostly is there literally, the bytes are replaced."""
+def without_token(body: bytes, token: str, written: bytes = b"") -> bytes:
+    """Return the body with the token masked in every place. As the token mostly is there literally, the bytes are replaced.
+
+    `written` is the token as JSON writes it, if that is known.
+    """
     if not token or token == MASK:
         return body
-    literal = msgspec.json.encode(token)[1:-1]
+    literal = written or msgspec.json.encode(token)[1:-1]
     if len(literal) >= _SHORTEST_TOKEN:
         masked = body.replace(literal, _MASK)
         if masked != body:  # this costs nothing, because the lengths differ

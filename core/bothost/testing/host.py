@@ -149,8 +149,7 @@ class BareHost:
         self._loop = asyncio.get_running_loop()
         self.folder = folder
         self.service = Service(Registry())
-        self.journal = PunctualStore(folder, clock, claims_first=claims_first, timing=TIMING)
-        self.journal.wanted = self._look_at
+        self.journal = PunctualStore(folder, clock, self._look_at, claims_first=claims_first)
         self._scrubber = Scrubber()
         self.resources = ProcessResources(
             clock,
