@@ -272,7 +272,6 @@ def shell(folder: Path, script: str) -> str:
 
 
 @pytest.mark.full
-@pytest.mark.alone
 def test_the_readme_works_to_the_letter_in_a_fresh_clone(tmp_path: Path) -> None:
     tree = tree_as_cloned(tmp_path)
     assert "This task approved by bot." in shell(tree, "make demo ARGS=--once")
