@@ -30,7 +30,7 @@ ROUNDS = 80
 
 
 def best(call: Callable[[], object], seconds: float = 0.003) -> float:
-    """µs for one call: the best round of several, each long enough for the clock."""
+    """Return the µs of one call, of the best of several rounds, each of which is long enough for the clock."""
     timer = timeit.Timer(call)
     number = max(1, int(seconds / max(timer.timeit(3) / 3, 1e-7)))
     return min(timer.repeat(ROUNDS, number)) / number * 1e6
@@ -72,7 +72,7 @@ def measure(body: bytes) -> dict[str, float]:
 
 
 def both(body: bytes) -> float:
-    """µs for a signature and what the host reads of a body, the mean over a tenth of a second."""
+    """Return the µs of a signature and of the parts of a body that the host reads, the mean over a tenth of a second."""
     verifier, header = Verifier([b"a key of the benchmark"]), sign(body, b"a key of the benchmark")
 
     def receive() -> None:

@@ -41,7 +41,7 @@ class Plan:
     parts: int = 2
 
     def deliveries(self, size: str) -> int:
-        """Of one round."""
+        """Return the number of deliveries of one round."""
         return max(self.count // SHARES[size], 1)
 
 

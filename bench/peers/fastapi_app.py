@@ -54,7 +54,7 @@ SECRET = os.environ["BENCH_SECRET"].encode()
 
 @app.post("/b0")
 async def receive(request: Request) -> Reply:
-    """One delivery."""
+    """Answer one delivery."""
     body = await request.body()
     digest = hmac.digest(SECRET, body, "sha1")  # in one call of OpenSSL
     if not hmac.compare_digest(digest.hex(), request.headers.get("x-pyrus-sig", "").lower()):

@@ -18,7 +18,7 @@ def _is_signature_correct(message, secret, signature):
 
 @app.route("/b0", methods=["GET", "POST"])
 def index():
-    """One delivery."""
+    """Answer one delivery."""
     body = request.data
     signature = request.headers["x-pyrus-sig"]
     secret = os.environ["BENCH_SECRET"]

@@ -13,7 +13,7 @@ from tornado.web import Application
 
 
 async def authorize(**_known):
-    """Whose token it is, without asking Slack."""
+    """Return the owner of the token without asking Slack."""
     return AuthorizeResult(enterprise_id="E1", team_id="T1", bot_token="xoxb-of-nobody", bot_id="B1", bot_user_id="U1")
 
 

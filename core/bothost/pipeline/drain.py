@@ -1,4 +1,4 @@
-"""The end of a host's work: begin nothing, let what runs end, cut what does not (delivery states, "Stop")."""
+"""End a host's work: begin nothing, let runs end, and cut those that do not (delivery states, "Stop")."""
 
 from __future__ import annotations
 

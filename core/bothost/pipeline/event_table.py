@@ -122,12 +122,12 @@ class TrackedEvent:
 
     @property
     def open(self) -> bool:
-        """True if it must not be forgotten: a delivery waits, this process works at it, or its outcome is not recorded yet."""
+        """Return whether it must not be forgotten: a delivery waits, this process works at it, or its outcome is unrecorded."""
         return self.phase != "idle" or bool(self.waiters) or self.hung or self.unrecorded
 
     @property
     def heard(self) -> bool:
-        """True if an open connection waits for the outcome."""
+        """Return whether an open connection waits for the outcome."""
         for waiter in self.waiters:  # noqa: SIM110 - a generator costs each delivery three calls more
             if not waiter.delivery.gone:
                 return True

@@ -1,4 +1,4 @@
-"""Keeps from the bot its own newest comment and forms that are not in its list, and learns about bots from bodies."""
+"""Skip a bot's own newest comment and forms that are not in its list, and learn about bots from bodies."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class EventFilter:
             self._learn_login(bot, envelope)
 
     def _learn_login(self, bot: Bot, envelope: Envelope) -> None:
-        # a look at all persons of a body is dear: not where no bot is among them
+        # a look at all persons of a body is dear, so it is left out if no bot is among them
         if bot.config.login or _BOT_EMAIL not in envelope.body:
             return
         login = envelope.login_of(bot.user_id)
@@ -58,7 +58,7 @@ class EventFilter:
             self._learnt(f"login:{bot.name}", login)
 
     def old_secret(self, bot: Bot) -> None:
-        """A delivery came with the old secret: say so once an hour, and know when it was last used."""
+        """Note the time of a delivery with the old secret, and log it once an hour."""
         now = self._clock.now()
         last = bot.old_secret_at
         bot.old_secret_at = now
@@ -66,7 +66,7 @@ class EventFilter:
             log.warning("Pyrus still signs with old_secret", extra={"bot": bot.name})
 
     def skips(self, bot: Bot, envelope: Envelope, step: int) -> str:
-        """Why the event is not for the bot: `own`, `form`; `ask` where only the journal can tell; empty: it is."""
+        """Return why the event is not for the bot: `own`, `form`; `ask` if only the journal can tell; "" if it is."""
         if envelope.kind not in ("", "comment"):
             return ""
         if bot.config.own_comments == "skip" and is_own(envelope, bot.user_id):
@@ -98,7 +98,7 @@ class EventFilter:
         return envelope.task.create_date is not None
 
     def _tell(self, bot: Bot, envelope: Envelope, step: int) -> None:
-        """One info line per form and hour, and one warning where the bot is waited for."""
+        """Log one info line per form and hour, and a warning if the bot is asked to decide there."""
         form_id = envelope.task.form_id or 0
         if self._told.passes((bot.name, form_id, step > 0)) is None:
             return

@@ -1,4 +1,4 @@
-"""Requests to the hooks of bots: guard, then answered while the caller waits, or journaled and answered 202.
+"""Take requests to the hooks of bots: check the guard, then answer while the caller waits, or journal and answer 202.
 
 Nothing of a request is parsed before its guard has passed. An accepted request is an entry that runs as parked events do.
 """
@@ -77,11 +77,11 @@ class HookDelivery:
     @property
     @abstractmethod
     def received(self) -> float:
-        """When its headers were read, by the monotonic clock."""
+        """Return the time when its headers were read, by the monotonic clock."""
 
     @abstractmethod
     def raw(self, received: float) -> RawRequest:
-        """The request as it came; `received` in epoch seconds."""
+        """Return the request as it came; `received` is in epoch seconds."""
 
     @abstractmethod
     def resolve(self) -> Outcome | None:
@@ -200,7 +200,7 @@ class Hooks:
             await self._answer(call)
 
     async def _admitted(self, call: _HookCall) -> Admission | None:
-        """By which key a request comes in, or that it does not; None if it was answered already."""
+        """Return the judgement of a request, with its key; None if it was answered already."""
         rule = call.delivery.rule
         if not rule.asks:
             if not rule.pointer:
@@ -270,7 +270,7 @@ class Hooks:
             self._answered(call, msgspec.msgpack.decode(ran.reply, type=ResponseMessage), "answered")
 
     async def _permit(self, bot: Bot, size: int) -> QueueTicket | None:
-        """A permit, waited for as long as a delivery waits for its answer at most."""
+        """Wait for a permit as long as a delivery waits for its answer, and return its ticket; None if there was none."""
         granted = asyncio.Event()
         ticket = QueueTicket(None, granted.set)
         bot.queue.waiting_bytes += size
@@ -348,7 +348,7 @@ class Hooks:
 
 
 def entry_id(bot: str, hook: str, key: str) -> str:
-    """The id of an accepted request: the same for the same key."""
+    """Return the id of an accepted request. The same key gives the same id."""
     shown = quoted(key)
     if len(shown) > LONGEST_ID:
         shown = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
@@ -357,7 +357,7 @@ def entry_id(bot: str, hook: str, key: str) -> str:
 
 @contextmanager
 def _busy(bot: Bot) -> Iterator[None]:
-    """While the plugin's code is asked: a reload does not close its runner."""
+    """Keep a reload from closing the runner while the plugin's code is asked."""
     bot.busy += 1
     try:
         yield

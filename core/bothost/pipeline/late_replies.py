@@ -1,4 +1,4 @@
-"""The way out of a late reply: one try to post it, and what the entry becomes by it."""
+"""Post a late reply, one try at a time, and record what the entry becomes by it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ UNCLEAR_TRIES = len(_AGAIN_S) + int((24 * 3600 - sum(_AGAIN_S)) // _AGAIN_S[-1])
 
 
 def again_in(tries: int) -> float:
-    """Seconds until the next try after `tries` tries: 5, 10, 20 … 300."""
+    """Return the seconds until the next try after `tries` tries: 5, 10, 20 … 300."""
     return _AGAIN_S[min(tries, len(_AGAIN_S)) - 1]
 
 

@@ -82,7 +82,7 @@ class LoopBreaker:
                 watcher(*key, own)
 
     def _within(self, key: tuple[str, int], now: float) -> list[tuple[float, bool]]:
-        """The task's replies within the window, to be added to; it is the newest task from now on."""
+        """Return the task's replies within the window, to add to, and make it the newest task."""
         replies = self._counts.get(key)
         if replies is None:
             return self._begin(key, [])

@@ -63,7 +63,7 @@ class PollingSession(Protocol):
 
     @property
     def account(self) -> str:
-        """The account whose rate limit counts."""
+        """Return the account whose rate limit counts."""
 
     async def send(self, request: ApiRequest) -> ApiResponse:
         """Send until Pyrus has answered 2xx. Raises CallError."""

@@ -1,4 +1,4 @@
-"""Records what repeats change in an event that nobody runs, and gives an answer that is stored."""
+"""Record the changes that a repeat makes in an event that nobody runs, and give a stored answer again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = logging.getLogger("bothost.delivery")
 
 
 class RepeatRecords:
-    """Writes behind where memory is the truth. Else a row changes only as long as nobody else has gone on with it."""
+    """Writes behind if memory is the truth. Otherwise a row changes only as long as no other process has gone on with it."""
 
     def __init__(self, context: PipelineContext, changed: RowChanged) -> None:
         self._context = context
@@ -32,7 +32,7 @@ class RepeatRecords:
         self._spawn = BackgroundTasks().spawn
 
     def note(self, tracked: TrackedEvent) -> None:
-        """Write what a delivery changed in a held or failed event, behind; it may be in an operator's hand by now."""
+        """Write behind what a delivery changed in a held or failed event, unless an operator has changed that by now."""
         if self._context.journal.claims_first:
             self._spawn(self._save_quietly(tracked))
         else:
@@ -50,7 +50,7 @@ class RepeatRecords:
             log.warning("what a delivery changed in %s could not be written", entry.id, extra={"bot": entry.bot})
 
     def give_stored(self, tracked: TrackedEvent, delivery: Delivery) -> None:
-        """Give the stored bytes once more; the first connection that takes them makes the answer delivered."""
+        """Give the stored bytes once more. The first connection that takes them makes the answer delivered."""
         entry = tracked.entry
         if self._context.journal.claims_first and not (entry.delivered or tracked.unrecorded):
             self._spawn(self._deliver(tracked, delivery))
@@ -67,7 +67,7 @@ class RepeatRecords:
         return self._context.responses.give(delivery, outcome, entry.task, tracked.attempt)
 
     async def _deliver(self, tracked: TrackedEvent, delivery: Delivery) -> None:
-        """Give an answer that reached nobody yet. The row must say so first: another process may be about to post it.
+        """Give an answer that reached nobody yet. The row must say so first, because another process may be about to post it.
 
         Once that is written, the reply has left by this door. An answer that then reaches nobody is taken back for the next
         attempt.

@@ -1,6 +1,6 @@
-"""Posts late replies: one try at a time, each after a look at the task, so that no task gets a reply twice.
+"""Post late replies, one try at a time, each after a look at the task, so that no task gets a reply twice.
 
-Posts of one task go one at a time and in order; that, and when a try comes again, is `journal_poller.py`'s business.
+Posts of one task go one at a time and in order. `journal_poller.py` sees to that, and to the time of the next try.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class ReplyPoster:
         return PostResult("done", comment_written(body, answer.body, me))
 
     async def _who(self, pending: PendingReply, task: Mapping[str, Any], line: PyrusSession) -> int | None:
-        """The bot's person id, where no event told it: by its login among the task's persons, else Pyrus is asked."""
+        """Return the bot's person id if no event told it: by its login among the task's persons, else from Pyrus."""
         login = self._client.login_of(pending.caller)
         for person in persons_of(task):
             if login and person.get("email") == login and isinstance(person.get("id"), int):
@@ -214,7 +214,7 @@ def after(error: CallError | JournalAway, *, begun: bool) -> PostResult:
 
 
 def as_posted(pending: PendingReply, task: Mapping[str, Any]) -> dict[str, Any]:
-    """The comment to send: a choice is bound to the step that asked for it; a task closed meanwhile stays closed."""
+    """Return the comment to send. A choice is bound to the step that asked for it; a task closed meanwhile stays closed."""
     body = dict(pending.reply)
     if pending.choice and pending.step and not body.get("approval_steps"):
         body["approval_steps"] = [pending.step]
@@ -256,7 +256,7 @@ def asked_at(pending: PendingReply) -> frozenset[int]:
 
 
 def waiting_steps(task: Mapping[str, Any], me: int | None) -> frozenset[int]:
-    """The steps at which the person is asked to decide: the place in `approvals` is the step."""
+    """Return the steps at which the person is asked to decide. The place in `approvals` is the step."""
     approvals = task.get("approvals")
     rows = enumerate(approvals if isinstance(approvals, list) else (), start=1)
     return frozenset(step for step, row in rows if me is not None and any(awaits(one, me) for one in dicts(row)))

@@ -1,4 +1,4 @@
-"""Gives deliveries their answers, and each of them its one log line."""
+"""Give deliveries their answers, and log one line for each."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ log = logging.getLogger("bothost.delivery")
 
 
 class PipelineMetrics(Protocol):
-    """Takes the figures of what happened; telemetry.metrics.Metrics is one, and tests bring theirs."""
+    """Takes the pipeline's figures. `telemetry.metrics.Metrics` does so, and tests bring their own."""
 
     def delivery(self, bot: str, word: str, status: int, seconds: float) -> None:
-        """One delivery was answered."""
+        """Count one answered delivery."""
 
     def run(self, bot: str, seconds: float, failed: bool) -> None:
-        """One run of a handler or timer ended."""
+        """Count one ended run of a handler or timer."""
 
     def tick(self, bot: str, result: str) -> None:
-        """A tick of a timer: ran, failed, skipped."""
+        """Count a tick of a timer: ran, failed, skipped."""
 
     def job(self, bot: str, result: str) -> None:
-        """A job ran: ran, failed."""
+        """Count a run of a job: ran, failed."""
 
     def hook(self, bot: str, hook: str, outcome: str) -> None:
-        """A request to a hook was answered or refused."""
+        """Count a request to a hook that was answered or refused."""
 
     def queue_wait(self, bot: str, seconds: float) -> None:
-        """An event waited so long for turn and permit."""
+        """Count the time that an event waited for turn and permit."""
 
     def post(self, bot: str, result: str) -> None:
-        """One try to post a late reply ended."""
+        """Count one ended try to post a late reply."""
 
 
 Tell = Callable[[int, str, dict[str, Any], dict[str, str]], None]
@@ -50,7 +50,7 @@ def _log(level: int, message: str, own: dict[str, Any], foreign: dict[str, str])
 
 
 class Responses:
-    """Gives outcomes to deliveries and says so."""
+    """Gives outcomes to deliveries, counts them and logs them."""
 
     __slots__ = ("_clock", "_tell", "count")
 

@@ -306,7 +306,7 @@ class Plugin(Generic[S]):
 
     @property
     def store(self) -> Store:
-        """Values of this bot that outlive the process and are the same on every host. Raises StoreError if there is none."""
+        """Return the bot's store, whose values outlive the process and are the same on every host. Raises StoreError if none."""
         if self.__home.store is None:
             raise StoreError(f"[bot:{self.__home.bot}] has no store here: there is no journal")
         return self.__home.store

@@ -76,7 +76,7 @@ class Event:
 
     @property
     def kind(self) -> str:
-        """Pyrus's `event`: `comment`, `close` and an open number of others; "" if it is absent."""
+        """Return Pyrus's `event`: `comment`, `close` or another one, because their number is open; "" if it is absent."""
         return self._envelope.kind
 
     @property

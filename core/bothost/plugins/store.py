@@ -99,26 +99,25 @@ class Store:
             await asyncio.sleep(random.uniform(0, PAUSE_S * tries))  # noqa: S311 - only so that two do not go in step
 
     def items(self, prefix: str = "") -> Pages[tuple[str, Any]]:
-        """Keys and values in the order of the keys, those with a prefix: iterate with `async for`, or with `for` in a plain
-        handler."""
+        """Return keys and values with a prefix, in the order of the keys. Iterate with `async for`, in a plain handler with `for`."""
         return Pages(self._page(prefix, ""), self._call_loop)
 
     def once(self, event: str, name: str, function: Callable[[], T | Awaitable[T]]) -> Once[T]:
-        """For `event.once`: see there."""
+        """Make the call for `event.once`; see there."""
         return Once(self, (event, check_key(name, "the name of a once")), function)
 
     @property
     def call_loop(self) -> CallLoop:
-        """For `once`: the loop on which the store is asked."""
+        """Return the loop on which the store is asked. `once` uses it."""
         return self._call_loop
 
     @property
     def data(self) -> BotData:
-        """For jobs: the way to the bot's data."""
+        """Return the bot's data. Jobs use it."""
         return self._data
 
     async def kept(self, event: str, name: str) -> bytes | None:
-        """For `once`: the result that an earlier run kept."""
+        """Return the result that an earlier run kept, or None. `once` uses it."""
         found: bytes | None = await self._data.ask(ONCE, ReadValue(f"{event}/{name}"))
         return found
 

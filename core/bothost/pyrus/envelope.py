@@ -51,7 +51,7 @@ class Envelope:
     )
 
     def __init__(self, body: bytes, text: bytes, top: _Top) -> None:
-        """`body` as it was signed; `text` the same where it had to be mended; `top` decoded from `text`."""
+        """`body` is the signed one, `text` the same after it was mended if needed, and `top` is decoded from `text`."""
         task = top.task if type(top.task) is Task else empty(Task)
         self.body = body
         sent = top.task_id
@@ -66,9 +66,9 @@ class Envelope:
         self.written_token = msgspec.json.encode(self.token)[1:-1]
         """As JSON writes it: to be found in bytes."""
         self.user_id = whole(top.user_id)
-        """The bot's id, where the body tells."""
+        """The bot's id, if the body holds it."""
         self.polled = top.polled is True
-        """bothost itself fetched the task: no webhook brought it."""
+        """True if bothost itself fetched the task, and no webhook brought it."""
         self.task: Task = task
         self._text = text
         self._raw: ReadOnlyDict | None = None
@@ -175,7 +175,7 @@ def _comments(task: Task) -> NewestComment:
 
 
 def _check_utf8(text: bytes, comments: NewestComment) -> None:
-    """All but the older comments: on big bodies the check of these is dearer than signature and decoding together."""
+    """Check all but the older comments, because on big bodies these would cost more than signature and decoding together."""
     if len(comments.sources) < 2:
         checked: tuple[bytes, ...] = (text,)
     else:

@@ -1,4 +1,4 @@
-"""The signature of a delivery: HMAC-SHA1 over the raw body, as hex, keyed with the bot's secret.
+"""Sign and verify deliveries: HMAC-SHA1 over the raw body, as hex, keyed with the bot's secret.
 
 Pyrus's recipes give upper-case hex; some deployments put `sha1=` before it. Both are taken, in any case.
 """
@@ -29,7 +29,7 @@ class Verifier:
     __slots__ = ("_keyed", "_keys")
 
     def __init__(self, secrets: Iterable[bytes]) -> None:
-        """Raises ValueError unless there are one or two secrets, none of them empty."""
+        """Raise ValueError unless there are one or two secrets, none of them empty."""
         keys = tuple(secrets)
         if not 1 <= len(keys) <= 2 or not all(keys):
             raise ValueError("a bot has one secret, or two during a change of key, and none of them is empty")
@@ -44,7 +44,7 @@ class Verifier:
         """Verify a body that came in one piece, as `Verification.check` does."""
         given = _hex(header)
         right = None
-        # each secret is compared, also after a match: how long it takes says nothing
+        # each secret is compared, also after a match, so that the time tells nothing
         for index, key in enumerate(self._keys):
             if hmac.compare_digest(hexlify(hmac.digest(key, body, "sha1")), given) and right is None:
                 right = index
@@ -65,11 +65,12 @@ class Verification:
             digest.update(chunk)
 
     def check(self, header: object) -> int | None:
-        """Return the index of the secret that signed the body (0 current, 1 old), or None: refused. Never raises, whatever the
-        header is: `str`, `bytes` or None.
+        """Return the index of the secret that signed the body (0 current, 1 old), or None if none did.
+
+        It never raises, whatever the header is: `str`, `bytes` or None.
         """
         given = _hex(header)
-        # Each secret is compared, also after a match: how long it takes says nothing. On bytes, because
+        # Each secret is compared, also after a match, so that the time tells nothing. Bytes are compared, because
         # compare_digest raises TypeError for a `str` that is not ASCII.
         right = [hmac.compare_digest(digest.hexdigest().encode(), given) for digest in self._digests]
         return right.index(True) if True in right else None

@@ -1,4 +1,4 @@
-"""Calls plugins within limits: on the loop, in a thread of the bot's own pool, or in a child process (`process/`).
+"""Call plugins within limits: on the loop, in a thread of the bot's own pool, or in a child process (`process/`).
 
 Nothing here knows the journal, Pyrus's HTTP or what becomes of a reply. Start reading at `Runner` below, then in `local.py`.
 """

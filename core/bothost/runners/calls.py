@@ -1,4 +1,4 @@
-"""One call of a plugin's code, on the loop or in a thread, given up when its time is over."""
+"""Call a plugin's code on the loop or in a thread, and give the call up when its time is over."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class _TaskCall:
             self.waiter.set_result(None)
 
     def expire(self) -> None:
-        """The time is up: cancel, and wait a little for the handler to clean up."""
+        """Cancel the handler because its time is up, and wait a little for it to clean up."""
         self.late = True
         self.stood = self.place()
         self.task.cancel()
@@ -208,13 +208,13 @@ class _ThreadCall:
         _end(self._work, self, (None, None) if _close(self._work, outcome) else outcome)
 
     def expire(self) -> None:
-        """The time is up: nobody waits for it from now on, and if no thread has begun it, none will."""
+        """Stop waiting for the call because its time is up. If no thread has begun it, none will."""
         self._dropped = True
         if not self.waiter.done():
             self.waiter.set_result(None)
 
     def abandon(self) -> None:
-        """Nobody waits for it any more, also where it has just returned."""
+        """Drop the call's result, because nobody waits for it any more."""
         self._dropped = True
         if self._returned is not None:
             self._drop(self._returned)
@@ -222,7 +222,7 @@ class _ThreadCall:
             self.outlive()
 
     def outlive(self) -> None:
-        """It lives although nobody waits for it: it is counted as overdue, and may ask Pyrus for nothing more."""
+        """Count a call that lives on as overdue, and let it ask Pyrus for nothing more."""
         self._work.overdue.add(self)
         self._work.time_up()
 

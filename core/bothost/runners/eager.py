@@ -1,5 +1,6 @@
-"""Begins a coroutine at once instead of in the loop's next turn: most handlers never wait for anything, and an answer that
-is there before the request's own callback ends costs Tornado neither a watch on the connection nor another turn.
+"""Begin a coroutine at once instead of in the loop's next iteration, because most handlers never wait for anything.
+
+An answer that is there before the request's own callback ends costs neither a watch on the connection nor another iteration.
 """
 
 from __future__ import annotations
@@ -81,16 +82,16 @@ class _FirstStep(Coroutine[Any, Any, Any]):
         self._taken_up = False
         self.has_ended = False
         self.value: Any = None
-        """What the work waits for; what it returned, where it has ended."""
+        """The future that the work waits for, or its result if it has ended."""
         self._error: BaseException | None = None
         self._blocks = False
 
     def raised(self, error: BaseException) -> None:
-        """The first step was the last one, and raised this."""
+        """Note that the first step was the last one, and raised this."""
         self.has_ended, self._error = True, error
 
     def waits_for(self, waited: Any) -> None:
-        """The first step ended where the work waits for this."""
+        """Note that the first step ended because the work waits for this."""
         self.value = waited
         # the mark of a future that is being awaited; until the task looks at it, others may await the same one
         self._blocks = bool(getattr(waited, "_asyncio_future_blocking", False))
@@ -124,9 +125,9 @@ class _FirstStep(Coroutine[Any, Any, Any]):
         self._work.close()
 
     def __await__(self) -> Any:
-        """Only tasks take it up."""
+        """Raise TypeError, because only a task may go on with it."""
         raise TypeError("the rest of a begun coroutine belongs to its task")
 
     def __getattr__(self, name: str) -> Any:
-        """`cr_frame`, `cr_await` and the like: where it stands is where the work stands."""
+        """Return `cr_frame`, `cr_await` and the like of the work itself."""
         return getattr(self._work, name)

@@ -1,4 +1,4 @@
-"""Describes what a plugin did wrong: one line for people, and the traceback without the host's own frames."""
+"""Describe a plugin's failure: one line for people, and the traceback without the host's own frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs a bot's plugin in this process: async handlers as tasks of the loop, plain ones in the bot's own threads."""
+"""Run a bot's plugin in this process: async handlers as tasks of the loop, plain ones in the bot's own threads."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ Submit = Callable[[Callable[[], None]], None]
 
 
 def _nothing(_outcome: Outcome | None) -> None:
-    """Nobody waits for the end."""
+    """Do nothing, because nobody waits for the end."""
 
 
 class HandlerCall:
@@ -230,7 +230,7 @@ class LocalRunner:
                 log.warning("%s: %s", what, warning, extra={"bot": self._bot, "task": task})
 
     async def _beside(self, handler: Handler, limit_s: float, submit: Submit) -> RunFailure | None:
-        """`open` or `close`: as a handler, but for the permit."""
+        """Call `open` or `close` as a handler is called, but without a permit."""
         what = f"[bot:{self._bot}] plugin {self.plugged.name!r}: {handler.name}"
         try:
             _, error = await self._carry(self._work(handler.call, limit_s, _nothing), handler, submit)

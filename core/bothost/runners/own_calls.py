@@ -1,4 +1,4 @@
-"""Calls of a plugin that no delivery brought: a job that is due, a request to a hook."""
+"""Make the calls of a plugin that no delivery brought: a job that is due, a request to a hook."""
 
 from __future__ import annotations
 

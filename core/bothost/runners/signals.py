@@ -1,7 +1,7 @@
-"""Signal handlers of the host's own processes, which no process that a bot starts inherits.
+"""Handle signals in the host's own processes, such that no process that a bot starts inherits the handlers.
 
-A forked child would share the descriptor into which Python's signal handler writes: a `terminate()` of that child would stop
-the host. And a signal that is ignored stays ignored over exec, so nothing here is ever set to SIG_IGN.
+A forked child would share the descriptor into which Python's signal handler writes, so a `terminate()` of that child would stop
+the host. And an ignored signal stays ignored over exec, so nothing here is ever set to SIG_IGN.
 """
 
 from __future__ import annotations
@@ -37,5 +37,5 @@ def _give_back() -> None:
     _taken.clear()
 
 
-# a hook cannot be taken back, and costs nothing in a process that has taken no signal
+# a hook cannot be removed, and costs nothing in a process that has taken no signal
 os.register_at_fork(after_in_child=_give_back)

@@ -1,7 +1,7 @@
-"""A bot's own threads: daemons, begun when there is work, gone again after a minute without.
+"""Run work in a bot's own daemon threads, which start when there is work, and end after a minute without.
 
-Not `ThreadPoolExecutor`: it joins its threads at exit, which outlasts any drain, and a shared pool makes quick bots wait
-for slow ones.
+This is not `ThreadPoolExecutor`, because that joins its threads at exit, which outlasts any drain. It is not one pool for all
+bots, because quick bots would wait for slow ones.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Finds the code that blocks the loop, in a thread that asks the loop every 0.1 s and, unanswered, looks where it stands.
+"""Find the code that blocks the loop. A thread asks the loop every 0.1 s and, if there is no answer, looks where it stands.
 
-Frames of running threads are read by `attribution.stack_of` only. `faulthandler.dump_traceback_later` reads them without the
-interpreter's lock and crashed it in trials. A thread's CPU clock is named by its number at the kernel: of a thread that has just
-ended `pthread_getcpuclockid` is undefined, and reading /proc gives the interpreter's lock away forty times, so that the watchdog
-still read when the next block began.
+Only `attribution.stack_of` reads frames of running threads, because `faulthandler.dump_traceback_later` reads them without the
+interpreter's lock, and crashed it in trials. A thread's CPU clock is named by the thread's number in the kernel.
+`pthread_getcpuclockid` is undefined for a thread that has just ended. To read /proc releases the interpreter's lock forty times,
+so that the watchdog was still reading when the next block began.
 
-Here is also how often threads hand over the interpreter: more often while the loop has to wait for it behind threads that
-compute. The loop needs the interpreter some five times for a delivery, and each time waits behind every thread that computes.
-With eight of them a neighbour's 20 ms became 65 ms (p95 123 ms) at the usual interval, and about half of that at the narrow one.
+This module also sets how often threads hand over the interpreter. They do so more often while the loop waits behind threads that
+compute. The loop needs the interpreter some five times for a delivery, and each time it waits behind every such thread. With
+eight of them a neighbour's 20 ms became 65 ms (p95 123 ms) at the usual interval, and about half of that at the narrow one.
 """
 
 from __future__ import annotations
@@ -318,7 +318,7 @@ class SwitchInterval:
         self._narrow = False
 
     def answered(self, lag_s: float) -> None:
-        """The loop was so late."""
+        """Note how late the loop was, and set the interval."""
         if lag_s > LATE_S:
             self._late, self._calm = self._late + 1, 0
         else:

@@ -25,7 +25,7 @@ class Pointer(str):
 
     @classmethod
     def parse(cls, text: str) -> Pointer:
-        """Raises ValueError."""
+        """Return the pointer of a text. Raises ValueError."""
         if not text.startswith("/"):
             raise ValueError('is no JSON pointer; write /payment/amount for {"payment": {"amount": …}}')
         return cls(text)
@@ -38,7 +38,7 @@ class Template(str):
 
     @classmethod
     def parse(cls, text: str) -> Template:
-        """Raises ValueError, so that a wrong brace is found at the start and not with the first request."""
+        """Return the template of a text. Raises ValueError, so that a wrong brace is found at the start."""
         if "{" in _PLACE.sub("", text):
             raise ValueError("has a brace that holds no JSON pointer; write {/payment/amount}")
         return cls(text)

@@ -24,7 +24,7 @@ class Zone(str):
 
     @classmethod
     def parse(cls, text: str) -> Zone:
-        """Raises ValueError."""
+        """Return the time zone of a name. Raises ValueError."""
         try:
             ZoneInfo(text)
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # a folder of the zones is an OSError

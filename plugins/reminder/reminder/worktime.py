@@ -22,7 +22,7 @@ class Days:
 
     @classmethod
     def parse(cls, text: str) -> Days:
-        """Raises ValueError."""
+        """Return the days of a text. Raises ValueError."""
         found: set[int] = set()
         for part in re.split(r"[,\s]+", text.strip()):
             first, _, last = part.partition("-")
@@ -47,7 +47,7 @@ class Hours:
 
     @classmethod
     def parse(cls, text: str) -> Hours:
-        """Raises ValueError."""
+        """Return the hours of a text. Raises ValueError."""
         match = re.fullmatch(r"\s*(\d{1,2}:\d{2})\s*-\s*(\d{1,2}:\d{2})\s*", text)
         if match is None:
             raise ValueError("is not a span of hours; write 09:00-18:00")

@@ -27,7 +27,7 @@ class Condition:
 
     @classmethod
     def parse(cls, text: str) -> Condition:
-        """Raises ValueError."""
+        """Return the condition of a text. Raises ValueError."""
         if match := _STATE.match(text.strip()):
             return cls(_name(match["field"]), " ".join(match["state"].split()))
         match = _COMPARED.match(text.strip())

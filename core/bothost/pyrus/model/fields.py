@@ -115,7 +115,7 @@ class Row(Mapping[int | str, Any]):
         self._cells = {_same(cell): cell for cell in cells}
 
     def __getitem__(self, key: int | str) -> Any:
-        """Raises MissingField if the table has no such column, AmbiguousField if it has several."""
+        """Return the column's value. Raises MissingField if the table has no such column, AmbiguousField if it has several."""
         column = self._columns.find(key)
         if column is None:
             raise missing(key, self._columns.things, "the table")

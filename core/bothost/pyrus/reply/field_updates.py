@@ -200,7 +200,7 @@ def _cell(target: FieldTarget, key: str | int, value: Any, at: tuple[FieldFinder
 
 
 def _choice(target: FieldTarget, value: Any, finder: FieldFinder, place: str) -> Any:
-    """Choices by id or by name. Names that the task does not show are looked up in the form."""
+    """Return choices by id or by name. Names that the task does not show are looked up in the form."""
     items = value if isinstance(value, _LISTS) else [value]
     shown = target.choices
     unknown = [item for item in items if isinstance(item, str) and item not in shown]

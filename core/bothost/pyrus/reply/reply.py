@@ -213,8 +213,7 @@ def needs_task(answer: Any) -> bool:
 
 
 def warnings(answer: Any) -> tuple[str, ...]:
-    """One line for each key of a dict that is none of Pyrus's, and for each file that Pyrus would pass over; both are sent
-    as they are."""
+    """Return a line for each key that is none of Pyrus's, and for each file that Pyrus would ignore. Both are sent as they are."""
     if type(answer) is Reply and answer.attachments is None:
         return ()
     if isinstance(answer, Reply):
@@ -230,7 +229,7 @@ def warnings(answer: Any) -> tuple[str, ...]:
 
 
 def _passed_over(attachments: Any) -> Iterator[str]:
-    """Of `{id}` Pyrus takes no notice, nor says so (protocol §7.45)."""
+    """Yield a warning for each file given as `{id}`, because Pyrus ignores it without an error (protocol §7.45)."""
     for number, one in enumerate(attachments if isinstance(attachments, list | tuple) else ()):
         if isinstance(one, Mapping) and "id" in one and not {"guid", "attachment_id", "url"}.intersection(one):
             yield (

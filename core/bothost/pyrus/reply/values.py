@@ -183,7 +183,7 @@ _PERSON = "a person's id, e-mail, or a Person of the task that is not empty"
 
 
 def person(value: Any, place: str) -> Any:
-    """`{id}` or `{email}`; a dict stands as written."""
+    """Return `{id}` or `{email}`. A dict stays as written."""
     if isinstance(value, Enum):
         value = value.value
     if isinstance(value, Mapping):
@@ -220,7 +220,7 @@ def whole(value: Any, place: str) -> int:
 
 
 def minutes(value: Any, place: str) -> int:
-    """Minutes, as a number or a timedelta."""
+    """Return minutes, given as a number or a timedelta."""
     if not isinstance(value, timedelta):
         return whole(value, place)
     count, rest = divmod(value, timedelta(minutes=1))
@@ -228,7 +228,7 @@ def minutes(value: Any, place: str) -> int:
 
 
 def one_of(*words: str) -> Convert:
-    """One of a few words, or an enum with such a value."""
+    """Return a converter that takes one of a few words, or an enum with such a value."""
 
     def convert(value: Any, place: str) -> str:
         if isinstance(value, Enum):
@@ -252,7 +252,7 @@ def listed(convert: Convert, right: str) -> Convert:
 
 
 def by_step(value: Any, place: str) -> list[Any]:
-    """`{2: [5, "chief@corp.ru"]}`, persons by step, as Pyrus's list by position; a list stands as Pyrus has it."""
+    """Return persons by step, `{2: [5, "chief@corp.ru"]}`, as Pyrus's list by position. A list stays as written."""
     right = "persons by step, as in {2: [5, 'chief@corp.ru']}, or a list of lists"
     if isinstance(value, Mapping):
         for step in value:

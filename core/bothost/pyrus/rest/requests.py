@@ -39,20 +39,20 @@ class ApiRequest:
     query: tuple[tuple[str, str], ...] = ()
     body: bytes | None = field(default=None, repr=False)
     reads: bool = False
-    """It changes nothing: asking again is safe, whatever became of the first time."""
+    """True if it changes nothing. Then asking again is safe, even if the end of the first call is unknown."""
     stream: Literal["", "up", "down"] = ""
     content_type: str = "application/json"
     length: int | None = None
-    """Bytes of a streamed body, where they are known beforehand."""
+    """The number of bytes of a streamed body, if it is known beforehand."""
     limit_s: float = CALL_LIMIT_S
     json: bool = True
-    """The answer has to be JSON."""
+    """True if the answer has to be JSON."""
     keep_s: float = 0.0
-    """The answer may come from memory, so many seconds old."""
+    """The seconds for which an answer in memory may be used instead of a call."""
 
     @property
     def target(self) -> str:
-        """Path and query behind the base URL."""
+        """Return path and query behind the base URL."""
         return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
 
     @property
@@ -184,7 +184,7 @@ def raw(path: str, query: Mapping[str, object], *, streamed: bool = False) -> Ap
 
 
 def multipart(name: str, boundary: str) -> tuple[str, bytes, bytes]:
-    """Content type, and what stands before and after a file's bytes."""
+    """Return the content type, and the bytes before and after a file's own."""
     safe = (
         name.replace("\\", "/").rsplit("/", 1)[-1].replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
         or "file"
@@ -204,12 +204,12 @@ def whole(value: int) -> int:
 
 
 def as_query(values: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
-    """Python values as Pyrus wants them in a query: y/n, UTC in whole seconds, lists with commas; None is left out."""
+    """Return values as Pyrus wants them in a query: y/n, UTC in whole seconds, lists with commas. None is left out."""
     return tuple((key, as_text(value)) for key, value in values.items() if value is not None)
 
 
 def as_text(value: object) -> str:
-    """One value of a query."""
+    """Return one value of a query."""
     if isinstance(value, bool):
         return "y" if value else "n"
     if isinstance(value, list | tuple | set | frozenset | range):

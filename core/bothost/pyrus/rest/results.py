@@ -50,12 +50,12 @@ class FormField:
 
     @property
     def required_step(self) -> int | None:
-        """The step from which the field must be filled in, or None."""
+        """Return the step from which the field must be filled in, or None."""
         return whole(self.info.get("required_step")) if isinstance(self.info, Mapping) else None
 
     @property
     def immutable_step(self) -> int | None:
-        """The step from which the field can no longer be changed, or None."""
+        """Return the step from which the field can no longer be changed, or None."""
         return whole(self.info.get("immutable_step")) if isinstance(self.info, Mapping) else None
 
     @property

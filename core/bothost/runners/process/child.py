@@ -1,6 +1,6 @@
-"""The process of one bot with `run = process`: loads its plugin, runs what the host asks for, asks the host for API calls.
+"""Be the process of one bot with `run = process`: load its plugin, run what the host asks for, ask the host for API calls.
 
-It is isolation from accidents, not from malice.
+This isolates from accidents, not from malice.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class ChildServer:
         self.over.set()
 
     async def leave(self) -> None:
-        """The host has closed the wire: end what runs, close the plugin."""
+        """End the runs and close the plugin, because the host has closed the connection."""
         for run in self._runs.values():
             run.cancel()
         if self._runner is not None:
@@ -311,7 +311,7 @@ class HostCallSender:
 
 
 def _or_end(step: asyncio.Task[None]) -> None:
-    """A fault of bothost in the child ends it, so that the host hears of it."""
+    """End the child at a fault of bothost in it, so that the host notices the fault."""
     if not step.cancelled() and step.exception() is not None:
         traceback.print_exception(step.exception())
         sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""One child process that is up: what runs in it, and the host's end of the wire to it."""
+"""Handle one child process that is up: its runs, and the host's end of the connection to it."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ class ChildProcess:
             yield piece.body
 
     def lost(self) -> None:
-        """The wire has closed or the process has ended: every run in it has died."""
+        """Fail every run in the child, because the connection has closed or the process has ended."""
         self.wire.close()
         if not self.process.ended.done():
             if not self._leaving:

@@ -1,6 +1,6 @@
-"""Log records of a child process: lines on its stderr that the host knows again, so that they survive any death.
+"""Forward the log records of a child process as marked lines on its stderr, so that they survive any death.
 
-What a child prints goes the same way, as plain lines; the order of both is kept.
+Text that a child prints goes the same way as plain lines, and the order of both is kept.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""`run = process`: a bot's plugin in a child process of its own; `os._exit`, a segfault or a runaway is that bot's trouble only.
+"""Run a bot's plugin in a child process of its own, so that `os._exit`, a segfault or a runaway affects that bot only.
 
-The pools at hand do not do: ProcessPoolExecutor loses all calls with one death and cannot end a runaway, pebble runs one at
-a time. This one has concurrency inside the child, API calls back to the host, and the cause of a death (docs/decisions).
+Existing pools do not fit: ProcessPoolExecutor loses all calls with one death and cannot end a runaway, and pebble runs one call
+at a time. This runner has concurrency inside the child, API calls back to the host, and the cause of a death (docs/decisions).
 """
 
 from __future__ import annotations
@@ -226,7 +226,7 @@ class ChildRunner:
             self._care.quarantine(f"its process died {DEATHS_AT_MOST} times within an hour; the last time {cause}")
 
     def died_elsewhere(self) -> None:
-        """The bot's child of another worker has died: whoever sees the last death of too many says so."""
+        """Count the death of the bot's child of another worker. The worker that sees the last death of too many reports it."""
         self._elsewhere.append(self._clock.monotonic())
 
     async def close(self) -> None:

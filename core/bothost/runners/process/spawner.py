@@ -1,4 +1,4 @@
-"""Starts child processes: the first few by exec, more by a zygote, which is exec'd once and forks on request.
+"""Start child processes: the first few by exec, more by a zygote, which is exec'd once and forks on request.
 
 The host itself is never forked: it has threads, locks, a journal and sockets. The zygote has one thread and none of these.
 Exec costs 72 ms and 11.7 MB a child, the zygote 1.4 ms and 1.0 MB.

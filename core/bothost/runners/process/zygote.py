@@ -1,4 +1,4 @@
-"""Forks children on request and tells the host when they end. It has one thread, and no lock, journal or loop."""
+"""Fork children on request, and tell the host when they end. The zygote has one thread, and no lock, journal or loop."""
 
 from __future__ import annotations
 

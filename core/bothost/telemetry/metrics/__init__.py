@@ -1,4 +1,4 @@
-"""Counts what the host does. `Metrics` is made in assembly.py and told of events; prometheus_client is imported when rendering only.
+"""Count what the host does. `assembly.py` makes `Metrics`, and prometheus_client is imported only for rendering.
 
 All methods belong to the loop's thread but `commit`, which belongs to the journal's writer.
 """
