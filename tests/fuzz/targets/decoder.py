@@ -10,8 +10,8 @@ from tests.fuzz.draw import Draw
 
 from bothost.errors import AmbiguousField, BodyRefused, MissingField
 from bothost.pipeline.attempts import read_attempt
-from bothost.pyrus.digest import without_token
 from bothost.pyrus.envelope import Envelope, decode, event_key, is_own, waiting_step
+from bothost.pyrus.token_mask import without_token
 
 SAMPLES = Path(__file__).parents[2] / "data" / "deliveries"
 KEYS = (

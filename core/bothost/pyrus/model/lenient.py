@@ -141,7 +141,7 @@ def _is_something(part: Any) -> bool:
 
 
 def _says(value: object) -> bool:
-    """False, 0 and "" say something; None, an empty list and an empty part do not."""
+    """Return whether a value says something. False, 0 and "" do; None, an empty list and an empty part do not."""
     return bool(value) if isinstance(value, msgspec.Struct | tuple) else value is not None
 
 
