@@ -21,7 +21,7 @@ ANSWER = b"{}"
 
 
 def answer(request: HTTPServerRequest) -> None:
-    """Answer 200 `{}` to whatever came."""
+    """Answer 200 `{}` to every request."""
     connection: HTTP1Connection = request.connection  # type: ignore[assignment]
     headers = HTTPHeaders({"Content-Type": "application/json", "Content-Length": str(len(ANSWER))})
     connection.write_headers(ResponseStartLine("HTTP/1.1", 200, "OK"), headers, ANSWER)

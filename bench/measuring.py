@@ -72,7 +72,7 @@ class Figure:
         return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
 
     def as_json(self) -> dict[str, object]:
-        """Return the rounds and what came of them."""
+        """Return the rounds and their results."""
         return {
             "cpu_us": self.cpu_us,
             "rounds_us": self.rounds_us,

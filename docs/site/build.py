@@ -36,7 +36,7 @@ class Language(NamedTuple):
     pages: dict[str, str]
     navigation: dict[str, list[str]]
     below: dict[str, dict[str, list[str]]]
-    """What stands in the navigation below a page."""
+    """The entries of the navigation below a page."""
 
 
 def english() -> Language:

@@ -27,7 +27,7 @@ myst_url_schemes = {
     "http": None,
     "https": None,
     "mailto": None,
-    # the other language's site: each is built by itself, for its words are searched in another way
+    # the other language's site, which is built by itself, because its words are searched in another way
     "english": {"url": "../{{path}}#{{fragment}}", "title": "{{path}}"},
     "russian": {"url": "ru/{{path}}#{{fragment}}", "title": "{{path}}"},
 }

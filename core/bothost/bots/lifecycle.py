@@ -163,7 +163,7 @@ class BotLifecycle:
             log.warning("no longer stuck", extra={"bot": bot.name})
 
     def halt(self, bots: Iterable[Bot]) -> None:
-        """Begin nothing new from now on; what waits stays there.
+        """Begin nothing new from now on. Waiting events stay where they are.
 
         A bot without a login goes on with last attempts: no later process could post their replies.
         """

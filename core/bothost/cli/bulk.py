@@ -66,7 +66,7 @@ def rate(text: str) -> float:
 
 
 def in_bulk(config: str, verb: Verb, selection: Selection, options: BulkOptions) -> int:
-    """Plan, carry out, and show what came of each event. Return the exit code."""
+    """Plan, carry out, and show the result of each event. Return the exit code."""
     return asyncio.run(_in_bulk(read_existing(config), verb, selection, options))
 
 

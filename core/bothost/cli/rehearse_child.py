@@ -68,7 +68,7 @@ RESULTS: dict[type, Any] = {
     ListValues: list[tuple[str, bytes, float]],
     ListJobs: list[WaitingJob],
 }
-"""What comes back, by what was asked."""
+"""The type of the result, by the request."""
 
 
 class DataQuestion(msgspec.Struct, frozen=True):

@@ -172,7 +172,7 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
 
     @property
     def stream(self) -> HttpConnection:
-        """Return what stands for Tornado's stream."""
+        """Return the object that takes the place of Tornado's stream."""
         return self
 
     @property

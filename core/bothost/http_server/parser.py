@@ -81,7 +81,7 @@ class RequestParser:
         self.in_body = False
         self.left = 0
         self._final = False
-        """No request follows on this connection; what comes nevertheless is dropped."""
+        """True if no request follows on this connection. Bytes that come nevertheless are dropped."""
         self._upgrade = b""
         """The framing of a request that asks for another protocol and has a body."""
         self._muted = False

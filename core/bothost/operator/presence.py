@@ -1,4 +1,4 @@
-"""Read each process's facts about itself from the journal, for the list of hosts and to see that a change holds everywhere."""
+"""Read each process's facts about itself from the journal, to list the hosts, and to see that a change holds everywhere."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ProcessPresence(msgspec.Struct, frozen=True, kw_only=True):
     plugins: dict[str, str] = {}
     """The versions of the plugins that run."""
     newer: dict[str, str] = {}
-    """The installed versions of those that differ from what runs: a restart takes them."""
+    """The installed versions that differ from those that run. A restart takes them."""
     paused: tuple[str, ...] = ()
     generation: str = ""
     """The last asked reload that it has carried out."""

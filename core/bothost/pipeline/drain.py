@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.server")
 
 CUT_S = 1.0
-"""How long the cut may take: parking what ran, answering who waits."""
+"""The seconds for the cut: to park the cut runs, and to answer the waiting deliveries."""
 STEP_S = 0.05
 
 
 async def drain(pipeline: Pipeline, drain_s: float, hurry: asyncio.Event) -> None:
-    """Park what waits, wait for what runs until `drain_s` are over or `hurry` is set, then cut the rest.
+    """Park the waiting events, wait for the runs until `drain_s` are over or `hurry` is set, then cut the rest.
 
     The bots' queues are halted before, so that nothing new begins. The dispatcher parks what arrives meanwhile. Bots without a
     login are the exception: see `Dispatcher.park_all`.

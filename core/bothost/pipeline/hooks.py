@@ -170,13 +170,13 @@ class Hooks:
         task.add_done_callback(watch)
 
     def drain(self) -> None:
-        """Begin nothing more: what waits for a permit is answered 503, what runs goes on."""
+        """Begin nothing more. Requests that wait for a permit are answered 503, and runs go on."""
         self._draining = True
         for event in self._pending:
             event.set()
 
     def cut(self) -> None:
-        """End what runs still, at the end of a drain."""
+        """End the runs that are left at the end of a drain."""
         for task in self.serving:
             task.cancel()
 

@@ -1,4 +1,4 @@
-"""Look into the journal in rounds: run what is due, post late replies, take over from dead owners, end quiet events."""
+"""Look into the journal in rounds: run due events, post late replies, take over from dead owners, end quiet events."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class JournalPoller:
         return frozenset(bot.name for bot in self._registry().by_name.values() if not bot.can_log_in)
 
     async def look(self) -> None:
-        """Look once now: cancel, give up lost claims, take over from dead owners, end quiet events, begin what is due."""
+        """Look once now: cancel, give up lost claims, take over from dead owners, end quiet events, begin due events."""
         journal = self._context.journal
         await self._follow_clock()
         for key in journal.cancelled():

@@ -40,7 +40,7 @@ def again_in(tries: int) -> float:
 
 
 class LateReplies:
-    """Posts replies and records what came of it. One post of a task at a time, in the order of its events."""
+    """Posts replies and records the results. Posts of one task go one at a time, in the order of its events."""
 
     def __init__(self, context: PipelineContext, reply_poster: ReplyPoster) -> None:
         self._context = context

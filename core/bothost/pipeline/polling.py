@@ -76,7 +76,7 @@ class PollingState:
     wanted: float
     """When catching up was last wanted, in the journal's time."""
     until: float
-    """Up to when deliveries came in order; what came later says nothing about what was missed."""
+    """The time up to which deliveries came in order. A later delivery says nothing about missed ones."""
     caught_up: bool = False
     due: float = 0.0
     pause_s: float = 0.0

@@ -1,4 +1,4 @@
-"""Read what a stored event runs with, and wait between two sweeps of the journal for what falls due."""
+"""Read the content that a stored event runs with, and begin events that fall due between two sweeps of the journal."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def read_content(context: PipelineContext, tracked: TrackedEvent) -> None:
 
 
 async def until_next_sweep(context: PipelineContext, begin_due: Callable[[], Awaitable[None]]) -> None:
-    """Begin what falls due meanwhile, so that a job runs within a second of its time."""
+    """Begin the events that fall due until the next sweep, so that a job runs within a second of its time."""
     end = context.clock.monotonic() + context.timing.sweep_s
     while True:
         await context.journal.wait_hint(min(context.timing.due_s, context.timing.sweep_s))

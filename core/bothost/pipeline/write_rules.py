@@ -89,7 +89,7 @@ def is_held(row: Entry, memory: Memory) -> bool:
 
 
 def _acknowledged(row: Entry, memory: Memory, up: TimeIsUp) -> Entry | None:
-    """Set the door to the API: what waits is parked, what runs goes on.
+    """Set the door to the API. A waiting event is parked, and a run goes on.
 
     It may run on another process: its owner learns of the door when its next write is refused. A row that has ended by its
     response, or is held while this process believes to run it, is not acknowledged: the row says what to answer.
@@ -115,7 +115,7 @@ def _acknowledged(row: Entry, memory: Memory, up: TimeIsUp) -> Entry | None:
 
 
 def _ended(row: Entry, memory: Memory, outcome: Callable[[Entry], Entry]) -> Entry | None:
-    """Record how a run ended, by whatever door the row shows.
+    """Record the end of a run, with the door that the row shows.
 
     A claim that was taken from this process while it could not beat is still its own as long as nobody else has claimed the
     row (the fence tells): then the event need not run again.

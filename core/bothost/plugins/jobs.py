@@ -30,7 +30,7 @@ LONGEST_S = 10 * 366 * 86400.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """One job: which (`name`, `key`, `id`, the same in every rerun), for what (`task_id`, `data`), and when it was `due`.
+    """One job: its `name`, `key` and `id` (the same in every rerun), its `task_id` and `data`, and the time when it was `due`.
 
     `late` tells by how much it runs after that, `rerun` why it runs again, `deadline` when its time ends.
     """

@@ -142,7 +142,7 @@ class ReadOnlyList(list[Any]):
 
 
 def read_only(value: Any) -> Any:
-    """Return the same JSON value in read-only dicts and lists, nested ones too; by a stack, for Python's own is short."""
+    """Return the same JSON value in read-only dicts and lists. It keeps a stack of its own, because Python's is short."""
     top = _closed(value)
     stack = [top]
     while stack:

@@ -172,7 +172,7 @@ class _TaskCall:
 
 
 class _ThreadCall:
-    """A call in a thread. `waiter` gets what came of it, or None when its time was up first."""
+    """A call in a thread. `waiter` gets its outcome, or None if its time was up first."""
 
     __slots__ = ("_dropped", "_returned", "_thread", "_work", "gone", "loop", "waiter")
 

@@ -75,7 +75,7 @@ def advance(work: Coroutine[Any, Any, T], context: Context) -> asyncio.Task[T] |
 
 
 class _FirstStep(Coroutine[Any, Any, Any]):
-    """A coroutine whose first step is made before its task's: the task then takes up what came of it, and goes on from there."""
+    """A coroutine whose first step is made before its task's. The task then takes over the result, and goes on from there."""
 
     def __init__(self, work: Coroutine[Any, Any, Any]) -> None:
         self._work = work

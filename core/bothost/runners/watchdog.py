@@ -188,7 +188,7 @@ class Watchdog:
         return True
 
     def _look(self, now: float) -> None:
-        """Look twice: only what stands there both times is blamed."""
+        """Look twice, and blame only a place that is seen both times."""
         first = self._place(now)
         if first is None or self._clock.wait(self._stop, LOOK_APART_S) or self._answered:
             return

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Answer:
-    """The response to one delivery. `error` and `log` show also what came after it: a late run ends when it ends."""
+    """The response to one delivery. `error` and `log` also show what happened after it, because a late run ends later."""
 
     def __init__(
         self, written: WrittenResponse, failure: Callable[[], RunFailure | None], log: Callable[[], str]

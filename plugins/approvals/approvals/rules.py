@@ -24,7 +24,7 @@ _COMPARED = re.compile(
     r"""(?P<field>".+?"|'.+?'|.+?)\s*(?P<op><=|>=|!=|=|<|>|\bcontains\b|\bin\b)\s*(?P<value>.+)\Z""", re.DOTALL
 )
 _BLANKS = " \t\r\n\v\f\u00a0\u202f\u200b\u200c\u200d\u2060\ufeff"
-"""Whatever a person who looks at a field takes for nothing."""
+"""The values that a person who looks at a field takes for nothing."""
 _LONGEST_SHOWN = 300
 """Characters of a field that a comment explains a decision with."""
 _SIGNS = {"<=": "≤", ">=": "≥", "!=": "≠"}

@@ -99,7 +99,7 @@ class WritingConnection:
             try:
                 with self._locked():
                     connection.close()
-            except OSError:  # whoever holds the lock has the file open, so this is not the last connection
+            except OSError:  # the holder of the lock has the file open, so this is not the last connection
                 connection.close()
         if self._lock >= 0:
             os.close(self._lock)

@@ -123,7 +123,7 @@ class Writer:
         self._thread.start()
 
     def stop(self) -> bool:
-        """Try once to write what waits, and end the thread. Return False if the thread hangs at its disk.
+        """Try once to write notes and jobs that wait, and end the thread. Return False if the thread hangs at its disk.
 
         It blocks, so the loop's thread must not call it.
         """

@@ -44,7 +44,7 @@ class Origin:
 
 
 def origin(url: str) -> Origin | None:
-    """Parse a base URL; None for whatever is not plainly one (user part, query, blanks, backslashes, odd characters)."""
+    """Parse a base URL. Return None for any other text (with a user part, query, blanks, backslashes, odd characters)."""
     if not URL.fullmatch(url):
         return None
     try:

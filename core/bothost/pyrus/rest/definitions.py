@@ -1,4 +1,4 @@
-"""Definitions of forms and catalogs, for names that a delivered task does not show.
+"""Resolve names that a delivered task does not show, by the definitions of forms and catalogs.
 
 Nothing here fetches one: where a definition is missing, `DefinitionNeeded` says which, and the caller begins again with it.
 """

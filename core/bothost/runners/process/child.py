@@ -279,7 +279,7 @@ class HostData:
             del self._asked[number]
 
     def heard(self, frame: DataResult) -> None:
-        """Hand a result to whoever asked, unless it has given up."""
+        """Hand a result to the caller that asked, unless it has given up."""
         future = self._asked.get(frame.number)
         if future is None or future.done():
             return

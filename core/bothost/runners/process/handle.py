@@ -44,7 +44,7 @@ GRACE_S = 2.0
 
 
 class PendingRun:
-    """A run that a child is at: what waits for its outcome, and until when its work must have ended."""
+    """A run under way in a child, with the future of its outcome, and the time by which its work must have ended."""
 
     __slots__ = ("ended", "future", "pyrus", "timer")
 
@@ -262,6 +262,6 @@ class ChildProcess:
             self.end("the host closed it")
 
     def end(self, why: str) -> None:
-        """End it now, and whatever runs in it."""
+        """End it now, with all runs in it."""
         self.killed_for = self.killed_for or why
         self.process.kill()

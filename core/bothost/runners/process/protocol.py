@@ -137,7 +137,7 @@ class ApiCallResult(msgspec.Struct, tag="answer", frozen=True):
 
 
 class PullPiece(msgspec.Struct, tag="pull", frozen=True):
-    """Ask for the next piece of a call's stream, from whoever has it: no piece is sent that nobody waits for."""
+    """Ask the other side for the next piece of a call's stream. A piece is sent only if the receiver waits for it."""
 
     number: int
     anew: bool = False
