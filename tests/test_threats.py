@@ -17,6 +17,7 @@ from bothost.journal import owner_locks
 
 TREE = Path(__file__).parents[1]
 SECURITY = TREE / "docs" / "security.md"
+TESTING = TREE / "docs" / "testing.md"
 
 FORKS = """
 import asyncio, os, socket, sys
@@ -100,6 +101,14 @@ def test_every_test_that_the_security_page_names_exists():
         for file in (TREE / folder).rglob("test_*.py"):
             there.update(re.findall(r"^(?:async )?def (test_\w+)", file.read_text("utf-8"), re.MULTILINE))
     assert named - there == set()
+
+
+def test_every_fault_of_the_testing_page_names_tests_that_exist():
+    rows = re.findall(r"^\| (?!\*\*)(.+) \| (`[\w/]+\.py::.+) \|$", TESTING.read_text("utf-8"), re.MULTILINE)
+    assert len(rows) > 40
+    named = [found for _, tests in rows for found in re.findall(r"`([\w/]+\.py)::(test_\w+)`", tests)]
+    gone = [(file, name) for file, name in named if f"def {name}(" not in (TREE / file).read_text("utf-8")]
+    assert gone == []
 
 
 def test_every_threat_of_the_security_page_names_a_test_or_says_that_it_is_not_stopped():
