@@ -52,6 +52,8 @@ def _escape(match: re.Match[str]) -> str:
     return _SHORT.get(character) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
 
 
+LONGEST_TEXT = 1 << 15
+"""The length at which a message, a field or a traceback of a log line is cut."""
 SCRUBBED_BEYOND = 1 << 16
 """What is scrubbed beyond the part that is shown, so that no secret is cut in two and its first half kept."""
 

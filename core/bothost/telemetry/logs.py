@@ -24,7 +24,7 @@ import msgspec
 from bothost.telemetry import printing
 from bothost.telemetry.host_loggers import guard
 from bothost.telemetry.traces import trace_text
-from bothost.text import SCRUBBED_BEYOND, cut, visible
+from bothost.text import LONGEST_TEXT, SCRUBBED_BEYOND, cut, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 QUEUE_LINES = 10_000
-LONGEST_TEXT = 1 << 15
-"""The length at which a message, a field or a traceback is cut."""
 PRINTED = "bothost.printed"
 """The logger of lines that plugins print."""
 _BATCH_S = 0.05

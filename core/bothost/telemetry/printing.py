@@ -7,13 +7,54 @@ import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+from bothost.text import LONGEST_TEXT, SCRUBBED_BEYOND
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TextIO
 
-LONGEST_PART = 1 << 16
+LONGEST_LINE = LONGEST_TEXT + SCRUBBED_BEYOND
+"""So much of a printed line is taken: what a log line shows, and what is searched for secrets beyond it."""
 OWN: ContextVar[bool] = ContextVar("bothost_own_output", default=False)
 """True while the host itself prints for a person, such as the table of `demo`. That text is written as it is."""
+
+
+class LineSplitter:
+    """Makes lines of pieces of text, and hands on each when it is complete. Of a line that is too long it hands on the
+    beginning at once, and at the end how much was left out."""
+
+    def __init__(self, take: Callable[[str], None], longest: int = LONGEST_LINE) -> None:
+        self._take = take
+        self._longest = longest
+        self.begun = ""
+        self._left_out = 0
+
+    def feed(self, text: str) -> None:
+        """Take the next piece."""
+        first, *others = text.split("\n")
+        self._add(first)
+        for line in others:
+            self.end()
+            self._add(line)
+
+    def end(self) -> None:
+        """Hand on what has begun, as a line."""
+        line, left_out = self.begun, self._left_out
+        self.begun, self._left_out = "", 0
+        if left_out:
+            line = f"… {left_out} more characters of this line were left out"
+        if line:
+            self._take(line)
+
+    def _add(self, piece: str) -> None:
+        if self._left_out:
+            self._left_out += len(piece)
+            return
+        room = self._longest - len(self.begun)
+        self.begun += piece[:room]
+        if len(piece) > room:
+            self._take(self.begun)
+            self.begun, self._left_out = "", len(piece) - room
 
 
 class PrintedLines(io.TextIOBase):
@@ -25,7 +66,7 @@ class PrintedLines(io.TextIOBase):
         self._real = real
         self._take = take
         self._shown = shown
-        self._begun = threading.local()
+        self._lines_of = threading.local()
         self.buffer = _PrintedBytes(self)
 
     @property
@@ -54,14 +95,7 @@ class PrintedLines(io.TextIOBase):
         """Log the lines that are complete now, and keep the rest until its line is complete."""
         if OWN.get():
             return self._real.write(text)
-        *lines, rest = (getattr(self._begun, "text", "") + text).split("\n")
-        while len(rest) > LONGEST_PART:
-            lines.append(rest[:LONGEST_PART])
-            rest = rest[LONGEST_PART:]
-        self._begun.text = rest
-        for line in lines:
-            if line:
-                self._take(line)
+        self._lines().feed(text)
         return len(text)
 
     def flush(self) -> None:
@@ -69,11 +103,17 @@ class PrintedLines(io.TextIOBase):
         if OWN.get():
             self._real.flush()
             return
-        begun = getattr(self._begun, "text", "")
-        if begun and self.isatty():
-            self._begun.text = ""
+        lines = self._lines()
+        if lines.begun and self.isatty():
+            begun, lines.begun = lines.begun, ""
             self._real.write(self._shown(begun))
             self._real.flush()
+
+    def _lines(self) -> LineSplitter:
+        own: LineSplitter | None = getattr(self._lines_of, "own", None)
+        if own is None:
+            own = self._lines_of.own = LineSplitter(self._take)
+        return own
 
 
 class _PrintedBytes(io.BufferedIOBase):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import asyncio
+import codecs
 import contextlib
 import json
 import os
@@ -15,13 +16,17 @@ import signal
 import socket
 import subprocess
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
+
+from bothost.telemetry.printing import LineSplitter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 EXEC_AT_MOST = 8
-PIPE_CHUNK = 1 << 20
+LONGEST_RECORD = 1 << 20
+"""Of a line that a child writes: a log record with its fields is one line."""
 
 
 def cause_of(status: int) -> str:
@@ -172,22 +177,15 @@ class Spawner:
 
     async def _listen(self, bot: str, out: int) -> asyncio.BaseTransport:
         """Pass on what the child prints, line by line."""
-        said = self._said
+        lines = LineSplitter(partial(self._said, bot), LONGEST_RECORD)
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
         class OutputLines(asyncio.Protocol):
-            rest = b""
-
             def data_received(self, data: bytes) -> None:
-                *lines, self.rest = (self.rest + data).split(b"\n")
-                for line in lines:
-                    said(bot, line.decode("utf-8", "replace"))
-                if len(self.rest) > PIPE_CHUNK:
-                    said(bot, self.rest.decode("utf-8", "replace"))
-                    self.rest = b""
+                lines.feed(decoder.decode(data))
 
             def connection_lost(self, _error: Exception | None) -> None:
-                if self.rest:
-                    said(bot, self.rest.decode("utf-8", "replace"))
+                lines.end()
 
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(OutputLines, os.fdopen(out, "rb", 0))
         return transport
