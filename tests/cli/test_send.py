@@ -173,6 +173,17 @@ def test_nothing_shows_the_secret(run: Run, ini: Path, stranger: Stranger) -> No
         assert SECRET not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("hook", [False, True], ids=["delivery", "hook"])
+def test_what_is_sent_to_a_bot_with_a_sample_secret_is_for_a_demo(
+    run: Run, ini: Path, stranger: Stranger, *, hook: bool
+) -> None:
+    section = "[bot:box]\nplugin = inbox\nsecret = sample-secret-of-box\nkey = k\nid = /id\ntask = /task\ntext = Paid\n"
+    ini.write_text(ini.read_text() + section)
+    done = run("send", "box", *(["--hook", "token"] if hook else []))
+    assert done.returncode == 0, done.stderr
+    assert [path for path, _, _ in stranger.got] == ["/box/token" if hook else "/box"]
+
+
 @pytest.mark.parametrize("assignment", ["task.text", "task.text.x=1", "task.comments.7.text=1", ".=1", "=1"])
 def test_a_change_that_cannot_be_made_is_exit_code_2(run: Run, ini: Path, assignment: str) -> None:
     done = run("send", "two", "--set", assignment)

@@ -26,7 +26,7 @@ from bothost.pyrus.samples import LARGEST_ID, sample, with_fresh_ids
 
 if TYPE_CHECKING:
     from bothost.clock import Clock
-    from bothost.config import BotConfig
+    from bothost.config import BotConfig, ConfigReading
 
 MOST_TIMES = 10_000
 
@@ -118,8 +118,7 @@ def send(**given: Any) -> int:
 def _send_to_hook(wanted: SendOptions, hook: str, clock: Clock) -> int:
     if wanted.bot is None or wanted.changes or wanted.fresh or wanted.secret:
         raise UsageError("--hook wants a BOT of bots.ini, and none of --set, --fresh and --secret")
-    reading = read_existing(wanted.config)
-    chosen = bot_named(wanted.bot, reading)
+    chosen, reading = _serving(wanted.bot, wanted.config)
     rule = rule_of(chosen.name, hook, reading, wanted.config)
     target = parse_target(wanted.url) if wanted.url else host_target(host_of(reading))
     body = _read(wanted.file) if wanted.file is not None else b""
@@ -134,18 +133,23 @@ def _addressee(wanted: SendOptions) -> Recipient:
         if given is None or wanted.secret is None:
             raise UsageError("name a BOT of bots.ini, or give --url and --secret for one that is elsewhere")
         return Recipient(given, given_secret(wanted.secret, Path.cwd()), None)
-    reading = read_existing(wanted.config)
-    try:
-        chosen, host = bot_named(wanted.bot, reading), reading.host
-    except ConfigError:
-        # only a demo accepts a sample secret, so the delivery is for a demo
-        with_samples = read(wanted.config, demo=True)
-        if wanted.bot not in with_samples.bots:
-            raise
-        chosen, host = with_samples.bots[wanted.bot], reading.host or with_samples.host
+    chosen, reading = _serving(wanted.bot, wanted.config)
     secret = given_secret(wanted.secret, Path(wanted.config).parent) if wanted.secret else chosen.secrets[0]
-    target = given or host_target(host if host is not None else host_of(reading))
+    target = given or host_target(host_of(reading))
     return Recipient(target.at(chosen.path), secret, chosen)
+
+
+def _serving(bot: str, config: str) -> tuple[BotConfig, ConfigReading]:
+    """Return the bot of this name, and the configuration of the host that serves it. Raises ConfigError and UsageError."""
+    reading = read_existing(config)
+    try:
+        return bot_named(bot, reading), reading
+    except ConfigError:
+        # only a demo accepts a sample secret, so what is sent is for a demo
+        with_samples = read(config, demo=True)
+        if bot not in with_samples.bots:
+            raise
+        return with_samples.bots[bot], with_samples
 
 
 def _body(wanted: SendOptions, bot: BotConfig | None, clock: Clock) -> bytes:
