@@ -87,6 +87,8 @@ setup(
             "basedpyright>=1.30",  # pyright with its own node: sees the installed wheel as an author's editor does
             "debugpy>=1.8",  # .vscode/launch.json
             "uv>=0.9",  # make lock
+            "pyrus-api>=2.50",  # the official client, and the only framework: both judge the fake Pyrus
+            "aiopyrus>=0.10",
         ],
         # make docs
         "docs": ["sphinx>=8.2", "furo>=2025.7", "myst-parser>=4", "sphinx-copybutton>=0.5"],

@@ -98,8 +98,8 @@ class FakePyrus:
         self._api = FakeApi(self.world, self._wrote)
 
     def answers_as(self, base_url: str) -> None:
-        """Name this base URL in answers to logins."""
-        self._api.base_url = base_url
+        """Name this base URL in answers to logins, and its origin for files."""
+        self._api.base_url, self._api.files_url = base_url, base_url.removesuffix("api/v4/")
 
     def add_bot(self, login: str, key: str, person_id: int | None = None) -> ApiAccount:
         """Add a bot that can log in."""

@@ -1,9 +1,10 @@
-"""Answer requests for members, roles, the inbox, lists, announcements and catalog changes of the fake Pyrus."""
+"""Answer requests for the inbox, lists, the calendar and announcements of the fake Pyrus."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bothost.testing.fake_pyrus.register import yes
 from bothost.testing.fake_pyrus.world import ApiAccount, ApiRefusal, Json, PyrusWorld
 
 if TYPE_CHECKING:
@@ -11,19 +12,9 @@ if TYPE_CHECKING:
 
     from bothost.testing.fake_pyrus.question import ApiQuestion
 
+MOST_LISTED = 200
 HEAD = ("id", "author", "responsible", "text", "create_date", "last_modified_date", "last_note_id")
 """The keys that a task shows in an inbox."""
-
-
-def members(world: PyrusWorld, _asked: ApiQuestion, _account: ApiAccount) -> Json:
-    """Return all persons that are not roles."""
-    return {"members": [one for one in world.persons.values() if one.get("type") != "role"]}
-
-
-def roles(world: PyrusWorld, _asked: ApiQuestion, _account: ApiAccount) -> Json:
-    """Return all roles."""
-    found = [one for one in world.persons.values() if one.get("type") == "role"]
-    return {"roles": [{"id": one["id"], "name": one.get("last_name", ""), "member_ids": []} for one in found]}
 
 
 def inbox(world: PyrusWorld, asked: ApiQuestion, account: ApiAccount) -> Json:
@@ -54,13 +45,42 @@ def head(task: Json) -> Json:
 def lists(world: PyrusWorld, _asked: ApiQuestion, _account: ApiAccount) -> Json:
     """Return all lists that a task is in."""
     found = sorted({one for task in world.tasks.values() for one in task.get("list_ids") or ()})
-    return {"lists": [{"id": one, "name": f"List {one}"} for one in found]}
+    return {"lists": [list_row(one) for one in found]}
 
 
-def list_tasks(world: PyrusWorld, _asked: ApiQuestion, _account: ApiAccount, list_id: int) -> Json:
-    """Return the tasks of a list."""
+def one_list(world: PyrusWorld, _asked: ApiQuestion, _account: ApiAccount, list_id: int) -> Json:
+    """Return one list. Raises ApiRefusal 403."""
+    if not any(list_id in (task.get("list_ids") or ()) for task in world.tasks.values()):
+        raise ApiRefusal(403, "access_denied_project", f"no list {list_id}")
+    return list_row(list_id)
+
+
+def list_row(list_id: int) -> Json:
+    """Return a list as others show it."""
+    return {"id": list_id, "name": f"List {list_id}"}
+
+
+def list_tasks(world: PyrusWorld, asked: ApiQuestion, _account: ApiAccount, list_id: int) -> Json:
+    """Return the tasks of a list, the closed ones where they are asked for."""
+    wanted = asked.json() if asked.body else asked.query
+    count, closed = int(wanted.get("item_count", MOST_LISTED)), yes(wanted.get("include_archived"))
     found = [task for task in world.tasks.values() if list_id in (task.get("list_ids") or ())]
-    return {"tasks": [head(task) for task in found], "has_more": False}
+    shown = [task for task in found if closed or not task.get("is_closed")]
+    return {"tasks": [head(task) for task in shown[:count]], "has_more": len(shown) > count}
+
+
+def calendar(world: PyrusWorld, asked: ApiQuestion, _account: ApiAccount) -> Json:
+    """Return the open tasks that are due between two moments, each with its newest comment."""
+    begin, end = asked.query.get("start_date_utc", ""), asked.query.get("end_date_utc", "9999")
+    count = int(asked.query.get("item_count", 50))
+    due = [task for task in world.tasks.values() if not task.get("is_closed") and begin <= due_of(task) <= end]
+    shown = [{**task, "comments": task.get("comments", [])[-1:]} for task in due[:count]]
+    return {"tasks": shown, "has_more": len(due) > count, "meetings": []}
+
+
+def due_of(task: Json) -> str:
+    """Return when a task is due, "" where it never is: a text that sorts as time does."""
+    return str(task.get("due") or task.get("due_date") or "")
 
 
 def announce(world: PyrusWorld, asked: ApiQuestion, account: ApiAccount) -> Json:
@@ -72,6 +92,12 @@ def announce(world: PyrusWorld, asked: ApiQuestion, account: ApiAccount) -> Json
     return {"announcement": made}
 
 
+def announcements(world: PyrusWorld, asked: ApiQuestion, _account: ApiAccount) -> Json:
+    """Return the announcements, the newest first."""
+    found = list(reversed(world.announcements.values()))
+    return {"announcements": found[: int(asked.query.get("item_count", 100))]}
+
+
 def announcement(world: PyrusWorld, _asked: ApiQuestion, _account: ApiAccount, number: int) -> Json:
     """Return an announcement."""
     if number not in world.announcements:
@@ -79,52 +105,23 @@ def announcement(world: PyrusWorld, _asked: ApiQuestion, _account: ApiAccount, n
     return {"announcement": world.announcements[number]}
 
 
-def change_catalog(world: PyrusWorld, asked: ApiQuestion, _account: ApiAccount, number: int) -> Json:
-    """Add, change and delete rows, each known by its first column."""
-    catalog = known_catalog(world, number)
-    given = asked.json()
-    rows = {item["values"][0]: item for item in catalog["items"]}
-    changes: dict[str, list[Json]] = {"added": [], "updated": [], "deleted": []}
-    for wanted in given.get("upsert") or ():
-        found = rows.get(wanted["values"][0])
-        if found is None:
-            found = {"item_id": max((one["item_id"] for one in catalog["items"]), default=0) + 1}
-            catalog["items"].append(found)
-        changes["updated" if "values" in found else "added"].append(found)
-        found["values"] = wanted["values"]
-    for key in given.get("delete") or ():
-        if key in rows:
-            catalog["items"].remove(rows[key])
-            changes["deleted"].append(rows[key])
-    return {"apply": True, **changes, "catalog_headers": catalog["catalog_headers"]}
-
-
-def replace_catalog(world: PyrusWorld, asked: ApiQuestion, _account: ApiAccount, number: int) -> Json:
-    """Replace all rows of a catalog."""
-    catalog, given = known_catalog(world, number), asked.json()
-    items = [{"item_id": at, "values": one["values"]} for at, one in enumerate(given.get("items") or (), start=1)]
-    catalog["items"] = items
-    catalog["catalog_headers"] = [{"name": name, "type": "text"} for name in given.get("catalog_headers") or ()]
-    return {"apply": True, "added": items, "catalog_headers": catalog["catalog_headers"]}
-
-
-def known_catalog(world: PyrusWorld, number: int) -> Json:
-    """Return a catalog. Raises ApiRefusal 403."""
-    if number not in world.catalogs:
-        raise ApiRefusal(403, "access_denied_catalog", f"no catalog {number}")
-    return world.catalogs[number]
+def comment_announcement(world: PyrusWorld, asked: ApiQuestion, account: ApiAccount, number: int) -> Json:
+    """Comment on an announcement."""
+    shown: Json = announcement(world, asked, account, number)
+    comment: Json = {"id": world.next_id("comment"), "create_date": world.stamp(), "author": account.person}
+    shown["announcement"]["comments"].append({**comment, "text": asked.json().get("text", "")})
+    return shown
 
 
 LIST_ROUTES: tuple[tuple[str, str, Callable[..., Any]], ...] = (
-    ("GET", r"members", members),
-    ("GET", r"roles", roles),
     ("GET", r"inbox", inbox),
     ("GET", r"lists", lists),
+    ("GET", r"lists/(\d+)", one_list),
     ("GET", r"lists/(\d+)/tasks", list_tasks),
+    ("POST", r"lists/(\d+)/tasks", list_tasks),
+    ("GET", r"calendar", calendar),
+    ("GET", r"announcements", announcements),
     ("POST", r"announcements", announce),
     ("GET", r"announcements/(\d+)", announcement),
-    ("POST", r"catalogs/(\d+)/diff", change_catalog),
-    ("POST", r"catalogs/(\d+)", replace_catalog),
+    ("POST", r"announcements/(\d+)/comments", comment_announcement),
 )
-WORLDLY = frozenset(act for _, _, act in LIST_ROUTES)
-"""The functions that take the world alone."""

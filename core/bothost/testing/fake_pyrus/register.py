@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import csv
+import io
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +99,18 @@ def row(task: Json, wanted: Mapping[str, Any]) -> Json:
     if field_ids:
         shown["fields"] = [one for one in shown.get("fields", []) if one.get("id") in field_ids]
     return shown
+
+
+def as_csv(tasks: list[Json], wanted: Mapping[str, Any]) -> bytes:
+    """Return a register as text: a line for each task, its number, its step, and its fields by their names."""
+    names = list(dict.fromkeys(one.get("name", "") for task in tasks for one in task.get("fields", [])))
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=str(wanted.get("delimiter") or ","))
+    writer.writerow(["Task", "Step", *names])
+    for task in tasks:
+        cells = {one.get("name", ""): one.get("value") for one in task.get("fields", [])}
+        writer.writerow([task["id"], task.get("current_step", ""), *(cells.get(name) for name in names)])
+    return text.getvalue().encode()
 
 
 def numbers(value: Any) -> set[int]:

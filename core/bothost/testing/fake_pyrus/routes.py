@@ -8,9 +8,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from bothost.testing.fake_pyrus.comments import create_task, write_comment
-from bothost.testing.fake_pyrus.lists import LIST_ROUTES, WORLDLY
+from bothost.testing.fake_pyrus.directory import DIRECTORY_ROUTES, role_row
+from bothost.testing.fake_pyrus.lists import LIST_ROUTES
 from bothost.testing.fake_pyrus.question import ApiQuestion, FakeResponse
-from bothost.testing.fake_pyrus.register import register, yes
+from bothost.testing.fake_pyrus.register import as_csv, register, yes
 from bothost.testing.fake_pyrus.world import ApiAccount, ApiRefusal, Json, StoredFile
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class FakeApi:
         self._world = world
         self._wrote = wrote
         self.base_url = "https://api.pyrus.com/v4/"
+        self.files_url = "https://files.pyrus.com/"
 
     def answer(self, asked: ApiQuestion) -> FakeResponse:
         """Carry a request out, and return the response."""
@@ -36,16 +38,12 @@ class FakeApi:
             page = self._world.pages.get(asked.path)
             if page is not None and asked.method == "GET":
                 return FakeResponse(200, file=page)
-            for method, pattern, act in (*ROUTES, *LIST_ROUTES):
-                found = re.fullmatch(pattern, asked.path)
-                if found and method == asked.method:
-                    result = act(
-                        self._world if act in WORLDLY else self,
-                        asked,
-                        account,
-                        *(int(group) for group in found.groups()),
-                    )
-                    return result if isinstance(result, FakeResponse) else FakeResponse(200, result)
+            for routes, subject in ((ROUTES, self), (LIST_ROUTES, self._world), (DIRECTORY_ROUTES, self._world)):
+                for method, pattern, act in routes:
+                    found = re.fullmatch(pattern, asked.path)
+                    if found and method == asked.method:
+                        result = act(subject, asked, account, *(int(group) for group in found.groups()))
+                        return result if isinstance(result, FakeResponse) else FakeResponse(200, result)
             return FakeResponse(404, {"error": f"no {asked.title}", "error_code": "not_found"}, unknown=True)
         except ApiRefusal as refusal:
             envelope = {"error": refusal.text, "error_code": refusal.code}
@@ -57,7 +55,8 @@ class FakeApi:
             raise ApiRefusal(401, "invalid_credentials")
         if account.blocked:
             raise ApiRefusal(401, "account_blocked")
-        return {"access_token": self._world.issue_token(account), "api_url": self.base_url}
+        token = self._world.issue_token(account)
+        return {"access_token": token, "api_url": self.base_url, "files_url": self.files_url}
 
     def _task(self, _asked: ApiQuestion, _account: ApiAccount, task_id: int) -> Json:
         return {"task": self._world.task(task_id)}
@@ -71,8 +70,13 @@ class FakeApi:
     def _create(self, asked: ApiQuestion, account: ApiAccount) -> Json:
         return {"task": create_task(self._world, asked.json(), account.person)}
 
-    def _register(self, asked: ApiQuestion, _account: ApiAccount, form_id: int) -> Json:
-        return register(self._world, form_id, asked.json() if asked.method == "POST" else asked.query)
+    def _register(self, asked: ApiQuestion, _account: ApiAccount, form_id: int) -> Json | FakeResponse:
+        wanted = asked.json() if asked.method == "POST" else asked.query
+        found = register(self._world, form_id, wanted)
+        if wanted.get("format") != "csv":
+            return found
+        content = as_csv(found["tasks"], wanted)
+        return FakeResponse(200, file=StoredFile("", "register.csv", len(content), "", content))
 
     def _form(self, _asked: ApiQuestion, _account: ApiAccount, form_id: int) -> Json:
         if form_id not in self._world.forms:
@@ -94,7 +98,7 @@ class FakeApi:
     def _contacts(self, _asked: ApiQuestion, _account: ApiAccount) -> Json:
         people = [one for one in self._world.persons.values() if one.get("type") != "role"]
         roles = [one for one in self._world.persons.values() if one.get("type") == "role"]
-        rows = [{"id": one["id"], "name": one.get("last_name", ""), "member_ids": []} for one in roles]
+        rows = [role_row(one) for one in roles]
         return {"organizations": [{"organization_id": 1, "name": "Company", "persons": people, "roles": rows}]}
 
     def _profile(self, _asked: ApiQuestion, account: ApiAccount) -> Json:
@@ -106,6 +110,12 @@ class FakeApi:
         stored = asked.file or uploaded(self._world, asked.body)
         return {"guid": stored.guid, "md5_hash": stored.md5}
 
+    def _attachment(self, asked: ApiQuestion, account: ApiAccount) -> FakeResponse:
+        file_id = asked.query.get("Id") or asked.query.get("id") or ""
+        if not file_id.isdecimal():
+            raise ApiRefusal(404, "file_not_found")
+        return self._download(asked, account, int(file_id))
+
     def _download(self, _asked: ApiQuestion, _account: ApiAccount, file_id: int) -> FakeResponse:
         stored = self._world.files.get(str(file_id))
         if stored is None:
@@ -116,7 +126,7 @@ class FakeApi:
     def _delete_task(self, _asked: ApiQuestion, _account: ApiAccount, task_id: int) -> Json:
         self._world.task(task_id)
         del self._world.tasks[task_id]
-        return {}
+        return {"deleted": True}
 
 
 def uploaded(world: PyrusWorld, body: bytes) -> StoredFile:
@@ -145,4 +155,5 @@ ROUTES: tuple[tuple[str, str, Callable[..., Any]], ...] = (
     ("GET", r"profile", FakeApi._profile),
     ("POST", r"files/upload", FakeApi._upload),
     ("GET", r"files/download/(\d+)", FakeApi._download),
+    ("GET", r"services/attachment", FakeApi._attachment),
 )

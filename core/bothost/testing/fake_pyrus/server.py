@@ -24,6 +24,8 @@ KEPT_BYTES = 8 << 20
 """The size up to which uploads are kept. Of larger ones only size and hash are kept."""
 MOST_BYTES = 4 << 30
 PREFIX = "/api/v4/"
+FILES = re.compile(r"/(?:v4/)?(files/upload|files/download/\d+|services/attachment)")
+"""The addresses below `files_url`, at which clients look for files in several ways (protocol 5.5)."""
 
 
 class FakeServer:
@@ -55,6 +57,12 @@ class FakeServer:
         assert self._server is not None
         self._server.stop()
         await self._server.close_all_connections()
+
+
+def call_of(path: str) -> str:
+    """Return the path of a call below the base URL, or below `files_url`."""
+    found = FILES.fullmatch(path)
+    return found[1] if found else path.removeprefix(PREFIX)
 
 
 class IncomingUpload:
@@ -105,7 +113,8 @@ class FakeHandler(RequestHandler):
         """See RequestHandler."""
         self._pyrus = pyrus
         self._body = bytearray()
-        self._incoming = IncomingUpload() if self.request.path == f"{PREFIX}files/upload" else None
+        self._call = call_of(self.request.path)
+        self._incoming = IncomingUpload() if self._call == "files/upload" else None
 
     def prepare(self) -> None:
         """See RequestHandler."""
@@ -137,11 +146,10 @@ class FakeHandler(RequestHandler):
 
     async def _handle(self) -> None:
         token = self.request.headers.get("Authorization", "").removeprefix("Bearer ") or None
-        path = self.request.path.removeprefix(PREFIX)
         file = self._incoming.stored(self._pyrus) if self._incoming and self._incoming.size else None
         query = query_of(self.request.query)
         handled = await self._pyrus.handle(
-            ApiQuestion(self.request.method or "", path, query, bytes(self._body), token, file)
+            ApiQuestion(self.request.method or "", self._call, query, bytes(self._body), token, file)
         )
         if handled.ending != "answered":
             connection: Any = self.request.connection
