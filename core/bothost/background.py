@@ -25,11 +25,11 @@ _steps_log = logging.getLogger("bothost.journal")
 """Faults in the steps of an event's life keep the logger that they have always had."""
 
 PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0)
-"""How long a loop that failed rests before it starts again, by the number of its faults in a row."""
+"""The seconds before a failed loop starts again, by the number of its faults in a row."""
 STEADY_S = 5.0
 """A loop that was started again counts as down until it has lasted so long."""
 CALM_S = 120.0
-"""After so long without a fault the pauses begin anew."""
+"""The seconds without a fault after which the pauses begin anew."""
 
 
 def watch(task: asyncio.Task[Any]) -> None:
@@ -99,7 +99,7 @@ class SupervisedLoops:
         self._clock = clock
         self._faults: dict[str, _Faults] = {}
         self.restarts: Counter[str] = Counter()
-        """How often each loop failed and was started again."""
+        """The number of times that each loop failed and was started again."""
 
     def down(self) -> Mapping[str, str]:
         """Return the loops that are down, each with its last fault."""

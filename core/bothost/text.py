@@ -55,7 +55,7 @@ def _escape(match: re.Match[str]) -> str:
 LONGEST_TEXT = 1 << 15
 """The length at which a message, a field or a traceback of a log line is cut."""
 SCRUBBED_BEYOND = 1 << 16
-"""What is scrubbed beyond the part that is shown, so that no secret is cut in two and its first half kept."""
+"""The length of text that is scrubbed beyond the shown part, so that no secret is cut in two and half of it kept."""
 
 
 def said(error: BaseException, longest: int = 2000) -> str:

@@ -43,7 +43,7 @@ class BotLifecycle:
         self._paused: dict[str, BotState] = {}
         self._openings: dict[Bot, asyncio.Task[None]] = {}
         self._since: dict[str, tuple[Word, float]] = {}
-        """Since when each bot has been in its last state other than starting."""
+        """The time since when each bot has been in its last state other than starting."""
         self._halted = False
         self._stuck: set[str] = set()
 

@@ -89,7 +89,7 @@ class Loader:
         self._gate = asyncio.Semaphore(AT_ONCE)
         self._found: Mapping[str, DiscoveredPlugin] | None = None
         self._named: set[str] = set()
-        """What was said of malformed distributions."""
+        """The warnings about malformed distributions that were logged already."""
         self._unopened: set[str] = set()
         """Bots whose plugin did not open in its process. For these, opening is tried before they are put into service."""
         self._reports = reports

@@ -40,7 +40,7 @@ SHOWN = (
 """The facts that `show` prints for a person; empty ones are left out."""
 KINDS = {shown: kind for kind, shown in SHOWN_KINDS.items()}
 NEAR = 200
-"""How many of the newest events are searched for a similar id."""
+"""The number of the newest events that are searched for a similar id."""
 
 
 class StatusChoice(click.Choice[str]):

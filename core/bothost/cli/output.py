@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 WIDE = 1000
-"""The width where the output is no terminal: nothing is folded there, because grep reads it."""
+"""The width if the output is no terminal. Nothing is folded then, because grep reads it."""
 GAP = 3
-"""How many blanks stand between two columns."""
+"""The number of blanks between two columns."""
 LEAST_NOTE = 36
 """A long text with less room than this beside the other columns stands below its row."""
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bothost.journal import Journal
 
 HOLDS_S = 10.0
-"""How long a command waits until its change holds on every process."""
+"""The seconds for which a command waits until its change holds on every process."""
 Held = tuple[list[ProcessPresence], list[ProcessPresence]]
 """The living processes, and those of them on which the change does not hold yet."""
 

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("bothost.server")
 SLICE = 64 << 10
-"""So many bytes are parsed at once, because each request in them costs memory while it waits."""
+"""The most bytes that are parsed at once, because each request in them costs memory while it waits."""
 MOST_AT_ONCE = 64
-"""So many requests of one connection are answered before others have their turn."""
+"""The number of requests of one connection that are answered before others have their turn."""
 
 
 class HttpConnection(asyncio.Protocol, HTTPConnection):

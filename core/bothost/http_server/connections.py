@@ -36,13 +36,13 @@ class Connections:
         self.clock = clock
         self.open: set[Limited] = set()
         self.fresh: OrderedDict[Limited, float] = OrderedDict()
-        """Since when connections wait for their first request head."""
+        """The time since when each connection waits for its first request head."""
         self.idle: OrderedDict[Limited, float] = OrderedDict()
-        """Since when connections wait for their next request head."""
+        """The time since when each connection waits for its next request head."""
         self.moving: OrderedDict[Limited, float] = OrderedDict()
-        """Since when a body is read, or an answer is written that its reader does not take."""
+        """The time since when each body is read, or each answer is written that its reader does not take."""
         self.lingering: OrderedDict[Limited, float] = OrderedDict()
-        """Since when connections that are at their end wait for their sender to read why."""
+        """The time since when each ended connection waits for its sender to read why."""
         self.evicted = 0
         self.leaving = False
         self.empty = asyncio.Event()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bothost.http_server.parser import ServerRefusal
 
     Refuse = Callable[["PeerContext", HTTPMessageDelegate | None, ServerRefusal], None]
-    """Told of a request that the server itself refuses; the delegate where there is one already."""
+    """Called with a request that the server itself refuses, and its delegate if there is one already."""
 
 NO_ADDRESS = "0.0.0.0"  # noqa: S104 - nothing is bound: Tornado's name for the peer of a unix socket
 

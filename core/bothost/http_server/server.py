@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("bothost.refused")
 AT_ONCE = 100
-"""So many connections are accepted before others have their turn."""
+"""The number of connections that are accepted before others have their turn."""
 AGAIN_S = 1.0
 QUIET_S = 60.0
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)

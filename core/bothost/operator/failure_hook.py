@@ -26,7 +26,7 @@ GROUP = "bothost.on_failure"
 LIMIT_S = 30.0
 MOST_WAITING = 1_000
 BURST_S = 0.5
-"""How long failures are gathered before the hook is told."""
+"""The seconds for which failures are gathered before the hook is called."""
 _AT_ONCE = 2
 
 

@@ -29,7 +29,7 @@ class ProcessPresence(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     started: float
     at: float
-    """When it said this."""
+    """The time when it wrote this."""
     running: int = 0
     waiting: int = 0
     lag_s: float = 0.0

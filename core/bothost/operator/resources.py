@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _MOST = 1_000
 _AGES_S = (600.0, 3600.0, 86400.0, 7 * 86400.0)
-"""Where more than a thousand wait, only those older than each of these are asked for, one after the other."""
+"""If more than a thousand wait, only those older than each of these ages are asked for, one after the other."""
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 

@@ -37,9 +37,9 @@ _PROBE_S = 5.0
 _COMMITTED_S = 10.0
 _MOST_FAILURES = 2_000
 _FAILURES_S = 2.0
-"""How long the failures of the last hour are kept before the journal is asked again."""
+"""The seconds for which the failures of the last hour are kept before the journal is asked again."""
 _SLICE = 200
-"""How many bots are read between two turns of the loop. Work over all of them goes to a thread, because there may be 10,000."""
+"""The number of bots that are read between two turns of the loop. Work over all of them goes to a thread, because there may be 10,000."""
 _TROUBLE = ("config error", "plugin error", "quarantined", "stuck", "paused", "starting", "off", "active")
 """The states in the order in which one is shown if a bot's processes differ."""
 

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from bothost.pyrus.envelope import Envelope
 
 Phase = Literal["idle", "waiting", "running", "posting", "foreign"]
-"""What this process does with an event. idle: nothing, the entry tells its state · waiting: it is in its queue · running: a
+"""The activity of this process for an event. idle: nothing, the entry tells its state · waiting: it is in its queue · running: a
 handler runs, or its outcome is being recorded · posting: its reply is on its way out · foreign: another process runs it, and
 deliveries wait for it here."""
 
 TOKEN_S = 86400.0
-"""How long a token of Pyrus is valid."""
+"""The seconds for which a token of Pyrus is valid."""
 
 
 def base_of(key: str) -> str:
@@ -105,13 +105,13 @@ class TrackedEvent:
     unrecorded: bool = False
     """It runs on a claim in memory only, because the journal was away; until its outcome is known to be written."""
     cut: Literal["", "drain", "cancel", "lost"] = ""
-    """Why its run is being cancelled."""
+    """The reason why its run is being cancelled."""
     attempt: int = 1
     last: bool = False
-    """Whether the newest attempt was the last one."""
+    """True if the newest attempt was the last one."""
     start: float = 0.0
     touched: float = 0.0
-    """When it was last delivered or changed, by the monotonic clock."""
+    """The time when it was last delivered or changed, by the monotonic clock."""
     weight: tuple[BotQueue, int] | None = None
     """The queue in which its body counts as waiting, and how many bytes."""
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.delivery")
 
 STEPS = 4_000
-"""Of how many tasks the last step is remembered; the journal knows the others, and is rarely asked. With five times as many the
+"""The number of tasks whose last step is remembered. The journal knows the others, and is rarely asked. With five times as many the
 table was made anew, 1.3 MB at a time, every 24,000 events, and each time the heap grew by as much."""
 HOUR_S = 3600.0
 _BOT_EMAIL = b'"bot@'
@@ -32,7 +32,7 @@ class EventFilter:
     def __init__(self, clock: Clock, learnt: Callable[[str, str], None]) -> None:
         self._clock = clock
         self._learnt = learnt
-        """Told of a fact for the journal: `user:bot` or `login:bot`, and its value."""
+        """Called with a fact for the journal, `user:bot` or `login:bot`, and its value."""
         self._steps: OrderedDict[tuple[str, int], int] = OrderedDict()
         self._told: Throttle[tuple[str, int, bool]] = Throttle(clock, HOUR_S)
 

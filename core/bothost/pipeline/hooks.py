@@ -43,13 +43,13 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.hooks")
 
 MOST_WAITING_BYTES = 64 << 20
-"""How much of bodies may wait for a permit of one bot."""
+"""The most bytes of bodies that may wait for a permit of one bot."""
 ADMIT_S = 10.0
-"""How long the plugin's functions may take to say whether a request may come in."""
+"""The seconds that the plugin's functions may take to say whether a request may come in."""
 LOOK_S = 0.05
-"""How often it is looked whether a bot that starts has its plugin."""
+"""The seconds between two looks whether a starting bot has its plugin."""
 LONGEST_ID = 1000
-"""Beyond, a key stands in the entry's id as its digest."""
+"""The longest id. A longer key stands in the entry's id as its digest."""
 
 
 class HookDelivery:
@@ -61,9 +61,9 @@ class HookDelivery:
     bot: Bot
     """Whose path it came by."""
     rule: HookRule
-    """Which hook, once that is known."""
+    """The rule of the hook, once that is known."""
     is_known: bool
-    """Whether it is: not while the bot's plugin is still being loaded."""
+    """True if the rule is known. It is not while the bot's plugin is still being loaded."""
     body: bytes
     secret_index = 0
     attempt = ""
@@ -126,7 +126,7 @@ class Hooks:
         self._begin_due = begin_due
         self._draining = False
         self._pending: set[asyncio.Event] = set()
-        """Set where a request that waits for a permit need wait no more."""
+        """The events that end the waiting of requests for a permit."""
         self.serving: set[asyncio.Task[None]] = set()
         """Requests that are not answered yet."""
 

@@ -34,16 +34,16 @@ log = logging.getLogger("bothost.late")
 
 FORGET_S = 60.0
 REMEMBER_S = 180.0
-"""How long memory keeps an event after its last delivery or change. Pyrus's attempts are a minute apart. A later delivery is
+"""The seconds for which memory keeps an event after its last delivery or change. Pyrus's attempts are a minute apart. A later delivery is
 answered from the journal, which is written before an event is forgotten."""
 RETAIN_S = 600.0
 POSTS_AT_ONCE = 100
 LATER_S = 10.0
-"""When a claimed event is due again that cannot run now, because its task is paused or its old run has not ended."""
+"""The seconds until a claimed event is due again that cannot run now, because its task is paused or its old run has not ended."""
 FAULTS = 3
-"""After so many faults of bothost one event is recorded as failed, so that all others go on."""
+"""The number of faults of bothost after which one event is recorded as failed, so that all others go on."""
 AGAIN_S = 1.0
-"""When an event that was claimed too early is due again."""
+"""The seconds until an event that was claimed too early is due again."""
 NO_BODY = "its body is no longer stored"
 AWAY = "the journal is away: %s; %s"
 UNUSABLE = ("off", "config error")
@@ -64,7 +64,7 @@ class JournalPoller:
         self._spawn = self._tasks.spawn
         self._pumping: set[str] = set()
         self._faults: Counter[str] = Counter()
-        """How often each event could not be begun because of a fault of bothost, by entry id."""
+        """The number of times that each event could not be begun because of a fault of bothost, by entry id."""
         self._stopping = False
         self._missing = MissingBots(context.journal)
 

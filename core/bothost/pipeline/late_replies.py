@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.late")
 
 SHORTEST_S = 1.0
-"""No try follows the one before more quickly, not even where the rate limit says that the next call may go at once."""
+"""The least seconds between two tries, even if the rate limit says that the next call may go at once."""
 FAULTS = 3
-"""After so many faults of ours in a row a reply has failed."""
+"""The number of our own faults in a row after which a reply has failed."""
 _AGAIN_S = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
 UNCLEAR_TRIES = len(_AGAIN_S) + int((24 * 3600 - sum(_AGAIN_S)) // _AGAIN_S[-1])
-"""How often an unclear post is tried: for a day, counted in tries because no clock is sure to go on that long."""
+"""The number of tries of an unclear post: those of a day, counted because no clock is sure to go on that long."""
 
 
 def again_in(tries: int) -> float:

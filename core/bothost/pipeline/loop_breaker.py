@@ -21,7 +21,7 @@ TO_BOTS = 30
 """More non-empty replies than this to events whose newest comment is a bot's, and the task is paused."""
 TO_ANY = 200
 TASKS = 10_000
-"""Of how many tasks replies are counted at most; the longest silent one is forgotten first."""
+"""The most tasks whose replies are counted. The longest silent one is forgotten first."""
 
 
 class LoopBreaker:
@@ -34,7 +34,7 @@ class LoopBreaker:
         self.reply_watchers: list[Callable[[str, int, Sequence[bool]], None]] = []
         """Called with the bot, the task and, for each reply given here, True if it was to a bot; other processes are one."""
         self._counts: OrderedDict[tuple[str, int], list[tuple[float, bool]]] = OrderedDict()
-        """When, and whether the reply was to a bot."""
+        """The time of each reply, and whether it was to a bot."""
         self._untold: dict[tuple[str, int], bool] = {}
         """Tasks with one reply here and none elsewhere, as most have: nobody need hear of it yet."""
         self._told: set[tuple[str, int]] = set()

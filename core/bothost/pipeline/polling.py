@@ -41,7 +41,7 @@ log = logging.getLogger("bothost.polling")
 
 LOOK_S = 60.0
 TURN_S = 15.0
-"""How long others leave it to one process to catch up, before they look at whether it has."""
+"""The seconds for which other processes leave the catching up to one, before they look whether it has ended."""
 OUTAGE_S = 120.0
 """A pause between two looks from which on deliveries may have been missed: the machine slept, or the process stood still."""
 OVERLAP = timedelta(seconds=120)
@@ -54,7 +54,7 @@ INBOX_TASKS = 1000
 MOST_MARKS = 50_000
 MOST_SHOWN = 20
 SPACE = "polling"
-"""Where the journal keeps what a bot's rounds note: `BEGUN`, since when the one under way looks; `DONE`, when all was caught up."""
+"""The journal's space for notes of a bot's rounds: `BEGUN`, the time from which the present one looks; `DONE`, when all was found."""
 BEGUN, DONE = "begun", "done"
 
 
@@ -74,7 +74,7 @@ class PollingState:
     """The state of one bot's rounds in this process."""
 
     wanted: float
-    """When catching up was last wanted, in the journal's time."""
+    """The time when catching up was last wanted, in the journal's time."""
     until: float
     """The time up to which deliveries came in order. A later delivery says nothing about missed ones."""
     caught_up: bool = False
@@ -82,7 +82,7 @@ class PollingState:
     pause_s: float = 0.0
     since: datetime | None = None
     marks: OrderedDict[int, str] = field(default_factory=OrderedDict)
-    """By task: its newest state that was looked at."""
+    """The newest state of each task that was looked at."""
 
 
 class Polling:
@@ -103,7 +103,7 @@ class Polling:
         self._told: Throttle[str] = Throttle(context.clock)
         self._looked = context.clock.now()
         self._well = context.now()
-        """When the last look found the journal at hand."""
+        """The time when a look last reached the journal."""
         self._journal_was_away = False
         self._tasks = BackgroundTasks()
         self._busy = asyncio.Lock()

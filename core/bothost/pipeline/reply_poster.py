@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 MOVED = "the step has moved on"
 NO_LOGIN = "no login"
-"""How the error of a reply begins that had neither a token nor a login."""
+"""The beginning of the error of a reply that had neither a token nor a login."""
 SLACK_S = 5.0
-"""How far apart the clocks of Pyrus's machines may be."""
+"""The most seconds between the clocks of Pyrus's machines."""
 RESPONSE_S = 60.0
-"""How long Pyrus may take to write the comment of a response."""
+"""The most seconds that Pyrus takes to write the comment of a response."""
 OTHERS = 200
 MOST_DENIED = 30
-"""After so many tries, about two hours, a reply whose token is refused again and again has failed."""
+"""The number of tries, about two hours, after which a reply whose token is refused each time has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class PendingReply:
     reply: dict[str, Any]
     user_id: int | None
     step: int
-    """Where the bot was asked to decide in the event; 0: nowhere."""
+    """The step at which the bot was asked to decide in the event; 0 for none."""
 
     @property
     def choice(self) -> bool:

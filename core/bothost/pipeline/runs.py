@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.run")
 
 NO_BOT_S = 10.0
-"""How long a stored event waits after its bot was removed."""
+"""The seconds for which a stored event waits after its bot was removed."""
 SUSPECT_S = 1.0
-"""How long a stored event that must run alone waits while another such event runs."""
+"""The seconds for which a stored event that must run alone waits while another such event runs."""
 
 
 class Runs:

@@ -36,7 +36,7 @@ class Timers:
         self._context = context
         self._registry = registry
         self._next: dict[tuple[str, str], tuple[str, datetime]] = {}
-        """By bot and timer: when it ticks, as its plugin says, and the next tick by that."""
+        """The rule and the next tick of each timer, by bot and timer."""
         self._ticked: set[str] = set()
         """Facts `ticked:bot:timer` that the journal holds: keys of ticks are forgotten after two days, a timer may be rarer."""
         self._looked = context.clock.now()

@@ -25,7 +25,7 @@ class Memory:
 
     owner: str
     fence: int
-    """Of the claim that this process holds, or of the row it knew last."""
+    """The fence of the claim that this process holds, or of the row that it knew last."""
     begun: int = 0
     """The highest fence under which its handler was called here."""
     waiting: bool = False
@@ -42,7 +42,7 @@ class TimeIsUp:
 
     now: float
     unpostable: str = ""
-    """Why nobody could post the reply of an event that is parked now; then it fails, and is not acknowledged."""
+    """The reason why nobody could post the reply of an event that is parked now. Then it fails, and is not acknowledged."""
 
 
 @dataclass(frozen=True, slots=True)

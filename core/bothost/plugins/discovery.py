@@ -24,7 +24,7 @@ class DiscoveredPlugin:
     distribution: str = ""
     version: str = ""
     target: str = ""
-    """What the entry point names, `package.module:object`."""
+    """The target of the entry point, `package.module:object`."""
     rivals: tuple[str, ...] = ()
 
 

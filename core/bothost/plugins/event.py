@@ -39,7 +39,7 @@ class RunContext(msgspec.Struct, frozen=True):
     ends_at: float = 0.0
     """`deadline` by the monotonic clock, which no step of the wall clock moves; 0.0: taken from `deadline` at once."""
     store: Store | None = None
-    """Where `once` keeps results."""
+    """The store in which `once` keeps results."""
 
     def __post_init__(self) -> None:
         if not self.ends_at:

@@ -25,7 +25,7 @@ T = TypeVar("T")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 OWN_HEADERS = frozenset({"content-length", "connection", "transfer-encoding", "keep-alive", "upgrade", "trailer"})
-"""What the host writes itself: a handler that wrote it too could split the answer."""
+"""The headers that the host writes itself. A handler that wrote them too could split the answer."""
 
 
 class RawRequest(msgspec.Struct, frozen=True):

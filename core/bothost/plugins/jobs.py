@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LONGEST_S = 10 * 366 * 86400.0
-"""How far ahead a job may lie."""
+"""The most seconds that a job may lie ahead."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

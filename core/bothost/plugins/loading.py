@@ -73,7 +73,7 @@ class LoadedPlugin:
     opening: Handler | None = None
     closing: Handler | None = None
     warnings: tuple[str, ...] = ()
-    """What `check` shows beside errors."""
+    """The warnings that `check` shows beside errors."""
     store: Store | None = None
     jobs: tuple[JobSpec, ...] = ()
     hooks: tuple[HookSpec, ...] = ()

@@ -22,7 +22,7 @@ H = TypeVar("H", bound="RunHook")
 log = logging.getLogger("bothost.plugin")
 
 _hooks: dict[str, RunHook] = {}
-"""By module and name, so that a module that is imported anew replaces its hook."""
+"""The hooks by module and name, so that a module that is imported anew replaces its hook."""
 
 
 def on_run(hook: H) -> H:

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ONCE = "once"
-"""The space in which results of `once` are kept …"""
+"""The space in which results of `once` are kept."""
 ONCE_S = 30 * 86400.0
-"""… as long as keys of events are."""
+"""The seconds for which they are kept, as long as keys of events are."""
 PAUSE_S = 0.005
 """The longest pause before an update is tried again, times the tries so far."""
 

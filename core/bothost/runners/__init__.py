@@ -30,7 +30,7 @@ class RunFailure:
     may_rerun: bool = True
     """False for an unusable reply, GiveUp, and a plain handler whose thread still lives."""
     error: BaseException | None = field(default=None, repr=False, compare=False)
-    """What the plugin raised, where it was in this process: for the harness."""
+    """The plugin's exception if it was raised in this process. The harness shows it."""
 
 
 class RunResult(msgspec.Struct, frozen=True):

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.run")
 
 GRACE_S = 2.0
-"""How long a cancelled async handler may clean up before it counts as one that does not end."""
+"""The seconds that a cancelled async handler may clean up before it counts as one that does not end."""
 
 Outcome = tuple[Any, BaseException | None]
-"""What the plugin returned, or what it raised."""
+"""The plugin's result, or its exception."""
 
 
 class CallTimeout(Exception):

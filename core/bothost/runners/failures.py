@@ -24,7 +24,7 @@ _UNEXPECTED = re.compile(r"Unexpected keyword argument '(\w+)'")
 _LONGEST_LINE = 500
 _LONGEST_TRACE = 20_000
 _READ = _LONGEST_LINE + SCRUBBED_BEYOND
-"""So much of an exception's text is looked at: what is shown, and what a secret that begins there may be longer."""
+"""The part of an exception's text that is read: the shown part, and a secret that begins there and ends behind it."""
 
 
 def failure_of(error: BaseException, what: str, scrub: Callable[[str], str]) -> RunFailure:

@@ -40,9 +40,9 @@ LOOK_APART_S = 0.02
 HELD_S = 0.35
 """The watchdog's own 0.1 s took this long: something kept the interpreter's lock."""
 HELD_CPU_S = 0.1
-"""The thread that held it was at least so long on a CPU, however many others want the machine …"""
+"""The least seconds on a CPU of the thread that held it, however many others want the machine."""
 HELD_SHARE = 0.6
-"""… and took most of what this process got: many threads that compute share it."""
+"""Its least share of the CPU time that this process got, because many threads that compute share it."""
 AGAIN_S = 60.0
 """One report per place and minute."""
 GREEDY_S = 10.0
@@ -103,7 +103,7 @@ class Watchdog:
         self._answered = True
         self._asked = 0.0
         self._blamed: BlockedLoop | None = None
-        """Who was found to hold the loop that has not answered yet."""
+        """The code that was found to hold the loop, while the loop has not answered yet."""
         self._said: Throttle[tuple[str, str, str]] = Throttle(clock, AGAIN_S)
         self._cpu: dict[int, float] = {}
         self._sample_at = 0.0
@@ -301,11 +301,11 @@ def bots_by_thread() -> dict[int, str]:
 
 NARROW_S = 0.0001
 LATE_S = 0.01
-"""The loop is late when it answers the watchdog after more than this …"""
+"""The seconds after which an answer of the loop to the watchdog is late."""
 LATE_TIMES = 3
-"""… so often in a row: the interval becomes narrow."""
+"""The number of late answers in a row after which the interval becomes narrow."""
 CALM_TIMES = 50
-"""Answers in time, in a row, after which it is as before."""
+"""The number of answers in time, in a row, after which it is as before."""
 
 
 class SwitchInterval:

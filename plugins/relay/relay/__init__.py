@@ -34,7 +34,7 @@ __all__ = ["Relay", "Target"]
 
 LARGEST_ANSWER = 4 << 20
 LATER_DAYS = 30
-"""How long a service may take for an answer that it gives later."""
+"""The days that a service may take for an answer that it gives later."""
 
 
 class Target(Settings):

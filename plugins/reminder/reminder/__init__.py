@@ -14,7 +14,7 @@ from reminder.worktime import Days, Hours, worked
 __all__ = ["Days", "Hours", "Reminder", "Text", "When", "Zone"]
 
 MOST_NAMES = 10
-"""Of a step's approvers that a reminder names."""
+"""The most approvers of a step that a reminder names."""
 
 
 class Zone(str):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bothost.host.serve import ServingAddresses
 
 LOOK_S = 0.25
-"""How often the files are looked at; a change counts when two looks agree."""
+"""The seconds between two looks at the files. A change counts when two looks agree."""
 
 
 @dataclass(slots=True)

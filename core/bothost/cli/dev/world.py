@@ -60,7 +60,7 @@ class DevBot:
     key: str
     send: Send
     attempts_s: tuple[float, ...] = (0.0, 5.0, 10.0)
-    """When Pyrus calls; its own times are 0, 61 and 122 s, for which nobody wants to wait here."""
+    """The times of Pyrus's attempts. Its own are 0, 61 and 122 s, and nobody wants to wait so long here."""
 
 
 @dataclass(slots=True)

@@ -70,7 +70,7 @@ class PageContext:
     """The session cookie's name. It contains the port, because browsers share cookies between the ports of a host."""
     scrub: Callable[[str], str]
     secure: bool = False
-    """Whether the browser speaks TLS with us or with the proxy before us."""
+    """True if the browser speaks TLS with us or with the proxy before us."""
     metrics_open: bool = False
     version: str = ""
     public_path: str = ""
@@ -83,11 +83,11 @@ class PageHandler(RequestHandler):
     """Checks a request's head before its body is read, because Tornado alone would parse any form first."""
 
     open_to_all = False
-    """Whether the path is served without a right."""
+    """True if the path is served without a right."""
     by_script = False
-    """Whether programs ask it: they get 401 instead of a redirect to the login page."""
+    """True if programs ask it. They get 401 instead of a redirect to the login page."""
     for_readers = False
-    """Whether the read-only token may make its change."""
+    """True if the read-only token may make its change."""
     most_bytes = 64 << 10
     """The largest form it takes."""
     most_fields = 50

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PAGE = 50
 MOST_SEARCHED = 20_000
-"""How many entries are read for a text in their error."""
+"""The most entries that are searched for a text in their error."""
 NARROW = ("bot", "state", "task", "since", "from", "to", "q")
 TAIL = 60
 _OPEN: tuple[State, ...] = ("ready", "running")

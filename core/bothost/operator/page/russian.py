@@ -377,4 +377,4 @@ REASONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(\d+) answered", r"\1 отвечено"),
     )
 )
-"""What the host says in English as reasons, and its Russian. Names and numbers are kept."""
+"""The host's English reasons, and their Russian. Names and numbers are kept."""

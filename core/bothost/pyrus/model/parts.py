@@ -98,7 +98,7 @@ class File:
     url: str | None
     version: int | None
     root_id: Digits
-    """The first version's id, where there are several."""
+    """The first version's id, if there are several."""
 
 
 @forgiving

@@ -245,4 +245,4 @@ _BY_TYPE: dict[str, Convert] = {
     "form_link": _ids("task_ids"),
     "file": _files,
 }
-"""Other types take any value that JSON carries, and so does every type where a dict is given: Pyrus's own shape."""
+"""The converters by type. Other types take any value that JSON carries, and every type takes a dict in Pyrus's own shape."""

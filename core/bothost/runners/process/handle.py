@@ -78,9 +78,9 @@ class ChildProcess:
     ) -> None:
         self.bot = bot
         self.own_pyrus = own_pyrus
-        """For `self.pyrus` of the plugin: calls in no run's name."""
+        """The sender of `self.pyrus` of the plugin, whose calls belong to no run."""
         self.own_data = own_data
-        """For `self.store` of the plugin."""
+        """The data of `self.store` of the plugin."""
         self.process = process
         self.wire = wire
         self.runs: dict[int, PendingRun] = {}
@@ -89,7 +89,7 @@ class ChildProcess:
         self.streams: dict[int, asyncio.Queue[PullPiece | UploadPiece]] = {}
         self._leaving = False
         self.killed_for = ""
-        """Why the host itself ended it."""
+        """The reason why the host itself ended it."""
 
     @classmethod
     async def start(

@@ -14,9 +14,9 @@ from bothost.telemetry.traces import trace_text
 from bothost.text import cut
 
 MARK = "\x1e"
-"""Before each record, as RFC 7464 has it: nothing that a plugin prints begins so by chance."""
+"""The mark before each record, as in RFC 7464. No text that a plugin prints begins so by chance."""
 LONGEST = 1 << 13
-"""Of a text in a record, so that the line stays shorter than what the host takes as one."""
+"""The longest text in a record, so that the host takes its line as one."""
 _PRINTED = logging.getLogger("bothost.child")
 _STANDARD = frozenset([*vars(logging.makeLogRecord({})), "message", "asctime"])
 

@@ -30,7 +30,7 @@ class LoadPlugin(msgspec.Struct, tag="hello", frozen=True):
     base: str
     """The folder to which paths in the settings are relative."""
     resolved: dict[str, bytes]
-    """What this bot's own settings of the forms env: and file: stand for; the child has no other way to them."""
+    """The values behind env: and file: in this bot's own settings. The child cannot get them in another way."""
     folder: str
     """The bot's own folder under `state`."""
     concurrency: int
@@ -141,7 +141,7 @@ class PullPiece(msgspec.Struct, tag="pull", frozen=True):
 
     number: int
     anew: bool = False
-    """From its beginning: the call is tried again."""
+    """True if the stream must begin anew, because the call is tried again."""
 
 
 class UploadPiece(msgspec.Struct, tag="piece", frozen=True):

@@ -87,7 +87,7 @@ class ChildRunner:
         """Children that met MemoryError: they finish their runs, and get no more."""
         self._leaving = BackgroundTasks()
         self.report = PluginLoaded()
-        """What the plugin said of itself when it was looked at: version, timers."""
+        """The plugin's own report when it was loaded: version, timers."""
 
     async def open(self) -> None:
         """Have a child load the plugin and report; it ends then. Raises PluginError or ConfigError as the host would."""

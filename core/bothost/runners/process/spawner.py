@@ -52,7 +52,7 @@ class StartedProcess:
         """End it at once (SIGKILL); harmless when it has ended."""
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.printing: asyncio.BaseTransport | None = None
-        """What it prints comes by this pipe, which a grandchild may hold open."""
+        """The pipe of what it prints. A grandchild may hold it open."""
 
     def end(self, status: int) -> None:
         """Note that the process has ended, with this status."""
@@ -97,7 +97,7 @@ class Spawner:
     def __init__(self, hidden: frozenset[str], said: Callable[[str, str], None]) -> None:
         self._hidden = hidden
         self._said = said
-        """Told of each line a child writes to stdout or stderr: the bot's name, and the line."""
+        """Called with the bot's name and each line that a child writes to stdout or stderr."""
         self._execed: set[int] = set()
         self._zygote: Zygote | None = None
         self._retired: list[Zygote] = []
