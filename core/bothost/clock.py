@@ -62,7 +62,7 @@ class SystemClock:
     epoch = staticmethod(time.time)
     monotonic = staticmethod(time.monotonic)
 
-    # where the platform has no boot clock, the monotonic one
+    # if the platform has no boot clock, the monotonic one is used
     boot = staticmethod(partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)))
 
     def wait(self, event: threading.Event, seconds: float) -> bool:

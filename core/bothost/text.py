@@ -59,7 +59,7 @@ SCRUBBED_BEYOND = 1 << 16
 
 
 def said(error: BaseException, longest: int = 2000) -> str:
-    """Return an exception's type and text, cut to a length; also where its own `__str__` fails."""
+    """Return an exception's type and text, cut to a length; also if its own `__str__` fails."""
     text = words_of(error, longest)
     kind = type(error)
     name = (
@@ -69,7 +69,7 @@ def said(error: BaseException, longest: int = 2000) -> str:
 
 
 def words_of(error: BaseException, longest: int) -> str:
-    """Return an exception's text, cut to a length; also where its own `__str__` fails."""
+    """Return an exception's text, cut to a length; also if its own `__str__` fails."""
     try:
         text = str(error)
     except BaseException as fault:  # noqa: BLE001 - a plugin's own __str__

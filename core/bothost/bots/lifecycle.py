@@ -142,7 +142,7 @@ class BotLifecycle:
         log.error("quarantined: %s; `bothost resume %s` tries it again", reason, bot.name, extra={"bot": bot.name})
 
     def look_for_stuck(self, bots: Iterable[Bot]) -> None:
-        """Mark bots whose permits are all held by threads past their time. Cheap where no bot has all permits taken."""
+        """Mark bots whose permits are all held by threads past their time. Cheap if no bot has all permits taken."""
         for bot in bots:
             if bot.queue.held >= bot.config.concurrency or (self._stuck and bot.name in self._stuck):
                 self._look_whether_stuck(bot)

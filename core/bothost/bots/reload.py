@@ -183,7 +183,7 @@ class Reloader:
         return bool(present.config.differs(config))
 
     async def _make(self, config: BotConfig, old: Bot | None) -> Bot:
-        """Make a bot of the new section. Returns the old one where the plugin does not open with it."""
+        """Make a bot of the new section. Returns the old one if the plugin does not open with it."""
         bot = Bot(config, old.queue if old is not None else BotQueue(0))
         if old is not None:
             bot.user_id, bot.login = old.user_id, config.login or old.login
@@ -203,7 +203,7 @@ class Reloader:
         return bot
 
     def _broken(self, new: ConfigReading) -> Iterable[Bot]:
-        """Give the bots of wrong sections: the old version where there is one, else a stub whose path answers 503."""
+        """Give the bots of wrong sections: the old version if there is one, else a stub whose path answers 503."""
         registry = self._service.registry.by_name
         for name, problems in new.broken.items():
             why = "; ".join(str(problem) for problem in problems)

@@ -46,7 +46,7 @@ def copy_(config: str, as_json: bool, source: str, target: str) -> int:
     """Copy a journal into an empty one and check that both are equal. No host may run on either of them.
 
     Each is a state folder, postgresql://USER@HOST/DATABASE, or env:NAME or file:PATH that leads to one. A copy that was cut off
-    goes on where it stood.
+    goes on where it stopped.
     """
     folder = Path(config).absolute().parent
 

@@ -167,7 +167,7 @@ def read_defaults(values: SectionReader, elsewhere: Mapping[str, str]) -> None:
 
 
 def read_bot(values: SectionReader, defaults: dict[str, Any], sources: SecretSources, *, demo: bool) -> BotConfig:
-    """Read one bot's section. The result is a stub where `values` has problems afterwards."""
+    """Read one bot's section. The result is a stub if `values` has problems afterwards."""
     name = values.section.name.removeprefix("bot:")
     if not BOT_NAME.fullmatch(name):
         near = f" (did you mean {name.lower()!r}?)" if BOT_NAME.fullmatch(name.lower()) else ""

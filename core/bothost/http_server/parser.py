@@ -185,7 +185,7 @@ class RequestParser:
         return keeps_alive
 
     def _go_on(self, data: bytes) -> None:
-        """Go on in HTTP where a request asked for another protocol."""
+        """Go on in HTTP after a request asked for another protocol."""
         while not (self._final and not self.in_body):
             if self._upgrade:
                 head, self._upgrade = self._upgrade, b""

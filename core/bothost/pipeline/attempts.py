@@ -26,7 +26,7 @@ _ATTEMPT = re.compile(r"\s*(\d{1,9})\s*(?:/\s*(\d{1,9})\s*)?\Z", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class AttemptNumber:
-    """The value of `X-Pyrus-Retry`, read leniently: `marked` 0 if it says nothing usable, `of` 3 where it does not say."""
+    """The value of `X-Pyrus-Retry`, read leniently: `marked` 0 if it says nothing usable, `of` 3 if it does not say."""
 
     marked: int = 0
     of: int = ATTEMPTS

@@ -67,7 +67,7 @@ class Claims:
         self._started(tracked)
 
     async def _claim_durably(self, tracked: TrackedEvent, bot: Bot, ticket: QueueTicket) -> bool:
-        """Claim the event in the journal. Returns False if another owner has it, or where it must wait in its queue again."""
+        """Claim the event in the journal. Returns False if another owner has it, or if it must wait in its queue again."""
         # The lock orders this claim and a parking. A parking that was decided before is in the row by now, and one that is
         # decided later sees the claim.
         async with lock_of(tracked):

@@ -1,7 +1,7 @@
 """Keep in memory the events that this process knows: event key → tracked event, with the deliveries that wait for it.
 
 This table is asked before the journal, because the outcome of an event that runs here may not be in the journal yet. An event
-stays here until its outcome is known to be there. An unknown event is looked up in the journal only where it can be there:
+stays here until its outcome is known to be there. An unknown event is looked up in the journal only if it can be there:
 `floors` holds the highest forgotten comment id of each bot, and an event above it is new without a look.
 """
 

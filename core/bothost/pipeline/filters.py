@@ -37,7 +37,7 @@ class EventFilter:
         self._told: Throttle[tuple[str, int, bool]] = Throttle(clock, HOUR_S)
 
     def learn(self, bot: Bot, envelope: Envelope) -> None:
-        """Take the bot's person id, and its login where bots.ini sets none, from a verified body."""
+        """Take the bot's person id, and its login if bots.ini sets none, from a verified body."""
         user_id = envelope.user_id
         if user_id is None or envelope.task_id >= TRIAL_IDS or envelope.token == TOKEN:
             return  # a trial by `bothost send` or the page shows the sample's bot and not this one

@@ -53,7 +53,7 @@ LONGEST_ID = 1000
 
 
 class HookDelivery:
-    """One complete request to a hook; it can wait where deliveries wait while the host starts.
+    """One complete request to a hook; it can wait with deliveries while the host starts.
 
     No `ABC`, because every delivery is asked whether it is one, and of an `ABC` this is asked in Python.
     """
@@ -85,7 +85,7 @@ class HookDelivery:
 
     @abstractmethod
     def resolve(self) -> Outcome | None:
-        """Find the hook of a bot that is loaded by now; what the request is answered where there is none for it."""
+        """Find the hook of a bot that is loaded by now; return the answer if there is none for the request."""
 
     @abstractmethod
     def respond(self, outcome: Outcome) -> bool:

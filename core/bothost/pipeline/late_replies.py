@@ -101,7 +101,7 @@ class LateReplies:
         return any(row.state == "running" or row.created < entry.created for row in on_their_way)
 
     def _after(self, entry: Entry, posted: PostResult, now: float) -> Entry:
-        # where the rate limit did not let it go it was no try: `after_s` says when it may
+        # if the rate limit did not let it go, it was no try, and `after_s` says when it may
         tries = entry.tries + (0 if posted.after_s else 1)
         if posted.kind == "done":
             state, error = ("failed", entry.error) if entry.failed else ("answered", "")

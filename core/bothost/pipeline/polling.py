@@ -144,7 +144,7 @@ class Polling:
             return min([LOOK_S, *due])
 
     async def _notice_outage(self) -> None:
-        """Have every bot catch up where the process stood still, or the journal was away and deliveries were refused."""
+        """Have every bot catch up if the process stood still, or the journal was away and deliveries were refused."""
         now = self._context.clock.now()
         was_away = self._journal_was_away
         self._journal_was_away = await self._journal_is_away()
@@ -218,7 +218,7 @@ class Polling:
     async def _last_known(self, bot: Bot, state: PollingState) -> datetime | None:
         """Return since when events may be unknown to the journal, at most `catch_up_for` ago; None if it knows none.
 
-        That is where a round began that nobody ended, else when the last event came.
+        That is the beginning of a round that nobody ended, else the time of the last event.
         """
         last = await self._noted(bot, BEGUN)
         if not last:
@@ -259,7 +259,7 @@ class Polling:
     async def _take_all(
         self, bot: Bot, state: PollingState, session: PollingSession, new: dict[int, str], since: datetime
     ) -> list[int]:
-        """Take tasks, noting where the round began: whoever goes on after a death in its middle begins there again."""
+        """Take tasks, noting the beginning of the round, so that after a death in its middle the next one begins there again."""
         begun = repr(since.timestamp()).encode()
         await self._note(bot, WriteValue(BEGUN, begun, bot.config.catch_up_for_s, checked=True))
         found = []

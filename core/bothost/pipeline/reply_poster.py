@@ -77,7 +77,7 @@ class PendingReply:
 
 
 class ReplyPoster:
-    """Posts replies through the API. `user_of` tells a bot's person id where the event does not."""
+    """Posts replies through the API. `user_of` tells a bot's person id if the event does not."""
 
     def __init__(
         self, client: PyrusClient, journal: Journal, user_of: Callable[[str], int | None] | None = None
@@ -96,7 +96,7 @@ class ReplyPoster:
         begin: Callable[[float], Awaitable[bool]],
     ) -> PostResult:
         """Try once. `token` is the event's newest, or empty. `begin` writes durably that a POST goes out and is asked right
-        before it; where it says False, the entry is another owner's and nothing is sent. Never raises for what Pyrus does."""
+        before it; if it says False, the entry is another owner's and nothing is sent. Never raises for what Pyrus does."""
         pending = self._errand(entry, config, envelope)
         line = PyrusSession(self._client, pending.caller, terms(entry, envelope, token, pending.user_id))
         begun = False
@@ -109,7 +109,7 @@ class ReplyPoster:
         try:
             return await self._try(pending, line, begin_here)
         except Unauthorized as error:
-            # refused with a fresh token too: not applied, and worth another try where it is not the login that is wrong
+            # refused with a fresh token too: not applied, and worth another try unless the login is wrong
             final = error.code in requests.FINAL_401 or entry.tries >= MOST_DENIED
             return PostResult("failed" if final else "again", error=str(error))
         except (CallError, JournalAway) as error:
@@ -290,7 +290,7 @@ def made(comment: Mapping[str, Any]) -> float | None:
 
 
 def by(comment: Mapping[str, Any], me: int | None) -> bool:
-    """Return whether the bot wrote it; where its id is known to nobody, any bot may have."""
+    """Return whether the bot wrote it; if its id is unknown, any bot may have."""
     author = comment.get("author")
     if not isinstance(author, dict) or type(comment.get("id")) is not int:
         return False

@@ -59,7 +59,7 @@ class Runs:
         self._beginning: TrackedEvent | None = None
 
     def begin(self, tracked: TrackedEvent, bot: Bot) -> None:
-        """Enter the bot's queue. The run begins before this returns where turn and permit are free."""
+        """Enter the bot's queue. The run begins before this returns if turn and permit are free."""
         tracked.phase = "waiting"
         tracked.ticket = QueueTicket(tracked.entry.turn, partial(self.go, tracked))
         self._beginning = tracked

@@ -72,7 +72,7 @@ class Timers:
     async def look(self) -> float:
         """Put the ticks that are due now. Returns the seconds until the next look.
 
-        Where the wall clock was set, or the machine slept, a tick that lies too far back is passed over.
+        If the wall clock was set, or the machine slept, a tick that lies too far back is passed over.
         """
         now = self._context.clock.now()
         went_back = now < self._looked

@@ -3,7 +3,7 @@
 It knows no clock, no journal and no loop, so tests explore every order of happenings (tests/pipeline/test_exploration.py).
 What a run makes of its event is decided in `completion.py`; the state table of docs/design.md lists the rules of both.
 `writing.py` carries a decision out: it writes the result on the revision that was decided on, and asks again with the row as
-it stands where that is refused.
+it stands if that is refused.
 """
 
 from __future__ import annotations

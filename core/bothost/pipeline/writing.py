@@ -43,7 +43,7 @@ async def write(
 ) -> WriteResult:
     """Decide about the event and write the result. Raises JournalAway if it is unknown whether the write landed.
 
-    Where claims are in memory, memory is the row, and the writer's queue keeps the order.
+    If claims are in memory, memory is the row, and the writer's queue keeps the order.
     """
     if context.journal.claims_first:
         async with lock_of(tracked):

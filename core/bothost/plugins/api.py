@@ -99,7 +99,7 @@ Mark = HandlerMark | TimerMark | JobMark | HookMark
 
 
 def _explained(decorator: F) -> F:
-    """Make a decorator say what would be right where its arguments do not fit: used bare, or with a key that it has not."""
+    """Make a decorator say what would be right if its arguments do not fit: used bare, or with a key that it has not."""
     signature = inspect.signature(decorator)
     keys = [name for name, one in signature.parameters.items() if one.kind is not one.POSITIONAL_ONLY]
 
@@ -129,7 +129,7 @@ def on(
 ) -> Callable[[H], H]:
     """Let a method handle the events that match all of what is given; of several values one must match.
 
-    `step` is the step at which this bot is asked to decide, or where it is asked at none, the task's current one; `kind` is
+    `step` is the step at which this bot is asked to decide, or if it is asked at none, the task's current one; `kind` is
     Pyrus's `event`. A string `"settings.NAME"` is read from the bot's settings. Of several methods the first one wins.
     """
     given = {"form": form, "step": step, "kind": kind}

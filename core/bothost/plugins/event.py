@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class RunContext(msgspec.Struct, frozen=True):
-    """One run of an event: which bot, which attempt, until when; `user_id` the bot's id where body or journal tell it."""
+    """One run of an event: which bot, which attempt, until when; `user_id` the bot's id if body or journal tell it."""
 
     id: str
     bot: str
@@ -81,7 +81,7 @@ class Event:
 
     @property
     def task(self) -> Task:
-        """Return the task as it was when the event was sent; an empty one, which is false, where Pyrus sent none."""
+        """Return the task as it was when the event was sent; an empty one, which is false, if Pyrus sent none."""
         return self._envelope.task
 
     @property

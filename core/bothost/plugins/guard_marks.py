@@ -58,7 +58,7 @@ def token(secret: str, *, header: str = "", query: str = "") -> GuardMark:
 
 
 def _named(option: str) -> tuple[str, ...]:
-    """Return the option itself where it names a setting: what the setting holds is looked at when the plugin is loaded."""
+    """Return the option itself if it names a setting, whose value is looked at when the plugin is loaded."""
     return (option,) if option.startswith("settings.") else ()
 
 

@@ -111,7 +111,7 @@ def _spec(plugin: Plugin[Any], mark: HookMark, kept: Handler, settings: object, 
 
 
 def _bound(function: Callable[..., Any], plugin: Plugin[Any], what: str) -> Callable[..., Any]:
-    """Return a function of the request, or of the plugin and the request where it takes both."""
+    """Return a function of the request, or of the plugin and the request if it takes both."""
     if takes(function, 1):
         return function
     check_call(function, 2, what, "def name(request), or def name(self, request)")

@@ -142,7 +142,7 @@ class Request:
 
     @property
     def form(self) -> Mapping[str, str]:
-        """Return the first value of each field of a form, urlencoded or multipart. Where the body is none the caller gets 400."""
+        """Return the first value of each field of a form, urlencoded or multipart. If the body is no form, the caller gets 400."""
         return _firsts(self._form.fields)
 
     @property

@@ -63,7 +63,7 @@ async def _awaited(answer: Awaitable[Any]) -> Any:
 
 
 class _Hooked(Coroutine[Any, Any, Any]):
-    """A handler's coroutine with its hooks around it. Closing it leaves the hooks also where it was never begun."""
+    """A handler's coroutine with its hooks around it. Closing it leaves the hooks also if it was never begun."""
 
     def __init__(self, work: Coroutine[Any, Any, Any], entered: _Entered) -> None:
         self.cr_await = work

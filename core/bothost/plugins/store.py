@@ -48,7 +48,7 @@ class Store:
 
     @call
     async def get(self, key: str, default: Any = None) -> Any:
-        """Return the value of a key, or `default` where there is none or it has expired."""
+        """Return the value of a key, or `default` if there is none or it has expired."""
         data = await self._read(key)
         return default if data is None else decode(data)
 

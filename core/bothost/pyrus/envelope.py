@@ -80,7 +80,7 @@ class Envelope:
 
     @property
     def newest(self) -> Comment | None:
-        """Return the comment with the highest id; the last where the ids do not tell; None if there is no comment."""
+        """Return the comment with the highest id; the last if the ids do not tell; None if there is no comment."""
         newest = self._newest
         if newest is None and (place := self._comments.place) >= 0:
             newest = self._newest = self.task.comments[place]
@@ -156,7 +156,7 @@ def _refused(error: Exception) -> BodyRefused:
 
 
 def _task_id(sent: object, in_task: object) -> int:
-    """`task_id`, else `task.id`; digits in a string only where neither is a number."""
+    """`task_id`, else `task.id`; digits in a string only if neither is a number."""
     if type(sent) is int and (number := whole(sent)) is not None:
         return number
     for value in sorted((sent, in_task), key=lambda value: type(value) is not int):

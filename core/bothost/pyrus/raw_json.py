@@ -48,12 +48,12 @@ def _held(found: re.Match[bytes]) -> bytes:
 
 
 def utf8(text: bytes) -> bytes:
-    """Return the bytes themselves where they are UTF-8, else with each wrong one as U+FFFD."""
+    """Return the bytes themselves if they are UTF-8, else with each wrong one as U+FFFD."""
     return text if is_utf8(text) else text.decode("utf-8", "replace").encode()
 
 
 def is_utf8(text: bytes) -> bool:
-    """Return whether the bytes are UTF-8; this costs nothing where they are ASCII."""
+    """Return whether the bytes are UTF-8; this costs nothing if they are ASCII."""
     if text.isascii():
         return True
     try:
@@ -163,7 +163,7 @@ def read_only(value: Any) -> Any:
 
 
 def as_sent(source: bytes) -> ReadOnlyDict:
-    """Return the JSON object, read-only; an empty one where it cannot be read, as when it is nested deeper than the caller's
+    """Return the JSON object, read-only; an empty one if it cannot be read, as when it is nested deeper than the caller's
     stack has room for.
     """
     value = untyped(source)

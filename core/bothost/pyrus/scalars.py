@@ -27,7 +27,7 @@ def day(value: object) -> date | None:
 
 
 def instant(value: object) -> datetime | None:
-    """Return an aware datetime; UTC where the text names no zone. Fractions beyond µs are cut off."""
+    """Return an aware datetime; UTC if the text names no zone. Fractions beyond µs are cut off."""
     if type(value) is not str:
         return None
     try:

@@ -40,7 +40,7 @@ async def in_thread(clock: Clock, work: Callable[[], T]) -> T:
 
 
 async def outgoing(clock: Clock, source: Source, name: str | None) -> FileUpload:
-    """Prepare a path, bytes, or a file that is open for reading bytes (sent from where it stands). Raises OSError."""
+    """Prepare a path, bytes, or a file that is open for reading bytes (sent from its present place). Raises OSError."""
     if isinstance(source, bytes | bytearray | memoryview):
         content = bytes(source)
         return _framed(name or "file", len(content), lambda: _of_bytes(content))

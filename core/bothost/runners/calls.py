@@ -45,7 +45,7 @@ class OverdueCall(Protocol):
 
 class PluginCall(msgspec.Struct, frozen=True, eq=False):
     """Holds what to call and for how long. `ended` is called once, on the loop, when the call has really ended, with what came of
-    it where nobody waited for that any more; `time_up` when nobody waits any more although it lives; `overdue` holds it from
+    it if nobody waited for that any more; `time_up` when nobody waits any more although it lives; `overdue` holds it from
     then until its end."""
 
     bot: str
@@ -124,7 +124,7 @@ class _TaskCall:
         self.late = False
         self.stood = ""
         self._work = work
-        # the watchdog knows by the name whose it is where the loop does not show its context
+        # the watchdog knows by the name whose it is if the loop does not show its context
         self.task = eager.begin(self._await(begin), work.context, f"bothost-bot-{work.bot}")
         if self.outcome is None:
             self.loop = asyncio.get_running_loop()

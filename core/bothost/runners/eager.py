@@ -50,7 +50,7 @@ def begin(work: Coroutine[Any, Any, T], context: Context, name: str | None = Non
 
 
 def advance(work: Coroutine[Any, Any, T], context: Context) -> asyncio.Task[T] | None:
-    """Begin as `begin` does, but without a task where the first step is the last one: then None is returned.
+    """Begin as `begin` does, but without a task if the first step is the last one; then None is returned.
 
     For work of the host's own that asks for no task in its first step: there is no current one in it.
     """

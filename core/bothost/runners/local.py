@@ -93,7 +93,7 @@ class HandlerCall:
 
     async def with_definitions(self, answer: Any, result: RunResult) -> RunResult:
         """Return the handler's answer as a reply, after names that the task does not show were looked up with the run's token;
-        `result` is what came of it without, which stays where none were missing.
+        `result` is what came of it without, which stays if none were missing.
         """
         pyrus = self._context.pyrus
         if pyrus is None or result.failure is None or not isinstance(result.failure.error, DefinitionNeeded):

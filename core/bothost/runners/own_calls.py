@@ -71,7 +71,7 @@ class JobCall:
         return RunResult(failure=reported(error, self.what, self._scrub))
 
     async def finished(self, answer: Any) -> RunResult:
-        """Return the method's answer as a reply to the job's task; where it names fields, the task is read first."""
+        """Return the method's answer as a reply to the job's task; if it names fields, the task is read first."""
         try:
             task = await self._task(answer)
             reply = replies.encode(answer, task)
@@ -133,7 +133,7 @@ class HookCall:
             key = self._spec.once(self._request)
             return Admission(passes=True, key=key_text(await key if inspect.isawaitable(key) else key))
         except (RequestRefused, LookupError, TypeError) as error:
-            # the key stands in what the caller has sent: where it is missing there, the caller is told
+            # the key stands in what the caller has sent: if it is missing there, the caller is told
             why = str(error) if isinstance(error, RequestRefused) else "the request has no key"
             return Admission(passes=True, refused=why)
 
@@ -149,7 +149,7 @@ class HookCall:
         return RunResult(failure=reported(error, self.what, self._scrub))
 
     async def finished(self, answer: Any) -> RunResult:
-        """Return the method's answer as a response, where somebody waits for it."""
+        """Return the method's answer as a response, if somebody waits for it."""
         if self._given.admits:
             return RunResult(msgspec.msgpack.encode(answer))
         if not self._given.answers:

@@ -213,7 +213,7 @@ class Watchdog:
         thread = max(grown, key=lambda one: grown[one], default=0)
         self._cpu = after
         blocked = places.get(thread)
-        # where no thread's clock ran, the process was stopped
+        # if no thread's clock ran, the process was stopped
         if blocked is not None and grown[thread] >= max(HELD_CPU_S, HELD_SHARE * sum(grown.values())):
             blocked = replace(blocked, holds=True)
             self._say(blocked)

@@ -283,7 +283,7 @@ class LogHandler(logging.Handler):
 
 
 def _patiently(file: int, write: Callable[[], T]) -> T:
-    """Write, and wait where a pipe is full. A process that shares it may have made it non-blocking: then a stream loses lines,
+    """Write, and wait if a pipe is full. A process that shares it may have made it non-blocking: then a stream loses lines,
     and writes halves.
     """
     while True:
@@ -303,7 +303,7 @@ def _go_on_in_fork() -> None:
         handler.go_on_in_fork()
 
 
-# a hook cannot be taken back, and costs nothing where nothing is set up
+# a hook cannot be removed, and costs nothing if nothing is set up
 os.register_at_fork(after_in_child=_go_on_in_fork)
 
 

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class HarnessState:
-    """One test's world. `host` is replaced where a test lets it crash."""
+    """One test's world. `host` is replaced if a test lets it crash."""
 
     time: VirtualClock
     side: SentDeliveries

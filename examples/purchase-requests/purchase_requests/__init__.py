@@ -50,7 +50,7 @@ class PurchaseRequest:
 
 
 class PurchaseRequests(Plugin[Rules]):
-    """Decides at its own step, and puts the chief on the next one where an amount is above `limit`."""
+    """Decides at its own step, and puts the chief on the next one if an amount is above `limit`."""
 
     async def open(self) -> None:
         """Open the connections to the service of rates."""

@@ -231,7 +231,7 @@ def has_order(text: str) -> bool:
 
 
 def ordered(value: Any, text: str) -> tuple[Any, Any]:
-    """Return both sides as numbers or dates, or (None, None) where they are neither."""
+    """Return both sides as numbers or dates, or (None, None) if they are neither."""
     try:
         if isinstance(value, Decimal | int) and not isinstance(value, bool):
             return Decimal(value), number(text)

@@ -63,7 +63,7 @@ class Wanted(Settings):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One request, read: a comment in `task`, or a new task where it is None."""
+    """One request, read: a comment in `task`, or a new task if it is None."""
 
     id: str
     task: int | None
@@ -141,7 +141,7 @@ class Inbox(Plugin[Wanted]):
         return any((one.text or "").split() == message.text.split() for one in newer)
 
     async def _create(self, request: Request, message: Message) -> None:
-        """Make a task, and never a second one: where nobody knows whether the first was made, a person looks."""
+        """Make a task, and never a second one: if nobody knows whether the first was made, a person looks."""
         mark = f"making/{hashlib.sha256(request.id.encode()).hexdigest()}"
         if request.rerun != "manual" and await self.store.get(mark):
             raise GiveUp(

@@ -179,7 +179,7 @@ def _refuse(word: str) -> NoReturn:
 
 
 def whole(value: Any) -> Any:
-    """Replace halves of characters, which a service leaves where it cuts a text within an emoji: Pyrus refuses them."""
+    """Replace halves of characters, which a service leaves when it cuts a text within an emoji: Pyrus refuses them."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "")
     if isinstance(value, list):

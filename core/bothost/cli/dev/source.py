@@ -75,7 +75,7 @@ def _prepared_bot(bot: BotConfig, source: DevSource, digest: str) -> BotConfig:
 
 
 def login_of(name: str) -> str:
-    """Give the login that the fake Pyrus knows a bot by, where bots.ini gives none."""
+    """Give the login that the fake Pyrus knows a bot by, if bots.ini gives none."""
     digest = hashlib.sha256(name.encode()).hexdigest()
     return f"bot@{digest[:8]}-{digest[8:12]}-4{digest[13:16]}-9{digest[17:20]}-{digest[20:32]}"
 
@@ -112,7 +112,7 @@ def plugin_folders(plugins: Iterable[str]) -> set[Path]:
 
 
 def place_of(package: str) -> set[Path]:
-    """Give the folder of a top-level package, or the file of a top-level module; none where there is no such."""
+    """Give the folder of a top-level package, or the file of a top-level module; none if there is no such."""
     try:
         spec = importlib.util.find_spec(package)
     except (ImportError, ValueError):

@@ -59,7 +59,7 @@ class SettingsSource:
     line: int = 0
 
     def problem(self, key: str, text: str) -> Problem:
-        """Return an error at a key, or where the key is missing at the section's head."""
+        """Return an error at a key, or at the section's head if the key is missing."""
         return Problem(text, self.file, self.lines.get(key, self.line), self.section, key)
 
 

@@ -59,7 +59,7 @@ class Field:
 
     @property
     def value(self) -> Any:
-        """Return the field's value, by its type: None (for lists an empty tuple, for a checkmark False) where it is empty."""
+        """Return the field's value, by its type: None (for lists an empty tuple, for a checkmark False) if it is empty."""
         if self.known_value is None:
             fill(self, "known_value", (_value(self),))
         return self.known_value[0]
@@ -331,7 +331,7 @@ class FieldIndex:
 
     @property
     def cells(self) -> NameIndex[Field]:
-        """Return the cells of all tables, and what lies in them; read only where nothing outside them is found."""
+        """Return the cells of all tables, and what lies in them; read only if nothing outside them is found."""
         if self._cells is None:
             tables = [field for field in self.outside.things if field.type == "table"]
             self._cells = NameIndex(walk((cell for field in tables for cell in field.fields), tables=True))

@@ -28,7 +28,7 @@ _head = msgspec.json.Decoder(_Head, float_hook=float).decode
 
 
 class NewestComment(msgspec.Struct, frozen=True):
-    """The comments of a body, the place of the newest, and its id where the ids tell which it is. `sources` are Raw, or
+    """The comments of a body, the place of the newest, and its id if the ids tell which it is. `sources` are Raw, or
     the one comment there is, decoded; it is then `only` as well."""
 
     sources: list[Any]
@@ -41,7 +41,7 @@ NONE = NewestComment([], -1, None)
 
 
 def newest_of(items: list[msgspec.Raw]) -> NewestComment:
-    """Return the newest comment: of the highest id, wherever it stands. Where the last one shows no id, nobody knows whether it
+    """Return the newest comment: of the highest id, wherever it stands. If the last one shows no id, nobody knows whether it
     is newer than the highest id shown: then it is the newest, and the event has no comment id.
     """
     if len(items) == 1:

@@ -27,7 +27,7 @@ class BirthDate:
 
 @forgiving
 class Person:
-    """A user, a bot or a role: `type` says which, where Pyrus sends it. Persons are equal if they have one known id."""
+    """A user, a bot or a role: `type` says which, if Pyrus sends it. Persons are equal if they have one known id."""
 
     id: int | None
     first_name: str | None

@@ -113,7 +113,7 @@ class Task:
 
     @property
     def id(self) -> int:
-        """Return the task's id; where the task shows none, the event's `task_id`."""
+        """Return the task's id; if the task shows none, the event's `task_id`."""
         return self.sent_id if self.sent_id is not None else self.known_id or 0
 
     @property
@@ -122,7 +122,7 @@ class Task:
         return tuple(walk(self.top_fields, tables=True))
 
     def field(self, key: int | str) -> Field | None:
-        """Return a field by id, code or name, wherever it lies; a table's cell only where one row has it. Raises AmbiguousField
+        """Return a field by id, code or name, wherever it lies; a table's cell only if one row has it. Raises AmbiguousField
         where the key names several.
         """
         return self._index.find(key)

@@ -78,7 +78,7 @@ class FormLink:
 
 
 def as_type(value: object, kind: type[T]) -> T | None:
-    """Return the value if it is of this type, else None. A number comes as the number type asked for where nothing is lost (as a
+    """Return the value if it is of this type, else None. A number comes as the number type asked for if nothing is lost (as a
     float always), a datetime as its date; a bool is not a number.
     """
     found: Any = value

@@ -30,7 +30,7 @@ ID_LISTS = ("added_list_ids", "removed_list_ids")
 def comment_written(reply: bytes, answer: bytes, person_id: int | None) -> int:
     """Return the id of the comment that a request has just written, by the `{task}` that Pyrus answered; 0 if it shows none.
 
-    The newest comment of this person, where it is known, that fits the request; else that person's newest.
+    The newest comment of this person, if it is known, that fits the request; else that person's newest.
     """
     request, shown = untyped(reply), untyped(answer)
     task = shown.get("task") if isinstance(shown, dict) else None
@@ -105,7 +105,7 @@ def as_sent_differs(reply: Json, comment: Json) -> bool:
 
 
 def fields_differ(reply: Json, comment: Json) -> bool:
-    """Return True for changes of fields where the reply makes none, or of none of its fields, or to other values."""
+    """Return True for changes of fields if the reply makes none, or of none of its fields, or to other values."""
     shown, wanted = keyed(comment.get("field_updates")), keyed(reply.get("field_updates"))
     if not shown:
         return False
@@ -141,7 +141,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def files_differ(reply: Json, comment: Json) -> bool:
-    """Return True for files where the reply brings none, or another number of them."""
+    """Return True for files if the reply brings none, or another number of them."""
     shown, wanted = comment.get("attachments"), reply.get("attachments")
     count = len(wanted) if isinstance(wanted, list) else 0
     return isinstance(shown, list) and bool(shown) and len(shown) != count

@@ -129,7 +129,7 @@ def _date_time(value: Any, place: str) -> Any:
 
 
 def _ids(key: str, by_name: str = "") -> Convert:
-    """Return an id, several, a part that has ids, and by name where Pyrus takes one."""
+    """Return an id, several, a part that has ids, and by name if Pyrus takes one."""
 
     def convert(value: Any, place: str) -> Any:
         if isinstance(value, str) and by_name:

@@ -155,7 +155,7 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 def encode(answer: Any, task: "Task | None" = None, known: "Definitions | None" = None) -> bytes:
-    """Return a handler's answer as the body of the response; `b"{}"` where it would only write an empty comment.
+    """Return a handler's answer as the body of the response; `b"{}"` if it would only write an empty comment.
 
     `field_updates` by name are looked for in `task`, then in `known`. Raises ReplyError, which names the key and what would be
     right, and DefinitionNeeded for a name that only a definition that `known` lacks can tell.

@@ -24,7 +24,7 @@ class Origin:
 
     @property
     def address(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-        """Return the host as an address, where it is one."""
+        """Return the host as an address, if it is one."""
         try:
             return ipaddress.ip_address(self.host)
         except ValueError:
@@ -60,7 +60,7 @@ def origin(url: str) -> Origin | None:
 def allowed(url: str, configured: str = "") -> bool:
     """Return whether a token may be sent to `url`, which a body or a login's answer named.
 
-    https, or http where a loopback address is configured; the host is pyrus.com, pyrus.kz or the configured one, or a
+    https, or http if a loopback address is configured; the host is pyrus.com, pyrus.kz or the configured one, or a
     subdomain of these; no user part, no port but the configured one (Pyrus's own clouds: 443).
     """
     there = origin(url)

@@ -1,6 +1,6 @@
 """Resolve names that a delivered task does not show, by the definitions of forms and catalogs.
 
-Nothing here fetches one: where a definition is missing, `DefinitionNeeded` says which, and the caller begins again with it.
+Nothing here fetches one. If a definition is missing, `DefinitionNeeded` says which, and the caller begins again with it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Kind = Literal["form", "catalog"]
 
 
 class DefinitionNeeded(ReplyError):
-    """A name can only be resolved with a definition; its text is right where that cannot be had."""
+    """A name can only be resolved with a definition; its text is right if that cannot be had."""
 
     def __init__(self, text: str, kind: Kind, id: int) -> None:
         super().__init__(text)
@@ -82,7 +82,7 @@ def named(known: Mapping[str, Any], name: str, place: str, what: str) -> int:
 
 
 class FieldFinder:
-    """Finds fields by id, code or name: in the task, and in the form's definition where the task does not show enough."""
+    """Finds fields by id, code or name: in the task, and in the form's definition if the task does not show enough."""
 
     def __init__(self, task: Task | None, known: Definitions, form_id: int | None = None) -> None:
         self._task = task

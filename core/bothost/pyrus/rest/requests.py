@@ -232,7 +232,7 @@ def as_json(value: object) -> object:
 
 def check(request: ApiRequest, response: ApiResponse, *secrets: str, now: datetime | None = None) -> None:
     """Accept a 2xx with JSON or nothing in it (or a stream), else raise the right CallError. `secrets` never appear in its
-    text; `now` is the time against which a Retry-After date counts where the response has no Date of its own."""
+    text; `now` is the time against which a Retry-After date counts if the response has no Date of its own."""
     status = response.status
     if 200 <= status < 300:
         if request.json and request.stream != "down" and response.body.lstrip()[:1] not in (b"{", b"[", b""):

@@ -73,7 +73,7 @@ OOM_SCORE = "800"
 
 
 def end_with(parent: int) -> None:
-    """Have the kernel end this process when its parent's starting thread ends; leave at once where that has happened."""
+    """Have the kernel end this process when its parent's starting thread ends; leave at once if that has happened."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)

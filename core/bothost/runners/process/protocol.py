@@ -91,7 +91,7 @@ class CancelRun(msgspec.Struct, tag="cancel", frozen=True):
 
 
 class RunReturned(msgspec.Struct, tag="ran", frozen=True):
-    """Says how a run ended. Where `why` is empty, it returned."""
+    """Says how a run ended. If `why` is empty, it returned."""
 
     number: int
     reply: bytes = b"{}"
@@ -212,7 +212,7 @@ class FrameConnection(asyncio.Protocol):
         self._lost()
 
     def send(self, frame: Frame) -> None:
-        """Send a frame. It is dropped where the other side is gone, because `lost` tells that."""
+        """Send a frame. It is dropped if the other side is gone, because `lost` tells that."""
         if self._transport is not None:
             self._transport.write(pack(frame))
 

@@ -57,7 +57,7 @@ def _serve(sock: socket.socket, children: set[int], own: tuple[int, int]) -> boo
 
 
 def _fork(sock: socket.socket, own: tuple[int, int], descriptors: list[int]) -> int:
-    """Return the pid of a new child; -1 where the machine has no process to give, which is this request's trouble only."""
+    """Return the pid of a new child; -1 if the machine has no process to give, which affects this request only."""
     parent = os.getpid()
     try:
         pid = os.fork()

@@ -67,7 +67,7 @@ class WrittenComment:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """Return the fields that the comment wrote, by name (by id where it has none), with the values as the task shows them."""
+        """Return the fields that the comment wrote, by name (by id if it has none), with the values as the task shows them."""
         return {one.get("name") or str(one["id"]): one.get("value") for one in self.comment.get("field_updates", [])}
 
 

@@ -25,7 +25,7 @@ ONTO_TASK = ("subject", "due_date", "due", "duration", "scheduled_date", "schedu
 
 
 def write_comment(world: PyrusWorld, task: Json, request: Json, author: Json) -> Json:
-    """Apply a comment request to a task as this person. The new comment; ApiRefusal where Pyrus would refuse."""
+    """Apply a comment request to a task as this person. Return the new comment. Raises ApiRefusal if Pyrus would refuse."""
     check(request)
     check_steps(request)
     draft = copy.deepcopy(task)
