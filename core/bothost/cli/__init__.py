@@ -1,6 +1,6 @@
-"""The command line: one module for each group of commands, imported only when one of them runs.
+"""Run the command line: one module for each group of commands, which is imported only when one of them runs.
 
-Decisions about events belong to the pipeline, and SQL to the journal: a command asks them. Start reading at `commands.TABLE`.
+Decisions about events belong to the pipeline, and SQL to the journal. A command asks them. Start reading at `commands.TABLE`.
 """
 
 from __future__ import annotations

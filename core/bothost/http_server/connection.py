@@ -1,4 +1,4 @@
-"""One connection: requests go to the application one after the other, by Tornado's interfaces, and answers go out in order.
+"""Serve one connection: pass requests to the application one after the other, and send the answers in order.
 
 While a request waits for its answer, what follows it is kept: parsed parts of the read in which it came, and raw bytes.
 Reading is paused as soon as there are such bytes.

@@ -1,6 +1,6 @@
-"""Limits on what strangers may hold: connections, and time.
+"""Limit the connections and the time that strangers may hold.
 
-Each connection stands in one queue, by what it waits for. A queue has one limit, so its entries stand in the order in which
+Each connection is in one queue, according to what it waits for. A queue has one limit, so its entries are in the order in which
 they become overdue, and a look at its front is enough.
 """
 
@@ -29,7 +29,7 @@ class Limited(Protocol):
 
 
 class Connections:
-    """The open connections of one server, each in the queue of what it waits for; used on the loop only."""
+    """The open connections of one server, each in one queue. They are used on the loop only."""
 
     def __init__(self, limits: ConnectionLimits, clock: Clock) -> None:
         self.limits = limits

@@ -1,4 +1,4 @@
-"""The parts that the connections of one server share, and the peer of one."""
+"""Define the parts that the connections of one server share, and the peer of one connection."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ServerContext:
 
 
 class PeerContext:
-    """Where requests come from, as Tornado's applications ask for it."""
+    """The peer of a connection, as Tornado's applications ask for it."""
 
     __slots__ = ("protocol", "remote_ip")
 

@@ -1,4 +1,4 @@
-"""A request's headers as Tornado's `HTTPHeaders`, built from the parser's bytes without checking them a second time."""
+"""Build a request's headers as Tornado's `HTTPHeaders` from the parser's bytes, without checking them a second time."""
 
 from __future__ import annotations
 

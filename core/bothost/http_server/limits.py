@@ -1,4 +1,4 @@
-"""The limits of a connection: head bytes and lines, body bytes, times. The operator's page sets a larger head."""
+"""Define the limits of a connection: head bytes and lines, body bytes, times. The operator's page sets a larger head."""
 
 from __future__ import annotations
 

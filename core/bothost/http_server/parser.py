@@ -1,7 +1,7 @@
-"""Bytes to requests: llhttp decides what HTTP is, and the bounds that llhttp does not have are kept here.
+"""Parse bytes into requests. llhttp decides what HTTP is, and this module keeps the bounds that llhttp does not have.
 
-llhttp runs in its strict mode. It accepts a few things that this server cannot serve (other versions and transfer codings,
-protocols to upgrade to); they are refused or left out here.
+llhttp runs in its strict mode. It accepts a few requests that this server cannot serve (other versions and transfer codings,
+protocols to upgrade to). They are refused, or the part is ignored, here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The bytes of responses, as Tornado's connection writes them."""
+"""Make the bytes of responses, as Tornado's connection writes them."""
 
 from __future__ import annotations
 

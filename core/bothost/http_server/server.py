@@ -1,4 +1,4 @@
-"""Accepts connections on the sockets it is given, keeps their limits, and leaves in order."""
+"""Accept connections on given sockets, keep their limits, and end them in order."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class HttpServer:
-    """Serves an application of Tornado's interfaces. To be made and used on a running loop."""
+    """Serves an application of Tornado's interfaces. It is made and used on a running loop."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The transport of one connection: writing with back-pressure, pausing, and the ways in which it ends."""
+"""Wrap the transport of one connection: write with back-pressure, pause, and end it in several ways."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The journal: the durable record of events, one table and one state machine, two stores behind one Protocol.
+"""Keep the durable record of events: one table and one state machine, two stores behind one Protocol.
 
-Only this package knows SQL; nothing in it calls a plugin, Pyrus or HTTP. Start reading at `Journal` below, then
-`transitions.py` for what rows become by themselves, then `sqlite/` or `postgres/`.
+Only this package knows SQL, and nothing in it calls a plugin, Pyrus or HTTP. Start reading at `Journal` below, then in
+`transitions.py`, which changes rows by themselves, then in `sqlite/` or `postgres/`.
 
 "What happens to an event" in docs/design.md says what each state means. How its states are stored in an `Entry`:
 

@@ -1,4 +1,4 @@
-"""Everything an operator sees and does: the service behind page and command line, the page itself, the hook for failures.
+"""Let an operator see and change the host: the service behind page and command line, the page itself, the hooks for failures.
 
-Nothing here decides over an event: that is the pipeline's and the journal's part. Start reading at `service.py`.
+Nothing here decides about an event, because that is the pipeline's and the journal's part. Start reading at `service.py`.
 """

@@ -1,4 +1,4 @@
-"""The operator's token if bots.ini gives none: made once and kept in the state folder for the page and the command line."""
+"""Make the operator's token if bots.ini gives none, and keep it in the state folder for the page and the command line."""
 
 from __future__ import annotations
 

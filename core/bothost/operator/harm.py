@@ -1,4 +1,4 @@
-"""One bot over all processes, and its rank by the harm it does now. The journal's failures of the last hour outlive a restart."""
+"""Show one bot over all processes, and rank bots by the harm they do now. The journal's failures of the last hour count too."""
 
 from __future__ import annotations
 

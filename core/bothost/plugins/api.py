@@ -1,4 +1,4 @@
-"""Holds what a plugin is written with: the base class, and decorators that say which events and times are its own."""
+"""Define what authors write plugins with: the base class, and the decorators for events, times, jobs and hooks."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class HandlerMark:
-    """Holds what `@on` was given: key → the values of which one must match, or `"settings.NAME"`."""
+    """The arguments of `@on`: key → the values of which one must match, or `"settings.NAME"`."""
 
     wanted: Mapping[str, tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class TimerMark:
-    """Holds what `@cron` or `@every` was given. Each may be `"settings.NAME"`."""
+    """The arguments of `@cron` or `@every`. Each may be `"settings.NAME"`."""
 
     kind: str
     when: str | timedelta
@@ -229,7 +229,7 @@ def _name(method: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PluginHome:
-    """Holds what the host gives an instance of a plugin."""
+    """The objects that the host gives an instance of a plugin."""
 
     bot: str
     settings: Any

@@ -1,4 +1,4 @@
-"""Finds installed plugins: entry points of the group `bothost.plugins`, without importing any."""
+"""Find installed plugins, the entry points of the group `bothost.plugins`, without importing any."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Holds what a handler is given: the event, and the circumstances of this run of it."""
+"""Define the event that a handler gets, and the context of its run."""
 
 from __future__ import annotations
 

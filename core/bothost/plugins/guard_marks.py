@@ -1,4 +1,4 @@
-"""Guards of hooks as authors write them: `signed`, `token` and `anyone`."""
+"""Define the guards of hooks as authors write them: `signed`, `token` and `anyone`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Guards of hooks, by a signature or a token, checked before anything of a request is parsed."""
+"""Check the guards of hooks, by a signature or a token, before anything of a request is parsed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Matches events with handlers: the conditions of `@on`, with the settings that they name read."""
+"""Match events with handlers by the conditions of `@on`, after the settings that these name were read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """Holds what is called for an event or a tick. With `is_async` the call runs nothing yet, but gives a coroutine."""
+    """The callable for an event or a tick. With `is_async` the call runs nothing yet, but returns a coroutine."""
 
     name: str
     call: Callable[..., Any]

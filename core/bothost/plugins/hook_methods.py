@@ -1,4 +1,4 @@
-"""The hooks of a loaded plugin: address, guard, and what a request of each needs of the plugin's code."""
+"""Read the hooks of a loaded plugin: their addresses, their guards, and the plugin's functions that a request needs."""
 
 from __future__ import annotations
 

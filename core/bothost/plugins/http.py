@@ -1,4 +1,4 @@
-"""`Request` and `Response`: what a hook is given, and what it gives back."""
+"""Define `Request`, which a hook gets, and `Response`, which it returns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The job methods of a loaded plugin."""
+"""Read the job methods of a loaded plugin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`@job` and `self.jobs`: a method of a plugin that runs once, later, over all hosts."""
+"""Define `self.jobs`, by which a plugin lets a method of `@job` run once, later, over all hosts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds and loads plugins; a broken one raises an error that names plugin, fault and place, and hurts no other bot."""
+"""Load plugins. A broken one raises an error that names plugin, fault and place, and affects no other bot."""
 
 from __future__ import annotations
 
@@ -46,9 +46,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class PluginResources:
-    """Holds the host's objects for a bot's plugin: the clock, a folder of its own, its client of Pyrus, and the source of its
-    settings.
-    """
+    """The host's objects for a bot's plugin: the clock, a folder of its own, its client of Pyrus, and the source of its settings."""
 
     clock: Clock
     folder: Path

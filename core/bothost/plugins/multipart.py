@@ -1,4 +1,4 @@
-"""Bodies of forms: urlencoded and multipart, as browsers and services send them."""
+"""Read bodies of forms, urlencoded and multipart, as browsers and services send them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Enters hooks around each run of a handler or timer: for tracing and error tracking."""
+"""Enter hooks around each run of a handler or timer, for tracing and error tracking."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`self.store`: values of a bot that outlive its process and are the same on every host; and `once`, which is built on them."""
+"""Define `self.store`, values of a bot that outlive its process and are the same on every host, and `once`, which uses them."""
 
 from __future__ import annotations
 

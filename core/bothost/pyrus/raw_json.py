@@ -1,7 +1,7 @@
-"""JSON as it came: what the decoder would refuse though it is JSON, made readable; read-only dicts and lists.
+"""Read JSON as it came, into read-only dicts and lists, even if the decoder refuses it.
 
-msgspec refuses a lone surrogate escape anywhere, and a number outside a double's range where it has to make a value of
-it. Neither may lose an event, so such a body is mended and decoded once more; no other body pays for it.
+msgspec refuses a lone surrogate escape anywhere, and a number outside a double's range if it has to make a value of it. Neither
+may lose an event, so such a body is mended and decoded once more. No other body pays for it.
 """
 
 from __future__ import annotations

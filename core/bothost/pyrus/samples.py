@@ -1,4 +1,4 @@
-"""The built-in sample delivery (the task of Pyrus's help page), and fresh ids for any body."""
+"""Make the built-in sample delivery (the task of Pyrus's help page), and give any body fresh ids."""
 
 from __future__ import annotations
 

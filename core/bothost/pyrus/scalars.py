@@ -1,4 +1,4 @@
-"""Pyrus's texts and numbers as Python values; None for anything else, never an exception."""
+"""Convert Pyrus's texts and numbers to Python values, and anything else to None. Nothing here raises."""
 
 from __future__ import annotations
 

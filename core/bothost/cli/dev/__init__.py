@@ -1,4 +1,4 @@
-"""The author's loop: `bothost dev` serves the bots beside a fake Pyrus with a page, and takes up every saved file.
+"""Serve the bots for their author by `bothost dev`, beside a fake Pyrus with a page, and reload at every saved file.
 
-Nothing here runs in service: the host itself is `host`, the fake Pyrus is `testing.fake_pyrus`. Start reading in `session.py`.
+Nothing here runs in service. The host itself is `host`, and the fake Pyrus is `testing.fake_pyrus`. Start in `session.py`.
 """

@@ -1,4 +1,4 @@
-"""The operator's page: HTTP handlers on a listener of their own.
+"""Serve the operator's page: HTTP handlers on a listener of their own.
 
 Handlers translate between HTTP and `operator.service` and decide nothing. Start reading at TABLE, which names every path.
 """

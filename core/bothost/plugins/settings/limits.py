@@ -1,6 +1,6 @@
-"""Limits that an author writes into a type: `Annotated[int, msgspec.Meta(ge=1, le=10)]`, here for every type that compares.
+"""Check the limits that an author writes into a type, `Annotated[int, msgspec.Meta(ge=1, le=10)]`, for every type that compares.
 
-Of a Secret they look at the text, and say nothing of it.
+The limits of a Secret apply to its text, and the error quotes nothing of it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One setting: a text of bots.ini, or a Python value from a test, as the type that the plugin's author declared."""
+"""Read one setting, a text of bots.ini or a Python value from a test, as the type that the plugin's author declared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Typed, forgiving views of what Pyrus sends: tasks, fields, tables, comments, persons.
+"""Give typed, forgiving views of Pyrus's tasks, fields, tables, comments and persons.
 
 No JSON value may break a view, and nothing here writes to Pyrus. Start with `task.py`; `lenient.py` makes the classes and
 `descriptors.py` reads their members.

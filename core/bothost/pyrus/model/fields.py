@@ -1,4 +1,4 @@
-"""Form fields: a value is decoded when it is asked for, by the field's type; fields lie in sections, choices and tables.
+"""Read form fields. A value is decoded when it is asked for, by the field's type. Fields lie in sections, choices and tables.
 
 Sections are `title`, and `group` in some versions; any unknown type that holds `fields` is taken for one too.
 """

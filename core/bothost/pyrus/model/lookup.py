@@ -1,4 +1,4 @@
-"""Finding a named thing by id, code or name: fields of a task, columns of a table."""
+"""Find a named thing by id, code or name: fields of a task, columns of a table."""
 
 from __future__ import annotations
 

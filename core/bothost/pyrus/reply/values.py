@@ -1,4 +1,4 @@
-"""Python values as a comment request has them (protocol §4.2), each checked; a wrong one is a ReplyError that says what is right."""
+"""Convert and check Python values for a comment request (protocol §4.2). A wrong one raises ReplyError, which says what is right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The base URLs of Pyrus's API, and the allow-list that keeps a token from going anywhere else."""
+"""Choose the base URLs of Pyrus's API, by an allow-list that keeps a token from going anywhere else."""
 
 from __future__ import annotations
 

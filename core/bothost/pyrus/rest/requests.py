@@ -1,4 +1,4 @@
-"""Calls to Pyrus's REST API as values: requests before they are sent, responses after they came.
+"""Describe calls to Pyrus's REST API as values: requests before they are sent, responses after they came.
 
 Nothing here sends anything. A request's path is relative to the base URL (`base_urls.py`); a response that is not 2xx becomes
 the `CallError` that says whether asking again is safe, useless, or needs a look first.

@@ -1,4 +1,4 @@
-"""Typed results of API calls, as forgiving as the parts of an event: what Pyrus leaves out or sends wrong reads as None."""
+"""Type the results of API calls, as forgiving as the parts of an event. A missing or wrong value reads as None."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
