@@ -180,6 +180,23 @@ def test_a_write_that_fails_takes_its_large_body_back(embedded: JournalMaker) ->
     asyncio.run(scene())
 
 
+def test_bodies_of_one_transaction_are_written_together_and_can_be_read_in_it(embedded: JournalMaker) -> None:
+    sent = {parked(number, task=number).id: b"%d" % number * 5000 for number in range(1, 301)}
+
+    def work(connection: sqlite3.Connection, store: Any) -> list[bytes | None]:
+        written = store._transactions
+        for number, body in enumerate(sent.values(), 1):
+            assert written.write_one(connection, parked(number, task=number), body)
+        return [written.body(connection, key) for key in sent]
+
+    async def scene() -> None:
+        async with embedded.open() as store:
+            assert await store._ask(lambda c: work(c, store)) == list(sent.values())  # type: ignore[attr-defined]
+            assert [await store.body(key) for key in sent] == list(sent.values())
+
+    asyncio.run(scene())
+
+
 def test_bodies_whose_file_is_gone_are_none(embedded: JournalMaker) -> None:
     async def scene() -> None:
         async with embedded.open() as store:
@@ -234,7 +251,8 @@ def test_written_bodies_leave_the_kernels_memory(embedded: JournalMaker) -> None
     made = BodyFiles(embedded.folder, "host:1:abc")
     segment = embedded.folder / "bodies" / "host:1:abc.000000"
     made.append(b"y" * (1 << 20))
-    assert cached(segment) == 16
+    made.write()
+    assert cached(segment) == 16, "reading it back shows whether it was synced"
     made.sync()
     assert cached(segment) <= few
     mark = made.mark()
@@ -244,6 +262,10 @@ def test_written_bodies_leave_the_kernels_memory(embedded: JournalMaker) -> None
     assert made.append(b"v" * (1 << 20)).offset == 1 << 20
     made.sync()
     assert cached(segment, 1 << 20) <= few, "synced anew, although it is no further than before"
+    made.append(b"u" * body_files.SEGMENT_BYTES)
+    made.append(b"t" * (1 << 20))
+    made.sync()
+    assert cached(embedded.folder / "bodies" / "host:1:abc.000002") <= few, "a new segment begins at nothing"
     made.close()
 
 

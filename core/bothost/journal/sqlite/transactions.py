@@ -189,7 +189,8 @@ class Transactions:
         return self.bodies.remove_unused(used, lambda owner: owner_locks.is_dead(self._folder, owner))
 
     def body(self, connection: sqlite3.Connection, key: str) -> bytes | None:
-        """Return the stored body of a row; None if it has none."""
+        """Return the body of a row, also one that this transaction has appended; None if it has none."""
+        self.bodies.write()
         row = connection.execute("select body, body_at from delivery where id = ?", (key,)).fetchone()
         small, location = row or (None, None)
         return self.bodies.read(location_of(location)) if location else small
