@@ -67,11 +67,11 @@ def test_a_host_raises_its_soft_file_limit_to_the_hard_one():
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (300, 900))\n"
         "from bothost.host.process_setup import prepare_process\n"
-        "import os, sys; print(prepare_process(), resource.getrlimit(resource.RLIMIT_NOFILE)[0],"
-        " oct(os.umask(0)), sys.getswitchinterval())"
+        "import gc, os, sys; print(prepare_process(), resource.getrlimit(resource.RLIMIT_NOFILE)[0],"
+        " oct(os.umask(0)), sys.getswitchinterval(), gc.get_threshold()[0])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True, env=os.environ)
-    assert run.stdout.split() == ["900", "900", "0o77", "0.001"]
+    assert run.stdout.split() == ["900", "900", "0o77", "0.001", "5000"]
 
 
 def test_a_host_keeps_the_memory_of_large_bodies_for_the_next_ones():

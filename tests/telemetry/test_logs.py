@@ -47,6 +47,14 @@ def sink(request: pytest.FixtureRequest) -> Iterator[Sink]:
 pretty = pytest.mark.parametrize("sink", ["pretty"], indirect=True)
 
 
+def test_times_are_written_in_utc_with_milliseconds_in_any_order() -> None:
+    times = logs.TimeTexts()
+    texts = [times.of(at) for at in (1767225599.9996, 1767225600.0, 1767225600.25, 1767225599.5)]
+    assert texts == [
+        "2025-12-31T23:59:59.999Z", "2026-01-01T00:00:00.000Z", "2026-01-01T00:00:00.250Z", "2025-12-31T23:59:59.500Z",
+    ]  # fmt: skip
+
+
 def test_a_line_is_one_json_object_with_its_extras_as_fields(sink: Sink) -> None:
     LOG.info("delivery %s", "done", extra={"bot": "refunds", "task": 5, "ms": 3.5, "trace": None})
     (line,) = sink.lines
