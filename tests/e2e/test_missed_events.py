@@ -75,6 +75,8 @@ def test_fifty_approvals_that_came_while_the_host_was_down_are_answered_once_alt
         host.wait()
         host.start()
         host.until(lambda: set(written(playing)) >= {before, *missed}, 60)
+        listed = host.command("deliveries", "list", "--kind", "missed", "--limit", "100")
+        assert {row["task"] for row in listed} == set(missed)
         host.stop()
         assert written(playing) == Counter([before, *missed])
     finally:

@@ -70,6 +70,7 @@ def test_runs_and_waits_are_histograms_by_bot(metrics: Metrics) -> None:
 def test_everything_else_has_its_metric(metrics: Metrics) -> None:
     metrics.post("refunds", "done")
     metrics.tick("refunds", "skipped")
+    metrics.missed("refunds")
     metrics.call("https://api.pyrus.com bot@1", 429)
     metrics.limit("https://api.pyrus.com bot@1", 12)
     metrics.commit(0.002)
@@ -82,6 +83,7 @@ def test_everything_else_has_its_metric(metrics: Metrics) -> None:
     got = scrape([metrics.snapshot()], HostGauges(version="1.2", bots=bots, journal_bytes=4096, entries={"failed": 5}))
     assert got["bothost_late_replies_total", "refunds", "done"] == 1
     assert got["bothost_timer_ticks_total", "refunds", "skipped"] == 1
+    assert got["bothost_missed_events_total", "refunds"] == 1
     assert got["bothost_api_calls_total", "https://api.pyrus.com bot@1", "429"] == 1
     assert got["bothost_api_limit_remaining", "https://api.pyrus.com bot@1"] == 12
     assert got["bothost_journal_commit_seconds_count",] == 1

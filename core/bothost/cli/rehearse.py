@@ -122,7 +122,7 @@ async def stored_of(journal: Journal, bot: str, began: float, limit: int) -> tup
 
 def not_rehearsed(entry: Entry, body: bytes | None) -> str:
     """Return why an entry is skipped; "" if it is rehearsed."""
-    if entry.kind not in ("hook", "manual"):
+    if entry.kind not in ("hook", "missed", "manual"):
         return "timers, jobs and the like"
     if entry.state == "failed" and not entry.runs:
         return "never run"

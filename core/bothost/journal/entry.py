@@ -24,7 +24,8 @@ State = Literal["ready", "running", "answered", "failed", "cancelled"]
 """The word in the row's column. A `ready` entry may be claimed; if it has an answer, only its post is left."""
 Door = Literal["response", "api"]
 """The way a reply leaves: in the response to a delivery, or through Pyrus's API from the acknowledgement on, for ever."""
-Kind = Literal["hook", "timer", "manual", "job", "request"]
+Kind = Literal["hook", "missed", "timer", "manual", "job", "request"]
+"""`hook`: a webhook or a poll brought it; `missed`: neither did, and catching up found it."""
 
 
 class Entry(msgspec.Struct, kw_only=True, gc=False):

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from bothost.journal.entry import Entry, Kind, Phase, State
 
 SHOWN_KINDS: Mapping[Kind, str] = {
-    "hook": "delivery", "request": "hook", "job": "job", "timer": "timer", "manual": "manual",
+    "hook": "delivery", "missed": "missed", "request": "hook", "job": "job", "timer": "timer", "manual": "manual",
 }  # fmt: skip
 """An entry's kind in the operator's words: a hook is a request from elsewhere to a bot's hook."""
 STATES_OF: Mapping[Phase, tuple[State, ...]] = {

@@ -108,7 +108,7 @@ def refuse_answered(entry: Entry) -> None:
 def run_again(entry: Entry, key: str, now: float) -> Entry:
     """Return the new entry that `retry --again` makes of an answered event."""
     return msgspec.structs.replace(
-        entry, id=key, kind="manual" if entry.kind == "hook" else entry.kind, state="ready", door="api", due=now, fence=0, owner="", tries=0, seen=0,
+        entry, id=key, kind="manual" if entry.kind in ("hook", "missed") else entry.kind, state="ready", door="api", due=now, fence=0, owner="", tries=0, seen=0,
         seen_at=0.0, runs=0, deaths=0, rerun="manual", cancel=False, delivered=False, status=0, answer=None,
         failed=False, error="", post_begun=0.0, posted=0, ms=0.0, created=now, updated=now,
     )  # fmt: skip

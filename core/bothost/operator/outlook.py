@@ -59,7 +59,10 @@ class HistoryStep:
 
 def history_of(entry: Entry, error: str) -> list[HistoryStep]:
     """Return the attempts, runs and posts that the journal knows of, oldest first. `error` has its secrets replaced."""
-    steps = [HistoryStep(entry.created, "arrived", 1 if entry.seen else 0, entry.status if entry.seen <= 1 else 0)]
+    missed = entry.kind == "missed"
+    arrived = "found by catching up" if missed else "arrived"
+    status = entry.status if entry.seen <= 1 and not missed else 0
+    steps = [HistoryStep(entry.created, arrived, 1 if entry.seen else 0, status)]
     if entry.seen > 1:
         steps.append(HistoryStep(entry.seen_at, "attempt", entry.seen, entry.status))
     if entry.runs:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from bothost.bots.registry import Bot, Registry
     from bothost.config.values import BotConfig
+    from bothost.journal.entry import Kind
     from bothost.pipeline.context import PipelineContext
     from bothost.pipeline.filters import EventFilter
     from bothost.pyrus.envelope import Envelope
@@ -83,6 +84,18 @@ class PollingState:
     since: datetime | None = None
     marks: OrderedDict[int, str] = field(default_factory=OrderedDict)
     """The newest state of each task that was looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class PollingRound:
+    """One look for a bot's events: back to `since`, as the account of `session`."""
+
+    bot: Bot
+    state: PollingState
+    session: PollingSession
+    since: datetime
+    kind: Kind
+    """What the events that are found are in lists: `missed` by catching up."""
 
 
 class Polling:
@@ -207,7 +220,8 @@ class Polling:
             return
         now = self._context.clock.now()
         since = await self._last_known(bot, state) or now - timedelta(seconds=bot.config.catch_up_for_s)
-        found = await self._find(bot, state, since, forms=bot.config.catch_up == "forms")
+        looking = PollingRound(bot, state, self._session_of(bot), since, "missed")
+        found = await self._find(looking, forms=bot.config.catch_up == "forms")
         await self._note(bot, WriteValue(DONE, repr(self._context.now()).encode()))
         state.caught_up = True
         state.since = now - OVERLAP
@@ -240,31 +254,31 @@ class Polling:
         now = self._context.clock.now()
         if state.since is None:
             state.since = await self._last_known(bot, state) or now - OVERLAP
-        await self._find(bot, state, state.since, forms=True)
+        await self._find(PollingRound(bot, state, self._session_of(bot), state.since, "hook"), forms=True)
         state.since = now - OVERLAP
 
-    async def _find(self, bot: Bot, state: PollingState, since: datetime, *, forms: bool) -> list[int]:
+    async def _find(self, looking: PollingRound, *, forms: bool) -> list[int]:
         """Take every task that changed and shows something new; return their ids."""
-        session = self._session_of(bot)
+        session, since = looking.session, looking.since
         changed: dict[int, str] = {}
         inbox = results.inbox((await self._send(session, requests.listed("inbox", item_count=INBOX_TASKS))).body)
         listed = [*inbox.tasks, *(task for group in inbox.groups for task in group.tasks)]
         changed |= marks_of(task for task in listed if (task.last_modified_date or since) >= since)
-        for form_id in sorted(bot.config.forms) if forms else ():
+        for form_id in sorted(looking.bot.config.forms) if forms else ():
             request = requests.register(form_id, {"modified_after": since, "include_archived": True})
             changed |= marks_of(results.tasks((await self._send(session, request)).body))
-        new = {task_id: mark for task_id, mark in changed.items() if not mark or state.marks.get(task_id) != mark}
-        return await self._take_all(bot, state, session, new, since) if new else []
+        seen = looking.state.marks
+        new = {task_id: mark for task_id, mark in changed.items() if not mark or seen.get(task_id) != mark}
+        return await self._take_all(looking, new) if new else []
 
-    async def _take_all(
-        self, bot: Bot, state: PollingState, session: PollingSession, new: dict[int, str], since: datetime
-    ) -> list[int]:
+    async def _take_all(self, looking: PollingRound, new: dict[int, str]) -> list[int]:
         """Take tasks, noting the beginning of the round, so that after a death in its middle the next one begins there again."""
-        begun = repr(since.timestamp()).encode()
+        bot, state = looking.bot, looking.state
+        begun = repr(looking.since.timestamp()).encode()
         await self._note(bot, WriteValue(BEGUN, begun, bot.config.catch_up_for_s, checked=True))
         found = []
         for task_id, mark in new.items():
-            if await self._take(bot, session, task_id):
+            if await self._take(looking, task_id):
                 found.append(task_id)
             state.marks[task_id] = mark
             state.marks.move_to_end(task_id)
@@ -273,8 +287,9 @@ class Polling:
         await self._note(bot, WriteValue(BEGUN, None, checked=True, expected=begun))
         return found
 
-    async def _take(self, bot: Bot, session: PollingSession, task_id: int) -> bool:
+    async def _take(self, looking: PollingRound, task_id: int) -> bool:
         """Fetch a task, and put what it shows into the journal as an event; False if it shows nothing new."""
+        bot, session = looking.bot, looking.session
         if bot.user_id is None:
             profile = results.profile((await self._send(session, requests.profile())).body)
             bot.user_id = profile.person_id
@@ -285,7 +300,7 @@ class Polling:
         if context.event_table.get(key) is not None or await context.journal.latest(key) is not None:
             return False
         step = waiting_step(envelope, bot.user_id)
-        return not await self._is_skipped(bot, envelope, step) and await self._put(bot, key, envelope, step)
+        return not await self._is_skipped(bot, envelope, step) and await self._put(looking, key, envelope, step)
 
     async def _is_skipped(self, bot: Bot, envelope: Envelope, step: int) -> bool:
         """Return True for the bot's own comment, and for what its section leaves out."""
@@ -298,12 +313,12 @@ class Polling:
             word = self._event_filter.skips(bot, envelope, step)
         return bool(word)
 
-    async def _put(self, bot: Bot, key: str, envelope: Envelope, step: int) -> bool:
+    async def _put(self, looking: PollingRound, key: str, envelope: Envelope, step: int) -> bool:
         """Put an event into the journal, where it waits for its turn as an acknowledged one does; False if another
         process was quicker. Raises JournalAway."""
-        context, now = self._context, self._context.now()
+        context, now, bot = self._context, self._context.now(), looking.bot
         entry = Entry(
-            id=key, bot=bot.name, door="api", task=envelope.task_id, comment=envelope.comment_id or 0, step=step, due=now,
+            id=key, bot=bot.name, kind=looking.kind, door="api", task=envelope.task_id, comment=envelope.comment_id or 0, step=step, due=now,
             turn=str(envelope.task_id) if bot.config.order == "task" else None, status=200, created=now, updated=now,
             # with an owner the row of another process that was quicker refuses this one
             owner=context.journal.owner, limit_s=limit_of(bot.config) if context.journal.claims_first else 0.0,
@@ -323,6 +338,8 @@ class Polling:
             raise
         if put:
             self._event_filter.remember(bot, envelope.task_id, step)
+            if looking.kind == "missed":
+                context.responses.count.missed(bot.name)
         else:
             self._forget(bot, tracked)
         return put

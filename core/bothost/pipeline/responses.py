@@ -29,6 +29,9 @@ class PipelineMetrics(Protocol):
     def job(self, bot: str, result: str) -> None:
         """Count a run of a job: ran, failed."""
 
+    def missed(self, bot: str) -> None:
+        """Catching up found an event that no webhook brought."""
+
     def hook(self, bot: str, hook: str, outcome: str) -> None:
         """Count a request to a hook that was answered or refused."""
 

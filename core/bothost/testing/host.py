@@ -93,6 +93,9 @@ class NoMetrics:
     def job(self, bot: str, result: str) -> None:
         """See `responses.PipelineMetrics`."""
 
+    def missed(self, bot: str) -> None:
+        """See `responses.PipelineMetrics`."""
+
     def hook(self, bot: str, hook: str, outcome: str) -> None:
         """See `responses.PipelineMetrics`."""
 

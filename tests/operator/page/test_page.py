@@ -143,7 +143,7 @@ def test_deliveries_are_found_by_bot_state_task_and_time(own_page: Site) -> None
         own_page.failed(number) if number % 2 else own_page.keep(
             id=f"autoreply:{number}:comment:1", task=number, turn=None
         )
-    own_page.keep(id="autoreply:9:comment:9", task=9, turn="9", created=time.time() - 5000)
+    own_page.keep(id="autoreply:9:comment:9", task=9, turn="9", created=time.time() - 5000, kind="missed")
 
     def found(query: str) -> list[str]:
         return re.findall(r">#(\d+)</a>", own_page.get(f"/deliveries{query}").text)
@@ -153,6 +153,9 @@ def test_deliveries_are_found_by_bot_state_task_and_time(own_page: Site) -> None
     assert found("?task=%234") == ["4"]
     assert found("?bot=lost") == []
     assert "9" not in found("?since=1h")
+    assert "missed" in own_page.get("/deliveries?task=9").text
+    assert "missed" not in own_page.get("/deliveries?task=4").text
+    assert "found by catching up" in own_page.get("/deliveries/autoreply:9:comment:9").text
     assert "Nothing matches" in own_page.get("/deliveries?bot=lost").text
 
 

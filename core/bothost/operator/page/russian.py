@@ -185,6 +185,7 @@ TEXTS: Mapping[str, str] = {
     "timer": "таймер",
     "Timer": "Таймер",
     "no task": "без задачи",
+    "missed": "пропущена",
     "nothing to say": "сказать нечего",
     # one delivery
     "Run again": "Запустить снова",
@@ -311,6 +312,7 @@ TEXTS: Mapping[str, str] = {
     "When": "Когда",
     "Took": "Заняло",
     "arrived": "пришла",
+    "found by catching up": "найдена после простоя",
     "attempt": "попытка",
     "run": "запуск",
     "post of the reply": "отправка ответа",

@@ -86,6 +86,10 @@ class Metrics:
         ticks = self._bots[bot].ticks
         ticks[result] = ticks.get(result, 0) + 1
 
+    def missed(self, bot: str) -> None:
+        """Count an event that no webhook brought and that catching up found."""
+        self._bots[bot].missed += 1
+
     def job(self, bot: str, result: str) -> None:
         """Count a run of a job: ran, failed."""
         jobs = self._bots[bot].jobs

@@ -84,6 +84,7 @@ class BotFigures(msgspec.Struct, gc=False):
     jobs: dict[str, int] = msgspec.field(default_factory=dict)
     hooks: dict[str, int] = msgspec.field(default_factory=dict)
     """The numbers of requests by a hook's name, a blank and the outcome."""
+    missed: int = 0
     handler: Histogram = msgspec.field(default_factory=lambda: Histogram.of(HANDLER_S))
     queue: Histogram = msgspec.field(default_factory=lambda: Histogram.of(QUEUE_S))
     failures: int = 0
@@ -122,6 +123,7 @@ class BotFigures(msgspec.Struct, gc=False):
             add_counts(mine, theirs)
         self.handler.add(other.handler)
         self.queue.add(other.queue)
+        self.missed += other.missed
         self.failures += other.failures
         self.child_restarts += other.child_restarts
         self.blocked_s += other.blocked_s

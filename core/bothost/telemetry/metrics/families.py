@@ -58,6 +58,7 @@ NAMES = {
     "bothost_running": ("gauge", "Runs under way."),
     "bothost_late_replies": ("counter", "Tries to post late replies, by result."),
     "bothost_timer_ticks": ("counter", "Ticks of timers, by result."),
+    "bothost_missed_events": ("counter", "Events that no webhook brought, found by catching up."),
     "bothost_jobs": ("counter", "Runs of jobs, by result."),
     "bothost_hooks": ("counter", "Requests to hooks, by hook and outcome."),
     "bothost_bot_state": ("gauge", "1 for the state a bot is in."),
@@ -122,6 +123,7 @@ def _per_bot_counters(bots: Mapping[str, BotFigures], label: Label) -> Iterator[
         yield from _counter(name, ("bot", key), pairs.items())
     for name, attribute in (
         ("bothost_handler_failures", "failures"),
+        ("bothost_missed_events", "missed"),
         ("bothost_child_restarts", "child_restarts"),
         ("bothost_loop_blocked_seconds", "blocked_s"),
     ):
