@@ -195,7 +195,8 @@ class ChildServer:
     async def _run(self, wanted: StartRun) -> None:
         assert self._runner is not None
         number = wanted.number
-        ended = partial(self._ended, number)
+        work: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        ended = partial(_settle, work)
         try:
             if wanted.timer:
                 tick = Tick(due=datetime.fromtimestamp(wanted.due, UTC), rerun=wanted.rerun)
@@ -205,15 +206,12 @@ class ChildServer:
             else:
                 envelope = decode(wanted.body)
                 ran = await self._runner.run(envelope, self._context(wanted), wanted.limit_s, ended)
+            self.wire.send(_ran(number, ran))
         except asyncio.CancelledError:
             return
-        self.wire.send(_ran(number, ran))
-
-    def _ended(self, number: int, _returned: bytes = b"") -> None:
-        # behind the frame that tells how it ended, which is sent when `run` returns
-        asyncio.get_running_loop().call_soon(
-            lambda: asyncio.get_running_loop().call_soon(self.wire.send, WorkEnded(number))
-        )
+        finally:
+            # behind the frame that tells the result: after a handler has ended, names of its reply may still be looked up
+            work.add_done_callback(lambda _done: self.wire.send(WorkEnded(number)))
 
     def _context(self, wanted: StartRun) -> RunContext:
         return RunContext(
@@ -308,6 +306,11 @@ class HostCallSender:
         async for answer in self._served.ask(self._caller, request, None):
             if answer.more:
                 yield answer.body
+
+
+def _settle(work: asyncio.Future[None], _returned: bytes = b"") -> None:
+    if not work.done():
+        work.set_result(None)
 
 
 def _or_end(step: asyncio.Task[None]) -> None:
