@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from tests.journal.journals import JournalMaker, make_entry
 
+from bothost.config import read
 from bothost.journal import owner_locks
+from bothost.pyrus_client.network import Network
 
 TREE = Path(__file__).parents[1]
 SECURITY = TREE / "docs" / "security.md"
@@ -91,6 +93,25 @@ def test_what_was_deleted_from_the_journal_is_gone_from_its_files(tmp_path, size
 
     journal.run(keep_and_forget)
     assert not holds(person)
+
+
+def test_the_proxys_password_and_an_accounts_key_are_shown_nowhere(tmp_path):
+    password, key = "pass-of-the-proxy", "the key of an account of finance"
+    path = tmp_path / "bots.ini"
+    path.write_text(
+        f"[host]\nport = 1\noperator_port = 0\nproxy = http://user:{password}@127.0.0.1:9\n"
+        f"[account:finance]\nlogin = bot@finance\nkey = {key}\nold_key = {key} too\n"
+        "[bot:one]\nplugin = autoreply\nsecret = a-secret-of-sixteen-or-more\naccounts = finance\nlogin = bot@one\n"
+    )
+    path.chmod(0o600)
+    reading = read(path, {})
+    shown = [repr(reading), repr(reading.host), repr(Network.of(reading.host.proxy))]
+    for command in ("check", "doctor"):
+        told = [sys.executable, "-m", "bothost", command, "--config", str(path)]
+        done = subprocess.run(told, capture_output=True, text=True, check=False, timeout=60)
+        shown.append(done.stdout + done.stderr)
+    assert "127.0.0.1:9" in shown[-1]
+    assert [text for text in shown if password in text or key in text] == []
 
 
 def test_every_test_that_the_security_page_names_exists():

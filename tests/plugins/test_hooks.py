@@ -77,6 +77,10 @@ class Payments(Plugin[Rules]):
         return {
             "text": "hello", "bytes": b"\x00", "none": None, "redirect": Response.redirect("https://example.org/"),
             "wrong": 7, "split": Response("", headers={"X-A": "b\r\nX-C: d"}), "status": Response("", status=99),
+            "kind": Response("x", content_type="text/html\r\nSet-Cookie: a=b"),
+            "moved": Response.redirect("https://example.org/\r\nSet-Cookie: a=b"),
+            "cookie": Response("", headers={"Set-Cookie": "a=b\nX-C: d"}), "length": Response("", headers={"content-length": "9"}),
+            "bodiless": Response("GET / HTTP/1.1", status=204), "unchanged": Response("x", status=304), "half": "\ud800",
         }[what]  # fmt: skip
 
     @hook("magic", by_header)
@@ -179,6 +183,13 @@ def test_other_addresses_and_methods_are_refused(bothost: Harness) -> None:
         ("redirect", 303, b""),
         ("wrong", 500, b'{"error":"failed"}'),
         ("split", 500, b'{"error":"failed"}'),
+        ("kind", 500, b'{"error":"failed"}'),
+        ("moved", 500, b'{"error":"failed"}'),
+        ("cookie", 500, b'{"error":"failed"}'),
+        ("length", 500, b'{"error":"failed"}'),
+        ("bodiless", 500, b'{"error":"failed"}'),
+        ("unchanged", 500, b'{"error":"failed"}'),
+        ("half", 500, b'{"error":"failed"}'),
         ("status", 500, b'{"error":"failed"}'),
         ("fails", 500, b'{"error":"failed"}'),
     ],
@@ -194,6 +205,46 @@ def test_json_that_is_none_is_the_callers_fault(bothost: Harness) -> None:
     answer = bot.hook("echo", body=b"nonsense")
     assert (answer.status, answer.json) == (400, {"error": "the body is not JSON"})
     assert bot.hook("echo", query={"what": "form"}, json={}).status == 400
+
+
+PART = '--b\r\nContent-Disposition: form-data; name="a"\r\n{}\r\nx\r\n'
+BOMBS = {
+    "10,000 parts": (PART.format("") * 10_000 + "--b--\r\n", "more than 1000 parts"),
+    "a million boundaries": ("--b\r\n" * 1_000_000, "more than 1000 parts"),
+    "endless headers": (PART.format("X: y\r\n" * 200_000) + "--b--\r\n", "the headers of a part"),
+    "an endless name": (PART.format(";" * 1_000_000 + "\r\n") + "--b--\r\n", "the headers of a part"),
+    "no end": (PART.format(""), "cut off"),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_form_that_is_a_bomb_is_the_callers_fault_and_costs_little(bothost: Harness, name: str) -> None:
+    body, said = BOMBS[name]
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    answer = made(bothost).hook("echo", query={"what": "form"}, body=body.encode(), headers=headers)
+    assert answer.status == 400
+    assert said in answer.json["error"]
+
+
+def test_a_form_may_have_a_thousand_parts(bothost: Harness) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    body = (PART.format("") * 1000 + "--b--\r\n").encode()
+    assert made(bothost).hook("echo", query={"what": "form"}, body=body, headers=headers).json["fields"] == {"a": "x"}
+
+
+@pytest.mark.parametrize("body", [b"[" * 200_000, b'{"a": NaN}', b"9" * 5000, b"-Infinity", b'{"a": 1}x', b"\xff"])
+def test_json_that_only_python_reads_is_the_callers_fault(bothost: Harness, body: bytes) -> None:
+    answer = made(bothost).hook("echo", body=body)
+    assert (answer.status, answer.json) == (400, {"error": "the body is not JSON"})
+
+
+@pytest.mark.parametrize("hook", ["paid", "v1/pointed"])
+@pytest.mark.parametrize("key", ["half \ud800", "zero \0", "", ["list"], True, 1.5])
+def test_a_key_that_no_journal_can_hold_is_the_callers_fault(bothost: Harness, hook: str, key: Any) -> None:
+    answer = made(bothost).hook(hook, json={"id": key, "payment": {"id": key}})
+    assert answer.status == 400
+    assert "the request's key" in answer.json["error"]
+    assert SEEN == []
 
 
 def test_a_large_file_with_a_cyrillic_name(bothost: Harness) -> None:
@@ -300,3 +351,18 @@ def test_a_json_pointer_that_leads_nowhere_is_the_callers_fault(pointer: str) ->
 def test_a_handlers_refusal_is_told_to_its_caller(bothost: Harness) -> None:
     answer = bothost.bot(AnyService, key="k").hook("ask")
     assert (answer.status, answer.json) == (400, {"error": "there is no order 7"})
+
+
+def test_a_refusal_may_repeat_what_is_no_text(bothost: Harness) -> None:
+    class Echoing(Plugin):
+        @hook("say", anyone)
+        async def say(self, request: Request) -> None:
+            raise RequestRefused(f"no {request.json}")
+
+        @hook("take", anyone, once=lambda request: request.json["id"].say_no)
+        async def take(self, request: Request) -> None:
+            """Never called."""
+
+    bot = bothost.bot(Echoing)
+    assert bot.hook("say", json="half \ud800").json == {"error": "no half \\ud800"}
+    assert bot.hook("take", json={"id": "\ud800"}).status == 500

@@ -103,13 +103,14 @@ class HookDelivery:
 REFUSED = Outcome(403, NOTHING, "refused-guard")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _HookCall:
     """One request with what its stages need."""
 
     delivery: HookDelivery
     request: RawRequest
     id: str
+    is_answered: bool = False
 
 
 class Hooks:
@@ -161,13 +162,18 @@ class Hooks:
             self._refuse(delivery)
             return
         call = _HookCall(delivery, request, f"{delivery.bot.name}:0:request:{token_hex(8)}")
-        self._spawn(self._serve(call))
+        self._spawn(self._serve(call), lambda done: self._answer_after_fault(call, done))
 
-    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+    def _spawn(self, work: Coroutine[object, object, None], *after: Callable[[asyncio.Task[None]], None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self.serving.add(task)
-        task.add_done_callback(self.serving.discard)
-        task.add_done_callback(watch)
+        for one in (self.serving.discard, watch, *after):
+            task.add_done_callback(one)
+
+    def _answer_after_fault(self, call: _HookCall, done: asyncio.Task[None]) -> None:
+        """Answer 500 where a fault of bothost, which `watch` logs, would leave the caller waiting."""
+        if not done.cancelled() and done.exception() is not None and not call.is_answered:
+            self._say(call, 500, "failed")
 
     def drain(self) -> None:
         """Begin nothing more. Requests that wait for a permit are answered 503, and runs go on."""
@@ -339,6 +345,7 @@ class Hooks:
         delivery, context = call.delivery, self._context
         bot, rule = delivery.bot.name, delivery.rule.name
         word = "gone" if delivery.gone else word
+        call.is_answered = True
         delivery.answer(message, word)
         context.responses.count.hook(bot, rule, word)
         ms = round((context.clock.monotonic() - delivery.received) * 1000, 1)

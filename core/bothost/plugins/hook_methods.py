@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bothost.errors import PluginError, RequestRefused
+from bothost.errors import PluginError, RequestRefused, StoreError
+from bothost.journal.values import check_key
 from bothost.plugins.guard_marks import GuardMark
 from bothost.plugins.guards import FunctionGuard, GuardRule, OpenGuard, rule_of
 from bothost.plugins.handlers import Handler, check_call, handler, takes
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from bothost.plugins.api import HookMark, Plugin
-
-LONGEST_KEY = 200
 
 
 class HookRule(msgspec.Struct, frozen=True):
@@ -86,9 +85,10 @@ def shown_hook(path: str, rule: HookRule) -> dict[str, str]:
 
 def key_text(key: Any) -> str:
     """Return the key of an accepted request as text. Raises RequestRefused."""
-    if isinstance(key, bool) or not isinstance(key, str | int) or not 1 <= len(str(key)) <= LONGEST_KEY:
-        raise RequestRefused(f"the request's key is a text of 1 to {LONGEST_KEY} characters")
-    return str(key)
+    try:
+        return check_key(str(key) if type(key) is int else key, "the request's key")
+    except StoreError as error:
+        raise RequestRefused(str(error)) from None
 
 
 def pointed_key(rule: HookRule, body: bytes) -> str:

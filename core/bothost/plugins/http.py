@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -26,6 +26,8 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 OWN_HEADERS = frozenset({"content-length", "connection", "transfer-encoding", "keep-alive", "upgrade", "trailer"})
 """The headers that the host writes itself. A handler that wrote them too could split the answer."""
+BODILESS = (204, 304)
+"""Statuses whose responses end with their head: what stood behind it would be read as the next response."""
 
 
 class RawRequest(msgspec.Struct, frozen=True):
@@ -125,10 +127,10 @@ class Request:
     @cached_property
     def query_all(self) -> Mapping[str, tuple[str, ...]]:
         """Return all values of each parameter of the query."""
-        found: dict[str, tuple[str, ...]] = {}
+        found: dict[str, list[str]] = {}
         for name, value in parse_qsl(self._raw.query, keep_blank_values=True):
-            found[name] = (*found.get(name, ()), value)
-        return found
+            found.setdefault(name, []).append(value)
+        return {name: tuple(values) for name, values in found.items()}
 
     @cached_property
     def query(self) -> Mapping[str, str]:
@@ -203,9 +205,13 @@ class Response:
 def json_of(body: bytes) -> Any:
     """Return a body as JSON. Raises RequestRefused."""
     try:
-        return json.loads(body)
+        return json.loads(body, parse_constant=_no_number)
     except (ValueError, RecursionError):
         raise RequestRefused("the body is not JSON") from None
+
+
+def _no_number(word: str) -> NoReturn:
+    raise ValueError(word)
 
 
 def value_at(value: Any, pointer: str) -> Any:
@@ -230,9 +236,9 @@ def message_of(answer: Any) -> ResponseMessage:
     response = _response_of(answer)
     if isinstance(response.status, bool) or not isinstance(response.status, int) or not 200 <= response.status <= 599:
         raise HookError(f"a response's status is a number from 200 to 599, not {response.status!r:.40}")
-    body = response.body.encode() if isinstance(response.body, str) else response.body
-    if not isinstance(body, bytes):
-        raise HookError(f"a response's body is text or bytes, not a {type(body).__name__}")
+    body = _bytes_of(response.body)
+    if body and response.status in BODILESS:
+        raise HookError(f"a response of status {response.status} has no body")
     kind = response.content_type or (
         "text/plain; charset=utf-8" if isinstance(response.body, str) else "application/octet-stream"
     )
@@ -243,6 +249,17 @@ def message_of(answer: Any) -> ResponseMessage:
         if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value) or name.lower() in OWN_HEADERS:
             raise HookError(f"the header {name!r:.80} with {value!r:.80} cannot be written")
     return ResponseMessage(response.status, headers, body)
+
+
+def _bytes_of(body: Any) -> bytes:
+    if isinstance(body, bytes):
+        return body
+    if not isinstance(body, str):
+        raise HookError(f"a response's body is text or bytes, not a {type(body).__name__}")
+    try:
+        return body.encode()
+    except UnicodeEncodeError as error:
+        raise HookError(f"a response's body has a character that is none at {error.start}") from None
 
 
 def _response_of(answer: Any) -> Response:

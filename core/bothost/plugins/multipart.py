@@ -9,6 +9,8 @@ from urllib.parse import parse_qsl, unquote
 from bothost.errors import RequestRefused
 
 MOST_PARTS = 1000
+MOST_HEAD_BYTES = 8 << 10
+"""The most that the headers of one part may take."""
 _PARAMETER = re.compile(r';\s*([a-z*]+)=(?:"((?:[^"\\]|\\.)*)"|([^;\s]*))', re.IGNORECASE)
 
 
@@ -47,13 +49,18 @@ def form_of(content_type: str, body: bytes) -> ParsedForm:
 
 
 def _multipart(body: bytes, boundary: bytes) -> ParsedForm:
-    parts = (b"\r\n" + body).split(b"\r\n--" + boundary)
-    if len(parts) < 2 or not parts[-1].startswith(b"--") or len(parts) > MOST_PARTS:
-        raise RequestRefused("the form is cut off, or has too many parts")
+    # not all of them: a body of nothing but boundaries would become millions of pieces
+    parts = (b"\r\n" + body).split(b"\r\n--" + boundary, MOST_PARTS + 2)
+    if len(parts) > MOST_PARTS + 2:
+        raise RequestRefused(f"the form has more than {MOST_PARTS} parts")
+    if len(parts) < 2 or not parts[-1].startswith(b"--"):
+        raise RequestRefused("the form is cut off")
     fields: list[tuple[str, str]] = []
     files: list[tuple[str, FormFile]] = []
     for part in parts[1:-1]:
         head, blank, content = part.partition(b"\r\n\r\n")
+        if len(head) > MOST_HEAD_BYTES:
+            raise RequestRefused(f"the headers of a part of the form have more than {MOST_HEAD_BYTES} bytes")
         headers = _headers(head)
         named = _parameters(headers.get("content-disposition", ""))
         if not blank or "name" not in named:

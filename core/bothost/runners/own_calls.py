@@ -21,6 +21,7 @@ from bothost.pyrus.reply import reply as replies
 from bothost.runners import Admission, HookRun, JobRun, RunFailure, RunResult
 from bothost.runners.disclosure import refuse_disclosure
 from bothost.runners.failures import reported
+from bothost.text import visible, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from bothost.pyrus.model.task import Task
 
 NOTHING = b"{}"
+LONGEST_REFUSAL = 2000
 
 
 class JobCall:
@@ -134,7 +136,7 @@ class HookCall:
             return Admission(passes=True, key=key_text(await key if inspect.isawaitable(key) else key))
         except (RequestRefused, LookupError, TypeError) as error:
             # the key stands in what the caller has sent: if it is missing there, the caller is told
-            why = str(error) if isinstance(error, RequestRefused) else "the request has no key"
+            why = refusal_text(error) if isinstance(error, RequestRefused) else "the request has no key"
             return Admission(passes=True, refused=why)
 
     def time_up(self) -> None:
@@ -145,7 +147,7 @@ class HookCall:
     def failed(self, error: BaseException) -> RunResult:
         """Give the failure that an exception of the method means; one about the request is the caller's."""
         if isinstance(error, RequestRefused):
-            return RunResult(failure=RunFailure("refused", str(error), may_rerun=False, error=error))
+            return RunResult(failure=RunFailure("refused", refusal_text(error), may_rerun=False, error=error))
         return RunResult(failure=reported(error, self.what, self._scrub))
 
     async def finished(self, answer: Any) -> RunResult:
@@ -160,6 +162,11 @@ class HookCall:
             return RunResult(
                 failure=RunFailure("unusable", self._scrub(f"{self.what}: {error}"), may_rerun=False, error=error)
             )
+
+
+def refusal_text(error: RequestRefused) -> str:
+    """Return the text for the caller; it may hold half a character that the caller has sent."""
+    return visible(words_of(error, LONGEST_REFUSAL))
 
 
 def call_of(

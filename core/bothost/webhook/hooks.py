@@ -41,7 +41,8 @@ def find(by_path: Mapping[str, Bot], target: str) -> HookMatch | None:
     path = routing.decoded(target)
     above, _, name = path.rpartition("/")
     for _ in range(DEEPEST):
-        bot = by_path.get(above)
+        # a bot's path stands there with a slash at its end too, and by that `/pay//paid` would be an address of `/pay/paid`
+        bot = None if above.endswith("/") else by_path.get(above)
         if bot is not None:
             return _match(bot, name)
         above, slash, last = above.rpartition("/")
