@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-WIDTH, LABELS, BAR, GAP, HEAD = 860, 250, 18, 6, 40
+WIDTH, LABELS, BAR, GAP, HEAD = 860, 290, 18, 6, 40
 
 
 class Ground(NamedTuple):

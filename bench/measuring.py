@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cores import pinned
+from bench.cores import family, pinned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -52,7 +52,7 @@ class Figure:
     rounds_us: list[float] = field(default_factory=list)
     """µs of CPU for a delivery, in each round."""
     beside_us: list[float] = field(default_factory=list)
-    """CPU of the database's processes."""
+    """CPU of the processes of its database, or of the service behind it."""
     latency_ms: list[float] = field(default_factory=list)
     """To each answer at the fixed rate."""
 
@@ -62,7 +62,7 @@ class Figure:
         return statistics.median(self.rounds_us)
 
     @property
-    def database_us(self) -> float:
+    def beside_cpu_us(self) -> float:
         """Return the median."""
         return statistics.median(self.beside_us)
 
@@ -76,7 +76,7 @@ class Figure:
         return {
             "cpu_us": self.cpu_us,
             "rounds_us": self.rounds_us,
-            "database_us": self.database_us,
+            "beside_us": self.beside_cpu_us,
             "p50_ms": self.latency(0.5),
             "p99_ms": self.latency(0.99),
         }
@@ -167,18 +167,6 @@ class Round:
     def _shuffled(self) -> list[tuple[str, str]]:
         self._order.shuffle(self._pairs)
         return self._pairs
-
-
-def family(pid: int) -> Iterator[Path]:
-    """Yield the folders in /proc of a process and its living descendants; none for process 0."""
-    if not pid:
-        return
-    folder = Path(f"/proc/{pid}")
-    yield folder
-    with contextlib.suppress(OSError):
-        for thread in (folder / "task").iterdir():
-            for child in (thread / "children").read_text().split():
-                yield from family(int(child))
 
 
 def cpu_s(pid: int) -> float:

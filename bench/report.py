@@ -1,4 +1,4 @@
-"""From figures to docs/performance.md and its chart; every number there comes from the one run that it names."""
+"""From figures to docs/performance.md and its charts; every number there comes from the one run that it names."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.bodies import FIXTURES, SMALL
 from bench.chart import GROUNDS, bars
 from bench.measuring import CONNECTIONS, RATES, Figure, ratio
-from bench.servers import GROWTH, PEERS, SERVERS
+from bench.servers import BLOCKED, GROWTH, PEERS, SERVERS
+from bench.troubles import RATE as BLOCKED_RATE
+from bench.troubles import UNDER_WAY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from bench.measuring import Plan
+
+    Panels = Sequence[tuple[str, Sequence[tuple[str, float]]]]
 
 DOCS = Path(__file__).parent.parent / "docs"
 Figures = dict[str, dict[str, Figure]]
@@ -65,7 +69,8 @@ because aiopyrus answers 500 to any other.
 once. bothost as a whole verifies, decodes, knows repeats, keeps order, runs the plugin
 `autoreply`, writes a log line, counts for `/metrics`, and records event, body and answer in the journal; `keep = 0` leaves out
 the body. `processes = 2` and PostgreSQL claim each event durably before it runs; PostgreSQL's own CPU is not in the table, it
-is {database}. The peers verify, decode and answer; they know no repeats, keep nothing and have no log line. slack_bolt verifies
+is {database}. The relay gives a Flask bot that exists already what bothost does; the app's own CPU behind it is not in its line, it is
+{app}. The peers verify, decode and answer; they know no repeats, keep nothing and have no log line. slack_bolt verifies
 with HMAC-SHA256, Slack's way. bothost, aiopyrus and FastAPI run on uvloop, the others on asyncio's own loop; FastAPI parses and writes JSON by pydantic's compiled core. Its
 uvicorn keeps no access log, sends neither Date nor Server, as bothost does not, and looks for no proxy. The Flask app is on gunicorn's default worker, with a connection for each request.
 
@@ -77,6 +82,34 @@ Signature and decoding cost {bound} by themselves. What stands between the liste
 gets for it: order, permits, a task of its own with a time limit, repeats that are known, a checked reply, a log line, counts, and
 a journal with a thread of its own. `python -m bench.calls` counts the calls of a delivery by layer, and a test bounds them;
 decisions 0057 and 0080 say what was tried to make it cheaper.
+
+## Beside a bot that blocks
+
+The handler of a second bot blocks for half of each second, in a library that knows nothing of asyncio. The times to the answers of
+the first bot, at {blocked_rate} deliveries of 1.5 kB a second:
+
+<picture>
+  <source media="(prefers-color-scheme: dark)" srcset="performance-blocked-dark.svg">
+  <img alt="Latency beside a bot that blocks" src="performance-blocked-light.svg">
+</picture>
+
+{blocked}
+
+A host's watchdog names the bot, file and line of an async handler that blocks the loop. Its bot can then have a process of its own.
+
+## Recovery after kill -9
+
+All processes of a server are killed while {under_way} deliveries are under way, and it is started again. Each delivery is sent again
+until it is answered, as Pyrus does a minute later. The time from the start to the last answer, the median of {kills}:
+
+<picture>
+  <source media="(prefers-color-scheme: dark)" srcset="performance-recovery-dark.svg">
+  <img alt="Recovery after kill -9" src="performance-recovery-light.svg">
+</picture>
+
+{recovery}
+
+bothost reads its journal in this time, and knows which of the deliveries had been run. The peers know nothing of them.
 
 ## Bots and journal
 
@@ -96,12 +129,16 @@ class Result:
     """Seconds from start to first answer."""
     memory: dict[str, float]
     """Megabytes at the end."""
+    blocked: dict[str, Figure]
+    """Latency beside a bot that blocks, by server."""
+    recovery: dict[str, list[float]]
+    """Milliseconds from a start after a kill to the last answer."""
     verify_and_decode: list[float]
     """µs for a small body, in each round."""
     minutes: float
     plan: Plan
 
-    def as_json(self) -> dict[str, object]:
+    def as_json(self) -> dict[str, Any]:
         """Return the figures for `--json`."""
         figures = {name: {size: one.as_json() for size, one in row.items()} for name, row in self.figures.items()}
         return {
@@ -109,6 +146,8 @@ class Result:
             "figures": figures,
             "ready": self.ready,
             "memory": self.memory,
+            "blocked_ms": {name: one.latency_ms for name, one in self.blocked.items()},
+            "recovery_ms": self.recovery,
             "verify_and_decode": self.verify_and_decode,
             "minutes": self.minutes,
         }
@@ -203,6 +242,23 @@ def goals_table(result: Result) -> str:
     return "\n".join(["| | measured | goal | |", "|---|---|---|---|", *rows])
 
 
+def blocked_table(result: Result) -> str:
+    """Return the table of latency beside a bot that blocks."""
+    lines = ["| | p50 ms | p99 ms |", "|---|---|---|"]
+    for name, one in result.blocked.items():
+        lines.append(f"| {BLOCKED[name].title} | {one.latency(0.5):,.1f} | {one.latency(0.99):,.1f} |")
+    return "\n".join(lines)
+
+
+def recovery_table(result: Result) -> str:
+    """Return the table of recoveries after a kill."""
+    lines = ["| | ms | fastest | slowest |", "|---|---|---|---|"]
+    for name, taken in result.recovery.items():
+        cells = (SERVERS[name].title, *(f"{ms:,.0f}" for ms in (statistics.median(taken), min(taken), max(taken))))
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def _growth(result: Result) -> str:
     lines = ["| | CPU µs | × one bot | p50 / p99 ms | first answer after s | MB |", "|---|---|---|---|---|---|"]
     for name in GROWTH:
@@ -223,41 +279,56 @@ def _plain(name: str) -> str:
     return SERVERS[name].title.replace("*", "").replace("`", "")
 
 
-def draw(cpu_us: Mapping[str, Mapping[str, float]], ground: str) -> str:
-    """Draw the CPU per delivery of each server at each size, for a light or a dark page."""
-    panels = [
+def pictures(figures: Mapping[str, Any]) -> dict[str, tuple[str, Panels]]:
+    """Return title and panels of each picture, by its file's name, from the figures that `--json` writes."""
+    cpu = [
         (
             f"{size} bodies",
-            [(_plain(name).partition(",")[0] if name in ("floor", "fastapi", "flask") else _plain(name), row[size])
-             for name, row in cpu_us.items() if name not in GROWTH[1:]],
+            [(_short(name), row[size]["cpu_us"]) for name, row in figures["figures"].items() if name not in GROWTH[1:]],
         )
         for size in FIXTURES
-    ]  # fmt: skip
-    return bars("CPU per delivery, µs (logarithmic)", panels, GROUNDS[ground])
+    ]
+    blocked = [(BLOCKED[name].title, Figure(latency_ms=taken)) for name, taken in figures["blocked_ms"].items()]
+    late = [
+        (f"{share * 100:.0f} % within", [(name, one.latency(share)) for name, one in blocked]) for share in (0.5, 0.99)
+    ]
+    recovery = [(_short(name), statistics.median(taken)) for name, taken in figures["recovery_ms"].items()]
+    return {
+        "performance": ("CPU per delivery, µs (logarithmic)", cpu),
+        "performance-blocked": ("Time to the answer beside a bot that blocks, ms (logarithmic)", late),
+        "performance-recovery": ("From the start after kill -9 to the last answer, ms (logarithmic)", [("", recovery)]),
+    }
 
 
-def draw_all(cpu_us: Mapping[str, Mapping[str, float]]) -> None:
-    """Write docs/performance-light.svg and -dark.svg."""
-    for ground in GROUNDS:
-        (DOCS / f"performance-{ground}.svg").write_text(draw(cpu_us, ground))
+def _short(name: str) -> str:
+    return _plain(name).partition(",")[0] if name in ("floor", "fastapi", "flask") else _plain(name)
+
+
+def draw_all(figures: Mapping[str, Any]) -> None:
+    """Write the pictures into docs/, each for a light and a dark page."""
+    for file, (title, panels) in pictures(figures).items():
+        for ground, colours in GROUNDS.items():
+            (DOCS / f"{file}-{ground}.svg").write_text(bars(title, panels, colours))
 
 
 def write_page(result: Result) -> None:
     """Write docs/performance.md and its pictures."""
-    database = ", ".join(
-        f"{one.database_us:,.0f} µs at {size}" for size, one in result.figures["bothost-postgres"].items()
+    database, app = (
+        ", ".join(f"{one.beside_cpu_us:,.0f} µs at {size}" for size, one in result.figures[name].items())
+        for name in ("bothost-postgres", "relay")
     )
     facts = ", ".join(f"{name} {told}" for name, told in result.machine.items())
     page = PAGE.format(
         when=datetime.now(UTC).strftime("%Y-%m-%d"), minutes=result.minutes, machine=f"Machine and versions: {facts}.",
         rounds=result.plan.rounds, counts=", ".join(str(result.plan.deliveries(size)) for size in FIXTURES),
-        connections=CONNECTIONS, rates=", ".join(map(str, RATES.values())), table=table(result), database=database,
+        connections=CONNECTIONS, rates=", ".join(map(str, RATES.values())), table=table(result), database=database, app=app,
         goals=goals_table(result), bound=f"{statistics.median(result.verify_and_decode):.0f} µs", growth=_growth(result),
+        blocked=blocked_table(result), blocked_rate=BLOCKED_RATE, recovery=recovery_table(result), under_way=UNDER_WAY,
+        kills=max(map(len, result.recovery.values())),
     )  # fmt: skip
     (DOCS / "performance.md").write_text(page)
-    draw_all({name: {size: one.cpu_us for size, one in row.items()} for name, row in result.figures.items()})
+    draw_all(result.as_json())
 
 
 if __name__ == "__main__":  # python -m bench.report FIGURES.json: the pictures of a run whose figures were kept
-    told = json.loads(Path(sys.argv[1]).read_text())["figures"]
-    draw_all({name: {size: one["cpu_us"] for size, one in row.items()} for name, row in told.items()})
+    draw_all(json.loads(Path(sys.argv[1]).read_text()))

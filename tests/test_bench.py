@@ -29,7 +29,9 @@ def result(ours: float) -> report.Result:
         for name, kind in servers.SERVERS.items()
     }
     seconds, megabytes = dict.fromkeys(servers.SERVERS, 0.5), dict.fromkeys(servers.SERVERS, 40.0)
-    return report.Result(MACHINE, figures, seconds, megabytes, [10.0, 20.0], 1.0, PLAN)
+    blocked = dict.fromkeys(servers.BLOCKED, figure(ours))
+    killed = {name: [900.0, 700.0, 800.0] for name in servers.RECOVERING}
+    return report.Result(MACHINE, figures, seconds, megabytes, blocked, killed, [10.0, 20.0], 1.0, PLAN)
 
 
 def test_the_table_has_a_line_for_each_server_and_ratios_to_the_floor() -> None:
@@ -60,15 +62,19 @@ def test_the_page_and_the_chart_name_machine_and_servers(tmp_path: Path) -> None
     page = (tmp_path / "performance.md").read_text()
     assert "2 × a processor" in page
     assert "{" not in re.sub(r"`\{\}`", "", page)
+    assert "| 800 | 700 | 900 |" in page, "a recovery: median, fastest, slowest"
+    drawn = {"performance": 3 * len(report.table(result(1.0)).splitlines()[2:])}
+    drawn |= {"performance-blocked": 2 * len(servers.BLOCKED), "performance-recovery": len(servers.RECOVERING)}
     for ground in ("light", "dark"):
-        picture = (tmp_path / f"performance-{ground}.svg").read_text()
-        assert picture.count("<rect") == 1 + 3 * len(report.table(result(1.0)).splitlines()[2:])
-        assert f"performance-{ground}.svg" in page
+        for name, count in drawn.items():
+            picture = (tmp_path / f"{name}-{ground}.svg").read_text()
+            assert picture.count("<rect") == 1 + count
+            assert f"({name}" in page or f'"{name}-{ground}.svg"' in page
 
 
 def test_a_longer_bar_is_a_larger_value() -> None:
     drawn = bars("title", [("panel", [("bothost", 10.0), ("bare", 100.0)])])
-    first, second = (float(found) for found in re.findall(r'<rect x="250" y="\d+" width="([\d.]+)"', drawn))
+    first, second = (float(found) for found in re.findall(r'<rect x="290" y="\d+" width="([\d.]+)"', drawn))
     assert first < second
 
 

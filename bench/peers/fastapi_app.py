@@ -2,6 +2,7 @@
 
 import hmac
 import os
+import time
 
 from fastapi import FastAPI, HTTPException, Request
 from pydantic import BaseModel, ConfigDict
@@ -50,14 +51,28 @@ class Reply(BaseModel):
 
 app = FastAPI()
 SECRET = os.environ["BENCH_SECRET"].encode()
+OTHER_SECRET = os.environ["BENCH_OTHER_SECRET"].encode()
+
+
+def verify(request: Request, body: bytes, secret: bytes) -> None:
+    """Refuse what the secret has not signed."""
+    digest = hmac.digest(secret, body, "sha1")  # in one call of OpenSSL
+    if not hmac.compare_digest(digest.hex(), request.headers.get("x-pyrus-sig", "").lower()):
+        raise HTTPException(403)
 
 
 @app.post("/b0")
 async def receive(request: Request) -> Reply:
     """Answer one delivery."""
     body = await request.body()
-    digest = hmac.digest(SECRET, body, "sha1")  # in one call of OpenSSL
-    if not hmac.compare_digest(digest.hex(), request.headers.get("x-pyrus-sig", "").lower()):
-        raise HTTPException(403)
+    verify(request, body, SECRET)
     author = Delivery.model_validate_json(body).task.author
     return Reply(text=f"Hello, {author.email}. This task approved by bot.", approval_choice="approved")
+
+
+@app.post("/b1")
+async def other(request: Request) -> dict[str, str]:
+    """One delivery of a bot that blocks."""
+    verify(request, await request.body(), OTHER_SECRET)
+    time.sleep(0.5)
+    return {}

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import os
+import time
 
 from flask import Flask, request
 
@@ -25,6 +26,15 @@ def index():
     if not _is_signature_correct(body, secret, signature):
         return "", 403
     return _prepare_response(body.decode("utf-8"))
+
+
+@app.route("/b1", methods=["POST"])
+def other():
+    """One delivery of a bot that blocks."""
+    if not _is_signature_correct(request.data, os.environ["BENCH_OTHER_SECRET"], request.headers["x-pyrus-sig"]):
+        return "", 403
+    time.sleep(0.5)
+    return {}
 
 
 def _prepare_response(body):
