@@ -6,6 +6,7 @@ import http.client
 import json
 import shutil
 import sys
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -120,6 +121,21 @@ class Browser:
         """Every address that was asked for since the last look."""
         messages = [json.loads(line["message"])["message"] for line in self.driver.get_log("performance")]
         return [one["params"]["request"]["url"] for one in messages if one["method"] == "Network.requestWillBeSent"]
+
+    def serious(self) -> list[str]:
+        """What axe-core finds wrong with the page that is shown, but for what it calls minor."""
+        axe = (files("axe_core_python") / "axe.min.js").read_text("utf-8")
+        self.driver.execute_script(axe)
+        found: dict[str, Any] = self.driver.execute_async_script(
+            "const done = arguments[0]; axe.run(document, {resultTypes: ['violations']}).then(done, error => done({error: String(error)}))"
+        )
+        assert "error" not in found, found
+        return [
+            f"{one['id']}: {node['html'][:160]} {node['any'][0]['message'] if node['any'] else ''}"
+            for one in found["violations"]
+            if one["impact"] in ("moderate", "serious", "critical")
+            for node in one["nodes"]
+        ]
 
     def deliver(self, task: int, bot: str = "refunds", secret: str = SECRET) -> int:
         """As Pyrus does it; the status."""

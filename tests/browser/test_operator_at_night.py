@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from selenium.webdriver.common.keys import Keys
@@ -124,29 +123,13 @@ def test_axe_finds_nothing_serious_in_light_and_dark(browser: Browser, plugin: P
     browser.deliver(8)
     browser.look(scheme, width)
     browser.open("/login")
-    assert serious(browser) == []
+    assert browser.serious() == []
     browser.log_in()
     browser.open("/deliveries?state=failed")
     failed = browser.find("table.entries tbody a").get_attribute("href") or ""
     for path in (*PAGES, failed[failed.index("/deliveries/") :], "/nothing", "/?q=nobody", "/deliveries?bot=none"):
         browser.open(path)
-        assert serious(browser) == [], path
-
-
-def serious(browser: Browser) -> list[str]:
-    """What axe-core finds wrong with the page that is shown, but for what it calls minor."""
-    axe = (files("axe_core_python") / "axe.min.js").read_text("utf-8")
-    browser.driver.execute_script(axe)
-    found: dict[str, Any] = browser.driver.execute_async_script(
-        "const done = arguments[0]; axe.run(document, {resultTypes: ['violations']}).then(done, error => done({error: String(error)}))"
-    )
-    assert "error" not in found, found
-    return [
-        f"{one['id']}: {node['html'][:160]} {node['any'][0]['message'] if node['any'] else ''}"
-        for one in found["violations"]
-        if one["impact"] in ("moderate", "serious", "critical")
-        for node in one["nodes"]
-    ]
+        assert browser.serious() == [], path
 
 
 def test_the_console_is_quiet_and_nothing_comes_from_outside(browser: Browser) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from contextlib import suppress
 from datetime import date
@@ -13,15 +14,17 @@ from tornado.template import DictLoader
 from tornado.web import Application, HTTPError, RequestHandler
 
 from bothost.cli.dev.world import API_STATES
+from bothost.testing.factories import field
 from bothost.testing.fake_pyrus.world import ApiRefusal
 
 if TYPE_CHECKING:
     from bothost.cli.dev.world import DevPyrus
     from bothost.testing.fake_pyrus.world import Json
 
-TEMPLATES = ("base.html", "home.html", "task.html", "timeline.html")
+TEMPLATES = ("base.html", "error.html", "home.html", "task.html", "timeline.html")
 LOCAL = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?")
-CHOICES = ("approved", "rejected", "acknowledged")
+CHOICES = {"approved": "Approve", "rejected": "Reject", "acknowledged": "Acknowledge"}
+"""The decisions that a person can take, and the buttons for them."""
 POLICY = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; form-action 'self'; frame-ancestors 'none'"
 
 
@@ -35,7 +38,10 @@ def application(pyrus: DevPyrus) -> Application:
         (r"/static/(dev\.css|dev\.js)", DevFile),
     ]  # fmt: skip
     rules = [(path, handler, {"pyrus": pyrus}) for path, handler in table]
-    return Application(rules, template_loader=DictLoader(texts), log_function=lambda _handler: None)
+    return Application(
+        rules, template_loader=DictLoader(texts), log_function=lambda _handler: None,
+        default_handler_class=NoPage, default_handler_args={"pyrus": pyrus},
+    )  # fmt: skip
 
 
 class DevHandler(RequestHandler):
@@ -59,7 +65,15 @@ class DevHandler(RequestHandler):
 
     def show(self, template: str, **values: Any) -> None:
         """Answer with a template."""
-        _ = self.render(template, pyrus=self.pyrus, states=list(API_STATES), choices=CHOICES, **values)
+        posted = {one.comment_id for one in self.pyrus.written if one.door == "api"}
+        _ = self.render(template, pyrus=self.pyrus, states=list(API_STATES), choices=CHOICES, posted=posted, **values)
+
+    def write_error(self, status_code: int, **_why: Any) -> None:
+        """Say what is wrong on a page like the others; to a foreign site, say nothing."""
+        if status_code == 403:
+            _ = self.finish("403")
+        else:
+            self.show("error.html", status=status_code, reason=self._reason)
 
     def task_of(self, task_id: str) -> Json:
         """Find a task. Raises HTTPError 404."""
@@ -75,6 +89,15 @@ class DevHandler(RequestHandler):
         if person is None:
             raise HTTPError(400, reason="Nobody is chosen as the author")
         return person
+
+
+class NoPage(DevHandler):
+    """Any other address."""
+
+    def prepare(self) -> None:
+        """Refuse foreign sites, and then everybody. Raises HTTPError."""
+        super().prepare()
+        raise HTTPError(404, reason="There is no such page")
 
 
 class HomePage(DevHandler):
@@ -192,6 +215,13 @@ def field_value(text: str) -> Any:
         return text.casefold() in ("yes", "да")
     if re.fullmatch(r"-?\d{1,9}", text):
         return int(text)
+    if text[:1] in ("[", "{"):
+        with suppress(ValueError):
+            value = json.loads(text, parse_float=Decimal)
+            if isinstance(value, dict):
+                return field(value, type="catalog")
+            if value and all(isinstance(row, dict) for row in value):
+                return value
     with suppress(InvalidOperation, ValueError):
         return Decimal(text) if re.fullmatch(r"-?\d+\.\d+", text) else date.fromisoformat(text)
     return text

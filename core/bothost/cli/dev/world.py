@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
 
 from bothost.background import BackgroundTasks
 from bothost.testing.factories import task
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from bothost.testing.fake_pyrus.world import ApiAccount, Json
 
 KEPT = 300
+SHOWN = 20_000
 PEOPLE = (
     ("Anna", "Gromova", "anna@example.com"),
     ("Boris", "Chief", "chief@example.com"),
@@ -42,6 +46,7 @@ API_STATES: Mapping[str, ApiFault | None] = {
 class TimelineItem:
     """One thing that happened: a delivery with its answer, a call of a bot, or a line of the log."""
 
+    number: int
     at: str
     kind: Literal["delivery", "call", "log"]
     title: str
@@ -142,12 +147,10 @@ class DevPyrus(FakePyrus):
     async def handle(self, asked: ApiQuestion) -> HandledRequest:
         """See `FakePyrus.handle`; keeps what was asked and answered."""
         handled = await super().handle(asked)
-        shown = handled.body[:20_000].decode("utf-8", "replace")
+        shown = readable(handled.body)
         result = str(handled.status) if handled.ending == "answered" else f"connection {handled.ending}"
         good = handled.ending == "answered" and handled.status < 400
-        self._note(
-            "call", asked.title, result, sent=asked.body[:20_000].decode("utf-8", "replace"), received=shown, good=good
-        )
+        self._note("call", asked.title, result, sent=readable(asked.body), received=shown, good=good)
         return handled
 
     def note_log(self, record: logging.LogRecord) -> None:
@@ -176,12 +179,21 @@ class DevPyrus(FakePyrus):
             self._note("delivery", title, f"no answer: {error}", sent=sent, good=False)
             raise
         took = f" after {asyncio.get_running_loop().time() - began:.1f} s"
-        result = f"{status}{took}" + (", and the answer is lost" if hook.attempt in lost else "")
+        said = "with a comment" if status == 200 and body.strip() not in (b"", b"{}") else "without a comment"
+        result = f"{status}{took}, {said}" + (", and the answer is lost" if hook.attempt in lost else "")
         self._note("delivery", title, result, sent=sent, received=body.decode("utf-8", "replace"), good=status == 200)
         return status, body
 
     def _note(self, kind: Literal["delivery", "call", "log"], title: str, result: str, **more: Any) -> None:
-        self.timeline.append(TimelineItem(f"{self.clock.now():%H:%M:%S}", kind, title, result, **more))
+        number = self.timeline[-1].number + 1 if self.timeline else 1
+        self.timeline.append(TimelineItem(number, f"{self.clock.now():%H:%M:%S}", kind, title, result, **more))
+
+
+def readable(body: bytes) -> str:
+    """Return JSON with a line for each value, and anything else as it is, up to a length that a page can show."""
+    with suppress(msgspec.DecodeError):
+        body = msgspec.json.format(body, indent=2)
+    return body[:SHOWN].decode("utf-8", "replace")
 
 
 class TimelineLog(logging.Handler):

@@ -2,19 +2,37 @@
 const timeline = document.getElementById("timeline");
 const comments = document.getElementById("comments");
 
-async function take(place, address) {
+async function ask(address) {
   const response = await fetch(address, { cache: "no-store" });
-  if (!response.ok) return;
-  const text = await response.text();
-  if (place.dataset.shown === text || place.querySelector("details[open]")) return;
-  place.dataset.shown = text;
-  place.innerHTML = text;
+  const page = document.createElement("template");
+  if (response.ok) page.innerHTML = await response.text();
+  return page;
+}
+
+// The newest stands first: only what is new is put before what is there.
+async function takeTraffic() {
+  const page = await ask("/timeline");
+  const shown = timeline.querySelector(".items");
+  const items = page.content.querySelectorAll("[data-number]");
+  if (!shown) {
+    if (items.length || !timeline.hasChildNodes()) timeline.replaceChildren(page.content);
+    return;
+  }
+  const newest = Number(shown.firstElementChild.dataset.number);
+  shown.prepend(...[...items].filter((item) => Number(item.dataset.number) > newest));
+}
+
+async function takeComments() {
+  const page = await ask("/timeline?task=" + comments.dataset.task);
+  if (!page.innerHTML || comments.dataset.shown === page.innerHTML) return;
+  comments.dataset.shown = page.innerHTML;
+  comments.replaceChildren(page.content);
 }
 
 async function refresh() {
   try {
-    await take(timeline, "/timeline");
-    if (comments) await take(comments, "/timeline?task=" + comments.dataset.task);
+    await takeTraffic();
+    if (comments) await takeComments();
   } catch { /* the dev loop has stopped, or is being started again */ }
   setTimeout(refresh, 500);
 }
