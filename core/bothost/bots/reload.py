@@ -203,7 +203,7 @@ class Reloader:
         return bot
 
     def _broken(self, new: ConfigReading) -> Iterable[Bot]:
-        """Give the bots of wrong sections: the old version if there is one, else a stub whose path answers 503."""
+        """Yield the bots of wrong sections: the old version if there is one, else a stub whose path answers 503."""
         registry = self._service.registry.by_name
         for name, problems in new.broken.items():
             why = "; ".join(str(problem) for problem in problems)

@@ -123,7 +123,7 @@ def read_body(text: str | None) -> Any:
 
 @asynccontextmanager
 async def calling(bot: BotConfig, host: HostConfig) -> AsyncIterator[Pyrus]:
-    """Give Pyrus as this bot, with connections of its own."""
+    """Yield Pyrus as this bot, with connections of its own."""
     from bothost.cli.doctor_checks import NoSharedLimits
     from bothost.host.assembly import network_of
     from bothost.pipeline.assembly import pyrus_of_bot
@@ -140,7 +140,7 @@ async def calling(bot: BotConfig, host: HostConfig) -> AsyncIterator[Pyrus]:
 
 @asynccontextmanager
 async def prompt_names(bot: BotConfig, host: HostConfig) -> AsyncIterator[tuple[dict[str, Any], list[str]]]:
-    """Give what a prompt calls by name, and a line about each. A bot without a login, or without a journal yet, has less."""
+    """Yield the names of a prompt, and a line about each. A bot without a login, or without a journal yet, has fewer."""
     from bothost.journal.data import JournalData
     from bothost.plugins.store import Store
 
@@ -162,7 +162,7 @@ async def prompt_names(bot: BotConfig, host: HostConfig) -> AsyncIterator[tuple[
 
 @contextmanager
 def held_from_here(opened: AbstractAsyncContextManager[T]) -> Iterator[T]:
-    """Give what an async context manager gives to plain code: it is held on a loop in a thread of its own."""
+    """Yield the value of an async context manager to plain code. A loop in a thread of its own holds the manager."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()

@@ -75,7 +75,7 @@ async def _form(config: BotConfig, form_id: int, client: PyrusClient) -> Form:
 
 
 def _unknown(config: BotConfig, names: Mapping[str, tuple[str, ...]], forms: Mapping[int, Form]) -> Iterator[Problem]:
-    """Give a problem for each name that is in none of the bot's forms."""
+    """Yield a problem for each name that is in none of the bot's forms."""
     fields = [NameIndex(form.fields) for form in forms.values()]
     every = [field for index in fields for field in index.things]
     shown = ", ".join(f"{form.name!r} ({form_id})" for form_id, form in forms.items())

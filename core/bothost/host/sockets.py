@@ -139,7 +139,7 @@ def adopt(descriptor: int) -> socket.socket:
 
 
 def _kept_from_children(listening: socket.socket) -> socket.socket:
-    """Give /dev/null to forked children (not those that exec) in the place of the socket, and return the socket."""
+    """Return the socket, for which forked children (not those that exec) get /dev/null."""
     _ours.add(listening)
     return listening
 

@@ -60,7 +60,7 @@ def added(data: bytes | None, amount: bytes) -> bytes:
 
 
 def check_key(key: object, what: str = "a key of the store") -> str:
-    """Give back a key that both journals can hold. Raises StoreError."""
+    """Return the key if both journals can hold it. Raises StoreError if not."""
     if not isinstance(key, str) or not key or len(key) > LONGEST_KEY:
         raise StoreError(f"{what} is a text of 1 to {LONGEST_KEY} characters, not {key!r:.80}")
     if any(one == "\x00" or "\ud800" <= one <= "\udfff" for one in key):

@@ -200,7 +200,7 @@ def caller_as(config: BotConfig, account: AccountConfig) -> CallingBot:
 
 
 def data_of_bot(resources: ProcessResources, config: BotConfig) -> BotData:
-    """Give the part of the journal that belongs to a bot's plugin."""
+    """Return the part of the journal that belongs to a bot's plugin."""
     return JournalData(resources.journal, config.name, resources.clock, limit_of(config), resources.discloses)
 
 

@@ -41,7 +41,7 @@ def split(key: str) -> tuple[str, int]:
 
 
 def name_of(entry: Entry) -> str:
-    """Give the table's key of an entry: deliveries find an event by its key, a manual run is found by its own id."""
+    """Return the table's key of an entry: deliveries find an event by its key, a manual run is found by its own id."""
     return entry.id if entry.kind == "manual" else base_of(entry.id)
 
 

@@ -192,13 +192,13 @@ def unclaimed(thread: list[dict[str, Any]], answered: Sequence[Entry], skew: flo
 
 
 def terms(entry: Entry, envelope: Envelope | None, token: str, user_id: int | None) -> SessionTerms:
-    """Give the terms by which the calls of a late reply are made."""
+    """Return the terms by which the calls of a late reply are made."""
     api_url = envelope.api_url if envelope is not None else ""
     return SessionTerms(token, api_url, user_id, trace=entry.trace, late=True)
 
 
 def after(error: CallError | JournalAway, *, begun: bool) -> PostResult:
-    """Give the outcome of a failed try; `begun`: the POST itself was under way."""
+    """Return the outcome of a failed try; `begun`: the POST itself was under way."""
     text = str(error)
     match error:
         case NoLogin():

@@ -127,7 +127,7 @@ def _shows(row: Entry, written: Entry) -> bool:
 
 
 def memory_of(context: PipelineContext, tracked: TrackedEvent) -> Memory:
-    """Give what decisions need of this process's memory of an event."""
+    """Return the part of this process's memory of an event that decisions need."""
     entry = tracked.entry
     return Memory(
         owner=context.journal.owner,

@@ -48,7 +48,7 @@ class JobCall:
 
     @property
     def missing(self) -> RunResult:
-        """Give the end of a run whose plugin has no such job any more."""
+        """Return the end of a run whose plugin has no such job any more."""
         return RunResult(
             failure=RunFailure("raised", f"{self.what}: the plugin has no such job any more", may_rerun=False)
         )
@@ -69,7 +69,7 @@ class JobCall:
             self._context.pyrus.give_up("the time of this run is over")
 
     def failed(self, error: BaseException) -> RunResult:
-        """Give the failure that an exception of the method means."""
+        """Return the failure that an exception of the method means."""
         return RunResult(failure=reported(error, self.what, self._scrub))
 
     async def finished(self, answer: Any) -> RunResult:
@@ -113,7 +113,7 @@ class HookCall:
 
     @property
     def missing(self) -> RunResult:
-        """Give the end of a run whose plugin has no such hook any more."""
+        """Return the end of a run whose plugin has no such hook any more."""
         return RunResult(
             failure=RunFailure("raised", f"{self.what}: the plugin has no such hook any more", may_rerun=False)
         )
@@ -145,7 +145,7 @@ class HookCall:
             self._context.pyrus.give_up("the time of this run is over")
 
     def failed(self, error: BaseException) -> RunResult:
-        """Give the failure that an exception of the method means; one about the request is the caller's."""
+        """Return the failure that an exception of the method means; one about the request is the caller's."""
         if isinstance(error, RequestRefused):
             return RunResult(failure=RunFailure("refused", refusal_text(error), may_rerun=False, error=error))
         return RunResult(failure=reported(error, self.what, self._scrub))

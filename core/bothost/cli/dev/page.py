@@ -200,7 +200,7 @@ class DevFile(DevHandler):
 
 
 def parse_fields(text: str) -> dict[str | int, Any]:
-    """Give the fields of lines such as `Amount = 12.50`: numbers, amounts, days, yes and no; all else is text."""
+    """Return the fields of lines such as `Amount = 12.50`: numbers, amounts, days, yes and no; all else is text."""
     fields: dict[str | int, Any] = {}
     for line in text.splitlines():
         name, mark, value = line.partition("=")
@@ -210,7 +210,7 @@ def parse_fields(text: str) -> dict[str | int, Any]:
 
 
 def field_value(text: str) -> Any:
-    """Give the Python value that a text most naturally means."""
+    """Return the Python value that a text most naturally means."""
     if text.casefold() in ("yes", "no", "да", "нет"):
         return text.casefold() in ("yes", "да")
     if re.fullmatch(r"-?\d{1,9}", text):
@@ -228,7 +228,7 @@ def field_value(text: str) -> Any:
 
 
 def value_text(value: Any) -> str:
-    """Give a field's value as a person reads it."""
+    """Return a field's value as a person reads it."""
     if isinstance(value, dict):
         for key in ("choice_names", "item_names", "values"):
             if value.get(key):

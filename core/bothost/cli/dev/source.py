@@ -35,12 +35,12 @@ class DevSource:
         return prepared(on_loopback(config.read(self.path, os.environ, demo=True)), self)
 
     def digest(self, reading: ConfigReading) -> str:
-        """Give a digest that changes with bots.ini and with every file of the plugins."""
+        """Return a digest that changes with bots.ini and with every file of the plugins."""
         return config.digest(self.path, reading.files) + code_digest(reading.bots.values())
 
 
 def on_loopback(reading: ConfigReading) -> ConfigReading:
-    """Give the reading with its listeners on this machine only, in one process, with lines for people."""
+    """Return the reading with its listeners on this machine only, in one process, with lines for people."""
     if reading.host is None:
         return reading
     host = replace(
@@ -56,7 +56,7 @@ def on_loopback(reading: ConfigReading) -> ConfigReading:
 
 
 def prepared(reading: ConfigReading, source: DevSource) -> ConfigReading:
-    """Give the reading with its bots changed for the dev loop.
+    """Return the reading with its bots changed for the dev loop.
 
     Each bot runs in a process of its own, so that saved code starts without the old state; a debugger needs this terminal,
     so with `debug` they run in the host, without a limit of time.
@@ -75,13 +75,13 @@ def _prepared_bot(bot: BotConfig, source: DevSource, digest: str) -> BotConfig:
 
 
 def login_of(name: str) -> str:
-    """Give the login that the fake Pyrus knows a bot by, if bots.ini gives none."""
+    """Return the login that the fake Pyrus knows a bot by, if bots.ini gives none."""
     digest = hashlib.sha256(name.encode()).hexdigest()
     return f"bot@{digest[:8]}-{digest[8:12]}-4{digest[13:16]}-9{digest[17:20]}-{digest[20:32]}"
 
 
 def code_digest(bots: Iterable[BotConfig]) -> str:
-    """Give a digest of the names, sizes and times of the bots' source files; no file is read."""
+    """Return a digest of the names, sizes and times of the bots' source files; no file is read."""
     folders = plugin_folders({bot.plugin for bot in bots})
     digest = hashlib.sha256()
     for folder in sorted(folders):
@@ -95,14 +95,14 @@ def code_digest(bots: Iterable[BotConfig]) -> str:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Give the source files of a package, or the module itself."""
+    """Return the source files of a package, or the module itself."""
     if folder.is_file():
         return [folder]
     return sorted(path for pattern in SOURCES for path in folder.rglob(pattern))
 
 
 def plugin_folders(plugins: Iterable[str]) -> set[Path]:
-    """Give the package folder (or the module file) behind each plugin's entry point. Nothing is imported."""
+    """Return the package folder (or the module file) behind each plugin's entry point. Nothing is imported."""
     wanted = set(plugins)
     found = set()
     for point in importlib.metadata.entry_points(group="bothost.plugins"):
@@ -112,7 +112,7 @@ def plugin_folders(plugins: Iterable[str]) -> set[Path]:
 
 
 def place_of(package: str) -> set[Path]:
-    """Give the folder of a top-level package, or the file of a top-level module; none if there is no such."""
+    """Return the folder of a top-level package, or the file of a top-level module; none if there is no such."""
     try:
         spec = importlib.util.find_spec(package)
     except (ImportError, ValueError):

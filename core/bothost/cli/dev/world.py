@@ -209,7 +209,7 @@ class TimelineLog(logging.Handler):
 
 
 def concerned(task: Json) -> set[int]:
-    """Give the ids of those whom a task's changes are sent to: approvers, participants, subscribers, the responsible."""
+    """Return the ids of those whom a task's changes are sent to: approvers, participants, subscribers, the responsible."""
     rows: list[Any] = [one.get("person") for step in task.get("approvals", []) for one in step]
     rows += task.get("participants", [])
     rows += [one.get("person") for one in task.get("subscribers", [])]

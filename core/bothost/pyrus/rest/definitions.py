@@ -171,7 +171,7 @@ def targets(form: Form) -> tuple[FieldTarget, ...]:
 
 
 def defined(fields: Iterable[FormField], *, in_table: bool) -> Iterator[FieldTarget]:
-    """Give the fields of a definition and those that lie in them."""
+    """Yield the fields of a definition and those that lie in them."""
     for one in fields:
         inner = tuple(defined(one.fields, in_table=in_table or one.type == "table"))
         info = one.info if isinstance(one.info, dict) else {}
