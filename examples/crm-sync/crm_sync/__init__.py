@@ -42,7 +42,7 @@ class CrmSync(Plugin[Rules]):
         return Reply.approve(f"The deal has the number {number}.", field_updates={"Deal": number})
 
     def make(self, deal: dict[str, Any], event: Event) -> str:
-        """POST the deal; return its number. Raises DealRefused for a 4xx, and OSError where nobody knows what became of it.
+        """POST the deal; return its number. Raises DealRefused for a 4xx, and OSError if nobody knows what became of it.
 
         The CRM knows by `Idempotency-Key` that it has made this deal already. So a call whose answer was lost can be made again.
         """

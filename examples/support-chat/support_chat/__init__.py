@@ -43,7 +43,7 @@ class SupportChat(Plugin[Rules]):
         return None
 
     def is_taken_over(self, event: Event) -> bool:
-        """Tell whether anybody but the customer and this bot has written."""
+        """Return whether anybody but the customer and this bot has written."""
         return any(
             comment.author.id != event.user_id and not is_customers(event.task, comment)
             for comment in event.task.comments
@@ -52,7 +52,7 @@ class SupportChat(Plugin[Rules]):
 
 
 def is_customers(task: Task, comment: Comment) -> bool:
-    """Tell whether a comment came in by a channel, or is by the author of the task, as an opening comment always is."""
+    """Return whether a comment came in by a channel, or is by the author of the task, as an opening comment always is."""
     if comment.channel is not None:
         return comment.channel.direction == "inbound"
     return comment.author.id == task.author.id

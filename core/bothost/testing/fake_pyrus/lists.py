@@ -79,7 +79,7 @@ def calendar(world: PyrusWorld, asked: ApiQuestion, _account: ApiAccount) -> Jso
 
 
 def due_of(task: Json) -> str:
-    """Return when a task is due, "" where it never is: a text that sorts as time does."""
+    """Return when a task is due, "" if it never is: a text that sorts as time does."""
     return str(task.get("due") or task.get("due_date") or "")
 
 
