@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.webhook.edge import read_answer
-from tornado.httputil import HTTPMessageDelegate, HTTPServerConnectionDelegate
+from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerConnectionDelegate, ResponseStartLine
 from tornado.web import Application, RequestHandler
 
 from bothost.clock import SystemClock
 from bothost.host.sockets import bind_tcp
+from bothost.http_server.connection import SLICE
 from bothost.http_server.limits import ConnectionLimits
 from bothost.http_server.server import HttpServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tornado.httputil import HTTPConnection
     from tornado.ioloop import IOLoop
 
 
@@ -98,6 +100,50 @@ async def test_any_tornado_application_is_served(run):
     writer.write(head % 2000 + b"x" * 2000 + head % len(form) + form)
     assert [(await read_answer(reader))[0] for _ in range(2)] == [413, 200]
     assert refused == [413]
+    writer.close()
+
+
+class Pieces(HTTPServerConnectionDelegate):
+    """Keeps the sizes of the pieces in which each body came, and answers each request."""
+
+    def __init__(self) -> None:
+        self.sizes: list[list[int]] = []
+
+    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
+        sizes: list[int] = []
+        self.sizes.append(sizes)
+
+        class Request(HTTPMessageDelegate):
+            def headers_received(self, start_line: object, headers: object) -> None:
+                pass
+
+            def data_received(self, chunk: bytes) -> None:
+                sizes.append(len(chunk))
+
+            def finish(self) -> None:
+                request_conn.write_headers(ResponseStartLine("", 200, "OK"), HTTPHeaders({"Content-Length": "0"}))
+                request_conn.finish()
+
+        return Request()
+
+
+@pytest.mark.gen_test
+async def test_a_large_body_that_is_there_as_a_whole_is_handed_over_in_one_piece(run):
+    app = Pieces()
+    server, port, refused = run(app, head_bytes=4096)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+    writer.write(head % 2 + b"{}")
+    assert (await read_answer(reader))[0] == 200
+    (connection,) = server.connections.open
+    sizes = [3 * SLICE, 2, SLICE, 5 * SLICE, 0]
+    # at once, as one read of the loop would bring them
+    connection.data_received(b"".join(head % size + b"x" * size for size in sizes))
+    assert [(await read_answer(reader))[0] for _ in sizes] == [200] * 5
+    assert app.sizes == [[2], *([size] if size else [] for size in sizes)]
+    connection.data_received(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 2 * SLICE)
+    assert (await read_answer(reader))[0] == 431
+    assert refused == [431]
     writer.close()
 
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.server")
 SLICE = 64 << 10
 """The most bytes that are parsed at once, because each request in them costs memory while it waits."""
+LONGEST_HEAD = 16 << 10
+"""The end of a head is looked for in so many bytes. Where it is not found, a slice is parsed all the same."""
 MOST_AT_ONCE = 64
 """The number of requests of one connection that are answered before others have their turn."""
 
@@ -51,7 +53,7 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
         self._clock = server.connections.clock
         self.channel = ConnectionTransport(self, server.connections, server.written)
         self._parser = RequestParser(self, server.limits)
-        self._rest = b""
+        self._rest: bytes | memoryview = b""
         self._waiting: deque[tuple[Callable[..., None], tuple[Any, ...]]] | None = None
         self._held = self._running = False
         self._burst = MOST_AT_ONCE
@@ -75,7 +77,7 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
         if self.channel.ended:
             self.channel.dropped(len(data))
             return
-        self._rest = self._rest + data if self._rest else data
+        self._rest = b"".join((self._rest, data)) if self._rest else data
         if self._held:
             self.channel.pause()
         else:
@@ -316,13 +318,18 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
             self._moves = True
             self._connections.moves(self)
 
-    def _first_of(self, piece: bytes) -> bytes:
-        """Return the first slice of bytes that are to be parsed now. Keep the rest. A body of known length is returned as a
-        whole.
+    def _first_of(self, piece: bytes | memoryview) -> memoryview:
+        """Return the bytes that are to be parsed now, and keep the rest: up to the end of a head, or a slice. So a body of known
+        length is returned as a whole, and is not copied to put it together.
         """
-        size = max(SLICE, self._parser.left) if self._parser.in_body else SLICE
-        self._rest = piece[size:]
-        return piece[:size]
+        whole = memoryview(piece)
+        if self._parser.in_body:
+            size = self._parser.left if self._parser.left > 0 else SLICE
+        else:
+            end = bytes(whole[:LONGEST_HEAD]).find(b"\r\n\r\n")
+            size = end + 4 if end >= 0 else SLICE
+        self._rest = whole[size:]
+        return whole[:size]
 
     def _exceeds(self, size: int) -> bool:
         """Count bytes of a body; answer and return true when they are more than this server takes."""

@@ -87,7 +87,7 @@ class RequestParser:
         self._muted = False
         self._llhttp = httptools.HttpRequestParser(self)
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | memoryview) -> None:
         """Parse the next bytes. Raises RefusedBytesError, or what the sink raised; nothing may be fed after that."""
         size = len(data)
         self._progress = False
@@ -184,7 +184,7 @@ class RequestParser:
                 self._upgrade = b"POST / HTTP/1.1\r\nContent-Length: %d\r\n%s\r\n" % (self.left, close)
         return keeps_alive
 
-    def _go_on(self, data: bytes) -> None:
+    def _go_on(self, data: bytes | memoryview) -> None:
         """Go on in HTTP after a request asked for another protocol."""
         while not (self._final and not self.in_body):
             if self._upgrade:
