@@ -72,7 +72,7 @@ def test_an_empty_file_has_the_defaults_of_the_page(load: Load, ini: Path) -> No
 
 def test_a_bot_has_the_defaults_of_the_page(load: Load) -> None:
     it = bot(load)
-    assert (it.path, it.secrets, it.enabled, it.run, it.concurrency, it.order) == (
+    assert (it.path, it.secrets, it.enabled, it.run, it.permits, it.order) == (
         "/a",
         (KEY.encode(),),
         True,
@@ -104,7 +104,7 @@ def test_each_key_of_a_bot_is_read(load: Load) -> None:
         "bot@1",
         "https://pyrus.corp/api/v4/",
     )
-    assert (it.enabled, it.run, it.concurrency, it.order, it.answer_within_s, it.late) == (
+    assert (it.enabled, it.run, it.permits, it.order, it.answer_within_s, it.late) == (
         False,
         "process",
         1,
@@ -468,6 +468,32 @@ def test_every_bot_knows_the_variables_that_the_file_names(load: Load) -> None:
     assert read.bots["a"].env_names == read.bots["b"].env_names == {"TOKEN", "A", "B"}
 
 
+@pytest.mark.parametrize(
+    ("lines", "permits", "together"),
+    [
+        ("", 8, 0),
+        ("run = process", 1, 0),
+        ("concurrency = 4", 4, 4),
+        ("run = process\nconcurrency = 4", 4, 4),
+        ("concurrency_each = 3", 3, 0),
+        ("concurrency = 4\nconcurrency_each = 3", 3, 4),
+    ],
+)
+def test_concurrency_bounds_all_processes_together_and_concurrency_each_every_one(
+    load: Load, lines: str, permits: int, together: int
+) -> None:
+    it = bot(load, *lines.splitlines())
+    assert (it.permits, it.concurrency) == (permits, together)
+
+
+def test_more_for_each_process_than_for_all_is_warned_of(ini: Path) -> None:
+    ini.write_text(f"[bot:a]\nplugin = p\nsecret = {KEY}\nconcurrency = 4\nconcurrency_each = 5\n")
+    told = [str(one) for one in config.read(ini, {}).warnings if one.key == "concurrency_each"]
+    assert told == [
+        f"{ini}:5: [bot:a] concurrency_each: has no effect: concurrency = 4 is less, in all processes together"
+    ]
+
+
 def test_what_differs_between_two_loads_is_named(load: Load) -> None:
     one, two = bot(load, "greeting = a"), bot(load, "", "timeout = 1s", "greeting = a")
     assert one.differs(one) == ()
@@ -486,8 +512,8 @@ def test_ten_thousand_bots_are_read_in_well_under_two_seconds(ini: Path) -> None
     assert time.process_time() - began < 2
 
 
-FIRST_KEYS = """accounts answer_within api_url catch_up catch_up_for concurrency enabled error_choice error_text forms keep
-late login max_body memory old_secret on_error order overlap own_comments path per_host plugin poll_every receive run secret
+FIRST_KEYS = """accounts answer_within api_url catch_up catch_up_for concurrency concurrency_each enabled error_choice error_text forms
+keep late login max_body memory old_secret on_error order overlap own_comments path per_host plugin poll_every receive run secret
 timeout"""
 """The keys of the first release without a point. Nothing was released with fewer, so no plugin in the field has one of them."""
 

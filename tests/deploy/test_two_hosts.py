@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from http.client import HTTPException
 
 import pytest
 from tests.deploy.front import event
@@ -74,3 +78,77 @@ def test_a_host_that_is_killed_takes_no_event_with_it(make_host, nginx, database
     assert len(runs) == TASKS
     share = Counter(pids[0] for pids in runs.values())
     assert share[killed] > TASKS // 16
+
+
+SLOW = """
+import asyncio, os, pathlib, time
+RUNS = pathlib.Path(__file__).parents[1] / "runs"
+def note(word, event):
+    with RUNS.open("a") as file:
+        file.write(f"{time.monotonic()} {word} {event.task_id} {os.getpid()}\\n")
+async def slow(event):
+    note("begins", event)
+    await asyncio.sleep(0.1)
+    while event.task_id > 1000 and not RUNS.with_name("open").exists():
+        await asyncio.sleep(0.01)
+    note("ends", event)
+    return "done"
+"""
+EVENTS = 48
+
+
+def test_concurrency_counts_the_runs_of_all_workers_of_all_hosts_also_when_one_is_killed(make_host, database, tmp_path):
+    bots = "one: plugin = slow; concurrency = 4; order = none; login = bot@one.example"
+    hosts = [make_host(SLOW, bots, f"journal = {database}\nprocesses = 2\n") for _ in range(2)]
+    runs_file = tmp_path / "runs"
+    runs_file.touch()
+    for host in hosts:
+        host.launch()
+    for host in hosts:
+        host.said("all 2 workers serve")
+        host.port = int(host.said("serves ")["message"].rpartition(":")[2])
+
+    def deliver(task: int) -> int:
+        for attempt in ("1/3", "2/3", "3/3"):
+            with suppress(OSError, HTTPException):  # the worker was killed
+                answer = hosts[task % 2].deliver("one", task, 1, attempt)
+                if answer.status == 200:
+                    return answer.status
+        return 0
+
+    with ThreadPoolExecutor(24) as senders:
+        coming = [senders.submit(deliver, task) for task in range(1, EVENTS + 1)]
+        hosts[0].until(lambda: len(runs_file.read_text().splitlines()) > EVENTS // 2)
+        pids = [int(line["message"].rpartition(" ")[2]) for line in hosts[0].lines() if " started" in line["message"]]
+        os.kill(pids[0], signal.SIGKILL)
+        killed_at = time.monotonic()
+        assert {found.result() for found in coming} == {200}
+        # the permits of the killed worker come back: four run at once again, and wait for each other
+        coming = [senders.submit(deliver, 1001 + number) for number in range(8)]
+        hosts[0].until(lambda: sum(int(task) > 1000 for _, task in _open(runs_file)) == 4)
+        (tmp_path / "open").touch()
+        assert {found.result() for found in coming} == {200}
+    runs = _runs(runs_file, killed_at)
+    assert len({task for task, _, _, _ in runs}) == EVENTS + 8
+    assert max(sum(begins <= moment < ends for _, _, begins, ends in runs) for _, _, moment, _ in runs) == 4
+    assert len({pid for _, pid, _, _ in runs}) >= 4
+    assert [host.stop() for host in hosts] == [0, 0]
+
+
+def _open(path):
+    """Process and task of each run that has begun and not ended."""
+    words = [line.split() for line in path.read_text().splitlines()]
+    ended = {(pid, task) for _, word, task, pid in words if word == "ends"}
+    return {(pid, task) for _, word, task, pid in words if word == "begins"} - ended
+
+
+def _runs(path, killed_at):
+    """Task, process, begin and end of each run; one without an end was killed."""
+    begun, runs = {}, []
+    for line in path.read_text().splitlines():
+        moment, word, task, pid = line.split()
+        if word == "begins":
+            begun[task, pid] = float(moment)
+        else:
+            runs.append((task, pid, begun.pop((task, pid)), float(moment)))
+    return runs + [(task, pid, moment, killed_at) for (task, pid), moment in begun.items()]

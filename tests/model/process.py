@@ -198,7 +198,7 @@ class Process:
         """Open the journal, serve."""
         clock = self.world.clock
         bots = [
-            Bot(config, BotQueue(config.concurrency), BotState("active"), plugged, LocalRunner(plugged, config, clock))
+            Bot(config, BotQueue(config.permits), BotState("active"), plugged, LocalRunner(plugged, config, clock))
             for config, plugged in served
         ]
         self.service.registry = Registry(bots)

@@ -14,6 +14,7 @@ from bothost.errors import ConfigError, PluginError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 
+    from bothost.bots.queue import PermitShare
     from bothost.bots.registry import Bot, Word
     from bothost.clock import Clock
     from bothost.plugins.loading import LoadedPlugin
@@ -31,8 +32,16 @@ RETRY_S = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
 class BotLifecycle:
     """Opens bots and sets their states. A queue gives permits only while its bot is active, so that events wait."""
 
-    def __init__(self, load: Load, clock: Clock, in_service: Callable[[], None] = lambda: None) -> None:
-        """`in_service` is called when a bot has begun to serve, so that its timers and polling are looked at."""
+    def __init__(
+        self,
+        load: Load,
+        clock: Clock,
+        in_service: Callable[[], None] = lambda: None,
+        share_of: Callable[[Bot], PermitShare | None] = lambda _bot: None,
+    ) -> None:
+        """`in_service` is called when a bot has begun to serve, so that its timers and polling are looked at. `share_of` gives
+        a bot's share of the permits that all processes count together."""
+        self._share_of = share_of
         self._load = load
         self._clock = clock
         self._in_service = in_service
@@ -144,7 +153,7 @@ class BotLifecycle:
     def look_for_stuck(self, bots: Iterable[Bot]) -> None:
         """Mark bots whose permits are all held by threads past their time. Cheap if no bot has all permits taken."""
         for bot in bots:
-            if bot.queue.held >= bot.config.concurrency or (self._stuck and bot.name in self._stuck):
+            if bot.queue.held >= bot.config.permits or (self._stuck and bot.name in self._stuck):
                 self._look_whether_stuck(bot)
 
     def _look_whether_stuck(self, bot: Bot) -> None:
@@ -152,7 +161,7 @@ class BotLifecycle:
         if base is None or bot.runner is None or base.word not in ("active", "stuck"):
             return
         places = bot.runner.held()
-        if len(places) >= bot.config.concurrency:
+        if len(places) >= bot.config.permits:
             if base.word == "active":
                 self._stuck.add(bot.name)
                 self._set(bot, "stuck", _stuck_because(bot, places))
@@ -238,7 +247,7 @@ class BotLifecycle:
         paused = self._paused.get(bot.name)
         bot.state = paused if paused is not None and (base.serves or base.word == "starting") else base
         serves = bot.state.word in ("active", "stuck") and not (self._halted and bot.can_log_in)
-        bot.queue.resize(bot.config.concurrency if serves else 0)
+        bot.queue.resize(bot.config.permits if serves else 0, self._share_of(bot))
         if serves:
             self._in_service()
 

@@ -167,7 +167,7 @@ class Loader:
             base=str(self._context.sources.folder),
             resolved=resolved,
             folder=str(self._context.folder / config.name),
-            concurrency=config.concurrency,
+            concurrency=config.permits,
             memory=config.memory_bytes,
             accounts=config.account_names,
         )

@@ -3,15 +3,30 @@
 A ticket that waits for a turn holds no permit, because otherwise one busy task would make another wait. Turns and permits
 go by arrival. `ready()` of a ticket is called once, on the loop, when it holds both. The queue belongs to the bot's name
 and outlives reloads.
+
+Where all processes on a journal count a bot's runs together, a queue has a share of the permits and gives no more than that
+(see `shared_permits.py`).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+class PermitShare(Protocol):
+    """This process's share of the permits of one bot."""
+
+    granted: int
+    """How many permits this process may give now."""
+    keeps: int
+    """How many of them it keeps where nobody uses them."""
+
+    def ask(self) -> None:
+        """Have the share looked at soon: a ticket waits for a permit, or a permit is free that others could use."""
 
 
 class QueueTicket:
@@ -37,6 +52,8 @@ class QueueTicket:
             queue.held -= 1
             if queue._permit_line:
                 queue._grant()
+            elif queue._share is not None and queue.limit > queue._share.keeps:
+                queue._share.ask()
 
     def free_turn(self) -> None:
         """Let the task's next event go. Harmless when called again."""
@@ -53,10 +70,13 @@ class QueueTicket:
 class BotQueue:
     """The turns and permits of one bot."""
 
-    __slots__ = ("_ahead", "_permit_line", "_turns", "held", "limit", "waiting_bytes")
+    __slots__ = ("_ahead", "_own", "_permit_line", "_share", "_turns", "held", "limit", "waiting_bytes")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        """How many permits it gives now: its own number, or its share where that is smaller."""
+        self._own = limit
+        self._share: PermitShare | None = None
         self.held = 0
         self.waiting_bytes = 0
         """The size of the bodies that wait here. The dispatcher parks events above its bound."""
@@ -70,6 +90,11 @@ class BotQueue:
         return len(self._permit_line) + sum(len(line) for line in self._turns.values()) - self.held_turns
 
     @property
+    def short(self) -> int:
+        """The number of tickets that have their turn and wait for a permit, as far as the bot may have so many here."""
+        return min(len(self._permit_line), max(self._own - self.held, 0))
+
+    @property
     def held_turns(self) -> int:
         """Return the number of tasks with an event that runs or waits for a permit."""
         return sum(1 for line in self._turns.values() if line and line[0].has_turn)
@@ -79,8 +104,7 @@ class BotQueue:
         ticket.queue = self
         if ticket.turn is None:
             ticket.has_turn = True
-            self._permit_line.append(ticket)
-            self._grant()
+            self._wait_for_permit(ticket)
             return
         line = self._turns.get(ticket.turn)
         if line is None:
@@ -92,8 +116,7 @@ class BotQueue:
     def ask_again(self, ticket: QueueTicket) -> None:
         """Give the permit back, keep the turn, and wait for a permit once more."""
         ticket.free_permit()
-        self._permit_line.append(ticket)
-        self._grant()
+        self._wait_for_permit(ticket)
 
     def adopt(self, ticket: QueueTicket, turn: str | None, ready: Callable[[], None]) -> bool:
         """Give a ticket with a permit the turn of the event it has claimed from the journal, before all that wait for it.
@@ -133,9 +156,14 @@ class BotQueue:
         """Return turn and key of each event of the journal that others wait for, so that the poller can look whether it exists."""
         return [(turn, key) for turn, keys in self._ahead.items() if turn in self._turns for key in keys]
 
-    def resize(self, limit: int) -> None:
+    def resize(self, limit: int, share: PermitShare | None = None) -> None:
         """Change the number of permits. Runs under way go on."""
-        self.limit = limit
+        self._own, self._share = limit, share
+        self.follow_share()
+
+    def follow_share(self) -> None:
+        """Give as many permits as the share allows now."""
+        self.limit = self._own if self._share is None else min(self._own, self._share.granted)
         self._grant()
 
     def _next_turn(self, turn: str, line: deque[QueueTicket]) -> None:
@@ -147,7 +175,13 @@ class BotQueue:
             elif self.held < self.limit and not self._permit_line:
                 self._give(head)
             else:
-                self._permit_line.append(head)
+                self._wait_for_permit(head)
+
+    def _wait_for_permit(self, ticket: QueueTicket) -> None:
+        self._permit_line.append(ticket)
+        self._grant()
+        if self._share is not None and self._permit_line:
+            self._share.ask()
 
     def _give(self, ticket: QueueTicket) -> None:
         self.held += 1

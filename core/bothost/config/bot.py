@@ -121,6 +121,7 @@ KEYS: dict[str, ConfigKey] = {
     "enabled": ConfigKey("enabled", truth),
     "run": ConfigKey("run", partial(choice, allowed=("auto", "loop", "thread", "process"))),
     "concurrency": ConfigKey("concurrency", partial(number, low=1, high=1000)),
+    "concurrency_each": ConfigKey("concurrency_each", partial(number, low=1, high=1000)),
     "overlap": ConfigKey("overlap", truth),
     "order": ConfigKey("order", partial(choice, allowed=("task", "none"))),
     "receive": ConfigKey("receive", partial(choice, allowed=("webhook", "poll", "both"))),
@@ -186,8 +187,6 @@ def read_bot(values: SectionReader, defaults: dict[str, Any], sources: SecretSou
             _setting(item, values, settings, sources)
             _follow(item.text, resolved, sources)
     found: dict[str, Any] = {"path": f"/{name}", **defaults, **values.found}
-    if found.get("run") == "process":
-        found.setdefault("concurrency", 1)  # because a run past its time ends the whole child and every other run in it
     values.found = found
     _rules(values)
     return BotConfig(
@@ -243,6 +242,16 @@ def _rules(values: SectionReader) -> None:
             values.wrong(f"{found[key]} needs a login, by which Pyrus is asked: write login = bot@…", key)
     if found.get("catch_up") == "forms" and not found.get("forms"):
         values.wrong("forms needs `forms`, whose registers are read", "catch_up")
+    _warnings(values)
+
+
+def _warnings(values: SectionReader) -> None:
+    found = values.found
+    if found.get("concurrency") and found.get("concurrency_each", 0) > found["concurrency"]:
+        values.warn(
+            f"has no effect: concurrency = {found['concurrency']} is less, in all processes together",
+            "concurrency_each",
+        )
     if found.get("memory_bytes") and found.get("run") != "process":
         values.warn("has no effect without run = process", "memory")
     if found.get("answer_within_s", 50.0) >= _PYRUS_WAITS_S:

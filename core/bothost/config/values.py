@@ -87,7 +87,10 @@ class BotConfig:
     """"" or a URL that ends with a slash."""
     enabled: bool = True
     run: Literal["auto", "loop", "thread", "process"] = "auto"
-    concurrency: int = 8
+    concurrency: int = 0
+    """The runs at a time in all processes that work on the journal; 0: not counted together."""
+    concurrency_each: int = 0
+    """The runs at a time in each process; 0: not set."""
     overlap: bool = True
     """If false, a reload closes the old instance of the plugin before the new one opens."""
     order: Literal["task", "none"] = "task"
@@ -121,6 +124,16 @@ class BotConfig:
     file: str = ""
     env_names: frozenset[str] = frozenset()
     """Every environment variable that bots.ini names, for any bot. A child gets none of them."""
+
+    @property
+    def permits(self) -> int:
+        """Return how many runs one process may have at a time.
+
+        A bot with a process of its own has one unless told otherwise: a run past its time ends the whole child and every other
+        run in it.
+        """
+        told = [number for number in (self.concurrency, self.concurrency_each) if number]
+        return min(told, default=1 if self.run == "process" else 8)
 
     @property
     def fingerprint(self) -> str:

@@ -15,6 +15,7 @@ from bothost.bots.lifecycle import BotLifecycle
 from bothost.bots.queue import BotQueue
 from bothost.bots.registry import Bot, Registry, Service
 from bothost.bots.reload import Reloader
+from bothost.bots.shared_permits import SharedPermits
 from bothost.errors import ConfigError, JournalError
 from bothost.host import listeners
 from bothost.host.facts import HostFacts
@@ -111,7 +112,10 @@ class Host:
             SiblingLoops(parts.siblings, resources.loops, resources.clock) if parts.siblings is not None else None
         )
         self.controls = HostFacts(pipeline, service, resources.client.learn)
-        self.lifecycle = BotLifecycle(parts.loader(self).load, resources.clock, pipeline.in_service)
+        self._permits = SharedPermits(resources.journal, resources.clock, resources.loops)
+        self.lifecycle = BotLifecycle(
+            parts.loader(self).load, resources.clock, pipeline.in_service, self._permits.share_of
+        )
         pipeline.context.loop_breaker.pause_watchers.append(self.controls.tell)
         self.phase: Phase = "starting"
         self.refusals = Refusals(resources.clock)
@@ -147,6 +151,7 @@ class Host:
             self._beats.append(PeriodicJob(ALIVE_S, partial(self.siblings.say, "alive")))
         self._page.start()
         await self._open_journal()
+        self._permits.start()
         await self.pipeline.start()
         await self.controls.start(self.lifecycle, self.reload)
         self.enlist(plan.reading)
@@ -246,6 +251,7 @@ class Host:
             beat.stop()
         self.refusals.sweep(everything=True)
         if started:
+            await self._permits.stop()
             await self.resources.journal.close()
         if self.siblings is not None:
             self.siblings.close()

@@ -22,7 +22,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping, Sequence, Set
     from pathlib import Path
 
     from bothost.background import SupervisedLoops
@@ -126,6 +126,9 @@ class Journal(Protocol):
         This owner's own rows are left alone, because it knows which of them it runs. After trouble with the journal only
         entries of owners known to be dead are freed for half a lease, so that live hosts renew first.
         """
+
+    async def owners(self) -> Set[str]:
+        """The owners whose lease holds. After trouble with the journal that is every one that is not known to be dead."""
 
     def orphans(self) -> Mapping[str, int]:
         """Return key → fence of rows that run under this owner although it never heard of the claim, as two beats have shown."""

@@ -253,7 +253,7 @@ class Plugin(Generic[S]):
     """Base of a plugin: each bot that names it has an instance of its own. It has no constructor; it starts in `open`.
 
     `class Approvals(Plugin[Rules])` has its settings typed as `Rules`. Handlers and timers may be plain or async: plain ones
-    run in threads, up to the bot's `concurrency` at once on this one instance.
+    run in threads, as many at once as the bot has permits here on this one instance.
     """
 
     __home: PluginHome

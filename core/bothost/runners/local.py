@@ -149,7 +149,7 @@ class LocalRunner:
         self._on_loop_only = config.run == "loop"
         self._clock = clock
         self.scrub = scrub
-        self._pool = ThreadPool(config.name, config.concurrency)
+        self._pool = ThreadPool(config.name, config.permits)
         self._overdue: set[OverdueCall] = set()
         self._warned: set[str] = set()
         self._opened = False

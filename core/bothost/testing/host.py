@@ -204,7 +204,7 @@ class BareHost:
         for secret in plugged.secrets:
             self._scrubber.add(secret)
         runner = WatchedRunner(LocalRunner(plugged, config, self.clock))
-        bot = Bot(config, BotQueue(config.concurrency), BotState("active"), plugged, runner)
+        bot = Bot(config, BotQueue(config.permits), BotState("active"), plugged, runner)
         await runner.open()
         self.service.registry = Registry([*self.service, bot])
         await self.pipeline.timers.look()

@@ -37,7 +37,7 @@ from bothost.journal.rows import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping, Sequence, Set
     from pathlib import Path
 
     from bothost.clock import Clock
@@ -230,8 +230,14 @@ class PostgresJournal:
         """See `Journal.reap`. If this process lost its lease, all hosts get grace, because the cause may have stopped them all."""
         if not self.alive():
             self._trouble()
-        calm = self._clock.boot() >= self._trouble_until
-        return await maintenance.reap(self._pool, self._round(), also_lost=calm)
+        return await maintenance.reap(self._pool, self._round(), also_lost=self._is_calm())
+
+    def _is_calm(self) -> bool:
+        return self._clock.boot() >= self._trouble_until
+
+    async def owners(self) -> Set[str]:
+        """See `Journal.owners`."""
+        return {row[0] for row in await self._pool.fetch(sql.LIVING, not self._is_calm())}
 
     def orphans(self) -> Mapping[str, int]:
         """See `Journal.orphans`."""

@@ -216,6 +216,7 @@ union all
 select distinct owner, '', true from {TABLE}
 where state = 'running' and owner <> '' and owner <> $1 and owner not in (select id from {SCHEMA}.owner)
 """
+LIVING = f"select id from {SCHEMA}.owner where $1 or lease >= {NOW}"
 IS_OVER = f"select lease < {NOW} from {SCHEMA}.owner where id = $1 for update"
 """The owner's row is locked, so that its next beat comes after its entries were freed."""
 FORGET_OWNER = f"delete from {SCHEMA}.owner where id = $1"

@@ -18,7 +18,7 @@ from bothost.journal.data import ListValues, ReadValue
 from bothost.journal.entry import JournalTiming
 from bothost.journal.journal_clock import JournalClock
 from bothost.journal.moving import move_statements
-from bothost.journal.rows import raised, values_of
+from bothost.journal.rows import values_of
 from bothost.journal.sqlite import clock_steps, maintenance, queries, slots, statements, values
 from bothost.journal.sqlite.body_files import location_of
 from bothost.journal.sqlite.connection import WritingConnection, explain, path_of
@@ -28,7 +28,7 @@ from bothost.journal.sqlite.transactions import Transactions, copy_body
 from bothost.journal.sqlite.writer import Writer, WriteRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence, Set
     from pathlib import Path
 
     from bothost.clock import Clock
@@ -132,20 +132,8 @@ class SqliteJournal:
     async def claim(self, entry: Entry, body: bytes) -> tuple[Literal["claimed", "known", "busy"], Entry]:
         """See `Journal.claim`."""
 
-        def work(connection: sqlite3.Connection) -> tuple[Literal["claimed", "known", "busy"], Entry]:
-            known = statements.find(connection, entry.id)
-            if known is not None:
-                return ("claimed" if known.owner == self.owner and is_ours(known) else "known"), known
-            if statements.is_busy(connection, entry):
-                return "busy", entry
-            mine = msgspec.structs.replace(
-                entry, state="running", fence=entry.fence + 1, owner=self.owner, updated=self._now(), revision=0
-            )
-            self._transactions.write_one(connection, mine, body or None)
-            return "claimed", raised(mine)
-
         with self._transactions.held.claiming(entry) as is_ours:
-            word, row = await self._ask(work)
+            word, row = await self._ask(lambda c: self._transactions.claim(c, entry, body or None, is_ours))
             if word == "claimed":
                 self._transactions.held.add(row)
             return word, row
@@ -217,6 +205,10 @@ class SqliteJournal:
     async def reap(self) -> Sequence[ReapedEntry]:
         """See `Journal.reap`."""
         return await self._ask(self._transactions.reap)
+
+    async def owners(self) -> Set[str]:
+        """See `Journal.owners`."""
+        return await self._read(self._transactions.living)
 
     def orphans(self) -> Mapping[str, int]:
         """See `Journal.orphans`."""

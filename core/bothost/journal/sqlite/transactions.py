@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
 
 from bothost.errors import JournalError
 from bothost.journal import owner_locks
@@ -128,6 +130,22 @@ class Transactions:
             return None, None
         return None, str(self.bodies.append(body))
 
+    def claim(
+        self, connection: sqlite3.Connection, entry: Entry, body: bytes | None, is_ours: Callable[[Entry], bool]
+    ) -> tuple[Literal["claimed", "known", "busy"], Entry]:
+        """See `Journal.claim`; `is_ours` tells an earlier claim of this owner whose caller had given up waiting."""
+        known = statements.find(connection, entry.id)
+        if known is not None:
+            return ("claimed" if known.owner == self._owner and is_ours(known) else "known"), known
+        if statements.is_busy(connection, entry):
+            return "busy", entry
+        moment = self._moment()
+        mine = msgspec.structs.replace(
+            entry, state="running", fence=entry.fence + 1, owner=self._owner, updated=moment.now, revision=0
+        )
+        self.write_one(connection, mine, body)
+        return "claimed", raised(mine)
+
     def write_one(self, connection: sqlite3.Connection, entry: Entry, body: bytes | None) -> bool:
         """Write an entry and its body as the next revision. Return False if the row has gone on meanwhile."""
         row = self._row_of(connection, (entry.id, values_of(raised(entry)), body), self._clock.boot())
@@ -158,6 +176,13 @@ class Transactions:
             if dead:
                 owner_locks.forget(self._folder, owner)
         return found
+
+    def living(self, connection: sqlite3.Connection) -> set[str]:
+        """Return the owners whose lease holds; after trouble with the journal all that are not known to be dead."""
+        now = self._clock.boot()
+        since = now if now >= self._trouble_until else 0.0
+        asked = "select id from owner where boot = ? and lease >= ?"
+        return {owner for (owner,) in connection.execute(asked, (self._boot_id, since))}
 
     def give_back(self, connection: sqlite3.Connection, orphans: Mapping[str, int]) -> None:
         """Free claims of this owner (key → fence) that nobody here knows of."""

@@ -136,9 +136,16 @@ class BotPage(PageHandler):
             kept=self.operations.kept.get(name, ""),
             recent=recent,
             fine=fine,
+            in_all=await self._running_in_all(view),
         )
 
     head = get
+
+    async def _running_in_all(self, view: BotView) -> int:
+        """Return how many runs all hosts have under way, for a bot whose runs are counted together."""
+        most = view.bot.config.concurrency
+        runs, _ = await newest(self, EntryFilter(bot=view.name, phase="running", limit=most)) if most else ((), "")
+        return max(len(runs), view.now.running)
 
     async def _view(self, name: str) -> BotView:
         view = await self.operations.bot(name)
@@ -265,7 +272,8 @@ def _host_keys(view: BotView) -> list[tuple[str, str]]:
         ("login", view.bot.login or config.login),
         ("api_url", config.api_url),
         ("run", config.run),
-        ("concurrency", str(config.concurrency)),
+        ("concurrency", str(config.concurrency or "")),
+        ("concurrency_each", str(config.permits)),
         ("order", config.order),
         ("answer_within", f"{config.answer_within_s:g} s"),
         ("late", config.late),

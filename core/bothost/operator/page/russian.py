@@ -82,6 +82,8 @@ TEXTS: Mapping[str, str] = {
     "Bots in trouble": "С проблемами",
     "Deliveries, last hour": "Доставок за час",
     "Running / waiting": "Выполняется / ждёт",
+    "{count} of {most}": "{count} из {most}",
+    "here {count}": "здесь {count}",
     "Failed deliveries": "Доставок со сбоем",
     "bots.ini has errors:": "В bots.ini ошибки:",
     "Show them": "Показать",
