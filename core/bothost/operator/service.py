@@ -16,6 +16,7 @@ from bothost.journal.moving import without_bot
 from bothost.journal.transitions import cancelled
 from bothost.operator.bulk import without_login
 from bothost.operator.harm import HOUR_S, NO_FAILURES, BotView, RecentFailures, harm, recent_failures
+from bothost.operator.presence import ProcessPresence, presences
 from bothost.operator.resources import oldest_of, used
 from bothost.operator.waiting import beside
 from bothost.telemetry.metrics import BotFigures, BotNow, Metrics, MetricsSnapshot, together
@@ -180,6 +181,14 @@ class Operations:
     async def processes(self) -> Sequence[MetricsSnapshot]:
         """Return what each process reports of itself."""
         return [snapshot for snapshot in await self._host.gather() if snapshot.process]
+
+    async def everywhere(self) -> Sequence[tuple[ProcessPresence, float]]:
+        """Return all processes of all hosts on the journal, each with the seconds for which it has said nothing; none while the
+        journal is away."""
+        with contextlib.suppress(JournalAway):
+            now = self._journal.now()
+            return [(one, max(now - one.at, 0.0)) for one in presences(await self._journal.controls(), now)]
+        return ()
 
     async def deliveries(self, want: EntryFilter) -> Sequence[Entry]:
         """Return entries of the journal and those that wait in this host's memory, newest first."""

@@ -130,11 +130,11 @@ class Site:
         assert answer.status == 303
         return answer.headers["Set-Cookie"].partition(";")[0]
 
-    def put(self, cookie: str, path: str, form: dict[str, str] | None = None, **headers: str) -> Answer:
+    def put(self, cookie: str, path: str, form: dict[str, str | list[str]] | None = None, **headers: str) -> Answer:
         """A change as a browser asks for it."""
         field = self.ask("GET", "/", Cookie=cookie).field()
         headers.setdefault("Sec_Fetch_Site", "same-origin")
-        return self.ask("POST", path, urlencode({"_xsrf": field, **(form or {})}), Cookie=cookie, **headers)
+        return self.ask("POST", path, urlencode({"_xsrf": field, **(form or {})}, doseq=True), Cookie=cookie, **headers)
 
     def keep(self, **changes: Any) -> Entry:
         """An entry in the journal."""

@@ -12,6 +12,7 @@ import tornado
 from bothost.config.secrets import SecretText
 from bothost.operator.page import formatting
 from bothost.operator.page.base import PageHandler
+from bothost.operator.presence import GONE_S
 
 if TYPE_CHECKING:
     from bothost.config import HostConfig
@@ -81,6 +82,8 @@ class AboutPage(PageHandler):
             "about.html",
             versions=versions,
             processes=await self.operations.processes(),
+            everywhere=await self.operations.everywhere(),
+            gone_s=GONE_S,
             ready=await self.operations.ready(),
         )
 

@@ -271,6 +271,11 @@ TEXTS: Mapping[str, str] = {
     "Running": "Выполняется",
     "Worst loop lag": "Худшая задержка цикла",
     "Started": "Запущен",
+    "All hosts on this journal": "Все хосты на этом журнале",
+    "alive": "жив",
+    "lease lost": "аренда потеряна",
+    "silent for {time}": "молчит {time}",
+    "{name} {version} is installed: restart to run it": "Установлена {name} {version}: перезапустите, чтобы она работала",
     "For programs:": "Для программ:",
     # after a change
     "Paused. Deliveries get 503 while attempts are left; the last one is kept and runs after you resume.": "Бот на паузе. Пока остаются попытки, доставки получают 503; последняя сохраняется и выполнится после возобновления.",
