@@ -1,6 +1,6 @@
 """Count the calls of a usual delivery on the loop's thread, Python and C functions alike, by the layer that makes them.
 
-    python -m bench.calls [--all | --json]
+    python -m bench.calls [--all | --json] [--journal postgresql://…]
 
 A whole host in this process answers deliveries of 1.5 kB one after the other over a kept connection. No machine's noise moves
 this figure. A Python function counts for the package that it belongs to, a C function for the package that calls it.
@@ -8,6 +8,7 @@ this figure. A Python function counts for the package that it belongs to, a C fu
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import io
 import json
@@ -64,12 +65,12 @@ class CallCounter:
         self.functions[f"{place}: {name}"] += 1
 
 
-def count(deliveries: int = COUNTED) -> CallCounter:
+def count(journal: str = "", deliveries: int = COUNTED) -> CallCounter:
     """Return the calls of so many deliveries, after others that nobody counts."""
     with tempfile.TemporaryDirectory(prefix="bothost-calls-") as home:
         ini = Path(home) / "bots.ini"
         ini.write_text(
-            f"[host]\nport = 0\noperator_port = 0\nlog = json\n[bot:b0]\nplugin = autoreply\nsecret = {SECRET}-0\n"
+            f"[host]\nport = 0\noperator_port = 0\nlog = json\njournal = {journal}\n[bot:b0]\nplugin = autoreply\nsecret = {SECRET}-0\n"
         )
         ini.chmod(0o600)
         body = Bodies(compact(SMALL, Path(home)).read_bytes())
@@ -113,14 +114,19 @@ def _send(port: int, bodies: Bodies, deliveries: int) -> None:
 
 def main() -> None:
     """Print the table."""
-    counter = count()
-    if "--json" in sys.argv:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--all", action="store_true", help="each function too")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--journal", default="", help="claims are durable there, instead of in memory")
+    asked = parser.parse_args()
+    counter = count(asked.journal)
+    if asked.json:
         print(json.dumps({name: calls / COUNTED for name, calls in counter.layers.items()}))
         return
     for name, calls in counter.layers.most_common():
         print(f"{calls / COUNTED:7.1f}  {name}")
     print(f"{counter.layers.total() / COUNTED:7.1f}  calls a delivery")
-    if "--all" in sys.argv:
+    if asked.all:
         for name, calls in counter.functions.most_common():
             if calls >= COUNTED / 20:
                 print(f"{calls / COUNTED:7.2f}  {name}")

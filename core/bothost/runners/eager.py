@@ -8,13 +8,15 @@ from __future__ import annotations
 import asyncio
 import sys
 from asyncio.tasks import _enter_task, _leave_task  # documented for who brings a task of his own ("Extending" asyncio)
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from contextvars import Context
 
 T = TypeVar("T")
+_CURRENT: Mapping[asyncio.AbstractEventLoop, asyncio.Task[Any]] = getattr(asyncio.tasks, "_current_tasks", {})
+"""The task that runs on each loop, where `begin` has to know it: on Python 3.11."""
 
 
 def begin(work: Coroutine[Any, Any, T], context: Context, name: str | None = None) -> asyncio.Task[T]:
@@ -28,14 +30,11 @@ def begin(work: Coroutine[Any, Any, T], context: Context, name: str | None = Non
         return asyncio.Task(work, loop=loop, name=name, context=context, eager_start=True)
     step = _FirstStep(work)
     task: asyncio.Task[T] = asyncio.Task(step, loop=loop, name=name, context=context)
-    outer = None
-    try:
-        _enter_task(loop, task)
-    except RuntimeError:  # the caller runs in a task itself
-        outer = asyncio.current_task(loop)
-        assert outer is not None
+    # looked up here, because where there is one, `_enter_task` refuses with both tasks written out: 200 calls
+    outer = _CURRENT[loop] if loop in _CURRENT else None  # noqa: SIM401 - no call where there is none
+    if outer is not None:
         _leave_task(loop, outer)
-        _enter_task(loop, task)
+    _enter_task(loop, task)
     try:
         step.waits_for(context.run(work.send, None))
     except StopIteration as end:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bothost.background import BackgroundTasks
 from bothost.errors import JournalAway, JournalError
 from bothost.journal.migrations import OLDER, applied_table, missing
-from bothost.journal.postgres.session import away
+from bothost.journal.postgres.session import AWAY
 from bothost.journal.postgres.statements import CHANNEL, LOCK, SCHEMA
 
 if TYPE_CHECKING:
@@ -103,9 +103,12 @@ class ConnectionPool:
     async def _take(self, room: asyncio.Semaphore) -> Session:
         if not self._open:
             raise JournalAway("the journal is not open")
-        with away():
-            async with asyncio.timeout(self._address.limit_s):
-                await room.acquire()
+        if self._idle:
+            await room.acquire()  # at once, because a connection rests
+        else:
+            with AWAY:
+                async with asyncio.timeout(self._address.limit_s):
+                    await room.acquire()
         try:
             session = self._rested() or await self._address.connect()
         except BaseException:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -11,27 +11,31 @@ import asyncpg
 from bothost.errors import JournalAway, JournalError, TurnTaken
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
 OF_LIMIT = 0.9
 """The server's limit of a statement as a part of ours. It gives up first, so that the statement is known not to have landed."""
 
 
-@contextmanager
-def away() -> Iterator[None]:
+class DriverErrors:
     """Turn every error of the driver into JournalAway. The text never holds the URL, because that holds a password.
 
     asyncpg raises many kinds: its own errors, the server's, those of sockets, and internal ones of a connection that broke in
-    the middle of a statement.
+    the middle of a statement. This is no generator, because every statement enters it.
     """
-    try:
-        yield
-    except asyncpg.UniqueViolationError as error:
-        raise TurnTaken(f"PostgreSQL: {error}") from error
-    except JournalError:
-        raise
-    except Exception as error:  # around the driver: any error means that this connection cannot reach the journal
-        raise JournalAway(f"PostgreSQL: {str(error) or type(error).__name__}") from error
+
+    def __enter__(self) -> None:
+        """Begin to ask the driver."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """Raise TurnTaken for a taken turn, JournalAway for any other exception, and what is of the journal as it is."""
+        if isinstance(error, asyncpg.UniqueViolationError):
+            raise TurnTaken(f"PostgreSQL: {error}") from error
+        if isinstance(error, Exception) and not isinstance(error, JournalError):
+            raise JournalAway(f"PostgreSQL: {str(error) or type(error).__name__}") from error
+
+
+AWAY = DriverErrors()
 
 
 class DatabaseAddress:
@@ -60,7 +64,7 @@ class DatabaseAddress:
         that stops in a transaction loses it, because others wait for its locks. Behind pgbouncer in transaction mode these
         settings cannot be ours.
         """
-        with away():
+        with AWAY:
             session = Session(
                 await asyncpg.connect(self._dsn, timeout=self.limit_s, command_timeout=self.limit_s, **self._options)
             )
@@ -94,63 +98,65 @@ class Session:
 
     async def fetch(self, statement: str, *values: object) -> list[Any]:
         """Return the rows of a statement."""
-        with self._asking():
+        with self:
             rows: list[Any] = await self._connection.fetch(statement, *values)
             return rows
 
     async def fetchrow(self, statement: str, *values: object) -> Any:
         """Return the first row of a statement, or None."""
-        with self._asking():
+        with self:
             return await self._connection.fetchrow(statement, *values)
 
     async def fetchval(self, statement: str, *values: object) -> Any:
         """Return the first value of the first row, or None."""
-        with self._asking():
+        with self:
             return await self._connection.fetchval(statement, *values)
 
     async def fetchmany(self, statement: str, arguments: Sequence[Sequence[object]]) -> list[Any]:
         """Run a statement for each of many arguments, in one transaction, and return all rows."""
-        with self._asking():
+        if len(arguments) == 1:
+            return await self.fetch(statement, *arguments[0])
+        with self:
             rows: list[Any] = await self._connection.fetchmany(statement, arguments)
             return rows
 
     async def execute(self, statement: str, *values: object) -> str:
         """Run a statement, and return PostgreSQL's command tag, such as `UPDATE 1`."""
-        with self._asking():
+        with self:
             status: str = await self._connection.execute(statement, *values)
             return status
 
     async def executemany(self, statement: str, arguments: Iterable[Sequence[object]]) -> None:
         """Run a statement for each of many arguments, in one transaction."""
-        with self._asking():
+        with self:
             await self._connection.executemany(statement, arguments)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Session]:
         """Begin a transaction, and commit it at the end, or roll it back if anything is raised inside."""
-        transaction = self._connection.transaction()
-        with self._asking():
+        with self:
+            transaction = self._connection.transaction()
             await transaction.start()
         try:
             yield self
         except BaseException:
             if not self._raised:
-                with self._asking():
+                with self:
                     await transaction.rollback()
             raise
-        with self._asking():
+        with self:
             await transaction.commit()
 
     async def listen(self, channel: str, heard: Any, closed: Any) -> None:
         """Call `heard` at each notification on a channel, and `closed` when the connection has ended."""
         self._connection.add_termination_listener(lambda *_: closed())
-        with self._asking():
+        with self:
             await self._connection.add_listener(channel, lambda *_: heard())
 
     async def close(self) -> None:
         """Close the connection by the protocol, or terminate it if that fails."""
         try:
-            with away():
+            with AWAY:
                 await self._connection.close(timeout=1.0)
         except JournalAway:
             self.terminate()
@@ -160,13 +166,11 @@ class Session:
         self._raised = True
         self._connection.terminate()
 
-    @contextmanager
-    def _asking(self) -> Iterator[None]:
-        try:
-            with away():
-                yield
-        except TurnTaken:
-            raise
-        except BaseException:  # a cancellation in the middle counts too
-            self._raised = True
-            raise
+    def __enter__(self) -> None:
+        """Begin to ask the server."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Raise what `AWAY` makes of an exception. Unless that is TurnTaken, the connection is broken: cancelled in the middle, too."""
+        if error is not None:
+            self._raised = self._raised or not isinstance(error, TurnTaken | asyncpg.UniqueViolationError)
+            AWAY.__exit__(kind, error, trace)
