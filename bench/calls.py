@@ -1,6 +1,6 @@
 """Count the calls of a usual delivery on the loop's thread, Python and C functions alike, by the layer that makes them.
 
-    python -m bench.calls [--all | --json] [--journal postgresql://…]
+    python -m bench.calls [--all | --json] [--host "processes = 2"]
 
 A whole host in this process answers deliveries of 1.5 kB one after the other over a kept connection. No machine's noise moves
 this figure. A Python function counts for the package that it belongs to, a C function for the package that calls it.
@@ -65,12 +65,12 @@ class CallCounter:
         self.functions[f"{place}: {name}"] += 1
 
 
-def count(journal: str = "", deliveries: int = COUNTED) -> CallCounter:
+def count(keys: str = "", deliveries: int = COUNTED) -> CallCounter:
     """Return the calls of so many deliveries, after others that nobody counts."""
     with tempfile.TemporaryDirectory(prefix="bothost-calls-") as home:
         ini = Path(home) / "bots.ini"
         ini.write_text(
-            f"[host]\nport = 0\noperator_port = 0\nlog = json\njournal = {journal}\n[bot:b0]\nplugin = autoreply\nsecret = {SECRET}-0\n"
+            f"[host]\nport = 0\noperator_port = 0\nlog = json\n{keys}\n[bot:b0]\nplugin = autoreply\nsecret = {SECRET}-0\n"
         )
         ini.chmod(0o600)
         body = Bodies(compact(SMALL, Path(home)).read_bytes())
@@ -117,9 +117,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--all", action="store_true", help="each function too")
     parser.add_argument("--json", action="store_true", help="for programs")
-    parser.add_argument("--journal", default="", help="claims are durable there, instead of in memory")
+    parser.add_argument("--host", default="", metavar="KEY=VALUE", help="a line of [host], such as another journal")
     asked = parser.parse_args()
-    counter = count(asked.journal)
+    counter = count(asked.host)
     if asked.json:
         print(json.dumps({name: calls / COUNTED for name, calls in counter.layers.items()}))
         return

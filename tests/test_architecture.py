@@ -51,7 +51,6 @@ BROAD = {
     "plugins/settings/reading.py": "around a plugin's own `parse`",
     "journal/sqlite/writer.py": "around one job of the background loop that writes for all",
     "journal/postgres/batching.py": "around one round trip of the background loop; those who wait are told",
-    "journal/postgres/session.py": "around the driver: whatever it raises, its connection is not used again",
     "testing/virtual_time/loop.py": "hands what a handler's thread raised to the one who waits for it",
 }
 """Files that may catch every Exception: around a plugin, or around a loop that must go on."""

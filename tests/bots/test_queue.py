@@ -57,6 +57,32 @@ def test_a_permit_comes_back_apart_from_the_turn() -> None:
     assert line.ready == ["a", "c", "b"]
 
 
+def test_a_stored_event_goes_before_one_of_its_task_that_waits_for_the_permit_it_holds() -> None:
+    line = Line(1)
+    newer = line.enter("newer", "1")
+    newer.stand_back()  # the journal said that an older event of the task waits
+    pump = line.enter("pump")
+    assert line.queue.adopt(pump, "1", lambda: line.ready.append("older"))
+    line.queue.ask_again(newer)
+    assert line.ready == ["newer", "pump"]
+    pump.leave()
+    assert line.ready == ["newer", "pump", "newer"]
+    newer.leave()
+    assert (line.queue.held, line.queue.waiting) == (0, 0)
+
+
+def test_a_turn_that_comes_back_to_one_that_stands_back_waits_until_it_asks_again() -> None:
+    line = Line(1)
+    newer = line.enter("newer", "1")
+    newer.stand_back()
+    pump = line.enter("pump")
+    line.queue.adopt(pump, "1", lambda: None)
+    pump.leave()
+    assert line.ready == ["newer", "pump"]
+    line.queue.ask_again(newer)
+    assert line.ready == ["newer", "pump", "newer"]
+
+
 def test_giving_back_twice_gives_back_once() -> None:
     line = Line(1)
     ticket = line.enter("a", "1")

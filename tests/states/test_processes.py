@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from tests.states.conftest import Calls, Journal, Processes, handler_of
+from tests.states.test_own_and_forms import asked_at
 
-from bothost import Event, GiveUp
+from bothost import Event, GiveUp, Reply
 from bothost.bots.registry import BotState
 from bothost.journal.sqlite.journal import SqliteJournal
-from bothost.testing import Harness, comment, task
+from bothost.testing import Harness, comment, me, task
 
 
 def test_a_repeat_on_another_process_joins_the_run_and_gets_the_same_bytes(
@@ -44,6 +45,57 @@ def test_an_answered_event_is_known_to_all_processes(
     bothost.clock.advance("11m")
     assert processes.at(1).deliver(of).outcome == "repeat"
     assert processes.at(1).deliver(of).json == {}
+
+
+def test_a_process_that_claims_without_a_look_answers_a_known_event_as_after_one(
+    bothost: Harness, calls: Calls, processes: Processes, journal: Journal
+) -> None:
+    of, later, failing = task(), task(), task()
+    first = processes.at(0).deliver(of)
+    assert processes.at(0).deliver(later).outcome == "replied"
+    again = processes.at(1).deliver(of)
+    assert (again.body, again.outcome) == (first.body, "repeat"), "within ten minutes: the stored bytes"
+    bothost.clock.advance("11m")
+    known = processes.at(1).deliver(later)
+    assert (known.json, known.outcome) == ({}, "repeat"), "a later first attempt: its comment would be a second one"
+    calls.says = ValueError("no")
+    assert processes.at(0).deliver(failing).status == 500
+    calls.says = "done"
+    assert processes.at(1).deliver(failing).json == {"text": "done"}
+    assert [rerun for _, rerun in calls.runs] == ["", "", "", "error"]
+    assert journal.row(task=failing["id"]).fence == 2
+
+
+def test_two_first_attempts_at_once_of_an_event_that_another_process_runs_both_get_its_reply(
+    bothost: Harness, calls: Calls, processes: Processes
+) -> None:
+    calls.takes = 5
+    of = task()
+    both = [processes.at(0).begin(of), processes.at(1).begin(of), processes.at(1).begin(of)]
+    bothost.clock.advance("10s")
+    assert [one.answer().json for one in both] == [{"text": "done"}] * 3
+    assert calls.runs == [(1, "")]
+    bothost.assert_one_comment()
+
+
+def test_an_older_event_that_comes_again_elsewhere_does_not_hide_at_which_step_the_bot_was_asked_last(
+    bothost: Harness, calls: Calls
+) -> None:
+    async def handler(event: Event) -> Reply:
+        await calls(event)
+        return Reply.approve(f"step {event.task.current_step}")
+
+    processes = Processes(bothost, handler)
+    of = task(321, approvals=asked_at(1), current_step=1)
+    processes.at(0).deliver(of)
+    own = comment("step 1", author=me())
+    second = {**of, "approvals": asked_at(2), "current_step": 2, "comments": [*of["comments"], own]}
+    assert processes.at(0).deliver(second).outcome == "replied"
+    bothost.clock.advance("11m")
+    assert processes.at(1).deliver(of).outcome == "repeat"
+    third = {**second, "comments": [*second["comments"], comment("again", author=me())]}
+    assert processes.at(1).deliver(third).outcome == "own"
+    assert len(calls.runs) == 2
 
 
 def test_what_one_process_acknowledges_the_other_posts(
@@ -401,6 +453,22 @@ def test_a_delivery_whose_permit_comes_after_another_process_has_failed_the_even
     bothost.clock.advance("20s")
     assert waiting.answer().json == {"text": "better"}
     assert [rerun for _, rerun in calls.runs] == ["", "", "error"]
+
+
+def test_an_older_event_of_the_task_that_is_due_gets_the_only_permit_before_one_that_waits_behind_it(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    calls.script = [(55, ValueError("no")), "late", "new"]
+    processes = Processes(bothost, handler_of(calls), {"concurrency": 1})
+    of = task()
+    processes.at(0).begin(of)
+    bothost.clock.advance("56s")
+    due = journal.row().due
+    bothost.clock.advance("40s")
+    newer = processes.at(0).begin({**of, "comments": [*of["comments"], comment("more")]})
+    bothost.clock.advance(f"{due - processes.hosts[0].journal.now() + 5:.0f}s")
+    assert newer.answer().json == {"text": "new"}
+    assert [rerun for _, rerun in calls.runs] == ["", "error", ""]
 
 
 def test_with_keep_zero_what_was_taken_over_is_stored_once_it_is_acknowledged(

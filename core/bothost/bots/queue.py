@@ -32,7 +32,7 @@ class PermitShare(Protocol):
 class QueueTicket:
     """A position in a bot's queue. `turn` None asks for a permit only."""
 
-    __slots__ = ("_gone", "adopted", "has_permit", "has_turn", "queue", "ready", "turn")
+    __slots__ = ("_gone", "adopted", "has_permit", "has_turn", "queue", "ready", "stands_back", "turn")
 
     def __init__(self, turn: str | None, ready: Callable[[], None]) -> None:
         self.turn = turn
@@ -42,6 +42,8 @@ class QueueTicket:
         self.has_permit = False
         self.adopted = False
         """True for a claimed event of the journal, before which nothing else goes."""
+        self.stands_back = False
+        """True while it has its turn and asks for no permit, because another process holds that turn too."""
         self._gone = False
 
     def free_permit(self) -> None:
@@ -54,6 +56,11 @@ class QueueTicket:
                 queue._grant()
             elif queue._share is not None and queue.limit > queue._share.keeps:
                 queue._share.ask()
+
+    def stand_back(self) -> None:
+        """Give the permit back and keep the turn, until the queue is asked again for a permit."""
+        self.stands_back = True
+        self.free_permit()
 
     def free_turn(self) -> None:
         """Let the task's next event go. Harmless when called again."""
@@ -99,6 +106,11 @@ class BotQueue:
         """Return the number of tasks with an event that runs or waits for a permit."""
         return sum(1 for line in self._turns.values() if line and line[0].has_turn)
 
+    def is_free(self, turn: str | None) -> bool:
+        """Return whether a ticket of this turn would be ready at once."""
+        free = self.held < self.limit and not self._permit_line
+        return free and (turn is None or not (turn in self._turns or turn in self._ahead))
+
     def enter(self, ticket: QueueTicket) -> None:
         """Put a ticket into the queue. `ticket.ready` may be called before this returns."""
         ticket.queue = self
@@ -114,9 +126,10 @@ class BotQueue:
         self._next_turn(ticket.turn, line)
 
     def ask_again(self, ticket: QueueTicket) -> None:
-        """Give the permit back, keep the turn, and wait for a permit once more."""
-        ticket.free_permit()
-        self._wait_for_permit(ticket)
+        """Wait for a permit once more, where the ticket stood back; where its turn was taken meanwhile, for that first."""
+        ticket.stands_back = False
+        if ticket.has_turn:
+            self._wait_for_permit(ticket)
 
     def adopt(self, ticket: QueueTicket, turn: str | None, ready: Callable[[], None]) -> bool:
         """Give a ticket with a permit the turn of the event it has claimed from the journal, before all that wait for it.
@@ -127,11 +140,20 @@ class BotQueue:
             return True
         line = self._turns.setdefault(turn, deque())
         ticket.turn, ticket.ready, ticket.adopted = turn, ready, True
-        if line and line[0].has_turn:
+        if line and line[0].has_turn and not self._makes_room(line[0]):
             ticket.has_turn = False
             line.insert(1, ticket)
             return False
         line.appendleft(ticket)
+        return True
+
+    def _makes_room(self, head: QueueTicket) -> bool:
+        """Take the turn from an event that waits for a permit: it would wait for the one that the journal's event holds."""
+        if head in self._permit_line:
+            self._permit_line.remove(head)
+        elif not head.stands_back:
+            return False
+        head.has_turn = False
         return True
 
     def stand_ahead(self, turn: str | None, key: str) -> None:
@@ -170,6 +192,8 @@ class BotQueue:
         head = line[0]
         if not head.has_turn and (head.adopted or turn not in self._ahead):
             head.has_turn = True
+            if head.stands_back:
+                return
             if head.has_permit:
                 head.ready()
             elif self.held < self.limit and not self._permit_line:

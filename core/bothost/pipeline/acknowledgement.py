@@ -37,6 +37,9 @@ class RowChanged(Protocol):
     def answer_by_row(self, tracked: TrackedEvent) -> None:
         """Answer the waiting deliveries by the present row."""
 
+    def look_again(self, tracked: TrackedEvent) -> None:
+        """Look up an event that was taken for new and is known, and go on with the waiting deliveries as after a look."""
+
     def take_over(self, tracked: TrackedEvent) -> bool:
         """Claim a followed event whose owner is gone. Returns False if its bot was removed."""
 

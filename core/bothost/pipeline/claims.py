@@ -101,7 +101,9 @@ class Claims:
         entry.limit_s = limit_of(bot.config)
         if not (entry.state == "ready" and entry.fence):
             body = stored_body(tracked) if bot.config.keep_s > 0 else None
-            return await journal.claim(entry, body or b"")
+            word, there = await journal.claim(entry, body or b"")
+            tracked.unseen = tracked.unseen and word == "known"
+            return word, there
         row = await journal.take(entry.id, seen=entry.seen, seen_at=entry.seen_at)
         if row is not None:
             return "claimed", row
@@ -136,6 +138,11 @@ class Claims:
         self._context.event_table.unweigh(tracked)
         if tracked.ticket is ticket:
             tracked.rest()
+            if row is not None and tracked.unseen:
+                # memory counts for nothing against the row: this may be a later first attempt, which gets no stored answer
+                tracked.entry, tracked.unseen, tracked.unsure = row, False, False
+                self._changed.look_again(tracked)
+                return
             if row is not None:
                 tracked.adopt(row)
                 tracked.unsure = False
@@ -176,7 +183,7 @@ class Claims:
 
     async def _wait_in_line(self, tracked: TrackedEvent, ticket: QueueTicket, seconds: float = BUSY_S) -> None:
         """Keep the turn in this process while another process holds it too, but give the permit back meanwhile."""
-        ticket.free_permit()
+        ticket.stand_back()
         if seconds:
             await self._context.journal.wait_hint(seconds)
         if tracked.phase == "waiting" and tracked.ticket is ticket:

@@ -22,9 +22,10 @@ from bothost.pipeline.attempts import APART_S, DEATHS, REPEAT_S, read_attempt
 from bothost.pipeline.context import limit_of
 from bothost.pipeline.delivery import ACKNOWLEDGED, BUSY, CANCELLED, NOTHING, REPEAT, UNAVAILABLE, Outcome
 from bothost.pipeline.event_table import TrackedEvent, Waiter, split
+from bothost.pipeline.looks import follow_row, must_ask, newest_row
 from bothost.pipeline.repeats import RepeatRecords
 from bothost.pipeline.runs import Runs
-from bothost.pyrus.envelope import decode, event_key, waiting_step
+from bothost.pyrus.envelope import decode, event_key, is_own, waiting_step
 
 if TYPE_CHECKING:
     from bothost.pipeline.context import PipelineContext
@@ -66,6 +67,7 @@ class Dispatcher:
         bounds: WaitingLimits | None = None,
     ) -> None:
         self._context = context
+        self._claims_first = context.journal.claims_first
         self.runs = Runs(context, late_replies, self)
         self._acknowledger = Acknowledger(context, self)
         self._records = RepeatRecords(context, self)
@@ -108,31 +110,32 @@ class Dispatcher:
         if delivery.secret_index:
             self._event_filter.old_secret(delivery.bot)
         tracked = self._context.event_table.get(key)
-        if self._must_ask_journal(tracked, delivery, envelope):
+        if tracked is None and self._claims_first and self._may_claim_unseen(delivery, envelope):
+            self._take_new(key, delivery, envelope, unseen=True)
+        elif must_ask(self._context, tracked, delivery, envelope):
             self._spawn(self._ask_journal(key, delivery, envelope))
         elif tracked is not None:
             self._take_known(tracked, delivery, envelope)
         else:
             self._take_new(key, delivery, envelope)
 
-    def _must_ask_journal(self, tracked: TrackedEvent | None, delivery: Delivery, envelope: Envelope) -> bool:
-        """Return whether the journal may know more of the event than this process. It is then asked before a decision."""
-        if self._context.journal.claims_first:
-            # other processes claim too, and each claim is written before its run, so the journal is ahead of this memory
-            return tracked is None or tracked.phase != "waiting"
-        if tracked is None:
-            return self._context.event_table.may_be_stored(delivery.bot.config.name, envelope.comment_id or 0)
-        # an operator may have changed an event that is held or has failed, beside this process
-        entry = tracked.entry
+    def _may_claim_unseen(self, delivery: Delivery, envelope: Envelope) -> bool:
+        """Return whether a durable claim of a first attempt may be made without a look before it, because its run can begin now.
+
+        The claim finds a known event as well as a look does; `look_again` then goes on as after a look.
+        """
+        bot = delivery.bot
         return (
-            tracked.phase == "idle"
-            and entry.door == "response"
-            and entry.state in ("ready", "failed")
-            and entry.fence > 0
+            bool(envelope.comment_id)
+            and not is_own(envelope, bot.user_id)  # whether such an event is for the bot depends on what is known of it
+            and read_attempt(delivery.attempt).marked <= 1
+            and bot.state.serves
+            and not self._acknowledger.draining
+            and bot.queue.is_free(str(envelope.task_id) if bot.config.order == "task" else None)
         )
 
     async def _ask_journal(self, key: str, delivery: Delivery, envelope: Envelope) -> None:
-        row, number = await self._newest_row(key)
+        row, number = await newest_row(self._context.journal, key)
         event_table = self._context.event_table
         tracked = event_table.get(key)
         if tracked is None and row is None:
@@ -143,44 +146,14 @@ class Dispatcher:
             tracked = TrackedEvent(key, row, split(row.id)[1])
             event_table.add(tracked)
         elif row is not None:
-            self._follow_row(tracked, row)
+            follow_row(tracked, row, claims_first=self._context.journal.claims_first)
         tracked.number = max(tracked.number, number)
         self._take_known(tracked, delivery, envelope)
 
-    async def _newest_row(self, key: str) -> tuple[Entry | None, int]:
-        """Return the event's newest row, and the highest number taken of its key, which may be an operator's `--again`."""
-        journal = self._context.journal
-        try:
-            row = await journal.latest(key)
-            number = split(row.id)[1] if row is not None else 1
-            below = number
-            while row is not None and row.kind == "manual":
-                below -= 1
-                row = await journal.find(key if below <= 1 else f"{key}~{below}")
-        except JournalAway:
-            return None, 1
-        return row, number
-
-    def _follow_row(self, tracked: TrackedEvent, row: Entry) -> None:
-        """Take over from the row what the journal knows better than this memory.
-
-        With durable claims, the journal is ahead of every event that this process does not run. Of one that it runs, the
-        journal is ahead only in the door. With claims in memory, the journal is ahead only in what an operator did by hand.
-        """
-        if not self._context.journal.claims_first:
-            by_hand = row.state == "cancelled" or (row.door == "api" and tracked.entry.door == "response")
-            if tracked.phase == "idle" and by_hand and row.id == tracked.entry.id and row.fence >= tracked.entry.fence:
-                tracked.adopt(row)
-        elif tracked.unrecorded:
-            return  # its outcome is on its way to the journal, and memory alone knows it
-        elif tracked.phase == "idle":
-            tracked.adopt(row)
-            tracked.unsure = False
-        elif row.id == tracked.entry.id and row.fence == tracked.entry.fence and row.door == "api":
-            tracked.entry.door = "api"
-
-    def _take_new(self, key: str, delivery: Delivery, envelope: Envelope, number: int = 1) -> None:
-        """Take a new event: filter it, track it, admit it. `number` > 1 means a later event of a key that is a digest."""
+    def _take_new(
+        self, key: str, delivery: Delivery, envelope: Envelope, number: int = 1, *, unseen: bool = False
+    ) -> None:
+        """Take an event that is new. `number` > 1: a later event of a key that is a digest. `unseen`: its claim tells."""
         context = self._context
         attempt = read_attempt(delivery.attempt)
         config = delivery.bot.config
@@ -208,7 +181,7 @@ class Dispatcher:
             updated=now,
             limit_s=limit_of(config) if context.journal.claims_first else 0.0,
         )
-        tracked = TrackedEvent(key, entry, number)
+        tracked = TrackedEvent(key, entry, number, unseen=unseen)
         context.event_table.add(tracked)
         self._count(tracked, delivery, envelope, now)
         self._admit(tracked, delivery, envelope)
@@ -362,6 +335,14 @@ class Dispatcher:
                 self._answer(tracked, waiter.delivery, UNAVAILABLE)
             else:
                 self._answer_known(tracked, waiter.delivery, decode(waiter.delivery.body))
+
+    def look_again(self, tracked: TrackedEvent) -> None:
+        """See `RowChanged.look_again`."""
+        self._event_filter.forget(tracked.entry.bot, tracked.entry.task)
+        waiters, tracked.waiters = tracked.waiters, []
+        for waiter in waiters:
+            waiter.stop()
+            self._spawn(self._ask_journal(tracked.base, waiter.delivery, decode(waiter.delivery.body)))
 
     def take_over(self, tracked: TrackedEvent) -> bool:
         """Claim an event whose owner is gone, with the deliveries that wait here. Returns False if its bot was removed."""

@@ -100,6 +100,8 @@ class TrackedEvent:
     """Memory may be behind the row: a write was refused, or nobody knows how it ended. The row is read before the next one."""
     attempted: tuple[Happening, list[Entry]] | None = None
     """A happening and the rows that were tried for it with unknown result. The row read later is compared with them."""
+    unseen: bool = False
+    """It was taken for new without a look into the journal: its claim tells whether it is."""
     stored: bool = False
     """It was claimed from the journal, and not brought by a delivery."""
     unrecorded: bool = False

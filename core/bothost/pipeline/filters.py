@@ -91,6 +91,10 @@ class EventFilter:
         if len(steps) > STEPS:
             steps.popitem(last=False)
 
+    def forget(self, bot: str, task: int) -> None:
+        """Have the journal asked for the last step of this task, because what was remembered came from an older event."""
+        self._steps.pop((bot, task), None)
+
     def _other_form(self, bot: Bot, envelope: Envelope) -> bool:
         form_id = envelope.task.form_id
         if form_id is not None:
