@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -12,7 +13,7 @@ from contextlib import suppress
 from http.client import HTTPException
 
 import pytest
-from tests.deploy.front import event
+from tests.deploy.front import event, free_port
 from tests.postgres_server import PostgresServer, find_binaries
 
 pytestmark = pytest.mark.full
@@ -152,3 +153,40 @@ def _runs(path, killed_at):
         else:
             runs.append((task, pid, begun.pop((task, pid)), float(moment)))
     return runs + [(task, pid, moment, killed_at) for (task, pid), moment in begun.items()]
+
+
+MENDED = """
+import pathlib
+HERE = pathlib.Path(__file__).parent
+class works(Plugin):
+    async def open(self):
+        if not (HERE / "mended").exists():
+            raise OSError("the other side is down")
+    async def handle(self, event):
+        return "well"
+"""
+
+
+def test_hosts_that_share_a_journal_tell_of_a_troubled_bot_once(make_host, database, tmp_path):
+    told, hook = tmp_path / "told", tmp_path / "hook.sh"
+    told.touch()
+    hook.write_text(f"#!/bin/sh\ncat >> {told}; echo >> {told}\n")
+    hook.chmod(0o755)
+    keys = f"journal = {database}\non_trouble = {hook}\n"
+    well, broken = (
+        make_host(MENDED, "one: plugin = works", f"{keys}operator_port = {free_port()}\n") for _ in range(2)
+    )
+    (well.folder / "mended").touch()
+    well.start()
+    broken.start()
+    broken.until(lambda: told.read_text())
+    # what one host is in, the other one is not: it must not say that all is well, again and again
+    # its plugin is tried again after five seconds, and each host looks every two
+    (broken.folder / "mended").touch()
+    broken.until(lambda: len(told.read_text().splitlines()) > 1)
+    lines = [json.loads(line) for line in told.read_text().splitlines()]
+    assert [(one["bot"], one["trouble"], one["back"]) for one in lines] == [
+        ("one", "plugin error", False),
+        ("one", "plugin error", True),
+    ]
+    assert [host.stop() for host in (well, broken)] == [0, 0]

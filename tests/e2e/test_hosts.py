@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 
+import pytest
+from tests.e2e.site import free_port
+
 PLUGINS = """
 import pathlib
 HERE = pathlib.Path(__file__).parent
@@ -54,8 +57,6 @@ def test_on_trouble_is_told_once_when_it_begins_and_once_when_it_ends(site):
     ini.write_text(
         ini.read_text().replace("[host]\n", f"[host]\non_trouble = {hook}\n").replace("operator_port = 0\n", "")
     )
-    from tests.e2e.site import free_port
-
     ini.write_text(ini.read_text().replace("[host]\n", f"[host]\noperator_port = {free_port()}\n"))
     host.start()
     (first,) = [json.loads(line) for line in host.wrote("told").splitlines()]
@@ -66,3 +67,53 @@ def test_on_trouble_is_told_once_when_it_begins_and_once_when_it_ends(site):
     told = host.until(lambda: len(lines := host.wrote("told").splitlines()) == 2 and lines)
     back = json.loads(told[1])
     assert (back["bot"], back["trouble"], back["back"]) == ("bad", "plugin error", True)
+
+
+TROUBLES = """
+import os, pathlib, time
+HERE = pathlib.Path(__file__).parent
+async def dies(event):
+    os._exit(3)
+def hangs(event):
+    while not (HERE / "free").exists():
+        time.sleep(0.02)
+async def slow(event):
+    await asyncio.sleep(0.5)
+    return "too late"
+"""
+BOTS = """
+dies: plugin = dies; run = process; on_error = ignore; login = bot@dies
+hangs: plugin = hangs; concurrency = 1; timeout = 300ms; on_error = ignore; login = bot@hangs
+slow: plugin = slow; answer_within = 200ms; order = none
+"""
+
+
+@pytest.mark.full
+def test_on_trouble_is_told_of_quarantine_of_hanging_runs_and_of_replies_that_are_lost(site):
+    host = site(f"import asyncio\n{TROUBLES}", BOTS)
+    hook = host.folder / "hook.sh"
+    hook.write_text(f"#!/bin/sh\ncat >> {host.folder}/told; echo >> {host.folder}/told\n")
+    hook.chmod(0o755)
+    ini = host.folder / "bots.ini"
+    port = f"[host]\non_trouble = {hook}\noperator_port = {free_port()}\n"
+    ini.write_text(ini.read_text().replace("operator_port = 0\n", "").replace("[host]\n", port))
+    host.start()
+
+    def told() -> dict[tuple[str, str], bool]:
+        lines = [json.loads(line) for line in (host.folder / "told").read_text().splitlines()]
+        assert len({(one["bot"], one["back"]) for one in lines}) == len(lines), lines
+        return {(one["bot"], one["trouble"]): one["back"] for one in lines}
+
+    (host.folder / "told").touch()
+    for number in range(3):
+        host.deliver("dies", task=1 + number, comment=1)
+    host.deliver("hangs", task=10, comment=1)
+    host.deliver("slow", task=20, comment=1, attempt="3/3")
+    begun = [("dies", "quarantined"), ("hangs", "stuck"), ("slow", "late replies fail")]
+    assert host.until(lambda: len(found := told()) == 3 and found) == dict.fromkeys(begun, False)
+    (host.folder / "free").touch()
+    host.command("resume", "dies")
+    assert host.until(lambda: sum((found := told()).values()) == 2 and found) == {
+        begun[0]: True, begun[1]: True, begun[2]: False,
+    }  # fmt: skip
+    assert host.stop() == 0

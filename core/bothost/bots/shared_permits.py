@@ -20,7 +20,7 @@ import msgspec
 
 from bothost.background import BackgroundTasks
 from bothost.errors import JournalAway
-from bothost.journal.data import ListValues, ReadValue, WriteValue
+from bothost.journal.data import ReadValue, WriteValue, every_value
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -218,13 +218,10 @@ class SharedPermits:
     async def _wishes(self, living: Collection[str]) -> dict[str, list[tuple[str, Wish]]]:
         """Read what other living processes wait for."""
         found: dict[str, list[tuple[str, Wish]]] = {}
-        after = ""
-        while page := await self._journal.ask(WISHES, ListValues(after=after)):
-            for key, value, _ in page:
-                bot, _, owner = key.partition(" ")
-                if owner in living and owner != self._journal.owner:
-                    found.setdefault(bot, []).append((owner, msgspec.msgpack.decode(value, type=Wish)))
-            after = page[-1][0]
+        for key, value in await every_value(self._journal, WISHES):
+            bot, _, owner = key.partition(" ")
+            if owner in living and owner != self._journal.owner:
+                found.setdefault(bot, []).append((owner, msgspec.msgpack.decode(value, type=Wish)))
         return found
 
     async def _settle(self, name: str, share: BotShare, others: Others) -> None:

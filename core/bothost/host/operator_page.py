@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -145,7 +146,8 @@ class OperatorPage:
         if problem:
             log.error("[host] on_trouble: %s", problem)
         if hook is not None:
-            watch = TroubleWatch(hook, operations, host.resources.journal)
+            place = f"{socket.gethostname()}:{host.plan.host.state}"
+            watch = TroubleWatch(hook, operations, host.resources.journal, place)
             self._tasks.spawn(host.resources.loops.keep("on_trouble", watch.run))
 
     async def _report(self) -> MetricsSnapshot:

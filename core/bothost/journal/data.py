@@ -144,6 +144,14 @@ def job_name_of(id: str) -> str:
     return unquote(id.split(":")[4])
 
 
+async def every_value(journal: Journal, space: str) -> list[tuple[str, bytes]]:
+    """Read all keys and values of a space, page by page."""
+    found: list[tuple[str, bytes]] = []
+    while page := await journal.ask(space, ListValues(after=found[-1][0] if found else "")):
+        found += [(key, value) for key, value, _ in page]
+    return found
+
+
 class JournalData:
     """One bot's data in the journal of this process. `limit_s`: how long a run of the bot may keep its claim; `discloses`
     tells whether a secret stands in a text."""
