@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
     print(report.goals_table(result))
     print(report.blocked_table(result))
     print(report.recovery_table(result))
-    calls.main()
+    calls.main([])
     if not chosen.no_page and set(chosen.only.split(",")) == {*servers.SERVERS, *TROUBLES}:
         report.write_page(result)
     return report.missed(result)

@@ -112,13 +112,13 @@ def _send(port: int, bodies: Bodies, deliveries: int) -> None:
             assert b"approved" in answer, answer
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--all", action="store_true", help="each function too")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument("--host", default="", metavar="KEY=VALUE", help="a line of [host], such as another journal")
-    asked = parser.parse_args()
+    asked = parser.parse_args(argv)
     counter = count(asked.host)
     if asked.json:
         print(json.dumps({name: calls / COUNTED for name, calls in counter.layers.items()}))
@@ -133,4 +133,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -98,7 +98,7 @@ class BotQueue:
 
     @property
     def short(self) -> int:
-        """The number of tickets that have their turn and wait for a permit, as far as the bot may have so many here."""
+        """Return how many tickets have their turn and wait for a permit, as far as the bot may have so many here."""
         return min(len(self._permit_line), max(self._own - self.held, 0))
 
     @property

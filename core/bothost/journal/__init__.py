@@ -128,7 +128,7 @@ class Journal(Protocol):
         """
 
     async def owners(self) -> Set[str]:
-        """The owners whose lease holds. After trouble with the journal that is every one that is not known to be dead."""
+        """Return the owners whose lease holds. After trouble with the journal that is every one that is not known to be dead."""
 
     def orphans(self) -> Mapping[str, int]:
         """Return key → fence of rows that run under this owner although it never heard of the claim, as two beats have shown."""
