@@ -80,7 +80,7 @@ class Office:
         return entry, envelope
 
     def post(self, entry: Entry, envelope: Envelope | None, token: str | None = None) -> PostResult:
-        """One try, with what poller.py does around it."""
+        """Return the result of one try, with the work that `journal_poller.py` does around it."""
         entry_now = entry
 
         async def begin(at: float) -> bool:
