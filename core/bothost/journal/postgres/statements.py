@@ -222,7 +222,7 @@ IS_OVER = f"select lease < {NOW} from {SCHEMA}.owner where id = $1 for update"
 FORGET_OWNER = f"delete from {SCHEMA}.owner where id = $1"
 
 RECENT = f"""
-select {COLUMNS} from {TABLE} where created >= $1 - 3600 and (seen_at >= $1 or updated >= $1)
+select {COLUMNS} from {TABLE} where created >= $1 - 3600 and (seen_at >= $1 or updated >= $1) and kind <> 'job'
 union select {COLUMNS} from {TABLE} where state <> 'answered' and state in ('ready', 'running') and kind <> 'job' order by created, id
 """
 HIGHEST = f"select bot, max(comment) from {TABLE} group by bot"

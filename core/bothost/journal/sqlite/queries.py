@@ -24,6 +24,8 @@ MOST_WAITING = 100
 """A bot's waiting entries are counted up to this."""
 _SELECT = f"select {COLUMNS} from delivery"
 _HOUR_S = 3600.0
+_KEYS = "sqlite_autoindex_delivery_1"
+"""The index of the ids. Left to itself the planner reads all rows of a bot to find those of one task."""
 
 
 def bots_in(index: str, condition: str = "true", also: str = "") -> str:
@@ -145,7 +147,7 @@ def waiting(connection: sqlite3.Connection, now: float) -> dict[str, int]:
 
 def recent(connection: sqlite3.Connection, since: float) -> list[Entry]:
     """Return all open entries, and those delivered or changed since then that came at most an hour before it."""
-    lately = f"{_SELECT} indexed by d_created where created >= ? and (seen_at >= ? or updated >= ?)"
+    lately = f"{_SELECT} indexed by d_created where created >= ? and (seen_at >= ? or updated >= ?) and kind <> 'job'"
     entries = {entry.id: entry for entry in entries_of(connection.execute(lately, (since - _HOUR_S, since, since)))}
     for state in ("ready", "running"):
         still = f"{_SELECT} indexed by d_open where state <> 'answered' and state = '{state}' and kind <> 'job'"
@@ -179,13 +181,13 @@ def written(connection: sqlite3.Connection, bot: str, task: int) -> set[int]:
 def listed(connection: sqlite3.Connection, want: EntryFilter) -> list[Entry]:
     """Return the entries that an operator asks for, newest first."""
     states = states_of(want)
-    if states and INDEXED_STATES.issuperset(states) and not (want.task and want.bot):
+    ranged = (want.task and want.bot is not None) or want.kind == "timer"
+    if states and INDEXED_STATES.issuperset(states) and not ranged:
         return _listed_by_state(connection, want, states)
     if want.task and want.bot is None:
         return _listed_by_task(connection, want, want.task)
     where = condition_of(want, lambda _n: "?")
-    ranged = (want.task and want.bot is not None) or want.kind == "timer"
-    index = "" if ranged else " indexed by d_bot" if want.bot is not None else " indexed by d_created"
+    index = f" indexed by {_KEYS if ranged else 'd_bot' if want.bot is not None else 'd_created'}"
     if want.phase == "undelivered" and not ranged:
         index = " indexed by d_quiet"
         where.add(QUIET["sqlite"])
@@ -212,7 +214,7 @@ def _listed_by_task(connection: sqlite3.Connection, want: EntryFilter, task: int
     bots = [bot for (bot,) in connection.execute(BOTS)]
     found: list[Entry] = []
     for bot in bots:
-        asked = f"{_SELECT} where id >= ? and id < ? and {where}"
+        asked = f"{_SELECT} indexed by {_KEYS} where id >= ? and id < ? and {where}"
         found += _select(connection, asked, [*task_range(bot, task), *where.values], want.limit)
     found.sort(key=lambda entry: (entry.created, entry.id), reverse=True)
     return found[: want.limit]

@@ -70,9 +70,10 @@ def _listed(
     connection: sqlite3.Connection, space: str, wanted: ListValues, now: float
 ) -> list[tuple[str, bytes, float]]:
     asked = (
-        "select name, value, expires from value where space = ? and name > ? and name >= ? and name <= ? "
+        "select name, value, expires from value where space = ? and name >= ? and name <> ? and name <= ? "
         f"and {_LIVES} order by name limit ?"
     )
-    values = (space, wanted.after, wanted.prefix, beyond(wanted.prefix), now, PAGE)
+    # one lower bound: of two, SQLite begins at either
+    values = (space, max(wanted.after, wanted.prefix), wanted.after, beyond(wanted.prefix), now, PAGE)
     rows = connection.execute(asked, values).fetchall()
     return [(name, value, expires - now if expires else 0.0) for name, value, expires in rows]
