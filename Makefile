@@ -97,7 +97,8 @@ fuzz: .venv/.dev
 	BOTHOST_FUZZ_SECONDS=600 .venv/bin/python -m pytest -q tests/fuzz -m full $(ARGS)
 
 clean:
-	rm -rf .venv .pythons .mutants .image build dist core/*.egg-info {plugins,examples}/*/*.egg-info {plugins,examples}/*/build
+	rm -rf .venv .pythons .mutants .image build dist core/*.egg-info
+	rm -rf $(foreach folder,plugins examples,$(folder)/*/*.egg-info $(folder)/*/build)
 
 # the host goes first: the plugins depend on it
 .venv/.host: setup.py pyproject.toml $(PLUGINS)
