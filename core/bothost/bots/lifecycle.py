@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("bothost.bots")
 
+PLACE_S = 1.0
+"""How often a process looks whether it may open a bot that another process of the host has."""
 RETRY_S = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
 """The pauses between tries to bring a plugin into service. The last one repeats for ever."""
 
@@ -38,11 +40,16 @@ class BotLifecycle:
         clock: Clock,
         in_service: Callable[[], None] = lambda: None,
         share_of: Callable[[Bot], PermitShare | None] = lambda _bot: None,
+        takes: Callable[[Bot], bool] = lambda _bot: True,
     ) -> None:
         """`in_service` is called when a bot has begun to serve, so that its timers and polling are looked at. `share_of` gives
-        a bot's share of the permits that all processes count together."""
+        a bot's share of the permits that all processes count together.
+
+        `takes` takes a bot for this process, and returns False while another process of the host has it (`per_host = one`).
+        """
         self._share_of = share_of
         self._load = load
+        self.takes = takes
         self._clock = clock
         self._in_service = in_service
         self._base: dict[str, BotState] = {}
@@ -190,11 +197,27 @@ class BotLifecycle:
         if after_s:
             await asyncio.sleep(after_s)
             tries = 1
+        if not await self._has_place(bot, first):
+            return
         while not await self._try(bot, tries):
             _settle(first)
             await asyncio.sleep(RETRY_S[min(tries, len(RETRY_S) - 1)])
             tries += 1
         _settle(first)
+
+    async def _has_place(self, bot: Bot, first: asyncio.Future[None]) -> bool:
+        """Stand by until this process may open the bot. Returns False where the bot is out of service by then."""
+        if self.takes(bot):
+            return True
+        self._set(bot, "elsewhere", "another process of this host has it")
+        _settle(first)
+        while not self.takes(bot):  # noqa: ASYNC110 - the end of another process is no event of this loop
+            await asyncio.sleep(PLACE_S)
+        if self._base[bot.name].word != "elsewhere":
+            return False
+        log.warning("this process has the bot now, because the one that had it has ended", extra={"bot": bot.name})
+        self._set(bot, "starting")
+        return True
 
     async def _try(self, bot: Bot, tries: int) -> bool:
         before_it = bot.runner

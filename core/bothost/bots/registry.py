@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from bothost.plugins.loading import LoadedPlugin
     from bothost.runners import Runner
 
-Word = Literal["starting", "active", "off", "config error", "plugin error", "stuck", "quarantined", "paused"]
+Word = Literal[
+    "starting", "active", "off", "config error", "plugin error", "stuck", "quarantined", "paused", "elsewhere"
+]
 
 BROKEN = frozenset(["config error", "plugin error", "stuck", "quarantined", "paused"])
 

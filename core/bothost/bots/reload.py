@@ -191,7 +191,13 @@ class Reloader:
             if len(old.config.secrets) > len(config.secrets):
                 last = f"last used {old.old_secret_at:%Y-%m-%d %H:%M:%S} UTC" if old.old_secret_at else "never used"
                 log.info("old_secret is no longer accepted: %s", last, extra={"bot": config.name})
-        if old is None or old.runner is None or not config.enabled or not config.overlap:
+        if (
+            old is None
+            or old.runner is None
+            or not config.enabled
+            or not config.overlap
+            or not self._lifecycle.takes(bot)
+        ):
             return bot
         try:
             bot.plugged, bot.runner = await self._lifecycle.load(bot)

@@ -15,7 +15,7 @@ from bothost.plugins.loading import PluginResources, load
 from bothost.text import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from bothost.config import BotConfig, ConfigReading
@@ -54,7 +54,19 @@ def host_warnings(reading: ConfigReading, config: str) -> tuple[Problem, ...]:
     trouble = find_hook(reading.host.on_failure, SystemClock())[1] if reading.host else ""
     hook = (Problem(trouble, config, section="host", key="on_failure"),) if trouble else ()
     malformed = (Problem(text, config) for text in survey().unreadable)
-    return (*reading.warnings, *hook, *malformed)
+    return (*reading.warnings, *_in_one_process(reading, config), *hook, *malformed)
+
+
+def _in_one_process(reading: ConfigReading, config: str) -> Iterator[Problem]:
+    """Give one warning that says what `per_host = one` costs, where a host has several processes."""
+    names = [bot.name for bot in reading.bots.values() if bot.enabled and bot.per_host == "one"]
+    if names and reading.host is not None and reading.host.processes > 1:
+        text = (
+            f"per_host = one in {listed(names)}: one of the {reading.host.processes} processes does all the work of each, the "
+            "others hand it what they get (about a millisecond a delivery), and when it dies events wait until another has "
+            "opened the plugin"
+        )
+        yield Problem(text, config)
 
 
 def without_login(reading: ConfigReading, config: str) -> tuple[Problem, ...]:

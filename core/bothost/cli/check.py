@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from bothost.config import ConfigReading
     from bothost.errors import Problem
 
-FINE = ("ok", "off", "active", "starting", "paused")
+FINE = ("ok", "off", "active", "starting", "paused", "elsewhere")
 """States that are no problem. `ok` is the state if no host runs."""
-WELL = ("ok", "off", "active", "starting")
+WELL = ("ok", "off", "active", "starting", "elsewhere")
 """States that need no attention."""
 MANY = 20
 """With more bots than this, a last line counts them by state."""

@@ -123,6 +123,7 @@ KEYS: dict[str, ConfigKey] = {
     "concurrency": ConfigKey("concurrency", partial(number, low=1, high=1000)),
     "concurrency_each": ConfigKey("concurrency_each", partial(number, low=1, high=1000)),
     "overlap": ConfigKey("overlap", truth),
+    "per_host": ConfigKey("per_host", partial(choice, allowed=("all", "one"))),
     "order": ConfigKey("order", partial(choice, allowed=("task", "none"))),
     "receive": ConfigKey("receive", partial(choice, allowed=("webhook", "poll", "both"))),
     "poll_every": ConfigKey("poll_every_s", _poll_every),

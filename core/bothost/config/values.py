@@ -93,6 +93,8 @@ class BotConfig:
     """The runs at a time in each process; 0: not set."""
     overlap: bool = True
     """If false, a reload closes the old instance of the plugin before the new one opens."""
+    per_host: Literal["all", "one"] = "all"
+    """one: only one process of a host opens the plugin, and the others hand it what they get."""
     order: Literal["task", "none"] = "task"
     receive: Literal["webhook", "poll", "both"] = "webhook"
     poll_every_s: float = 30.0

@@ -19,8 +19,10 @@ from bothost.bots.shared_permits import SharedPermits
 from bothost.errors import ConfigError, JournalError
 from bothost.host import listeners
 from bothost.host.facts import HostFacts
+from bothost.host.handing import HandedRequests
 from bothost.host.workers.counts import count_together
 from bothost.host.workers.loops import SiblingLoops
+from bothost.host.workers.places import BotPlaces
 from bothost.journal.sqlite.journal import SqliteJournal
 from bothost.pipeline.drain import drain
 from bothost.pipeline.startup_queue import StartupQueue
@@ -52,6 +54,8 @@ Phase = Literal["starting", "serving", "draining"]
 CLOSE_S = 10.0
 """The most seconds that plugins may take to close, if the drain has left as many."""
 ALIVE_S = 1.0
+FIRST_S = 2.0
+"""How long a worker leaves bots with `per_host = one` to worker 0, which starts at the same time."""
 LEAVE_S = 2.0
 """The seconds for a connection that has not asked anything yet, and the margin of a stop beyond `drain`."""
 
@@ -113,13 +117,21 @@ class Host:
         )
         self.controls = HostFacts(pipeline, service, resources.client.learn)
         self._permits = SharedPermits(resources.journal, resources.clock, resources.loops)
+        self._began = resources.clock.monotonic()
+        self._places = BotPlaces(plan.host.state, plan.worker.number) if plan.worker is not None else None
         self.lifecycle = BotLifecycle(
-            parts.loader(self).load, resources.clock, pipeline.in_service, self._permits.share_of
+            parts.loader(self).load, resources.clock, pipeline.in_service, self._permits.share_of, self._takes
+        )
+        self._handed = (
+            HandedRequests(parts.siblings, self._places, pipeline, service)
+            if parts.siblings is not None and self._places is not None
+            else None
         )
         pipeline.context.loop_breaker.pause_watchers.append(self.controls.tell)
         self.phase: Phase = "starting"
         self.refusals = Refusals(resources.clock)
-        self._startup_queue = StartupQueue(pipeline.receive, pipeline.context.responses, resources.clock.monotonic)
+        receive = self._handed.receive if self._handed is not None else pipeline.receive
+        self._startup_queue = StartupQueue(receive, pipeline.context.responses, resources.clock.monotonic)
         front = WebhookContext(
             service,
             self._startup_queue,
@@ -147,6 +159,8 @@ class Host:
         if self.siblings is not None and self.sibling_loops is not None:
             count_together(self.siblings, self.pipeline.context.loop_breaker, self.service)
             await self.siblings.connect(orphaned)
+            if self._handed is not None:
+                self._beats.append(self._handed.begin())
             self._beats.append(PeriodicJob(ALIVE_S, self.sibling_loops.tell, resources.loops, "siblings"))
             self._beats.append(PeriodicJob(ALIVE_S, partial(self.siblings.say, "alive")))
         self._page.start()
@@ -161,6 +175,15 @@ class Host:
         self.phase = "serving"
         if self.siblings is not None:
             self.siblings.say("ready")
+
+    def _takes(self, bot: Bot) -> bool:
+        """Take a bot with `per_host = one` unless a sibling has it; not while this process stops."""
+        places, worker = self._places, self.plan.worker
+        if places is None or worker is None or bot.config.per_host == "all" or places.holds(bot.name):
+            return True
+        # worker 0 goes first, because it serves the page, which shows more of a bot that is there
+        first = worker.number == 0 or self.resources.clock.monotonic() - self._began > FIRST_S
+        return first and self.phase != "draining" and places.take(bot.name)
 
     def loops_down(self) -> Mapping[str, str]:
         """Return the loops of this process and its siblings that are down, each with its fault."""
@@ -242,6 +265,8 @@ class Host:
             await self.reloader.stop()
             self._parts.watchdog.stop()
             await drain(self.pipeline, plan.host.drain_s, hurry)
+            if self._handed is not None:
+                await self._handed.drain(max(end - LEAVE_S - clock.monotonic(), 0.0), hurry)
         left_s = max(end - clock.monotonic() - 0.3, 0.2)
         await asyncio.gather(self.listener.leave(min(LEAVE_S, left_s)), self._close_plugins(min(CLOSE_S, left_s)))
         self._parts.spawner.close()

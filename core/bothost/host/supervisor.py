@@ -227,6 +227,7 @@ class Supervisor:
             code = slot.process.returncode
             self._hang_up(slot)
             slot.process, slot.ready = None, False
+            self._pass_on(slot, Message("tell", what="fell", data=b"%d" % slot.number))
             if self._stopping:
                 continue
             self._fell(slot, peaceful=code == 0)

@@ -41,7 +41,7 @@ _FAILURES_S = 2.0
 """The seconds for which the failures of the last hour are kept before the journal is asked again."""
 _SLICE = 200
 """The number of bots that are read between two turns of the loop. Work over all of them goes to a thread, because there may be 10,000."""
-_TROUBLE = ("config error", "plugin error", "quarantined", "stuck", "paused", "starting", "off", "active")
+_TROUBLE = ("config error", "plugin error", "quarantined", "stuck", "paused", "starting", "off", "active", "elsewhere")
 """The states in the order in which one is shown if a bot's processes differ."""
 
 

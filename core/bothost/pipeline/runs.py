@@ -19,6 +19,7 @@ from bothost.pipeline.claims import Claims, OneByOne, is_being_parked, is_suspec
 from bothost.pipeline.completion import RunEnd, complete, with_unsent
 from bothost.pipeline.context import stored_body
 from bothost.pipeline.delivery import NOTHING, UNAVAILABLE, UNRECORDED
+from bothost.pipeline.unread import not_delivered
 from bothost.pipeline.write_rules import Amended, Held, RunFinished
 from bothost.pipeline.writing import write, write_surely
 from bothost.plugins.api import Tick
@@ -322,7 +323,7 @@ class Runs:
         if tracked.waiters:
             written = context.responses.give_all(tracked, completion.outcome)
             if not written and entry.state == "answered" and entry.delivered:
-                await self._not_delivered(tracked)
+                await not_delivered(context, tracked)
                 entry = tracked.entry
         if completion.failure:
             self._complain(tracked, completion.failure)
@@ -335,21 +336,6 @@ class Runs:
         if entry.state == "ready" and entry.door == "api" and not context.journal.claims_first:
             bot.queue.stand_ahead(entry.turn, entry.id)
         tracked.rest()
-
-    async def _not_delivered(self, tracked: TrackedEvent) -> None:
-        """Write that no connection got the answer. The next attempt gets it, or it is posted when the event is quiet."""
-        context, entry = self._context, tracked.entry
-        due = entry.seen_at + context.timing.quiet_s
-        if not context.journal.claims_first:
-            entry.delivered, entry.due = False, due
-            context.journal.note(entry)
-            return
-        fence = entry.fence
-        unheard = Amended(
-            lambda row: row.state == "answered" and row.door == "response" and row.fence == fence,
-            lambda row: msgspec.structs.replace(row, delivered=False, due=due),
-        )
-        await write_surely(context, tracked, unheard)
 
     def _complain(self, tracked: TrackedEvent, failure: str) -> None:
         entry = tracked.entry

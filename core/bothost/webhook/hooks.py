@@ -63,7 +63,7 @@ def _match(bot: Bot, name: str) -> HookMatch | None:
 
 def refusal(match: HookMatch, method: str, announced: int) -> Outcome | None:
     """Return the outcome that a request's head alone decides; None if its body is wanted."""
-    if match.rule is None and match.bot.state.word != "starting":
+    if match.rule is None and match.bot.state.word not in ("starting", "elsewhere"):
         return head_checks.BROKEN
     if match.rule is not None and method not in match.allow.split(", "):
         return head_checks.METHOD
@@ -105,7 +105,7 @@ class HookExchange(HookDelivery):
             self.rule = match.rule
         self._match = match
         self.body = body
-        self._request = request
+        self.request = request
 
     def resolve(self) -> Outcome | None:
         """See `HookDelivery.resolve`."""
@@ -115,21 +115,21 @@ class HookExchange(HookDelivery):
         if match is None or match.rule is None:
             return head_checks.NOT_FOUND
         self.rule, self.is_known = match.rule, True
-        return refusal(match, self._request.head.method, 0)
+        return refusal(match, self.request.head.method, 0)
 
     @property
     def gone(self) -> bool:
         """See `Delivery.gone`."""
-        return self._request.gone
+        return self.request.gone
 
     @property
     def received(self) -> float:
         """See `Delivery.received`."""
-        return self._request.received
+        return self.request.received
 
     def raw(self, received: float) -> RawRequest:
         """See `HookDelivery.raw`."""
-        request = self._request
+        request = self.request
         headers = list(request.headers.get_all()) if request.headers is not None else []
         return RawRequest(
             self.rule.name, request.head.method, routing.decoded(request.head.path), request.head.path.partition("?")[2],
@@ -138,15 +138,15 @@ class HookExchange(HookDelivery):
 
     def respond(self, outcome: Outcome) -> bool:
         """See `Delivery.respond`. It serves answers that are given before the pipeline runs."""
-        return self._request.respond(outcome)
+        return self.request.respond(outcome)
 
     def answer(self, message: ResponseMessage, word: str) -> None:
         """See `HookDelivery.answer`."""
-        self._request.write_whole(_head(message), message.body, word)
+        self.request.write_whole(_head(message), message.body, word)
 
     def refuse(self, outcome: Outcome) -> None:
         """See `HookDelivery.refuse`."""
-        self._request.refuse(outcome)
+        self.request.refuse(outcome)
 
 
 def _head(message: ResponseMessage) -> bytes:

@@ -52,9 +52,9 @@ class Siblings:
         """Send `ready` or `alive`."""
         self._send(Message(kind))
 
-    def tell(self, what: str, data: bytes) -> None:
-        """Send news to all siblings. A sibling that is not there, or does not know this kind, misses it."""
-        self._send(Message("tell", what=what, data=data))
+    def tell(self, what: str, data: bytes, to: int = -1) -> None:
+        """Send news to all siblings, or to one. A sibling that is not there, or does not know this kind, misses it."""
+        self._send(Message("tell", what=what, data=data, to=to))
 
     def keep(self, kept: Mapping[str, Iterable[bytes]]) -> None:
         """Let the supervisor keep this data as a whole, and give it to the process that takes this one's place."""

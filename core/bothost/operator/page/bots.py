@@ -283,6 +283,7 @@ def _host_keys(view: BotView) -> list[tuple[str, str]]:
         ("error_choice", config.error_choice),
         ("own_comments", config.own_comments),
         ("overlap", "yes" if config.overlap else "no"),
+        ("per_host", config.per_host),
         ("forms", ", ".join(map(str, sorted(config.forms)))),
         ("max_body", formatting.size(config.max_body_bytes)),
         ("keep", f"{config.keep_s / 86400:g} d"),

@@ -41,6 +41,7 @@ STATE_TONES = {
     "quarantined": "bad",
     "failed": "bad",
     "off": "idle",
+    "elsewhere": "idle",
     "cancelled": "idle",
 }
 

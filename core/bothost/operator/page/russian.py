@@ -44,6 +44,7 @@ TEXTS: Mapping[str, str] = {
     "stuck": "завис",
     "quarantined": "в карантине",
     "paused": "на паузе",
+    "elsewhere": "в другом процессе",
     "open": "не закончены",
     "ready": "готово",
     "running": "выполняется",

@@ -45,7 +45,7 @@ class HostGauges(msgspec.Struct, frozen=True, kw_only=True):
     """The numbers of open and failed entries of the journal by state."""
 
 
-STATES = ("starting", "active", "off", "config error", "plugin error", "stuck", "quarantined", "paused")
+STATES = ("starting", "active", "off", "config error", "plugin error", "stuck", "quarantined", "paused", "elsewhere")
 
 NAMES = {
     "bothost_deliveries": ("counter", "Deliveries answered or refused, by bot and outcome."),
