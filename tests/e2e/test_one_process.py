@@ -136,13 +136,11 @@ def test_one_process_has_the_bot_and_another_takes_over_when_it_dies(site, opene
     assert host.wrote(f"state/plugins/one/runs-{slow}") == "first"
     os.kill(holder, signal.SIGKILL)
     (folder / f"go-{slow}").write_text("now")
-    assert outside.answer().text == str(outside.pid)
+    taker = outside.answer().text  # mostly the other worker, but the one that is started anew may be quicker
+    assert taker != str(holder)
     assert host.wrote(f"state/plugins/one/runs-{slow}") == "crash"
-    assert host.said("this process has the bot now")["bot"] == "one"
     host.until(lambda: len(lines_to_both(host, opened)) == 2)
-    assert {line.deliver("one", next(NUMBERS)).text for line in lines_to_both(host, opened).values()} == {
-        str(outside.pid)
-    }
+    assert {line.deliver("one", next(NUMBERS)).text for line in lines_to_both(host, opened).values()} == {taker}
     assert [row["state"] for row in host.command("bots")] == ["active", "active", "active"]
 
     # a reload takes a bot from one of two processes that have it
