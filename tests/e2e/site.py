@@ -44,6 +44,7 @@ class HostSite:
         self.process: subprocess.Popen[bytes] | None = None
         self.port = 0
         self.prefix: list[str] = []
+        self.options: list[str] = []
         self.program = [sys.executable, "-m", "bothost"]
         self.write(plugins, bots, host)
 
@@ -82,7 +83,7 @@ class HostSite:
         self.log = self.folder / f"log-{next(_NUMBERS)}"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [*self.prefix, *self.program, "serve", "--config", str(self.folder / "bots.ini")],
+                [*self.prefix, *self.program, "serve", "--config", str(self.folder / "bots.ini"), *self.options],
                 env=self.environment(env),
                 pass_fds=pass_fds,
                 stdout=log,

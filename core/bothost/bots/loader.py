@@ -56,6 +56,8 @@ class LoaderContext:
     """Counts a process of a bot that has died."""
     hide: Callable[[str], None]
     """Keeps a secret of a plugin's settings out of logs, errors and the page."""
+    log_level: Callable[[], int]
+    """Gives the level from which on the host logs."""
 
 
 class ProcessReports(Protocol):
@@ -170,6 +172,7 @@ class Loader:
             concurrency=config.permits,
             memory=config.memory_bytes,
             accounts=config.account_names,
+            log_level=self._context.log_level(),
         )
 
     def _plug(self, bot: Bot, pyrus: Pyrus, store: Store) -> LoadedPlugin:

@@ -27,7 +27,7 @@ LAST_RUN_S = 0.2
 """The interval at which a replaced bot is looked at until its last run has ended."""
 MOST_NAMES = 100
 """The number of bots that one log line names."""
-LIVE = frozenset({"operator_token", "operator_read_token", "public_url", "path", "port_from_env"})
+LIVE = frozenset({"operator_token", "operator_read_token", "public_url", "path", "port_from_env", "log_level"})
 """The fields of [host] that a reload applies. A change of any other is logged, because it takes a restart."""
 
 

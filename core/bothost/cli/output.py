@@ -36,6 +36,12 @@ config_option = click.option(
     help="The configuration to use.",
 )
 
+log_level_option = click.option(
+    "--log-level",
+    type=click.Choice(("debug", "info", "warning", "error")),
+    help="Log from this level on, whatever [host] log_level says.",
+)
+
 
 def say(text: str = "") -> None:
     """Print a line for a person."""

@@ -15,35 +15,37 @@ import click
 from bothost.cli import OK, PROBLEM
 from bothost.cli.bot_status import BotDiagnosis, judge
 from bothost.cli.http_delivery import DeliveryTarget, Unreachable, deliver, parse_target
-from bothost.cli.output import config_option, json_option, say, show_json, show_table
+from bothost.cli.output import config_option, json_option, log_level_option, say, show_json, show_table
 from bothost.cli.send import built_in, new_id
 from bothost.clock import SystemClock
-from bothost.config import read
+from bothost.config import read, with_log_level
 from bothost.errors import ConfigError
 
 if TYPE_CHECKING:
     from bothost.clock import Clock
-    from bothost.config import ConfigReading, HostConfig
+    from bothost.config import ConfigReading, HostConfig, LogLevel
     from bothost.host.serve import ServingAddresses
 
 
 @click.command(epilog="Example: bothost serve --config /etc/bothost/bots.ini")
+@log_level_option
 @config_option
 @json_option
-def serve(config: str, as_json: bool) -> int:
+def serve(config: str, log_level: LogLevel | None, as_json: bool) -> int:
     """Host the bots of bots.ini until SIGTERM. Wrong sections answer 503 and say why; the others serve."""
     del as_json  # nothing but errors is printed, and `run` does that
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the host can reload: the signal would end it
     from bothost.host.supervisor import serve as serve_host
 
-    return serve_host(read(config))
+    return serve_host(with_log_level(read(config), log_level), log_level)
 
 
 @click.command(epilog="Example: bothost demo --once")
 @click.option("--once", is_flag=True, help="End after the deliveries; exit code 1 if one was not answered 200.")
+@log_level_option
 @config_option
 @json_option
-def demo(once: bool, config: str, as_json: bool) -> int:
+def demo(once: bool, config: str, log_level: LogLevel | None, as_json: bool) -> int:
     """Host the bots of bots.ini on this machine only, send one signed delivery to each, and show the replies.
 
     Takes the sample secrets that `serve` refuses, ignores PORT, and uses free ports where the configured ones are taken.
@@ -51,12 +53,14 @@ def demo(once: bool, config: str, as_json: bool) -> int:
     from bothost.host.serve import IniFile
     from bothost.host.serve import serve as serve_host
 
-    reading = read(config, demo=True)
+    reading = with_log_level(read(config, demo=True), log_level)
     if not reading.found or reading.host is None:
         raise ConfigError(reading.all_problems())
     show = DemoDelivery(reading, once=once, as_json=as_json)
     return serve_host(
-        replace(reading, host=with_free_ports(reading.host)), show, source=IniFile(reading.host.path, demo=True)
+        replace(reading, host=with_free_ports(reading.host)),
+        show,
+        source=IniFile(reading.host.path, demo=True, log_level=log_level),
     )
 
 

@@ -22,7 +22,7 @@ from bothost.config.host import SECRET_KEYS, is_loopback, page_by_tls, read_host
 from bothost.config.ini import IniDocument, IniSection, parse
 from bothost.config.secrets import SecretSources, content_digest
 from bothost.config.section import SectionReader
-from bothost.config.values import AccountConfig, BotConfig, Config, ConfigReading, HostConfig
+from bothost.config.values import AccountConfig, BotConfig, Config, ConfigReading, HostConfig, LogLevel
 from bothost.errors import ConfigError, Problem
 from bothost.text import nearest
 
@@ -37,11 +37,13 @@ __all__ = [
     "Config",
     "ConfigReading",
     "HostConfig",
+    "LogLevel",
     "digest",
     "is_loopback",
     "load",
     "page_by_tls",
     "read",
+    "with_log_level",
 ]
 
 HOST_KEYS = frozenset([*_host.keys(Path()), *SECRET_KEYS])
@@ -102,6 +104,13 @@ def read(path: str | os.PathLike[str], env: Mapping[str, str] = os.environ, *, d
         unread=why,
         ends=(content or b"\n").endswith((b"\n", b"\r")),
     )
+
+
+def with_log_level(reading: ConfigReading, level: LogLevel | None) -> ConfigReading:
+    """Return the reading with another level of the log, or as it is where there is none."""
+    if level is None or reading.host is None:
+        return reading
+    return replace(reading, host=replace(reading.host, log_level=level))
 
 
 def digest(path: str | os.PathLike[str], files: Iterable[Path]) -> str:

@@ -145,6 +145,7 @@ def keys(folder: Path) -> dict[str, ConfigKey]:
         "metrics_open": ConfigKey("metrics_open", truth),
         "processes": ConfigKey("processes", partial(number, low=1, high=256)),
         "log": ConfigKey("log", partial(choice, allowed=("auto", "pretty", "json"))),
+        "log_level": ConfigKey("log_level", partial(choice, allowed=("debug", "info", "warning", "error"))),
         "drain": ConfigKey("drain_s", seconds),
         "xheaders": ConfigKey("xheaders", truth),
         "trusted_proxies": ConfigKey("trusted_proxies", read_proxies, empty=True, lines=True),

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from bothost.config.secrets import SecretText
     from bothost.errors import Problem
 
+LogLevel = Literal["debug", "info", "warning", "error"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostConfig:
@@ -40,6 +42,7 @@ class HostConfig:
     metrics_open: bool = False
     processes: int = 1
     log: Literal["auto", "pretty", "json"] = "auto"
+    log_level: LogLevel = "info"
     drain_s: float = 50.0
     xheaders: bool = False
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from functools import partial
 from typing import TYPE_CHECKING
@@ -49,6 +50,7 @@ def make_host(plan: HostPlan, clock: Clock, scrubber: Scrubber, writer: LogHandl
         loaded=writer.tell_of_change if writer else lambda _bot: None,
         count_death=metrics.child_restart,
         hide=scrubber.add,
+        log_level=lambda: writer.level if writer else logging.INFO,
     )
     data_for = partial(data_of_bot, resources)
     loader = partial(Loader, clock, partial(pyrus_of_bot, resources.client), data_for, loader_context)
@@ -63,7 +65,7 @@ def make_host(plan: HostPlan, clock: Clock, scrubber: Scrubber, writer: LogHandl
         watchdog=Watchdog(clock, lambda one: metrics.blocked(one.bot, one.seconds), metrics.loop_lag, resources.loops),
         siblings=Siblings(plan.worker) if plan.worker is not None else None,
         page=lambda host: OperatorPage(host, told),
-        hide=partial(_hide, plan.host, scrubber, loader_context.spawner),
+        renew=partial(_renew, plan.host, scrubber, loader_context.spawner, writer),
     )
     return Host(plan, resources, build(resources, service, failures.tell), service, parts)
 
@@ -96,9 +98,14 @@ def _hidden(reading: ConfigReading) -> frozenset[str]:
     return frozenset[str]().union(*(config.env_names for config in reading.bots.values()))
 
 
-def _hide(host: HostConfig, scrubber: Scrubber, spawner: Spawner, reading: ConfigReading) -> None:
-    hide_secrets(reading, reading.host or host, scrubber)
+def _renew(
+    before: HostConfig, scrubber: Scrubber, spawner: Spawner, writer: LogHandler | None, reading: ConfigReading
+) -> None:
+    host = reading.host or before
+    hide_secrets(reading, host, scrubber)
     spawner.hide(_hidden(reading))
+    if writer is not None:
+        writer.show_from(host.log_level)
 
 
 def network_of(host: HostConfig) -> Network:

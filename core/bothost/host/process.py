@@ -96,8 +96,8 @@ class HostParts:
     siblings: Siblings | None
     """None if this process is the whole host."""
     page: Callable[[Host], PageService]
-    hide: Callable[[ConfigReading], None]
-    """Keeps the secrets of a fresh reading out of logs and children."""
+    renew: Callable[[ConfigReading], None]
+    """Keeps the secrets of a fresh reading out of logs and children, and logs from its level on."""
 
 
 class Host:
@@ -203,11 +203,11 @@ class Host:
         return self.reloader.reading
 
     def _take_fresh(self, reading: ConfigReading) -> None:
-        """Renew the secrets to hide, and the certificate of new connections from the content of its files.
+        """Renew the secrets to hide, the level of the log, and the certificate of new connections from the content of its files.
 
         Other names of certificate files take a restart.
         """
-        self._parts.hide(reading)
+        self._parts.renew(reading)
         try:
             context = listeners.tls(self.plan.host)
         except (OSError, ConfigError) as error:

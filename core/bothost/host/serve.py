@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from bothost.bots.registry import Bot
     from bothost.bots.reload import ConfigSource
-    from bothost.config import ConfigReading, HostConfig
+    from bothost.config import ConfigReading, HostConfig, LogLevel
     from bothost.host.process import Host
 
 log = logging.getLogger("bothost.server")
@@ -61,14 +61,15 @@ WhenServing = Callable[[ServingAddresses], Awaitable[int]]
 
 @dataclass(frozen=True, slots=True)
 class IniFile:
-    """bots.ini on disk, with the files that it names. `demo` accepts sample secrets."""
+    """bots.ini on disk, with the files that it names. `demo` accepts sample secrets; a `log_level` goes before the file's."""
 
     path: Path
     demo: bool = False
+    log_level: LogLevel | None = None
 
     def read(self) -> ConfigReading:
         """See `reload.ConfigSource`."""
-        return config.read(self.path, os.environ, demo=self.demo)
+        return config.with_log_level(config.read(self.path, os.environ, demo=self.demo), self.log_level)
 
     def digest(self, reading: ConfigReading) -> str:
         """See `reload.ConfigSource`."""
@@ -88,7 +89,7 @@ def serve(
     clock = SystemClock()
     scrubber = Scrubber()
     plan = prepare(reading, reading.host, source or IniFile(reading.host.path))
-    writer = logs.setup(reading.host.log, sys.stderr, scrubber, clock)
+    writer = logs.setup(reading.host.log, sys.stderr, scrubber, clock, reading.host.log_level)
     logs.take_printed(writer, BOT.get)
     code = 1
     try:

@@ -28,27 +28,27 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bothost.clock import Clock
-    from bothost.config import ConfigReading, HostConfig
-    from bothost.host.serve import WhenServing
+    from bothost.config import ConfigReading, HostConfig, LogLevel
 
 log = logging.getLogger("bothost.supervisor")
 
 
-def serve(reading: ConfigReading, when_serving: WhenServing | None = None) -> int:
+def serve(reading: ConfigReading, log_level: LogLevel | None = None) -> int:
     """Serve the bots of a bots.ini with one process or several, and return the exit code. Raises ConfigError if it cannot start.
 
     Bots whose sections are wrong answer 503 and do not affect others. An error in [host] or in the whole file stops the start.
+    A `log_level` goes before that of bots.ini, also after a reload.
     """
     if reading.host is None or reading.problems:
         raise ConfigError(reading.all_problems())
     if reading.host.processes > 1 and VARIABLE not in os.environ:
-        return supervise(reading, reading.host)
+        return supervise(reading, reading.host, log_level)
     from bothost.host import serve as server
 
-    return server.serve(reading, when_serving)
+    return server.serve(reading, source=server.IniFile(reading.host.path, log_level=log_level))
 
 
-def supervise(reading: ConfigReading, host: HostConfig) -> int:
+def supervise(reading: ConfigReading, host: HostConfig, log_level: LogLevel | None = None) -> int:
     """Hold the sockets and run the workers of a host. Return the exit code."""
     from bothost.clock import SystemClock
     from bothost.host import journal_use, listeners, process_setup
@@ -57,14 +57,14 @@ def supervise(reading: ConfigReading, host: HostConfig) -> int:
     process_setup.state_folder(host.state)
     journal_use.check_journal(host)
     listeners.tls(host)  # a wrong certificate would end every worker, so it ends the start
-    speak(host.log)
+    speak(host.log, host.log_level)
     notifier = Notifier.take(os.environ)
     sockets = listeners.bind_or_explain(host, take_sockets(os.environ))
     for problem in (*reading.all_problems(), *reading.warnings):
         log.warning("%s", problem)
     crew = WorkerGroup(
         host.processes,
-        [sys.executable, "-P", "-m", "bothost", "serve", "--config", str(host.path)],
+        [sys.executable, "-P", "-m", "bothost", "serve", "--config", str(host.path), *_level_option(log_level)],
         {"public": sockets.public, "operator": sockets.operator},
         host.drain_s,
     )
@@ -74,7 +74,11 @@ def supervise(reading: ConfigReading, host: HostConfig) -> int:
         sockets.close()
 
 
-def speak(mode: Literal["auto", "pretty", "json"]) -> None:
+def _level_option(log_level: LogLevel | None) -> tuple[str, ...]:
+    return () if log_level is None else ("--log-level", log_level)
+
+
+def speak(mode: Literal["auto", "pretty", "json"], level: LogLevel) -> None:
     """Log to stderr without a thread, because this process writes only when a worker starts or ends."""
     handler = logging.StreamHandler(sys.stderr)
     if mode == "pretty" or (mode == "auto" and sys.stderr.isatty()):
@@ -83,7 +87,7 @@ def speak(mode: Literal["auto", "pretty", "json"]) -> None:
         handler.setFormatter(SupervisorLogFormat())
     root = logging.getLogger()
     root.addHandler(handler)
-    root.setLevel(logging.INFO)
+    root.setLevel(level.upper())
 
 
 class SupervisorLogFormat(logging.Formatter):

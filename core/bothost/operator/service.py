@@ -258,7 +258,7 @@ class Operations:
         counts = {word: tally[word] for word in STATES if word in tally}
         journal = await self._journal_state()
         phase = self.phase
-        troubled = {name: word for name, word in states.items() if word not in ("active", "off")}
+        troubled = {name: word for name, word in states.items() if word not in ("active", "off", "elsewhere")}
         down = self._host.loops_down()
         listener = self._host.listener()
         ready = phase == "serving" and journal == listener == "ok" and not down

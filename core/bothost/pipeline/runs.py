@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -26,6 +26,7 @@ from bothost.plugins.api import Tick
 from bothost.plugins.attribution import BOT
 from bothost.plugins.event import RunContext
 from bothost.plugins.http import RawRequest
+from bothost.plugins.timers import timer_of
 from bothost.runners import HookRun, JobRun, RunFailure, RunResult, eager
 
 if TYPE_CHECKING:
@@ -182,6 +183,9 @@ class Runs:
         count = self._context.responses.count
         if tracked.entry.kind == "timer":
             count.tick(bot.config.name, result)
+            _, name, due = timer_of(tracked.entry.id)
+            extra = {"bot": bot.config.name, "timer": name, "due": due.isoformat(), "outcome": result}
+            log.info("timer %s", name, extra={**extra, "ms": tracked.entry.ms})
         elif tracked.entry.kind == "job":
             count.job(bot.config.name, result)
 
@@ -206,9 +210,8 @@ class Runs:
         entry = tracked.entry
         try:
             if entry.kind == "timer":
-                _, _, name, epoch = entry.id.split(":")
-                tick = Tick(due=datetime.fromtimestamp(int(epoch), UTC), rerun=entry.rerun)
-                return await runner.tick(name, tick, limit_s, ended)
+                _, name, due = timer_of(entry.id)
+                return await runner.tick(name, Tick(due=due, rerun=entry.rerun), limit_s, ended)
             if entry.kind == "job":
                 work = JobRun(entry.task, tracked.content, entry.created)
                 return await runner.work(work, self._run_context(tracked, bot), limit_s, ended)

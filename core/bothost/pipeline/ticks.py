@@ -14,6 +14,7 @@ from bothost.background import BackgroundTasks
 from bothost.errors import JournalAway
 from bothost.journal.entry import Entry, EntryFilter
 from bothost.pipeline.context import limit_of
+from bothost.plugins.timers import tick_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,9 +107,8 @@ class Timers:
     async def put(self, bot: Bot, spec: TimerSpec, tick: datetime) -> Entry | None:
         """Put one tick into the journal. Returns the entry, or None if another host put it or the journal is away."""
         now = self._context.now()
-        epoch = int(tick.timestamp())
         entry = Entry(
-            id=f"timer:{bot.name}:{spec.name}:{epoch}", bot=bot.name, kind="timer", door="api",
+            id=tick_id(bot.name, spec.name, tick), bot=bot.name, kind="timer", door="api",
             turn=f"timer:{spec.name}", due=now, created=now, updated=now,
             # with an owner the row of another host that was quicker refuses this one
             owner=self._context.journal.owner, limit_s=limit_of(bot.config) if self._context.journal.claims_first else 0.0,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, cast
 from zoneinfo import ZoneInfo
 
 from bothost.errors import NoLogin, StoreError
+from bothost.plugins.attribution import RUN
 from bothost.plugins.guard_marks import GuardMark
 from bothost.plugins.settings import Settings
 from bothost.text import nearest
@@ -241,11 +242,15 @@ class PluginHome:
 
 
 class BotLog(logging.LoggerAdapter[logging.Logger]):
-    """A logger that puts the bot's name on each line."""
+    """A logger that puts the bot's name on each line and, while a handler runs, the ids of its event and task."""
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        """Add the bot to what the line itself brings."""
-        kwargs["extra"] = {**(kwargs.get("extra") or {}), **(self.extra or {})}
+        """Add the bot and the run's ids to what the line itself brings."""
+        about = RUN.get()
+        ids: dict[str, Any] = {}
+        if about is not None:
+            ids = {"task": about.task_id, "event": about.id} if about.task_id else {"event": about.id}
+        kwargs["extra"] = {**ids, **(kwargs.get("extra") or {}), **(self.extra or {})}
         return msg, kwargs
 
 
@@ -288,7 +293,7 @@ class Plugin(Generic[S]):
 
     @property
     def log(self) -> BotLog:
-        """Return a logger whose lines carry the bot's name."""
+        """Return a logger whose lines carry the bot's name and, while a handler runs, the ids of its event and task."""
         return BotLog(logging.getLogger("bothost.plugin"), {"bot": self.__home.bot})
 
     @property

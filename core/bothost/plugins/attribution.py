@@ -14,7 +14,7 @@ from functools import cache, partial
 from itertools import accumulate, chain, repeat, starmap, takewhile
 from operator import is_not, methodcaller
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -23,6 +23,29 @@ if TYPE_CHECKING:
 _OURS = f"{Path(__file__).parents[1]}/"
 BOT: ContextVar[str] = ContextVar("bothost_bot", default="")
 """The name of the bot whose code this context belongs to; empty for the host's own."""
+
+
+class RunSubject(Protocol):
+    """What a run is about, as far as a log line tells."""
+
+    @property
+    def id(self) -> str:
+        """The event's id, or that of a tick, a job or a request."""
+
+    @property
+    def task_id(self) -> int:
+        """The task's id; 0 where the run is about none."""
+
+
+class SubjectIds(NamedTuple):
+    """The ids of a run that no delivery brought."""
+
+    id: str
+    task_id: int = 0
+
+
+RUN: ContextVar[RunSubject | None] = ContextVar("bothost_run", default=None)
+"""What the run is about whose code this context belongs to; None outside runs."""
 
 
 def stack_of(ident: int) -> list[FrameType]:

@@ -87,6 +87,17 @@ def timers(
                 yield TimerSpec(name, "cron", when, kept, tz=tz, takes_tick=takes_tick)
 
 
+def tick_id(bot: str, timer: str, due: datetime) -> str:
+    """Return the id of the entry of one tick."""
+    return f"timer:{bot}:{timer}:{int(due.timestamp())}"
+
+
+def timer_of(id: str) -> tuple[str, str, datetime]:
+    """Return the bot, the timer and the time of the tick with this id."""
+    _, bot, timer, epoch = id.split(":")
+    return bot, timer, datetime.fromtimestamp(int(epoch), UTC)
+
+
 def _period(given: Any, where: str) -> float:
     if not isinstance(given, str | timedelta):
         raise PluginError(f"{where}: {given!r} is not a duration: write one such as 15m")

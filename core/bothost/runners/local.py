@@ -10,12 +10,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bothost.errors import CallError, PluginError, ReplyError
-from bothost.plugins.attribution import BOT, place_of_definition
+from bothost.plugins.attribution import BOT, RUN, SubjectIds, place_of_definition
 from bothost.plugins.event import Event
 from bothost.plugins.run_hooks import hooked
+from bothost.plugins.timers import tick_id
 from bothost.pyrus.reply import reply as replies
 from bothost.pyrus.rest.definitions import DefinitionNeeded
-from bothost.runners import RunFailure, RunResult
+from bothost.runners import JobRun, RunFailure, RunResult
 from bothost.runners.calls import CallTimeout, Outcome, OverdueCall, PluginCall, in_thread, on_loop
 from bothost.runners.disclosure import refuse_disclosure
 from bothost.runners.failures import line_of, reported
@@ -27,12 +28,13 @@ if TYPE_CHECKING:
     from bothost.clock import Clock
     from bothost.config import BotConfig
     from bothost.plugins.api import Tick
+    from bothost.plugins.attribution import RunSubject
     from bothost.plugins.event import RunContext
     from bothost.plugins.handlers import Handler
     from bothost.plugins.loading import LoadedPlugin
     from bothost.pyrus.envelope import Envelope
     from bothost.pyrus.rest.definitions import Definitions
-    from bothost.runners import HookRun, JobRun, RunEnded
+    from bothost.runners import HookRun, RunEnded
 
 log = logging.getLogger("bothost.run")
 
@@ -179,7 +181,7 @@ class LocalRunner:
         """See `Runner.run`."""
         call = HandlerCall(self, envelope, context, ended)
         try:
-            work = self._work(call.begin, limit_s, call.ended, call.time_up)
+            work = self._work(call.begin, limit_s, call.ended, call.time_up, call.event)
             answer, error = await self._carry(work, call.handler)
         except CallTimeout as late:
             return RunResult(failure=_late(late, call.what, limit_s))
@@ -198,7 +200,8 @@ class LocalRunner:
                 failure=RunFailure("raised", f"{what}: the plugin has no such timer any more", may_rerun=False)
             )
         call = partial(spec.handler.call, tick) if spec.takes_tick else spec.handler.call
-        work = self._work(hooked(call, tick), limit_s, lambda _outcome: ended())
+        about = SubjectIds(tick_id(self._bot, timer, tick.due))
+        work = self._work(hooked(call, tick), limit_s, lambda _outcome: ended(), about=about)
         try:
             _, error = await self._carry(work, spec.handler)
         except CallTimeout as late:
@@ -211,7 +214,8 @@ class LocalRunner:
         if call.handler is None:
             ended()
             return call.missing
-        work = self._work(call.begin, limit_s, lambda _outcome: ended(), call.time_up)
+        about = SubjectIds(context.id, given.task if isinstance(given, JobRun) else 0)
+        work = self._work(call.begin, limit_s, lambda _outcome: ended(), call.time_up, about)
         try:
             answer, error = await self._carry(work, call.handler)
         except CallTimeout as late:
@@ -244,9 +248,12 @@ class LocalRunner:
         limit_s: float,
         ended: Callable[[Outcome | None], None],
         time_up: Callable[[], None] = lambda: None,
+        about: RunSubject | None = None,
     ) -> PluginCall:
         context = contextvars.copy_context()
-        context.run(BOT.set, self._bot)
+        if BOT not in context or context[BOT] != self._bot:
+            context.run(BOT.set, self._bot)
+        context.run(RUN.set, about)
         return PluginCall(self._bot, begin, context, limit_s, ended, time_up, self._overdue)
 
     async def _carry(self, work: PluginCall, handler: Handler, submit: Submit | None = None) -> Outcome:

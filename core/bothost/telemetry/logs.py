@@ -158,6 +158,8 @@ class LogHandler(logging.Handler):
         """Take down a line of the logger `bothost.delivery` without a LogRecord, which alone costs as much as the rest.
 
         `own` fields hold the host's own words and numbers, `foreign` ones texts from elsewhere."""
+        if level < self.level:
+            return
         if len(self._lines) >= QUEUE_LINES:
             self.dropped += 1
             return
@@ -184,6 +186,11 @@ class LogHandler(logging.Handler):
         else:
             text = self._scrub(text)
         return visible(text, lines=lines)
+
+    def show_from(self, level: str) -> None:
+        """Write the lines of a level (`info`) and above from now on, the host's as well as those of libraries."""
+        self.setLevel(level.upper())
+        logging.getLogger().setLevel(level.upper())
 
     def tell_of_change(self, bot: str) -> None:
         """Log once that a plugin has set up logging for the whole process."""
@@ -332,13 +339,13 @@ def take_printed(logs: LogHandler, whose: Callable[[], str]) -> None:
             setattr(sys, name, printing.PrintedLines(real, lambda line: logs.printed(whose(), line), logs.shown))
 
 
-def setup(mode: Literal["auto", "pretty", "json"], stream: TextIO, scrubber: Scrubber, clock: Clock) -> LogHandler:
+def setup(
+    mode: Literal["auto", "pretty", "json"], stream: TextIO, scrubber: Scrubber, clock: Clock, level: str = "info"
+) -> LogHandler:
     """Send everything that this process logs to the stream, until the result is ended."""
     pretty = mode == "pretty" or (mode == "auto" and stream.isatty())
     logs = LogHandler(stream, pretty=pretty, scrubber=scrubber, clock=clock)
-    logs.setLevel(logging.INFO)
-    root = logging.getLogger()
-    root.addHandler(logs)
-    root.setLevel(logging.INFO)
+    logging.getLogger().addHandler(logs)
+    logs.show_from(level)
     logging.getLogger("tornado.access").setLevel(logging.WARNING)
     return logs

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from bothost.config import ConfigReading
+    from bothost.config import ConfigReading, LogLevel
     from bothost.host.serve import ServingAddresses
 
 LOOK_S = 0.25
@@ -41,11 +41,12 @@ class DevSession:
     page_port: int
     say: Callable[[str], None]
     debug: bool = False
+    log_level: LogLevel | None = None
     source: DevSource = field(init=False)
     _tasks: BackgroundTasks = field(default_factory=BackgroundTasks)
 
     def __post_init__(self) -> None:
-        self.source = DevSource(self.path, f"http://127.0.0.1:{self.api_port}{PREFIX}", self.debug)
+        self.source = DevSource(self.path, f"http://127.0.0.1:{self.api_port}{PREFIX}", self.debug, self.log_level)
         self.reading = prepared(self.reading, self.source)
 
     async def __call__(self, serving: ServingAddresses) -> int:

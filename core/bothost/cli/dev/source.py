@@ -15,7 +15,7 @@ from bothost import config
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bothost.config import BotConfig, ConfigReading
+    from bothost.config import BotConfig, ConfigReading, LogLevel
 
 DAY_S = 86_400.0
 SOURCES = ("*.py", "*.toml", "*.json", "*.txt", "*.html", "*.sql", "*.yaml", "*.yml")
@@ -29,10 +29,12 @@ class DevSource:
     path: Path
     api_url: str
     debug: bool = False
+    log_level: LogLevel | None = None
 
     def read(self) -> ConfigReading:
         """Read bots.ini, and send every bot's calls to the fake Pyrus."""
-        return prepared(on_loopback(config.read(self.path, os.environ, demo=True)), self)
+        reading = config.with_log_level(config.read(self.path, os.environ, demo=True), self.log_level)
+        return prepared(on_loopback(reading), self)
 
     def digest(self, reading: ConfigReading) -> str:
         """Return a digest that changes with bots.ini and with every file of the plugins."""

@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from bothost.plugins.loading import LoadedPlugin
     from bothost.pyrus.rest.requests import ApiRequest
     from bothost.runners import RunResult
+    from bothost.runners.process.log_forwarding import ForwardingHandler
 
 PR_SET_PDEATHSIG = 1
 OOM_SCORE = "800"
@@ -90,14 +91,14 @@ def main(descriptor: int, parent: int) -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(line_buffering=True)  # what it prints before it dies is wanted most
     faulthandler.enable()
-    forward()
+    forwarding = forward()
     sock = socket.socket(fileno=descriptor)
     sock.set_inheritable(False)
-    asyncio.run(_serve(sock))
+    asyncio.run(_serve(sock, forwarding))
 
 
-async def _serve(sock: socket.socket) -> None:
-    served = ChildServer()
+async def _serve(sock: socket.socket, forwarding: ForwardingHandler) -> None:
+    served = ChildServer(forwarding)
     sock.setblocking(False)
     await asyncio.get_running_loop().create_connection(lambda: served.wire, sock=sock)
     await served.over.wait()
@@ -119,7 +120,8 @@ class ResolvedSecrets(SecretSources):
 class ChildServer:
     """The child's side of the wire."""
 
-    def __init__(self) -> None:
+    def __init__(self, forwarding: ForwardingHandler) -> None:
+        self._forwarding = forwarding
         self.wire = FrameConnection(self._heard, self._lost)
         self.data = HostData(self.wire)
         self.over = asyncio.Event()
@@ -164,6 +166,7 @@ class ChildServer:
 
     async def _open(self, hello: LoadPlugin) -> None:
         self._bot = hello.bot
+        self._forwarding.forward_from(hello.log_level)
         if hello.memory:
             resource.setrlimit(resource.RLIMIT_AS, (hello.memory, hello.memory))
         try:

@@ -24,6 +24,11 @@ _STANDARD = frozenset([*vars(logging.makeLogRecord({})), "message", "asctime"])
 class ForwardingHandler(logging.Handler):
     """Writes each record as one line to stderr, in one write."""
 
+    def forward_from(self, level: int) -> None:
+        """Tell the host of records of this level and above from now on."""
+        self.setLevel(level)
+        logging.getLogger().setLevel(level)
+
     def emit(self, record: logging.LogRecord) -> None:
         """See `logging.Handler`."""
         try:
@@ -37,14 +42,13 @@ class ForwardingHandler(logging.Handler):
         sys.stderr.flush()
 
 
-def forward() -> None:
-    """Let every record of this process go to the host."""
-    root = logging.getLogger()
+def forward() -> ForwardingHandler:
+    """Let every record of this process go to the host. Return the handler, whose level can be set."""
     handler = ForwardingHandler()
-    handler.setLevel(logging.INFO)
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
+    handler.forward_from(logging.INFO)
+    logging.getLogger().addHandler(handler)
     guard(handler)
+    return handler
 
 
 def relay(bot: str, line: str) -> None:

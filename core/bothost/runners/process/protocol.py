@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -38,6 +39,8 @@ class LoadPlugin(msgspec.Struct, tag="hello", frozen=True):
     accounts: tuple[str, ...] = ()
     """The names of the accounts that the plugin may call as."""
     probe: bool = False
+    log_level: int = logging.INFO
+    """From which on the child tells the host what it logs."""
 
 
 class TimerMessage(msgspec.Struct, frozen=True):
