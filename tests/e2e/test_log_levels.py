@@ -11,7 +11,7 @@ import logging
 class OnLoop(Plugin):
     async def handle(self, event):
         self.log.debug("seen %s", event.comment.text)
-        logging.getLogger("a.library").debug("of a library")
+        logging.getLogger("a.package").debug("of a package")
         return "x"
     @hook("page", anyone, methods=("GET",))
     async def page(self, request):
@@ -46,7 +46,7 @@ def test_lines_of_handlers_name_event_and_task_and_a_reload_changes_the_level(si
         assert (line["level"], line["logger"]) == ("debug", "bothost.plugin")
         assert (line["task"], line["event"]) == (5, f"{bot}:5:comment:{number + 1}")
         assert line.get("step") == (None if bot == "loop" else 2)
-    assert host.said("of a library")["level"] == "debug"
+    assert host.said("of a package")["level"] == "debug"
 
     often = host.until(lambda: of(host, "ticks", "often"))
     assert often["event"].startswith("timer:ticks:often:")

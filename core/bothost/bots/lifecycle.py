@@ -239,26 +239,28 @@ class BotLifecycle:
 
     def _disable_for_now(self, bot: Bot, error: PluginError | ConfigError) -> None:
         before = self._lost.get(bot.name)
-        self._set(bot, "plugin error" if isinstance(error, PluginError) else "config error", str(error))
+        trace = "\n".join(getattr(error, "__notes__", ()))
+        self._set(bot, "plugin error" if isinstance(error, PluginError) else "config error", str(error), trace)
         now = self._base[bot.name]
         if before is not None and (before.word, before.reason) == (now.word, now.reason):
             self._base[bot.name] = before
             self._show(bot)
             return
         self._lost[bot.name] = now
-        log.error("%s; tried again in %.0f s", error, RETRY_S[0], extra={"bot": bot.name})
+        extra = {"bot": bot.name, "traceback": trace}
+        log.error("%s; tried again in %.0f s", error, RETRY_S[0], extra=extra)
 
-    def _state(self, word: Word, reason: str) -> BotState:
-        return BotState(word, reason, self._clock.now().timestamp())
+    def _state(self, word: Word, reason: str, trace: str = "") -> BotState:
+        return BotState(word, reason, self._clock.now().timestamp(), trace)
 
-    def _set(self, bot: Bot, word: Word, reason: str = "") -> None:
+    def _set(self, bot: Bot, word: Word, reason: str = "", trace: str = "") -> None:
         base = self._base.get(bot.name)
         if base is None or (base.word, base.reason) != (word, reason):
-            self._base[bot.name] = self._state(word, reason)
+            self._base[bot.name] = self._state(word, reason, trace)
             known = self._since.get(bot.name)
             if known is not None and known[0] == word:
                 # another reason, or a new try at a reload: it has been in this state all along
-                self._base[bot.name] = BotState(word, reason, known[1])
+                self._base[bot.name] = BotState(word, reason, known[1], trace)
             elif word != "starting":
                 self._since[bot.name] = (word, self._base[bot.name].since)
         self._show(bot)

@@ -31,6 +31,8 @@ class BotState:
     word: Word
     reason: str = ""
     since: float = 0.0
+    trace: str = ""
+    """The traceback of the plugin, where an exception of its own is the reason."""
     broken: bool = field(init=False, compare=False)
     """True if a delivery is answered 503 while attempts are left, and parked at the last one."""
 

@@ -11,6 +11,7 @@ from bothost.background import BackgroundTasks
 from bothost.bots.queue import BotQueue
 from bothost.bots.registry import Bot, Registry
 from bothost.errors import ConfigError, PluginError
+from bothost.plugins.discovery import newer_than, upgrade_note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -120,6 +121,7 @@ class Reloader:
             if self.problems:
                 self.failed += 1
             self._tell_of_bots(before, self._service.registry)
+            await self._tell_of_versions()
 
     def _cut_off(self, new: ConfigReading, *, asked: bool) -> bool:
         lost = self.reading.sections - new.sections
@@ -145,6 +147,12 @@ class Reloader:
         log.info("reloaded: %d bots; %s", len(now.by_name), "; ".join(parts) or "nothing has changed")
         if removed:
             log.warning("removed from bots.ini, so their deliveries get 404: %s", _names(removed))
+
+    async def _tell_of_versions(self) -> None:
+        """Warn of plugins that are installed in another version, because a reload does not take that up."""
+        running = {bot.config.plugin: bot.plugged.version for bot in self._service if bot.plugged is not None}
+        for name, installed in (await asyncio.to_thread(newer_than, running)).items():
+            log.warning("plugin %s: %s", name, upgrade_note(installed, running[name]))
 
     def _tell_of_host(self, old: HostConfig | None, new: HostConfig | None) -> None:
         if old is None or new is None or old == new:

@@ -13,7 +13,8 @@ from bothost.cli.bot_status import BotDiagnosis, collisions, host_warnings, judg
 from bothost.cli.host_client import asked_of_host, facts_beside, wrong_with
 from bothost.cli.output import config_option, counted, json_option, problem_row, say, show_json, show_table, warn
 from bothost.cli.selection import check_there, read_existing
-from bothost.plugins.discovery import DiscoveredPlugin, find, survey
+from bothost.config import read
+from bothost.plugins.discovery import DiscoveredPlugin, find, survey, upgrade_note
 from bothost.plugins.hook_methods import shown_hook
 from bothost.plugins.loading import trouble
 
@@ -100,11 +101,19 @@ def bots(name: str | None, config: str, as_json: bool) -> int:
         columns = ["bot", "state", "plugin", "version", "path", "secret"]
         told = [_told(row) for row in rows]
         show_table([*columns, "since"] if any(row["since"] for row in told) else columns, told, "reason")
-        for one in hooks:
-            say(f"  {one['methods']} {one['address']}  {one['guard']}  {one['requests']}")
+        if name is not None:
+            _show_more(rows[0], hooks)
         if len(rows) > MANY:
             say(_sum(config, rows))
     return PROBLEM if reading.problems or any(row["state"] not in FINE for row in rows) else OK
+
+
+def _show_more(row: Mapping[str, Any], hooks: list[dict[str, str]]) -> None:
+    """Show of one bot the traceback that keeps it out of service, and its hooks."""
+    for line in str(row.get("trace") or "").splitlines():
+        say(f"  | {line}")
+    for one in hooks:
+        say(f"  {one['methods']} {one['address']}  {one['guard']}  {one['requests']}")
 
 
 def _hooks_of(name: str, reading: ConfigReading, config: str) -> list[dict[str, str]]:
@@ -170,11 +179,16 @@ def _standing(bot: BotDiagnosis, facts: Mapping[str, str] | None) -> tuple[str, 
 
 
 @click.command(epilog="Example: bothost plugins")
+@config_option
 @json_option
-def plugins(as_json: bool) -> int:
-    """List the installed plugins: name, distribution, version, what the entry point names, and what is wrong."""
+def plugins(config: str, as_json: bool) -> int:
+    """List the installed plugins: name, distribution, version, what the entry point names, and what is wrong.
+
+    Where a host serves the configuration, it also tells which plugins run in another version there.
+    """
     installed = survey()
-    rows = [_plugin_row(found) for found in installed.by_name.values()]
+    running = _running_versions(config)
+    rows = [_plugin_row(found, running) for found in installed.by_name.values()]
     for text in installed.unreadable:
         warn(f"warning: {text}")
     if as_json:
@@ -186,11 +200,20 @@ def plugins(as_json: bool) -> int:
     return PROBLEM if any(row["problem"] for row in rows) else OK
 
 
-def _plugin_row(found: DiscoveredPlugin) -> dict[str, str]:
+def _running_versions(config: str) -> dict[str, str]:
+    """Return the versions of the plugins that the host of this configuration runs; none where there is no such host."""
+    host = read(config).host if Path(config).exists() else None
+    rows = asked_of_host(host) if host is not None else None
+    return {row["plugin"]: row["version"] for row in rows or ()}
+
+
+def _plugin_row(found: DiscoveredPlugin, running: Mapping[str, str]) -> dict[str, str]:
+    runs = running.get(found.name) or found.version
     return {
         "plugin": found.name,
         "distribution": found.distribution,
         "version": found.version,
         "object": found.target,
-        "problem": trouble(found),
+        "running": running.get(found.name, ""),
+        "problem": trouble(found) or (upgrade_note(found.version, runs) if runs != found.version else ""),
     }

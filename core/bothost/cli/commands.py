@@ -37,6 +37,7 @@ TABLE: Mapping[str, CommandSource] = {
     ),
     "call": CommandSource("call", "call", "Ask Pyrus's API as a bot, and print the answer."),
     "shell": CommandSource("call", "shell", "Open a Python prompt with a bot's Pyrus and its store."),
+    "tick": CommandSource("tick", "tick", "Run a timer of a bot once."),
     "check": CommandSource("check", "check", "List everything that is wrong in bots.ini and in its plugins' settings."),
     "bots": CommandSource("check", "bots", "Show the bots: state, plugin, path, secret's fingerprint."),
     "plugins": CommandSource("check", "plugins", "Show the plugins that are installed."),

@@ -7,7 +7,7 @@ import contextlib
 import http.client
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -19,9 +19,12 @@ from bothost.errors import BothostError
 from bothost.journal.entry import Entry
 from bothost.operator.access_token import stored
 from bothost.operator.harm import WRONG_SHARE
+from bothost.operator.manual_tick import TickReport
+from bothost.plugins.discovery import newer_than, upgrade_note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from bothost.config import HostConfig
 
@@ -29,9 +32,15 @@ WAIT_S = 5.0
 
 
 def asked_of_host(host: HostConfig) -> list[dict[str, Any]] | None:
-    """Return the state of each bot, or None if no host answers to this configuration's token."""
+    """Return the state of each bot, or None if no host answers to this configuration's token.
+
+    `installed` is the version of its plugin that a restart would take, "" where that runs already.
+    """
     rows = _json_at(host, "/bots.json")
-    return rows if isinstance(rows, list) else None
+    if not isinstance(rows, list):
+        return None
+    newer = newer_than({row["plugin"]: row["version"] for row in rows})
+    return [{**row, "installed": newer.get(row["plugin"], "")} for row in rows]
 
 
 def waiting_at_host(host: HostConfig) -> list[Entry]:
@@ -48,6 +57,15 @@ def cancelled_at_host(host: HostConfig, key: str) -> bool:
     return answer is not None and answer[0] == http.client.SEE_OTHER
 
 
+def ticked_at_host(host: HostConfig, bot: str, timer: str, due: datetime, limit_s: float) -> TickReport | None:
+    """Have the running host run a timer, and return what became of it. None if no host answers to this configuration's token."""
+    form = urlencode({"timer": timer, "at": due.isoformat()})
+    answer = _answer(host, "POST", f"/bots/{quote(bot)}/tick.json", form, limit_s)
+    if answer is None or answer[0] != http.client.OK:
+        return None
+    return msgspec.json.decode(answer[1], type=TickReport)
+
+
 def _json_at(host: HostConfig, path: str) -> Any:
     answer = _answer(host, "GET", path)
     try:
@@ -56,7 +74,9 @@ def _json_at(host: HostConfig, path: str) -> Any:
         return None
 
 
-def _answer(host: HostConfig, method: str, path: str) -> tuple[int, bytes] | None:
+def _answer(
+    host: HostConfig, method: str, path: str, form: str = "", limit_s: float = WAIT_S
+) -> tuple[int, bytes] | None:
     url = page_url(host)
     if not url:
         return None
@@ -64,8 +84,8 @@ def _answer(host: HostConfig, method: str, path: str) -> tuple[int, bytes] | Non
         token = host.operator_token or stored(host.state)
         if token is None:
             return None
-        with contextlib.closing(open_connection(DeliveryTarget(url, own=True), WAIT_S)) as connection:
-            connection.request(method, path, headers={"Authorization": f"Bearer {token.reveal()}"})
+        with contextlib.closing(open_connection(DeliveryTarget(url, own=True), limit_s)) as connection:
+            connection.request(method, path, form or None, {"Authorization": f"Bearer {token.reveal()}"})
             response = connection.getresponse()
             return response.status, response.read()
     except (OSError, http.client.HTTPException):
@@ -76,6 +96,8 @@ def wrong_with(row: Mapping[str, Any]) -> list[str]:
     """Return what else is wrong with a bot besides its state's reason, each with what to do."""
     bot = row["bot"]
     told = [f"bothost resume {bot}"] if row["state"] in ("paused", "quarantined") else []
+    if installed := row.get("installed"):
+        told.append(upgrade_note(installed, row["version"]))
     if row["kept"]:
         told.append(f"serves as it was, for its new section cannot be: {row['kept']}")
     if tasks := row["paused_tasks"]:

@@ -72,21 +72,30 @@ def reload_(wait: bool, config: str, as_json: bool) -> int:
         asked = f"{clock.now().timestamp():.3f}"
         await journal.control("generation", asked)
         if not wait:
-            return [], []
+            return presences(await journal.controls(), journal.now()), []
         return await wait_until(journal.controls, lambda one: one.generation == asked, journal.now, RELOAD_S)
 
     living, behind = visit(config, work)
-    done = [one for one in living if one not in behind]
+    done = [one for one in living if wait and one not in behind]
     failed = [one for one in done if "not as bots.ini says" in one.reloaded]
+    notes = sorted({note for one in living for note in one.notes()})
     if as_json:
-        show_json({"done": {named([one]): one.reloaded for one in done}, "behind": [named([one]) for one in behind]})
-    elif not wait:
-        say("asked: every process reads bots.ini again within a second; --wait tells what came of it")
+        told = {named([one]): one.reloaded for one in done}
+        show_json({"done": told, "behind": [named([one]) for one in behind], "notes": notes})
     else:
-        for one in done:
-            say(f"{named([one])}: {one.reloaded}")
-        if behind:
-            say(f"not yet on {named(behind)}: see the log there")
-        if not living:
-            say("no host works on this journal")
+        _say_reload(done, behind, wait=wait)
+        for note in notes:
+            say(note)
     return PROBLEM if behind or failed else OK
+
+
+def _say_reload(done: list[ProcessPresence], behind: list[ProcessPresence], *, wait: bool) -> None:
+    if not wait:
+        say("asked: every process reads bots.ini again within a second; --wait tells what came of it")
+        return
+    for one in done:
+        say(f"{named([one])}: {one.reloaded}")
+    if behind:
+        say(f"not yet on {named(behind)}: see the log there")
+    if not done and not behind:
+        say("no host works on this journal")

@@ -71,7 +71,7 @@ class HandedAnswer(msgspec.Struct, array_like=True, frozen=True):
 
 
 class HandedFate(msgspec.Struct, array_like=True, frozen=True):
-    """What became of a request where it arrived: its sender is `gone`, or its answer was `read` or is `unread`."""
+    """Tells what became of a request where it arrived: its sender is `gone`, or its answer was `read` or is `unread`."""
 
     sender: int
     number: int

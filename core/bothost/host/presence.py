@@ -12,7 +12,7 @@ import msgspec
 from bothost import __version__
 from bothost.errors import JournalError
 from bothost.operator.presence import PREFIX, TELL_S, ProcessPresence
-from bothost.plugins.discovery import find
+from bothost.plugins.discovery import newer_than
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,6 +60,8 @@ class Presence:
         now = clock.monotonic()
         if waited_for == self._told and now - self._told_at < TELL_S:
             return
+        if waited_for != self._told:
+            self._looked_at = float("-inf")  # who waits for a reload wants to know what is installed by then
         self._told, self._told_at = waited_for, now
         host.controls.tell(self.key, msgspec.json.encode(self._presence(paused)).decode())
 
@@ -89,10 +91,7 @@ class Presence:
         now = self._host.resources.clock.monotonic()
         if now - self._looked_at >= INSTALLED_S:
             self._looked_at = now
-            installed = {found.name: found.version for found in find().values()}
-            self._newer = {
-                name: installed[name] for name, version in running.items() if installed.get(name, version) != version
-            }
+            self._newer = newer_than(running)
         return self._newer
 
     def _result(self) -> str:

@@ -58,7 +58,7 @@ class BotView:
     @property
     def broken(self) -> bool:
         """Return whether it does not serve and should."""
-        return self.now.state not in ("active", "starting", "off")
+        return self.now.state not in ("active", "starting", "off", "elsewhere")
 
     @property
     def refused(self) -> int:
@@ -77,7 +77,7 @@ class BotView:
     @property
     def version(self) -> str:
         """Return the version of the plugin in service; "" if none is loaded."""
-        return self.bot.plugged.version if self.bot.plugged is not None else ""
+        return self.now.version
 
 
 def recent_failures(failed: Iterable[Entry], posting: Iterable[Entry]) -> dict[str, RecentFailures]:

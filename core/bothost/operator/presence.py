@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bothost import __version__
+from bothost.plugins.discovery import upgrade_note
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
@@ -49,10 +52,9 @@ class ProcessPresence(msgspec.Struct, frozen=True, kw_only=True):
 
     def notes(self) -> list[str]:
         """Return what an operator should do about it."""
-        return [
-            f"restart to run {name} {version} ({self.plugins.get(name, '?')} runs)"
-            for name, version in sorted(self.newer.items())
-        ]
+        host = [f"bothost: {upgrade_note(__version__, self.version)}"] if self.version != __version__ else []
+        newer = sorted(self.newer.items())
+        return host + [f"{name}: {upgrade_note(version, self.plugins.get(name, '?'))}" for name, version in newer]
 
 
 def presences(facts: Mapping[str, str], now: float) -> list[ProcessPresence]:

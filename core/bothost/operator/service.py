@@ -16,6 +16,7 @@ from bothost.journal.moving import without_bot
 from bothost.journal.transitions import cancelled
 from bothost.operator.bulk import without_login
 from bothost.operator.harm import HOUR_S, NO_FAILURES, BotView, RecentFailures, harm, recent_failures
+from bothost.operator.manual_tick import run_tick
 from bothost.operator.presence import ProcessPresence, presences
 from bothost.operator.resources import oldest_of, used
 from bothost.operator.waiting import beside
@@ -24,12 +25,14 @@ from bothost.telemetry.metrics.families import STATES, BotGauge, HostGauges
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from bothost.bots.registry import Bot
     from bothost.clock import Clock
     from bothost.config import ConfigReading
     from bothost.journal import Journal
     from bothost.journal.entry import Entry
+    from bothost.operator.manual_tick import TickReport
     from bothost.pipeline.delivery import Delivery
 
     Phase = Literal["starting", "serving", "draining"]
@@ -104,11 +107,18 @@ async def report(bots: Iterable[Bot], metrics: Metrics) -> MetricsSnapshot:
     running = 0
     for bot in bots:
         state, queue = bot.state, bot.queue
-        now[bot.config.name] = BotNow(state.word, state.reason, state.since, queue.waiting, queue.held)
+        now[bot.config.name] = BotNow(
+            state.word, state.reason, state.since, queue.waiting, queue.held, version_of(bot), state.trace
+        )
         running += queue.held
         if len(now) % _SLICE == 0:
             await asyncio.sleep(0)
     return msgspec.structs.replace(metrics.snapshot(), now=now, running=running, **used())
+
+
+def version_of(bot: Bot) -> str:
+    """Return the version of the plugin in service in this process; "" if none is loaded."""
+    return bot.plugged.version if bot.plugged is not None else ""
 
 
 class Operations:
@@ -229,6 +239,10 @@ class Operations:
             entry = await self._journal.cancel(key)
         self._host.cancel(key)
         return entry
+
+    async def tick(self, bot: Bot, timer: str, due: datetime, scrub: Callable[[str], str]) -> TickReport:
+        """Run a timer of a bot once and return what became of it."""
+        return await run_tick(self._journal, bot.config, timer, due, scrub)
 
     async def pause(self, bot: str, reason: str) -> None:
         """Let a bot's events wait: 503 while attempts are left, parked at the last one."""
@@ -354,7 +368,7 @@ def _stands(bot: Bot, snapshots: Sequence[MetricsSnapshot], facts: Mapping[str, 
     """Return the bot's state over all processes. A pause and its end count before the processes have read them."""
     name = bot.config.name
     nows = [snapshot.now[name] for snapshot in snapshots if name in snapshot.now]
-    now = _worst(nows) if nows else BotNow(bot.state.word, bot.state.reason, bot.state.since)
+    now = _worst(nows) if nows else BotNow(bot.state.word, bot.state.reason, bot.state.since, version=version_of(bot))
     if facts is None:
         return now
     reason = facts.get(f"pause:{name}")

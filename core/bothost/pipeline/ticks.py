@@ -30,6 +30,14 @@ LOOK_S = 60.0
 """The longest sleep: the wall clock may have been set meanwhile."""
 
 
+def tick_entry(bot: str, timer: str, due: datetime, now: float, limit_s: float) -> Entry:
+    """Return the entry of one tick, which runs at once; `now` is the journal's time, `limit_s` how long a run keeps its claim."""
+    return Entry(
+        id=tick_id(bot, timer, due), bot=bot, kind="timer", door="api", turn=f"timer:{timer}",
+        due=now, created=now, updated=now, limit_s=limit_s,
+    )  # fmt: skip
+
+
 class Timers:
     """Puts the ticks of all bots in service into the journal as they fall due."""
 
@@ -106,13 +114,10 @@ class Timers:
 
     async def put(self, bot: Bot, spec: TimerSpec, tick: datetime) -> Entry | None:
         """Put one tick into the journal. Returns the entry, or None if another host put it or the journal is away."""
-        now = self._context.now()
-        entry = Entry(
-            id=tick_id(bot.name, spec.name, tick), bot=bot.name, kind="timer", door="api",
-            turn=f"timer:{spec.name}", due=now, created=now, updated=now,
-            # with an owner the row of another host that was quicker refuses this one
-            owner=self._context.journal.owner, limit_s=limit_of(bot.config) if self._context.journal.claims_first else 0.0,
-        )  # fmt: skip
+        limit_s = limit_of(bot.config) if self._context.journal.claims_first else 0.0
+        entry = tick_entry(bot.name, spec.name, tick, self._context.now(), limit_s)
+        # with an owner the row of another host that was quicker refuses this one
+        entry.owner = self._context.journal.owner
         try:
             if await self._context.journal.find(entry.id) is not None:
                 return None

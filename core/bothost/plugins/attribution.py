@@ -26,7 +26,7 @@ BOT: ContextVar[str] = ContextVar("bothost_bot", default="")
 
 
 class RunSubject(Protocol):
-    """What a run is about, as far as a log line tells."""
+    """Tells what a run is about, as far as a log line needs it."""
 
     @property
     def id(self) -> str:

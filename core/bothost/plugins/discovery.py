@@ -42,6 +42,21 @@ def find(group: str = GROUP) -> dict[str, DiscoveredPlugin]:
     return survey(group).by_name
 
 
+def newer_than(running: Mapping[str, str]) -> dict[str, str]:
+    """Return the installed versions of those plugins that run in another version. Reads the disk."""
+    installed = {found.name: found.version for found in find().values()}
+    return {
+        name: installed[name]
+        for name, version in running.items()
+        if version and installed.get(name, version) != version
+    }
+
+
+def upgrade_note(installed: str, running: str) -> str:
+    """Say that a restart takes up an installed version. It is said in these words everywhere."""
+    return f"installed {installed}, running {running}: restart"
+
+
 def survey(group: str = GROUP) -> InstalledPlugins:
     """Look at every installed distribution. One that is malformed is skipped and named."""
     found: dict[str, DiscoveredPlugin] = {}

@@ -94,7 +94,7 @@ def tick_id(bot: str, timer: str, due: datetime) -> str:
 
 def timer_of(id: str) -> tuple[str, str, datetime]:
     """Return the bot, the timer and the time of the tick with this id."""
-    _, bot, timer, epoch = id.split(":")
+    _, bot, timer, epoch = id.partition("~")[0].split(":")
     return bot, timer, datetime.fromtimestamp(int(epoch), UTC)
 
 

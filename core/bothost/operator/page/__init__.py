@@ -49,6 +49,7 @@ TABLE = (
     (rf"/bots/{_NAME}/pause", bots.PauseBot),
     (rf"/bots/{_NAME}/resume", bots.ResumeBot),
     (rf"/bots/{_NAME}/test", bots.SendTestDelivery),
+    (rf"/bots/{_NAME}/tick\.json", bots.RunTimer),
     (r"/deliveries", deliveries.DeliveriesPage),
     (r"/waiting\.json", deliveries.WaitingJson),
     (rf"/deliveries/{_KEY}", deliveries.DeliveryPage),

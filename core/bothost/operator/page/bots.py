@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from tornado.web import HTTPError
 
 from bothost.errors import BodyRefused, JournalAway
@@ -83,6 +85,7 @@ class BotsJson(PageHandler):
             "bot": view.name,
             "state": view.now.state,
             "reason": formatting.line(self.page_context.scrub(view.now.reason), view.name),
+            "trace": self.page_context.scrub(view.now.trace),
             "since": formatting.iso(view.now.since) if view.now.since else None,
             "plugin": view.bot.config.plugin,
             "version": view.version,
@@ -184,6 +187,25 @@ class ResumeBot(PageHandler):
             return f"/bots/{name}"
 
         await self.act(step, "resumed")
+
+
+class RunTimer(PageHandler):
+    """/bots/NAME/tick.json, for `bothost tick`"""
+
+    by_script = True
+
+    async def change(self, *args: str) -> None:
+        """Run the timer that the form names, due at its `at`, and give what became of it."""
+        bot = self.operations.bot_named(args[0])
+        if bot is None:
+            raise HTTPError(404)
+        try:
+            due = datetime.fromisoformat(self.form("at"))
+        except ValueError:
+            raise HTTPError(400) from None
+        report = await self.operations.tick(bot, self.form("timer"), due, self.page_context.scrub)
+        self.set_header("Content-Type", "application/json")
+        self.say(msgspec.json.encode(report))
 
 
 class SendTestDelivery(PageHandler):

@@ -182,7 +182,7 @@ class ChildServer:
             problems = tuple((one.text, one.line, one.section, one.key) for one in error.problems)
             self.wire.send(PluginLoaded(problems=problems))
         except PluginError as error:
-            self.wire.send(PluginLoaded(error=str(error)))
+            self.wire.send(PluginLoaded(error=str(error), trace="\n".join(getattr(error, "__notes__", ()))))
         else:
             self.wire.send(_report(plugged))
         if hello.probe:

@@ -62,6 +62,8 @@ class PluginLoaded(msgspec.Struct, tag="ready", frozen=True):
     timers: tuple[TimerMessage, ...] = ()
     hooks: tuple[HookRule, ...] = ()
     error: str = ""
+    trace: str = ""
+    """The traceback of the plugin, where it raised the error."""
     problems: tuple[tuple[str, int, str, str], ...] = ()
     """(text, line, section, key) of each wrong setting; which file that is, the child does not know."""
     secrets: tuple[str, ...] = ()

@@ -207,7 +207,10 @@ class ChildRunner:
             )
         if ready.error:
             bot = self._hello.bot
-            raise PluginError(ready.error if ready.error.startswith("[bot:") else f"[bot:{bot}] {ready.error}")
+            error = PluginError(ready.error if ready.error.startswith("[bot:") else f"[bot:{bot}] {ready.error}")
+            if ready.trace:
+                error.add_note(ready.trace)
+            raise error
 
     def _died(self, child: ChildProcess, ended: asyncio.Future[str]) -> None:
         if self._child is child:

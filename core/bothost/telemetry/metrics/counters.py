@@ -173,6 +173,10 @@ class BotNow(msgspec.Struct, frozen=True, gc=False):
     since: float = 0.0
     waiting: int = 0
     running: int = 0
+    version: str = ""
+    """The version of the plugin that runs here."""
+    trace: str = ""
+    """The traceback of the plugin, where an exception of its own is the reason."""
 
 
 class MetricsSnapshot(msgspec.Struct):
