@@ -7,6 +7,7 @@ was read by what it hears from here. When the sibling is gone, its requests are 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,10 +16,11 @@ import msgspec
 from tornado.httputil import HTTPHeaders, RequestStartLine
 
 from bothost.background import BackgroundTasks, PeriodicJob
+from bothost.errors import BodyRefused
 from bothost.pipeline.delivery import UNAVAILABLE, Outcome
-from bothost.pipeline.dispatcher import understood
 from bothost.pipeline.hooks import HookDelivery
 from bothost.pipeline.unread import was_not_read
+from bothost.pyrus.envelope import decode, event_key
 from bothost.webhook import head_checks, hooks
 from bothost.webhook.hooks import HookExchange
 
@@ -294,8 +296,9 @@ class HandedRequests:
     def _was_not_read(self, taken: TakenRequest) -> None:
         """Have an answer that nobody read count as not delivered; a hook's caller asks again by itself."""
         if not taken.head.method:
-            _, key = understood(taken)
-            self._tasks.spawn(was_not_read(self._pipeline.context, key))
+            with contextlib.suppress(BodyRefused):  # it was answered 400, and there is no event
+                key = event_key(taken.bot.name, decode(taken.body))
+                self._tasks.spawn(was_not_read(self._pipeline.context, key))
 
     def _hear_end(self, data: bytes) -> None:
         """Count what a sibling that has ended was answering with as not read."""
