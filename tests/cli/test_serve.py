@@ -87,6 +87,53 @@ def test_a_bot_that_does_not_answer_makes_the_demo_exit_code_1(run: Run, demo_in
     assert rows["autoreply"]["status"] == 200
 
 
+PLUGINS = r"""
+from bothost import Event, Plugin, Reply, Settings, on
+class Rules(Settings):
+    form: int
+class OfSetting(Plugin[Rules]):
+    def handle(self, event: Event) -> str:
+        return f"form {event.task.form_id}"
+class OfHandler(Plugin[Rules]):
+    @on(form="settings.form")
+    def only(self, event: Event) -> str:
+        return f"form {event.task.form_id}: {event.task.text}"
+def breaks(event: Event) -> str:
+    raise ValueError("on purpose")
+"""
+
+
+def test_the_demo_sends_a_task_of_the_bots_form_and_says_why_one_failed(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "handlers.py").write_text(PLUGINS)
+    info = tmp_path / "handlers-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: handlers\nVersion: 1.0\n")
+    points = "".join(f"{name} = handlers:{name}\n" for name in ("OfSetting", "OfHandler", "breaks"))
+    (info / "entry_points.txt").write_text(f"[bothost.plugins]\n{points}")
+    bots = {"listed": "OfSetting\nforms = 5\nform = 6", "set": "OfSetting\nform = 6", "on": "OfHandler\nform = 7"}
+    bots |= {"from": "OfHandler\nform = 8", "breaks": "breaks"}
+    sections = "".join(
+        f"[bot:{name}]\nplugin = {keys}\nsecret = a-key-for-{name}-only-here\n" for name, keys in bots.items()
+    )
+    (tmp_path / "bots.ini").write_text(f"[host]\nport = 0\noperator_port = 0\n{sections}")
+    recorded = {"event": "comment", "task": {"id": 3, "form_id": 8, "text": "recorded"}}
+    (tmp_path / "recorded.json").write_text(json.dumps(recorded))
+    done = run("demo", "--once", "--json", "--from", "from=recorded.json", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1, done.stderr
+    rows = {row["bot"]: row for row in json.loads(done.stdout)["deliveries"]}
+    texts = {name: row["reply"].get("text") for name, row in rows.items()}
+    assert texts == {
+        "listed": "form 5",
+        "set": "form 6",
+        "on": "form 7: New task",
+        "from": "form 8: recorded",
+        "breaks": None,
+    }
+    assert rows["breaks"]["status"] == 500
+    assert "breaks raised ValueError: on purpose" in rows["breaks"]["reason"]
+    assert f"{tmp_path}/handlers.py:13" in rows["breaks"]["reason"]
+
+
 def test_serve_refuses_the_sample_secret_and_hurts_no_other_bot(serving: Serving) -> None:
     assert serving.send("autoreply").returncode == 1
     done = serving.send("mine", "--json")

@@ -160,7 +160,7 @@ def _body(wanted: SendOptions, bot: BotConfig | None, clock: Clock) -> bytes:
         content = _read(wanted.file)
         if not wanted.changes and not wanted.fresh:
             return content
-        body = _decoded(content, wanted.file)
+        body = decoded_body(content, wanted.file)
         if wanted.fresh:
             body = with_fresh_ids(body, fresh_id)
     for assignment in wanted.changes:
@@ -183,13 +183,14 @@ def _read(file: str) -> bytes:
     return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
 
 
-def _decoded(content: bytes, file: str) -> dict[str, Any]:
+def decoded_body(content: bytes, file: str) -> dict[str, Any]:
+    """Return the body of a recorded delivery, so that it can be changed. Raises UsageError if it is no JSON object."""
     try:
         body = json.loads(content)
     except ValueError as error:
-        raise UsageError(f"{file} is not JSON, so --set and --fresh cannot change it: {error}") from None
+        raise UsageError(f"{file} is not JSON, so its ids cannot be changed: {error}") from None
     if not isinstance(body, dict):
-        raise UsageError(f"{file} is not a JSON object, so --set and --fresh cannot change it")
+        raise UsageError(f"{file} is not a JSON object, so its ids cannot be changed")
     return body
 
 

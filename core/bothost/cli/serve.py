@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,12 +19,17 @@ from bothost.cli import OK, PROBLEM
 from bothost.cli.bot_status import BotDiagnosis, judge
 from bothost.cli.http_delivery import DeliveryTarget, Unreachable, deliver, parse_target
 from bothost.cli.output import config_option, json_option, log_level_option, say, show_json, show_table
-from bothost.cli.send import built_in, new_id
+from bothost.cli.selection import check_there
+from bothost.cli.send import decoded_body, new_id
 from bothost.clock import SystemClock
 from bothost.config import read, with_log_level
 from bothost.errors import ConfigError
+from bothost.pyrus.samples import sample, with_fresh_ids
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
     from bothost.clock import Clock
     from bothost.config import ConfigReading, HostConfig, LogLevel
     from bothost.host.serve import ServingAddresses
@@ -42,11 +50,20 @@ def serve(config: str, log_level: LogLevel | None, as_json: bool) -> int:
 
 @click.command(epilog="Example: bothost demo --once")
 @click.option("--once", is_flag=True, help="End after the deliveries; exit code 1 if one was not answered 200.")
+@click.option(
+    "--from",
+    "recorded",
+    multiple=True,
+    metavar="[BOT=]FILE",
+    help="Send this recorded delivery, with fresh ids, to BOT or to every bot.",
+)
 @log_level_option
 @config_option
 @json_option
-def demo(once: bool, config: str, log_level: LogLevel | None, as_json: bool) -> int:
+def demo(once: bool, recorded: tuple[str, ...], config: str, log_level: LogLevel | None, as_json: bool) -> int:
     """Host the bots of bots.ini on this machine only, send one signed delivery to each, and show the replies.
+
+    The delivery is a sample: a task of the bot's form, where its `forms`, its settings or its @on(form=) name one.
 
     Takes the sample secrets that `serve` refuses, ignores PORT, and uses free ports where the configured ones are taken.
     """
@@ -56,7 +73,7 @@ def demo(once: bool, config: str, log_level: LogLevel | None, as_json: bool) -> 
     reading = with_log_level(read(config, demo=True), log_level)
     if not reading.found or reading.host is None:
         raise ConfigError(reading.all_problems())
-    show = DemoDelivery(reading, once=once, as_json=as_json)
+    show = DemoDelivery(reading, recorded_bodies(recorded, reading), once=once, as_json=as_json)
     return serve_host(
         replace(reading, host=with_free_ports(reading.host)),
         show,
@@ -107,6 +124,8 @@ class DemoDelivery:
     """The work of the demo once the host serves: make a delivery to each bot and show a table."""
 
     reading: ConfigReading
+    recorded: Mapping[str, dict[str, Any]]
+    """The recorded deliveries by bot; the one of "" is every other bot's."""
     once: bool
     as_json: bool
 
@@ -117,7 +136,10 @@ class DemoDelivery:
         clock = SystemClock()
         target = parse_target(serving.public[0])
         bots = [bot for bot in judge(self.reading, host.path.parent) if bot.config.enabled]
-        rows = await asyncio.gather(*(_row(bot, target, clock) for bot in bots))
+        with FailureReasons() as reasons:
+            rows = await asyncio.gather(*(_row(bot, self._body(bot, clock), target, clock) for bot in bots))
+        for row in rows:
+            row["reason"] = reasons.of(row["bot"]) if row["status"] not in (None, 200) else ""
         page = serving.operator[0] if serving.operator else ""
         if self.as_json:
             show_json({"listens": list(serving.public), "page": page, "deliveries": rows})
@@ -128,6 +150,12 @@ class DemoDelivery:
         if self.once:
             os.kill(os.getpid(), signal.SIGTERM)
         return code
+
+    def _body(self, bot: BotDiagnosis, clock: Clock) -> bytes:
+        recorded = self.recorded.get(bot.config.name) or self.recorded.get("")
+        fresh_id = new_id()
+        body = with_fresh_ids(recorded, fresh_id) if recorded else sample(clock.now(), fresh_id, form_of(bot))
+        return json.dumps(body, ensure_ascii=False).encode()
 
     def _say_where(self, serving: ServingAddresses, page: str) -> None:
         say(f"listening on {', '.join(serving.public)}")
@@ -143,12 +171,62 @@ class DemoDelivery:
         return host is not None and serving.public[0].endswith(f":{host.port}")
 
 
-async def _row(bot: BotDiagnosis, target: DeliveryTarget, clock: Clock) -> dict[str, Any]:
+class FailureReasons(logging.Handler):
+    """Keeps the last error that the host in this process logs of each bot, while it is entered."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self._by_bot: dict[str, str] = {}
+
+    def __enter__(self) -> FailureReasons:
+        logging.getLogger("bothost").addHandler(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        logging.getLogger("bothost").removeHandler(self)
+        self.close()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line."""
+        self._by_bot[str(vars(record).get("bot") or "")] = record.getMessage()
+
+    def of(self, bot: str) -> str:
+        """Return the last error of a bot; "" if there was none."""
+        return self._by_bot.get(bot, "")
+
+
+def recorded_bodies(given: Sequence[str], reading: ConfigReading) -> dict[str, dict[str, Any]]:
+    """Return the bodies of `--from` by bot, those for every bot by "". Raises UsageError."""
+    bodies = {}
+    for text in given:
+        bot, equals, file = text.partition("=")
+        bot, file = (bot, file) if equals else ("", text)
+        if bot:
+            check_there(bot, reading)
+        bodies[bot] = decoded_body(Path(file).read_bytes(), file)
+    return bodies
+
+
+def form_of(bot: BotDiagnosis) -> int | None:
+    """Return a form whose tasks the bot answers: of its `forms`, of a handler's @on(form=), of its setting `form` or `forms`."""
+    plugged = bot.plugged
+    found = set(bot.config.forms)
+    if not found and plugged is not None:
+        found = {form for route in plugged.routes for one in route.conditions for form in one.forms or ()}
+    if not found and plugged is not None:
+        for name in ("form", "forms"):
+            value = getattr(plugged.settings, name, None)
+            found |= {one for one in (value if isinstance(value, Iterable) else (value,)) if isinstance(one, int)}
+    return min(found, default=None)
+
+
+async def _row(bot: BotDiagnosis, body: bytes, target: DeliveryTarget, clock: Clock) -> dict[str, Any]:
     """Return one bot's line of the table. A broken bot is not called, because its event would be parked."""
     config = bot.config
     if bot.problems:
         return {"bot": config.name, "status": None, "reply": f"{bot.state}: {bot.reason}", "ms": None}
-    body = json.dumps(built_in(config, clock, new_id()), ensure_ascii=False).encode()
     try:
         answer = await asyncio.to_thread(deliver, target.at(config.path), body, config.secrets[0], "1/3", clock)
     except Unreachable as error:
@@ -163,4 +241,5 @@ async def _row(bot: BotDiagnosis, target: DeliveryTarget, clock: Clock) -> dict[
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     reply = row["reply"]
-    return {**row, "reply": reply if isinstance(reply, str) else json.dumps(reply, ensure_ascii=False)}
+    told = reply if isinstance(reply, str) else json.dumps(reply, ensure_ascii=False)
+    return {**row, "reply": row["reason"] or told}
