@@ -34,12 +34,12 @@ _HOMES = {
     "pyrus.model.task": ("Comment", "Task"),
     "pyrus.model.values": ("CatalogItems", "Choice"),
     "pyrus.reply.reply": ("Answer", "Reply"),
+    "pyrus.rest.forms": ("Form",),
     "pyrus.rest.results": (
         "Announcement",
         "Catalog",
         "CatalogChange",
         "Contacts",
-        "Form",
         "Inbox",
         "Profile",
         "TaskList",

@@ -56,11 +56,11 @@ from bothost.pyrus.model.values import CatalogItems as CatalogItems
 from bothost.pyrus.model.values import Choice as Choice
 from bothost.pyrus.reply.reply import Answer as Answer
 from bothost.pyrus.reply.reply import Reply as Reply
+from bothost.pyrus.rest.forms import Form as Form
 from bothost.pyrus.rest.results import Announcement as Announcement
 from bothost.pyrus.rest.results import Catalog as Catalog
 from bothost.pyrus.rest.results import CatalogChange as CatalogChange
 from bothost.pyrus.rest.results import Contacts as Contacts
-from bothost.pyrus.rest.results import Form as Form
 from bothost.pyrus.rest.results import Inbox as Inbox
 from bothost.pyrus.rest.results import Profile as Profile
 from bothost.pyrus.rest.results import TaskList as TaskList

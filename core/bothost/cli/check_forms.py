@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from bothost.cli.bot_status import BotDiagnosis
     from bothost.config import BotConfig, HostConfig
-    from bothost.pyrus.rest.results import Form
+    from bothost.pyrus.rest.forms import Form
     from bothost.pyrus_client.client import PyrusClient
 
 

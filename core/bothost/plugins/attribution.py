@@ -30,11 +30,11 @@ class RunSubject(Protocol):
 
     @property
     def id(self) -> str:
-        """The event's id, or that of a tick, a job or a request."""
+        """Return the event's id, or that of a tick, a job or a request."""
 
     @property
     def task_id(self) -> int:
-        """The task's id; 0 where the run is about none."""
+        """Return the task's id; 0 if the run is about none."""
 
 
 class SubjectIds(NamedTuple):

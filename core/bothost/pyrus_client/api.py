@@ -19,13 +19,13 @@ from bothost.pyrus.reply import reply as replies
 from bothost.pyrus.reply.field_updates import of_form
 from bothost.pyrus.rest import requests, results
 from bothost.pyrus.rest.definitions import DefinitionNeeded, Definitions, FieldFinder
+from bothost.pyrus.rest.forms import Form
 from bothost.pyrus.rest.register_filters import field_filters
 from bothost.pyrus.rest.results import (
     Announcement,
     Catalog,
     CatalogChange,
     Contacts,
-    Form,
     Inbox,
     Profile,
     TaskList,

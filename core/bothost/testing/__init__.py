@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bothost.testing.answer import Answer
     from bothost.testing.factories import body, comment, encode, field, load, task
+    from bothost.testing.fake_pyrus import FakePyrus
     from bothost.testing.fault_matrix import Fault
     from bothost.testing.harness import Harness, faults
     from bothost.testing.harness_bot import HarnessBot, Pending
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer",
+    "FakePyrus",
     "Fault",
     "Harness",
     "HarnessBot",
@@ -41,6 +43,7 @@ __all__ = [
 
 _HOMES = {
     "answer": ("Answer",),
+    "fake_pyrus": ("FakePyrus",),
     "factories": ("body", "comment", "encode", "field", "load", "task"),
     "fault_matrix": ("Fault",),
     "harness": ("Harness", "faults"),

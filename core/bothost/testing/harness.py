@@ -112,6 +112,8 @@ class Harness:
 
         `settings` are the plugin's, as Python values or as bots.ini has them; `ini` are the section's other keys
         (`ini={"late": "retry"}`). Raises ConfigError or PluginError if `bothost check` would say so.
+
+        Example: `bothost.bot(LeaveBot, form=321, ini={"late": "retry"})`
         """
         assert name not in self._bots, f"there is a bot {name!r} already: give this one another name="
         number = len(self._bots)
@@ -129,7 +131,10 @@ class Harness:
 
     @property
     def real_limit(self) -> float:
-        """Return the real seconds that work in threads may take before the test fails and names the line."""
+        """Return the real seconds that work in threads may take before the test fails and names the line.
+
+        Example: `bothost.real_limit = 30`
+        """
         return self._state.time.loop.real_limit_s
 
     @real_limit.setter
@@ -138,7 +143,10 @@ class Harness:
 
     @property
     def io_grace(self) -> float:
-        """Return the real seconds to wait for a handler's own sockets on the loop before the clock jumps."""
+        """Return the real seconds to wait for a handler's own sockets on the loop before the clock jumps.
+
+        Example: `bothost.io_grace = 1.0`
+        """
         return self._state.time.loop.io_grace_s
 
     @io_grace.setter
@@ -147,11 +155,17 @@ class Harness:
 
     @property
     def faults(self) -> Faults:
-        """Return the fault matrix. `bothost.faults(MyPlugin, task(...), limit=5)` plays all faults, each in a fresh world."""
+        """Return the fault matrix. `bothost.faults(MyPlugin, task(...), limit=5)` plays all faults, each in a fresh world.
+
+        Example: `bothost.faults(LeaveBot, task(), form=321)`
+        """
         return faults
 
     def restart(self, *, forget: bool = False) -> None:
-        """Stop the host at once, and start it again on the same journal, or with `forget` as if the journal had been lost."""
+        """Stop the host at once, and start it again on the same journal, or with `forget` as if the journal had been lost.
+
+        Example: `bothost.restart()`
+        """
         state = self._state
         state.turn(state.host.stop())
         folder = state.host.folder if not forget else Path(tempfile.mkdtemp(dir=state.host.folder))
@@ -168,6 +182,8 @@ class Harness:
         """Return the only comment that bots wrote, on one task or on all, by a response or by the API.
 
         Raises AssertionError if there is not exactly one.
+
+        Example: `assert bothost.assert_one_comment().text == "Paid."`
         """
         return self.pyrus.assert_one_comment(task if isinstance(task, int | None) else task["id"])
 

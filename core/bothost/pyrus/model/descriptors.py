@@ -6,7 +6,10 @@ read twice is the same part. Two threads that read it first at the same time bot
 
 from __future__ import annotations
 
+import ast
 import functools
+import inspect
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
@@ -65,10 +68,58 @@ def slot(part: type, name: str) -> Any:
     return part.__slot_of__[name]  # type: ignore[attr-defined]
 
 
-class Scalar:
+class MemberDocumentation:
+    """The `__doc__` of a member's descriptor: the text below its declaration. The source is read when somebody asks for it."""
+
+    def __get__(self, member: Member | None, owner: type) -> str | None:
+        if member is None:
+            return None
+        declared, name = member.told
+        return documentation(declared).get(name, ("", ""))[1]
+
+
+@functools.cache
+def documentation(declared: type) -> dict[str, tuple[str, str]]:
+    """Return type and text of each member that a class declares; nothing if its source cannot be read."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(declared)))
+    except (OSError, TypeError, SyntaxError):
+        return {}
+    (body,) = (
+        node.body for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == declared.__name__
+    )
+    found = {}
+    for node, text in zip(body, [*body[1:], None], strict=True):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            said = ast.get_docstring(ast.Module([text], [])) if isinstance(text, ast.Expr) else ""
+            found[node.target.id] = _shown_type(node.annotation), said or ""
+    return found
+
+
+def _shown_type(annotation: ast.expr) -> str:
+    """Return a type as authors write it, without what only the decoder reads of it."""
+    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Annotated":
+        assert isinstance(annotation.slice, ast.Tuple)
+        annotation = annotation.slice.elts[0]
+    return {"Digits": "int | None", "Json": "Any", "Hidden": "bothost's own"}.get(text := ast.unparse(annotation), text)
+
+
+class Member:
+    """A descriptor over a slot. `told` is the class that declares it, and its name there."""
+
+    __slots__ = ("slot", "told")
+    told: tuple[type, str]
+
+    def __repr__(self) -> str:
+        declared, name = self.told
+        return f"<{documentation(declared).get(name, ('?', ''))[0]}>"
+
+
+class Scalar(Member):
     """A value of just this type (a bool is no int), else None."""
 
-    __slots__ = ("kind", "slot")
+    __slots__ = ("kind",)
+    __doc__ = MemberDocumentation()
 
     def __init__(self, slot: Any, kind: type) -> None:
         self.slot = slot
@@ -81,11 +132,12 @@ class Scalar:
         return value if type(value) is self.kind else None
 
 
-class HiddenValue:
+class HiddenValue(Member):
     """A value that `fill` put there, else None. It is kept in a tuple, which no JSON value becomes, so a body that has this
     member's key cannot forge it."""
 
-    __slots__ = ("slot",)
+    __slots__ = ()
+    __doc__ = MemberDocumentation()
 
     def __init__(self, slot: Any) -> None:
         self.slot = slot
@@ -97,10 +149,11 @@ class HiddenValue:
         return value[0] if type(value) is tuple else None
 
 
-class Nested:
+class Nested(Member):
     """A part within a part, or `empty`: None, or an empty part."""
 
-    __slots__ = ("empty", "kind", "slot")
+    __slots__ = ("empty", "kind")
+    __doc__ = MemberDocumentation()
 
     def __init__(self, slot: Any, kind: type, empty: object) -> None:
         self.slot = slot
@@ -114,10 +167,11 @@ class Nested:
         return value if type(value) is self.kind else self.empty
 
 
-class Derived:
+class Derived(Member):
     """The result of `take` on the value, computed at each reading."""
 
-    __slots__ = ("slot", "take")
+    __slots__ = ("take",)
+    __doc__ = MemberDocumentation()
 
     def __init__(self, slot: Any, take: Callable[[Any], Any]) -> None:
         self.slot = slot
@@ -127,10 +181,11 @@ class Derived:
         return self if part is None else self.take(self.slot.__get__(part))
 
 
-class Cached:
+class Cached(Member):
     """The result of `make` on a JSON list or object, computed once; anything else reads as `empty`."""
 
-    __slots__ = ("empty", "make", "raw", "slot")
+    __slots__ = ("empty", "make", "raw")
+    __doc__ = MemberDocumentation()
 
     def __init__(self, slot: Any, make: Callable[[Any], Any], raw: tuple[type, ...], empty: object) -> None:
         self.slot = slot

@@ -27,21 +27,37 @@ class Field:
     """A field of a form task, or a cell of a table. `value` is Python's, `raw` the whole field as sent."""
 
     id: int | None
+    """The id, such as `12`; it stays when the field is renamed."""
     type: str | None
+    """The type as Pyrus names it, such as `"money"`; an open set."""
     name: str | None
+    """The name that people see, such as `"Amount"`."""
     sent_code: Annotated[str | None, "code"]
+    """The code as sent, for bothost itself: read `code`."""
     sent_value: Annotated[msgspec.Raw | None, "value"]
+    """The value as sent, for bothost itself: read `value`."""
     info: Json
+    """The definition, where Pyrus sends it along: `field.info["required_step"]`."""
     parent_id: int | None
+    """The id of the section or table that holds it, such as `11`."""
     row_id: int | None
+    """In a cell of a table: the id of its row, such as `3`."""
     duration: Digits
+    """In a field of type `due_date_time`: its length in minutes, such as `30`."""
     tooltip: str | None
+    """The hint for people, such as `"Without VAT"`."""
     default_value: Json
+    """The value of a new task, as Pyrus sends it, such as `"7"`."""
     related_field_id: int | None
+    """The id of the field that it follows, such as `13`."""
     visibility_condition: Json
+    """When it is shown, as Pyrus sends it: `field.visibility_condition["children"]`."""
     catalog_id: int | None
+    """In a catalog field: the id of the catalog, such as `5`, for `event.pyrus.catalog(5)`."""
     required_step: int | None
+    """The step from which on it must be filled in, such as `2`."""
     immutable_step: int | None
+    """The step from which on it cannot be changed, such as `3`."""
     source: Hidden
     depth: Hidden
     known_value: Hidden
@@ -51,7 +67,10 @@ class Field:
 
     @property
     def code(self) -> str | None:
-        """Return the field's stable name, which older versions of Pyrus send in `info`."""
+        """Return the field's stable name, which older versions of Pyrus send in `info`.
+
+        Example: `"u_amount"`
+        """
         code = self.sent_code
         if code is None and isinstance(info := _INFO.__get__(self), dict):
             code = info.get("code")
@@ -59,21 +78,30 @@ class Field:
 
     @property
     def value(self) -> Any:
-        """Return the field's value, by its type: None (for lists an empty tuple, for a checkmark False) if it is empty."""
+        """Return the field's value, by its type: None (for lists an empty tuple, for a checkmark False) if it is empty.
+
+        Example: `Decimal("5.50")`
+        """
         if self.known_value is None:
             fill(self, "known_value", (_value(self),))
         return self.known_value[0]
 
     @property
     def raw(self) -> ReadOnlyDict:
-        """Return the field as Pyrus sent it: a read-only dict."""
+        """Return the field as Pyrus sent it: a read-only dict.
+
+        Example: `field.raw["value"]`
+        """
         if self.known_raw is None:
             fill(self, "known_raw", as_sent(self.source or b"{}"))
         return self.known_raw  # type: ignore[no-any-return]
 
     @property
     def fields(self) -> tuple["Field", ...]:
-        """Return the fields right inside: a section's, a choice's, or a table's cells row by row."""
+        """Return the fields right inside: a section's, a choice's, or a table's cells row by row.
+
+        Example: `[inner.value for inner in field.fields]`
+        """
         if self.known_inner is None:
             fill(self, "known_inner", _inner(self))
         return self.known_inner  # type: ignore[no-any-return]
@@ -96,7 +124,14 @@ class Row(Mapping[int | str, Any]):
     """A row's values by column: by name, code or id. Every row has all the table's columns: Pyrus leaves out the cell of
     a checkmark that is not ticked, which reads as False, and any other that is empty, which reads as None."""
 
-    __slots__ = ("_cells", "_columns", "cells", "deleted", "id", "position")
+    __slots__ = {  # noqa: RUF023 - those that authors read come first
+        "id": "int | None: the id, such as `3`, with which a reply changes this row.",
+        "position": "int | None: the place in the table, such as `0` for the first row.",
+        "deleted": "bool: whether the row was deleted in this event: `if not row.deleted`.",
+        "cells": "tuple[Field, ...]: the cells that Pyrus sent, as fields: `[cell.name for cell in row.cells]`.",
+        "_cells": "",
+        "_columns": "",
+    }
 
     def __init__(
         self,

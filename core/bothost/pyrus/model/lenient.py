@@ -27,7 +27,7 @@ from typing import Annotated, Any, TypeVar, Union, dataclass_transform, get_args
 import msgspec
 
 from bothost.pyrus.model import descriptors
-from bothost.pyrus.model.descriptors import Cached, Derived, HiddenValue, Nested, Scalar
+from bothost.pyrus.model.descriptors import Cached, Derived, HiddenValue, Member, Nested, Scalar
 from bothost.pyrus.raw_json import read_only
 from bothost.pyrus.scalars import day, instant, whole
 
@@ -75,7 +75,10 @@ def forgiving(declared: type[P]) -> type[P]:
     made.__slot_of__ = {name: vars(made)[name] for name in plans}
     made.__shown__ = tuple(name for name, plan in plans.items() if plan.key != _HIDDEN and plan.lax is not msgspec.Raw)
     for name, plan in plans.items():
-        setattr(made, name, plan.reader(made.__slot_of__[name]))
+        member = plan.reader(made.__slot_of__[name])
+        if isinstance(member, Member):
+            member.told = (declared, name)
+        setattr(made, name, member)
     return made  # type: ignore[no-any-return]
 
 

@@ -106,8 +106,11 @@ class Approval:
     """A person on a step: `approval_choice` in a task, `step` in a comment's changes."""
 
     person: Person
+    """Who is asked; never None: `approval.person.email`."""
     approval_choice: str | None
+    """What they decided: `"waiting"`, `"approved"`, `"rejected"`, `"revoked"` or `"acknowledged"`."""
     step: int | None
+    """The step, such as `2`, in the changes of a comment; in a task the place in `task.approvals` tells it."""
 
 
 @forgiving
@@ -142,13 +145,17 @@ class Channel:
     """The outside conversation a comment came from or went to; without one it is an internal note."""
 
     type: str | None
+    """The kind of conversation, such as `"email"`, `"telegram"` or `"web"`; an open set."""
     direction: str | None
-    """`inbound` or `outbound`."""
+    """Which way it went: `"inbound"` or `"outbound"`."""
     to: Address | None
+    """Who it went to: `channel.to.email`."""
     sender: Annotated[Address | None, "from"]
-    """JSON's `from`, which is no name in Python."""
+    """JSON's `from`, which is no name in Python: `channel.sender.email`."""
     phone: str | None
+    """The number of a call or an SMS, such as `"+74951234567"`."""
     integration_id: Digits
+    """The id of the integration that brought it, such as `77`."""
 
 
 @forgiving

@@ -30,52 +30,80 @@ Answer: TypeAlias = "Reply | Mapping[str, Any] | str | None"
 
 class _ReplyFields(msgspec.Struct, frozen=True):
     text: str | None = None
+    """The text, the only key that may stand first: `Reply("Paid.")`."""
 
 
 class Reply(_ReplyFields, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True, dict=True):
     """A comment, with every key of Pyrus's request; None leaves a key out. Wrong values raise ReplyError when it is made."""
 
     formatted_text: str | None = None
-    """HTML; not together with `text`."""
+    """The text as HTML, such as `"<b>Paid</b>"`; not together with `text`."""
     subject: str | None = None
+    """A new subject of the task, such as `"Invoice 7"`."""
     approval_choice: Choice | None = None
+    """What the bot decides: `"approved"`, `"rejected"`, `"revoked"` or `"acknowledged"`."""
     approval_steps: Sequence[int] | None = None
+    """The steps at which it decides, such as `[2]`; without it, at those where it is asked."""
     action: Literal["finished", "reopened"] | None = None
+    """`"finished"` closes the task, `"reopened"` opens it."""
     reassign_to: PersonLike | None = None
+    """The new responsible person, such as `"chief@example.com"`."""
     attachments: Sequence[Any] | None = None
-    """Uploads, files of the task, or Pyrus's own `{guid}`, `{attachment_id}`, `{url, name}`."""
+    """Uploads, files of the task, or Pyrus's own `{guid}`, `{attachment_id}`, `{url, name}`: `[await event.pyrus.upload("a.pdf")]`."""
     field_updates: (
         Mapping[str, Any] | Mapping[int, Any] | Mapping[str | int, Any] | Sequence[Mapping[str, Any]] | None
     ) = None
-    """Values by name, code or id of the field, None to clear it; or a list as Pyrus has it."""
+    """Values by name, code or id of the field, None to clear it, such as `{"Amount": Decimal("5.50")}`; or a list as Pyrus has it."""
     approvals_added: Mapping[int, Sequence[PersonLike]] | Sequence[Any] | None = None
-    """Persons by step, or lists by position as Pyrus has them."""
+    """Persons by step, such as `{2: ["chief@example.com"]}`; or lists by position as Pyrus has them."""
     approvals_removed: Mapping[int, Sequence[PersonLike]] | Sequence[Any] | None = None
+    """Approvers to take out, by step, such as `{2: [1731]}`."""
     approvals_rerequested: Mapping[int, Sequence[PersonLike]] | Sequence[Any] | None = None
+    """Approvers to ask again, by step, such as `{2: [1731]}`."""
     subscribers_added: Sequence[PersonLike] | None = None
+    """Who is to follow the task, such as `["chief@example.com"]`."""
     subscribers_removed: Sequence[PersonLike] | None = None
+    """Who is to follow it no more, such as `[1731]`."""
     subscribers_rerequested: Sequence[PersonLike] | None = None
+    """Who is asked again to acknowledge it, such as `[1731]`."""
     participants_added: Sequence[PersonLike] | None = None
+    """Who is to take part in a task without a form, such as `[1731]`."""
     participants_removed: Sequence[PersonLike] | None = None
+    """Who is to take part no more, such as `[1731]`."""
     due_date: date | str | None = None
+    """The day by which the task is due, such as `date(2026, 3, 2)`."""
     due: datetime | str | None = None
+    """The moment by which the task is due: an aware datetime, such as `self.now() + timedelta(hours=3)`."""
     duration: int | timedelta | None = None
-    """Minutes; goes with `due`."""
+    """Minutes or a timedelta, such as `30`; goes with `due`."""
     cancel_due: bool | None = None
+    """`True` takes the due date away."""
     scheduled_date: date | str | None = None
+    """The day until which the task is put off, such as `date(2026, 3, 2)`."""
     scheduled_datetime_utc: datetime | str | None = None
+    """The moment until which it is put off, such as `self.now() + timedelta(days=1)`."""
     cancel_schedule: bool | None = None
+    """`True` ends the putting off."""
     added_list_ids: Sequence[int] | None = None
+    """Lists to add the task to, such as `[1522]`."""
     removed_list_ids: Sequence[int] | None = None
+    """Lists to take it from, such as `[1522]`."""
     channel: Mapping[str, Any] | None = None
-    """Sends the comment to the outside: `{"type": …, "to": …}`."""
+    """Sends the comment to the outside, such as `{"type": "email", "to": {"email": "you@example.com"}}`."""
     spent_minutes: int | timedelta | None = None
+    """Minutes of work to note, or a timedelta, such as `45`."""
     skip_satisfaction: bool | None = None
+    """`True` does not ask the outside sender how content they are."""
     skip_notification: bool | None = None
+    """`True` notifies nobody."""
     skip_auto_reopen: bool | None = None
+    """`True` leaves a closed task closed."""
     edit_comment_id: int | None = None
+    """The id of an own comment that this one replaces, such as `17632`."""
     comment_as_roles: Sequence[Any] | None = None
+    """The roles in whose name it is written, such as `[{"id": 7}]`."""
     reply_note_id: int | None = None
+    """The id of the comment that it answers, such as `17632`."""
 
     def __post_init__(self) -> None:
         if _is_short(self):

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from bothost.pyrus.model.fields import Column, Field
     from bothost.pyrus.model.task import Task
-    from bothost.pyrus.rest.results import Catalog, Form, FormField
+    from bothost.pyrus.rest.forms import Form, FormField
+    from bothost.pyrus.rest.results import Catalog
 
 Kind = Literal["form", "catalog"]
 

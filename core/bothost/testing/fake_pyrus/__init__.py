@@ -98,56 +98,89 @@ class FakePyrus:
         self._api = FakeApi(self.world, self._wrote)
 
     def answers_as(self, base_url: str) -> None:
-        """Name this base URL in answers to logins, and its origin for files."""
+        """Name this base URL in answers to logins, and its origin for files.
+
+        Example: `pyrus.answers_as("http://127.0.0.1:8090/api/v4/")`
+        """
         self._api.base_url, self._api.files_url = base_url, base_url.removesuffix("api/v4/")
 
     def add_bot(self, login: str, key: str, person_id: int | None = None) -> ApiAccount:
-        """Add a bot that can log in."""
+        """Add a bot that can log in.
+
+        Example: `pyrus.add_bot("bot@7d985af9", "a-key")`
+        """
         return self.world.add_bot(login, key, person_id)
 
     def add_person(self, **keys: Any) -> Json:
-        """Add a person: `id`, `first_name`, `email` …"""
+        """Add a person: `id`, `first_name`, `email` …
+
+        Example: `pyrus.add_person(first_name="Anna", email="anna@example.com")`
+        """
         return self.world.add_person(**keys)
 
     def add_task(self, task: Mapping[str, Any] | None = None, **keys: Any) -> Json:
-        """Add a task in Pyrus's shape, as a webhook body holds it. Missing keys are filled in."""
+        """Add a task in Pyrus's shape, as a webhook body holds it. Missing keys are filled in.
+
+        Example: `pyrus.add_task({"id": 5, "text": "Pay"})`
+        """
         return self.world.add_task({**(task or {}), **keys})
 
     def add_form(self, id: int, fields: list[Json] | None = None, steps: Mapping[int, str] | None = None) -> Json:
-        """Add a form that tasks can be made of."""
+        """Add a form that tasks can be made of.
+
+        Example: `pyrus.add_form(321, [{"id": 1, "name": "Amount", "type": "money"}], {1: "Chief"})`
+        """
         named = {str(step): name for step, name in (steps or {}).items()}
         self.world.forms[id] = {"id": id, "name": f"Form {id}", "steps": named, "fields": fields or []}
         return self.world.forms[id]
 
     def add_catalog(self, id: int, headers: list[str], rows: list[list[str]]) -> Json:
-        """Add a catalog whose items are numbered from 1."""
+        """Add a catalog whose items are numbered from 1.
+
+        Example: `pyrus.add_catalog(5, ["City"], [["Riga"], ["Tver"]])`
+        """
         items = [{"item_id": number, "values": row} for number, row in enumerate(rows, start=1)]
         shown = [{"name": header, "type": "text"} for header in headers]
         self.world.catalogs[id] = {"catalog_id": id, "name": f"Catalog {id}", "catalog_headers": shown, "items": items}
         return self.world.catalogs[id]
 
     def add_page(self, path: str, content: bytes) -> None:
-        """Answer a GET of this path with bytes that are no JSON, such as a print form or a register as CSV."""
+        """Answer a GET of this path with bytes that are no JSON, such as a print form or a register as CSV.
+
+        Example: `pyrus.add_page("print/5", b"%PDF")`
+        """
         self.world.pages[path] = StoredFile("", path, len(content), "", content)
 
     def add_file(self, name: str, content: bytes | int) -> int:
-        """Add a file that can be downloaded, and return its id. Give its bytes, or their number to have them made up."""
+        """Add a file that can be downloaded, and return its id. Give its bytes, or their number to have them made up.
+
+        Example: `pyrus.add_file("a.txt", b"text")`
+        """
         size = content if isinstance(content, int) else len(content)
         kept = None if isinstance(content, int) else content
         stored = self.world.store_file(name, kept, size, hashlib.md5(kept or b"").hexdigest())  # noqa: S324 - Pyrus's hash
         return int(self.world.attached({"guid": stored.guid})["id"])
 
     def task(self, task_id: int) -> Json:
-        """Return a task as it stands now."""
+        """Return a task as it stands now.
+
+        Example: `pyrus.task(5)["text"]`
+        """
         return self.world.task(task_id)
 
     def say(self, task_id: int, text: str = "", person: Mapping[str, Any] | None = None, **keys: Any) -> Json:
-        """Write a comment as a person. `keys` are anything that a comment request takes."""
+        """Write a comment as a person. `keys` are anything that a comment request takes.
+
+        Example: `pyrus.say(5, "Thanks")`
+        """
         author = dict(person) if person else self.world.add_person(first_name="Anna", last_name="Petrova", type="user")
         return write_comment(self.world, self.world.task(task_id), {"text": text, **keys}, author)
 
     def move_step(self, task_id: int, step: int) -> None:
-        """Move the task to another step. The approvers before it have decided, and those of the step are asked now."""
+        """Move the task to another step. The approvers before it have decided, and those of the step are asked now.
+
+        Example: `pyrus.move_step(5, 2)`
+        """
         task = self.world.task(task_id)
         for number, row in enumerate(task.get("approvals", []), start=1):
             for one in row:
@@ -155,42 +188,66 @@ class FakePyrus:
         task["current_step"] = step
 
     def close_task(self, task_id: int) -> None:
-        """Close the task as a person."""
+        """Close the task as a person.
+
+        Example: `pyrus.close_task(5)`
+        """
         task = self.world.task(task_id)
         close(self.world, task, {})
 
     def revoke(self, account: ApiAccount | str, code: str = "revoked_token") -> None:
-        """Refuse all tokens of an account, or this one token, from now on."""
+        """Refuse all tokens of an account, or this one token, from now on.
+
+        Example: `pyrus.revoke(account)`
+        """
         for one in self.world.accounts.values():
             for token in one.tokens:
                 if account in (one.person.get("email"), token) or account is one:
                     one.tokens[token] = code
 
     def fail(self, pattern: str, fault: ApiFault, times: int = 1) -> None:
-        """Let the next requests of this pattern ("POST tasks/*/comments") fail in this way (`faults.py`)."""
+        """Let the next requests of this pattern ("POST tasks/*/comments") fail in this way (`faults.py`).
+
+        Example: `bothost.pyrus.fail("POST tasks/*/comments", gateway(503), times=2)`
+        """
         self._script.add(pattern, fault, times)
 
     def before(self, pattern: str, action: Callable[[], object]) -> None:
-        """Call `action` just before the next request of this pattern is carried out."""
+        """Call `action` just before the next request of this pattern is carried out.
+
+        Example: `pyrus.before("POST tasks/*/comments", lambda: pyrus.close_task(5))`
+        """
         self._script.add(pattern, after(action), 1)
 
     def answer(self, pattern: str, value: Any) -> None:
-        """Answer requests of this pattern ("GET catalogs/5") with this JSON value, from now on; the newest pattern wins."""
+        """Answer requests of this pattern ("GET catalogs/5") with this JSON value, from now on; the newest pattern wins.
+
+        Example: `bothost.pyrus.answer("GET lists/5/tasks", {"tasks": []})`
+        """
         check_pattern(pattern)
         json.dumps(value)  # so that a value which is no JSON fails the test here
         self._scripted.pop(pattern, None)
         self._scripted[pattern] = value
 
     def heal(self) -> None:
-        """Drop all planned faults."""
+        """Drop all planned faults.
+
+        Example: `pyrus.heal()`
+        """
         self._script.clear()
 
     def comments(self, task_id: int | None = None) -> list[WrittenComment]:
-        """List the comments that bots wrote, on one task or on all."""
+        """List the comments that bots wrote, on one task or on all.
+
+        Example: `[one.text for one in pyrus.comments(5)]`
+        """
         return [one for one in self.written if task_id in (None, one.task_id)]
 
     def assert_one_comment(self, task_id: int | None = None) -> WrittenComment:
-        """Return the only comment that bots wrote. Raises AssertionError with the list if there is not exactly one."""
+        """Return the only comment that bots wrote. Raises AssertionError with the list if there is not exactly one.
+
+        Example: `pyrus.assert_one_comment(5).choice == "approved"`
+        """
         found = self.comments(task_id)
         where = f"on task {task_id}" if task_id is not None else "in all"
         refused = f"; Pyrus refused {'; '.join(self.refusals)}" if self.refusals else ""
@@ -198,21 +255,33 @@ class FakePyrus:
         return found[0]
 
     def assert_no_comment(self, task_id: int | None = None) -> None:
-        """Raise AssertionError if a bot wrote a comment."""
+        """Raise AssertionError if a bot wrote a comment.
+
+        Example: `pyrus.assert_no_comment()`
+        """
         assert not self.comments(task_id), f"comments instead of none: {self.comments(task_id)}"
 
     def titles(self, pattern: str = "") -> list[str]:
-        """Return method and path of the requests so far that contain `pattern`."""
+        """Return method and path of the requests so far that contain `pattern`.
+
+        Example: `pyrus.titles("GET tasks/")`
+        """
         return [one.title for one in self.requests if pattern in one.title]
 
     def transport(self) -> FakeTransport:
-        """Return a transport to this Pyrus without sockets."""
+        """Return a transport to this Pyrus without sockets.
+
+        Example: `pyrus.transport()`
+        """
         from bothost.testing.fake_pyrus.transport import FakeTransport
 
         return FakeTransport(self)
 
     def take_response(self, account: ApiAccount, task_id: int, body: bytes) -> Json | None:
-        """Read the body of a 200 to a webhook as Pyrus does. Return the bot's comment, or None if the body says nothing."""
+        """Read the body of a 200 to a webhook as Pyrus does. Return the bot's comment, or None if the body says nothing.
+
+        Example: `pyrus.take_response(account, 5, b'{"text": "Paid."}')`
+        """
         try:
             request = json.loads(body) if body.strip() else None
         except ValueError:
@@ -224,7 +293,10 @@ class FakePyrus:
         return comment
 
     async def handle(self, asked: ApiQuestion) -> HandledRequest:
-        """Return the answer to one request of the API, or fail as the script says."""
+        """Return the answer to one request of the API, or fail as the script says.
+
+        Example: `await pyrus.handle(asked)`
+        """
         self.requests.append(asked)
         fault = self._script.take(asked.title) or ApiFault(applied=True)
         if fault.ending == "refused":
