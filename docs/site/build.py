@@ -60,7 +60,7 @@ def english() -> Language:
     if (ROOT / "examples" / "README.md").exists():
         pages["examples/README.md"] = "examples.md"
     navigation = {
-        "Write a bot": ["plugin-guide", "coming-from", "examples", *_in("examples", pages), "reference/bothost",
+        "Write a bot": ["plugin-guide", "local-development", "debugging", "testing-bots", "coming-from", "examples", *_in("examples", pages), "reference/bothost",
                         "reference/testing"],
         "Ready-made bots": _in("plugins", pages),
         "Run it": ["operator-guide", "deployment", "reference/commands", "reference/bots-ini"],

@@ -31,7 +31,10 @@ myst_url_schemes = {
     "english": {"url": "../{{path}}#{{fragment}}", "title": "{{path}}"},
     "russian": {"url": "ru/{{path}}#{{fragment}}", "title": "{{path}}"},
 }
-suppress_warnings = ["myst.header"]  # a package's README may begin below the first rank
+suppress_warnings = [
+    "myst.header",  # a package's README may begin below the first rank
+    "ref.python",  # "type" in a signature is Python's own, and not one of the attributes of that name
+]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
