@@ -72,6 +72,11 @@ class Bot:
         self.verifier = Verifier(self.config.secrets) if self.config.secrets else None
 
     @property
+    def version(self) -> str:
+        """Return the version of the plugin in service in this process; "" if none is loaded."""
+        return self.plugged.version if self.plugged is not None else ""
+
+    @property
     def can_log_in(self) -> bool:
         """Return whether its calls can get a token of their own: a login is set or learnt.
 

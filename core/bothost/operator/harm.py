@@ -127,3 +127,12 @@ def wrong_key(view: BotView, now: float) -> bool:
     deliveries, _ = view.figures.last_hour(now)
     refused = view.figures.refused_last_hour(now)
     return refused > 0 and refused >= WRONG_SHARE * deliveries
+
+
+def paused_tasks(facts: Mapping[str, str], bot: str) -> dict[int, str]:
+    """Return the tasks in which a bot is paused, each with the reason, from the facts of the journal."""
+    if not facts:
+        return {}
+    prefix = f"pause:{bot}:"
+    tasks = ((key.removeprefix(prefix), reason) for key, reason in facts.items() if key.startswith(prefix))
+    return {int(task): reason for task, reason in tasks if task.isdecimal()}

@@ -15,7 +15,7 @@ from bothost.journal.entry import EntryFilter
 from bothost.journal.moving import without_bot
 from bothost.journal.transitions import cancelled
 from bothost.operator.bulk import without_login
-from bothost.operator.harm import HOUR_S, NO_FAILURES, BotView, RecentFailures, harm, recent_failures
+from bothost.operator.harm import HOUR_S, NO_FAILURES, BotView, RecentFailures, harm, paused_tasks, recent_failures
 from bothost.operator.manual_tick import run_tick
 from bothost.operator.presence import ProcessPresence, presences
 from bothost.operator.resources import oldest_of, used
@@ -108,17 +108,12 @@ async def report(bots: Iterable[Bot], metrics: Metrics) -> MetricsSnapshot:
     for bot in bots:
         state, queue = bot.state, bot.queue
         now[bot.config.name] = BotNow(
-            state.word, state.reason, state.since, queue.waiting, queue.held, version_of(bot), state.trace
+            state.word, state.reason, state.since, queue.waiting, queue.held, bot.version, state.trace
         )
         running += queue.held
         if len(now) % _SLICE == 0:
             await asyncio.sleep(0)
     return msgspec.structs.replace(metrics.snapshot(), now=now, running=running, **used())
-
-
-def version_of(bot: Bot) -> str:
-    """Return the version of the plugin in service in this process; "" if none is loaded."""
-    return bot.plugged.version if bot.plugged is not None else ""
 
 
 class Operations:
@@ -356,7 +351,7 @@ def _views(bots: Sequence[Bot], snapshots: Sequence[MetricsSnapshot], seen: Jour
             now=_stands(bot, snapshots, seen.facts),
             figures=figures.get(bot.config.name) or BotFigures(),
             entries=seen.entries.get(bot.config.name, {}),
-            paused_tasks=_paused_tasks(seen.facts or {}, bot.config.name),
+            paused_tasks=paused_tasks(seen.facts or {}, bot.config.name),
             recent=seen.failures.get(bot.config.name, NO_FAILURES),
         )
         for bot in bots
@@ -368,7 +363,7 @@ def _stands(bot: Bot, snapshots: Sequence[MetricsSnapshot], facts: Mapping[str, 
     """Return the bot's state over all processes. A pause and its end count before the processes have read them."""
     name = bot.config.name
     nows = [snapshot.now[name] for snapshot in snapshots if name in snapshot.now]
-    now = _worst(nows) if nows else BotNow(bot.state.word, bot.state.reason, bot.state.since, version=version_of(bot))
+    now = _worst(nows) if nows else BotNow(bot.state.word, bot.state.reason, bot.state.since, version=bot.version)
     if facts is None:
         return now
     reason = facts.get(f"pause:{name}")
@@ -397,11 +392,3 @@ def _gauges(snapshots: Sequence[MetricsSnapshot]) -> tuple[BotGauge, ...]:
             by_name.setdefault(name, []).append(now)
     worst = ((name, _worst(nows)) for name, nows in by_name.items())
     return tuple(BotGauge(name, now.state, now.waiting, now.running) for name, now in worst)
-
-
-def _paused_tasks(facts: Mapping[str, str], bot: str) -> dict[int, str]:
-    if not facts:
-        return {}
-    prefix = f"pause:{bot}:"
-    tasks = ((key.removeprefix(prefix), reason) for key, reason in facts.items() if key.startswith(prefix))
-    return {int(task): reason for task, reason in tasks if task.isdecimal()}
