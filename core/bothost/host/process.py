@@ -123,9 +123,7 @@ class Host:
             parts.loader(self).load, resources.clock, pipeline.in_service, self._permits.share_of, self._takes
         )
         self._handed = (
-            HandedRequests(parts.siblings, self._places, pipeline, service)
-            if parts.siblings is not None and self._places is not None
-            else None
+            HandedRequests(parts.siblings, self._places, pipeline, service) if parts.siblings and self._places else None
         )
         pipeline.context.loop_breaker.pause_watchers.append(self.controls.tell)
         self.phase: Phase = "starting"
