@@ -72,7 +72,7 @@ async def receive(request: Request) -> Reply:
 
 @app.post("/b1")
 async def other(request: Request) -> dict[str, str]:
-    """One delivery of a bot that blocks."""
+    """Answer one delivery of a bot that blocks."""
     verify(request, await request.body(), OTHER_SECRET)
     time.sleep(0.5)
     return {}

@@ -30,7 +30,7 @@ def index():
 
 @app.route("/b1", methods=["POST"])
 def other():
-    """One delivery of a bot that blocks."""
+    """Answer one delivery of a bot that blocks."""
     if not _is_signature_correct(request.data, os.environ["BENCH_OTHER_SECRET"], request.headers["x-pyrus-sig"]):
         return "", 403
     time.sleep(0.5)

@@ -31,7 +31,8 @@ def test_the_highest_id_is_found_in_any_order_and_any_writing(
     numbers: list[int], ascending: bool, compact: bool, first: bool
 ) -> None:
     numbers = sorted(numbers) if ascending else numbers
-    comments: list[Any] = [{"id": n, "a": 1, "b": ","} if first else {"a": 1, "id": n} for n in numbers]
+    long = {"a": 1, "b": ",", "text": "longer than a head"}
+    comments: list[Any] = [{"id": n, **long} if first else {**long, "id": n} for n in numbers]
     found = newest_of(sources(comments, compact=compact))
     assert found.comment_id == max(numbers)
     assert numbers[found.place] == max(numbers)
@@ -52,7 +53,7 @@ def test_a_last_comment_that_shows_no_id_is_the_newest(numbers: list[object], la
 
 
 def test_ids_that_ascend_as_text_only_are_compared_as_numbers() -> None:
-    found = newest_of(sources([{"id": n, "a": 1} for n in (10, 11, 12, 13, 14, 15, 16, 2)]))
+    found = newest_of(sources([{"id": n, "text": "longer than a head"} for n in (10, 11, 12, 13, 14, 15, 16, 2)]))
     assert (found.place, found.comment_id) == (6, 16)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import struct
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -16,6 +18,8 @@ from bothost.pyrus.scalars import whole
 _PLAIN = re.compile(rb'\{"id":[0-9]{1,18},').match
 _HEAD = re.compile(rb'\{\s*"id"\s*:\s*([0-9]{1,18})\s*[,}]').match
 _COMMA = {ord(",")}
+_LONGEST = struct.Struct("26s").unpack_from
+"""Takes as much of a comment as `_PLAIN` can match, because to copy all of them takes twice as long."""
 _MANY = 8
 _ID = slot(Comment, "id")
 
@@ -62,14 +66,14 @@ def _last_of_ascending(items: list[msgspec.Raw]) -> int | None:
     higher. All begin as the first and the last do, with `{"id":` and a digit; a number that ends at the last one's comma or
     before has no more digits than it, and as many digits compare as bytes do. A third of the cost of reading each id.
     """
-    heads = list(map(bytes, items))
+    try:
+        heads = list(chain.from_iterable(map(_LONGEST, items)))
+    except struct.error:  # one is shorter
+        return None
     found = _PLAIN(heads[-1])
     if not found or not _PLAIN(heads[0]) or heads != sorted(heads):
         return None
-    try:
-        ends = set(map(itemgetter(found.end() - 1), heads))
-    except IndexError:
-        return None
+    ends = set(map(itemgetter(found.end() - 1), heads))
     return int(heads[-1][6 : found.end() - 1]) if ends == _COMMA else None
 
 
