@@ -38,6 +38,12 @@ PLUGINS = """
 import json, os, pathlib
 async def names(event):
     return Reply("ok", field_updates={"Status": "Open"})
+class Later(Plugin):
+    async def handle(self, event):
+        await self.jobs.add("say", after="0s", task=event.task_id)
+    @job("say")
+    async def say(self, job):
+        return Reply("later", field_updates={"Status": "Open"})
 class Speaker(Plugin):
     async def handle(self, event):
         await self.pyrus_as("finance").comment(event.task_id, "from finance")
@@ -58,6 +64,8 @@ names-loop: plugin = names; run = loop; {keys}
 names-process: plugin = names; run = process; {keys}
 away-loop: plugin = names; run = loop; {keys}
 away-process: plugin = names; run = process; {keys}
+later-loop: plugin = Later; run = loop; login = bot@later-loop; {keys}
+later-process: plugin = Later; run = process; login = bot@later-process; {keys}
 speaker: plugin = Speaker; run = process; accounts = finance; {keys}
 carrier-loop: plugin = Carrier; run = loop; {keys}
 carrier-process: plugin = Carrier; run = process; {keys}
@@ -142,6 +150,18 @@ def test_the_form_is_fetched_once_for_many_runs(desk: Desk, run: str, form: int)
         for task in range(1, RUNS + 1):
             assert caller.deliver(task, form)["field_updates"] == [{"id": 2, "value": {"choice_ids": [8]}}]
     assert desk.playing.look(lambda: pyrus.titles(f"forms/{form}")) == [f"GET forms/{form}"]
+
+
+@pytest.mark.parametrize(("run", "form"), [("loop", 331), ("process", 332)])
+def test_a_job_names_fields_that_its_task_does_not_show(desk: Desk, run: str, form: int) -> None:
+    pyrus = desk.playing.pyrus
+    desk.playing.look(lambda: pyrus.add_form(form, [FIELD]))
+    task = desk.playing.task(form_id=form)
+    with desk.caller(f"later-{run}") as caller:
+        assert caller.deliver(task, form) == {}
+    (wrote,) = desk.site.until(lambda: desk.playing.look(lambda: pyrus.comments(task)))
+    assert wrote.text == "later"
+    assert wrote.comment["field_updates"][0]["value"]["choice_ids"] == [8]
 
 
 @pytest.mark.parametrize("run", ["loop", "process"])

@@ -232,6 +232,15 @@ def test_a_form_may_have_a_thousand_parts(bothost: Harness) -> None:
     assert made(bothost).hook("echo", query={"what": "form"}, body=body, headers=headers).json["fields"] == {"a": "x"}
 
 
+def test_a_line_of_a_file_that_only_begins_like_the_boundary_ends_nothing(bothost: Harness) -> None:
+    content = b"\r\n--bc\r\n--b-\r\n--b x\r\n"
+    head = b'--b \t\r\nContent-Disposition: form-data; name="f"; filename="a"\r\n\r\n'
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    body = head + content + b"\r\n--b--\r\n"
+    answer = made(bothost).hook("echo", query={"what": "form"}, body=body, headers=headers)
+    assert answer.json["files"] == {"f": ["a", len(content)]}
+
+
 @pytest.mark.parametrize("body", [b"[" * 200_000, b'{"a": NaN}', b"9" * 5000, b"-Infinity", b'{"a": 1}x', b"\xff"])
 def test_json_that_only_python_reads_is_the_callers_fault(bothost: Harness, body: bytes) -> None:
     answer = made(bothost).hook("echo", body=body)

@@ -50,7 +50,8 @@ def form_of(content_type: str, body: bytes) -> ParsedForm:
 
 def _multipart(body: bytes, boundary: bytes) -> ParsedForm:
     # not all of them: a body of nothing but boundaries would become millions of pieces
-    parts = (b"\r\n" + body).split(b"\r\n--" + boundary, MOST_PARTS + 2)
+    delimiter = re.compile(rb"\r\n--" + re.escape(boundary) + rb"(?=--|[ \t]*\r\n)")
+    parts = delimiter.split(b"\r\n" + body, MOST_PARTS + 2)
     if len(parts) > MOST_PARTS + 2:
         raise RequestRefused(f"the form has more than {MOST_PARTS} parts")
     if len(parts) < 2 or not parts[-1].startswith(b"--"):

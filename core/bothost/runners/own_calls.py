@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from bothost.plugins.event import RunContext
     from bothost.plugins.loading import LoadedPlugin
-    from bothost.pyrus.model.task import Task
 
 NOTHING = b"{}"
 LONGEST_REFUSAL = 2000
@@ -73,10 +72,9 @@ class JobCall:
         return RunResult(failure=reported(error, self.what, self._scrub))
 
     async def finished(self, answer: Any) -> RunResult:
-        """Return the method's answer as a reply to the job's task; if it names fields, the task is read first."""
+        """Return the method's answer as a reply to the job's task."""
         try:
-            task = await self._task(answer)
-            reply = replies.encode(answer, task)
+            reply = await self._encoded(answer)
             refuse_disclosure(reply, self._secrets)
             if reply != NOTHING and not self._given.task:
                 raise ReplyError("the job was added without task=, so there is no task to write to")
@@ -90,11 +88,14 @@ class JobCall:
             return RunResult(failure=RunFailure("unusable", text, may_rerun=False, error=error))
         return RunResult(reply)
 
-    async def _task(self, answer: Any) -> Task | None:
+    async def _encoded(self, answer: Any) -> bytes:
+        """Return the body of a reply. Names in it are looked for in the task, which is read for that, then in its form."""
         pyrus = self._context.pyrus
         if answer is None or not self._given.task or pyrus is None or not replies.needs_task(answer):
-            return None
-        return await pyrus.task(self._given.task)
+            return replies.encode(answer)
+        task = await pyrus.task(self._given.task)
+        reply, _ = await pyrus.with_definitions(lambda known: replies.encode(answer, task, known))
+        return reply
 
 
 class HookCall:
