@@ -99,7 +99,7 @@ class Transactions:
         running: list[tuple[Any, ...]] = []
         for note in notes.values():
             (running if note[1][_STATE] == "running" else ended).append(self._row_of(connection, note, boot))
-        for rows in (ended, running):
+        for rows in filter(None, (ended, running)):
             try:
                 with savepoint(connection):
                     statements.write_all(connection, rows)
