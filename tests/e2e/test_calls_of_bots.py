@@ -168,13 +168,13 @@ def test_a_job_names_fields_that_its_task_does_not_show(desk: Desk, run: str, fo
 def test_a_form_that_cannot_be_read_is_a_failure_that_says_why(desk: Desk, run: str) -> None:
     with desk.caller(f"away-{run}") as caller:
         assert caller.deliver(1, form=400) == {}
-        desk.playing.look(lambda: desk.playing.pyrus.fail("GET forms/401", faults.gateway(503), times=99))
+        desk.playing.look(lambda: desk.playing.pyrus.fail("GET forms/401", faults.gateway(500), times=99))
         assert caller.deliver(2, form=401) == {}
     listed = desk.site.command("deliveries", "list", "--bot", f"away-{run}")
     errors = {row["task"]: row["error"] for row in listed if row["state"] == "failed"}
     assert "the task has no field 'Status'" in errors[1]
     assert "access_denied_form" in errors[1]
-    assert "503" in errors[2]
+    assert "500" in errors[2]
 
 
 def test_a_bot_in_a_process_of_its_own_calls_as_an_account_whose_key_it_never_has(desk: Desk) -> None:
