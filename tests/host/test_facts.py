@@ -45,6 +45,8 @@ class Scene:
         self.lifecycle = BotLifecycle(self._load, CLOCK)
         self.controls = HostFacts(pipeline, Service(Registry([self.bot])), lambda _name, _login: None)
 
+        self.reloader: Any = SimpleNamespace(restarts={})
+
     async def _load(self, bot: Bot) -> Any:
         self.opened += 1
         return None, None
@@ -56,7 +58,7 @@ def play(folder: Path, monkeypatch: Any, act: Callable[[Scene], Coroutine[Any, A
     async def case() -> None:
         scene = Scene(folder)
         await scene.journal.open()
-        await scene.controls.start(scene.lifecycle, lambda: None)
+        await scene.controls.start(scene.lifecycle, scene.reloader)
         await scene.lifecycle.start(scene.bot)
         try:
             async with asyncio.timeout(20):

@@ -282,7 +282,7 @@ def _stuck_because(bot: Bot, places: Sequence[str]) -> str:
     where = ", ".join(f"{count} at {place}" for place, count in Counter(places).most_common())
     return (
         f"every permit ({len(places)}) is held by a run past timeout = {bot.config.timeout_s:g}s ({where}): a thread cannot be "
-        "stopped, so restart the host, and give the handler a time limit of its own or the bot run = process"
+        f"stopped; `bothost restart {bot.name}` goes on without it; give the handler a time limit of its own or the bot run = process"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from dataclasses import fields
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,6 +29,8 @@ LAST_RUN_S = 0.2
 """The interval at which a replaced bot is looked at until its last run has ended."""
 MOST_NAMES = 100
 """The number of bots that one log line names."""
+NOT_RESTARTED = "not restarted: "
+"""Begins what a process says when a bot did not come into service anew."""
 LIVE = frozenset({"operator_token", "operator_read_token", "public_url", "path", "port_from_env", "log_level"})
 """The fields of [host] that a reload applies. A change of any other is logged, because it takes a restart."""
 
@@ -68,6 +71,8 @@ class Reloader:
         """The reason for each bot whose newest section is not in service. The empty name stands for the file or [host]."""
         self.retiring: set[Bot] = set()
         """Bots that were replaced or removed and are not closed yet."""
+        self.restarts: dict[str, tuple[str, str]] = {}
+        """Each bot's newest restart on request: the request, and what came of it."""
         self.count = 0
         self.failed = 0
 
@@ -87,6 +92,48 @@ class Reloader:
     def now(self) -> None:
         """Reload because of SIGHUP or an operator, even if the file seems cut off."""
         self._spawn(self.reload(asked=True))
+
+    def restart(self, name: str, request: str) -> None:
+        """Restart a bot because of an operator. `restarts` then tells what came of it."""
+        self._spawn(self._restart(name, request))
+
+    async def _restart(self, name: str, request: str) -> None:
+        try:
+            told = await self._opened_anew(name)
+        except Exception as error:  # around a background loop: whoever asked waits for an answer
+            log.exception("could not be restarted", extra={"bot": name})
+            told = f"{NOT_RESTARTED}a fault of bothost, {error!r}; the log has the details"
+        self.restarts[name] = (request, told)
+        log.warning("restart: %s", told, extra={"bot": name, "by": request.partition(" ")[2]})
+
+    async def _opened_anew(self, name: str) -> str:
+        """Put a new instance of the bot's plugin in place of the old one; return what came of it.
+
+        Where the new one does not open, the old one stays, unless the two may not overlap.
+        """
+        async with self._lock:
+            present = self._service.registry.by_name
+            old = present.get(name)
+            if old is None:
+                return f"{NOT_RESTARTED}this process has no such bot"
+            if old.state.word in ("off", "config error", "quarantined"):
+                return f"{NOT_RESTARTED}it is {old.state.word}: {old.state.reason}"
+            config = self.reading.bots.get(name, old.config)
+            if name in self.reading.bots:
+                self.problems.pop(name, None)
+            bot = await self._make(config, old)
+            if bot is old:
+                return f"{NOT_RESTARTED}the old instance stays, because a new one does not open: {self.problems[name]}"
+            runs = old.busy
+            by_name = {**present, name: bot}
+            registry = Registry(_on_free_paths(list(by_name.values()), self.problems))
+            first = self._install(registry, self.reading, last_runs_s=self._last_runs_s(old)).get(name)
+        if first is not None:
+            await first
+        if bot.state.word not in ("active", "paused"):
+            return f"{NOT_RESTARTED}it is {bot.state.word}: {bot.state.reason}"
+        rest = f"; what ran ({runs}) ends on the old instance" if runs and config.overlap else ""
+        return ("restarted" if bot.state.word == "active" else "restarted, and still paused") + rest
 
     async def _look(self) -> None:
         """Look each second. Two looks must agree, so that a half-written file is not read."""
@@ -170,7 +217,17 @@ class Reloader:
         by_name = dict(zip((config.name for config in changed), made, strict=True))
         bots = [by_name.get(name) or present[name] for name in new.bots]
         bots += self._broken(new)
-        registry = Registry(_on_free_paths(bots, self.problems))
+        self._install(Registry(_on_free_paths(bots, self.problems)), new)
+
+    def _last_runs_s(self, bot: Bot) -> float:
+        """Return how long the runs of a bot that is restarted may go on. Only a process can be ended with what runs in it."""
+        host = self.reading.host
+        return host.drain_s if host is not None and bot.config.run == "process" else math.inf
+
+    def _install(
+        self, registry: Registry, reading: ConfigReading, *, last_runs_s: float = math.inf
+    ) -> dict[str, asyncio.Future[None]]:
+        """Put a registry into service and retire the bots that it replaces; return the first tries to open new bots."""
         old, self._service.registry = self._service.registry, registry
         self._lifecycle.swapped()
         closing: dict[str, asyncio.Task[None]] = {}
@@ -178,10 +235,16 @@ class Reloader:
             if registry.by_name.get(name) is not bot:
                 self._lifecycle.stop_trying(bot)
                 self.retiring.add(bot)
-                closing[name] = self._tasks.begin(self._retire(bot, removed=name not in registry.by_name))
+                closing[name] = self._tasks.begin(
+                    self._retire(bot, removed=name not in registry.by_name, within_s=last_runs_s)
+                )
+        firsts: dict[str, asyncio.Future[None]] = {}
         for bot in registry.by_name.values():
             if old.by_name.get(bot.name) is not bot and bot.runner is None:
-                self._begin(bot, new, None if bot.config.overlap else closing.get(bot.name))
+                first = self._begin(bot, reading, None if bot.config.overlap else closing.get(bot.name))
+                if first is not None:
+                    firsts[bot.name] = first
+        return firsts
 
     def _is_new(self, present: Bot | None, config: BotConfig) -> bool:
         if present is None or present.state.word == "config error":
@@ -230,18 +293,29 @@ class Reloader:
                 log.error("%s", why, extra={"bot": name})
                 yield Bot(new.stubs[name], old.queue if old is not None else BotQueue(0))
 
-    def _begin(self, bot: Bot, new: ConfigReading, before: asyncio.Task[None] | None) -> None:
-        """Bring a bot into service; with `before`, once its predecessor is closed, whose port or lock its plugin needs."""
+    def _begin(self, bot: Bot, new: ConfigReading, before: asyncio.Task[None] | None) -> asyncio.Future[None] | None:
+        """Bring a bot into service; with `before`, once its predecessor is closed, whose port or lock its plugin needs.
+
+        Return the future of its first try; None if it is not to serve.
+        """
         if bot.name in new.broken:
             self._lifecycle.disable(bot, "config error", self.problems[bot.name])
         elif not bot.config.enabled:
             self._lifecycle.disable(bot, "off", "enabled = no")
         elif not self._lifecycle.keeps_out(bot):
-            _ = self._lifecycle.start(bot, before)
+            return self._lifecycle.start(bot, before)
+        return None
 
-    async def _retire(self, bot: Bot, *, removed: bool) -> None:
-        """Close a replaced or removed bot after its last run. Parked events of a removed bot stay in the journal."""
-        while bot.busy:  # noqa: ASYNC110 - rare, and a run's end has no event of its own
+    async def _retire(self, bot: Bot, *, removed: bool, within_s: float) -> None:
+        """Close a replaced or removed bot after its last run, or after so long. Parked events of a removed bot stay in the journal.
+
+        A thread past its time keeps no permit from the bot that took over: it may never end.
+        """
+        time = asyncio.get_running_loop().time
+        until = time() + within_s
+        while bot.busy and time() < until:
+            if bot.runner is not None:
+                bot.runner.release()
             await asyncio.sleep(LAST_RUN_S)
         if removed:
             self._lifecycle.forget(bot.name)

@@ -51,6 +51,7 @@ TABLE: Mapping[str, CommandSource] = {
     "journal": CommandSource("journal", "journal", "Copy the journal, back it up, restore it."),
     "pause": CommandSource("pause", "pause", "Stop running a bot's events."),
     "resume": CommandSource("pause", "resume", "End a pause or a quarantine."),
+    "restart": CommandSource("pause", "restart", "Close a bot's plugin and open it anew, on all hosts."),
     "store": CommandSource("store", "store", "Read and change what a bot keeps in its store."),
     "reload": CommandSource("hosts", "reload_", "Read bots.ini again on all hosts."),
     "hosts": CommandSource("hosts", "hosts", "Show all processes of all hosts on the journal."),

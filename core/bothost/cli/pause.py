@@ -1,4 +1,4 @@
-"""`pause` and `resume`: facts in the journal, which every process reads each second and which outlive restarts."""
+"""`pause`, `resume` and `restart`: facts in the journal, which every process reads each second and which outlive restarts."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from bothost.cli import OK, PROBLEM
 from bothost.cli.journal_access import visit
 from bothost.cli.output import config_option, counted, json_option, say, show_json, warn
 from bothost.cli.selection import check_there, read_existing
-from bothost.operator.presence import ProcessPresence, named, wait_until
+from bothost.operator.presence import ProcessPresence, named, restarted, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bothost.journal import Journal
 
+RESTART_S = 75.0
+"""How long `restart` waits: a plugin's `open` may take a minute."""
 HOLDS_S = 10.0
 """The seconds for which a command waits until its change holds on every process."""
 Held = tuple[list[ProcessPresence], list[ProcessPresence]]
@@ -64,6 +66,31 @@ def resume(bot: str, task: int | None, config: str, as_json: bool) -> int:
 
     undone, held = visit(config, work)
     return _tell({"bot": bot, "task": task, "state": "resumed" if undone else "was not paused"}, held, as_json=as_json)
+
+
+@click.command(epilog="Example: bothost restart autoreply")
+@click.argument("bot")
+@config_option
+@json_option
+def restart(bot: str, config: str, as_json: bool) -> int:
+    """Close the bot's plugin (its process, if it has one) and open it anew, on all processes. Events that come meanwhile wait.
+
+    What runs ends on the old instance. A process is ended with what still runs in it after `drain`; that runs again.
+    """
+    check_there(bot, read_existing(config))
+    living, behind = visit(config, lambda journal: restarted(journal, bot, f"{_user()} on the command line", RESTART_S))
+    told = {named([one]): one.restarts[bot][1] for one in living if one not in behind}
+    if as_json:
+        show_json({"bot": bot, "done": told, "behind": [named([one]) for one in behind]})
+    else:
+        for place, what in told.items():
+            say(f"{bot} on {place}: {what}")
+        if behind:
+            warn(f"not yet on {named(behind)}: see the log there")
+        if not living:
+            say("no host works on this journal, so nothing is there to restart: bothost serve starts one")
+    failed = any(not one.restarted(bot) for one in living if one not in behind)
+    return PROBLEM if behind or failed or not living else OK
 
 
 async def _until(journal: Journal, bot: str, task: int | None, *, paused: bool) -> Held:

@@ -9,21 +9,24 @@ from typing import TYPE_CHECKING
 
 from bothost.background import BackgroundTasks
 from bothost.errors import JournalAway
+from bothost.operator.presence import RESTART
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bothost.bots.lifecycle import BotLifecycle
     from bothost.bots.registry import Service
+    from bothost.bots.reload import Reloader
     from bothost.pipeline.assembly import Pipeline
 
 log = logging.getLogger("bothost.bots")
 
 LOOK_S = 1.0
+STARTED_AFTER = "restarted, with the whole process"
 
 
 class HostFacts:
-    """The facts: pauses, quarantines, ids and logins learnt from bodies, and the call for a reload."""
+    """The facts: pauses, quarantines, ids and logins learnt from bodies, and the calls for a reload or a restart."""
 
     def __init__(self, pipeline: Pipeline, service: Service, learn: Callable[[str, str], None]) -> None:
         self._pipeline = pipeline
@@ -35,37 +38,38 @@ class HostFacts:
         self.facts: Mapping[str, str] = {}
         """The facts as last read or written."""
 
-    async def start(self, lifecycle: BotLifecycle, reload: Callable[[], None]) -> None:
+    async def start(self, lifecycle: BotLifecycle, reloader: Reloader) -> None:
         """Read once, then each second."""
-        await self._look(lifecycle, reload, first=True)
+        await self._look(lifecycle, reloader, first=True)
         loops = self._pipeline.context.loops
-        self._tasks.spawn(loops.keep("facts", lambda: self._go_on(lifecycle, reload)))
+        self._tasks.spawn(loops.keep("facts", lambda: self._go_on(lifecycle, reloader)))
 
     async def stop(self) -> None:
         """Look no more."""
         await self._tasks.stop()
 
-    def tell(self, key: str, value: str) -> None:
-        """Write a fact for every process, and try until the journal takes it."""
+    def tell(self, key: str, value: str | None) -> None:
+        """Write a fact for every process, or remove it (None), and try until the journal takes it."""
         self._tasks.spawn(self._write(key, value))
 
-    async def _write(self, key: str, value: str) -> None:
+    async def _write(self, key: str, value: str | None) -> None:
         while True:
             async with self._lock:
                 with contextlib.suppress(JournalAway):
                     await self._pipeline.context.journal.control(key, value)
-                    self.facts = {**self.facts, key: value}
+                    others = {name: fact for name, fact in self.facts.items() if name != key}
+                    self.facts = others if value is None else {**others, key: value}
                     self._pipeline.context.loop_breaker.read(self.facts)
                     return
             await asyncio.sleep(LOOK_S)
 
-    async def _go_on(self, lifecycle: BotLifecycle, reload: Callable[[], None]) -> None:
+    async def _go_on(self, lifecycle: BotLifecycle, reloader: Reloader) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
-            await self._look(lifecycle, reload)
+            await self._look(lifecycle, reloader)
             lifecycle.look_for_stuck(self._service)
 
-    async def _look(self, lifecycle: BotLifecycle, reload: Callable[[], None], *, first: bool = False) -> None:
+    async def _look(self, lifecycle: BotLifecycle, reloader: Reloader, *, first: bool = False) -> None:
         async with self._lock:
             try:
                 facts = await self._pipeline.context.journal.controls()
@@ -78,8 +82,14 @@ class HostFacts:
         self._pipeline.context.loop_breaker.read(facts)
         lifecycle.pause(self._service, _of_bots(facts, "pause:"))
         self._quarantine(lifecycle, _of_bots(before, "quarantine:"), _of_bots(facts, "quarantine:"))
-        if not first and facts.get("generation") != before.get("generation"):
-            reload()
+        if first:
+            reloader.restarts |= {name: (request, STARTED_AFTER) for name, request in _of_bots(facts, RESTART).items()}
+            return
+        if facts.get("generation") != before.get("generation"):
+            reloader.now()
+        for name, request in _of_bots(facts, RESTART).items():
+            if before.get(RESTART + name) != request:
+                reloader.restart(name, request)
 
     def _quarantine(self, lifecycle: BotLifecycle, before: Mapping[str, str], now: Mapping[str, str]) -> None:
         """Take over quarantines of other and earlier processes, and end those that an operator has resumed."""

@@ -11,7 +11,7 @@ import msgspec
 
 from bothost import __version__
 from bothost.errors import JournalError
-from bothost.operator.presence import PREFIX, TELL_S, ProcessPresence
+from bothost.operator.presence import FORGET_S, PREFIX, RESTART, TELL_S, ProcessPresence, forgotten
 from bothost.plugins.discovery import newer_than
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Presence:
         self._looked_at = float("-inf")
         self._newer: dict[str, str] = {}
         self._asked = ""
+        self._forgot_at = float("-inf")
         self._started = host.resources.clock.now().timestamp()
 
     @property
@@ -56,12 +57,17 @@ class Presence:
         paused = tuple(sorted(host.lifecycle.paused))
         if not host.reloader.busy:
             self._asked = host.controls.facts.get("generation", "")
-        waited_for = (paused, self._asked, len(host.service.registry.by_name))
+        restarts = tuple(host.reloader.restarts.items())
+        waited_for = (paused, self._asked, host.tried.done(), len(host.service.registry.by_name), restarts)
         now = clock.monotonic()
         if waited_for == self._told and now - self._told_at < TELL_S:
             return
         if waited_for != self._told:
             self._looked_at = float("-inf")  # who waits for a reload wants to know what is installed by then
+        if now - self._forgot_at >= FORGET_S:
+            self._forgot_at = now
+            for key in forgotten(host.controls.facts, host.resources.journal.now()):
+                host.controls.tell(key, None)
         self._told, self._told_at = waited_for, now
         host.controls.tell(self.key, msgspec.json.encode(self._presence(paused)).decode())
 
@@ -85,6 +91,9 @@ class Presence:
             paused=paused,
             generation=self._asked,
             reloaded=self._result(),
+            restarts={
+                name: told for name, told in host.reloader.restarts.items() if RESTART + name in host.controls.facts
+            },
         )
 
     def _newer_than(self, running: Mapping[str, str]) -> dict[str, str]:

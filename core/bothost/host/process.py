@@ -165,7 +165,7 @@ class Host:
         await self._open_journal()
         self._permits.start()
         await self.pipeline.start()
-        await self.controls.start(self.lifecycle, self.reload)
+        await self.controls.start(self.lifecycle, self.reloader)
         self.enlist(plan.reading)
         self.reloader.start()
         self._parts.watchdog.start(asyncio.get_running_loop())

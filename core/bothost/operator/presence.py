@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bothost import __version__
+from bothost.bots.reload import NOT_RESTARTED
 from bothost.plugins.discovery import upgrade_note
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+    from bothost.journal import Journal
 
 PREFIX = "process:"
 TELL_S = 10.0
@@ -19,6 +22,8 @@ GONE_S = 35.0
 """A process that has said nothing for so long has lost its lease."""
 FORGET_S = 600.0
 LOOK_S = 0.2
+RESTART = "restart:"
+"""Begins the fact that asks for a bot's restart: when, and who asks."""
 
 
 class ProcessPresence(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,10 +50,16 @@ class ProcessPresence(msgspec.Struct, frozen=True, kw_only=True):
     """The last asked reload that it has carried out."""
     reloaded: str = ""
     """The result of that reload."""
+    restarts: dict[str, tuple[str, str]] = {}
+    """Of the bots that an operator had restarted lately: the request, and what came of it here."""
 
     def alive(self, now: float) -> bool:
         """Return whether it has spoken within its lease."""
         return now - self.at < GONE_S
+
+    def restarted(self, bot: str) -> bool:
+        """Return whether the bot came into service anew here when an operator last asked for it."""
+        return not self.restarts.get(bot, ("", ""))[1].startswith(NOT_RESTARTED)
 
     def notes(self) -> list[str]:
         """Return what an operator should do about it."""
@@ -71,9 +82,34 @@ def presences(facts: Mapping[str, str], now: float) -> list[ProcessPresence]:
 
 
 def forgotten(facts: Mapping[str, str], now: float) -> list[str]:
-    """Return the keys of processes that ended long ago without a word."""
+    """Return the keys of processes that ended long ago without a word, and of restarts that were asked for long ago."""
     known = {PREFIX + one.owner for one in presences(facts, now)}
-    return [key for key in facts if key.startswith(PREFIX) and key not in known]
+    gone = [key for key in facts if key.startswith(PREFIX) and key not in known]
+    return gone + [
+        key for key, request in facts.items() if key.startswith(RESTART) and now - asked_at(request) > FORGET_S
+    ]
+
+
+def asked_at(request: str) -> float:
+    """Return when a restart was asked for; 0.0 if that is not known."""
+    try:
+        return float(request.partition(" ")[0])
+    except ValueError:
+        return 0.0
+
+
+async def restarted(
+    journal: Journal, bot: str, who: str, limit_s: float
+) -> tuple[list[ProcessPresence], list[ProcessPresence]]:
+    """Have every process close the bot's plugin and open it anew; return the living processes, and those that are not done."""
+    request = f"{journal.now():.6f} {who}"
+    await journal.control(RESTART + bot, request)
+
+    def done(one: ProcessPresence) -> bool:
+        # not only this request: somebody else may have asked a moment later
+        return asked_at(one.restarts.get(bot, ("", ""))[0]) >= asked_at(request)
+
+    return await wait_until(journal.controls, done, journal.now, limit_s)
 
 
 async def wait_until(

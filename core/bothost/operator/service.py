@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from bothost.errors import JournalAway
+from bothost.errors import JournalAway, JournalError
 from bothost.journal.entry import EntryFilter
 from bothost.journal.moving import without_bot
 from bothost.journal.transitions import cancelled
 from bothost.operator.bulk import without_login
 from bothost.operator.harm import HOUR_S, NO_FAILURES, BotView, RecentFailures, harm, paused_tasks, recent_failures
 from bothost.operator.manual_tick import run_tick
-from bothost.operator.presence import ProcessPresence, presences
+from bothost.operator.presence import ProcessPresence, named, presences, restarted
 from bothost.operator.resources import oldest_of, used
 from bothost.operator.waiting import beside
 from bothost.telemetry.metrics import BotFigures, BotNow, Metrics, MetricsSnapshot, together
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 _PROBE_S = 5.0
 _COMMITTED_S = 10.0
+RESTART_S = 20.0
+"""How long a restart of a bot is waited for."""
 _MOST_FAILURES = 2_000
 _FAILURES_S = 2.0
 """The seconds for which the failures of the last hour are kept before the journal is asked again."""
@@ -242,6 +244,17 @@ class Operations:
     async def pause(self, bot: str, reason: str) -> None:
         """Let a bot's events wait: 503 while attempts are left, parked at the last one."""
         await self._journal.control(f"pause:{bot}", reason)
+
+    async def restart(self, bot: str, who: str) -> None:
+        """Have every process close the bot's plugin and open it anew. Raises JournalError with what went wrong."""
+        living, behind = await restarted(self._journal, bot, who, RESTART_S)
+        failed = [
+            f"{named([one])}: {one.restarts[bot][1]}" for one in living if one not in behind and not one.restarted(bot)
+        ]
+        if behind:
+            failed.append(f"{named(behind)}: not done within {RESTART_S:.0f} s; the log there says more")
+        if failed:
+            raise JournalError("; ".join(failed))
 
     async def resume(self, bot: str, task: int | None = None) -> None:
         """End a pause of one of the bot's tasks, or the bot's own pause and quarantine."""

@@ -302,8 +302,11 @@ class Hooks:
 
         def ended(returned: bytes = b"{}") -> None:
             del returned
-            bot.busy -= 1
-            ticket.free_permit()
+            if (
+                ticket.has_permit
+            ):  # else a new instance of the plugin has taken over, and the permit was given back then
+                bot.busy -= 1
+                ticket.free_permit()
 
         limit_s = bot.config.timeout_s
         given = HookRun(call.request, answers=True)

@@ -95,3 +95,6 @@ class Runner(Protocol):
 
     def held(self) -> tuple[str, ...]:
         """Return where threads past their time stand now, `file:line in function` each."""
+
+    def release(self) -> None:
+        """Give back the permits of calls past their time, because a new instance of the plugin has taken over."""

@@ -42,6 +42,9 @@ class OverdueCall(Protocol):
     def place(self) -> str:
         """Return where it stands now: `file:line in function`."""
 
+    def release(self) -> None:
+        """Count it as ended, although it lives: its permit comes back."""
+
 
 class PluginCall(msgspec.Struct, frozen=True, eq=False):
     """Holds what to call and for how long. `ended` is called once, on the loop, when the call has really ended, with what came of
@@ -170,6 +173,10 @@ class _TaskCall:
             awaited = getattr(awaited, "cr_await", None)
         return place or "no code of the plugin"
 
+    def release(self) -> None:
+        """See `OverdueCall.release`."""
+        self._work.ended(None)
+
 
 class _ThreadCall:
     """A call in a thread. `waiter` gets its outcome, or None if its time was up first."""
@@ -229,6 +236,10 @@ class _ThreadCall:
     def place(self) -> str:
         """See `OverdueCall.place`."""
         return (place_of_thread(self._thread) if self._thread else "") or "no code of the plugin"
+
+    def release(self) -> None:
+        """See `OverdueCall.release`."""
+        self._work.ended(None)
 
 
 def _end(work: PluginCall, call: OverdueCall, outcome: Outcome | None) -> None:

@@ -226,6 +226,11 @@ class LocalRunner:
         """See `Runner.held`."""
         return tuple(call.place() for call in self._overdue)
 
+    def release(self) -> None:
+        """See `Runner.release`."""
+        for call in tuple(self._overdue):
+            call.release()
+
     def warn(self, what: str, warnings: Sequence[str], task: int) -> None:
         """Say what is odd in a reply that is sent all the same, each oddity once."""
         for warning in warnings:

@@ -81,6 +81,10 @@ class WatchedRunner:
         """See `Runner.held`."""
         return self.real.held()
 
+    def release(self) -> None:
+        """See `Runner.release`."""
+        self.real.release()
+
 
 class LogBook(logging.Handler):
     """Keeps the log lines of bothost and its plugins while a harness is at work."""

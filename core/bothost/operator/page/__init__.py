@@ -47,6 +47,7 @@ TABLE = (
     (r"/bots\.json", bots.BotsJson),
     (rf"/bots/{_NAME}", bots.BotPage),
     (rf"/bots/{_NAME}/pause", bots.PauseBot),
+    (rf"/bots/{_NAME}/restart", bots.RestartBot),
     (rf"/bots/{_NAME}/resume", bots.ResumeBot),
     (rf"/bots/{_NAME}/test", bots.SendTestDelivery),
     (rf"/bots/{_NAME}/tick\.json", bots.RunTimer),

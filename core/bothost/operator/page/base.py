@@ -253,9 +253,15 @@ class PageHandler(RequestHandler):
             self.set_status(409)
             self.show("error.html", status=409, reason=str(error), back=self._back())
             return
-        who = "the page" if self.right is not None and self.right.session else "the operator's token"
-        log.warning("%s, by %s", what, who, extra={"path": self.request.path, "peer": self.request.remote_ip or ""})
+        log.warning(
+            "%s, by %s", what, self.who, extra={"path": self.request.path, "peer": self.request.remote_ip or ""}
+        )
         self.done(where, what)
+
+    @property
+    def who(self) -> str:
+        """Return who asks, for the log: a person on the page, or a program with the token."""
+        return "the page" if self.right is not None and self.right.session else "the operator's token"
 
     async def _find_right(self) -> AccessRight | None:
         sessions = self.page_context.sessions

@@ -174,6 +174,22 @@ class PauseBot(PageHandler):
         await self.act(step, "paused")
 
 
+class RestartBot(PageHandler):
+    """/bots/NAME/restart"""
+
+    async def change(self, *args: str) -> None:
+        """Restart it on every process, and wait until that is done."""
+        name = args[0]
+        if self.operations.bot_named(name) is None:
+            raise HTTPError(404)
+
+        async def step() -> str:
+            await self.operations.restart(name, self.who)
+            return f"/bots/{name}"
+
+        await self.act(step, "restarted")
+
+
 class ResumeBot(PageHandler):
     """/bots/NAME/resume"""
 

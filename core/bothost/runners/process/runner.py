@@ -244,3 +244,6 @@ class ChildRunner:
     def held(self) -> tuple[str, ...]:
         """See `Runner.held`; a child's threads end with it."""
         return ()
+
+    def release(self) -> None:
+        """See `Runner.release`; a run past its time ends with its child."""
