@@ -63,9 +63,13 @@ def test_a_paused_bot_keeps_what_pyrus_would_lose_over_a_restart_until_it_is_res
     assert host.said("paused: new release at 15:00")["bot"] == "one"
     assert host.deliver("one", task=1, comment=1).status == 503
     assert host.deliver("other", task=1, comment=1).text == "hello"
+    since = {row["bot"]: row["since"] for row in host.command("bots")}
+    host.command("pause", "one", "--reason", "new release at 16:00")
     assert host.stop() == 0
     host.start()
-    assert host.said("paused: new release at 15:00")["bot"] == "one"
+    assert host.said("paused: new release at 16:00")["bot"] == "one"
+    # since when a bot is in its state outlives a restart, and a pause another reason
+    assert {row["bot"]: row["since"] for row in host.command("bots")} == since
     task = playing.task()
     playing.say(task, "please")
     token = playing.look(lambda: playing.pyrus.world.issue_token(playing.pyrus.world.accounts[99]))
@@ -73,7 +77,7 @@ def test_a_paused_bot_keeps_what_pyrus_would_lose_over_a_restart_until_it_is_res
     answer = host.post("one", hook.body, dict(hook.headers))
     assert (answer.status, answer.body) == (200, b"{}")
     (shown,) = [bot for bot in host.command("bots") if bot["bot"] == "one"]
-    assert (shown["state"], shown["reason"]) == ("paused", "new release at 15:00")
+    assert (shown["state"], shown["reason"]) == ("paused", "new release at 16:00")
     host.command("resume", "one")
     host.said("resumed")
     assert host.wrote(f"ran-{task}") == "maybe"

@@ -41,9 +41,10 @@ class Scene:
             context=SimpleNamespace(journal=self.journal, loop_breaker=loop_breaker, loops=SupervisedLoops(CLOCK))
         )
         self.bot = Bot(BotConfig(name="one", run="process", secrets=(b"a secret of some length",)), BotQueue(0))
+        self.logins: Any = SimpleNamespace(refused={})
         self.opened = 0
         self.lifecycle = BotLifecycle(self._load, CLOCK)
-        self.controls = HostFacts(pipeline, Service(Registry([self.bot])), lambda _name, _login: None)
+        self.controls = HostFacts(pipeline, Service(Registry([self.bot])), self.logins)
 
         self.reloader: Any = SimpleNamespace(restarts={})
 

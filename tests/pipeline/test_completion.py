@@ -10,6 +10,7 @@ import pytest
 
 from bothost.config import BotConfig
 from bothost.journal.entry import Entry
+from bothost.journal.history import steps_of
 from bothost.pipeline.completion import Completion, RunEnd, complete, with_unsent
 from bothost.pipeline.delivery import Outcome
 from bothost.pipeline.event_table import TrackedEvent, Waiter
@@ -52,14 +53,15 @@ def live_of(
 
 
 def completion(tracked: TrackedEvent, ran: RunResult | None, **config: Any) -> tuple[dict[str, Any], Outcome, str]:
-    """What changed in the entry, the outcome, what the log is told."""
+    """What changed in the entry but for its history, the outcome, what the log is told."""
     before = msgspec.structs.asdict(tracked.entry)
     said: Completion = complete(tracked.entry, tracked, BotConfig(name="one", **config), ran, NOW)
     assert msgspec.structs.asdict(tracked.entry) == before, (
         "the live entry is not touched before the new one is recorded"
     )
     after = msgspec.structs.asdict(said.entry)
-    return {key: value for key, value in after.items() if value != before[key]}, said.outcome, said.failure
+    changed = {key: value for key, value in after.items() if value != before[key] and key != "history"}
+    return changed, said.outcome, said.failure
 
 
 RAN = {"updated": 2000.0, "runs": 2}
@@ -204,3 +206,14 @@ def test_what_a_call_past_its_time_returned_stands_beside_its_failure() -> None:
     assert long is not None
     assert long.error.count("x") == 20_000
     assert with_unsent(live_of().entry, SAID, 2000.0) is None, "it did not fail, or runs again"
+
+
+def test_only_an_event_that_leaves_the_usual_course_has_a_history() -> None:
+    def steps(tracked: TrackedEvent, ran: RunResult | None) -> list[tuple[str, int, str]]:
+        said = complete(tracked.entry, tracked, BotConfig(name="one"), ran, NOW)
+        return [(step.what, step.number, step.outcome) for step in steps_of(said.entry)]
+
+    assert steps(live_of(listens=True, runs=0), RunResult(SAID)) == []
+    assert steps(live_of(runs=0), RunResult(failure=RAISED)) == [("run", 1, "[bot:one] it raised")]
+    assert steps(live_of(listens=True), RunResult(SAID)) == [("run", 2, "")]
+    assert steps(live_of(runs=0, door="api"), RunResult(SAID)) == [("run", 1, "")]

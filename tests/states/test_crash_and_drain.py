@@ -101,7 +101,7 @@ def test_a_held_event_is_not_run_at_its_last_attempt_after_two_deaths(
     row = journal.row()
     assert (row.state, row.failed, row.status, row.error) == ("failed", True, 500, why)
     assert [entry.id for entry in told] == [row.id]
-    assert f"ERROR bothost.delivery: {why} bot=bot task={of['id']}" in last.log.splitlines()
+    assert f"ERROR bothost.delivery: {why} bot=bot task={of['id']} event={row.id}" in last.log.splitlines()
     assert bot.deliver(of, 3).status == 500
 
 

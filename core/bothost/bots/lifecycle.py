@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from bothost.background import watch
 from bothost.bots.registry import BotState
@@ -137,16 +137,30 @@ class BotLifecycle:
         """Forget why a bot was out of service, because it is removed or is out of service for another reason."""
         self._lost.pop(name, None)
 
+    @property
+    def times(self) -> Mapping[str, tuple[Word, float]]:
+        """Return since when each bot has been in its state, and under `paused NAME` since when it has been paused."""
+        return self._since
+
+    def restore_times(self, times: Mapping[str, tuple[str, float]]) -> None:
+        """Take over what `times` was before a restart. A bot that comes into the same state again has been in it all along."""
+        self._since |= {name: (cast("Word", word), since) for name, (word, since) in times.items()}
+
     def pause(self, bots: Iterable[Bot], reasons: Mapping[str, str]) -> None:
         """Pause exactly the bots that `reasons` names."""
         for bot in bots:
             reason = reasons.get(bot.name)
             held = self._paused.get(bot.name)
-            if reason is None and held is not None:
+            if reason is None:
+                self._since.pop(f"paused {bot.name}", None)
+                if held is None:
+                    continue
                 del self._paused[bot.name]
                 log.warning("resumed", extra={"bot": bot.name})
-            elif reason is not None and (held is None or held.reason != reason):
-                self._paused[bot.name] = self._state("paused", reason)
+            elif held is None or held.reason != reason:
+                now: tuple[Word, float] = ("paused", self._clock.now().timestamp())
+                _, since = self._since.setdefault(f"paused {bot.name}", now)
+                self._paused[bot.name] = BotState("paused", reason, since)
                 log.warning("paused: %s", reason, extra={"bot": bot.name})
             else:
                 continue

@@ -98,11 +98,7 @@ class Reloader:
         self._spawn(self._restart(name, request))
 
     async def _restart(self, name: str, request: str) -> None:
-        try:
-            told = await self._opened_anew(name)
-        except Exception as error:  # around a background loop: whoever asked waits for an answer
-            log.exception("could not be restarted", extra={"bot": name})
-            told = f"{NOT_RESTARTED}a fault of bothost, {error!r}; the log has the details"
+        told = await self._opened_anew(name)
         self.restarts[name] = (request, told)
         log.warning("restart: %s", told, extra={"bot": name, "by": request.partition(" ")[2]})
 

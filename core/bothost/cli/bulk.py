@@ -12,7 +12,7 @@ import msgspec
 from bothost.cli import OK, PROBLEM
 from bothost.cli.host_client import cancelled_at_host, waiting_at_host
 from bothost.cli.journal_access import visiting
-from bothost.cli.output import counted, say, show_json, show_table, warn
+from bothost.cli.output import counted, operator_name, say, show_json, show_table, warn
 from bothost.cli.selection import host_of, read_existing
 from bothost.clock import SystemClock
 from bothost.errors import UsageError
@@ -73,6 +73,7 @@ def in_bulk(config: str, verb: Verb, selection: Selection, options: BulkOptions)
 async def _in_bulk(reading: ConfigReading, verb: Verb, selection: Selection, options: BulkOptions) -> int:
     host = host_of(reading)
     waiting = await asyncio.to_thread(waiting_at_host, host) if verb == "cancel" else []
+    who = f"{operator_name()}, in bulk"
     async with visiting(host) as journal:
 
         async def read(want: EntryFilter) -> Sequence[Entry]:
@@ -80,9 +81,9 @@ async def _in_bulk(reading: ConfigReading, verb: Verb, selection: Selection, opt
 
         async def act(entry: Entry) -> None:
             if verb == "retry":
-                await retry_once(journal.find, journal.retry, entry)
-            elif not await asyncio.to_thread(cancelled_at_host, host, entry.id):
-                await journal.cancel(entry.id)
+                await retry_once(journal.find, lambda key: journal.retry(key, who=who), entry)
+            elif not await asyncio.to_thread(cancelled_at_host, host, entry.id, who):
+                await journal.cancel(entry.id, who)
 
         logins = without_login(((bot.name, bot.login) for bot in reading.bots.values()), await journal.controls())
         plan = make_plan(await select(read, selection), verb, logins, anyway=options.anyway)

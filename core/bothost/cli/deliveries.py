@@ -15,7 +15,7 @@ from bothost.cli.bulk import BulkOptions, in_bulk, rate
 from bothost.cli.export import ExportOptions
 from bothost.cli.host_client import cancelled_at_host, waiting_at_host
 from bothost.cli.journal_access import visit
-from bothost.cli.output import config_option, json_option, say, show_json, show_table, warn
+from bothost.cli.output import config_option, json_option, operator_name, say, show_json, show_table, warn
 from bothost.cli.selection import check_there, host_of, read_existing
 from bothost.clock import SystemClock
 from bothost.config.units import seconds
@@ -23,6 +23,7 @@ from bothost.errors import BothostError, UsageError
 from bothost.journal.entry import Entry, EntryFilter, Phase
 from bothost.journal.status import SHOWN_KINDS, phase
 from bothost.operator.bulk import Selection, obstacle, select, without_login
+from bothost.operator.outlook import history_of
 from bothost.operator.waiting import beside
 from bothost.text import nearest
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from bothost.journal import Journal
     from bothost.operator.bulk import Verb
+    from bothost.operator.outlook import HistoryRow
 
 
 SHOWN = (
@@ -151,6 +153,7 @@ def show(id: str, config: str, as_json: bool) -> int:
         "owner": entry.owner,
         "plugin_version": entry.version,
         "traceparent": entry.trace,
+        "history": [_shown_step(step) for step in history_of(entry, entry.error)],
         "reply": _json_of(entry.answer),
         "request": _json_of(body),
     }
@@ -160,6 +163,8 @@ def show(id: str, config: str, as_json: bool) -> int:
     for key in SHOWN:
         if told[key] not in (None, "", 0):
             say(f"{key.replace('_', ' '):15} {told[key]}")
+    say("\nhistory:")
+    show_table(["at", "what", "number", "status", "ms", "who"], told["history"], "outcome")
     for key in ("error", "reply", "request"):
         value = told[key]
         if value not in (None, ""):
@@ -169,6 +174,18 @@ def show(id: str, config: str, as_json: bool) -> int:
         gone = "not stored yet" if told["state"] == "waiting" else "no longer kept (see `keep` in bots.ini)"
         say(f"\nrequest: {gone}")
     return OK
+
+
+def _shown_step(step: HistoryRow) -> dict[str, Any]:
+    return {
+        "at": _iso(step.at),
+        "what": step.what,
+        "number": step.number or "",
+        "status": step.status or "",
+        "ms": round(step.ms, 1) or "",
+        "outcome": step.outcome,
+        "who": step.who,
+    }
 
 
 async def _found(journal: Journal, key: str, waiting: Iterable[Entry] = ()) -> tuple[Entry, bytes | None]:
@@ -243,7 +260,7 @@ def retry(id: str | None, again: bool, config: str, as_json: bool, **given: Any)
     """
     if id is None:
         return _many(config, "retry", "failed", as_json, given)
-    reading = read_existing(config)
+    reading, who = read_existing(config), operator_name()
 
     async def work(journal: Journal) -> Entry:
         key = await _known(journal, id)
@@ -251,7 +268,7 @@ def retry(id: str | None, again: bool, config: str, as_json: bool, **given: Any)
             logins = without_login(((bot.name, bot.login) for bot in reading.bots.values()), await journal.controls())
             if why := obstacle(entry, logins):
                 warn(f"warning: {why}")
-        return await journal.retry(key, again=again)
+        return await journal.retry(key, again=again, who=who)
 
     return _taken_in_hand(config, work, as_json=as_json)
 
@@ -268,13 +285,13 @@ def cancel(id: str | None, config: str, as_json: bool, **given: Any) -> int:
     """
     if id is None:
         return _many(config, "cancel", None, as_json, given)
-    host = host_of(read_existing(config))
+    host, who = host_of(read_existing(config)), operator_name()
 
     async def work(journal: Journal) -> Entry:
         # a running host ends the event at once; from the journal it would learn of it only at its next beat
-        taken = await asyncio.to_thread(cancelled_at_host, host, id)
+        taken = await asyncio.to_thread(cancelled_at_host, host, id, who)
         entry = await journal.find(id) if taken else None
-        return entry or await journal.cancel(await _known(journal, id))
+        return entry or await journal.cancel(await _known(journal, id), who)
 
     return _taken_in_hand(config, work, as_json=as_json)
 

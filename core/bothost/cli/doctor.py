@@ -96,6 +96,7 @@ async def _findings(examined: ExaminedHost) -> list[Finding]:
         findings += await asyncio.to_thread(examine.public, host.public_url, clock, dates)
     serving = [bot.config for bot in examined.bots if not bot.problems and bot.config.enabled]
     from bothost.host.assembly import network_of
+    from bothost.pipeline.assembly import REFUSED_LOGIN
 
     network = network_of(host)
     findings.append(examine.way_out(network))
@@ -105,7 +106,11 @@ async def _findings(examined: ExaminedHost) -> list[Finding]:
     findings.append(finding)
     findings += await examine.without_section(host, {bot.config.name for bot in examined.bots})
     bare = [config for config in serving if not config.login]
-    findings += [examine.without_login(config) for config in bare if f"login:{config.name}" not in learnt]
+    findings += [
+        examine.without_login(config, learnt.get(REFUSED_LOGIN + config.name, ""))
+        for config in bare
+        if f"login:{config.name}" not in learnt
+    ]
     taught = [
         replace(config, login=learnt[f"login:{config.name}"]) for config in bare if f"login:{config.name}" in learnt
     ]

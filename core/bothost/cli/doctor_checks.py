@@ -172,9 +172,12 @@ async def without_section(host: HostConfig, names: Container[str]) -> list[Findi
     ]
 
 
-def without_login(config: BotConfig) -> Finding:
-    """Warn of a bot without a login."""
+def without_login(config: BotConfig, refused: str) -> Finding:
+    """Warn of a bot without a login; a learnt one that Pyrus has `refused` is a problem."""
     check = f"login of {config.name}"
+    if refused:
+        text = f"Pyrus refuses the learnt {refused}, so late replies wait: set login = bot@… and check `secret`"
+        return Finding(check, "problem", text)
     text = "not set and not learnt yet: a late reply of this bot does not outlive the process; set login = bot@…"
     return Finding(check, "warning", text)
 

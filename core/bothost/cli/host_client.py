@@ -51,9 +51,9 @@ def waiting_at_host(host: HostConfig) -> list[Entry]:
         return []
 
 
-def cancelled_at_host(host: HostConfig, key: str) -> bool:
-    """Ask the running host to cancel this entry; return whether it did."""
-    answer = _answer(host, "POST", f"/deliveries/{quote(key, safe='')}/cancel")
+def cancelled_at_host(host: HostConfig, key: str, who: str) -> bool:
+    """Ask the running host to cancel this entry for `who`; return whether it did."""
+    answer = _answer(host, "POST", f"/deliveries/{quote(key, safe='')}/cancel", who=who)
     return answer is not None and answer[0] == http.client.SEE_OTHER
 
 
@@ -75,7 +75,7 @@ def _json_at(host: HostConfig, path: str) -> Any:
 
 
 def _answer(
-    host: HostConfig, method: str, path: str, form: str = "", limit_s: float = WAIT_S
+    host: HostConfig, method: str, path: str, form: str = "", limit_s: float = WAIT_S, who: str = ""
 ) -> tuple[int, bytes] | None:
     url = page_url(host)
     if not url:
@@ -85,7 +85,8 @@ def _answer(
         if token is None:
             return None
         with contextlib.closing(open_connection(DeliveryTarget(url, own=True), limit_s)) as connection:
-            connection.request(method, path, form or None, {"Authorization": f"Bearer {token.reveal()}"})
+            headers = {"Authorization": f"Bearer {token.reveal()}", "X-Bothost-Operator": quote(who)}
+            connection.request(method, path, form or None, headers)
             response = connection.getresponse()
             return response.status, response.read()
     except (OSError, http.client.HTTPException):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import shutil
@@ -136,3 +137,13 @@ def report(error: BaseException | str, *, as_json: bool, hint: str = "") -> None
     warn(head + "\n  ".join(lines))
     if hint:
         warn(hint)
+
+
+def operator_name() -> str:
+    """Return who runs this command, for histories and logs. Call it before root becomes the state folder's owner."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # the uid has no name
+        user = f"uid {os.getuid()}"
+    sudo = os.environ.get("SUDO_USER", "")
+    return f"{sudo} (as {user}) on the command line" if sudo and sudo != user else f"{user} on the command line"

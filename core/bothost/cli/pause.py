@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import TYPE_CHECKING
 
 import click
 
 from bothost.cli import OK, PROBLEM
 from bothost.cli.journal_access import visit
-from bothost.cli.output import config_option, counted, json_option, say, show_json, warn
+from bothost.cli.output import config_option, counted, json_option, operator_name, say, show_json, warn
 from bothost.cli.selection import check_there, read_existing
 from bothost.operator.presence import ProcessPresence, named, restarted, wait_until
 
@@ -37,7 +36,7 @@ task_option = click.option("--task", type=int, help="Only this task of the bot."
 def pause(bot: str, reason: str, task: int | None, config: str, as_json: bool) -> int:
     """Stop running a bot's events. It answers 503 while Pyrus will try again, and keeps the others for `resume`."""
     check_there(bot, read_existing(config))
-    why = reason or f"by {_user()} on the command line"
+    why = reason or f"by {operator_name()}"
 
     async def work(journal: Journal) -> Held:
         await journal.control(_fact("pause", bot, task), why)
@@ -78,7 +77,8 @@ def restart(bot: str, config: str, as_json: bool) -> int:
     What runs ends on the old instance. A process is ended with what still runs in it after `drain`; that runs again.
     """
     check_there(bot, read_existing(config))
-    living, behind = visit(config, lambda journal: restarted(journal, bot, f"{_user()} on the command line", RESTART_S))
+    who = operator_name()
+    living, behind = visit(config, lambda journal: restarted(journal, bot, who, RESTART_S))
     told = {named([one]): one.restarts[bot][1] for one in living if one not in behind}
     if as_json:
         show_json({"bot": bot, "done": told, "behind": [named([one]) for one in behind]})
@@ -102,13 +102,6 @@ async def _until(journal: Journal, bot: str, task: int | None, *, paused: bool) 
 
 def _fact(word: str, bot: str, task: int | None) -> str:
     return f"{word}:{bot}" if task is None else f"{word}:{bot}:{task}"
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # the uid has no name
-        return "an operator"
 
 
 def _tell(told: Mapping[str, object], held: Held, *, as_json: bool) -> int:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from bothost.background import BackgroundTasks
 from bothost.errors import JournalAway
 from bothost.operator.presence import RESTART
+from bothost.pipeline.assembly import REFUSED_LOGIN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from bothost.bots.lifecycle import BotLifecycle
     from bothost.bots.registry import Service
@@ -25,13 +26,28 @@ LOOK_S = 1.0
 STARTED_AFTER = "restarted, with the whole process"
 
 
+class LearntLogins(Protocol):
+    """The logins that bodies taught, as the calls of this process use them."""
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """Return those that Pyrus has refused since, by bot."""
+
+    def learn(self, bot: str, login: str) -> None:
+        """Use this login."""
+
+    def forget(self, bot: str, login: str) -> None:
+        """Use it no more."""
+
+
 class HostFacts:
     """The facts: pauses, quarantines, ids and logins learnt from bodies, and the calls for a reload or a restart."""
 
-    def __init__(self, pipeline: Pipeline, service: Service, learn: Callable[[str, str], None]) -> None:
+    def __init__(self, pipeline: Pipeline, service: Service, logins: LearntLogins) -> None:
         self._pipeline = pipeline
         self._service = service
-        self._learn_login = learn
+        self._logins = logins
+        self._told_refused: set[tuple[str, str]] = set()
         self._tasks = BackgroundTasks()
         self._lock = asyncio.Lock()
         """A look must not fall between the writing of a fact and our note of it, because the fact would count as taken back."""
@@ -68,6 +84,7 @@ class HostFacts:
             await asyncio.sleep(LOOK_S)
             await self._look(lifecycle, reloader)
             lifecycle.look_for_stuck(self._service)
+            self._drop_refused()
 
     async def _look(self, lifecycle: BotLifecycle, reloader: Reloader, *, first: bool = False) -> None:
         async with self._lock:
@@ -78,6 +95,7 @@ class HostFacts:
             before, self.facts = self.facts, facts
         if facts == before and not first:
             return
+        self._forget(before, facts)
         self._learn(facts)
         self._pipeline.context.loop_breaker.read(facts)
         lifecycle.pause(self._service, _of_bots(facts, "pause:"))
@@ -103,6 +121,34 @@ class HostFacts:
                 log.warning("no longer quarantined", extra={"bot": name})
                 _ = lifecycle.start(bot)
 
+    def _drop_refused(self) -> None:
+        """Drop learnt logins that Pyrus has refused here, for every process; the next delivery teaches them anew."""
+        for name, login in tuple(self._logins.refused.items()):
+            bot = self._service.find(name)
+            if bot is None or bot.config.login or bot.login != login:
+                continue
+            bot.login = ""
+            self.tell(f"login:{name}", None)
+            self.tell(REFUSED_LOGIN + name, login)
+            if (name, login) not in self._told_refused:
+                self._told_refused.add((name, login))
+                log.warning(
+                    "Pyrus refuses the learnt login %s: it is forgotten, and learnt anew from the next delivery; replies wait "
+                    "meanwhile. If it is refused again, `secret` is not the key of this bot",
+                    login,
+                    extra={"bot": name},
+                )
+
+    def _forget(self, before: Mapping[str, str], facts: Mapping[str, str]) -> None:
+        """Forget learnt logins that another process has dropped."""
+        for name, login in _of_bots(before, "login:").items():
+            bot = self._service.find(name)
+            if bot is not None and f"login:{name}" not in facts and bot.login == login and not bot.config.login:
+                bot.login = ""  # another process met the refusal
+        for name, login in _of_bots(facts, REFUSED_LOGIN).items():
+            if f"login:{name}" not in facts:
+                self._logins.forget(name, login)
+
     def _learn(self, facts: Mapping[str, str]) -> None:
         for name, user_id in _of_bots(facts, "user:").items():
             bot = self._service.find(name)
@@ -110,9 +156,9 @@ class HostFacts:
                 bot.user_id = int(user_id)
         for name, login in _of_bots(facts, "login:").items():
             bot = self._service.find(name)
-            if bot is not None and not bot.login:
+            if bot is not None and not bot.login and self._logins.refused.get(name) != login:
                 bot.login = bot.config.login or login
-                self._learn_login(name, bot.login)
+                self._logins.learn(name, bot.login)
 
 
 def _of_bots(facts: Mapping[str, str], prefix: str) -> dict[str, str]:

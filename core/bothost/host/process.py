@@ -17,9 +17,10 @@ from bothost.bots.registry import Bot, Registry, Service
 from bothost.bots.reload import Reloader
 from bothost.bots.shared_permits import SharedPermits
 from bothost.errors import ConfigError, JournalError
-from bothost.host import listeners
+from bothost.host import listeners, state_times
 from bothost.host.facts import HostFacts
 from bothost.host.handing import HandedRequests
+from bothost.host.state_times import StateTimes
 from bothost.host.workers.counts import count_together
 from bothost.host.workers.loops import SiblingLoops
 from bothost.host.workers.places import BotPlaces
@@ -115,7 +116,7 @@ class Host:
         self.sibling_loops = (
             SiblingLoops(parts.siblings, resources.loops, resources.clock) if parts.siblings is not None else None
         )
-        self.controls = HostFacts(pipeline, service, resources.client.learn)
+        self.controls = HostFacts(pipeline, service, resources.client)
         self._permits = SharedPermits(resources.journal, resources.clock, resources.loops)
         self._began = resources.clock.monotonic()
         self._places = BotPlaces(plan.host.state, plan.worker.number) if plan.worker is not None else None
@@ -138,6 +139,9 @@ class Host:
             listeners.proxies(plan.host),
         )
         self.listener = webhook_server(front, listeners.limits(plan.host, plan.files), listeners.tls(plan.host))
+        self._times = StateTimes(
+            resources.journal, self.lifecycle, plan.worker.number if plan.worker is not None else 0
+        )
         self._beats: list[PeriodicJob] = []
         self.reloader = Reloader(plan.source, plan.reading, service, self.lifecycle, self._take_fresh, resources.loops)
         self._page = parts.page(self)
@@ -165,6 +169,8 @@ class Host:
         await self._open_journal()
         self._permits.start()
         await self.pipeline.start()
+        await self._times.restore()
+        self._beats.append(PeriodicJob(state_times.LOOK_S, self._times.look, resources.loops, "state times"))
         await self.controls.start(self.lifecycle, self.reloader)
         self.enlist(plan.reading)
         self.reloader.start()
@@ -275,6 +281,7 @@ class Host:
         self.refusals.sweep(everything=True)
         if started:
             await self._permits.stop()
+            await self._times.stop()
             await self.resources.journal.close()
         if self.siblings is not None:
             self.siblings.close()

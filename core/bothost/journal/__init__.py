@@ -183,13 +183,14 @@ class Journal(Protocol):
     async def controls(self) -> Mapping[str, str]:
         """Return all of these facts."""
 
-    async def retry(self, key: str, *, again: bool = False) -> Entry:
+    async def retry(self, key: str, *, again: bool = False, who: str = "") -> Entry:
         """Retry an entry for an operator ("By hand" in docs/design.md), and return it as it stands afterwards.
 
+        `who` is the operator, whom the entry's history keeps.
         Raises JournalError with the reason if it is refused.
         """
 
-    async def cancel(self, key: str) -> Entry:
+    async def cancel(self, key: str, who: str = "") -> Entry:
         """Cancel an entry for an operator. A ready one ends at once; the owner of a running one learns of it by `cancelled()`.
 
         Raises JournalError with the reason if it is refused.

@@ -90,6 +90,8 @@ class Entry(msgspec.Struct, kw_only=True, gc=False):
 
     A write applies only to the revision it was decided on. The fence orders claims, the revision orders the writes within a
     claim."""
+    history: bytes | None = None
+    """What happened beyond the usual course, as `history.py` encodes it; None for an event that was answered at once."""
 
 
 class EntryFilter(msgspec.Struct, kw_only=True, frozen=True):

@@ -129,6 +129,7 @@ def steps(dialect: Dialect) -> tuple[tuple[str, tuple[str, ...]], ...]:
                 "create index v_expires on {SCHEMA}value (expires) where expires > 0".format(**words),
             ),
         ),
+        ("0007 histories of deliveries", ("alter table {SCHEMA}delivery add column history {BYTES}".format(**words),)),
     )
 
 

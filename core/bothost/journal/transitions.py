@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bothost.errors import JournalError
+from bothost.journal.history import HistoryStep, with_step
 
 if TYPE_CHECKING:
     from bothost.journal.entry import Entry, JournalTiming
@@ -37,7 +38,10 @@ def reaped(entry: Entry, *, dead: bool, now: float, timing: JournalTiming) -> En
     if entry.answer is not None and entry.door == "api":
         pause_s = timing.dead_pause_s if dead else timing.lost_pause_s
         return msgspec.structs.replace(freed, due=now + pause_s if entry.post_begun else now)
-    freed = msgspec.structs.replace(freed, rerun="crash", deaths=entry.deaths + 1, answer=None)
+    died = HistoryStep("host died", now, entry.deaths + 1)
+    freed = msgspec.structs.replace(
+        freed, rerun="crash", deaths=entry.deaths + 1, answer=None, history=with_step(entry, died)
+    )
     if entry.door == "response" and entry.kind == "hook":
         freed.due = entry.seen_at + timing.quiet_s
         freed.error = ""  # the error of an earlier run; nobody knows how this run ended
@@ -73,12 +77,15 @@ def expired(entry: Entry, now: float) -> Entry:
     return msgspec.structs.replace(entry, state="failed", failed=True, owner="", error=EXPIRED, updated=now)
 
 
-def retried(entry: Entry, *, has_body: bool, now: float, timing: JournalTiming) -> Entry:
+def retried(entry: Entry, *, has_body: bool, now: float, timing: JournalTiming, who: str = "") -> Entry:
     """Return an entry, which is not answered, as an operator's retry leaves it. Raises JournalError with the reason if refused."""
     if entry.state == "running":
         raise JournalError(f"{entry.id} runs at this moment; retry it when it has ended")
     _refuse_before_pyrus(entry, now, timing)
-    again = msgspec.structs.replace(entry, state="ready", door="api", due=now, owner="", cancel=False, updated=now)
+    history = with_step(entry, HistoryStep("retried", now, who=who))
+    again = msgspec.structs.replace(
+        entry, state="ready", door="api", due=now, owner="", cancel=False, updated=now, history=history
+    )
     if entry.state == "ready" and entry.door == "api":
         return again
     if entry.answer is not None and not entry.failed and entry.door == "api":
@@ -105,21 +112,26 @@ def refuse_answered(entry: Entry) -> None:
     raise JournalError(f"{entry.id} was answered; --again runs it once more, as a new entry")
 
 
-def run_again(entry: Entry, key: str, now: float) -> Entry:
+def run_again(entry: Entry, key: str, now: float, who: str = "") -> Entry:
     """Return the new entry that `retry --again` makes of an answered event."""
+    fresh = msgspec.structs.replace(entry, history=None)
     return msgspec.structs.replace(
         entry, id=key, kind="manual" if entry.kind in ("hook", "missed") else entry.kind, state="ready", door="api", due=now, fence=0, owner="", tries=0, seen=0,
         seen_at=0.0, runs=0, deaths=0, rerun="manual", cancel=False, delivered=False, status=0, answer=None,
         failed=False, error="", post_begun=0.0, posted=0, ms=0.0, created=now, updated=now,
+        history=with_step(fresh, HistoryStep("sent again", now, outcome=entry.id, who=who)),
     )  # fmt: skip
 
 
-def cancelled(entry: Entry, now: float) -> Entry:
+def cancelled(entry: Entry, now: float, who: str = "") -> Entry:
     """Return an entry as cancelled, or with a wish to cancel that its owner reads. Raises JournalError if nothing is left."""
+    history = with_step(entry, HistoryStep("cancelled", now, who=who))
     if entry.state == "running":
-        return msgspec.structs.replace(entry, cancel=True, updated=now)
+        return msgspec.structs.replace(entry, cancel=True, updated=now, history=history)
     if entry.state == "ready":
-        return msgspec.structs.replace(entry, state="cancelled", owner="", error=CANCELLED, updated=now)
+        return msgspec.structs.replace(
+            entry, state="cancelled", owner="", error=CANCELLED, updated=now, history=history
+        )
     raise JournalError(f"{entry.id} is {entry.state}: there is nothing to cancel")
 
 

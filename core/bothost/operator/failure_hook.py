@@ -189,9 +189,19 @@ class FailureNotifier:
                 async with asyncio.timeout(LIMIT_S):
                     await hook.tell(described(entry, alike))
             except TimeoutError:
-                log.warning("on_failure took longer than %.0f s for %s", LIMIT_S, entry.id, extra={"bot": entry.bot})
+                log.warning(
+                    "on_failure took longer than %.0f s for %s",
+                    LIMIT_S,
+                    entry.id,
+                    extra={"bot": entry.bot, "event": entry.id},
+                )
             except Exception as error:  # noqa: BLE001 - around a plugin: a broken hook must not hurt the host
-                log.warning("on_failure could not be told of %s: %r", entry.id, error, extra={"bot": entry.bot})
+                log.warning(
+                    "on_failure could not be told of %s: %r",
+                    entry.id,
+                    error,
+                    extra={"bot": entry.bot, "event": entry.id},
+                )
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
             log.warning("on_failure was not told of %d failed events: they came faster than it works", dropped)

@@ -6,16 +6,20 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bothost.journal.entry import EntryFilter
+from bothost.journal.history import steps_of
+from bothost.journal.retention import DAY_S
 from bothost.pipeline.reply_poster import NO_LOGIN
 from bothost.telemetry.metrics import BotFigures, BotNow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from bothost.bots.registry import Bot
     from bothost.journal.entry import Entry
 
 HOUR_S = 3600.0
+MOST_READ = 2_000
 WRONG_SHARE = 0.2
 """Wrong signatures below this share of the last hour's deliveries are taken for a stranger's."""
 _NOT_SERVING = ("config error", "plugin error", "quarantined", "stuck", "paused")
@@ -26,7 +30,7 @@ class RecentFailures:
     """A bot's failures of the last hour, as the journal tells them."""
 
     runs: int = 0
-    """Events whose run failed."""
+    """Runs that failed, of events that have failed."""
     unposted: int = 0
     """Replies that could not be posted, or whose first try failed and that are still waiting for the next one."""
     no_login: int = 0
@@ -80,14 +84,31 @@ class BotView:
         return self.now.version
 
 
-def recent_failures(failed: Iterable[Entry], posting: Iterable[Entry]) -> dict[str, RecentFailures]:
-    """Count failed entries and replies on their way by bot."""
+async def read_failures(
+    read: Callable[[EntryFilter], Awaitable[Sequence[Entry]]], now: float
+) -> dict[str, RecentFailures]:
+    """Read the failures of the last hour from the journal, by bot. Raises JournalAway."""
+    since = now - HOUR_S
+    # an event may have come long before it failed
+    failed = await read(EntryFilter(states=("failed",), since=since - DAY_S, limit=MOST_READ))
+    posting = await read(EntryFilter(phase="posting", limit=MOST_READ))
+    return recent_failures([entry for entry in failed if entry.updated >= since], posting, since)
+
+
+def failed_runs(entry: Entry, since: float) -> int:
+    """Return how many runs of a failed event have failed since then. One of an older journal counts as one."""
+    steps = [step for step in steps_of(entry) if step.what == "run" and step.outcome]
+    return sum(step.at >= since for step in steps) if steps else 1
+
+
+def recent_failures(failed: Iterable[Entry], posting: Iterable[Entry], since: float) -> dict[str, RecentFailures]:
+    """Count failed runs and replies on their way by bot."""
     runs: Counter[str] = Counter()
     unposted: Counter[str] = Counter()
     no_login: Counter[str] = Counter()
     for entry in failed:
         if entry.failed or entry.door == "response":
-            runs[entry.bot] += 1
+            runs[entry.bot] += failed_runs(entry, since)
             continue
         unposted[entry.bot] += 1
         no_login[entry.bot] += entry.error.startswith(NO_LOGIN)

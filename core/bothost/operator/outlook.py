@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bothost.journal.history import steps_of
 from bothost.journal.retention import DAY_S
 from bothost.journal.status import phase
 
 if TYPE_CHECKING:
     from bothost.journal.entry import Entry
+    from bothost.journal.history import HistoryStep
     from bothost.operator.harm import BotView
 
 MOST_HELD_S = 240.0
@@ -46,8 +48,8 @@ def outlook_of(entry: Entry, view: BotView | None, now: float) -> Outlook | None
 
 
 @dataclass(frozen=True, slots=True)
-class HistoryStep:
-    """A line of an event's history."""
+class HistoryRow:
+    """A line of an event's history, as people read it."""
 
     at: float
     what: str
@@ -55,29 +57,42 @@ class HistoryStep:
     status: int = 0
     ms: float = 0.0
     outcome: str = ""
+    who: str = ""
 
 
-def history_of(entry: Entry, error: str) -> list[HistoryStep]:
-    """Return the attempts, runs and posts that the journal knows of, oldest first. `error` has its secrets replaced."""
-    missed = entry.kind == "missed"
-    arrived = "found by catching up" if missed else "arrived"
-    status = entry.status if entry.seen <= 1 and not missed else 0
-    steps = [HistoryStep(entry.created, arrived, 1 if entry.seen else 0, status)]
-    if entry.seen > 1:
-        steps.append(HistoryStep(entry.seen_at, "attempt", entry.seen, entry.status))
-    if entry.runs:
-        ended = entry.updated if not entry.post_begun else entry.post_begun
-        failed = error.partition("\n")[0] if entry.failed or entry.answer is None else ""
-        steps.append(
-            HistoryStep(
-                max(ended - entry.ms / 1000, entry.created), "run", entry.runs, 0, entry.ms, failed or "replied"
-            )
+SHOWN = {"post": "post of the reply"}
+
+
+def history_of(entry: Entry, error: str) -> list[HistoryRow]:
+    """Return the attempts, runs, posts and what operators did, oldest first. `error` has its secrets replaced.
+
+    What the entry's history does not hold is told by the entry: its first delivery, its last run and how it stands.
+    """
+    steps = steps_of(entry)
+    rows = [
+        HistoryRow(
+            step.at, SHOWN.get(step.what, step.what), step.number, step.status, step.ms, _outcome(step), step.who
         )
-    if entry.tries:
-        told = f"comment {entry.posted}" if entry.posted else error.partition("\n")[0]
-        steps.append(HistoryStep(entry.post_begun or entry.updated, "post of the reply", entry.tries, 0, 0.0, told))
-    steps.append(HistoryStep(entry.updated, "last change", 0, 0, 0.0, phase(entry)))
-    return sorted(steps, key=lambda step: step.at)
+        for step in steps
+        if (step.what, step.number) != ("attempt", 1)
+    ]
+    first = next((step for step in steps if (step.what, step.number) == ("attempt", 1)), None)
+    missed = entry.kind == "missed"
+    status = first.status if first is not None else entry.status if entry.seen <= 1 and not missed else 0
+    arrived = "found by catching up" if missed else "arrived"
+    rows.insert(0, HistoryRow(entry.created, arrived, 1 if entry.seen else 0, status))
+    if entry.seen > 1:
+        rows.append(HistoryRow(entry.seen_at, "attempt", entry.seen, entry.status))
+    if entry.runs and not any((step.what, step.number) == ("run", entry.runs) for step in steps):
+        failed = error.partition("\n")[0] if entry.failed or entry.answer is None else ""
+        ended = entry.post_begun or entry.updated
+        rows.append(HistoryRow(max(ended, entry.created), "run", entry.runs, 0, entry.ms, failed or "replied"))
+    rows.append(HistoryRow(entry.updated, "last change", outcome=phase(entry)))
+    return sorted(rows, key=lambda row: row.at)
+
+
+def _outcome(step: HistoryStep) -> str:
+    return step.outcome or ("replied" if step.what == "run" else "")
 
 
 def _why(entry: Entry, view: BotView | None, now: float) -> str:

@@ -12,7 +12,7 @@ from bothost.bots.reload import NOT_RESTARTED
 from bothost.plugins.discovery import upgrade_note
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from bothost.journal import Journal
 
@@ -136,3 +136,11 @@ async def wait_until(
 def named(processes: Iterable[ProcessPresence]) -> str:
     """Return processes as "host/0, host/1"."""
     return ", ".join(f"{one.host}/{one.process}" for one in processes)
+
+
+def restart_trouble(bot: str, living: Iterable[ProcessPresence], behind: Sequence[ProcessPresence]) -> str:
+    """Return where the bot did not come into service anew and why; "" if it did everywhere."""
+    told = [f"{named([one])}: {one.restarts[bot][1]}" for one in living if one not in behind and not one.restarted(bot)]
+    if behind:
+        told.append(f"{named(behind)}: not done yet; the log there says more")
+    return "; ".join(told)

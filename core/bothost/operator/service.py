@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from bothost.errors import JournalAway, JournalError
-from bothost.journal.entry import EntryFilter
 from bothost.journal.moving import without_bot
 from bothost.journal.transitions import cancelled
 from bothost.operator.bulk import without_login
-from bothost.operator.harm import HOUR_S, NO_FAILURES, BotView, RecentFailures, harm, paused_tasks, recent_failures
+from bothost.operator.harm import NO_FAILURES, BotView, RecentFailures, harm, paused_tasks, read_failures
 from bothost.operator.manual_tick import run_tick
-from bothost.operator.presence import ProcessPresence, named, presences, restarted
+from bothost.operator.presence import ProcessPresence, presences, restart_trouble, restarted
 from bothost.operator.resources import oldest_of, used
 from bothost.operator.waiting import beside
 from bothost.telemetry.metrics import BotFigures, BotNow, Metrics, MetricsSnapshot, together
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from bothost.clock import Clock
     from bothost.config import ConfigReading
     from bothost.journal import Journal
-    from bothost.journal.entry import Entry
+    from bothost.journal.entry import Entry, EntryFilter
     from bothost.operator.manual_tick import TickReport
     from bothost.pipeline.delivery import Delivery
 
@@ -41,7 +40,6 @@ _PROBE_S = 5.0
 _COMMITTED_S = 10.0
 RESTART_S = 20.0
 """How long a restart of a bot is waited for."""
-_MOST_FAILURES = 2_000
 _FAILURES_S = 2.0
 """The seconds for which the failures of the last hour are kept before the journal is asked again."""
 _SLICE = 200
@@ -165,11 +163,8 @@ class Operations:
         """Return the failures of the last hour by bot; the last known ones while the journal is away."""
         now = self.clock.monotonic()
         if now - self._failures[0] >= _FAILURES_S:
-            since = self.clock.now().timestamp() - HOUR_S
-            failed = EntryFilter(states=("failed",), since=since, limit=_MOST_FAILURES)
-            posting = EntryFilter(phase="posting", limit=_MOST_FAILURES)
             with contextlib.suppress(JournalAway):
-                found = recent_failures(await self._journal.list(failed), await self._journal.list(posting))
+                found = await read_failures(self._journal.list, self.clock.now().timestamp())
                 self._failures = (now, found)
         return self._failures[1]
 
@@ -224,16 +219,16 @@ class Operations:
     async def _in_line(self, key: str) -> Entry | None:
         return next((entry for entry in await self._host.waiting() if entry.id == key), None)
 
-    async def retry(self, key: str, *, again: bool = False) -> Entry:
-        """Run (or post) a failed event again; `again`: an answered one, as a new entry."""
-        return await self._journal.retry(key, again=again)
+    async def retry(self, key: str, who: str, *, again: bool = False) -> Entry:
+        """Run (or post) a failed event again for this operator; `again`: an answered one, as a new entry."""
+        return await self._journal.retry(key, again=again, who=who)
 
-    async def cancel(self, key: str) -> Entry:
+    async def cancel(self, key: str, who: str) -> Entry:
         """End an event that waits, is parked or runs. The journal is told first, so that a process that claims it meanwhile learns it."""
         waits = await self._in_line(key)
-        entry = cancelled(waits, self.clock.now().timestamp()) if waits is not None else None
+        entry = cancelled(waits, self.clock.now().timestamp(), who) if waits is not None else None
         if entry is None or not await self._journal.save(entry):
-            entry = await self._journal.cancel(key)
+            entry = await self._journal.cancel(key, who)
         self._host.cancel(key)
         return entry
 
@@ -247,14 +242,8 @@ class Operations:
 
     async def restart(self, bot: str, who: str) -> None:
         """Have every process close the bot's plugin and open it anew. Raises JournalError with what went wrong."""
-        living, behind = await restarted(self._journal, bot, who, RESTART_S)
-        failed = [
-            f"{named([one])}: {one.restarts[bot][1]}" for one in living if one not in behind and not one.restarted(bot)
-        ]
-        if behind:
-            failed.append(f"{named(behind)}: not done within {RESTART_S:.0f} s; the log there says more")
-        if failed:
-            raise JournalError("; ".join(failed))
+        if trouble := restart_trouble(bot, *await restarted(self._journal, bot, who, RESTART_S)):
+            raise JournalError(trouble)
 
     async def resume(self, bot: str, task: int | None = None) -> None:
         """End a pause of one of the bot's tasks, or the bot's own pause and quarantine."""

@@ -108,7 +108,7 @@ class Acknowledger:
 
     def _dismiss(self, tracked: TrackedEvent, waiter: Waiter, outcome: Outcome) -> None:
         tracked.waiters.remove(waiter)
-        self._context.responses.give(waiter.delivery, outcome, tracked.entry.task, tracked.attempt)
+        self._context.responses.give(waiter.delivery, outcome, tracked.entry.task, tracked.attempt, tracked.entry.id)
 
     def _commit(self, tracked: TrackedEvent) -> None:
         tracked.commit = self._begin(self._acknowledge(tracked))
@@ -134,7 +134,9 @@ class Acknowledger:
             self._context.responses.give_all(tracked, PARKED if entry.state == "ready" else LATE)
             return
         self._context.responses.give_all(tracked, UNANSWERABLE)
-        log.error("%s", entry.error, extra={"bot": entry.bot, "task": entry.task, "outcome": "failed"})
+        log.error(
+            "%s", entry.error, extra={"bot": entry.bot, "task": entry.task, "event": entry.id, "outcome": "failed"}
+        )
         self._context.failed(entry)
 
     async def _write(self, tracked: TrackedEvent) -> WriteResult | None:
@@ -144,7 +146,7 @@ class Acknowledger:
         try:
             return await write(self._context, tracked, self._time_up(tracked.entry), body)
         except JournalAway as error:
-            extra = {"bot": tracked.entry.bot, "task": tracked.entry.task}
+            extra = {"bot": tracked.entry.bot, "task": tracked.entry.task, "event": tracked.entry.id}
             log.warning("not acknowledged, the journal is away: %s", error, extra=extra)
             return None
 

@@ -66,6 +66,10 @@ class ProcessResources:
     """The tasks that write facts behind."""
 
 
+REFUSED_LOGIN = "refused-login:"
+"""Begins the fact that Pyrus has refused a bot's learnt login, which is its value."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pipeline:
     """The stages of one process, wired. The maker of the journal opens and closes it."""
@@ -213,17 +217,19 @@ def learn(resources: ProcessResources, key: str, value: str) -> None:
     """Keep a fact of a body, `user:NAME` or `login:NAME`, in the journal and for the calls of this process."""
     kind, _, name = key.partition(":")
     if kind == "login":
+        if name in resources.client.refused:
+            write_behind(resources, REFUSED_LOGIN + name, None)
         resources.client.learn(name, value)
     write_behind(resources, key, value)
 
 
-def write_behind(resources: ProcessResources, key: str, value: str) -> None:
-    """Write a fact to the journal without waiting for it."""
+def write_behind(resources: ProcessResources, key: str, value: str | None) -> None:
+    """Write a fact to the journal, or remove it (None), without waiting for it."""
     resources.beside.spawn(keep(resources.journal, key, value))
 
 
-async def keep(journal: Journal, key: str, value: str) -> None:
-    """Write a learnt fact. If the journal is away now, a later body brings it again."""
+async def keep(journal: Journal, key: str, value: str | None) -> None:
+    """Write a learnt fact, or remove it. If the journal is away now, a later body brings it again."""
     try:
         await journal.control(key, value)
     except JournalAway:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from bothost.journal.history import HistoryStep, with_step
 from bothost.pipeline.attempts import RERUN_AFTER_S, RUNS
 from bothost.pipeline.delivery import NOTHING, OWN_WORK, Outcome
 from bothost.pyrus.reply.reply import encode
@@ -91,7 +92,10 @@ def complete(row: Entry, tracked: TrackedEvent, config: BotConfig, ran: RunResul
         return _cut(row, tracked, config, moment)
     entry = msgspec.structs.replace(row, updated=moment.now, runs=row.runs + 1, ms=tracked.entry.ms)
     if ran.failure is not None:
+        entry.history = with_step(entry, HistoryStep("run", moment.now, entry.runs, 0, entry.ms, ran.failure.text))
         return _failed(entry, tracked, config, ran.failure, moment)
+    if entry.runs > 1 or entry.door == "api":
+        entry.history = with_step(entry, HistoryStep("run", moment.now, entry.runs, 0, entry.ms))
     if entry.rerun != "manual":  # after an operator's retry the page goes on to show the old error
         entry.error = ""
     if entry.kind == "timer" or (entry.door == "api" and ran.reply == NOTHING):

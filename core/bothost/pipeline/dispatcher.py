@@ -18,8 +18,9 @@ from bothost.background import BackgroundTasks
 from bothost.errors import BodyRefused, JournalAway
 from bothost.journal.entry import Entry
 from bothost.pipeline.acknowledgement import Acknowledger, comes_again
-from bothost.pipeline.attempts import APART_S, DEATHS, REPEAT_S, read_attempt
+from bothost.pipeline.attempts import DEATHS, REPEAT_S, read_attempt
 from bothost.pipeline.context import limit_of
+from bothost.pipeline.counting import count_delivery
 from bothost.pipeline.delivery import ACKNOWLEDGED, BUSY, CANCELLED, NOTHING, REPEAT, UNAVAILABLE, Outcome
 from bothost.pipeline.event_table import TrackedEvent, Waiter, split
 from bothost.pipeline.looks import follow_row, must_ask, newest_row
@@ -102,7 +103,7 @@ class Dispatcher:
         self._find_event(delivery, envelope, key)
 
     def _refuse(self, delivery: Delivery, error: BodyRefused) -> None:
-        self._context.responses.give(delivery, Outcome(400, NOTHING, "malformed"), 0, 1, str(error))
+        self._context.responses.give(delivery, Outcome(400, NOTHING, "malformed"), 0, 1, why=str(error))
 
     def _find_event(self, delivery: Delivery, envelope: Envelope, key: str) -> None:
         """Find the event in memory and, if the journal may know more, there. Then go on with it as new or known."""
@@ -165,7 +166,7 @@ class Dispatcher:
                 self._spawn(self._ask_own(key, delivery, envelope))
                 return
             if word:
-                context.responses.give(delivery, Outcome(200, NOTHING, word), envelope.task_id, attempt.number(0))
+                context.responses.give(delivery, Outcome(200, NOTHING, word), envelope.task_id, attempt.number(0), key)
                 return
         now = context.now()
         entry = Entry(
@@ -183,7 +184,7 @@ class Dispatcher:
         )
         tracked = TrackedEvent(key, entry, number, unseen=unseen)
         context.event_table.add(tracked)
-        self._count(tracked, delivery, envelope, now)
+        count_delivery(self._context, tracked, delivery, envelope, now)
         self._admit(tracked, delivery, envelope)
 
     async def _ask_own(self, key: str, delivery: Delivery, envelope: Envelope) -> None:
@@ -240,7 +241,7 @@ class Dispatcher:
         tracked.rest()
         self._keep_held(tracked)
         outcome = UNAVAILABLE if delivery.bot.state.broken else BUSY
-        self._context.responses.give(delivery, outcome, tracked.entry.task, tracked.attempt)
+        self._context.responses.give(delivery, outcome, tracked.entry.task, tracked.attempt, tracked.entry.id)
 
     def _keep_held(self, tracked: TrackedEvent) -> None:
         """Note the 503. A new event (fence 0, never claimed) keeps only its count; a held one (claimed before) is quiet later."""
@@ -249,21 +250,6 @@ class Dispatcher:
         if entry.fence:
             entry.due = entry.seen_at + self._context.timing.quiet_s
             self._records.note(tracked)
-
-    def _count(self, tracked: TrackedEvent, delivery: Delivery, envelope: Envelope, now: float) -> None:
-        """Count the delivery and set the attempt. Deliveries within a second of each other count as one."""
-        entry = tracked.entry
-        attempt = read_attempt(delivery.attempt)
-        seen = entry.seen
-        if seen and now - entry.seen_at < APART_S:
-            seen -= 1
-        tracked.attempt = attempt.number(seen)
-        tracked.last = attempt.is_last(seen)
-        entry.seen, entry.seen_at = seen + 1, now
-        tracked.touched = self._context.clock.monotonic()
-        if envelope.token:
-            tracked.token = envelope.token
-            self._context.hide(envelope.token)
 
     def _take_known(self, tracked: TrackedEvent, delivery: Delivery, envelope: Envelope) -> None:
         """Count a delivery of a known event and answer it; a first attempt that is no repeat may begin a new event."""
@@ -275,7 +261,7 @@ class Dispatcher:
             if tracked.phase == "idle" and entry.state not in ("ready", "running"):
                 self._take_new(tracked.base, delivery, envelope, tracked.number + 1)
                 return
-        self._count(tracked, delivery, envelope, self._context.now())
+        count_delivery(self._context, tracked, delivery, envelope, self._context.now())
         self._answer_known(tracked, delivery, envelope)
 
     def _answer_known(self, tracked: TrackedEvent, delivery: Delivery, envelope: Envelope) -> None:
@@ -309,13 +295,13 @@ class Dispatcher:
             return
         error = f"not run again: the host died {entry.deaths} times while it ran"
         tracked.entry = msgspec.structs.replace(entry, state="failed", status=500, failed=True, error=error)
-        log.error("%s", error, extra={"bot": entry.bot, "task": entry.task})
+        log.error("%s", error, extra={"bot": entry.bot, "task": entry.task, "event": entry.id})
         self._records.note(tracked)
         self._context.failed(tracked.entry)
         self._answer(tracked, delivery, Outcome(500, NOTHING, "failed"))
 
     def _answer(self, tracked: TrackedEvent, delivery: Delivery, outcome: Outcome) -> None:
-        self._context.responses.give(delivery, outcome, tracked.entry.task, tracked.attempt)
+        self._context.responses.give(delivery, outcome, tracked.entry.task, tracked.attempt, tracked.entry.id)
 
     def _is_no_repeat(self, tracked: TrackedEvent, marked: int) -> bool:
         """Return whether a first attempt is no repeat: after ten minutes, or marked 1 when a digest's event has its answer."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from bothost.journal.history import merged
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -146,6 +148,8 @@ class TrackedEvent:
         row.seen = max(row.seen, self.entry.seen)
         row.seen_at = max(row.seen_at, self.entry.seen_at)
         row.ms = row.ms or self.entry.ms
+        if self.entry.history:
+            row.history = merged(row.history, self.entry.history)
         self.entry = row
 
     def rest(self) -> None:

@@ -16,6 +16,7 @@ from bothost.journal.moving import MissingBots
 from bothost.journal.transitions import cancelled
 from bothost.pipeline.attempts import REPEAT_S
 from bothost.pipeline.delivery import CANCELLED
+from bothost.pipeline.event_log import fields_of, say_who
 from bothost.pipeline.event_table import TrackedEvent, base_of
 from bothost.pipeline.stored_content import read_content, until_next_sweep
 from bothost.pipeline.write_rules import Held
@@ -148,14 +149,14 @@ class JournalPoller:
         for reaped in await journal.reap():
             self._learn(reaped.entry)
             level = logging.ERROR if reaped.entry.state == "failed" else logging.WARNING
-            extra = {"bot": reaped.entry.bot, "task": reaped.entry.task}
-            log.log(level, "%s: its owner is gone; now %s", reaped.entry.id, reaped.entry.state, extra=extra)
+            gone = "%s: its owner is gone; now %s"
+            log.log(level, gone, reaped.entry.id, reaped.entry.state, extra=fields_of(reaped.entry))
             if reaped.entry.state == "failed":
                 self._context.failed(reaped.entry)
         for entry in await journal.quiet():
             if self._learn(entry) and entry.state == "failed":
                 what = entry.error.partition("\n")[0]
-                log.error("%s: %s", entry.id, what, extra={"bot": entry.bot, "task": entry.task})
+                log.error("%s: %s", entry.id, what, extra=fields_of(entry))
                 self._context.failed(entry)
         await self._begin_due()
 
@@ -299,6 +300,7 @@ class JournalPoller:
     async def _begin(self, bot: Bot, tracked: TrackedEvent, ticket: QueueTicket) -> None:
         """Run a claimed event with its body from the journal. It takes its turn before later arrivals."""
         row = tracked.entry
+        say_who(row)
         tracked.phase = "running"
         tracked.stored = True
         tracked.ticket = ticket
@@ -330,9 +332,9 @@ class JournalPoller:
     def _is_taken_aside(self, row: Entry, failure: BaseException) -> bool:
         """Return whether an event has met FAULTS faults, so that it is not begun again. A journal that is away does not count."""
         if isinstance(failure, JournalAway | asyncio.CancelledError):
-            log.warning("%s begins later: %s", row.id, failure or "the host stops", extra={"bot": row.bot})
+            log.warning("%s begins later: %s", row.id, failure or "the host stops", extra=fields_of(row))
             return False
-        log.error("a fault of bothost at the beginning of %s", row.id, exc_info=failure, extra={"bot": row.bot})
+        log.error("a fault of bothost at the beginning of %s", row.id, exc_info=failure, extra=fields_of(row))
         self._faults[row.id] += 1
         return self._faults[row.id] >= FAULTS and self._faults.pop(row.id) > 0
 
@@ -349,6 +351,7 @@ class JournalPoller:
     async def _post(self, bot: Bot, row: Entry) -> None:
         if not self._is_free(row):
             return
+        say_who(row)
         known = self._context.event_table.of(row)
         if known is not None and self._is_ahead_of(known, row):
             self._write_over(known, row)

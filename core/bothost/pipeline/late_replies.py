@@ -10,6 +10,7 @@ import msgspec
 
 from bothost.errors import JournalAway
 from bothost.journal.entry import EntryFilter
+from bothost.journal.history import HistoryStep, with_step
 from bothost.pipeline.reply_poster import NO_LOGIN, PostResult
 from bothost.pipeline.write_rules import Held
 from bothost.pipeline.writing import write_surely
@@ -69,7 +70,7 @@ class LateReplies:
             )
         except Exception as error:
             # around one step of the posting loop: an answer of Pyrus that nobody foresaw must not leave its row open
-            log.exception("a fault of bothost in the post of %s", entry.id, extra={"bot": entry.bot})
+            log.exception("a fault of bothost in the post of %s", entry.id, extra={"bot": entry.bot, "event": entry.id})
             self._faults[entry.id] += 1
             if self._faults[entry.id] < FAULTS:
                 return PostResult("again", error=f"bothost could not post it: {error!r}", unclear=True)
@@ -103,6 +104,9 @@ class LateReplies:
     def _after(self, entry: Entry, posted: PostResult, now: float) -> Entry:
         # if the rate limit did not let it go, it was no try, and `after_s` says when it may
         tries = entry.tries + (0 if posted.after_s else 1)
+        told = f"comment {posted.comment_id}" if posted.comment_id else posted.error
+        if not posted.after_s:
+            entry = _change(entry, history=with_step(entry, HistoryStep("post", now, tries, outcome=told)))
         if posted.kind == "done":
             state, error = ("failed", entry.error) if entry.failed else ("answered", "")
             return _change(
@@ -130,7 +134,11 @@ class LateReplies:
         if entry is None:
             tracked.rest()
             key, bot = tracked.entry.id, tracked.entry.bot
-            log.warning("the outcome of a post was refused: %s belongs to another owner now", key, extra={"bot": bot})
+            log.warning(
+                "the outcome of a post was refused: %s belongs to another owner now",
+                key,
+                extra={"bot": bot, "event": key},
+            )
             return
         tracked.entry = entry
         tracked.rest()

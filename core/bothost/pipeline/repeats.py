@@ -47,7 +47,11 @@ class RepeatRecords:
         try:
             await write(self._context, tracked, amended)
         except JournalAway:
-            log.warning("what a delivery changed in %s could not be written", entry.id, extra={"bot": entry.bot})
+            log.warning(
+                "what a delivery changed in %s could not be written",
+                entry.id,
+                extra={"bot": entry.bot, "event": entry.id},
+            )
 
     def give_stored(self, tracked: TrackedEvent, delivery: Delivery) -> None:
         """Give the stored bytes once more. The first connection that takes them makes the answer delivered."""
@@ -64,7 +68,7 @@ class RepeatRecords:
     def _give(self, tracked: TrackedEvent, delivery: Delivery) -> bool:
         entry = tracked.entry
         outcome = Outcome(200, entry.answer or NOTHING, "repeat", repeat=True)
-        return self._context.responses.give(delivery, outcome, entry.task, tracked.attempt)
+        return self._context.responses.give(delivery, outcome, entry.task, tracked.attempt, entry.id)
 
     async def _deliver(self, tracked: TrackedEvent, delivery: Delivery) -> None:
         """Give an answer that reached nobody yet. The row must say so first, because another process may be about to post it.
@@ -75,7 +79,7 @@ class RepeatRecords:
         try:
             written = await write(self._context, tracked, self._delivered(tracked, delivered=True))
         except JournalAway:
-            self._context.responses.give(delivery, UNRECORDED, tracked.entry.task, tracked.attempt)
+            self._context.responses.give(delivery, UNRECORDED, tracked.entry.task, tracked.attempt, tracked.entry.id)
             # it may land all the same: then nobody would post what nobody has heard
             await write_surely(self._context, tracked, self._delivered(tracked, delivered=False))
             return

@@ -109,9 +109,14 @@ class ReplyPoster:
         try:
             return await self._try(pending, line, begin_here)
         except Unauthorized as error:
-            # refused with a fresh token too: not applied, and worth another try unless the login is wrong
-            final = error.code in requests.FINAL_401 or entry.tries >= MOST_DENIED
-            return PostResult("failed" if final else "again", error=str(error))
+            # refused with a fresh token too: not applied, and worth another try unless the login is wrong;
+            # a learnt login that is wrong is learnt anew
+            final = error.code in requests.FINAL_401 and bool(config.login)
+            return _denied(entry, error, final=final)
+        except NoLogin as error:
+            if entry.bot in self._client.refused:
+                return _denied(entry, error, final=False)
+            return after(error, begun=begun)
         except (CallError, JournalAway) as error:
             return after(error, begun=begun)
 
@@ -178,6 +183,11 @@ class ReplyPoster:
         """Return the ids of comments that handlers wrote on the task, from this process and the journal."""
         kept = await self._journal.written(entry.bot, entry.task)
         return kept | self._client.comments.of(entry.bot, entry.task)
+
+
+def _denied(entry: Entry, error: CallError, *, final: bool) -> PostResult:
+    """Return the outcome of a try whose token or login was refused: nothing was applied."""
+    return PostResult("failed" if final or entry.tries >= MOST_DENIED else "again", error=str(error))
 
 
 def unclaimed(thread: list[dict[str, Any]], answered: Sequence[Entry], skew: float) -> None:

@@ -62,8 +62,10 @@ class Responses:
         self.count = count
         self._tell = tell or _log
 
-    def give(self, delivery: Delivery, outcome: Outcome, task: int, attempt: int, why: str = "") -> bool:
-        """Answer one delivery. Returns False if its connection was closed. `why` is the reason of a refusal, for the log."""
+    def give(
+        self, delivery: Delivery, outcome: Outcome, task: int, attempt: int, event: str = "", why: str = ""
+    ) -> bool:
+        """Answer one delivery. Returns False where its connection was closed. `why` is the reason of a refusal, for the log."""
         written = delivery.respond(outcome)
         bot = delivery.bot.config.name
         seconds = self._clock.monotonic() - delivery.received
@@ -72,6 +74,8 @@ class Responses:
         level = logging.INFO if outcome.status < 500 else logging.WARNING
         own = {"bot": bot, "task": task, "attempt": attempt, "outcome": word, "status": outcome.status}
         own["ms"] = round(seconds * 1000, 1)
+        if event:
+            own["event"] = event
         foreign = {"why": why} if why else {}
         if delivery.trace:
             foreign["traceparent"] = delivery.trace
@@ -85,5 +89,5 @@ class Responses:
         for waiter in waiters:
             if waiter.timer is not None:
                 waiter.stop()
-            written |= self.give(waiter.delivery, outcome, tracked.entry.task, tracked.attempt)
+            written |= self.give(waiter.delivery, outcome, tracked.entry.task, tracked.attempt, tracked.entry.id)
         return written

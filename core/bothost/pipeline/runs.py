@@ -19,6 +19,7 @@ from bothost.pipeline.claims import Claims, OneByOne, is_being_parked, is_suspec
 from bothost.pipeline.completion import RunEnd, complete, with_unsent
 from bothost.pipeline.context import stored_body
 from bothost.pipeline.delivery import NOTHING, UNAVAILABLE, UNRECORDED
+from bothost.pipeline.event_log import fields_of
 from bothost.pipeline.unread import not_delivered
 from bothost.pipeline.write_rules import Amended, Held, RunFinished
 from bothost.pipeline.writing import write, write_surely
@@ -149,7 +150,7 @@ class Runs:
             await self._run(tracked, bot, ticket)
         except Exception as error:
             # around a plugin's run and its record: no row may stay `running` because bothost itself raised
-            log.exception("a fault of bothost in the run of %s", tracked.entry.id, extra={"bot": bot.config.name})
+            log.exception("a fault of bothost in the run of %s", tracked.entry.id, extra=fields_of(tracked.entry))
             if tracked.phase != "running":
                 raise
             await self._record(tracked, bot, _broken(bot, error))
@@ -175,7 +176,7 @@ class Runs:
             # an acknowledgement is being committed: its result decides by which door the reply leaves
             await asyncio.wait([tracked.commit])
         if tracked.cut == "lost":
-            await self._refused(tracked, bot)
+            await self._refused(tracked)
         else:
             await self._record(tracked, bot, ran)
 
@@ -222,7 +223,7 @@ class Runs:
             return await runner.run(tracked.envelope, self._run_context(tracked, bot), limit_s, ended)
         except Exception as error:
             # no thread, process or memory was available: the call of the plugin did not begin or did not end
-            log.exception("the run of %s could not be carried out", entry.id, extra={"bot": bot.config.name})
+            log.exception("the run of %s could not be carried out", entry.id, extra=fields_of(entry))
             ended()
             return _broken(bot, error)
         finally:
@@ -270,9 +271,9 @@ class Runs:
             body = stored_body(tracked) if completion.entry.state == "ready" or bot.config.keep_s > 0 else None
             if tracked.unrecorded:
                 # The journal is away and this is the last attempt: answer it now and write the record later.
-                self._behind(self._record_behind(tracked, bot, completion.entry, body))
+                self._behind(self._record_behind(tracked, completion.entry, body))
             else:
-                entry = await self._recorded(tracked, bot, ending, body)
+                entry = await self._recorded(tracked, ending, body)
                 if entry is None:
                     return
                 assert ending.completion is not None
@@ -284,23 +285,23 @@ class Runs:
             self._suspects.leave()
         await self._tell(tracked, bot, completion)
 
-    async def _recorded(self, tracked: TrackedEvent, bot: Bot, ending: Ending, body: bytes | None) -> Entry | None:
+    async def _recorded(self, tracked: TrackedEvent, ending: Ending, body: bytes | None) -> Entry | None:
         """Write the outcome until it lands and return the row. None if it was dropped and the deliveries are dealt with."""
         ended = RunFinished(lambda row: ending.by(row).entry)
         if tracked.cut == "drain" and tracked.entry.door == "response":
             return await self._acknowledged_cut(tracked, ended, body)
         written = await write_surely(self._context, tracked, ended, body)
         if written.entry is None:
-            await self._refused(tracked, bot)
+            await self._refused(tracked)
         return written.entry
 
-    async def _record_behind(self, tracked: TrackedEvent, bot: Bot, told: Entry, body: bytes | None) -> None:
+    async def _record_behind(self, tracked: TrackedEvent, told: Entry, body: bytes | None) -> None:
         """Write the outcome of a run that had a claim in memory only, as it was answered."""
         outcome = RunFinished(lambda row: msgspec.structs.replace(told, revision=row.revision, cancel=row.cancel))
         written = await write_surely(self._context, tracked, outcome, body)
         if written.entry is None:
             tracked.unsure = tracked.unrecorded = False
-            self._say_dropped(tracked, bot, written.row)
+            self._say_dropped(tracked, written.row)
 
     async def _acknowledged_cut(
         self, tracked: TrackedEvent, happening: RunFinished, body: bytes | None
@@ -313,9 +314,8 @@ class Runs:
                 if written.entry is not None:
                     return written.entry
         except (JournalAway, TimeoutError):
-            log.warning(
-                "%s could not be parked at the end of the drain", tracked.entry.id, extra={"bot": tracked.entry.bot}
-            )
+            entry = tracked.entry
+            log.warning("%s could not be parked at the end of the drain", entry.id, extra=fields_of(entry))
         context.responses.give_all(tracked, UNRECORDED)
         tracked.rest()
         return None
@@ -343,25 +343,24 @@ class Runs:
     def _complain(self, tracked: TrackedEvent, failure: str) -> None:
         entry = tracked.entry
         what, _, trace = failure.partition("\n")
-        extra = {"bot": entry.bot, "task": entry.task, "event": entry.id, "outcome": phase(entry)}
-        extra["attempt"] = tracked.attempt
-        log.error("%s", what, extra={**extra, "traceback": trace})
+        extra = fields_of(entry, outcome=phase(entry), attempt=tracked.attempt, traceback=trace)
+        log.error("%s", what, extra=extra)
 
-    async def _refused(self, tracked: TrackedEvent, bot: Bot) -> None:
+    async def _refused(self, tracked: TrackedEvent) -> None:
         """Drop an outcome because another claim holds the row or the row has ended. Deliveries are answered by the row."""
         row = await self.claims.row_of(tracked.entry.id)
-        self._say_dropped(tracked, bot, row)
+        self._say_dropped(tracked, row)
         tracked.rest()
         if row is not None:
             tracked.adopt(row)
         tracked.unsure = False
         self._changed.answer_by_row(tracked)
 
-    def _say_dropped(self, tracked: TrackedEvent, bot: Bot, row: Entry | None) -> None:
+    def _say_dropped(self, tracked: TrackedEvent, row: Entry | None) -> None:
         log.warning(
             "the outcome of %s was dropped, another owner has the event: fence %d of %s here, %d of %s in the journal",
             tracked.entry.id, tracked.entry.fence, self._context.journal.owner, row.fence if row else 0, row.owner if row else "nobody",
-            extra={"bot": bot.config.name},
+            extra=fields_of(tracked.entry),
         )  # fmt: skip
 
 

@@ -124,7 +124,7 @@ class Timers:
             if await self._runs_still(bot, spec, entry.id):
                 entry.state, entry.error = "cancelled", "skipped: the tick before it still runs"
                 self._context.responses.count.tick(bot.name, "skipped")
-                log.warning("timer %s: %s", spec.name, entry.error, extra={"bot": bot.name})
+                log.warning("timer %s: %s", spec.name, entry.error, extra={"bot": bot.name, "event": entry.id})
             if not await self._context.journal.save(entry, b""):
                 return None
             await self._keep_in_mind(bot, spec)

@@ -66,7 +66,7 @@ async def write_surely(
         except JournalAway as error:
             log.warning(
                 "the journal is away; %s is kept and written again: %s",
-                tracked.entry.id, error, extra={"bot": tracked.entry.bot},
+                tracked.entry.id, error, extra={"bot": tracked.entry.bot, "event": tracked.entry.id},
             )  # fmt: skip
         await context.journal.wait_hint(pause_s)
         pause_s = min(pause_s * 2, LONGEST_PAUSE_S)

@@ -205,7 +205,8 @@ def _last(text: bytes, piece: bytes) -> int:
 def event_key(bot: str, envelope: Envelope) -> str:
     """Return the key that two deliveries of one event share: bot, task, kind, and the highest comment id or else a digest."""
     kind = envelope.kind or "comment"
-    if kind[_LONGEST_KIND:] or "\0" in kind:  # PostgreSQL's texts hold none
+    # a key stands in logs, and PostgreSQL's texts hold no NUL
+    if kind != "comment" and (kind[_LONGEST_KIND:] or not kind.isprintable()):
         kind = hashlib.sha256(kind.encode()).hexdigest()
     last = envelope.comment_id if envelope.comment_id is not None else f"sha-{envelope.digest()}"
     return f"{bot}:{envelope.task_id}:{kind}:{last}"

@@ -15,7 +15,7 @@ from bothost.pyrus_client.transport import HttpRequest, Transport
 from bothost.pyrus_client.written_comments import CommentJournal, WrittenComments
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from bothost.clock import Clock
     from bothost.pyrus.rest.requests import ApiRequest, ApiResponse
@@ -59,6 +59,7 @@ class SharedState:
     permits: dict[str, asyncio.Semaphore] = field(default_factory=dict)
     logins: dict[tuple[str, str], AccountToken] = field(default_factory=dict)
     learnt: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
 
 
 class PyrusClient:
@@ -86,6 +87,18 @@ class PyrusClient:
     def learn(self, bot: str, login: str) -> None:
         """Keep a login that was seen in a body, for a bot whose section has none."""
         self._shared.learnt[bot] = login
+        self._shared.refused.pop(bot, None)
+
+    def forget(self, bot: str, login: str) -> None:
+        """Forget a learnt login that Pyrus has refused; the next delivery may teach another one."""
+        if self._shared.learnt.get(bot, login) == login:
+            self._shared.learnt.pop(bot, None)
+            self._shared.refused[bot] = login
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """Return the learnt logins that Pyrus has refused and nothing has taught again since, by bot."""
+        return self._shared.refused
 
     def login_of(self, caller: CallingBot) -> str:
         """Return the bot's login: the section's, else the learnt one, else ""."""

@@ -161,6 +161,10 @@ class PyrusSession:
                 if self._terms.late or is_too_late or not login_may_pass(error):
                     raise
                 await asyncio.sleep(wait_s)
+            except Unauthorized:
+                if not self._caller.login:
+                    self._client.forget(self._caller.bot, credentials.login)
+                raise
             else:
                 self._client.observer.logged_in(self._token.value)
                 return self._token, self._token is not before

@@ -203,6 +203,13 @@ def test_pause_and_resume_reach_the_bot(own_page: Site) -> None:
     assert "new key\\x1b[31m" in own_page.get("/bots/autoreply").text
     own_page.put(cookie, "/bots/autoreply/resume")
     wait_for(lambda: own_page.host.service.find("autoreply").state.word == "active")  # type: ignore[union-attr]
+    before = own_page.host.service.find("autoreply")
+    answer = own_page.put(cookie, "/bots/autoreply/restart")
+    assert (answer.status, answer.location) == (303, "/bots/autoreply?done=restarted")
+    assert own_page.host.service.find("autoreply") is not before
+    refused = own_page.put(cookie, "/bots/wrong/restart")
+    assert refused.status == 409
+    assert "not restarted: it is config error" in refused.text
 
 
 def test_a_quarantined_bot_is_resumed_by_its_button(own_page: Site) -> None:

@@ -305,15 +305,15 @@ class PostgresJournal:
         """See `Journal.controls`."""
         return {row[0]: row[1] for row in await self._pool.fetch(sql.CONTROLS)}
 
-    async def retry(self, key: str, *, again: bool = False) -> Entry:
+    async def retry(self, key: str, *, again: bool = False, who: str = "") -> Entry:
         """See `Journal.retry`."""
-        entry = await maintenance.retry(self._pool, self._round(), key, again=again)
+        entry = await maintenance.retry(self._pool, self._round(), key, again=again, who=who)
         await self._pool.hint()
         return entry
 
-    async def cancel(self, key: str) -> Entry:
+    async def cancel(self, key: str, who: str = "") -> Entry:
         """See `Journal.cancel`."""
-        return await maintenance.cancel(self._pool, self._round(), key)
+        return await maintenance.cancel(self._pool, self._round(), key, who)
 
     async def move(self, old: str, new: str) -> int:
         """See `Journal.move`."""

@@ -141,13 +141,13 @@ async def _repeat(pool: ConnectionPool, statement: str, *values: object) -> int:
             return changed
 
 
-async def retry(pool: ConnectionPool, at: MaintenanceRound, key: str, *, again: bool) -> Entry:
+async def retry(pool: ConnectionPool, at: MaintenanceRound, key: str, *, again: bool, who: str) -> Entry:
     """Retry an entry for an operator; with `again`, an answered one as a new entry with its body. Return the entry."""
     async with pool.transaction() as connection:
         entry = await _locked(connection, key)
         body = await connection.fetchval(sql.BODY_OF, key)
         if entry.state != "answered":
-            ready = retried(entry, has_body=body is not None, now=at.now, timing=at.timing)
+            ready = retried(entry, has_body=body is not None, now=at.now, timing=at.timing, who=who)
             await _put(connection, [ready])
             return ready
         if not again:
@@ -156,16 +156,16 @@ async def retry(pool: ConnectionPool, at: MaintenanceRound, key: str, *, again: 
             raise JournalError(f"{key} cannot run again: its body is no longer stored")
         base, _ = number_of(key)
         newest = await connection.fetchrow(sql.LATEST, base)
-        new = run_again(entry, f"{base}~{number_of(newest['id'])[1] + 1}", at.now)
+        new = run_again(entry, f"{base}~{number_of(newest['id'])[1] + 1}", at.now, who)
         new.revision = 1
         await connection.execute(sql.WRITE, *values_of(new), body)
         return new
 
 
-async def cancel(pool: ConnectionPool, at: MaintenanceRound, key: str) -> Entry:
+async def cancel(pool: ConnectionPool, at: MaintenanceRound, key: str, who: str) -> Entry:
     """Cancel an entry for an operator, and return it as it stands afterwards."""
     async with pool.transaction() as connection:
-        entry = cancelled(await _locked(connection, key), at.now)
+        entry = cancelled(await _locked(connection, key), at.now, who)
         await _put(connection, [entry])
         return entry
 

@@ -21,7 +21,7 @@ _TYPES = {
     "bigint": {"task", "comment", "fence", "posted", "revision"},
     "integer": {"step", "tries", "seen", "runs", "deaths", "status"},
     "boolean": {"cancel", "delivered", "failed"},
-    "bytea": {"answer"},
+    "bytea": {"answer", "history"},
 }
 TYPE_OF = {name: kind for kind, names in _TYPES.items() for name in names}
 

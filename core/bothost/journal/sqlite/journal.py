@@ -274,21 +274,21 @@ class SqliteJournal:
         """See `Journal.controls`."""
         return await self._read(queries.controls)
 
-    async def retry(self, key: str, *, again: bool = False) -> Entry:
+    async def retry(self, key: str, *, again: bool = False, who: str = "") -> Entry:
         """See `Journal.retry`."""
 
         def work(connection: sqlite3.Connection) -> Entry:
-            new = maintenance.again(connection, key, self._now()) if again else None
+            new = maintenance.again(connection, key, self._now(), who) if again else None
             if new is None:
-                return maintenance.retry(connection, key, self._now(), self._timing)
+                return maintenance.retry(connection, key, self._now(), self._timing, who)
             copy_body(connection, self._transactions, key, new)
             return new
 
         return await self._ask(work)
 
-    async def cancel(self, key: str) -> Entry:
+    async def cancel(self, key: str, who: str = "") -> Entry:
         """See `Journal.cancel`."""
-        return await self._ask(lambda c: maintenance.cancel(c, key, self._now()))
+        return await self._ask(lambda c: maintenance.cancel(c, key, self._now(), who))
 
     async def move(self, old: str, new: str) -> int:
         """See `Journal.move`."""

@@ -175,14 +175,14 @@ def used_segments(connection: sqlite3.Connection, segments: Iterable[str]) -> se
     return {segment for segment in segments if connection.execute(asked, (f"{segment}:", f"{segment};")).fetchone()}
 
 
-def retry(connection: sqlite3.Connection, key: str, now: float, timing: JournalTiming) -> Entry:
+def retry(connection: sqlite3.Connection, key: str, now: float, timing: JournalTiming, who: str) -> Entry:
     """Retry an entry, which is not answered, for an operator, and return it as it stands afterwards."""
     entry = _known(connection, key)
     if entry.state == "answered":
         refuse_answered(entry)
     asked = "select 1 from delivery where id = ? and (body is not null or body_at is not null)"
     has_body = connection.execute(asked, (key,)).fetchone() is not None
-    return statements.put(connection, retried(entry, has_body=has_body, now=now, timing=timing))
+    return statements.put(connection, retried(entry, has_body=has_body, now=now, timing=timing, who=who))
 
 
 def new_number(connection: sqlite3.Connection, key: str) -> str:
@@ -192,17 +192,17 @@ def new_number(connection: sqlite3.Connection, key: str) -> str:
     return f"{base}~{number_of(newest.id)[1] + 1 if newest else 2}"
 
 
-def again(connection: sqlite3.Connection, key: str, now: float) -> Entry | None:
+def again(connection: sqlite3.Connection, key: str, now: float, who: str) -> Entry | None:
     """Return the new entry for `retry --again`, not written yet; None if the entry was not answered and a retry is enough."""
     entry = _known(connection, key)
     if entry.state != "answered":
         return None
-    return run_again(entry, new_number(connection, key), now)
+    return run_again(entry, new_number(connection, key), now, who)
 
 
-def cancel(connection: sqlite3.Connection, key: str, now: float) -> Entry:
+def cancel(connection: sqlite3.Connection, key: str, now: float, who: str) -> Entry:
     """Cancel an entry for an operator, and return it as it stands afterwards."""
-    return statements.put(connection, cancelled(_known(connection, key), now))
+    return statements.put(connection, cancelled(_known(connection, key), now, who))
 
 
 def control(connection: sqlite3.Connection, name: str, value: str | None) -> None:

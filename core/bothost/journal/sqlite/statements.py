@@ -25,7 +25,7 @@ _NEWEST = ("seen", "seen_at")
 _SET = ", ".join(
     f"{name} = max({name}, excluded.{name})" if name in _NEWEST else f"{name} = excluded.{name}"
     for name in FIELDS
-    if name not in FIXED_FIELDS and name not in ("cancel", "revision")
+    if name not in FIXED_FIELDS and name not in ("cancel", "revision", "history")
 )
 _UPSERT = f"""
 insert into delivery ({_ALL}) values ({_MARKS})
@@ -36,7 +36,7 @@ on conflict (id) do update set {_SET},
     body_at = iif(delivery.body is null, coalesce(delivery.body_at, excluded.body_at), null),
 """
 WRITE = f"""{_UPSERT}
-    cancel = excluded.cancel, revision = excluded.revision
+    cancel = excluded.cancel, revision = excluded.revision, history = excluded.history
 where delivery.revision = excluded.revision - 1
 """
 """The write that applies only to the revision that the entry was decided on."""
@@ -45,10 +45,14 @@ _FORWARD = """(excluded.state not in ('ready', 'running') or (excluded.state = '
 """Within one claim an entry only moves forward. So a write that comes too late neither wakes it nor takes its answer."""
 WRITE_BEHIND = f"""{_UPSERT}
     cancel = iif(excluded.fence > delivery.fence, delivery.state = 'cancelled', delivery.cancel),
-    revision = delivery.revision + 1
+    revision = delivery.revision + 1,
+    history = iif(length(coalesce(excluded.history, x'')) < length(coalesce(delivery.history, x'')),
+                  delivery.history, excluded.history)
 where delivery.fence < excluded.fence or (delivery.fence = excluded.fence and delivery.owner = excluded.owner and {_FORWARD})
 """
-"""The write of the one process whose memory is the truth. One queue keeps its writes in order, so no revision is needed."""
+"""The write of the one process whose memory is the truth. One queue keeps its writes in order, so no revision is needed.
+
+Only the history may hold more in the row, because an operator has added to it."""
 _TURN = FIELDS.index("turn")
 _FIND = f"select {COLUMNS} from delivery where id = ?"
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from http.client import responses
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from tornado.httputil import HTTPServerRequest, url_concat
 from tornado.web import HTTPError, RequestHandler, stream_request_body
@@ -16,6 +16,7 @@ from bothost.errors import JournalAway, JournalError
 from bothost.operator.bulk import BulkJobs
 from bothost.operator.page import formatting
 from bothost.operator.page.translation import Language, choose
+from bothost.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -53,6 +54,8 @@ HEADERS = {
 }
 
 
+MOST_NAME = 100
+"""How much of an operator's name is kept, in characters."""
 _OWN_ADDRESS = re.compile(rb'\b(href|action|src|data-rows)="/(?!/)')
 
 
@@ -260,8 +263,13 @@ class PageHandler(RequestHandler):
 
     @property
     def who(self) -> str:
-        """Return who asks, for the log: a person on the page, or a program with the token."""
-        return "the page" if self.right is not None and self.right.session else "the operator's token"
+        """Return who asks, for log and history: by which token and from where, or whom a command names that asks for a person."""
+        right, peer = self.right, self.request.remote_ip or "?"
+        token = "operator_token" if right is None or right.changes else "operator_read_token"
+        if right is not None and right.session:
+            return f"the page ({token}) from {peer}"
+        named = unquote(self.request.headers.get("X-Bothost-Operator", ""))[:MOST_NAME]
+        return visible(named) or f"a program ({token}) from {peer}"
 
     async def _find_right(self) -> AccessRight | None:
         sessions = self.page_context.sessions

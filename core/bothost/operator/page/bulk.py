@@ -57,13 +57,13 @@ class PlanPage(PageHandler):
         return await select(self.operations.deliveries, Selection(want, self.form("q").strip()))
 
     def _act(self, verb: Verb) -> Callable[[Entry], Awaitable[None]]:
-        operations = self.operations
+        operations, who = self.operations, f"{self.who}, in bulk"
 
         async def act(entry: Entry) -> None:
             if verb == "cancel":
-                await operations.cancel(entry.id)
+                await operations.cancel(entry.id, who)
             else:
-                await retry_once(operations.find, operations.retry, entry)
+                await retry_once(operations.find, lambda key: operations.retry(key, who), entry)
 
         return act
 

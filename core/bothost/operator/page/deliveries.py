@@ -184,7 +184,7 @@ class RetryDelivery(PageHandler):
         key, verb = args[0], args[1]
 
         async def step() -> str:
-            return link(await self.operations.retry(key, again=verb == "again"))
+            return link(await self.operations.retry(key, self.who, again=verb == "again"))
 
         await self.act(step, "sent-again" if verb == "again" else "retried")
 
@@ -196,7 +196,7 @@ class CancelDelivery(PageHandler):
         """End it."""
 
         async def step() -> str:
-            return link(await self.operations.cancel(args[0]))
+            return link(await self.operations.cancel(args[0], self.who))
 
         await self.act(step, "cancelled")
 

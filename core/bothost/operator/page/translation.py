@@ -1,4 +1,4 @@
-"""Translate the page's texts. The English in the templates is the key; Russian is in russian.py."""
+"""Translate the page's texts. The English in the templates is the key; Russian is in russian.py and russian_reasons.py."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from bothost.operator.page.russian import COUNTS as RUSSIAN_COUNTS
-from bothost.operator.page.russian import REASONS
 from bothost.operator.page.russian import TEXTS as RUSSIAN
+from bothost.operator.page.russian_reasons import REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
