@@ -194,6 +194,16 @@ def test_odd_questions_get_a_page_all_the_same(page: Site, query: str) -> None:
     assert page.get("/?q=%ff").status == 400
 
 
+def test_a_bot_without_a_usable_secret_says_that_deliveries_came(own_page: Site) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", own_page.public_port, timeout=20)
+    connection.request("POST", "/wrong", BODY.encode())
+    assert connection.getresponse().status == 503
+    connection.close()
+    text = own_page.get("/bots/wrong").text
+    assert "Deliveries came, and none could be verified or taken: 1." in text
+    assert "None yet" not in text
+
+
 def test_pause_and_resume_reach_the_bot(own_page: Site) -> None:
     cookie = own_page.log_in()
     answer = own_page.put(cookie, "/bots/autoreply/pause", {"reason": "new key\x1b[31m"})
