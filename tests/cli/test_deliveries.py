@@ -95,6 +95,8 @@ def test_the_list_shows_newest_first_and_narrows(run: Run, beside: Beside) -> No
         failed = json.loads(run("deliveries", "list", "--state", "failed", "--json").stdout)
         assert [row["task"] for row in failed] == [6]
         assert json.loads(run("deliveries", "list", "--bot", "two", "--since", "1h", "--json").stdout)[0]["task"] == 7
+        assert json.loads(run("deliveries", "list", "--until", "2020-01-31", "--json").stdout) == []
+        assert "2026-01-31" in run("deliveries", "list", "--since", "2026-31-01").stderr
         table = run("deliveries").stdout
         assert "ValueError" in table
         assert "\x1b" not in table

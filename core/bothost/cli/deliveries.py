@@ -16,9 +16,8 @@ from bothost.cli.export import ExportOptions
 from bothost.cli.host_client import cancelled_at_host, waiting_at_host
 from bothost.cli.journal_access import visit
 from bothost.cli.output import config_option, json_option, operator_name, say, show_json, show_table, warn
-from bothost.cli.selection import check_there, host_of, read_existing
+from bothost.cli.selection import check_there, host_of, moment, read_existing
 from bothost.clock import SystemClock
-from bothost.config.units import seconds
 from bothost.errors import BothostError, UsageError
 from bothost.journal.entry import Entry, EntryFilter, Phase
 from bothost.journal.status import SHOWN_KINDS, phase
@@ -70,8 +69,10 @@ def deliveries(context: click.Context, config: str, as_json: bool) -> int | None
 @click.option("--state", type=StatusChoice(get_args(Phase)), help="Only events in this state.")
 @click.option("--task", type=int, help="Only events of this task.")
 @click.option("--kind", type=StatusChoice(tuple(SHOWN_KINDS.values())), help="Only events of this kind.")
-@click.option("--since", metavar="AGE", help="Only events younger than this: 30m, 24h, 7d.")
-@click.option("--until", metavar="AGE", help="Only events older than this.")
+@click.option(
+    "--since", metavar="AGE", help="Only events younger than this: 30m, 24h, 7d, or since a day in UTC: 2026-01-31."
+)
+@click.option("--until", metavar="AGE", help="Only events older than this, or from before a day.")
 @click.option("--error", default="", metavar="TEXT", help="Only events whose error contains this text.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Show at most this many.")
 @config_option
@@ -116,20 +117,11 @@ def _filter(
         bot=bot,
         task=task,
         kind=KINDS.get(kind or ""),
-        since=_moment("--since", since),
-        until=_moment("--until", until),
+        since=moment("--since", since),
+        until=moment("--until", until),
         phase=state,
         limit=limit,
     )
-
-
-def _moment(option: str, age: str | None) -> float | None:
-    if age is None:
-        return None
-    try:
-        return SystemClock().now().timestamp() - seconds(age)
-    except ValueError as error:
-        raise UsageError(f"{option}: {error}") from None
 
 
 @deliveries.command("show", epilog="Example: bothost deliveries show autoreply:5600:comment:12208")
@@ -213,8 +205,12 @@ def bulk_options(command: Callable[..., int]) -> Callable[..., int]:
         click.option("--bot", help="All events of this bot."),
         click.option("--state", type=StatusChoice(get_args(Phase)), help="All events in this state."),
         click.option("--task", type=int, help="All events of this task."),
-        click.option("--since", metavar="AGE", help="All events younger than this: 30m, 24h, 7d."),
-        click.option("--until", metavar="AGE", help="Only events older than this."),
+        click.option(
+            "--since",
+            metavar="AGE",
+            help="All events younger than this: 30m, 24h, 7d, or since a day in UTC: 2026-01-31.",
+        ),
+        click.option("--until", metavar="AGE", help="Only events older than this, or from before a day."),
         click.option("--error", default="", metavar="TEXT", help="Only events whose error contains this text."),
         click.option("--dry-run", is_flag=True, help="Show the plan and stop."),
         click.option("--rate", "pace", default="5/s", show_default=True, metavar="N/s", help="How many at a time."),
@@ -240,7 +236,7 @@ def _many(config: str, verb: Verb, default: Phase | None, as_json: bool, given: 
     if want.phase is None:
         want = msgspec.structs.replace(want, states=("ready", "running"))
     selection = Selection(want, given["error"])
-    wait_s = SystemClock().now().timestamp() - (_moment("--wait", given["wait"]) or 0.0)
+    wait_s = SystemClock().now().timestamp() - (moment("--wait", given["wait"]) or 0.0)
     options = BulkOptions(given["dry_run"], rate(given["pace"]), wait_s, given["anyway"], as_json)
     return in_bulk(config, verb, selection, options)
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from bothost.clock import SystemClock
 from bothost.config import read
 from bothost.config.secrets import SecretSources, Unresolved
+from bothost.config.units import seconds
 from bothost.errors import ConfigError, UsageError
 from bothost.text import listed, nearest
 
@@ -16,6 +20,9 @@ if TYPE_CHECKING:
 
     from bothost.config import BotConfig, ConfigReading, HostConfig
     from bothost.errors import Problem
+
+DAY = re.compile(r"\d{4}-")
+"""Begins a day, which no age does."""
 
 
 def read_existing(path: str) -> ConfigReading:
@@ -69,3 +76,18 @@ def given_secret(text: str, folder: Path) -> bytes:
     if not secret:
         raise UsageError("--secret is empty: write env:NAME, file:PATH or the key itself")
     return secret
+
+
+def moment(option: str, age: str | None) -> float | None:
+    """Return the moment in epoch seconds that an age ("2h") or a day in UTC means; None for None. Raises UsageError."""
+    if age is None:
+        return None
+    if DAY.match(age):
+        try:
+            return datetime.fromisoformat(age).replace(tzinfo=UTC).timestamp()
+        except ValueError as error:
+            raise UsageError(f"{option}: {error}; write a day in UTC as 2026-01-31") from None
+    try:
+        return SystemClock().now().timestamp() - seconds(age)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}; or write a day in UTC, such as 2026-01-31") from None
