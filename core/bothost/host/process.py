@@ -139,9 +139,7 @@ class Host:
             listeners.proxies(plan.host),
         )
         self.listener = webhook_server(front, listeners.limits(plan.host, plan.files), listeners.tls(plan.host))
-        self._times = StateTimes(
-            resources.journal, self.lifecycle, plan.worker.number if plan.worker is not None else 0
-        )
+        self._times = StateTimes(resources.journal, self.lifecycle, plan.worker)
         self._beats: list[PeriodicJob] = []
         self.reloader = Reloader(plan.source, plan.reading, service, self.lifecycle, self._take_fresh, resources.loops)
         self._page = parts.page(self)

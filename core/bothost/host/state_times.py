@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bothost.bots.lifecycle import BotLifecycle
+    from bothost.host.workers.protocol import Worker
     from bothost.journal import Journal
 
 log = logging.getLogger("bothost.bots")
@@ -31,10 +32,10 @@ Times = dict[str, tuple[str, float]]
 class StateTimes:
     """One process's states and their times, as one value of the journal: it is written only when one of them has changed."""
 
-    def __init__(self, journal: Journal, lifecycle: BotLifecycle, process: int) -> None:
+    def __init__(self, journal: Journal, lifecycle: BotLifecycle, worker: Worker | None) -> None:
         self._journal = journal
         self._lifecycle = lifecycle
-        self._key = f"{socket.gethostname()}/{process}"
+        self._key = f"{socket.gethostname()}/{worker.number if worker is not None else 0}"
         self._written: Mapping[str, tuple[str, float]] = {}
         self._tasks = BackgroundTasks()
         self._writing = False
