@@ -281,3 +281,11 @@ def test_the_readme_works_to_the_letter_in_a_fresh_clone(tmp_path: Path) -> None
     told = shell(tree, first_bot)
     assert "3 passed" in told
     assert "Hello, tester papirus." in told
+
+
+def test_each_decision_has_its_own_number_and_a_line_in_the_index() -> None:
+    records = sorted(path.name for path in (ROOT / "docs/decisions").glob("*.md"))
+    numbers = [name.split("-")[0] for name in records]
+    assert sorted(set(numbers)) == numbers
+    index = (ROOT / "docs/README.md").read_text()
+    assert [name for name in records if f"- [{name.split('-')[0]}](decisions/{name})" not in index] == []
