@@ -9,7 +9,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.journal.journals import BODY, answered, parked, until
+from tests.journal.journals import BODY, PATIENT, answered, parked, until
 from tests.journal.processes import line_of, process
 
 from bothost.errors import JournalAway
@@ -176,7 +176,7 @@ def test_two_processes_share_the_work_and_a_kill_repeats_only_what_was_in_flight
     count = 600
 
     async def scene() -> tuple[list[str], set[str]]:
-        async with journal.open() as store:
+        async with journal.open(PATIENT) as store:
             with process(journal, "work_off") as one, process(journal, "work_off") as two:
                 for number in range(count):
                     await store.save(parked(number, task=number % 50), BODY)

@@ -21,6 +21,7 @@ from bothost import (
     value_at,
 )
 from bothost.errors import PluginError
+from bothost.runners.local import LocalRunner
 from bothost.testing import Harness
 
 SEEN: list[Any] = []
@@ -164,6 +165,21 @@ def test_a_page_is_answered_while_the_caller_waits(bothost: Harness) -> None:
     assert page.headers["X-Content-Type-Options"] == "nosniff"
     assert bot.hook("report", query={"name": "x"}, sign=False).status == 403
     assert bot.hook("report", query={"name": "x"}, method="HEAD").body == b""
+
+
+def test_where_no_thread_or_process_can_be_started_the_caller_gets_a_500_and_the_permit_comes_back(
+    bothost: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bot = bothost.bot(Payments, ini={"concurrency": 1}, bank_key="bank", link_token="link")
+
+    async def refuse(*_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalRunner, "work", refuse)
+        assert [bot.hook(name, query={"name": "x"}).status for name in ("report", "report", "magic")] == [500] * 3
+    assert bot.bot.busy == 0
+    assert bot.hook("report", query={"name": "x"}).status == 200
 
 
 def test_other_addresses_and_methods_are_refused(bothost: Harness) -> None:

@@ -14,8 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-from tests.journal.journals import BODY, QUICK, JournalMaker, answered, change, make_entry, parked
+from tests.journal.journals import BODY, PATIENT, QUICK, JournalMaker, answered, change, make_entry, parked
 
 from bothost.errors import JournalAway
 
@@ -169,9 +168,7 @@ async def main() -> None:
     if what == "read_only":
         await read_only(JournalMaker(Path(folder)))
         return
-    # a busy machine may let these wait for longer than a short lease or commit lasts; a lock tells at once that they are dead
-    patient = what in ("acknowledge", "fill", "work_off", "tick")
-    timing = msgspec.structs.replace(QUICK, commit_s=10.0, lease_s=600.0) if patient else QUICK
+    timing = PATIENT if what in ("acknowledge", "fill", "work_off", "tick") else QUICK
     async with JournalMaker(Path(folder), url).open(timing, folder=Path(own)) as store:
         work = {
             "acknowledge": acknowledge, "hold": hold, "run_forever": run_forever,

@@ -19,6 +19,7 @@ from bothost.clock import SystemClock
 from bothost.errors import PluginError, ReplyError
 from bothost.plugins import run_hooks
 from bothost.plugins.attribution import BOT
+from bothost.pyrus.reply.reply import LARGEST_REPLY
 from bothost.runners.calls import GRACE_S
 from bothost.testing.virtual_time.clock import VirtualClock
 
@@ -239,6 +240,13 @@ def test_a_reply_that_holds_a_secret_is_unusable(bench: Make, number: int, which
 def test_a_text_as_short_as_a_word_is_no_secret(bench: Make, token: str) -> None:
     assert asyncio.run(bench(Discloses).run(task_id=3)).failure is None
     assert asyncio.run(bench(plain).run(access_token=token)).reply == HI
+
+
+@pytest.mark.parametrize("answer", [Reply("x" * LARGEST_REPLY), {"text": "x", "subject": "y" * LARGEST_REPLY}])
+def test_a_reply_that_no_task_could_hold_is_unusable(bench: Make, answer: Any) -> None:
+    failure = failure_of(asyncio.run(bench(lambda event: answer).run()))
+    assert (failure.why, failure.may_rerun) == ("unusable", False)
+    assert f"no comment is so long: cut it, the most is {LARGEST_REPLY}" in failure.text
 
 
 def test_a_mapping_that_raises_when_it_is_read_is_an_unusable_reply(bench: Make) -> None:

@@ -13,6 +13,7 @@ from tests.states.conftest import Calls, Journal, handler_of
 
 from bothost import Event, GiveUp
 from bothost.errors import CallUnsent
+from bothost.pipeline.decoding import LARGE_BYTES
 from bothost.runners.local import LocalRunner
 from bothost.testing import Harness, task
 
@@ -296,3 +297,20 @@ def test_a_run_whose_machinery_fails_is_a_failed_run(
     assert type(error).__name__ in row.error
     bothost.clock.advance("61s")
     assert bot.deliver(of, 2).json == {"text": "done"}
+
+
+def test_a_large_body_is_answered_where_no_thread_can_be_started(
+    bothost: Harness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handle(event: Event) -> str:
+        return f"{len(event.task.text)} characters"
+
+    bot = bothost.bot(handle)
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert bot.deliver(task(text="x" * LARGE_BYTES)).json == {"text": f"{LARGE_BYTES} characters"}
+    assert "a large body is decoded on the loop: can't start new thread" in caplog.text

@@ -6,9 +6,7 @@ A new event goes to `_take_new` (filters) and `_admit` (run, park or turn away).
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,12 +19,13 @@ from bothost.pipeline.acknowledgement import Acknowledger, comes_again
 from bothost.pipeline.attempts import DEATHS, REPEAT_S, read_attempt
 from bothost.pipeline.context import limit_of
 from bothost.pipeline.counting import count_delivery
+from bothost.pipeline.decoding import LARGE_BYTES, LargeBodies, decode_event
 from bothost.pipeline.delivery import ACKNOWLEDGED, BUSY, CANCELLED, NOTHING, REPEAT, UNAVAILABLE, Outcome
 from bothost.pipeline.event_table import TrackedEvent, Waiter, split
 from bothost.pipeline.looks import follow_row, must_ask, newest_row
 from bothost.pipeline.repeats import RepeatRecords
 from bothost.pipeline.runs import Runs
-from bothost.pyrus.envelope import decode, event_key, is_own, waiting_step
+from bothost.pyrus.envelope import decode, is_own, waiting_step
 
 if TYPE_CHECKING:
     from bothost.pipeline.context import PipelineContext
@@ -38,23 +37,12 @@ if TYPE_CHECKING:
 log = logging.getLogger("bothost.delivery")
 
 
-LARGE_BYTES = 256 << 10
-"""A larger body is decoded in a thread. A smaller one takes less time than the way to a thread and back."""
-DECODE_AT_ONCE = 2
-
-
 @dataclass(frozen=True, slots=True)
 class WaitingLimits:
     """The bytes of bodies that may wait. Beyond that events are parked at once."""
 
     bot_bytes: int = 64 << 20
     host_bytes: int = 256 << 20
-
-
-def decode_event(delivery: Delivery) -> tuple[Envelope, str]:
-    """Return a body's typed view and its event's key. Raises BodyRefused."""
-    envelope = decode(delivery.body)
-    return envelope, event_key(delivery.bot.config.name, envelope)
 
 
 class Dispatcher:
@@ -76,8 +64,7 @@ class Dispatcher:
         self._bounds = bounds or WaitingLimits()
         self._spawn = BackgroundTasks().spawn
         self._leaving = False
-        self._decoding = ThreadPoolExecutor(DECODE_AT_ONCE, "bothost-decode")
-        """Threads apart from the loop's own, because plugins may take all of those."""
+        self._large_bodies = LargeBodies(context.clock)
 
     def receive(self, delivery: Delivery) -> None:
         """Decode, find the event, filter it, then claim it, join it, or answer by its door."""
@@ -92,11 +79,8 @@ class Dispatcher:
         self._find_event(delivery, envelope, key)
 
     async def _receive_large(self, delivery: Delivery) -> None:
-        """Decode in a thread, because ten megabytes of small objects take seconds and the other bots must not wait for them."""
-        loop = asyncio.get_running_loop()
         try:
-            with self._context.clock.real_io():
-                envelope, key = await loop.run_in_executor(self._decoding, decode_event, delivery)
+            envelope, key = await self._large_bodies.decode_event(delivery)
         except BodyRefused as error:
             self._refuse(delivery, error)
             return

@@ -28,7 +28,7 @@ from bothost.plugins.event import RunContext
 from bothost.plugins.guards import FunctionGuard, passes, without_secret
 from bothost.plugins.hook_methods import pointed_key
 from bothost.plugins.http import ResponseMessage
-from bothost.runners import Admission, HookRun
+from bothost.runners import Admission, HookRun, broken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from bothost.plugins.hook_methods import HookRule
     from bothost.plugins.http import RawRequest
     from bothost.pyrus_client.api import Pyrus
-    from bothost.runners import RunFailure, RunResult
+    from bothost.runners import RunEnded, RunFailure, RunResult
 
 log = logging.getLogger("bothost.hooks")
 
@@ -215,11 +215,8 @@ class Hooks:
                 return Admission(passes=True, key=pointed_key(rule, call.request.body))
             except RequestRefused as error:
                 return Admission(passes=True, refused=str(error))
-        bot = call.delivery.bot
-        assert bot.runner is not None
-        context = self._run_context(call, ADMIT_S)
-        with _busy(bot):
-            ran = await bot.runner.work(HookRun(call.request, admits=True), context, ADMIT_S, _no_permit)
+        with _busy(call.delivery.bot):
+            ran = await self._work(call, HookRun(call.request, admits=True), ADMIT_S, _no_permit)
         if ran.failure is not None:
             self._failed(call, ran.failure)
             return None
@@ -296,7 +293,6 @@ class Hooks:
 
     async def _run(self, call: _HookCall, ticket: QueueTicket) -> RunResult:
         bot, context = call.delivery.bot, self._context
-        assert bot.runner is not None
         began = context.clock.monotonic()
         bot.busy += 1
 
@@ -308,12 +304,21 @@ class Hooks:
                 bot.busy -= 1
                 ticket.free_permit()
 
-        limit_s = bot.config.timeout_s
-        given = HookRun(call.request, answers=True)
-        ran = await bot.runner.work(given, self._run_context(call, limit_s), limit_s, ended)
+        ran = await self._work(call, HookRun(call.request, answers=True), bot.config.timeout_s, ended)
         failed = ran.failure is not None and ran.failure.why != "refused"
         context.responses.count.run(bot.name, context.clock.monotonic() - began, failed)
         return ran
+
+    async def _work(self, call: _HookCall, given: HookRun, limit_s: float, ended: RunEnded) -> RunResult:
+        """Call the plugin and return the result, also a failed one where no thread, process or memory was available."""
+        bot = call.delivery.bot
+        assert bot.runner is not None
+        try:
+            return await bot.runner.work(given, self._run_context(call, limit_s), limit_s, ended)
+        except Exception as error:  # around the runner's machinery: the caller gets an answer and the permit comes back
+            log.exception("the hook %s could not be run", call.delivery.rule.name, extra={"bot": bot.name})
+            ended()
+            return broken(bot.name, error)
 
     def _run_context(self, call: _HookCall, limit_s: float) -> RunContext:
         bot, clock = call.delivery.bot, self._context.clock

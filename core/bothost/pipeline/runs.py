@@ -28,7 +28,7 @@ from bothost.plugins.attribution import BOT
 from bothost.plugins.event import RunContext
 from bothost.plugins.http import RawRequest
 from bothost.plugins.timers import timer_of
-from bothost.runners import HookRun, JobRun, RunFailure, RunResult, eager
+from bothost.runners import HookRun, JobRun, RunResult, broken, eager
 
 if TYPE_CHECKING:
     from bothost.bots.registry import Bot
@@ -153,7 +153,7 @@ class Runs:
             log.exception("a fault of bothost in the run of %s", tracked.entry.id, extra=fields_of(tracked.entry))
             if tracked.phase != "running":
                 raise
-            await self._record(tracked, bot, _broken(bot, error))
+            await self._record(tracked, bot, broken(bot.config.name, error))
         ticket.free_turn()
 
     async def _run(self, tracked: TrackedEvent, bot: Bot, ticket: QueueTicket) -> None:
@@ -225,7 +225,7 @@ class Runs:
             # no thread, process or memory was available: the call of the plugin did not begin or did not end
             log.exception("the run of %s could not be carried out", entry.id, extra=fields_of(entry))
             ended()
-            return _broken(bot, error)
+            return broken(bot.config.name, error)
         finally:
             tracked.entry.ms = round((self._context.clock.monotonic() - tracked.start) * 1000, 1)
 
@@ -380,9 +380,3 @@ class Ending(msgspec.Struct):
             completion.entry.version = self.bot.plugged.version
         self.completion = completion
         return completion
-
-
-def _broken(bot: Bot, error: Exception) -> RunResult:
-    """Return a failed result for a run in which bothost failed, not the plugin."""
-    text = f"[bot:{bot.config.name}] could not be run: {type(error).__name__}: {error}"
-    return RunResult(failure=RunFailure("raised", text, error=error))

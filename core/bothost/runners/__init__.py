@@ -40,6 +40,12 @@ class RunResult(msgspec.Struct, frozen=True):
     failure: RunFailure | None = None
 
 
+def broken(bot: str, error: Exception) -> RunResult:
+    """Return a failed result for a run in which bothost failed, not the plugin."""
+    text = f"[bot:{bot}] could not be run: {type(error).__name__}: {error}"
+    return RunResult(failure=RunFailure("raised", text, error=error))
+
+
 class JobRun(msgspec.Struct, frozen=True, tag="job"):
     """A job that is due: its task, its encoded data, when it was due (epoch seconds); its name and key stand in its id."""
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 NOTHING = b"{}"
 """The body that writes no comment."""
 
+LARGEST_REPLY = 16 << 20
+"""Bytes of a reply. Pyrus's own limit is lower; a larger one is a slip that would fill the journal and the memory."""
 Choice = Literal["approved", "rejected", "revoked", "acknowledged"]
 PersonLike: TypeAlias = int | str | Person | Mapping[str, Any]
 """A person by id, by e-mail, a Person of the task, or Pyrus's `{id}` or `{email}`."""
@@ -191,13 +193,17 @@ def encode(answer: Any, task: "Task | None" = None, known: "Definitions | None" 
     if answer is None:
         return NOTHING
     if type(answer) is Reply and _SHORT in answer.__dict__:
-        return _encoded_short(answer)
-    request = _converted(_given(answer), task, resolving=True, known=known)
-    _together(request)
-    for key in ("text", "formatted_text"):
-        if key in request and _is_blank(request[key]):
-            del request[key]
-    return _encoder.encode(request) if any(_says(key, value) for key, value in request.items()) else NOTHING
+        body = _encoded_short(answer)
+    else:
+        request = _converted(_given(answer), task, resolving=True, known=known)
+        _together(request)
+        for key in ("text", "formatted_text"):
+            if key in request and _is_blank(request[key]):
+                del request[key]
+        body = _encoder.encode(request) if any(_says(key, value) for key, value in request.items()) else NOTHING
+    if body[LARGEST_REPLY:]:
+        raise ReplyError(f"it has {len(body)} bytes, and no comment is so long: cut it, the most is {LARGEST_REPLY}")
+    return body
 
 
 def _is_short(reply: Reply) -> bool:

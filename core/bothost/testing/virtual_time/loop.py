@@ -162,7 +162,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             self.outstanding.adopt(hold)
             return func(*args)
 
-        future = (executor or self._executor).submit(work)
+        try:
+            future = (executor or self._executor).submit(work)
+        except BaseException:  # no thread can be started: nothing is outstanding
+            self.outstanding.end(hold)
+            raise
         wrapped = asyncio.wrap_future(future, loop=self)
         # This comes after wrap_future, whose callback hands the result to the loop. Ours says that nothing is outstanding. In
         # the other order the loop could see neither, and jump.
