@@ -46,6 +46,7 @@ BROAD = {
     "text.py": "around a plugin: the `__str__` of its exceptions",
     "runners/calls.py": "around a plugin's handler",
     "pipeline/runs.py": "around a plugin's run: no thread, no memory; such a run has failed like any other",
+    "pipeline/hooks.py": "around a plugin's run: no thread, no memory; the caller gets an answer and the permit comes back",
     "runners/local.py": "around a mapping of a plugin's own, when the reply is read",
     "runners/own_calls.py": "around a mapping of a plugin's own, when a job's reply is read",
     "plugins/settings/reading.py": "around a plugin's own `parse`",

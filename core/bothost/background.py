@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from asyncio.tasks import _unregister_task  # documented for who brings a task of his own ("Extending" asyncio)
 from collections import Counter
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -32,6 +34,20 @@ CALM_S = 120.0
 """The seconds without a fault after which the pauses begin anew."""
 
 
+RESERVED: ContextVar[bool] = ContextVar("bothost_reserved", default=False)
+"""Set where a serving host begins: its own tasks are reserved."""
+
+
+def reserve(task: asyncio.Task[Result]) -> asyncio.Task[Result]:
+    """Return a task of the host's own, which `asyncio.all_tasks()` does not show any more.
+
+    Plugins and libraries that clean up cancel all that stands there, and would end the host, its loops and other bots' runs.
+    """
+    if RESERVED.get():
+        _unregister_task(task)
+    return task
+
+
 def watch(task: asyncio.Task[Any]) -> None:
     """Log the fault of a background task of our own; it must not be silent."""
     if not task.cancelled() and (error := task.exception()) is not None:
@@ -53,7 +69,7 @@ class BackgroundTasks:
 
     def begin(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
         """Do as `spawn`, and return the task for one that watches or cancels it."""
-        task = asyncio.get_running_loop().create_task(work)
+        task = reserve(asyncio.get_running_loop().create_task(work))
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task

@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, cast
 
-from bothost.background import watch
+from bothost.background import reserve, watch
 from bothost.bots.registry import BotState
 from bothost.errors import ConfigError, PluginError
 
@@ -81,7 +81,7 @@ class BotLifecycle:
             opening.cancel()
 
     def _begin(self, bot: Bot, opening: Coroutine[object, object, None]) -> None:
-        task = self._openings[bot] = asyncio.get_running_loop().create_task(opening)
+        task = self._openings[bot] = reserve(asyncio.get_running_loop().create_task(opening))
         task.add_done_callback(watch)
         task.add_done_callback(lambda done: self._openings.get(bot) is done and self._openings.pop(bot))
 

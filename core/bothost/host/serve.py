@@ -9,13 +9,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bothost import __version__, config
-from bothost.background import PeriodicJob
+from bothost.background import RESERVED, PeriodicJob, reserve
 from bothost.clock import SystemClock
 from bothost.errors import ConfigError
 from bothost.host import listeners, process_setup
@@ -24,6 +24,7 @@ from bothost.host.journal_use import check_journal
 from bothost.host.process import HostPlan
 from bothost.host.stop_guard import FLUSH_S, StopGuard
 from bothost.host.systemd import Notifier, take_sockets
+from bothost.host.threads import DividedThreads
 from bothost.host.workers.protocol import Worker
 from bothost.plugins.attribution import BOT
 from bothost.telemetry import logs, printing
@@ -93,16 +94,32 @@ def serve(
     logs.take_printed(writer, BOT.get)
     code = 1
     try:
-        # this is not asyncio.run, which waits at its end for plugins' tasks and threads
-        code = asyncio.Runner(loop_factory=process_setup.loop_factory()).run(
-            _serve(plan, when_serving, scrubber, writer)
-        )
+        code = _run_to_the_end(_serve(plan, when_serving, scrubber, writer))
     except Exception:  # around the host's own loop, so that the log says why it has ended before the process leaves
         log.exception("the host has failed")
     writer.end()
     if sys.__stdout__ is not None:
         sys.__stdout__.flush()
     os._exit(code)
+
+
+def _run_to_the_end(work: Coroutine[Any, Any, int]) -> int:
+    """Run a coroutine on a new loop and return what it returns, also if a plugin stops the loop meanwhile.
+
+    This is not asyncio.run, which waits at its end for plugins' tasks and threads.
+    """
+    loop = asyncio.Runner(loop_factory=process_setup.loop_factory()).get_loop()
+    asyncio.set_event_loop(loop)
+    loop.set_default_executor(DividedThreads())
+    RESERVED.set(True)
+    task = reserve(loop.create_task(work))
+    while True:
+        try:
+            return loop.run_until_complete(task)
+        except RuntimeError:
+            if task.done():
+                raise
+            log.error("a plugin has stopped the event loop, which goes on: remove its call of loop.stop()")
 
 
 def prepare(reading: ConfigReading, host: HostConfig, source: ConfigSource) -> HostPlan:
@@ -136,8 +153,9 @@ async def _serve(plan: HostPlan, when_serving: WhenServing | None, scrubber: Scr
     }
     guard.listen(asyncio.get_running_loop(), handlers)
     keeping = PeriodicJob(KEEP_SIGNALS_S, guard.keep)
-    starting = asyncio.ensure_future(_start(host, stop, changed, when_serving))
-    stopping = asyncio.ensure_future(stop.wait())
+    loop = asyncio.get_running_loop()
+    starting = reserve(loop.create_task(_start(host, stop, changed, when_serving)))
+    stopping = reserve(loop.create_task(stop.wait()))
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         starting.cancel()

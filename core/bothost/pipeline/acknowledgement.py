@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from bothost.background import BackgroundTasks
+from bothost.background import BackgroundTasks, reserve
 from bothost.errors import JournalAway
 from bothost.pipeline.context import stored_body
 from bothost.pipeline.delivery import ACKNOWLEDGED, BUSY, FAILED, LATE, PARKED, UNANSWERABLE, UNAVAILABLE, UNRECORDED
@@ -116,7 +116,7 @@ class Acknowledger:
     async def _acknowledge(self, tracked: TrackedEvent) -> None:
         """Commit the door, then answer 200 `{}` to all. Answer 503 if the commit is not known to have landed in time."""
         due = list(tracked.waiters)
-        writing = asyncio.ensure_future(self._write(tracked))
+        writing = reserve(asyncio.get_running_loop().create_task(self._write(tracked)))
         done, _ = await asyncio.wait([writing], timeout=self._context.timing.commit_s)
         tracked.commit = None
         if not done:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bothost.background import watch
+from bothost.background import reserve, watch
 from bothost.bots.queue import QueueTicket
 from bothost.errors import JournalAway, RequestRefused
 from bothost.journal.data import quoted
@@ -165,7 +165,7 @@ class Hooks:
         self._spawn(self._serve(call), lambda done: self._answer_after_fault(call, done))
 
     def _spawn(self, work: Coroutine[object, object, None], *after: Callable[[asyncio.Task[None]], None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+        task = reserve(asyncio.get_running_loop().create_task(work))
         self.serving.add(task)
         for one in (self.serving.discard, watch, *after):
             task.add_done_callback(one)

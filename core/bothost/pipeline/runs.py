@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from bothost.background import BackgroundTasks, watch
+from bothost.background import BackgroundTasks, reserve, watch
 from bothost.bots.queue import QueueTicket
 from bothost.errors import JournalAway
 from bothost.journal.status import phase
@@ -92,12 +92,12 @@ class Runs:
         loop's next iteration, because a long queue would become a deep stack. Returns None if the run has ended already."""
         work = self._carry(tracked, bot, ticket)
         if tracked is not self._beginning:
-            return asyncio.get_running_loop().create_task(work)
+            return reserve(asyncio.get_running_loop().create_task(work))
         self._beginning = None
         variables = contextvars.copy_context()
         if self._context.journal.claims_first or bot.config.run == "process":
             # these runs wait with time limits, which need an asyncio task
-            return eager.begin(work, variables)
+            return reserve(eager.begin(work, variables))
         return eager.advance(work, variables)
 
     def cut(self, tracked: TrackedEvent, why: Literal["drain", "cancel", "lost"]) -> None:

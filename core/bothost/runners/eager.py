@@ -11,6 +11,8 @@ from asyncio.tasks import _enter_task, _leave_task  # documented for who brings 
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from bothost.background import reserve
+
 if TYPE_CHECKING:
     from contextvars import Context
 
@@ -70,7 +72,7 @@ def advance(work: Coroutine[Any, Any, T], context: Context) -> asyncio.Task[T] |
     finally:
         if outer is not None:
             _enter_task(loop, outer)
-    return loop.create_task(step, context=context)
+    return reserve(loop.create_task(step, context=context))
 
 
 class _FirstStep(Coroutine[Any, Any, Any]):

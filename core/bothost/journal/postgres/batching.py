@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from bothost.background import reserve
 from bothost.errors import JournalAway
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class BatchedCalls(Generic[Item, Result]):
         future: asyncio.Future[Result] = loop.create_future()
         self._waiting.append((item, future))
         if self._task is None or self._task.done():
-            self._task = loop.create_task(self._run())
+            self._task = reserve(loop.create_task(self._run()))
         return await future
 
     async def drain(self) -> None:

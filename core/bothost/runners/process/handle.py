@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bothost.background import reserve
 from bothost.errors import CallError, CallUnsent, JournalError, RateLimited, StoreError
 from bothost.pyrus.rest.requests import ApiRequest
 from bothost.runners import RunFailure, RunResult
@@ -140,7 +141,7 @@ class ChildProcess:
                 run.end()
         elif isinstance(frame, ApiCall | DataAsk):
             work = self._call(frame) if isinstance(frame, ApiCall) else self._give_data(frame)
-            task = asyncio.get_running_loop().create_task(work)
+            task = reserve(asyncio.get_running_loop().create_task(work))
             self.calls.add(task)
             task.add_done_callback(self._called)
         elif isinstance(frame, PullPiece | UploadPiece):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bothost.background import BackgroundTasks
+from bothost.background import BackgroundTasks, reserve
 from bothost.errors import ConfigError, PluginError, Problem
 from bothost.runners import RunFailure, RunResult
 from bothost.runners.local import CLOSE_S
@@ -161,7 +161,7 @@ class ChildRunner:
         if self._child is not None and not self._child.killed_for:
             return self._child
         if self._starting is None:
-            self._starting = asyncio.get_running_loop().create_task(self._start())
+            self._starting = reserve(asyncio.get_running_loop().create_task(self._start()))
             self._starting.add_done_callback(self._started)
         return await asyncio.shield(self._starting)
 
