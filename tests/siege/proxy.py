@@ -38,10 +38,12 @@ class StoppableProxy:
     async def close(self) -> None:
         """Serve no more."""
         self._server.close()
+        writers = list(self._writers)
         self.cut()
         for pump in list(self._pumps):
             pump.cancel()
         await asyncio.gather(*self._pumps, return_exceptions=True)
+        await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -56,10 +58,12 @@ class StoppableProxy:
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         self._writers.add(sink)
-        with contextlib.suppress(OSError):
-            while data := await source.read(1 << 16):
-                await self._open.wait()
-                sink.write(data)
-                await sink.drain()
-        self._writers.discard(sink)
-        sink.close()
+        try:
+            with contextlib.suppress(OSError):
+                while data := await source.read(1 << 16):
+                    await self._open.wait()
+                    sink.write(data)
+                    await sink.drain()
+        finally:
+            self._writers.discard(sink)
+            sink.close()
