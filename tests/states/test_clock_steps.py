@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.states.conftest import Calls, Journal, handler_of
 
+from bothost import Event, Job, Plugin, Request, anyone, hook, job
 from bothost.bots.registry import BotState
 from bothost.testing import Harness, task
 from bothost.testing.fake_pyrus.faults import ApiFault
@@ -82,3 +83,37 @@ def test_what_is_left_of_a_runs_time_is_counted_by_no_wall_clock(bothost: Harnes
 
     bothost.bot(handler, ini={"timeout": "20s"}).deliver(task())
     assert left == pytest.approx([20.0, 20.0], abs=0.1)
+
+
+TOLD: list[int] = []
+
+
+class Planning(Plugin):
+    async def handle(self, event: Event) -> None:
+        await self.jobs.add("later", after="1h", task=event.task_id)
+
+    @job("later")
+    async def later(self, job: Job) -> str:
+        return "an hour later"
+
+    @hook("told", anyone, once="/id")
+    async def told(self, request: Request) -> None:
+        TOLD.append(request.json["id"])
+
+
+@pytest.mark.parametrize("by", STEPS)
+def test_a_job_and_an_accepted_request_run_once_and_in_their_time(bothost: Harness, by: timedelta) -> None:
+    TOLD.clear()
+    bot = bothost.bot(Planning)
+    bot.deliver(task())
+    bot.bot.state = BotState("paused", "for a test")
+    assert bot.hook("told", json={"id": 1}).status == 202
+    step(bothost, by)
+    bothost.clock.advance("5s")
+    bot.bot.state = BotState("active")
+    bothost.clock.advance("58m")
+    bothost.pyrus.assert_no_comment()
+    assert bot.hook("told", json={"id": 1}).outcome == "repeat"
+    bothost.clock.advance("3m")
+    assert bothost.assert_one_comment().text == "an hour later"
+    assert TOLD == [1]
