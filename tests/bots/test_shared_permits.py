@@ -152,7 +152,7 @@ def test_idle_permits_beyond_an_equal_share_are_free_for_others(journal: Journal
         first, second = found
         for one, other in ((first, second), (second, first)):
             together.most = 0
-            one.send(8, lasts_s=0.02)
+            one.send(8, lasts_s=0.1)
 
             async def had_all() -> bool:  # it is so for some milliseconds, which a look may miss
                 return together.most == 4
@@ -198,7 +198,7 @@ def test_the_permits_of_a_process_come_back_when_its_lease_has_ended(journal: Jo
         sql = f"insert into {{s}}owner (id, boot, lease) values ('gone', '{boot}', {lease})"
         assert await one.store.ask(PERMITS, WriteValue("one", msgspec.msgpack.encode({"gone": (3, 1)})))
         await asyncio.to_thread(journal.sql, sql)
-        one.send(8, lasts_s=0.02)
+        one.send(8, lasts_s=0.1)
 
         async def begun() -> bool:
             return together.running > 0
