@@ -44,6 +44,9 @@ def test_hosts_lists_each_process_and_pause_and_reload_wait_for_all(site):
     assert all("not as bots.ini says: one: " in text for text in failed["done"].values()), failed
     info = host.folder / "handlers-1.0.dist-info"
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: handlers\nVersion: 2.0\n")
+    host.command("reload", "--wait", code=1)
+    notes = host.until(lambda: all(told := [row["notes"] for row in json.loads(host.text("hosts", "--json"))]) and told)
+    assert notes == ["greet: installed 2.0, running 1.0: restart"] * 2
     assert host.stop() == 0
     assert host.command("hosts") == []
 
