@@ -208,8 +208,6 @@ class ResumeBot(PageHandler):
 class RunTimer(PageHandler):
     """/bots/NAME/tick.json, for `bothost tick`"""
 
-    by_script = True
-
     async def change(self, *args: str) -> None:
         """Run the timer that the form names, due at its `at`, and give what became of it."""
         bot = self.operations.bot_named(args[0])
