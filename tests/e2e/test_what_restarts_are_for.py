@@ -41,7 +41,7 @@ def test_a_failed_open_is_told_with_its_line_and_an_upgrade_in_the_same_words_ev
         assert f'File "{place}", line {line}, in deeper' in said[0]["trace"]
     for bot in ("loop", "process"):
         shown = host.text("bots", bot)
-        assert f"{place}:{line}" in shown
+        assert f"{place}:{line}" in "".join(shown.split()), "a long reason is folded"
         assert f'File "{place}", line {line}, in deeper' in shown
 
     info = host.folder / "handlers-1.0.dist-info" / "METADATA"
