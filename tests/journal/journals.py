@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 QUICK = JournalTiming(lease_s=0.6, beat_s=0.2, retry_beat_s=0.05, sweep_s=0.1, commit_s=2.0, linger_s=0.005)
-PATIENT = msgspec.structs.replace(QUICK, commit_s=10.0, lease_s=600.0)
-"""Where several processes work beside each other: a busy machine may let one wait for longer than a short lease or commit lasts,
-and a lock tells at once who is dead."""
+PATIENT = msgspec.structs.replace(QUICK, commit_s=10.0, lease_s=10.0)
+"""Where several processes work beside each other: a busy machine may let one wait for longer than a short lease or commit lasts.
+A lock tells at once who is dead; but a beat that lands after its process was killed and forgotten is waited for until it is over."""
 BEGAN = time.time()
 DAY = 86400.0
 BODY = b'{"task_id": 7}'
