@@ -23,7 +23,7 @@ FORM = [
 
 def test_a_task_is_deleted(desk: Any) -> None:
     desk.pyrus.add_task(id=5)
-    assert desk.run(lambda api: api.delete("tasks/5")) == {}
+    assert desk.run(lambda api: api.delete("tasks/5")) == {"deleted": True}
     with pytest.raises(CallRefused, match="task_not_found"):
         desk.run(lambda api: api.task(5))
 
