@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bothost.testing.factories import body, comment, encode, field, load, task
-from bothost.testing.people import BOT_ID, file, me, numbering, person
+from bothost.testing.people import BOT_ID, IdNumbering, file, me, numbering, person
 
 
 def fields_of(made: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -153,6 +153,16 @@ def test_a_role_has_its_title_as_last_name() -> None:
 def test_the_same_person_keeps_its_id() -> None:
     assert person("Anna Gromova")["id"] == person("Anna Gromova")["id"]
     assert person("Anna Gromova")["id"] != person("Ivan Petrov")["id"]
+
+
+def test_a_person_made_while_a_test_file_is_imported_is_nobody_else_in_its_tests() -> None:
+    numbering = IdNumbering()
+    of_the_file = numbering.known("person", "system@example.org")
+    numbering.restart()
+    others = [numbering.known("person", f"{number}@example.org") for number in range(2000)]
+    assert len({of_the_file, *others}) == 2001
+    assert numbering.known("person", "system@example.org") == of_the_file
+    assert max(others) < BOT_ID
 
 
 def test_times_follow_the_clock_of_the_harness() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from datetime import UTC, date, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,9 @@ FIRST = {
 }
 STEPS = {"comment": 100}
 """The steps between ids. Comments leave room between theirs for others that stand before them in a list."""
+PERSONS = 800_000
 BOT_ID = 900_100
+"""Above all persons."""
 
 
 class PersonDict(dict[str, Any]):
@@ -56,8 +59,15 @@ class IdNumbering:
         """Return the id of a thing that keeps it: a person by e-mail, a form's field by name."""
         key = (what, *name)
         if key not in self._known:
-            self._known[key] = self.fresh(what)
+            self._known[key] = self._of_person(key) if what == "person" else self.fresh(what)
         return self._known[key]
+
+    def _of_person(self, key: tuple[Any, ...]) -> int:
+        """Return a person's id, the same before and after a restart, because a test file may make persons while it is imported."""
+        number = self._next["person"] + zlib.crc32(repr(key).encode()) % PERSONS
+        while number in self._known.values():
+            number += 1
+        return number
 
 
 numbering = IdNumbering()
