@@ -73,7 +73,7 @@ def reload_(wait: bool, config: str, as_json: bool) -> int:
         await journal.control("generation", asked)
         if not wait:
             return presences(await journal.controls(), journal.now()), []
-        return await wait_until(journal.controls, lambda one: one.generation == asked, journal.now, RELOAD_S)
+        return await wait_until(journal, lambda one: one.generation == asked, RELOAD_S)
 
     living, behind = visit(config, work)
     done = [one for one in living if wait and one not in behind]

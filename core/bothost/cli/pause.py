@@ -97,7 +97,7 @@ async def _until(journal: Journal, bot: str, task: int | None, *, paused: bool) 
     """Wait until the bot is paused, or is not, on every living process. A task's pause shows on none, so nobody waits."""
     if task is not None:
         return [], []
-    return await wait_until(journal.controls, lambda one: (bot in one.paused) == paused, journal.now, HOLDS_S)
+    return await wait_until(journal, lambda one: (bot in one.paused) == paused, HOLDS_S)
 
 
 def _fact(word: str, bot: str, task: int | None) -> str:

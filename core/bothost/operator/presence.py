@@ -12,7 +12,7 @@ from bothost.bots.reload import NOT_RESTARTED
 from bothost.plugins.discovery import upgrade_note
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from bothost.journal import Journal
 
@@ -22,6 +22,8 @@ GONE_S = 35.0
 """A process that has said nothing for so long has lost its lease."""
 FORGET_S = 600.0
 LOOK_S = 0.2
+FIRST_S = 3.0
+"""A process that has begun to serve tells of itself within this time."""
 RESTART = "restart:"
 """Begins the fact that asks for a bot's restart: when, and who asks."""
 
@@ -109,26 +111,22 @@ async def restarted(
         # not only this request: somebody else may have asked a moment later
         return asked_at(one.restarts.get(bot, ("", ""))[0]) >= asked_at(request)
 
-    return await wait_until(journal.controls, done, journal.now, limit_s)
+    return await wait_until(journal, done, limit_s)
 
 
 async def wait_until(
-    facts: Callable[[], Awaitable[Mapping[str, str]]],
-    holds: Callable[[ProcessPresence], bool],
-    now: Callable[[], float],
-    limit_s: float,
+    journal: Journal, holds: Callable[[ProcessPresence], bool], limit_s: float
 ) -> tuple[list[ProcessPresence], list[ProcessPresence]]:
-    """Wait until it holds on all living processes; return these, and those on which it does not hold after `limit_s`.
-
-    `now` is the journal's time, by which every process told when it spoke.
-    """
+    """Wait until it holds on all living processes; return these, and those on which it does not hold after `limit_s`."""
     time = asyncio.get_running_loop().time
-    until = time() + limit_s
+    begun = time()
     while True:
-        told = await facts()
-        living = [one for one in presences(told, now()) if one.alive(now())]
+        told, now = await journal.controls(), journal.now()
+        living = [one for one in presences(told, now) if one.alive(now)]
         behind = [one for one in living if not holds(one)]
-        if not behind or time() >= until:
+        # a host that was started a moment ago holds the journal and has not told of itself
+        early = not living and time() < begun + FIRST_S and bool(await journal.owners())
+        if not (behind or early) or time() >= begun + limit_s:
             return living, behind
         await asyncio.sleep(LOOK_S)
 
