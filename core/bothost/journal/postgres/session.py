@@ -60,8 +60,8 @@ class DatabaseAddress:
     async def connect(self) -> Session:
         """Open a connection. Raises JournalAway.
 
-        Statements are planned once and not compiled, because to plan or compile them takes longer than to run them. A process
-        that stops in a transaction loses it, because others wait for its locks. Behind pgbouncer in transaction mode these
+        Statements are planned once and not compiled, because to plan or compile them takes longer than to run them. No plan reads
+        a whole table, because it may have been made while the table was empty. A process that stops in a transaction loses it, because others wait for its locks. Behind pgbouncer in transaction mode these
         settings cannot be ours.
         """
         with AWAY:
@@ -72,7 +72,7 @@ class DatabaseAddress:
             limit_ms = int(self.limit_s * 1000)
             try:
                 await session.execute(
-                    f"set plan_cache_mode = force_generic_plan; set jit = off; set statement_timeout = {limit_ms * OF_LIMIT:.0f}; "
+                    f"set plan_cache_mode = force_generic_plan; set jit = off; set enable_seqscan = off; set statement_timeout = {limit_ms * OF_LIMIT:.0f}; "
                     f"set idle_in_transaction_session_timeout = {limit_ms}"
                 )
             except BaseException:
