@@ -359,7 +359,7 @@ def test_a_wrong_value_is_one_error(load: Load, line: str) -> None:
 
 @pytest.mark.parametrize(
     "lines",
-    ["port = 70000", "port = 8081", "operator_port = 8080", "address = 127.0.0.1:8080", "address = 300.1.1.1", "processes = 0", "log = loud", "drain = 50", "xheaders = ja", "xheaders = yes\naddress = 0.0.0.0", "certfile = none.pem\nkeyfile = bots.ini", "certfile = bots.ini", "max_connections = none", "idle_timeout = 0", "trusted_proxies = a", "public_url = bots.example.com", "operator_hosts = http://a", "journal = mysql://x", "journal = env:UNSET", "operator_address = 0.0.0.0", "operator_address = 0.0.0.0\noperator_token = short", "operator_token = file:none", f"operator_token = {KEY}\noperator_read_token = {KEY}", f"unix_socket = {'x' * 120}", "state ="],
+    ["port = 70000", "port = 8081", "operator_port = 8080", "address = 127.0.0.1:8080", "address = 300.1.1.1", "processes = 0", "log = loud", "drain = 50", "xheaders = ja", "xheaders = yes\naddress = 0.0.0.0", "certfile = none.pem\nkeyfile = bots.ini", "certfile = bots.ini", f"certfile = {'a' * 400}\nkeyfile = bots.ini", "max_connections = none", "idle_timeout = 0", "trusted_proxies = a", "public_url = bots.example.com", "operator_hosts = http://a", "journal = mysql://x", "journal = env:UNSET", "operator_address = 0.0.0.0", "operator_address = 0.0.0.0\noperator_token = short", "operator_token = file:none", f"operator_token = {KEY}\noperator_read_token = {KEY}", f"unix_socket = {'x' * 120}", "state ="],
 )  # fmt: skip
 def test_a_wrong_value_of_the_host_is_one_error(load: Load, lines: str) -> None:
     assert "[host]" in host_error(load, lines)

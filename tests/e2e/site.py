@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import itertools
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -238,6 +240,7 @@ def free_socket() -> socket.socket:
 
 
 def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
+    """A port that was free a moment ago, below those that the kernel gives to the connections of other tests."""
+    while True:
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", random.randrange(16000, 32000))) as taken:
+            return int(taken.getsockname()[1])

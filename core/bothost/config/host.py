@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from functools import partial
@@ -270,8 +271,8 @@ def _certificate(values: SectionReader) -> None:
         file = found.get(name)
         if file and not found.get(other):
             values.wrong(f"needs {other} beside it (both may name one file)", name)
-        if file and not file.is_file():
-            values.wrong(f"there is no file {file}", name)
+        if file and not os.path.isfile(file):  # unlike a Path's, it takes a name that no file can have
+            values.wrong(f"there is no file {str(file)[:300]}", name)
 
 
 def _ca_file(values: SectionReader) -> None:
