@@ -71,7 +71,7 @@ class Process(NamedTuple):
     """One process's memory of the event."""
 
     phase: Literal[
-        "idle", "waiting", "running", "ended", "unheard", "posting", "looked", "posted", "foreign", "dead"
+        "idle", "waiting", "running", "ended", "unheard", "posting", "looked", "posted", "followed", "dead"
     ] = "idle"
     row: Row = Row()
     begun: int = 0
@@ -281,7 +281,7 @@ class Exploration:
             )
             return state._replace(answered="promise", **{name: done})
         if row.state == "running":
-            return state._replace(**{name: process._replace(phase="foreign")})
+            return state._replace(**{name: process._replace(phase="followed")})
         if row.state == "answered" and row.delivered:
             return self.replied(state, name, process._replace(phase="idle"))
         if row.state == "answered":
@@ -307,7 +307,7 @@ class Exploration:
             yield state._replace(**{name: process._replace(writing=claim)})
         if process.phase == "running":
             yield state._replace(**{name: process._replace(phase="ended")})
-        if process.delivery and process.phase in ("waiting", "running", "ended", "foreign"):
+        if process.delivery and process.phase in ("waiting", "running", "ended", "followed"):
             yield from self.time_up(state, name, process)
         if process.writing is None and process.phase == "ended":
             yield self.submit(state, name, process, "end", heard=process.delivery > 0)
@@ -323,9 +323,9 @@ class Exploration:
             yield self.met(state, name, process)
         if row is None:
             return
-        if process.phase == "foreign" and (row.state != "running" or row.door == "api"):
+        if process.phase == "followed" and (row.state != "running" or row.door == "api"):
             yield self.met(state, name, process)
-        calm = process.writing is None and process.phase in ("idle", "foreign")
+        calm = process.writing is None and process.phase in ("idle", "followed")
         if calm and process.phase == "idle" and row.state == "ready" and row.door == "api":
             yield state._replace(**{name: process._replace(writing=Write("due", name, 0, Row()))})
         unheard_of = calm or (not self.rules.memory and process.phase == "ended" and process.unsure)
@@ -364,7 +364,7 @@ class Exploration:
     def sent_away(self, state: State, name: str, process: Process) -> State:
         """503: Pyrus comes again."""
         away = state._replace(turned_away=state.turned_away or (not state.given_up and not state.crashes))
-        if process.phase in ("waiting", "foreign"):
+        if process.phase in ("waiting", "followed"):
             process = process._replace(phase="idle")
         return away._replace(**{name: process._replace(delivery=0)})
 
@@ -417,7 +417,7 @@ class Exploration:
         if row.state != "running":
             process = process._replace(held=0)
         if write.kind == "time":
-            if process.phase in ("waiting", "foreign"):
+            if process.phase in ("waiting", "followed"):
                 process = process._replace(phase="idle")
             if process.delivery:
                 state = state._replace(answered="promise")
@@ -454,7 +454,7 @@ class Exploration:
             process = process._replace(held=0)  # as it was: whatever became of the write, its claim was dropped
         if write.kind == "time":
             process = process._replace(
-                delivery=0, phase="idle" if process.phase in ("waiting", "foreign") else process.phase
+                delivery=0, phase="idle" if process.phase in ("waiting", "followed") else process.phase
             )
         elif write.kind == "deliver":
             process = process._replace(delivery=0, phase="unheard")

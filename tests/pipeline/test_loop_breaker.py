@@ -34,10 +34,10 @@ def test_thirty_replies_to_bots_are_borne_and_the_next_pauses_the_task(clock: Vi
     loop_breaker.pause_watchers.append(lambda fact, reason: told.append((fact, reason)))
     for _ in range(TO_BOTS):
         loop_breaker.count(event(7, {"id": 5, "type": "bot"}), 9)
-    assert not loop_breaker.holds("bot", 7)
+    assert not loop_breaker.is_paused("bot", 7)
     loop_breaker.count(event(7, {"id": 9, "type": "user"}), 9)
-    assert loop_breaker.holds("bot", 7)
-    assert not loop_breaker.holds("bot", 8)
+    assert loop_breaker.is_paused("bot", 7)
+    assert not loop_breaker.is_paused("bot", 8)
     assert [fact for fact, _ in told] == ["pause:bot:7"]
 
 
@@ -45,9 +45,9 @@ def test_replies_to_people_are_borne_longer(clock: VirtualClock) -> None:
     loop_breaker = LoopBreaker(clock)
     for _ in range(TO_ANY):
         loop_breaker.count(event(7, {"id": 5, "type": "user"}), 9)
-    assert not loop_breaker.holds("bot", 7)
+    assert not loop_breaker.is_paused("bot", 7)
     loop_breaker.count(event(7, {"id": 5, "type": "user"}), 9)
-    assert loop_breaker.holds("bot", 7)
+    assert loop_breaker.is_paused("bot", 7)
 
 
 def test_replies_longer_ago_than_the_window_do_not_count(clock: VirtualClock) -> None:
@@ -57,17 +57,17 @@ def test_replies_longer_ago_than_the_window_do_not_count(clock: VirtualClock) ->
     clock.advance(WINDOW_S + 1)
     for _ in range(TO_BOTS):
         loop_breaker.count(event(7, {"id": 5, "type": "bot"}), 9)
-    assert not loop_breaker.holds("bot", 7)
+    assert not loop_breaker.is_paused("bot", 7)
 
 
 def test_an_operators_resume_begins_the_count_anew(clock: VirtualClock) -> None:
     loop_breaker = LoopBreaker(clock)
     loop_breaker.read({"pause:bot:7": "looped", "pause:bot": "whole bot", "login:bot": "x"})
-    assert loop_breaker.holds("bot", 7)
+    assert loop_breaker.is_paused("bot", 7)
     loop_breaker.read({})
-    assert not loop_breaker.holds("bot", 7)
+    assert not loop_breaker.is_paused("bot", 7)
     loop_breaker.count(event(7, {"id": 5, "type": "bot"}), 9)
-    assert not loop_breaker.holds("bot", 7)
+    assert not loop_breaker.is_paused("bot", 7)
 
 
 def test_a_pause_holds_until_it_was_read_once_and_is_gone_when_it_is_not_there_any_more(clock: VirtualClock) -> None:
@@ -75,11 +75,11 @@ def test_a_pause_holds_until_it_was_read_once_and_is_gone_when_it_is_not_there_a
     for _ in range(TO_BOTS + 1):
         loop_breaker.count(event(7, {"id": 5, "type": "bot"}), 9)
     loop_breaker.read({"login:bot": "bot@x"})  # its own fact is still on its way to the journal
-    assert loop_breaker.holds("bot", 7)
+    assert loop_breaker.is_paused("bot", 7)
     loop_breaker.read({"pause:bot:7": "looped"})
-    assert loop_breaker.holds("bot", 7)
+    assert loop_breaker.is_paused("bot", 7)
     loop_breaker.read({})
-    assert not loop_breaker.holds("bot", 7)
+    assert not loop_breaker.is_paused("bot", 7)
 
 
 def crew(clock: VirtualClock, count: int, told: list[str]) -> list[LoopBreaker]:
@@ -99,16 +99,16 @@ def test_replies_of_all_workers_count_together(clock: VirtualClock) -> None:
     breakers = crew(clock, 4, told)
     for turn in range(TO_BOTS):
         breakers[turn % 4].count(event(7, {"id": 5, "type": "bot"}), 9)
-    assert not any(loop_breaker.holds("bot", 7) for loop_breaker in breakers)
+    assert not any(loop_breaker.is_paused("bot", 7) for loop_breaker in breakers)
     breakers[3].count(event(7, {"id": 5, "type": "bot"}), 9)
-    assert breakers[3].holds("bot", 7)
+    assert breakers[3].is_paused("bot", 7)
     assert told == ["pause:bot:7"]
     # the others read it from the journal, and count anew when it is taken back
     for loop_breaker in breakers:
         loop_breaker.read({"pause:bot:7": "why"})
         loop_breaker.read({})
         loop_breaker.count(event(7, {"id": 5, "type": "bot"}), 9)
-        assert not loop_breaker.holds("bot", 7)
+        assert not loop_breaker.is_paused("bot", 7)
 
 
 def test_one_reply_in_a_task_is_told_to_nobody_before_there_is_another(clock: VirtualClock) -> None:

@@ -44,7 +44,7 @@ class RowChanged(Protocol):
         """Claim a followed event whose owner is gone. Returns False if its bot was removed."""
 
 
-def comes_again(tracked: TrackedEvent, bot: Bot) -> bool:
+def must_not_park(tracked: TrackedEvent, bot: Bot) -> bool:
     """Return whether a delivery that would be parked now is answered 503 instead, so that Pyrus comes again.
 
     `late = retry` forbids parking, even at the last attempt. A bot without a login needs the token that the next attempt brings,
@@ -98,7 +98,7 @@ class Acknowledger:
             return False
         # a run that goes on here keeps its token, so only `late = retry` forbids its acknowledgement
         parked = tracked.phase == "waiting" or self.draining
-        return comes_again(tracked, bot) if parked else bot.config.late == "retry"
+        return must_not_park(tracked, bot) if parked else bot.config.late == "retry"
 
     def _can_be_posted(self, bot: Bot | None) -> bool:
         """Return whether the reply to an event that is parked now can be posted, by a login or with the token held here."""
@@ -142,7 +142,7 @@ class Acknowledger:
     async def _write(self, tracked: TrackedEvent) -> WriteResult | None:
         """Write that the event is acknowledged. Returns None if it is unknown whether the write landed."""
         # with `keep = 0` the row of a followed event has no body yet, and one of our deliveries brings it
-        body = _brought(tracked.waiters) if tracked.phase == "foreign" else stored_body(tracked)
+        body = _brought(tracked.waiters) if tracked.phase == "followed" else stored_body(tracked)
         try:
             return await write(self._context, tracked, self._time_up(tracked.entry), body)
         except JournalAway as error:
@@ -166,7 +166,7 @@ class Acknowledger:
                 return False
             tracked.entry = msgspec.structs.replace(tracked.entry, door="api", status=200)
             tracked.unrecorded = False
-        elif tracked.phase in ("waiting", "foreign"):
+        elif tracked.phase in ("waiting", "followed"):
             self._let_go(tracked, entry)
         else:
             return False
@@ -185,7 +185,7 @@ class Acknowledger:
 
     def _goes_by_row(self, tracked: TrackedEvent, row: Entry) -> bool:
         """Answer by the row if another process has ended the event meanwhile. Return whether it has."""
-        if tracked.phase not in ("waiting", "foreign") or not self._context.journal.claims_first:
+        if tracked.phase not in ("waiting", "followed") or not self._context.journal.claims_first:
             return False
         self._context.event_table.unweigh(tracked)
         tracked.leave()
@@ -217,7 +217,7 @@ class Acknowledger:
 
     def follow(self, tracked: TrackedEvent) -> None:
         """Wait with the deliveries of this process for the end of another process's run."""
-        tracked.phase = "foreign"
+        tracked.phase = "followed"
         tracked.task = self._begin(self._follow(tracked, tracked.entry.runs))
 
     async def _follow(self, tracked: TrackedEvent, runs: int) -> None:
@@ -229,11 +229,11 @@ class Acknowledger:
                 row = await context.journal.find(tracked.entry.id)
             except JournalAway:
                 continue
-            if row is not None and tracked.waiters and tracked.phase == "foreign":
+            if row is not None and tracked.waiters and tracked.phase == "followed":
                 self._see(tracked, row, runs)
-            if tracked.phase != "foreign":
+            if tracked.phase != "followed":
                 return
-        if tracked.phase == "foreign":
+        if tracked.phase == "followed":
             tracked.rest()
 
     def _see(self, tracked: TrackedEvent, row: Entry, runs: int) -> None:

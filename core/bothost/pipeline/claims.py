@@ -102,7 +102,7 @@ class Claims:
         if not (entry.state == "ready" and entry.fence):
             body = stored_body(tracked) if bot.config.keep_s > 0 else None
             word, there = await journal.claim(entry, body or b"")
-            tracked.unseen = tracked.unseen and word == "known"
+            tracked.not_looked_up = tracked.not_looked_up and word == "known"
             return word, there
         row = await journal.take(entry.id, seen=entry.seen, seen_at=entry.seen_at)
         if row is not None:
@@ -138,9 +138,9 @@ class Claims:
         self._context.event_table.unweigh(tracked)
         if tracked.ticket is ticket:
             tracked.rest()
-            if row is not None and tracked.unseen:
+            if row is not None and tracked.not_looked_up:
                 # memory counts for nothing against the row: this may be a later first attempt, which gets no stored answer
-                tracked.entry, tracked.unseen, tracked.unsure = row, False, False
+                tracked.entry, tracked.not_looked_up, tracked.unsure = row, False, False
                 self._changed.look_again(tracked)
                 return
             if row is not None:

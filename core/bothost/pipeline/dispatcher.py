@@ -2,6 +2,9 @@
 
 A new event goes to `_take_new` (filters) and `_admit` (run, park or turn away). A known one goes to `_take_known` and
 `_answer_known` (join, or answer by state and door). `answer_by_row` and `take_over` hear of what happened to it elsewhere.
+
+`_begin` hands an event to `Runs`, which waits in the bot's queue, claims, calls the handler and answers; a late reply goes to
+`LateReplies`. The `Acknowledger` ends the waiting at `answer_within`. Parked events come back by `JournalPoller`, and not here.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import msgspec
 from bothost.background import BackgroundTasks
 from bothost.errors import BodyRefused, JournalAway
 from bothost.journal.entry import Entry
-from bothost.pipeline.acknowledgement import Acknowledger, comes_again
+from bothost.pipeline.acknowledgement import Acknowledger, RowChanged, must_not_park
 from bothost.pipeline.attempts import DEATHS, REPEAT_S, read_attempt
 from bothost.pipeline.context import limit_of
 from bothost.pipeline.counting import count_delivery
@@ -45,7 +48,7 @@ class WaitingLimits:
     host_bytes: int = 256 << 20
 
 
-class Dispatcher:
+class Dispatcher(RowChanged):
     """Takes deliveries. Each is answered once, now or later."""
 
     def __init__(
@@ -57,6 +60,8 @@ class Dispatcher:
     ) -> None:
         self._context = context
         self._claims_first = context.journal.claims_first
+        """True with several processes or PostgreSQL: a claim is committed before its run, and others may own the event. False:
+        the memory of this process is the truth."""
         self.runs = Runs(context, late_replies, self)
         self._acknowledger = Acknowledger(context, self)
         self._records = RepeatRecords(context, self)
@@ -96,7 +101,7 @@ class Dispatcher:
             self._event_filter.old_secret(delivery.bot)
         tracked = self._context.event_table.get(key)
         if tracked is None and self._claims_first and self._may_claim_unseen(delivery, envelope):
-            self._take_new(key, delivery, envelope, unseen=True)
+            self._take_new(key, delivery, envelope, not_looked_up=True)
         elif must_ask(self._context, tracked, delivery, envelope):
             self._spawn(self._ask_journal(key, delivery, envelope))
         elif tracked is not None:
@@ -136,9 +141,10 @@ class Dispatcher:
         self._take_known(tracked, delivery, envelope)
 
     def _take_new(
-        self, key: str, delivery: Delivery, envelope: Envelope, number: int = 1, *, unseen: bool = False
+        self, key: str, delivery: Delivery, envelope: Envelope, number: int = 1, *, not_looked_up: bool = False
     ) -> None:
-        """Take an event that is new. `number` > 1: a later event of a key that is a digest. `unseen`: its claim tells."""
+        """Take an event that is new. `number` > 1: a later event of a key that is a digest. `not_looked_up`: its
+        claim finds out whether the journal knows it."""
         context = self._context
         attempt = read_attempt(delivery.attempt)
         config = delivery.bot.config
@@ -166,7 +172,7 @@ class Dispatcher:
             updated=now,
             limit_s=limit_of(config) if context.journal.claims_first else 0.0,
         )
-        tracked = TrackedEvent(key, entry, number, unseen=unseen)
+        tracked = TrackedEvent(key, entry, number, not_looked_up=not_looked_up)
         context.event_table.add(tracked)
         count_delivery(self._context, tracked, delivery, envelope, now)
         self._admit(tracked, delivery, envelope)
@@ -195,13 +201,13 @@ class Dispatcher:
             bot.queue.waiting_bytes + size > self._bounds.bot_bytes
             or context.event_table.waiting_bytes + size > self._bounds.host_bytes
         )
-        looping = context.loop_breaker.holds(bot.name, envelope.task_id)
-        # while the host stops, only a last attempt is run whose reply no later process could post
+        paused = context.loop_breaker.is_paused(bot.name, envelope.task_id)
+        # while the host stops nothing begins but the last attempt for a bot without a login, whose reply no later process could post
         halted = self._acknowledger.draining and (bot.can_log_in or self._leaving or not tracked.last)
-        if not (full or looping or halted or bot.state.broken):
+        if not (full or paused or halted or bot.state.broken):
             self._event_filter.remember(bot, envelope.task_id, tracked.entry.step)
             self._begin(tracked, delivery)
-        elif comes_again(tracked, bot) or (bot.state.broken and not tracked.last):
+        elif must_not_park(tracked, bot) or (bot.state.broken and not tracked.last):
             self._turn_away(tracked, delivery)
         else:
             self._event_filter.remember(bot, envelope.task_id, tracked.entry.step)
@@ -221,14 +227,15 @@ class Dispatcher:
             self._acknowledger.limit(tracked, waiter)
 
     def _turn_away(self, tracked: TrackedEvent, delivery: Delivery) -> None:
-        """Answer 503, so that Pyrus comes again."""
+        """Answer 503. Pyrus comes again, unless this was its last attempt."""
         tracked.rest()
-        self._keep_held(tracked)
+        self._note_unavailable(tracked)
         outcome = UNAVAILABLE if delivery.bot.state.broken else BUSY
         self._context.responses.give(delivery, outcome, tracked.entry.task, tracked.attempt, tracked.entry.id)
 
-    def _keep_held(self, tracked: TrackedEvent) -> None:
-        """Note the 503. A new event (fence 0, never claimed) keeps only its count; a held one (claimed before) is quiet later."""
+    def _note_unavailable(self, tracked: TrackedEvent) -> None:
+        """Note the 503. A new event (fence 0, never claimed) keeps only its count. For a held one (claimed before) the time moves
+        at which no further attempt is expected."""
         entry = tracked.entry
         entry.status = 503
         if entry.fence:
@@ -236,9 +243,13 @@ class Dispatcher:
             self._records.note(tracked)
 
     def _take_known(self, tracked: TrackedEvent, delivery: Delivery, envelope: Envelope) -> None:
-        """Count a delivery of a known event and answer it; a first attempt that is no repeat may begin a new event."""
+        """Count a delivery of a known event and answer it.
+
+        A later first attempt gets 200 {} and is neither counted nor run, if its key has a comment id. With a digest for a key it
+        begins a new event once the old one has ended; until then it counts as a repeat.
+        """
         entry = tracked.entry
-        if self._is_no_repeat(tracked, read_attempt(delivery.attempt).marked):
+        if self._is_later_first_attempt(tracked, read_attempt(delivery.attempt).marked):
             if entry.comment:
                 self._answer(tracked, delivery, REPEAT)
                 return
@@ -249,14 +260,15 @@ class Dispatcher:
         self._answer_known(tracked, delivery, envelope)
 
     def _answer_known(self, tracked: TrackedEvent, delivery: Delivery, envelope: Envelope) -> None:
-        """Answer a counted delivery of a known event, or let it wait."""
+        """Answer a counted delivery of a known event, or let it wait. `phase` is what this process does for the event,
+        `entry.state` what the journal says of it."""
         entry = tracked.entry
-        if tracked.phase in ("waiting", "running", "foreign") and entry.door == "response":
+        if tracked.phase in ("waiting", "running", "followed") and entry.door == "response":
             self._acknowledger.join(tracked, delivery)
         elif tracked.phase != "idle" or entry.door == "api":
             self._answer(tracked, delivery, ACKNOWLEDGED)
         elif entry.state == "ready":
-            self._claim_held(tracked, delivery, envelope)
+            self._retry_held(tracked, delivery, envelope)
         elif entry.state == "running":
             # another process runs it, so the acknowledger watches its row, and calls `answer_by_row` or `take_over`
             self._acknowledger.join(tracked, delivery)
@@ -271,8 +283,8 @@ class Dispatcher:
         else:
             self._answer(tracked, delivery, CANCELLED)
 
-    def _claim_held(self, tracked: TrackedEvent, delivery: Delivery, envelope: Envelope) -> None:
-        """Claim a held event for this attempt. The last attempt fails instead if its host died twice while it ran."""
+    def _retry_held(self, tracked: TrackedEvent, delivery: Delivery, envelope: Envelope) -> None:
+        """Admit a held event again for this attempt. The last attempt fails instead if its host died twice while it ran."""
         entry = tracked.entry
         if entry.deaths < DEATHS - 1 or not tracked.last:
             self._admit(tracked, delivery, envelope)
@@ -287,8 +299,9 @@ class Dispatcher:
     def _answer(self, tracked: TrackedEvent, delivery: Delivery, outcome: Outcome) -> None:
         self._context.responses.give(delivery, outcome, tracked.entry.task, tracked.attempt, tracked.entry.id)
 
-    def _is_no_repeat(self, tracked: TrackedEvent, marked: int) -> bool:
-        """Return whether a first attempt is no repeat: after ten minutes, or marked 1 when a digest's event has its answer."""
+    def _is_later_first_attempt(self, tracked: TrackedEvent, marked: int) -> bool:
+        """Return whether this is a first attempt and no repeat: it came after ten minutes, or is marked 1 when a digest's event has
+        its answer."""
         if marked > 1:
             return False
         entry = tracked.entry
@@ -297,7 +310,7 @@ class Dispatcher:
         return marked == 1 and not entry.comment and tracked.phase == "idle" and entry.state == "answered"
 
     def answer_by_row(self, tracked: TrackedEvent) -> None:
-        """Answer the waiting deliveries by the row, because the event was in the journal or another process ended it."""
+        """Answer each waiting delivery as a repeat of the row would be, because the row differs from what memory believed."""
         waiters, tracked.waiters = tracked.waiters, []
         for waiter in waiters:
             waiter.stop()
@@ -307,7 +320,7 @@ class Dispatcher:
                 self._answer_known(tracked, waiter.delivery, decode(waiter.delivery.body))
 
     def look_again(self, tracked: TrackedEvent) -> None:
-        """See `RowChanged.look_again`."""
+        """Look up an event that was taken for new and is known, and go on with the waiting deliveries as after a look."""
         self._event_filter.forget(tracked.entry.bot, tracked.entry.task)
         waiters, tracked.waiters = tracked.waiters, []
         for waiter in waiters:
@@ -331,15 +344,15 @@ class Dispatcher:
         """Park the waiting events. Answer 503 instead with `late = retry` and for a bot without a login.
 
         The last attempt of a bot without a login goes on waiting for its turn until the `end` of the drain, because no later
-        process could post its reply. A drain calls this repeatedly, because events that wait for another process's run are not
-        always seen as waiting.
+        process could post its reply. A drain calls this repeatedly, because an event that is followed on another process
+        may come to wait here later.
         """
         self._acknowledger.draining = True
         self._leaving = self._leaving or end
         for tracked in self._context.event_table:
             if tracked.phase == "waiting" and tracked not in self.runs.running:
                 bot = self._context.find_bot(tracked.entry.bot)
-                if bot is not None and comes_again(tracked, bot):
+                if bot is not None and must_not_park(tracked, bot):
                     self._send_away(tracked)
                 elif self._leaving or bot is None or bot.can_log_in:
                     self._acknowledger.park(tracked)
@@ -348,4 +361,4 @@ class Dispatcher:
         self._context.responses.give_all(tracked, BUSY)
         self._context.event_table.unweigh(tracked)
         tracked.leave()
-        self._keep_held(tracked)
+        self._note_unavailable(tracked)

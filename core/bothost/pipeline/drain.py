@@ -1,4 +1,4 @@
-"""End a host's work: begin nothing, let runs end, and cut those that do not (delivery states, "Stop")."""
+"""End a host's work: begin nothing, let runs end, and cut those that do not (docs/design.md, "What happens to an event")."""
 
 from __future__ import annotations
 

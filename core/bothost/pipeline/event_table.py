@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from bothost.pipeline.write_rules import Happening
     from bothost.pyrus.envelope import Envelope
 
-Phase = Literal["idle", "waiting", "running", "posting", "foreign"]
+Phase = Literal["idle", "waiting", "running", "posting", "followed"]
 """The activity of this process for an event. idle: nothing, the entry tells its state · waiting: it is in its queue · running: a
-handler runs, or its outcome is being recorded · posting: its reply is on its way out · foreign: another process runs it, and
+handler runs, or its outcome is being recorded · posting: its reply is on its way out · followed: another process runs it, and
 deliveries wait for it here."""
 
 TOKEN_S = 86400.0
@@ -102,7 +102,7 @@ class TrackedEvent:
     """Memory may be behind the row: a write was refused, or nobody knows how it ended. The row is read before the next one."""
     attempted: tuple[Happening, list[Entry]] | None = None
     """A happening and the rows that were tried for it with unknown result. The row read later is compared with them."""
-    unseen: bool = False
+    not_looked_up: bool = False
     """It was taken for new without a look into the journal: its claim tells whether it is."""
     stored: bool = False
     """It was claimed from the journal, and not brought by a delivery."""

@@ -27,7 +27,7 @@ _BOT_EMAIL = b'"bot@'
 
 
 class EventFilter:
-    """Own comments and forms (delivery states, "Own comments, forms"); only keys not seen before come here."""
+    """Tells own comments and other forms from what a bot must see. Only keys that were not seen before come here."""
 
     def __init__(self, clock: Clock, learnt: Callable[[str, str], None]) -> None:
         self._clock = clock

@@ -257,10 +257,9 @@ class JournalPoller:
         run = next((row for row in rows if row.answer is None), None)
         if run is None:
             return False
-        tracked = (
-            self._context.event_table.claimed(run, self._context.clock.monotonic()) if self._is_free(run) else None
-        )
-        if tracked is None or tracked.hung or self._stopping or self._context.loop_breaker.holds(bot.name, run.task):
+        context = self._context
+        tracked = context.event_table.claimed(run, context.clock.monotonic()) if self._is_free(run) else None
+        if tracked is None or tracked.hung or self._stopping or context.loop_breaker.is_paused(bot.name, run.task):
             ticket.leave()
             if tracked is not None:
                 await self._put_back(tracked, 0.0 if self._stopping else LATER_S)

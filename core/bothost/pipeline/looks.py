@@ -31,7 +31,11 @@ def must_ask(context: PipelineContext, tracked: TrackedEvent | None, delivery: D
 
 
 async def newest_row(journal: Journal, key: str) -> tuple[Entry | None, int]:
-    """Return the event's newest row, and the highest number taken of its key, which may be an operator's `--again`."""
+    """Return the event's newest row, and the highest number taken of its key, which may be an operator's `--again`.
+
+    Return (None, 1) while the journal is away. An event that is unknown here is then taken for new: its claim or its
+    acknowledgement finds out.
+    """
     try:
         row = await journal.latest(key)
         number = split(row.id)[1] if row is not None else 1

@@ -42,7 +42,7 @@ class LoopBreaker:
         self.paused: Mapping[tuple[str, int], str] = {}
         """Tasks that are paused, and why; every process reads them from the journal."""
 
-    def holds(self, bot: str, task: int) -> bool:
+    def is_paused(self, bot: str, task: int) -> bool:
         """Return whether events of this task are parked until an operator resumes it."""
         return bool(self.paused) and (bot, task) in self.paused
 
