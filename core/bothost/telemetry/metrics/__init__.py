@@ -1,6 +1,7 @@
 """Count what the host does. `assembly.py` makes `Metrics`, and prometheus_client is imported only for rendering.
 
-All methods belong to the loop's thread but `commit`, which belongs to the journal's writer.
+Nothing here decides anything. All methods belong to the loop's thread but `commit`, which belongs to the journal's writer. Start
+reading at `Metrics` below; `families.py` names every metric.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 In process it is a `Transport` (`pyrus.transport()`), with time from the test's clock and no sockets. Over loopback it is a
 server (`server.py`). `webhooks.py` sends deliveries as Pyrus does. The fake counts the comments that Pyrus would write: one for
 each non-empty 200 body that it reads, and one for each POST that it applies.
+
+Nothing here knows the host or a bot. Start reading at `FakePyrus` below, then in `world.py`.
 """
 
 from __future__ import annotations
