@@ -134,8 +134,14 @@ class BotLifecycle:
         return frozenset(self._paused)
 
     def forget(self, name: str) -> None:
-        """Forget why a bot was out of service, because it is removed or is out of service for another reason."""
+        """Forget why a bot was out of service, because it is out of service for another reason."""
         self._lost.pop(name, None)
+
+    def remove(self, name: str) -> None:
+        """Forget a bot that is no more: one of that name which is added later begins anew."""
+        self.forget(name)
+        for kept in (name, f"paused {name}"):
+            self._since.pop(kept, None)
 
     @property
     def times(self) -> Mapping[str, tuple[Word, float]]:

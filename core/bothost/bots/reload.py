@@ -314,7 +314,7 @@ class Reloader:
                 bot.runner.release()
             await asyncio.sleep(LAST_RUN_S)
         if removed:
-            self._lifecycle.forget(bot.name)
+            self._lifecycle.remove(bot.name)
             log.info("removed from bots.ini: closed", extra={"bot": bot.name})
         await self._lifecycle.dismiss(bot)
         self.retiring.discard(bot)

@@ -25,10 +25,10 @@ from bothost.clock import SystemClock
 from bothost.config import read, with_log_level
 from bothost.errors import ConfigError
 from bothost.pyrus.samples import sample, with_fresh_ids
+from bothost.telemetry.host_loggers import LogListener
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import TracebackType
 
     from bothost.clock import Clock
     from bothost.config import ConfigReading, HostConfig, LogLevel
@@ -171,22 +171,12 @@ class DemoDelivery:
         return host is not None and serving.public[0].endswith(f":{host.port}")
 
 
-class FailureReasons(logging.Handler):
+class FailureReasons(LogListener):
     """Keeps the last error that the host in this process logs of each bot, while it is entered."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
         self._by_bot: dict[str, str] = {}
-
-    def __enter__(self) -> FailureReasons:
-        logging.getLogger("bothost").addHandler(self)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        logging.getLogger("bothost").removeHandler(self)
-        self.close()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a line."""

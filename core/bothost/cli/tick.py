@@ -29,7 +29,6 @@ from bothost.operator.manual_tick import BEYOND_S, LinesOfRun, TickReport, run_t
 from bothost.plugins.api import Tick
 from bothost.plugins.discovery import find
 from bothost.plugins.loading import PluginResources, load
-from bothost.plugins.settings import secrets_of
 from bothost.plugins.store import Store
 from bothost.plugins.timers import tick_id
 from bothost.runners.local import LocalRunner
@@ -126,7 +125,7 @@ async def _here(reading: ConfigReading, bot: BotConfig, timer: str, due: datetim
     async with calling(bot, host) as pyrus, _store(host, bot, clock) as store:
         sources = SecretSources(host.path.parent, os.environ)
         plugged = load(bot, find(), PluginResources(clock, host.state / "plugins" / bot.name, pyrus, sources, store))
-        for secret in secrets_of(plugged.settings):
+        for secret in plugged.secrets:
             scrubber.add(secret)
         runner = LocalRunner(plugged, bot, clock, scrubber.scrub)
         event = tick_id(bot.name, timer, due)

@@ -24,19 +24,23 @@ log = logging.getLogger("bothost.bots")
 SPACE = ":state times"
 """The space of the host's own value. No bot's name begins with a colon."""
 KEPT_S = 30 * 86400.0
+"""How long the value of a process that is not started again is kept."""
+RENEW_S = 86400.0
+"""How often a value is written that has not changed, so that it is kept as long as its process lives."""
 LOOK_S = 1.0
 
 Times = dict[str, tuple[str, float]]
 
 
 class StateTimes:
-    """One process's states and their times, as one value of the journal: it is written only when one of them has changed."""
+    """One process's states and their times, as one value of the journal: it is written when one of them has changed, or daily."""
 
     def __init__(self, journal: Journal, lifecycle: BotLifecycle, worker: Worker | None) -> None:
         self._journal = journal
         self._lifecycle = lifecycle
         self._key = f"{socket.gethostname()}/{worker.number if worker is not None else 0}"
         self._written: Mapping[str, tuple[str, float]] = {}
+        self._written_at = 0.0
         self._tasks = BackgroundTasks()
         self._writing = False
 
@@ -52,9 +56,10 @@ class StateTimes:
         self._lifecycle.restore_times(times)
 
     def look(self) -> None:
-        """Write the times if one has changed and no write is under way. Called each second, on the loop."""
+        """Write the times if that is due and no write is under way. Called each second, on the loop."""
         times = self._lifecycle.times
-        if times != self._written and not self._writing:
+        due = times != self._written or self._journal.now() - self._written_at > RENEW_S
+        if due and not self._writing:
             self._writing = True
             self._tasks.spawn(self._write(dict(times)))
 
@@ -72,4 +77,4 @@ class StateTimes:
             return  # the next look tries again
         finally:
             self._writing = False
-        self._written = times
+        self._written, self._written_at = times, self._journal.now()

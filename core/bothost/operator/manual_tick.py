@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import logging
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from bothost.pipeline.context import limit_of
 from bothost.pipeline.ticks import tick_entry
+from bothost.telemetry.host_loggers import LogListener
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Callable
     from datetime import datetime
-    from types import TracebackType
 
     from bothost.config import BotConfig
     from bothost.journal import Journal
@@ -39,7 +39,7 @@ class TickReport(msgspec.Struct, frozen=True):
     """What the plugin logged meanwhile, as far as this process saw it."""
 
 
-class LinesOfRun(logging.Handler):
+class LinesOfRun(LogListener):
     """Collects what the host's loggers say of one event while it is entered."""
 
     def __init__(self, event: str, scrub: Callable[[str], str]) -> None:
@@ -47,16 +47,6 @@ class LinesOfRun(logging.Handler):
         self._event = event
         self._scrub = scrub
         self.lines: list[str] = []
-
-    def __enter__(self) -> LinesOfRun:
-        logging.getLogger("bothost").addHandler(self)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        logging.getLogger("bothost").removeHandler(self)
-        self.close()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a line of the event."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -82,6 +82,18 @@ class HostLogger(logging.Logger):
             for handler in _TOP.handlers:
                 if record.levelno >= handler.level:
                     handler.handle(record)
+
+
+class LogListener(logging.Handler):
+    """Hears the loggers of the host and of its plugins while it is entered. Subclasses say in `emit` what they keep."""
+
+    def __enter__(self) -> Self:
+        _TOP.addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _TOP.removeHandler(self)
+        self.close()
 
 
 def guard(taker: logging.Handler) -> Callable[[], None]:

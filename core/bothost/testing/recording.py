@@ -7,6 +7,8 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
+from bothost.telemetry.host_loggers import LogListener
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -86,7 +88,7 @@ class WatchedRunner:
         self.real.release()
 
 
-class LogBook(logging.Handler):
+class LogBook(LogListener):
     """Keeps the log lines of bothost and its plugins while a harness is at work."""
 
     def __init__(self) -> None:
@@ -98,13 +100,12 @@ class LogBook(logging.Handler):
 
     def __enter__(self) -> Self:
         self._level = self._logger.level
-        self._logger.addHandler(self)
         if self._logger.getEffectiveLevel() > logging.INFO:
             self._logger.setLevel(logging.INFO)
-        return self
+        return super().__enter__()
 
     def __exit__(self, *_: object) -> None:
-        self._logger.removeHandler(self)
+        super().__exit__()
         self._logger.setLevel(self._level)
 
     def emit(self, record: logging.LogRecord) -> None:

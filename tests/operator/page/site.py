@@ -23,7 +23,7 @@ from bothost.journal.entry import Entry
 from bothost.telemetry.redaction import Scrubber
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
     from bothost.host.process import Host
@@ -55,6 +55,14 @@ secret = short
 timeout = 5
 """
 BODY = '{"event":"comment","task_id":5,"access_token":"-","task":{"id":5,"text":"<script>alert(1)</script>\u202e"}}'
+
+
+def wait_for(done: Callable[[], bool]) -> None:
+    """Until the host has done it."""
+    deadline = time.monotonic() + 10
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @dataclass

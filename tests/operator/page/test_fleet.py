@@ -7,22 +7,13 @@ import time
 from typing import TYPE_CHECKING
 
 import msgspec
+from tests.operator.page.site import wait_for
 
 from bothost.journal.history import steps_of
 from bothost.operator.presence import PREFIX, ProcessPresence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.operator.page.site import Answer, Site
-
-
-def wait_for(done: Callable[[], bool]) -> None:
-    """Until the host has done it."""
-    deadline = time.monotonic() + 10
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_every_process_on_the_journal_is_listed_with_what_should_be_done_about_it(own_page: Site) -> None:

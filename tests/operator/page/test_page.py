@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
-from tests.operator.page.site import BODY, TOKEN, Site
+from tests.operator.page.site import BODY, TOKEN, Site, wait_for
 
 from bothost.background import STEADY_S
 from bothost.config import HOST_KEYS
@@ -26,18 +26,10 @@ from bothost.operator.page.translation import ENGLISH_COUNTS, RUSSIAN_LANGUAGE, 
 from bothost.telemetry.metrics.families import STATES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    pass
 
 RUSSIAN = {"Accept_Language": "ru-RU,ru;q=0.9,en;q=0.8"}
 FAILED = "/deliveries/" + quote("autoreply:7:comment:7", safe="")
-
-
-def wait_for(done: Callable[[], bool]) -> None:
-    """Until the host has done it."""
-    deadline = time.monotonic() + 10
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_bots_in_trouble_come_first_with_their_reasons(page: Site) -> None:
