@@ -298,9 +298,8 @@ class Hooks:
 
         def ended(returned: bytes = b"{}") -> None:
             del returned
-            if (
-                ticket.has_permit
-            ):  # else a new instance of the plugin has taken over, and the permit was given back then
+            # without it a new instance of the plugin has taken over, and the permit was given back then
+            if ticket.has_permit:
                 bot.busy -= 1
                 ticket.free_permit()
 
