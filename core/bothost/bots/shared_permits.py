@@ -23,7 +23,7 @@ from bothost.errors import JournalAway
 from bothost.journal.data import ReadValue, WriteValue, every_value
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence, Set
 
     from bothost.background import SupervisedLoops
     from bothost.bots.queue import BotQueue
@@ -71,7 +71,7 @@ class Wish(msgspec.Struct, frozen=True, array_like=True):
 class Others:
     """The processes that share permits with this one: how many live, and what those wish that wait for this bot."""
 
-    living: Collection[str]
+    living: Set[str]
     wishes: Sequence[tuple[str, Wish]]
 
 
@@ -242,7 +242,10 @@ class SharedPermits:
         owner, now = self._journal.owner, self._clock.monotonic()
         raw = await self._journal.ask(PERMITS, ReadValue(name))
         holdings: Holdings = msgspec.msgpack.decode(raw, type=Holdings) if raw else {}
-        holdings = {one: held for one, held in holdings.items() if one in others.living}
+        if holdings.keys() - others.living:
+            # read after the value: a process that began since the last look has signed on before it took a permit
+            living = await self._journal.owners()
+            holdings = {one: held for one, held in holdings.items() if one in living or one == owner}
         share.noted, _ = holdings.pop(owner, (0, 0))
         bound = share.bound(wanted, holdings, others, now)
         grant = min(bound, share.noted + share.free(holdings, others)) if bound > share.noted else bound
