@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +13,16 @@ from tests.journal.journals import BODY, DAY, change, make_entry, parked, until
 
 from bothost.errors import JournalAway, JournalError
 from bothost.journal import transitions
-from bothost.journal.entry import JournalTiming
+from bothost.journal.entry import EntryFilter, JournalTiming
 
 if TYPE_CHECKING:
     from tests.journal.journals import JournalMaker
 
     from bothost.journal import Journal
     from bothost.journal.entry import Entry
+
+LEFT = {"pod:1:a": 2 * DAY, "pod:2:b": 2 * DAY, "pod:3:c": 3600.0}
+"""Owners on other machines, and for how long their leases have been over."""
 
 
 async def cut_off(store: Journal) -> None:
@@ -480,3 +485,33 @@ def test_what_handlers_wrote_is_kept_by_task_and_forgotten_with_the_keys(journal
     journal.run(work)
     journal.sql(f"update {{s}}written set at = at - {30 * DAY + 60} where comment = 70")
     journal.run(forget)
+
+
+def test_owners_that_were_killed_and_never_came_back_are_forgotten(journal: JournalMaker) -> None:
+    """Each kill leaves a row, and a file in its folder; what runs in an owner's name is freed before it is forgotten."""
+
+    async def work(store: Journal) -> None:
+        await store.claim(make_entry(1, door="api"), BODY)
+
+    async def retain(store: Journal) -> None:
+        await store.retain({})
+        (entry,) = await store.list(EntryFilter())
+        assert (entry.state, entry.owner) == ("running", "pod:2:b")
+        files.update(os.listdir(owners))
+        await reap_when_lease_is_over(store)
+        assert [entry.state for entry in await store.list(EntryFilter())] == ["ready"]
+        await store.retain({})
+
+    journal.run(work)
+    owners, files = journal.folder / "owners", set[str]()
+    for name in ("killed:8:c", "alive:9:d"):
+        (owners / name).touch()
+    now = time.time()
+    rows = ", ".join(f"('{name}', 'x', {now - age})" for name, age in LEFT.items())
+    journal.sql("update {s}delivery set owner = 'pod:2:b'", f"insert into {{s}}owner (id, boot, lease) values {rows}")
+    with (owners / "alive:9:d").open() as alive:
+        fcntl.flock(alive, fcntl.LOCK_EX)
+        journal.run(retain)
+    assert files & {"killed:8:c", "alive:9:d"} == {"alive:9:d"}
+    # another machine's owner that was here an hour ago may only have stood still; an embedded journal has one machine
+    assert journal.sql("select id from {s}owner") == ([("pod:3:c",)] if journal.shared else [])

@@ -12,7 +12,7 @@ from bothost.bots.registry import BotState
 from bothost.pipeline import reply_poster
 from bothost.pipeline.late_replies import UNCLEAR_TRIES
 from bothost.testing import Harness, comment, task
-from bothost.testing.fake_pyrus.faults import gateway, lose_answer
+from bothost.testing.fake_pyrus.faults import ApiFault, gateway, lose_answer
 
 
 def test_at_answer_within_the_door_becomes_the_api(bothost: Harness, calls: Calls, journal: Journal) -> None:
@@ -368,6 +368,22 @@ def test_a_late_reply_that_cannot_be_posted_yet_is_said_once_and_then_that_it_is
     said = bot.log()
     assert said.count("late reply not posted yet, tried again: POST tasks/") == 1
     assert said.index("not posted yet") < said.index("late reply posted as comment")
+
+
+@pytest.mark.parametrize("body", [b'{"task":{"id":1}}', b"{}", b'{"task":{"id":1,"comments":[]}}'])
+def test_a_post_that_is_answered_without_its_comment_says_that_the_id_is_unknown(
+    bothost: Harness, calls: Calls, journal: Journal, body: bytes
+) -> None:
+    calls.takes = 70
+    bot = bothost.bot(handler_of(calls))
+    bot.deliver(task())
+    bothost.pyrus.fail("POST tasks/*/comments", ApiFault(applied=True, status=200, body=body))
+    bothost.clock.advance("10m")
+    bothost.assert_one_comment()
+    assert (journal.row().state, journal.row().posted) == ("answered", 0)
+    said = bot.log()
+    assert "late reply posted; Pyrus did not show the comment's id" in said
+    assert "posted as comment" not in said
 
 
 def test_posts_of_one_task_go_in_the_order_of_its_events(bothost: Harness, calls: Calls) -> None:

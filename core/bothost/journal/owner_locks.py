@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
 import secrets
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bothost.errors import JournalAway
+
+if TYPE_CHECKING:
+    from collections.abc import Set
 
 FOLDER = "owners"
 _HOST = "host-lock"
@@ -51,8 +56,13 @@ class OwnerLock:
     def take(self) -> None:
         """Make the file and lock it. Raises OSError."""
         self.path.parent.mkdir(mode=0o700, exist_ok=True)
-        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        while True:
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+            # the name is new, so only who looks for dead owners can hold the lock, and only for a moment
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            if _is_at(self._file, self.path):
+                return
+            os.close(self._file)
 
     def take_again(self) -> None:
         """Make and lock the file anew if it was deleted. Raises OSError."""
@@ -135,6 +145,14 @@ def is_dead(folder: Path, owner: str, *, missing: bool = True) -> bool:
 def forget(folder: Path, owner: str) -> None:
     """Remove the file of a dead owner."""
     (folder / FOLDER / owner).unlink(missing_ok=True)
+
+
+def forget_dead(folder: Path, known: Set[str]) -> None:
+    """Remove the files of dead owners that the journal does not know (any more): nobody else would remove them."""
+    with contextlib.suppress(FileNotFoundError):
+        for owner in set(os.listdir(folder / FOLDER)) - known:
+            if is_dead(folder, owner):
+                forget(folder, owner)
 
 
 def let_go_in_children(folder: Path) -> None:

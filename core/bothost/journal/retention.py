@@ -11,3 +11,5 @@ KEYS_S = 30 * DAY_S
 """The time for which the keys of ended entries stay, and the ids of comments that handlers wrote."""
 TIMER_KEYS_S = 2 * DAY_S
 """The same for the keys of ticks, which are many."""
+OWNERS_S = DAY_S
+"""The time for which an owner is kept after its lease, if nothing is claimed in its name: it may have stood still."""

@@ -109,9 +109,10 @@ class Heartbeat:
     async def _sign_off(self) -> None:
         try:
             async with asyncio.timeout(self._timing.commit_s):
-                if self._session is not None:
-                    await self._session.execute(FORGET_OWNER, self._identity.owner)
-                    await self._session.close()
+                if self._session is None:  # it ends before its first beat, or the last one failed
+                    self._session = await self._address.connect()
+                await self._session.execute(FORGET_OWNER, self._identity.owner)
+                await self._session.close()
         except (JournalAway, TimeoutError) as error:
             log.warning(
                 "could not sign off from the journal, so others wait for its lease to end: %s",

@@ -254,6 +254,7 @@ class PostgresJournal:
     async def retain(self, keep: Mapping[str, float]) -> int:
         """See `Journal.retain`."""
         self._keep = dict(keep)
+        await maintenance.forget_owners(self._pool, self._round())
         return await maintenance.retain(self._pool, self._keep)
 
     async def recent(self, since: float) -> Sequence[Entry]:

@@ -10,7 +10,7 @@ from bothost.journal import owner_locks
 from bothost.journal.entry import ReapedEntry
 from bothost.journal.postgres import statements as sql
 from bothost.journal.postgres.values import DROP_EXPIRED
-from bothost.journal.retention import ANSWERS_S, DAY_S, KEEP_S, KEYS_S, TIMER_KEYS_S
+from bothost.journal.retention import ANSWERS_S, DAY_S, KEEP_S, KEYS_S, OWNERS_S, TIMER_KEYS_S
 from bothost.journal.rows import entries_of, entry_of, number_of, values_of
 from bothost.journal.transitions import (
     cancelled,
@@ -126,7 +126,14 @@ async def retain(pool: ConnectionPool, keep: Mapping[str, float]) -> int:
     for statement in (sql.DROP_KEYS, sql.DROP_WRITTEN):
         changed += await _repeat(pool, statement, KEYS_S)
     changed += await _repeat(pool, DROP_EXPIRED)
+    changed += await _repeat(pool, sql.DROP_OWNERS, OWNERS_S)
     return changed + await _repeat(pool, sql.DROP_TICKS, TIMER_KEYS_S)
+
+
+async def forget_owners(pool: ConnectionPool, at: MaintenanceRound) -> None:
+    """Remove the lock files of dead owners that the journal does not know."""
+    known = {owner for owner, _, _ in await pool.fetch(sql.OWNERS, at.owner)}
+    owner_locks.forget_dead(at.folder, known | {at.owner})
 
 
 async def _repeat(pool: ConnectionPool, statement: str, *values: object) -> int:

@@ -265,6 +265,11 @@ DROP_WRITTEN = f"""
 delete from {SCHEMA}.written where (bot, task, comment) in (
     select bot, task, comment from {SCHEMA}.written where at < {NOW} - $1 limit $2)
 """
+DROP_OWNERS = f"""
+delete from {SCHEMA}.owner where id in (
+    select id from {SCHEMA}.owner o where lease < {NOW} - $1
+    and not exists (select 1 from {TABLE} where state = 'running' and owner <> '' and owner = o.id) limit $2)
+"""
 GATE = f"select tokens, at, {NOW} from {SCHEMA}.gate where name = $1 for update"
 MAKE_GATE = f"insert into {SCHEMA}.gate (name, tokens, at) values ($1, $2, {NOW}) on conflict do nothing"
 SET_GATE = f"""

@@ -236,6 +236,7 @@ class SqliteJournal:
         while gone := await self._ask(lambda c: maintenance.drop_keys(c, self._now())):
             changed += gone
         await self._ask(self._transactions.remove_unused)
+        await self._ask(self._transactions.forget_owners)
         return changed
 
     async def recent(self, since: float) -> Sequence[Entry]:

@@ -213,6 +213,10 @@ class Transactions:
         used = maintenance.used_segments(connection, self.bodies.names())
         return self.bodies.remove_unused(used, lambda owner: owner_locks.is_dead(self._folder, owner))
 
+    def forget_owners(self, connection: sqlite3.Connection) -> None:
+        """Remove the lock files of dead owners that the journal does not know."""
+        owner_locks.forget_dead(self._folder, {owner for (owner,) in connection.execute("select id from owner")})
+
     def body(self, connection: sqlite3.Connection, key: str) -> bytes | None:
         """Return the body of a row, also one that this transaction has appended; None if it has none."""
         self.bodies.write()
