@@ -87,13 +87,17 @@ RUNS = pathlib.Path(__file__).parents[1] / "runs"
 def note(word, event):
     with RUNS.open("a") as file:
         file.write(f"{time.monotonic()} {word} {event.task_id} {os.getpid()}\\n")
-async def slow(event):
-    note("begins", event)
-    await asyncio.sleep(0.1)
-    while event.task_id > 1000 and not RUNS.with_name("open").exists():
-        await asyncio.sleep(0.01)
-    note("ends", event)
-    return "done"
+class slow(Plugin):
+    def open(self):
+        with RUNS.with_name("opened").open("a") as file:
+            file.write(f"{os.getpid()}\\n")
+    async def handle(self, event):
+        note("begins", event)
+        await asyncio.sleep(0.1)
+        while event.task_id > 1000 and not RUNS.with_name("open").exists():
+            await asyncio.sleep(0.01)
+        note("ends", event)
+        return "done"
 """
 EVENTS = 48
 
@@ -133,6 +137,14 @@ def test_concurrency_counts_the_runs_of_all_workers_of_all_hosts_also_when_one_i
     assert len({task for task, _, _, _ in runs}) == EVENTS + 8
     assert max(sum(begins <= moment < ends for _, _, begins, ends in runs) for _, _, moment, _ in runs) == 4
     assert len({pid for _, pid, _, _ in runs}) >= 2  # which worker takes a connection is the kernel's choice
+    # a restart closes and opens the bot in each of the four processes, from whichever host it is asked
+    # the fifth to have opened it is the successor of the killed one, for which nobody waits
+    hosts[0].until(lambda: len((tmp_path / "opened").read_text().split()) == 5)
+    opened = Counter((tmp_path / "opened").read_text().split())
+    done = hosts[1].command("restart", "one")
+    assert (list(done["done"].values()), done["behind"]) == (["restarted"] * 4, [])
+    again = Counter((tmp_path / "opened").read_text().split()) - opened
+    assert again == Counter({pid: 1 for pid in opened if int(pid) != pids[0]})
     assert [host.stop() for host in hosts] == [0, 0]
 
 

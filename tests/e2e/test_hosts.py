@@ -8,10 +8,14 @@ import pytest
 from tests.e2e.site import free_port
 
 PLUGINS = """
-import pathlib
+import os, pathlib
 HERE = pathlib.Path(__file__).parent
-async def greet(event):
-    return "hello"
+class greet(Plugin):
+    def open(self):
+        with (HERE / "opened").open("a") as file:
+            file.write(f"{os.getpid()}\\n")
+    async def handle(self, event):
+        return "hello"
 class broken(Plugin):
     async def open(self):
         if not (HERE / "mended").exists():
@@ -36,6 +40,9 @@ def test_hosts_lists_each_process_and_pause_and_reload_wait_for_all(site):
     assert {host.deliver("one", task=task, comment=task).status for task in range(1, 9)} == {503}
     assert host.command("resume", "one")["behind"] == []
     assert {host.deliver("one", task=task, comment=task, attempt="2/3").status for task in range(1, 9)} == {200}
+    opened = host.wrote("opened").split()
+    assert sorted(host.command("restart", "one")["done"].values()) == ["restarted", "restarted"]
+    assert sorted(host.wrote("opened").split()) == sorted(opened * 2), "each process opened the plugin once more"
     done = host.command("reload", "--wait")
     assert sorted(done["done"].values()) == ["1 bots", "1 bots"]
     ini = host.folder / "bots.ini"

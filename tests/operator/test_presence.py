@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from tests.journal.journals import JournalMaker
 
-from bothost.operator.presence import FIRST_S, PREFIX, ProcessPresence, wait_until
+from bothost.operator.presence import FIRST_S, PREFIX, ProcessPresence, named, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +37,10 @@ def test_a_process_that_begins_is_waited_for_and_none_at_all_is_not(tmp_path: Pa
             await store.control(PREFIX + store.owner, told(store))
             living, behind = await waiting
             assert ([one.host for one in living], behind) == (["north"], [])
+            # one that was killed a moment ago and is known to be dead is not waited for
+            await store.control(PREFIX + "killed", told(store).replace(store.owner, "killed").replace("north", "south"))
+            living, behind = await wait_until(visitor, lambda one: one.host == "north", 20.0)
+            assert ([one.host for one in living], behind) == (["north"], [])
 
     async def nobody(_store: Journal) -> None:
         """The journal is made, and closed again."""
@@ -51,3 +55,12 @@ def test_a_process_that_begins_is_waited_for_and_none_at_all_is_not(tmp_path: Pa
     journal.sql("delete from control")
     journal.run(nobody)
     asyncio.run(asks())
+
+
+def test_processes_of_one_name_are_told_apart_by_their_pids() -> None:
+    of: Any = {"version": "0.1.0", "started": 0.0, "at": 0.0, "process": "0"}
+    found = [
+        ProcessPresence(owner=host, host=host.rstrip("2"), pid=pid, **of) for pid, host in enumerate(["n", "n2", "s"])
+    ]
+    assert named(found) == "n/0 (pid 0), n/0 (pid 1), s/0"
+    assert named(found[1:]) == "n/0, s/0"

@@ -10,8 +10,7 @@ import click
 from bothost.cli import OK, PROBLEM
 from bothost.cli.journal_access import visit
 from bothost.cli.output import config_option, json_option, say, show_json, show_table
-from bothost.clock import SystemClock
-from bothost.operator.presence import named, presences, wait_until
+from bothost.operator.presence import asked_at, by_place, named, presences, wait_until
 
 if TYPE_CHECKING:
     from bothost.journal import Journal
@@ -66,36 +65,35 @@ def _row(one: ProcessPresence, now: float) -> dict[str, Any]:
 @json_option
 def reload_(wait: bool, config: str, as_json: bool) -> int:
     """Have all processes of all hosts read bots.ini again, even if it seems cut off."""
-    clock = SystemClock()
 
     async def work(journal: Journal) -> tuple[list[ProcessPresence], list[ProcessPresence]]:
-        asked = f"{clock.now().timestamp():.3f}"
+        asked = f"{journal.now():.6f}"
         await journal.control("generation", asked)
-        if not wait:
-            return presences(await journal.controls(), journal.now()), []
-        return await wait_until(journal, lambda one: one.generation == asked, RELOAD_S)
+        # not only this request: somebody else may have asked a moment later
+        return await wait_until(journal, lambda one: not wait or asked_at(one.generation) >= asked_at(asked), RELOAD_S)
 
     living, behind = visit(config, work)
     done = [one for one in living if wait and one not in behind]
     failed = [one for one in done if "not as bots.ini says" in one.reloaded]
     notes = sorted({note for one in living for note in one.notes()})
     if as_json:
-        told = {named([one]): one.reloaded for one in done}
-        show_json({"done": told, "behind": [named([one]) for one in behind], "notes": notes})
+        told = {place: one.reloaded for place, one in by_place(done).items()}
+        show_json({"done": told, "behind": list(by_place(behind)), "notes": notes})
     else:
-        _say_reload(done, behind, wait=wait)
+        _say_reload(living, behind, wait=wait)
         for note in notes:
             say(note)
-    return PROBLEM if behind or failed else OK
+    return PROBLEM if behind or failed or not living else OK
 
 
-def _say_reload(done: list[ProcessPresence], behind: list[ProcessPresence], *, wait: bool) -> None:
-    if not wait:
+def _say_reload(living: list[ProcessPresence], behind: list[ProcessPresence], *, wait: bool) -> None:
+    if not living:
+        say("no host works on this journal, so nothing is there to reload: bothost serve starts one")
+    elif not wait:
         say("asked: every process reads bots.ini again within a second; --wait tells what came of it")
         return
-    for one in done:
-        say(f"{named([one])}: {one.reloaded}")
+    for place, one in by_place(living).items():
+        if one not in behind:
+            say(f"{place}: {one.reloaded}")
     if behind:
         say(f"not yet on {named(behind)}: see the log there")
-    if not done and not behind:
-        say("no host works on this journal")

@@ -10,7 +10,7 @@ from bothost.cli import OK, PROBLEM
 from bothost.cli.journal_access import visit
 from bothost.cli.output import config_option, counted, json_option, operator_name, say, show_json, warn
 from bothost.cli.selection import check_there, read_existing
-from bothost.operator.presence import ProcessPresence, named, restarted, wait_until
+from bothost.operator.presence import ProcessPresence, by_place, named, restarted, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,9 +79,9 @@ def restart(bot: str, config: str, as_json: bool) -> int:
     check_there(bot, read_existing(config))
     who = operator_name()
     living, behind = visit(config, lambda journal: restarted(journal, bot, who, RESTART_S))
-    told = {named([one]): one.restarts[bot][1] for one in living if one not in behind}
+    told = {place: one.restarts[bot][1] for place, one in by_place(living).items() if one not in behind}
     if as_json:
-        show_json({"bot": bot, "done": told, "behind": [named([one]) for one in behind]})
+        show_json({"bot": bot, "done": told, "behind": list(by_place(behind))})
     else:
         for place, what in told.items():
             say(f"{bot} on {place}: {what}")
@@ -108,7 +108,7 @@ def _tell(told: Mapping[str, object], held: Held, *, as_json: bool) -> int:
     """Print the result and on which processes it holds; return the exit code."""
     living, behind = held
     if as_json:
-        show_json({**told, "processes": len(living), "behind": [named([one]) for one in behind]})
+        show_json({**told, "processes": len(living), "behind": list(by_place(behind))})
     else:
         task = f" task {told['task']}" if told["task"] is not None else ""
         reason = f": {told['reason']}" if "reason" in told else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -121,24 +122,39 @@ async def wait_until(
     time = asyncio.get_running_loop().time
     begun = time()
     while True:
-        told, now = await journal.controls(), journal.now()
-        living = [one for one in presences(told, now) if one.alive(now)]
+        told, now, owners = await journal.controls(), journal.now(), await journal.owners()
+        # one that was killed spoke a moment ago, but its lock has told the others that it is dead
+        living = [one for one in presences(told, now) if one.alive(now) and one.owner in owners]
         behind = [one for one in living if not holds(one)]
         # a host that was started a moment ago holds the journal and has not told of itself
-        early = not living and time() < begun + FIRST_S and bool(await journal.owners())
+        early = not living and time() < begun + FIRST_S and bool(owners)
         if not (behind or early) or time() >= begun + limit_s:
             return living, behind
         await asyncio.sleep(LOOK_S)
 
 
+def by_place(processes: Iterable[ProcessPresence]) -> dict[str, ProcessPresence]:
+    """Return processes by their places, as "host/0"; where two hosts have one name, the pid follows: "host/0 (pid 17)"."""
+    living = list(processes)
+    count = Counter((one.host, one.process) for one in living)
+    return {
+        f"{one.host}/{one.process}" + (f" (pid {one.pid})" if count[one.host, one.process] > 1 else ""): one
+        for one in living
+    }
+
+
 def named(processes: Iterable[ProcessPresence]) -> str:
     """Return processes as "host/0, host/1"."""
-    return ", ".join(f"{one.host}/{one.process}" for one in processes)
+    return ", ".join(by_place(processes))
 
 
 def restart_trouble(bot: str, living: Iterable[ProcessPresence], behind: Sequence[ProcessPresence]) -> str:
     """Return where the bot did not come into service anew and why; "" if it did everywhere."""
-    told = [f"{named([one])}: {one.restarts[bot][1]}" for one in living if one not in behind and not one.restarted(bot)]
+    told = [
+        f"{place}: {one.restarts[bot][1]}"
+        for place, one in by_place(living).items()
+        if one not in behind and not one.restarted(bot)
+    ]
     if behind:
         told.append(f"{named(behind)}: not done yet; the log there says more")
     return "; ".join(told)

@@ -255,7 +255,7 @@ class Operations:
 
     async def reload(self) -> None:
         """Have every process read bots.ini again."""
-        await self._journal.control("generation", f"{self.clock.now().timestamp():.3f}")
+        await self._journal.control("generation", f"{self._journal.now():.6f}")
 
     async def plugins(self) -> Sequence[PluginView]:
         """Return the installed plugins."""
