@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 import sqlite3
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from bothost.journal import Journal
 
+CALM = msgspec.structs.replace(QUICK, lease_s=600.0, beat_s=600.0)
 SLOW = msgspec.structs.replace(QUICK, lease_s=600.0, beat_s=600.0, linger_s=0.2)
 
 
@@ -242,6 +245,37 @@ def test_how_long_a_transaction_took_is_told(embedded: JournalMaker) -> None:
     run_behind(embedded, work)
     assert took
     assert all(0 < seconds < 5 for seconds in took)
+
+
+def test_what_is_asked_in_one_turn_of_the_loop_is_one_transaction(embedded: JournalMaker) -> None:
+    took: list[float] = []
+
+    async def work(store: Journal) -> None:
+        store.measure(took.append)  # type: ignore[attr-defined]
+        claims = await asyncio.gather(*(store.claim(make_entry(n, task=n), BODY) for n in range(1, 9)))
+        assert [word for word, _ in claims] == ["claimed"] * 8
+        assert len(took) == 1
+
+    embedded.run(work, CALM)
+
+
+def test_what_is_asked_while_another_process_holds_the_lock_joins_the_transaction(embedded: JournalMaker) -> None:
+    took: list[float] = []
+
+    async def work(store: Journal) -> None:
+        writer = store._writer  # type: ignore[attr-defined]
+        store.measure(took.append)  # type: ignore[attr-defined]
+        lock = os.open(embedded.folder / "journal.lock", os.O_RDWR)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        saves = [asyncio.ensure_future(store.save(parked(1, task=1), BODY))]
+        await until(lambda: asyncio.sleep(0, bool(writer._queue) and not writer._urgent))
+        saves += [asyncio.ensure_future(store.save(parked(n, task=n), BODY)) for n in range(2, 9)]
+        await until(lambda: asyncio.sleep(0, len(writer._queue) == 8))
+        os.close(lock)
+        assert await asyncio.gather(*saves) == [True] * 8
+        assert len(took) == 1
+
+    embedded.run(work, CALM)
 
 
 def test_what_is_noted_is_written_at_the_end(embedded: JournalMaker) -> None:

@@ -7,13 +7,45 @@ in a row show it.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from bothost.journal.entry import Entry
+
+
+class NewClaim:
+    """The claim of a new event while it is under way. The block gets a test for the row that was found instead."""
+
+    __slots__ = ("_claiming", "_fence", "_first", "_held", "_key")
+
+    def __init__(self, held: HeldClaims, claiming: set[str], entry: Entry) -> None:
+        self._held = held
+        self._claiming = claiming
+        self._key = entry.id
+        self._fence = entry.fence + 1
+        self._first = entry.id not in claiming
+
+    def __enter__(self) -> Callable[[Entry], bool]:
+        self._claiming.add(self._key)
+        return self._is_ours
+
+    def __exit__(self, *error: object) -> None:
+        if self._first:
+            self._claiming.discard(self._key)
+
+    def _is_ours(self, row: Entry) -> bool:
+        """Return whether the row is an earlier claim of ours whose caller had given up waiting.
+
+        It is not if another call here claims or holds the event.
+        """
+        return (
+            self._first
+            and row.state == "running"
+            and row.fence == self._fence
+            and not self._held.knows(row.id, row.fence)
+        )
 
 
 class HeldClaims:
@@ -57,26 +89,9 @@ class HeldClaims:
         """Return whether the key is held with this fence."""
         return self._fences.get(key) == fence
 
-    @contextmanager
-    def claiming(self, entry: Entry) -> Iterator[Callable[[Entry], bool]]:
-        """Mark a new event as being claimed, and yield a test for the row that was found.
-
-        The test is true if the row is an earlier claim of ours whose caller had given up waiting. It is false if another call
-        here claims or holds the event.
-        """
-        first = entry.id not in self._claiming
-        if first:
-            self._claiming.add(entry.id)
-        owner_fence = entry.fence + 1
-
-        def is_ours(row: Entry) -> bool:
-            return first and row.state == "running" and row.fence == owner_fence and not self.knows(row.id, row.fence)
-
-        try:
-            yield is_ours
-        finally:
-            if first:
-                self._claiming.discard(entry.id)
+    def claiming(self, entry: Entry) -> NewClaim:
+        """Mark a new event as being claimed, in a `with` block."""
+        return NewClaim(self, self._claiming, entry)
 
     def look(self) -> None:
         """Remember the held claims before the journal is asked for the running rows."""

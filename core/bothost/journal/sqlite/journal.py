@@ -133,7 +133,9 @@ class SqliteJournal:
         """See `Journal.claim`."""
 
         with self._transactions.held.claiming(entry) as is_ours:
-            word, row = await self._ask(lambda c: self._transactions.claim(c, entry, body or None, is_ours))
+            word, row = await self._ask(
+                lambda c: self._transactions.claim(c, entry, body or None, is_ours), is_whole=True
+            )
             if word == "claimed":
                 self._transactions.held.add(row)
             return word, row
@@ -151,7 +153,7 @@ class SqliteJournal:
     async def save(self, entry: Entry, body: bytes | None = None) -> bool:
         """See `Journal.save`."""
         mine = msgspec.structs.replace(entry)
-        saved = await self._ask(lambda c: self._transactions.write_one(c, mine, body or None))
+        saved = await self._ask(lambda c: self._transactions.write_one(c, mine, body or None), is_whole=True)
         if saved:
             entry.revision = mine.revision + 1
             self._transactions.held.wrote(mine)
@@ -351,24 +353,27 @@ class SqliteJournal:
     def _moment(self) -> TransactionTime:
         return TransactionTime(self.owner, self._now(), self._clock.boot())
 
-    async def _ask(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def _ask(self, work: Callable[[sqlite3.Connection], T], *, is_whole: bool = False) -> T:
         """Do a piece of work in the next transaction, and return its result. Give up after `commit_s`, because a disk can hang."""
-        if not self._writer.running:
+        if not self._writer.is_started:
             raise JournalAway("the journal is not open")
-        job = WriteRequest(work, asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        job = WriteRequest(work, loop, is_whole=is_whole)
         self._writer.ask(job)
+        limit = loop.call_later(self._timing.commit_s, job.expire)
         try:
             with self._clock.real_io():
-                async with asyncio.timeout(self._timing.commit_s):
-                    result: T = await job.future
-                    return result
+                result: T = await job.future
+                return result
         except TimeoutError:
             self._transactions.trouble()
             raise JournalAway(f"{self._database.path}: no answer within {self._timing.commit_s:g} s") from None
+        finally:
+            limit.cancel()
 
     async def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         """Read beside the writer, and return the result. It sees the notes before it, unless they cannot be written at present."""
-        if self._writer.running and self._writer.has_notes:
+        if self._writer.is_started and self._writer.has_notes:
             try:
                 await self._ask(_nothing)
             except JournalAway:

@@ -63,9 +63,13 @@ _OLDER_WAITS = f"""
 select 1 from delivery o indexed by d_line where o.bot = {{0}} and o.turn = {{1}} and o.{PARKED}
 and o.created <= {{3}} and (o.created < {{3}} or o.id < {{2}})
 """
-_IS_BUSY = (
-    f"select exists ({_TURN_RUNS.format('?1', '?2', '?3')}) or exists ({_OLDER_WAITS.format('?1', '?2', '?3', '?4')})"
-)
+_BUSY = f"(exists ({_TURN_RUNS}) or exists ({_OLDER_WAITS}))"
+_IS_BUSY = f"select {_BUSY.format('?1', '?2', '?3', '?4')}"
+_PLACES = {name: f"?{number}" for number, name in enumerate(FIELDS, 1)}
+_CLAIM_NEW = f"""
+insert into delivery ({_ALL}) select {", ".join(f"?{number}" for number in range(1, len(FIELDS) + 4))}
+where not {_BUSY.format(*(_PLACES[name] for name in ("bot", "turn", "id", "created")))} on conflict do nothing
+"""
 _CLAIM = """
 update delivery set state = 'running', fence = fence + 1, revision = revision + 1, owner = ?, until = iif(limit_s > 0, ? + limit_s, 0),
     cancel = 0, updated = ? where id = ?
@@ -150,6 +154,16 @@ def is_busy(connection: sqlite3.Connection, entry: Entry) -> bool:
         return False
     asked = (entry.bot, entry.turn, entry.id, entry.created)
     return bool(connection.execute(_IS_BUSY, asked).fetchone()[0])
+
+
+def claim_new(connection: sqlite3.Connection, row: Sequence[Any]) -> bool:
+    """Insert a row that runs. Return False if its key is there already, or if `is_busy`."""
+    return connection.execute(_CLAIM_NEW, row).rowcount > 0
+
+
+def place_body(connection: sqlite3.Connection, key: str, place: tuple[bytes | None, str | None]) -> None:
+    """Give a row its body, or the place of it."""
+    connection.execute("update delivery set body = ?, body_at = ? where id = ?", (*place, key))
 
 
 def claim_row(connection: sqlite3.Connection, key: str, moment: TransactionTime) -> Entry:

@@ -134,17 +134,19 @@ class Transactions:
         self, connection: sqlite3.Connection, entry: Entry, body: bytes | None, is_ours: Callable[[Entry], bool]
     ) -> tuple[Literal["claimed", "known", "busy"], Entry]:
         """See `Journal.claim`; `is_ours` tells an earlier claim of this owner whose caller had given up waiting."""
-        known = statements.find(connection, entry.id)
-        if known is not None:
-            return ("claimed" if known.owner == self._owner and is_ours(known) else "known"), known
-        if statements.is_busy(connection, entry):
-            return "busy", entry
-        moment = self._moment()
         mine = msgspec.structs.replace(
-            entry, state="running", fence=entry.fence + 1, owner=self._owner, updated=moment.now, revision=0
+            entry, state="running", fence=entry.fence + 1, owner=self._owner, updated=self._clock.now(), revision=1
         )
-        self.write_one(connection, mine, body)
-        return "claimed", raised(mine)
+        is_small = body is None or len(body) <= SMALL_BYTES
+        values = (mine.id, values_of(mine), body if is_small else None)
+        if not statements.claim_new(connection, self._row_of(connection, values, self._clock.boot())):
+            known = statements.find(connection, entry.id)
+            if known is None:
+                return "busy", entry
+            return ("claimed" if known.owner == self._owner and is_ours(known) else "known"), known
+        if body is not None and not is_small:  # only now, because a refused claim needs no place for its body
+            statements.place_body(connection, mine.id, self._location(connection, mine.id, body))
+        return "claimed", mine
 
     def write_one(self, connection: sqlite3.Connection, entry: Entry, body: bytes | None) -> bool:
         """Write an entry and its body as the next revision. Return False if the row has gone on meanwhile."""

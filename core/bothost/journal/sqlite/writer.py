@@ -10,6 +10,7 @@ import logging
 import sqlite3
 import threading
 from collections import deque
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bothost.errors import JournalAway, JournalError
@@ -63,16 +64,27 @@ class TransactionLog(Protocol):
 
 
 class WriteRequest:
-    """A piece of work in a transaction, for which a coroutine waits. To cancel its future withdraws it."""
+    """A piece of work in a transaction, for which a coroutine waits. Whatever ends its future before withdraws it.
 
-    __slots__ = ("error", "future", "loop", "result", "work")
+    Work that `is_whole` fails before it has changed anything, so that it needs no savepoint.
+    """
 
-    def __init__(self, work: Callable[[sqlite3.Connection], Any], loop: asyncio.AbstractEventLoop) -> None:
+    __slots__ = ("error", "future", "is_whole", "loop", "result", "work")
+
+    def __init__(
+        self, work: Callable[[sqlite3.Connection], Any], loop: asyncio.AbstractEventLoop, *, is_whole: bool = False
+    ) -> None:
         self.work = work
+        self.is_whole = is_whole
         self.loop = loop
         self.future: asyncio.Future[Any] = loop.create_future()
         self.result: Any = None
         self.error: Exception | None = None
+
+    def expire(self) -> None:
+        """Withdraw the work, because its time is over. Whoever waits gets a TimeoutError."""
+        if not self.future.done():
+            self.future.set_exception(TimeoutError())
 
     def finish(self) -> None:
         """Hand over the result or the error, unless nobody waits any more. It runs on the loop's thread."""
@@ -138,9 +150,9 @@ class Writer:
         return True
 
     @property
-    def running(self) -> bool:
-        """Return whether the thread runs."""
-        return self._thread is not None and self._thread.is_alive()
+    def is_started(self) -> bool:
+        """Return whether the thread was started and was not told to end."""
+        return self._thread is not None
 
     @property
     def has_notes(self) -> bool:
@@ -158,10 +170,14 @@ class Writer:
             self._wake.set()
 
     def ask(self, job: WriteRequest) -> None:
-        """Queue a job, which is written at once."""
+        """Queue a job, which is written as soon as its loop has taken all that came in with it."""
         self._queue.append(job)
-        self._urgent = True
-        self._wake.set()
+        job.loop.call_soon(self._hurry)
+
+    def _hurry(self) -> None:
+        if not self._urgent and self._queue:
+            self._urgent = True
+            self._wake.set()
 
     def _run(self) -> None:
         while True:
@@ -197,11 +213,11 @@ class Writer:
         if not (self._queue or self._kept or beat):
             return
         mark = self._transactions.begun()
-        parts = self._take(jobs)
+        parts: list[dict[str, Note] | WriteRequest] = []
         try:
-            self._write(parts, beat=beat)
+            self._write(parts, jobs, beat=beat)
         except Exception as error:  # noqa: BLE001 - around the loop that writes for all: what was taken must not be lost
-            self._failed(error, parts, jobs, mark)
+            self._failed(error, parts or self._take(jobs), jobs, mark)
         else:
             if beat:
                 self._beat_at = began + self._timing.beat_s
@@ -222,7 +238,7 @@ class Writer:
             if not isinstance(item, WriteRequest):
                 _lay_over(notes, item)
                 continue
-            if item.future.cancelled():
+            if item.future.done():  # whoever waited was cancelled, or its time is over
                 continue
             if notes:
                 parts.append(notes)
@@ -233,10 +249,11 @@ class Writer:
             parts.append(notes)
         return parts
 
-    def _write(self, parts: list[dict[str, Note] | WriteRequest], *, beat: bool) -> None:
+    def _write(self, parts: list[dict[str, Note] | WriteRequest], jobs: list[WriteRequest], *, beat: bool) -> None:
         if not self._database.is_open:
             self._database.open(make=True)
         with self._database.transaction() as connection:
+            parts += self._take(jobs)  # only now, because more came while another process held the lock
             for part in parts:
                 if isinstance(part, WriteRequest):
                     _do(part, connection)
@@ -310,7 +327,7 @@ def _lay_over(notes: dict[str, Note], note: Note) -> None:
 def _do(job: WriteRequest, connection: sqlite3.Connection) -> None:
     """Run one job. A refused job fails alone; an error of the journal itself fails all jobs of the transaction."""
     try:
-        with savepoint(connection):
+        with nullcontext() if job.is_whole else savepoint(connection):
             job.result = job.work(connection)
     except (sqlite3.OperationalError, OSError):
         raise
