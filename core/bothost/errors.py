@@ -69,6 +69,9 @@ class ConfigError(BothostError):
 class PluginError(BothostError):
     """A plugin is missing, of the wrong shape, or failed to import or open; the text names it."""
 
+    place = ""
+    """The line of the plugin's own code, `file:line`, with which the text ends."""
+
 
 class DeliveryRefused(BothostError):
     """A delivery is not taken. `status` is the HTTP status that the sender gets."""

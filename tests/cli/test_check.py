@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+from click.testing import CliRunner
 from tests.cli.conftest import Run
+
+from bothost.cli.check import check
 
 SECRET = "a-secret-of-sixteen-or-more"
 WRONG = f"""[host]
@@ -56,6 +60,23 @@ def test_check_warns_in_one_line_of_bots_without_a_login(run: Run, tmp_path: Pat
     assert done.returncode == 0
     (warning,) = done.stderr.splitlines()
     assert "no login = bot@… in a, b: unless deliveries show it" in warning
+
+
+@pytest.mark.parametrize(("processes", "bots", "named"), [(2, "ab", "a, b"), (3, "a", "a"), (1, "ab", "")])
+def test_check_says_what_one_process_for_a_bot_costs(tmp_path: Path, processes: int, bots: str, named: str) -> None:
+    sections = "".join(
+        f"[bot:{name}]\nplugin = autoreply\nper_host = {'one' if name in bots else 'all'}\nsecret = {SECRET}-{name}\n"
+        for name in "abc"
+    )
+    write(tmp_path, f"[host]\nprocesses = {processes}\n{sections}[bot:d]\nenabled = no\nper_host = one\n")
+    done = CliRunner().invoke(check, ["--config", str(tmp_path / "bots.ini")])
+    told = [line for line in done.stderr.splitlines() if "per_host" in line]
+    if named:
+        (warning,) = told
+        assert f"per_host = one in {named}: one of the {processes} processes does all the work of each" in warning
+        assert "when it dies events wait until another has opened the plugin" in warning
+    else:
+        assert told == []
 
 
 def test_check_under_json_gives_each_problem_its_place(run: Run, tmp_path: Path) -> None:

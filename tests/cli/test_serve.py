@@ -98,6 +98,9 @@ class OfHandler(Plugin[Rules]):
     @on(form="settings.form")
     def only(self, event: Event) -> str:
         return f"form {event.task.form_id}: {event.task.text}"
+class Closed(Plugin):
+    def open(self) -> None:
+        raise OSError("the door is locked")
 def breaks(event: Event) -> str:
     raise ValueError("on purpose")
 """
@@ -108,10 +111,10 @@ def test_the_demo_sends_a_task_of_the_bots_form_and_says_why_one_failed(run: Run
     info = tmp_path / "handlers-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: handlers\nVersion: 1.0\n")
-    points = "".join(f"{name} = handlers:{name}\n" for name in ("OfSetting", "OfHandler", "breaks"))
+    points = "".join(f"{name} = handlers:{name}\n" for name in ("OfSetting", "OfHandler", "breaks", "Closed"))
     (info / "entry_points.txt").write_text(f"[bothost.plugins]\n{points}")
     bots = {"listed": "OfSetting\nforms = 5\nform = 6", "set": "OfSetting\nform = 6", "on": "OfHandler\nform = 7"}
-    bots |= {"from": "OfHandler\nform = 8", "breaks": "breaks"}
+    bots |= {"from": "OfHandler\nform = 8", "breaks": "breaks", "closed": "Closed"}
     sections = "".join(
         f"[bot:{name}]\nplugin = {keys}\nsecret = a-key-for-{name}-only-here\n" for name, keys in bots.items()
     )
@@ -128,10 +131,14 @@ def test_the_demo_sends_a_task_of_the_bots_form_and_says_why_one_failed(run: Run
         "on": "form 7: New task",
         "from": "form 8: recorded",
         "breaks": None,
+        "closed": None,
     }
     assert rows["breaks"]["status"] == 500
     assert "breaks raised ValueError: on purpose" in rows["breaks"]["reason"]
-    assert f"{tmp_path}/handlers.py:13" in rows["breaks"]["reason"]
+    assert f"{tmp_path}/handlers.py:16" in rows["breaks"]["reason"]
+    assert rows["closed"]["status"] == 503
+    assert "OSError: the door is locked" in rows["closed"]["reason"]
+    assert f"{tmp_path}/handlers.py:14" in rows["closed"]["reason"]
 
 
 def test_serve_refuses_the_sample_secret_and_hurts_no_other_bot(serving: Serving) -> None:

@@ -48,7 +48,15 @@ def test_every_key_of_a_reply_has_a_type_a_meaning_and_an_example() -> None:
     assert [name for name in Reply.__struct_fields__ if not told[name][0] or "`" not in told[name][1]] == []
 
 
+@pytest.mark.parametrize("key", ["text", "approval_choice", "field_updates", "reply_note_id"])
+def test_help_shows_type_and_meaning_of_a_replys_key(key: str) -> None:
+    text = pydoc.render_doc(Reply, renderer=pydoc.plaintext)
+    kind, said = next(found[key] for base in Reply.__mro__[:2] if key in (found := documentation(base)))
+    assert f"\n |  {key}\n |      {kind}: {said.splitlines()[0]}" in text
+
+
 def test_help_shows_type_and_meaning_of_a_tasks_attribute_and_not_how_it_is_made() -> None:
     text = pydoc.render_doc(Task, renderer=pydoc.plaintext)
+    assert "sent_id: " not in text
     assert "approvals = <tuple[tuple[Approval, ...], ...]>\n |      The approvers by step" in text
     assert "descriptors." not in text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -88,7 +90,6 @@ def test_two_distributions_with_one_name_are_an_error_that_names_both(install: A
     ("source", "part"),
     [
         ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module' ("),
-        ("x = 1", "AttributeError"),
         ("raise SystemExit(3)", "SystemExit: 3"),
         ("def broken(:", "SyntaxError"),
         ("1 / 0", "mod_bad.py:1)"),
@@ -111,6 +112,32 @@ def test_a_plugin_that_cannot_be_imported_says_why_and_where(
         load_installed("bad")
     assert "[bot:a] plugin 'bad' (dist-bad 1.5, mod_bad:greet) cannot be imported: " in str(error.value)
     assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("target", "part"),
+    [
+        ("mod_leave:Leave", "mod_leave has no 'Leave' (did you mean 'LeaveBot'?) (there are: limit_of, LeaveBot): "),
+        ("mod_leave:LeaveBot.chek", "LeaveBot has no 'chek' (did you mean 'check'?)"),
+        ("mod_leaf:LeaveBot", "there is no module 'mod_leaf': "),
+        ("mod_leave.inner:LeaveBot", "there is no module 'mod_leave.inner': "),
+    ],
+)
+def test_an_entry_point_that_leads_nowhere_says_what_is_there_and_what_to_do(
+    install: Any, load_installed: Any, target: str, part: str
+) -> None:
+    source = """
+        import json
+        def limit_of(event): ...
+        class LeaveBot:
+            def check(self): ...
+    """
+    install("dist-leave", f"leave = {target}", mod_leave=source)
+    with pytest.raises(PluginError) as error:
+        load_installed("leave")
+    assert f"{target}) cannot be imported: {part}" in str(error.value)
+    assert '[project.entry-points."bothost.plugins"]' in str(error.value)
+    assert "run `pip install -e .` again" in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -244,15 +271,22 @@ def test_a_plugin_of_the_wrong_shape_says_what_would_be_right(
     text = failure(plug, target)
     assert text.startswith("[bot:a] plugin 'p'")
     assert part in text
+    if inspect.isfunction(target) or (inspect.isclass(target) and target is not Plugin):
+        line = re.search(rf" \({re.escape(__file__)}:(\d+)\)$", text)
+        assert line, "it does not say where the plugin's own code stands"
+        whole, first = inspect.getsourcelines(target)
+        assert 0 <= int(line[1]) - first < len(whole)
 
 
 class Idle(Plugin): ...
 
 
 def test_a_plugin_that_never_does_anything_is_warned_of(plug: Callable[..., LoadedPlugin]) -> None:
-    assert plug(Idle).warnings == (
-        "Idle does nothing: it has no `handle` and no method with @on, @cron, @every, @job or @hook",
+    (told,) = plug(Idle).warnings
+    assert told.startswith(
+        "Idle does nothing: it has no `handle` and no method with @on, @cron, @every, @job or @hook ("
     )
+    assert f"{__file__}:{inspect.getsourcelines(Idle)[1]})" in told
     assert plug(Sample).warnings == ()
 
 
@@ -405,7 +439,7 @@ def test_what_the_plugins_own_code_raises_while_it_is_loaded_is_its_error(plug: 
 
 
 def test_a_host_keys_name_is_refused_with_what_to_do(plug: Callable[..., LoadedPlugin]) -> None:
-    assert failure(plug, TakesHostKeys).endswith("gives to the host: rename them in Taken")
+    assert "gives to the host: rename them in Taken (" in failure(plug, TakesHostKeys)
 
 
 def test_annotations_may_name_what_is_imported_for_type_checkers_only(install: Any, load_installed: Any) -> None:

@@ -73,12 +73,13 @@ def demo(once: bool, recorded: tuple[str, ...], config: str, log_level: LogLevel
     reading = with_log_level(read(config, demo=True), log_level)
     if not reading.found or reading.host is None:
         raise ConfigError(reading.all_problems())
-    show = DemoDelivery(reading, recorded_bodies(recorded, reading), once=once, as_json=as_json)
-    return serve_host(
-        replace(reading, host=with_free_ports(reading.host)),
-        show,
-        source=IniFile(reading.host.path, demo=True, log_level=log_level),
-    )
+    with FailureReasons() as reasons:  # a bot's `open` may fail before the first delivery
+        show = DemoDelivery(reading, recorded_bodies(recorded, reading), reasons, once=once, as_json=as_json)
+        return serve_host(
+            replace(reading, host=with_free_ports(reading.host)),
+            show,
+            source=IniFile(reading.host.path, demo=True, log_level=log_level),
+        )
 
 
 def with_free_ports(host: HostConfig) -> HostConfig:
@@ -126,6 +127,7 @@ class DemoDelivery:
     reading: ConfigReading
     recorded: Mapping[str, dict[str, Any]]
     """The recorded deliveries by bot; the one of "" is every other bot's."""
+    reasons: FailureReasons
     once: bool
     as_json: bool
 
@@ -136,10 +138,9 @@ class DemoDelivery:
         clock = SystemClock()
         target = parse_target(serving.public[0])
         bots = [bot for bot in judge(self.reading, host.path.parent) if bot.config.enabled]
-        with FailureReasons() as reasons:
-            rows = await asyncio.gather(*(_row(bot, self._body(bot, clock), target, clock) for bot in bots))
+        rows = await asyncio.gather(*(_row(bot, self._body(bot, clock), target, clock) for bot in bots))
         for row in rows:
-            row["reason"] = reasons.of(row["bot"]) if row["status"] not in (None, 200) else ""
+            row["reason"] = self.reasons.of(row["bot"]) if row["status"] not in (None, 200) else ""
         page = serving.operator[0] if serving.operator else ""
         if self.as_json:
             show_json({"listens": list(serving.public), "page": page, "deliveries": rows})

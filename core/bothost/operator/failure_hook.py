@@ -13,6 +13,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bothost.background import BackgroundTasks
+from bothost.errors import BothostError
+from bothost.plugins.discovery import load_point
+from bothost.text import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -112,10 +115,11 @@ def find_hook(
             from importlib_metadata import entry_points
 
             for point in entry_points(group=group, name=setting):
-                return FailureFunction(point.load(), clock), ""
+                return FailureFunction(load_point(point), clock), ""
         command = FailureCommand(setting, environment)
     except Exception as error:  # noqa: BLE001 - around a plugin's import: the host serves without its hook
-        return None, f"{setting} cannot be used: {error!r}"
+        told = str(error) if isinstance(error, BothostError) else said(error)
+        return None, f"{setting} cannot be used: {told}"
     if shutil.which(command.program) is None:
         return command, f"{setting} is neither an entry point of group {group} nor a command that can be run"
     return command, ""

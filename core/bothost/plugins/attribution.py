@@ -108,7 +108,12 @@ def innermost_of(trace: TracebackType | None) -> str:
 
 
 def place_of_definition(call: object) -> str:
-    """Return `file:line` of a function's definition, for faults that show only after it has returned; "" for other callables."""
+    """Return `file:line` of the definition of a function, a method or a class; "" for other objects. Of a class it reads the file."""
+    if inspect.isclass(call):
+        try:
+            return f"{inspect.getsourcefile(call)}:{inspect.findsource(call)[1] + 1}"
+        except (OSError, TypeError):
+            return ""  # made without a file
     inner = inspect.unwrap(getattr(call, "func", call))  # type: ignore[arg-type]
     code = getattr(inner, "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else ""

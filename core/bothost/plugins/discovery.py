@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from bothost.errors import PluginError
-from bothost.text import nearest, said
+from bothost.text import listed, nearest, said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -98,9 +100,38 @@ def _offers(distribution: Any, group: str) -> list[DiscoveredPlugin]:
         raise ValueError("it has no METADATA")
     wanted = [point for point in points if point.group == group]
     return [
-        DiscoveredPlugin(point.name, point.load, distribution.name, distribution.version or "", point.value)
+        DiscoveredPlugin(
+            point.name, partial(load_point, point), distribution.name, distribution.version or "", point.value
+        )
         for point in wanted
     ]
+
+
+def load_point(point: Any) -> Any:
+    """Import what an entry point names. Raises PluginError if it is not there, and whatever the import raises.
+
+    This is not the point's own `load`, because that tells neither what is there nor that the installed metadata is read.
+    """
+    try:
+        found = import_module(point.module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{point.module}.".startswith(f"{error.name}."):
+            raise  # an import of the plugin's own
+        raise PluginError(f"there is no module {error.name!r}{_EDIT.format(point.group)}") from error
+    for name in (point.attr or "").split(".") if point.attr else ():
+        if not hasattr(found, name):
+            there = [one for one, value in vars(found).items() if getattr(value, "__module__", "") == point.module]
+            known = f" (there are: {listed(there)})" if there else ""
+            what = getattr(found, "__name__", found)
+            raise PluginError(f"{what} has no {name!r}{nearest(name, there)}{known}{_EDIT.format(point.group)}")
+        found = getattr(found, name)
+    return found
+
+
+_EDIT = (
+    ': write what is there into [project.entry-points."{}"] of its pyproject.toml, and run `pip install -e .` again, '
+    "because entry points are read from the installed metadata"
+)
 
 
 def _name(distribution: Any) -> str:

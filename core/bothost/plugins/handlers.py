@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import sys
 from dataclasses import dataclass
@@ -9,10 +10,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bothost.errors import PluginError
+from bothost.plugins.attribution import place_of_definition
 from bothost.text import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from bothost.plugins.api import HandlerMark
     from bothost.plugins.event import Event
@@ -99,10 +101,25 @@ def setting(given: Any, settings: object, where: str) -> Any:
     return getattr(settings, name)
 
 
+@contextlib.contextmanager
+def standing_at(definition: object) -> Iterator[None]:
+    """End a PluginError's text with the line of this method or class, unless it names a line inside of it already."""
+    try:
+        yield
+    except PluginError as error:
+        place = "" if error.place else place_of_definition(definition)
+        if not place:
+            raise
+        placed = PluginError(f"{error} ({place})")
+        placed.place = place
+        raise placed from error.__cause__
+
+
 def check_call(call: Callable[..., Any], arguments: int, what: str, right: str) -> None:
     """Check that it can be called with so many arguments. Raises PluginError if it cannot."""
     if not takes(call, arguments):
-        raise PluginError(f"{what} cannot be called: write {right}")
+        with standing_at(call):
+            raise PluginError(f"{what} cannot be called: write {right}")
 
 
 def takes(call: Callable[..., Any], arguments: int) -> bool:

@@ -12,7 +12,7 @@ from bothost.errors import PluginError, RequestRefused, StoreError
 from bothost.journal.values import check_key
 from bothost.plugins.guard_marks import GuardMark
 from bothost.plugins.guards import FunctionGuard, GuardRule, OpenGuard, rule_of
-from bothost.plugins.handlers import Handler, check_call, handler, takes
+from bothost.plugins.handlers import Handler, check_call, handler, standing_at, takes
 from bothost.plugins.http import json_of, value_at
 
 if TYPE_CHECKING:
@@ -54,12 +54,14 @@ def hooks(
     for method, those in marks.items():
         call = getattr(plugin, method)
         place = f"{where}.{method}"
-        check_call(call, 1, place, f"def {method}(self, request)")
-        for mark in those:
-            if mark.name in seen:
-                raise PluginError(f"{place}: {seen[mark.name]} is the hook {mark.name!r} already; give it another name")
-            seen[mark.name] = method
-            yield _spec(plugin, mark, handler(method, call), settings, place)
+        with standing_at(call):
+            check_call(call, 1, place, f"def {method}(self, request)")
+            for mark in those:
+                if mark.name in seen:
+                    first = seen[mark.name]
+                    raise PluginError(f"{place}: {first} is the hook {mark.name!r} already; give it another name")
+                seen[mark.name] = method
+                yield _spec(plugin, mark, handler(method, call), settings, place)
 
 
 def warnings(specs: tuple[HookSpec, ...]) -> tuple[str, ...]:

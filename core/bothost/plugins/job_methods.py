@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bothost.errors import PluginError
-from bothost.plugins.handlers import Handler, check_call, handler
+from bothost.plugins.handlers import Handler, check_call, handler, standing_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,11 +27,12 @@ def jobs(plugin: Plugin[Any], marks: Mapping[str, tuple[JobMark, ...]], where: s
     seen: dict[str, str] = {}
     for method, those in marks.items():
         kept = getattr(plugin, method)
-        check_call(kept, 1, f"{where}.{method}", f"def {method}(self, job)")
-        for mark in those:
-            if mark.name in seen:
-                raise PluginError(
-                    f"{where}.{method}: {seen[mark.name]} is the job {mark.name!r} already; give it another name"
-                )
-            seen[mark.name] = method
-            yield JobSpec(mark.name, handler(method, kept))
+        place = f"{where}.{method}"
+        with standing_at(kept):
+            check_call(kept, 1, place, f"def {method}(self, job)")
+            for mark in those:
+                if mark.name in seen:
+                    first = seen[mark.name]
+                    raise PluginError(f"{place}: {first} is the job {mark.name!r} already; give it another name")
+                seen[mark.name] = method
+                yield JobSpec(mark.name, handler(method, kept))

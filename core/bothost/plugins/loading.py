@@ -10,9 +10,9 @@ from bothost.config import HOST_BOT_KEYS
 from bothost.errors import BothostError, PluginError
 from bothost.plugins import hook_methods
 from bothost.plugins.api import Plugin, PluginHome, marks_of, settle
-from bothost.plugins.attribution import innermost_of
+from bothost.plugins.attribution import innermost_of, place_of_definition
 from bothost.plugins.discovery import DiscoveredPlugin, choose, find, survey
-from bothost.plugins.handlers import Handler, HandlerRoute, check_call, condition, handler
+from bothost.plugins.handlers import Handler, HandlerRoute, check_call, condition, handler, standing_at
 from bothost.plugins.hook_methods import HookSpec, hooks
 from bothost.plugins.job_methods import JobSpec, jobs
 from bothost.plugins.jobs import Jobs
@@ -101,9 +101,10 @@ def load(config: BotConfig, found: Mapping[str, DiscoveredPlugin], resources: Pl
     chosen = choose(config.name, config.plugin, found)
     try:
         target = _imported(chosen, who)
-        if inspect.isclass(target):
-            return _with_class(_checked_class(target, who), chosen, config, resources)
-        return replace(_with_function(target, chosen, config, who), store=resources.store)
+        with standing_at(target):
+            if inspect.isclass(target):
+                return _with_class(_checked_class(target, who), chosen, config, resources)
+            return replace(_with_function(target, chosen, config, who), store=resources.store)
     except BothostError:
         raise
     except BaseException as error:  # the plugin's own code runs here: its settings' class, a property, a metaclass
@@ -127,7 +128,8 @@ def _imported(chosen: DiscoveredPlugin, who: str) -> Any:
         return chosen.load()
     except BaseException as error:  # the plugin's own code: whatever its import raises is this bot's trouble only
         offered = f" ({chosen.distribution} {chosen.version}, {chosen.target})" if chosen.distribution else ""
-        raise PluginError(f"{who}{offered} cannot be imported: {_what(error)}") from error
+        told = str(error) if isinstance(error, PluginError) else _what(error)
+        raise PluginError(f"{who}{offered} cannot be imported: {told}") from error
 
 
 def _what(error: BaseException) -> str:
@@ -190,8 +192,9 @@ def _with_class(
     routes = []
     for name, marks in cls.__handlers__.items():
         kept = handler(name, getattr(plugin, name))
-        check_call(kept.call, 1, f"{where}.{name}", f"def {name}(self, event)")
-        routes.append(HandlerRoute(kept, tuple(condition(mark, settings, f"{where}.{name}") for mark in marks)))
+        with standing_at(kept.call):
+            check_call(kept.call, 1, f"{where}.{name}", f"def {name}(self, event)")
+            routes.append(HandlerRoute(kept, tuple(condition(mark, settings, f"{where}.{name}") for mark in marks)))
     specs = tuple(timers(plugin, cls.__timers__, settings, where))
     specs_of_hooks = tuple(hooks(plugin, cls.__hooks__, settings, where))
     fallback = handler("handle", plugin.handle)
@@ -248,7 +251,8 @@ def _idle(cls: type[Plugin[Any]]) -> tuple[str, ...]:
     if cls.handle is not Plugin.handle or cls.__handlers__ or cls.__timers__ or cls.__jobs__ or cls.__hooks__:
         return ()
     return (
-        f"{cls.__qualname__} does nothing: it has no `handle` and no method with @on, @cron, @every, @job or @hook",
+        f"{cls.__qualname__} does nothing: it has no `handle` and no method with @on, @cron, @every, @job or @hook "
+        f"({place_of_definition(cls)})",
     )
 
 

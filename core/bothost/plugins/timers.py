@@ -14,11 +14,11 @@ from cronsim import CronSim, CronSimError
 
 from bothost.config.units import seconds
 from bothost.errors import PluginError
-from bothost.plugins.handlers import Handler, check_call, handler, setting, takes
+from bothost.plugins.handlers import Handler, check_call, handler, setting, standing_at, takes
 from bothost.text import nearest, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from bothost.plugins.api import Plugin, TimerMark
 
@@ -69,22 +69,28 @@ def timers(
     """Yield the timers of an instance, in order of definition. Raises PluginError."""
     for method, those in marks.items():
         call = getattr(plugin, method)
-        place = f"{where}.{method}"
-        takes_tick = takes(call, 1)
-        if not takes_tick:
-            check_call(call, 0, place, f"def {method}(self), or def {method}(self, tick)")
-        for number, mark in enumerate(those, 1):
-            name = method if number == 1 else f"{method}~{number}"
-            kept = handler(name, call)
-            if mark.kind == "every":
-                period = setting(mark.when, settings, f"{place}: @every")
-                period_s = _period(period, f"{place}: @every")
-                yield TimerSpec(name, "every", _duration(period_s), kept, period_s=period_s, takes_tick=takes_tick)
-            else:
-                when = _cron_text(setting(mark.when, settings, f"{place}: @cron"))
-                tz = setting(mark.tz, settings, f"{place}: @cron(tz=)")
-                _check_cron(when, _zone(tz, f"{place}: @cron(tz=)"), f"{place}: @cron")
-                yield TimerSpec(name, "cron", when, kept, tz=tz, takes_tick=takes_tick)
+        with standing_at(call):
+            yield from _timers_of(call, method, those, settings, f"{where}.{method}")
+
+
+def _timers_of(
+    call: Callable[..., Any], method: str, marks: tuple[TimerMark, ...], settings: object, place: str
+) -> Iterator[TimerSpec]:
+    takes_tick = takes(call, 1)
+    if not takes_tick:
+        check_call(call, 0, place, f"def {method}(self), or def {method}(self, tick)")
+    for number, mark in enumerate(marks, 1):
+        name = method if number == 1 else f"{method}~{number}"
+        kept = handler(name, call)
+        if mark.kind == "every":
+            period = setting(mark.when, settings, f"{place}: @every")
+            period_s = _period(period, f"{place}: @every")
+            yield TimerSpec(name, "every", _duration(period_s), kept, period_s=period_s, takes_tick=takes_tick)
+        else:
+            when = _cron_text(setting(mark.when, settings, f"{place}: @cron"))
+            tz = setting(mark.tz, settings, f"{place}: @cron(tz=)")
+            _check_cron(when, _zone(tz, f"{place}: @cron(tz=)"), f"{place}: @cron")
+            yield TimerSpec(name, "cron", when, kept, tz=tz, takes_tick=takes_tick)
 
 
 def tick_id(bot: str, timer: str, due: datetime) -> str:

@@ -96,6 +96,23 @@ def documentation(declared: type) -> dict[str, tuple[str, str]]:
     return found
 
 
+class SlotTexts(dict[str, str]):
+    """What `help` says of a Struct's plain members, as the class's `__slots__`: `inspect.getdoc` looks for it there.
+
+    The source is read when somebody asks, so it has no items before.
+    """
+
+    def __init__(self, declared: type) -> None:
+        super().__init__()
+        self._declared = declared
+
+    def __contains__(self, name: object) -> bool:
+        return name in documentation(self._declared)
+
+    def __getitem__(self, name: str) -> str:
+        return ": ".join(documentation(self._declared)[name])
+
+
 def _shown_type(annotation: ast.expr) -> str:
     """Return a type as authors write it, without what only the decoder reads of it."""
     if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Annotated":

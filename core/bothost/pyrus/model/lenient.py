@@ -19,6 +19,7 @@ A part with a hidden `source` keeps the bytes it was read from, and lists of it 
 """
 
 import functools
+import inspect
 import types
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
@@ -56,16 +57,26 @@ class _MemberPlan(msgspec.Struct, frozen=True):
     key: str = ""
 
 
+class _PartMeta(msgspec.StructMeta):
+    """Keeps from `help` how a part is made, because only the host makes one."""
+
+    __signature__ = property(lambda _part: inspect.Signature())
+
+
+class _Part(msgspec.Struct, metaclass=_PartMeta, frozen=True): ...
+
+
 @dataclass_transform(frozen_default=True, kw_only_default=True, eq_default=False)
 def forgiving(declared: type[P]) -> type[P]:
     """Return the Struct for a class of annotations; its methods and properties are kept."""
     hints = get_type_hints(declared, include_extras=True)
     plans = {name: _plan(hint) for name, hint in hints.items()}
-    made: Any = msgspec.defstruct(
+    made: Any = _PartMeta(
         declared.__name__,
-        [(name, plan.lax, None) for name, plan in plans.items()],
-        namespace=_COMMON | {name: value for name, value in vars(declared).items() if name not in _PYTHONS_OWN},
-        module=declared.__module__,
+        (_Part,),
+        _COMMON
+        | {name: value for name, value in vars(declared).items() if name not in _PYTHONS_OWN}
+        | {"__annotations__": {name: plan.lax for name, plan in plans.items()}, **dict.fromkeys(plans)},
         rename={name: _ours(name) if plan.key == _HIDDEN else plan.key for name, plan in plans.items() if plan.key},
         frozen=True,
         kw_only=True,

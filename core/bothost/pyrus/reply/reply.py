@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 import msgspec
 
 from bothost.errors import ReplyError
+from bothost.pyrus.model.descriptors import SlotTexts
 from bothost.pyrus.model.parts import Person
 from bothost.pyrus.reply import field_updates as reply_fields
 from bothost.pyrus.reply import values
@@ -125,6 +126,9 @@ class Reply(_ReplyFields, frozen=True, kw_only=True, omit_defaults=True, repr_om
         """Make a comment that rejects the step."""
         return cls(text, approval_choice="rejected", **keys)
 
+
+for _declared in (_ReplyFields, Reply):
+    setattr(_declared, "__slots__", SlotTexts(_declared))  # noqa: B010 - the type of a class does not have it
 
 _SHORT = "is_short"
 """Noted beside the keys of a reply when it is made, because it is frozen: then it is not looked through when it is encoded."""
