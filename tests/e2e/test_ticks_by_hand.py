@@ -60,3 +60,23 @@ def test_a_timer_is_run_by_hand_on_the_host_and_without_one(site):
     assert "clock yearly: ran in" in alone.stdout
     assert "printed" in alone.stderr
     assert host.text("store", "get", "clock", "ticks").strip() == "3"
+
+
+@pytest.mark.full
+def test_where_another_worker_ran_the_timer_the_command_says_whose_log_has_its_lines(site):
+    options = f"processes = 2\noperator_port = {free_port()}\noperator_token = a token of the operator's, for tests"
+    host = site(PLUGINS, BOTS, options)
+    host.launch()
+    host.said("all 2 workers serve")
+    here = elsewhere = None
+    while here is None or elsewhere is None:  # either worker may be asked, and either may run it
+        told = json.loads(tick(host, "clock", "yearly", "--at", AT, "--json").stdout)
+        if told["elsewhere"]:
+            elsewhere = told
+        else:
+            here = told
+    assert "due 2026-03-02T06:00:00+00:00 with •••" in "".join(here["lines"])
+    assert (elsewhere["state"], elsewhere["lines"]) == ("answered", [])
+    pids = {row["pid"] for row in host.command("hosts")}
+    assert int(elsewhere["elsewhere"].rpartition(":")[2]) in pids
+    assert host.stop() == 0

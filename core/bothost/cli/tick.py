@@ -50,8 +50,9 @@ if TYPE_CHECKING:
 def tick(bot: str, timer: str, at: str | None, config: str, as_json: bool) -> int:
     """Run TIMER of BOT once, and print what it logged, how long it took and how it ended; exit code 1 if it failed.
 
-    It runs on the host that serves this configuration, as each of its ticks does. Where none runs, it runs in this process. It
-    writes real data either way.
+    It runs on the host that serves this configuration, as each of its ticks does. If another of its processes ran it than the one
+    that was asked, the command names that one and its log has the lines. Where no host runs, it runs in this process. It writes
+    real data either way.
     """
     reading = read_existing(config)
     chosen, host, due = bot_named(bot, reading), host_of(reading), _due(at)
@@ -62,6 +63,9 @@ def tick(bot: str, timer: str, at: str | None, config: str, as_json: bool) -> in
     else:
         for line in report.lines:
             say(line)
+        if report.elsewhere:
+            machine, _, pid = report.elsewhere.rpartition(":")
+            say(f"It ran in process {pid} on {machine}: what it logged stands in the log of that host.")
         say(f"{bot} {timer}: {_outcome(report)}")
     return OK if report.state == "answered" else PROBLEM
 

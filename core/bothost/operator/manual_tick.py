@@ -36,7 +36,9 @@ class TickReport(msgspec.Struct, frozen=True):
     ms: float
     error: str = ""
     lines: list[str] = []
-    """What the plugin logged meanwhile, as far as this process saw it."""
+    """What the plugin logged meanwhile, if it ran in this process."""
+    elsewhere: str = ""
+    """The other process that ran it, `host:pid`, in whose log its lines stand; "" for this one."""
 
 
 class LinesOfRun(LogListener):
@@ -68,7 +70,8 @@ async def run_tick(
         with LinesOfRun(first.id, scrub) as heard:
             if await journal.put(entry, b"") is entry:
                 row = await _ended(journal, entry, bot.timeout_s + BEYOND_S)
-                return TickReport(row.id, row.state, row.ms, row.error, heard.lines)
+                elsewhere = "" if row.owner == journal.owner else row.owner.rpartition(":")[0]
+                return TickReport(row.id, row.state, row.ms, row.error, heard.lines, elsewhere)
     raise AssertionError("unreachable")
 
 

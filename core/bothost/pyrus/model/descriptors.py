@@ -97,7 +97,7 @@ def documentation(declared: type) -> dict[str, tuple[str, str]]:
 
 
 class SlotTexts(dict[str, str]):
-    """What `help` says of a Struct's plain members, as the class's `__slots__`: `inspect.getdoc` looks for it there.
+    """Tells `help` about a Struct's plain members, as the class's `__slots__`: `inspect.getdoc` looks for it there.
 
     The source is read when somebody asks, so it has no items before.
     """
