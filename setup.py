@@ -6,7 +6,9 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-REPOSITORY = ""  # the repository's public address: this line fills the links on a package index
+REPOSITORY = (
+    ""  # its public address: fills the links on a package index; tests/test_packaging.py says what plugins lack
+)
 VERSION = re.search(r'^__version__ = "([^"]+)"', (HERE / "core/bothost/__init__.py").read_text("utf-8"), re.MULTILINE)[
     1
 ]
