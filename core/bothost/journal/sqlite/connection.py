@@ -28,6 +28,8 @@ _OLDEST = (3, 35)
 """The first SQLite with RETURNING."""
 
 POLL_S = 0.0005
+LOG_PAGES_KB = 6 << 10
+"""The writer's memory for pages. It holds all pages of a usual log, from which the journal is saved if somebody writes over the log."""
 
 
 def path_of(folder: Path) -> Path:
@@ -74,26 +76,29 @@ class WritingConnection:
         try:
             if make:
                 self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for path in (self.folder / LOCK, self.path):
-                file = os.open(path, os.O_RDWR | (os.O_CREAT if make else 0), 0o600)
-                if path == self.path:
-                    os.close(file)
-                else:
-                    self._lock = file
+            self._lock = os.open(self.folder / LOCK, os.O_RDWR | (os.O_CREAT if make else 0), 0o600)
+            if make and not self.path.exists():  # only then: to close it lets go of the locks of other connections
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
             with self._locked():
                 self._connection = connection = self._connect()
                 _set_up(connection)
                 self._migrate(connection, make=make)
-                self.guard.opened()
+                self.guard.opened(connection)
+                self.guard.leave()
         except (sqlite3.Error, OSError) as error:
-            self.close()
+            self.disconnect()
             raise JournalAway(explain(error, self.path)) from error
         except JournalError:
-            self.close()
+            self.disconnect()
             raise
 
     def close(self) -> None:
-        """Close under the lock, because the last connection empties the log into the file."""
+        """Disconnect for good. This process has no other connection to the file any more."""
+        self.disconnect()
+        self.guard.close()
+
+    def disconnect(self) -> None:
+        """Close the connection under the lock, because the last one of all empties the log into the file."""
         connection, self._connection = self._connection, None
         if connection is not None:
             try:
@@ -120,6 +125,8 @@ class WritingConnection:
                 if connection.in_transaction:
                     connection.execute("rollback")
                 raise
+            finally:
+                self.guard.leave()
 
     def keep_in_new_file(self, why: JournalTaken) -> None:
         """Save the journal, whose file was taken away, into a new file. `open` opens that next. Raises sqlite3.Error, OSError."""
@@ -203,6 +210,7 @@ def _set_up(connection: sqlite3.Connection) -> None:
     connection.execute("pragma secure_delete = on")
     connection.execute("pragma temp_store = memory")
     connection.execute(f"pragma journal_size_limit = {MOST_LOG_BYTES}")
+    connection.execute(f"pragma cache_size = -{LOG_PAGES_KB}")
 
 
 def connect_to_read(path: Path, busy_s: float) -> sqlite3.Connection:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from bothost.errors import JournalError
+from bothost.errors import JournalAway, JournalError
 from bothost.journal import owner_locks
 from bothost.journal.held_claims import HeldClaims
 from bothost.journal.retention import KEEP_S
@@ -86,7 +86,7 @@ class Transactions:
             try:
                 with database.transaction() as connection:
                     connection.execute("delete from owner where id = ?", (self._owner,))
-            except (sqlite3.Error, OSError) as error:
+            except (sqlite3.Error, OSError, JournalAway) as error:
                 log.warning("could not sign off from the journal, so others wait for its lease to end: %s", error)
         self.bodies.close()
         self._lock.give_back()

@@ -123,6 +123,8 @@ class Writer:
         self._hold: AbstractContextManager[object] | None = None
         self._beat_at = 0.0
         self._away = False
+        self._kept_back = ""
+        """The last reason why the journal could not be kept in a new file."""
         self._thread: threading.Thread | None = None
 
     def start(self, beat_at: float) -> None:
@@ -293,13 +295,16 @@ class Writer:
         if isinstance(error, JournalTaken):
             self._keep_in_new_file(error)
         elif isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
-            self._database.close()
+            self._database.disconnect()
 
     def _keep_in_new_file(self, why: JournalTaken) -> None:
         try:
             self._database.keep_in_new_file(why)
         except (sqlite3.Error, OSError, JournalError) as error:
-            log.error("%s; it cannot be kept in a new file yet: %s", why, error)
+            text = f"{why}; it cannot be kept in a new file yet: {error}"
+            if text != self._kept_back:  # it is tried again several times a second
+                self._kept_back = text
+                log.error("%s", text)
 
     def _tell(self, jobs: list[WriteRequest]) -> None:
         by_loop: dict[asyncio.AbstractEventLoop, list[WriteRequest]] = {}
