@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 import urllib.request
 
 import pytest
 from tests.e2e.site import free_port
 
 PLUGINS = """
-import asyncio, pathlib, time
+import asyncio, os, pathlib, time
 HERE = pathlib.Path(__file__).parent
 async def cancels(event):
     for task in asyncio.all_tasks():
@@ -21,6 +22,11 @@ async def stops(event):
     return "stopped"
 async def fills(event):
     await asyncio.gather(*[asyncio.to_thread(time.sleep, 20) for _ in range(40)])
+async def shuts(event):
+    os.closerange(0, 3)
+    return "shut"
+async def shuts_all(event):
+    os.closerange(3, 65536)
 async def slow(event):
     (HERE / f"began-{event.task_id}").write_text("yes")
     await asyncio.sleep(1)
@@ -32,6 +38,9 @@ BOTS = """
 cancels: plugin = cancels
 stops: plugin = stops
 fills: plugin = fills; answer_within = 1s; login = bot@x; api_url = http://127.0.0.1:9
+shuts: plugin = shuts
+shuts_all: plugin = shuts_all
+shuts_own: plugin = shuts_all; run = process
 slow: plugin = slow
 other: plugin = greet
 own: plugin = greet; run = process
@@ -51,6 +60,14 @@ def test_a_plugin_that_cleans_up_what_is_not_its_own_hurts_no_other(site, loop):
         assert host.deliver("slow", task=task, comment=1, attempt="2/3").text == "slow"
         assert host.deliver("own", task=task, comment=1).text == "hello"
         assert host.deliver("other", task=task, comment=1).text == "hello"
+    assert host.deliver("shuts", comment=1).text == "shut"
+    clients = [socket.create_connection(("127.0.0.1", host.port), 10) for _ in range(4)]
+    assert host.deliver("slow", task=9, comment=1).text == "slow"
+    for client in clients:  # one of them has the number of stderr now, but gets no line of the log
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 ")
+        client.close()
+    assert host.deliver("shuts_own", comment=1).status == 500
     assert host.deliver("fills", comment=1).status == 200
     ini = host.folder / "bots.ini"
     ini.write_text(ini.read_text().replace("[bot:other]", "[bot:another]"))
@@ -60,6 +77,18 @@ def test_a_plugin_that_cleans_up_what_is_not_its_own_hurts_no_other(site, loop):
     assert readiness(page)["loops_down"] == []
     host.said("a plugin has stopped the event loop, which goes on")
     assert host.stop() == 0
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_plugin_that_closes_every_file_ends_the_host_and_loses_nothing(site, loop):
+    host = site(PLUGINS, "shuts: plugin = shuts_all\nother: plugin = greet\n").start({"BOTHOST_LOOP": loop})
+    host.deliver_later("shuts", comment=1)
+    assert host.wait() != 0
+    if loop == "asyncio":
+        assert "its files are closed" in host.said("the host has failed")["message"]
+    host.start({"BOTHOST_LOOP": loop})
+    assert host.deliver("other", comment=1).text == "hello"
 
 
 def readiness(port: int) -> dict[str, object]:

@@ -119,7 +119,7 @@ class ForgetfulStore(PunctualStore):
         finally:
             ON_COMMIT.reset(token)
 
-    async def _ask(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
+    async def _ask(self, work: Callable[[sqlite3.Connection], Any], *, is_whole: bool = False) -> Any:
         process, world = self._process, self._process.world
         process.breathe()
         if world.troubled and world.rng.random() < world.odds.away:

@@ -37,11 +37,11 @@ class MoodyStore(PunctualStore):
         else:
             super().note(entry, body)
 
-    async def _ask(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
+    async def _ask(self, work: Callable[[sqlite3.Connection], Any], *, is_whole: bool = False) -> Any:
         await self._mood()
         if self._moods()["full"]:
             raise JournalAway("the disk is full")
-        result = await super()._ask(work)
+        result = await super()._ask(work, is_whole=is_whole)
         if self._moods()["unheard"]:
             raise JournalAway("no answer within 5 s")
         return result

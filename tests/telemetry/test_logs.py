@@ -183,6 +183,42 @@ def test_a_full_pipe_takes_every_line_whole_also_where_somebody_made_it_non_bloc
         made.end()
 
 
+def is_file(number: int, file: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.fstat(number), file)
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("closed", ["the stream's number", "every number"])
+def test_a_file_that_got_the_number_of_a_closed_stream_gets_no_line(closed: str) -> None:
+    """As where a plugin closes the standard streams: the next connection gets their numbers."""
+    reading, writing = os.pipe()
+    with open(reading, "rb") as reader:
+        made = logs.setup("json", os.fdopen(writing, "w", closefd=False), Scrubber(), SystemClock())
+        LOG.info("before")
+        assert made.drain()
+        pipe = os.fstat(writing)
+        numbers = [number for number in range(writing + 1, writing + 50) if is_file(number, pipe)]
+        os.close(writing)
+        for number in numbers if closed == "every number" else ():
+            os.close(number)
+        client, other = os.pipe(), os.pipe()
+        assert writing in (*client, *other)
+        LOG.info("after")
+        assert made.drain()
+        for end in (client[0], other[0]):
+            os.set_blocking(end, False)
+            with pytest.raises(BlockingIOError):
+                os.read(end, 1)
+        made.end()
+        for end in (*client, *other):
+            os.close(end)
+        said = [json.loads(line)["message"] for line in reader]
+        assert said == (["before", "after"] if closed == "the stream's number" else ["before"])
+        assert made.dropped_in_all == (closed == "every number")
+
+
 @pytest.mark.parametrize("mode", ["json", "pretty"])
 def test_a_terminal_that_is_not_utf_8_gets_every_line(mode: Any) -> None:
     reading, writing = os.pipe()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -77,6 +78,12 @@ class IniFile:
         return config.digest(self.path, reading.files)
 
 
+CLOSED_FILES = (
+    ": its files are closed. A plugin does that which closes files by number, as os.closerange does; with run = process it "
+    "ends its own process instead"
+)
+
+
 def serve(
     reading: ConfigReading, when_serving: WhenServing | None = None, *, source: ConfigSource | None = None
 ) -> int:
@@ -95,8 +102,11 @@ def serve(
     code = 1
     try:
         code = _run_to_the_end(_serve(plan, when_serving, scrubber, writer))
-    except Exception:  # around the host's own loop, so that the log says why it has ended before the process leaves
-        log.exception("the host has failed")
+    except (
+        Exception
+    ) as error:  # around the host's own loop, so that the log says why it has ended before the process leaves
+        closed = isinstance(error, OSError) and error.errno == errno.EBADF
+        log.exception("the host has failed%s", CLOSED_FILES if closed else "")
     writer.end()
     if sys.__stdout__ is not None:
         sys.__stdout__.flush()

@@ -9,20 +9,19 @@ from __future__ import annotations
 import logging
 import os
 import re
-import select
 import sys
 import threading
 import weakref
 from collections import deque
 from datetime import UTC, datetime
-from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from bothost.telemetry import printing
 from bothost.telemetry.host_loggers import guard
+from bothost.telemetry.log_output import LogOutput
 from bothost.telemetry.traces import trace_text
 from bothost.text import LONGEST_TEXT, SCRUBBED_BEYOND, cut, visible
 
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from bothost.clock import Clock
     from bothost.telemetry.redaction import Scrubber
 
-T = TypeVar("T")
 QUEUE_LINES = 10_000
 PRINTED = "bothost.printed"
 """The logger of lines that plugins print."""
@@ -107,7 +105,7 @@ class LogHandler(logging.Handler):
         self.dropped = 0
         """The number of dropped lines since the last report of them."""
         self._told_dropped = 0
-        self._stream = stream
+        self._output = LogOutput(stream)
         self._pretty = pretty
         self._colour = pretty and stream.isatty()
         self._scrub = scrubber.scrub
@@ -249,6 +247,7 @@ class LogHandler(logging.Handler):
         if not self._closed:
             self._closed = True
             self.drain()
+            self._output.close()
         super().close()
 
     def go_on_in_fork(self) -> None:
@@ -283,7 +282,7 @@ class LogHandler(logging.Handler):
                     LogLine(self._clock.now().timestamp(), "warning", "bothost.logs", told, {"dropped": dropped})
                 )
             try:
-                self._put(b"".join(self._text(line) for line in batch))
+                self._output.put(b"".join(self._text(line) for line in batch))
             except Exception:  # noqa: BLE001 - around the thread that writes for all: the reader has gone, or a line is odd
                 self.dropped += len(batch)
 
@@ -291,32 +290,6 @@ class LogHandler(logging.Handler):
         if self._pretty:
             return line.pretty(colour=self._colour) + b"\n"
         return line.json(self._times.of(line.time)) + b"\n"
-
-    def _put(self, text: bytes) -> None:
-        buffer = getattr(self._stream, "buffer", None)
-        try:
-            file = self._stream.fileno()
-        except OSError:  # the stream is no file but a text in memory
-            self._stream.write(text.decode()) if buffer is None else buffer.write(text)
-            self._stream.flush()
-            return
-        _patiently(file, self._stream.flush)  # text that a plugin has written to the stream itself comes first
-        rest = memoryview(text)
-        while rest:
-            rest = rest[_patiently(file, partial(os.write, file, rest)) :]
-
-
-def _patiently(file: int, write: Callable[[], T]) -> T:
-    """Write, and wait if a pipe is full. A process that shares it may have made it non-blocking: then a stream loses lines,
-    and writes halves.
-    """
-    while True:
-        try:
-            return write()
-        except BlockingIOError:
-            poll = select.poll()
-            poll.register(file, select.POLLOUT)
-            poll.poll()
 
 
 _handlers: weakref.WeakSet[LogHandler] = weakref.WeakSet()
