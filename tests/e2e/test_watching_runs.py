@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 
 import pytest
@@ -56,6 +57,16 @@ def in_thread(event):
     return SPAN.get()
 def awaited_later(event):
     return on_loop(event)
+class Elsewhere(Plugin):
+    @hook("page", anyone, methods=("GET",))
+    async def page(self, request):
+        raise LookupError("of a page")
+    @hook("paid", anyone, once="/id")
+    def paid(self, request):
+        self.jobs.add("later", after="0s").wait()
+    @job("later")
+    async def later(self, job):
+        raise RuntimeError("of a job")
 """
 
 
@@ -78,3 +89,27 @@ def test_hooks_stand_around_each_run_and_trackers_see_its_exception(site, plugin
     # what a hook raises is said, and hurts no run; the failure is written once
     host.said("the hook handlers.broken could not be entered")
     assert len([line for line in host.lines() if "raised ValueError: raised on purpose" in line["message"]]) == 1
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("run", ["auto", "process"])
+def test_hooks_stand_around_what_no_delivery_brought(site, run):
+    host = site(PLUGINS, f"one: plugin = Elsewhere; run = {run}").start()
+    assert call(host, "GET", "/one/page") == 500
+    assert call(host, "POST", "/one/paid", b'{"id": "7"}') == 202
+    host.said("of a job")
+    assert host.stop() == 0
+    spans = [json.loads(line) for line in (host.folder / "spans").read_text("utf-8").splitlines()]
+    assert [span["error"] for span in spans] == ["LookupError", "", "RuntimeError"]
+    assert "one:0:job" in spans[2]["key"]
+    tracked = [json.loads(line)["error"] for line in (host.folder / "tracked").read_text("utf-8").splitlines()]
+    assert tracked == ["LookupError", "RuntimeError"]
+
+
+def call(host, method, path, body=b""):
+    """The status of a request to a hook."""
+    connection = http.client.HTTPConnection("127.0.0.1", host.port, timeout=30)
+    connection.request(method, path, body)
+    status = connection.getresponse().status
+    connection.close()
+    return status

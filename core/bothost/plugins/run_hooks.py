@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
     from bothost.plugins.api import Tick
     from bothost.plugins.event import Event
+    from bothost.plugins.http import Request
     from bothost.plugins.jobs import Job
 
-    RunHook = Callable[[Event | Tick | Job], AbstractContextManager[object]]
+    RunAbout = Event | Tick | Job | Request
+    RunHook = Callable[[RunAbout], AbstractContextManager[object]]
 
 H = TypeVar("H", bound="RunHook")
 
@@ -26,8 +28,8 @@ _hooks: dict[str, RunHook] = {}
 
 
 def on_run(hook: H) -> H:
-    """Enter the context manager that `hook(event)` returns around each run in this process; `tick` or
-    `job` in place of the event for timers and jobs. What the run raises reaches its `__exit__`; what that returns is ignored.
+    """Enter the context manager that `hook(event)` returns around each run in this process; `tick`,
+    `job` or `request` in place of the event for timers, jobs and hooks. What the run raises reaches its `__exit__`; what that returns is ignored.
 
     The hook is entered in the thread and the context of the handler. What the hook itself raises is logged, and the run goes on.
     """
@@ -38,7 +40,7 @@ def on_run(hook: H) -> H:
     return hook
 
 
-def hooked(begin: Callable[[], Any], subject: Event | Tick | Job) -> Callable[[], Any]:
+def hooked(begin: Callable[[], Any], subject: RunAbout) -> Callable[[], Any]:
     """Return the call with every hook around it."""
     if not _hooks:
         return begin
@@ -106,7 +108,7 @@ class _Hooked(Coroutine[Any, Any, Any]):
 class _Entered:
     """The hooks of one run that were entered, the last one first to leave."""
 
-    def __init__(self, subject: Event | Tick | Job) -> None:
+    def __init__(self, subject: RunAbout) -> None:
         self._exits: list[tuple[str, AbstractContextManager[object]]] = []
         for name, hook in list(_hooks.items()):
             try:

@@ -53,7 +53,7 @@ class JobCall:
         )
 
     def begin(self) -> Any:
-        """Call the method."""
+        """Call the method, with the hooks of `on_run` around it."""
         given, context = self._given, self._context
         assert self.handler is not None
         due = datetime.fromtimestamp(given.due, UTC)
@@ -120,9 +120,11 @@ class HookCall:
         )
 
     def begin(self) -> Any:
-        """Call the method, or the functions."""
+        """Call the method with the hooks of `on_run` around it, or the functions, which are no run."""
         assert self.handler is not None
-        return self.handler.call() if self._given.admits else self.handler.call(self._request)
+        if self._given.admits:
+            return self.handler.call()
+        return hooked(partial(self.handler.call, self._request), self._request)()
 
     async def _admit(self) -> Admission:
         assert self._spec is not None
