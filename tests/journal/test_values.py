@@ -65,7 +65,7 @@ def test_a_value_comes_back_as_its_type(value: Any) -> None:
         ({1: 2}, "the key 1"),
         (float("nan"), "cannot be stored"),
         ("a" * 300_000, "the most is 262144"),
-        (object(), "a object"),
+        (object(), "an object"),
     ],
     ids=["set", "key", "nan", "size", "object"],
 )

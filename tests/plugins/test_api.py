@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -172,6 +173,13 @@ def test_a_plugin_has_its_settings_name_log_folder_and_time(tmp_path: Path, capl
     assert plugin.folder.stat().st_mode & 0o777 == 0o700
     assert str(plugin.now("Asia/Tokyo").tzinfo) == "Asia/Tokyo"
     assert plugin.now().utcoffset() == timedelta(0)
+    for zone, said in [
+        ("Europe/Moskow", "did you mean 'Europe/Moscow'?"),
+        ("", "'' is not a time zone"),
+        (3, "3 is not a"),
+    ]:
+        with pytest.raises(ValueError, match=re.escape(said)):
+            plugin.now(zone)  # type: ignore[arg-type]
     with caplog.at_level(logging.INFO):
         plugin.log.info("counted %d", 3, extra={"task": 5})
     record = caplog.records[0]

@@ -144,6 +144,8 @@ class Wrong(Plugin):
         ({"after": "soon"}, "no duration"),
         ({"after": "20000d"}, "ten years"),
         ({"after": "1h", "key": "a" * 201}, "key of a job"),
+        ({"after": "1h", "key": ""}, "key of a job"),
+        ({"after": 5}, "after=5 is no duration: write one such as 3h (it has no unit"),
         ({"after": "1h", "task": "5"}, "no task's id"),
         ({"after": "1h", "data": {1}}, "a set cannot be stored"),
     ],
@@ -159,8 +161,15 @@ def test_a_job_that_the_plugin_does_not_have_is_refused_with_a_near_name(bothost
         async def handle(self, event: Event) -> str:
             return await self.jobs.add("nugde", after="1h")
 
+    class Method(Nudging):
+        async def handle(self, event: Event) -> str:
+            return await self.jobs.add(self.nudge, after="1h")  # type: ignore[arg-type]
+
     answer = bothost.bot(Mistaken).deliver(task())
     assert "no job 'nugde' (did you mean 'nudge'" in str(answer.error)
+    answer = bothost.bot(Method, "method").deliver(task())
+    assert "a job is added by its name, a text, and not by <bound method" in str(answer.error)
+    assert "(the plugin has: nudge)" in str(answer.error)
 
 
 def test_two_methods_with_one_name_are_refused(bothost: Harness) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -130,6 +131,56 @@ def test_a_result_that_cannot_be_kept_is_an_error_that_says_so(bothost: Harness)
     assert "a set cannot be stored" in str(answer.error)
 
 
+class Misuses(Plugin):
+    what: Callable[[Plugin[Any], Event], Any]
+
+    async def handle(self, event: Event) -> str | None:
+        found = await type(self).what(self, event)
+        return None if found is None else str(found)
+
+
+async def slowly() -> int:
+    return 1
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        (lambda _, event: event.once("charge", 7), 'once takes a function, not 7: write once("charge", lambda: …)'),
+        (lambda _, event: event.once("charge", slowly()), "once takes a function, not <coroutine object slowly"),
+        (lambda _, event: event.once("charge", event.pyrus.task(5)), "once takes a function, not <bothost"),
+        (lambda self, _: self.store.update("a", 7), "update takes a function of the value, not 7"),
+        (lambda self, _: all_of(self.store.items(5)), "the prefix of keys is a text, not 5"),
+        (lambda self, _: all_of(self.jobs.list(None)), "the prefix of keys is a text, not None"),
+        (
+            lambda self, _: self.store.set("a", 1, expires=5),
+            "expires=5 is no duration: write one such as 7d (it has no unit",
+        ),
+        (lambda self, _: self.store.set("a", 1, expires=timedelta.max), "it is longer than a hundred years"),
+        (lambda self, _: self.store.set("a", self), "a Misused cannot be stored"),
+        (lambda self, _: self.store.set("a", object()), "an object cannot be stored"),
+    ],
+)
+def test_a_misuse_is_an_error_that_says_what_is_right(bothost: Harness, what: Any, said: str) -> None:
+    answer = bothost.bot(type("Misused", (Misuses,), {"what": what})).deliver(task())
+    assert isinstance(answer.error, StoreError)
+    assert said.replace('"charge"', "'charge'") in str(answer.error)
+    assert "test_store.py:" in answer.log
+
+
+async def all_of(pages: Any) -> list[Any]:
+    return [one async for one in pages]
+
+
+def test_a_once_that_nobody_awaits_fails_the_test(bothost: Harness) -> None:
+    async def forgets(event: Event) -> None:
+        event.once("charge", charge)
+
+    with pytest.raises(AssertionError, match=r"coroutine 'once' was never awaited .*test_store\.py"):
+        bothost.bot(forgets).deliver(task())
+    assert CALLS == []
+
+
 class Keeps(Plugin):
     class Settings(Settings):
         key: Secret = Secret("the key of the bank")
@@ -170,4 +221,5 @@ class OnTheLoop(Plugin):
 def test_waiting_on_the_loop_is_refused_before_anything_is_called(bothost: Harness) -> None:
     answer = bothost.bot(OnTheLoop).deliver(task())
     assert isinstance(answer.error, RuntimeError)
+    assert "once(...).wait() would stop the host's event loop" in str(answer.error)
     assert CALLS == []

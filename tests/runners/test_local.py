@@ -173,12 +173,35 @@ def test_what_a_handler_raises_is_a_failure_that_says_where(
     assert made.ended == 1
 
 
+class Later:
+    def __await__(self) -> Any:
+        yield
+
+
 def test_a_misspelt_key_of_a_reply_suggests_the_right_one(bench: Make) -> None:
     async def handler(event: Event) -> Reply:
         return Reply(aproval_choice="approved")  # type: ignore[call-arg]
 
     failure = failure_of(asyncio.run(bench(handler).run()))
     assert "'aproval_choice' (did you mean 'approval_choice'?) (" in failure.text
+    assert "test_local.py:" in failure.text
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (lambda: Reply("Paid.", "approved"), 'only the text stands without its key: Reply("Paid.", approval_choice='),  # type: ignore[call-arg]
+        (lambda: Reply, "not the class Reply itself"),
+        (lambda: (one for one in "ab"), "not a value of type generator"),
+        (Later, "not a value of type Later: write await before the call that gave it"),
+    ],
+)
+def test_a_reply_that_is_none_says_how_it_is_made(bench: Make, answer: Callable[[], Any], said: str) -> None:
+    async def handler(event: Event) -> Any:
+        return answer()
+
+    failure = failure_of(asyncio.run(bench(handler).run()))
+    assert said in failure.text
     assert "test_local.py:" in failure.text
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
+from zoneinfo import ZoneInfo, available_timezones
 
 from bothost.text import nearest, shown
 
@@ -26,6 +28,27 @@ def seconds(text: str) -> float:
     if total > _LONGEST_S:
         raise ValueError(f"{shown(text)} is longer than a hundred years")
     return total
+
+
+def span(given: object) -> float:
+    """Return a duration that Python code gives, a timedelta or a text, in seconds. Raises ValueError."""
+    if isinstance(given, timedelta):
+        in_s = given.total_seconds()
+        if in_s > _LONGEST_S:
+            raise ValueError("it is longer than a hundred years")
+        return in_s
+    if not isinstance(given, str):
+        raise ValueError("it has no unit: write a text or a timedelta")
+    return seconds(given)
+
+
+def time_zone(name: object) -> ZoneInfo:
+    """Return a time zone by its name. Raises ValueError, which names a near one."""
+    try:
+        return ZoneInfo(name)  # type: ignore[arg-type]
+    except (KeyError, ValueError, TypeError, OSError):
+        near = nearest(name, available_timezones()) if isinstance(name, str) else ""
+        raise ValueError(f"{name!r:.80} is not a time zone{near}: write one such as Europe/Moscow") from None
 
 
 def _duration_hint(text: str) -> str:

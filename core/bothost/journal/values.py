@@ -83,8 +83,9 @@ def _marked(value: Any, depth: int) -> Any:
         return {_MARK: "datetime" if isinstance(value, datetime) else "date", "v": value.isoformat()}
     if isinstance(value, bytes | bytearray):
         return {_MARK: "bytes", "v": b64encode(value).decode()}
+    name = type(value).__name__
     raise StoreError(
-        f"a {type(value).__name__} cannot be stored: a value is what JSON carries, a Decimal, datetime, date or bytes"
+        f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name} cannot be stored: a value is what JSON carries, a Decimal, datetime, date or bytes"
     )
 
 

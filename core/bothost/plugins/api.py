@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Generic, cast
-from zoneinfo import ZoneInfo
 
+from bothost.config.units import time_zone
 from bothost.errors import NoLogin, StoreError
 from bothost.plugins.attribution import RUN
 from bothost.plugins.guard_marks import GuardMark
@@ -330,8 +330,8 @@ class Plugin(Generic[S]):
         return self.__home.folder
 
     def now(self, zone: str = "UTC") -> datetime:
-        """Return the host's clock, aware, in this zone; in the harness the virtual one."""
-        return self.__home.clock.now().astimezone(ZoneInfo(zone))
+        """Return the host's clock, aware, in this zone; in the harness the virtual one. Raises ValueError for no zone."""
+        return self.__home.clock.now().astimezone(time_zone(zone))
 
     def open(self) -> Awaitable[None] | None:
         """Prepare the plugin. The host calls it once in each process, before the first event. An exception keeps the bot out of

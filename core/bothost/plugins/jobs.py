@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from bothost.config.units import seconds
+from bothost.config.units import span
 from bothost.errors import StoreError
 from bothost.journal.data import AddJob, CancelJob, ListJobs, WaitingJob, job_key_of, job_name_of
 from bothost.journal.values import check_key, decode, encode
 from bothost.plugins.event import RunContext, once_of
+from bothost.plugins.store import check_prefix
 from bothost.pyrus_client.call import Page, Pages, call
 from bothost.text import nearest
 
@@ -86,23 +87,25 @@ class Jobs:
         *,
         after: str | timedelta | None = None,
         at: datetime | None = None,
-        key: str = "",
+        key: str | None = None,
         task: int = 0,
         data: Any = None,
     ) -> str:
         """Have the method of `@job(name)` run `after` a duration ("3h"), or `at` an aware datetime, once over all hosts.
 
-        A waiting job with the same `key` is replaced; without one each call adds a job. Durable when it returns; the job's
+        A time that is past means now. A waiting job with the same `key` is replaced; without one each call adds a job. Durable when it returns; the job's
         id. A Reply that the job returns is written to `task`. Raises StoreError for what cannot be kept.
         """
+        listed = ", ".join(sorted(self._names)) or "none"
+        if not isinstance(name, str):
+            raise StoreError(f"a job is added by its name, a text, and not by {name!r:.80} (the plugin has: {listed})")
         if name not in self._names:
-            listed = ", ".join(sorted(self._names)) or "none"
-            raise StoreError(f"the plugin has no job {name!r:.80}{nearest(str(name), self._names)} (it has: {listed})")
-        if key:
+            raise StoreError(f"the plugin has no job {name!r:.80}{nearest(name, self._names)} (it has: {listed})")
+        if key is not None:
             check_key(key, "the key of a job")
         if isinstance(task, bool) or not isinstance(task, int) or not 0 <= task < 2**63:
             raise StoreError(f"task={task!r:.80} is no task's id")
-        wanted = AddJob(name, key, task, encode(data), _due(self._call_loop.clock, after, at))
+        wanted = AddJob(name, key or "", task, encode(data), _due(self._call_loop.clock, after, at))
         added: str = await self._data.ask("", wanted)
         return added
 
@@ -113,7 +116,7 @@ class Jobs:
 
     def list(self, prefix: str = "") -> Pages[Job]:
         """Return the jobs that wait, those whose key has a prefix: iterate, or `await` (`.wait()` for) all."""
-        return Pages(self._page(prefix, None), self._call_loop)
+        return Pages(self._page(check_prefix(prefix), None), self._call_loop)
 
     async def _page(self, prefix: str, before: tuple[float, str] | None) -> Page[Job]:
         rows = [_row(row) for row in await self._data.ask("", ListJobs(before))]
@@ -141,8 +144,8 @@ def _due(clock: Clock, after: str | timedelta | None, at: datetime | None) -> fl
         due = at.timestamp()
     else:
         try:
-            due = now + (after.total_seconds() if isinstance(after, timedelta) else seconds(after or ""))
-        except (ValueError, TypeError, AttributeError) as error:
+            due = now + span(after)
+        except ValueError as error:
             raise StoreError(f"after={after!r:.80} is no duration: write one such as 3h ({error})") from None
     if due - now > LONGEST_S:
         raise StoreError(f"a job cannot lie more than ten years ahead ({after or at})")

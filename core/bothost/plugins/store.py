@@ -6,10 +6,10 @@ import asyncio
 import copy
 import inspect
 import random
-from datetime import timedelta
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from bothost.config.units import seconds
+from bothost.config.units import span
 from bothost.errors import StoreError
 from bothost.journal.data import AddValue, ListValues, ReadValue, WriteValue
 from bothost.journal.values import check_key, decode, encode
@@ -17,6 +17,7 @@ from bothost.pyrus_client.call import Call, CallLoop, Page, Pages, call
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
+    from datetime import timedelta
     from decimal import Decimal
 
     from bothost.clock import Clock
@@ -84,6 +85,8 @@ class Store:
 
         The function is called again if another process was quicker, so it must be short and do nothing else.
         """
+        if not callable(function):
+            raise StoreError(f"update takes a function of the value, not {function!r:.80}: write lambda value: …")
         tries = 0
         while True:
             data = await self._read(key)
@@ -100,10 +103,16 @@ class Store:
 
     def items(self, prefix: str = "") -> Pages[tuple[str, Any]]:
         """Return keys and values with a prefix, in the order of the keys. Iterate with `async for`, in a plain handler with `for`."""
-        return Pages(self._page(prefix, ""), self._call_loop)
+        return Pages(self._page(check_prefix(prefix), ""), self._call_loop)
 
     def once(self, event: str, name: str, function: Callable[[], T | Awaitable[T]]) -> Once[T]:
-        """Make the call for `event.once`; see there."""
+        """Make the call for `event.once`; see there. Raises StoreError for a wrong name, and for what is no function."""
+        if not callable(function):
+            if isinstance(function, Coroutine):
+                function.close()
+            raise StoreError(
+                f"once takes a function, not {function!r:.80}: write once({name!r:.80}, lambda: …), so that a rerun calls nothing"
+            )
         return Once(self, (event, check_key(name, "the name of a once")), function)
 
     @property
@@ -145,45 +154,63 @@ class Once(Generic[T]):
         self._store = store
         self._event, self._name = place
         self._function = function
+        # made at once, so that Python itself warns of one that nobody awaits; it does not hold this object, which holds it
+        self._awaited = _named(_made(store, place, function))
 
     def __await__(self) -> Generator[Any, Any, T]:
-        return self._awaited().__await__()
-
-    async def _awaited(self) -> T:
-        loop = self._store.call_loop
-        found = await Call(self._store.kept(self._event, self._name), loop)
-        if found is None:
-            result = self._function()
-            if inspect.isawaitable(result):
-                result = await result
-            found = await Call(self._store.keep(self._event, self._name, encode(result)), loop)
-        return decode(found)  # type: ignore[no-any-return]
+        return self._awaited.__await__()
 
     def wait(self) -> T:
         """Return the result, in a plain handler: the call is made in its thread."""
+        self._awaited.close()
         loop = self._store.call_loop
-        found = Call(self._store.kept(self._event, self._name), loop).wait()
+        found = Call(_named(self._store.kept(self._event, self._name)), loop).wait()
         if found is None:
             result = self._function()
             if isinstance(result, Call):
                 result = result.wait()
             elif inspect.isawaitable(result):
-                result = Call(_awaited(result), loop).wait()
+                result = Call(_result(result), loop).wait()
             found = Call(self._store.keep(self._event, self._name, encode(result)), loop).wait()
         return decode(found)  # type: ignore[no-any-return]
 
 
-async def _awaited(result: Awaitable[T]) -> T:
+async def _made(store: Store, place: tuple[str, str], function: Callable[[], T | Awaitable[T]]) -> T:
+    """Return the kept result, or make the call on the loop and keep its result."""
+    loop = store.call_loop
+    found = await Call(store.kept(*place), loop)
+    if found is None:
+        result = function()
+        if inspect.isawaitable(result):
+            result = await result
+        found = await Call(store.keep(*place, encode(result)), loop)
+    return decode(found)  # type: ignore[no-any-return]
+
+
+async def _result(result: Awaitable[T]) -> T:
     return await result
+
+
+def _named(coroutine: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+    """Return a coroutine that an author's errors and warnings call `once`."""
+    coroutine.__qualname__ = "once"  # type: ignore[attr-defined]
+    return coroutine
+
+
+def check_prefix(prefix: object) -> str:
+    """Return the prefix of keys. Raises StoreError if it is no text."""
+    if not isinstance(prefix, str):
+        raise StoreError(f"the prefix of keys is a text, not {prefix!r:.80}")
+    return prefix
 
 
 def _expiry(expires: str | timedelta | None) -> float:
     if expires is None:
         return 0.0
     try:
-        in_s = expires.total_seconds() if isinstance(expires, timedelta) else seconds(expires)
-    except (ValueError, TypeError, AttributeError) as error:
+        in_s = span(expires)
+    except ValueError as error:
         raise StoreError(f"expires={expires!r} is no duration: write one such as 7d ({error})") from None
     if in_s <= 0:
         raise StoreError(f"expires={expires!r} is not in the future: write a duration such as 7d")
-    return float(in_s)
+    return in_s

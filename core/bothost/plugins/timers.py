@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Literal
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from bothost.config.units import seconds
+from bothost.config.units import seconds, time_zone
 from bothost.errors import PluginError
 from bothost.plugins.handlers import Handler, check_call, handler, setting, standing_at, takes
-from bothost.text import nearest, shown
+from bothost.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -130,10 +130,9 @@ def _cron_text(given: Any) -> Any:
 
 def _zone(tz: Any, where: str) -> ZoneInfo:
     try:
-        return ZoneInfo(tz)
-    except (KeyError, ValueError, TypeError, OSError):
-        near = nearest(tz, available_timezones()) if isinstance(tz, str) else ""
-        raise PluginError(f"{where}: {tz!r} is not a time zone{near}: write one such as Europe/Moscow") from None
+        return time_zone(tz)
+    except ValueError as error:
+        raise PluginError(f"{where}: {error}") from None
 
 
 def _check_cron(when: Any, zone: ZoneInfo, where: str) -> None:

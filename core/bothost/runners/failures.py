@@ -43,8 +43,11 @@ def failure_of(error: BaseException, what: str, scrub: Callable[[str], str]) -> 
 
 
 def _meant(error: BaseException) -> str:
-    """Suggest the key of a Reply that was meant: the error comes from C, which knows none near."""
-    found = _UNEXPECTED.fullmatch(words_of(error, _LONGEST_LINE)) if isinstance(error, TypeError) else None
+    """Suggest how a Reply was meant to be made: the error comes from C, which knows no key."""
+    told = words_of(error, _LONGEST_LINE) if isinstance(error, TypeError) else ""
+    if told == "Extra positional arguments provided":
+        return ' (in a Reply only the text stands without its key: Reply("Paid.", approval_choice="approved"))'
+    found = _UNEXPECTED.fullmatch(told)
     return nearest(found[1], Reply.__struct_fields__) if found else ""
 
 

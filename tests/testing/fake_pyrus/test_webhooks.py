@@ -87,6 +87,12 @@ def test_an_answer_after_60_seconds_is_read_by_nobody(door: Doorstep) -> None:
     door.pyrus.assert_no_comment()
 
 
+def test_pyrus_waits_for_a_handler_at_a_breakpoint(door: Doorstep) -> None:
+    door.took_s = 3600
+    assert door.deliver(WebhookRoute(read_s=86_400)) == [200]
+    door.pyrus.assert_one_comment(5)
+
+
 def test_a_router_cuts_after_its_time(door: Doorstep) -> None:
     door.took_s = 40
     assert door.deliver(WebhookRoute(cut_s=30)) == [503, 503, 503]

@@ -14,11 +14,11 @@ from tornado.httpserver import HTTPServer
 
 from bothost.background import BackgroundTasks
 from bothost.cli.dev.page import application
-from bothost.cli.dev.source import DevSource, prepared
+from bothost.cli.dev.source import DAY_S, DevSource, prepared
 from bothost.cli.dev.world import DevBot, DevPyrus, TimelineLog
 from bothost.clock import SystemClock
 from bothost.testing.fake_pyrus.server import PREFIX, FakeServer
-from bothost.testing.fake_pyrus.webhooks import over_http
+from bothost.testing.fake_pyrus.webhooks import READ_S, over_http
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +62,8 @@ class DevSession:
         )
         if serving.operator:
             self.say(f"operator's page: {serving.operator[0]}  (its token: bothost token)")
-        self.say("a saved file is in effect for the next delivery    stop: Ctrl+C")
+        saved = "saved code takes a restart" if self.debug else "a saved file is in effect for the next delivery"
+        self.say(f"{saved}    stop: Ctrl+C")
         return 0
 
     def _meet(self, pyrus: DevPyrus, address: str) -> None:
@@ -73,8 +74,9 @@ class DevSession:
                 known = pyrus.bots.get(name)
                 account = pyrus.add_bot(bot.login, key, known.account.person["id"] if known else None)
                 account.person["first_name"] = name
-                send = over_http(f"{address}{bot.path}", AsyncHTTPClient())
-                pyrus.admit(DevBot(name, account, key, send))
+                read_s = DAY_S if self.debug else READ_S
+                send = over_http(f"{address}{bot.path}", AsyncHTTPClient(), read_s)
+                pyrus.admit(DevBot(name, account, key, send, read_s=read_s))
 
     async def _watch(self, pyrus: DevPyrus, address: str) -> None:
         """Have the host reload when a file was saved; two looks must agree, because editors write in steps."""

@@ -15,7 +15,7 @@ from bothost.background import BackgroundTasks
 from bothost.testing.factories import task
 from bothost.testing.fake_pyrus import ApiFault, FakePyrus, HandledRequest
 from bothost.testing.fake_pyrus.faults import lose_answer, refuse_connection, slow
-from bothost.testing.fake_pyrus.webhooks import SimulatedRequest, WebhookRoute, Webhooks
+from bothost.testing.fake_pyrus.webhooks import READ_S, SimulatedRequest, WebhookRoute, Webhooks
 from bothost.testing.people import numbering
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ class DevBot:
     send: Send
     attempts_s: tuple[float, ...] = (0.0, 5.0, 10.0)
     """The times of Pyrus's attempts. Its own are 0, 61 and 122 s, and nobody wants to wait so long here."""
+    read_s: float = READ_S
+    """The seconds for which Pyrus waits for an answer. A handler that stands at a breakpoint needs more."""
 
 
 @dataclass(slots=True)
@@ -133,7 +135,7 @@ class DevPyrus(FakePyrus):
     def deliver(self, bot: DevBot, task_id: int) -> None:
         """Begin to deliver what is new in a task, with Pyrus's attempts."""
         lost = frozenset({1}) if self.network.responses_lost else frozenset()
-        route = WebhookRoute(times=bot.attempts_s, lost=lost)
+        route = WebhookRoute(times=bot.attempts_s, lost=lost, read_s=bot.read_s)
 
         async def send(hook: SimulatedRequest) -> tuple[int, bytes]:
             return await self._sent(bot, hook, lost)

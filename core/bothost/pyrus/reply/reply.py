@@ -1,6 +1,6 @@
 """Encode a handler's answer as Pyrus's comment request (protocol §4)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from itertools import compress, repeat
 from operator import is_not
@@ -292,7 +292,12 @@ def _given(answer: Any) -> Mapping[str, Any]:
 
 
 def _named(answer: Any) -> str:
-    return "True or False" if isinstance(answer, bool) else f"a value of type {type(answer).__name__}"
+    if isinstance(answer, bool):
+        return "True or False"
+    if isinstance(answer, type):
+        return f"the class {answer.__name__} itself"
+    forgotten = ": write await before the call that gave it" if isinstance(answer, Awaitable) else ""
+    return f"a value of type {type(answer).__name__}{forgotten}"
 
 
 def _converted(

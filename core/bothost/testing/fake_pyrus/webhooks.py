@@ -67,6 +67,8 @@ class WebhookRoute:
     """The part behind the slash of X-Pyrus-Retry; empty for no header at all."""
     new_token: bool = True
     """True if each attempt brings a fresh token."""
+    read_s: float = READ_S
+    """The seconds for which Pyrus waits for an answer."""
 
 
 class Webhooks:
@@ -121,12 +123,13 @@ class Webhooks:
     async def _attempt(self, hook: SimulatedRequest) -> AttemptResult:
         if hook.attempt in self._route.dropped:
             return AttemptResult(hook.attempt, 0)
-        limit_s = min(READ_S, self._route.cut_s) if self._route.cut_s else READ_S
+        read_s = self._route.read_s
+        limit_s = min(read_s, self._route.cut_s) if self._route.cut_s else read_s
         try:
             async with asyncio.timeout(limit_s):
                 status, body = await self._send(hook)
         except TimeoutError:
-            return AttemptResult(hook.attempt, 503 if limit_s < READ_S else 0)
+            return AttemptResult(hook.attempt, 503 if limit_s < read_s else 0)
         except OSError:
             return AttemptResult(hook.attempt, 0)
         if hook.attempt in self._route.lost:
@@ -143,8 +146,8 @@ class Webhooks:
         return int(comment["id"]) if comment else 0
 
 
-def over_http(url: str, client: Any) -> Send:
-    """Return a function that sends by a Tornado client (`AsyncHTTPClient`) to a bot's URL."""
+def over_http(url: str, client: Any, read_s: float = READ_S) -> Send:
+    """Return a function that sends by a Tornado client (`AsyncHTTPClient`) to a bot's URL, and waits so long for the answer."""
 
     async def send(hook: SimulatedRequest) -> tuple[int, bytes]:
         from tornado.httpclient import HTTPClientError
@@ -156,7 +159,7 @@ def over_http(url: str, client: Any) -> Send:
                 body=hook.body,
                 headers=dict(hook.headers),
                 raise_error=False,
-                request_timeout=READ_S + 1,
+                request_timeout=read_s + 1,
             )
         except HTTPClientError as error:
             raise ConnectionError(str(error)) from None
