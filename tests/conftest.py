@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from tests.postgres_server import PostgresServer
 
+os.environ["LC_ALL"] = "C.UTF-8"  # commands speak the terminal's language, and tests compare what they say in English
+
 
 @pytest.fixture
 def io_loop() -> Iterator[IOLoop]:

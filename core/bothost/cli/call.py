@@ -15,7 +15,7 @@ import click
 
 from bothost import __version__
 from bothost.cli.journal_access import visiting
-from bothost.cli.output import config_option, json_option
+from bothost.cli.output import config_option, json_option, language
 from bothost.cli.selection import bot_named, host_of, read_existing
 from bothost.clock import SystemClock
 from bothost.errors import BothostError, UsageError
@@ -96,7 +96,7 @@ def shell(bot: str, config: str, as_json: bool) -> None:
     reading = read_existing(config)
     chosen = bot_named(bot, reading)
     with held_from_here(prompt_names(chosen, host_of(reading))) as (names, told):
-        code.interact("\n".join([*told, "leave: Ctrl+D"]), local=names, exitmsg="")
+        code.interact("\n".join(map(language().message, [*told, "leave: Ctrl+D"])), local=names, exitmsg="")
 
 
 def bot_that_logs_in(name: str, reading: Any) -> BotConfig:

@@ -11,7 +11,18 @@ import click
 from bothost.cli import OK, PROBLEM
 from bothost.cli.bot_status import BotDiagnosis, collisions, host_warnings, judge, without_login
 from bothost.cli.host_client import asked_of_host, facts_beside, wrong_with
-from bothost.cli.output import config_option, counted, json_option, problem_row, say, show_json, show_table, warn
+from bothost.cli.output import (
+    config_option,
+    counted,
+    json_option,
+    problem_row,
+    say,
+    show_data,
+    show_json,
+    show_table,
+    warn,
+    word,
+)
 from bothost.cli.selection import check_there, read_existing
 from bothost.config import read
 from bothost.plugins.discovery import DiscoveredPlugin, find, survey, upgrade_note
@@ -111,7 +122,7 @@ def bots(name: str | None, config: str, as_json: bool) -> int:
 def _show_more(row: Mapping[str, Any], hooks: list[dict[str, str]]) -> None:
     """Show of one bot the traceback that keeps it out of service, and its hooks."""
     for line in str(row.get("trace") or "").splitlines():
-        say(f"  | {line}")
+        show_data(f"  | {line}")
     for one in hooks:
         say(f"  {one['methods']} {one['address']}  {one['guard']}  {one['requests']}")
 
@@ -140,7 +151,9 @@ def _promised(reading: ConfigReading, config: str) -> list[dict[str, Any]]:
 def _sum(config: str, rows: list[dict[str, Any]]) -> str:
     """Count the bots by state in a last line, because with many bots the first lines have scrolled away."""
     counts = Counter(row["state"] for row in rows)
-    return f"{config}: {counted(len(rows), 'bot')}: " + ", ".join(f"{n} {state}" for state, n in counts.most_common())
+    return f"{config}: {counted(len(rows), 'bot')}: " + ", ".join(
+        f"{n} {word(state)}" for state, n in counts.most_common()
+    )
 
 
 def _bot_row(bot: BotDiagnosis, found: DiscoveredPlugin | None, facts: Mapping[str, str] | None) -> dict[str, Any]:

@@ -15,7 +15,18 @@ from bothost.cli.bulk import BulkOptions, in_bulk, rate
 from bothost.cli.export import ExportOptions
 from bothost.cli.host_client import cancelled_at_host, waiting_at_host
 from bothost.cli.journal_access import visit
-from bothost.cli.output import config_option, json_option, operator_name, say, show_json, show_table, warn
+from bothost.cli.output import (
+    config_option,
+    counted,
+    json_option,
+    operator_name,
+    say,
+    show_data,
+    show_json,
+    show_table,
+    warn,
+    word,
+)
 from bothost.cli.selection import check_there, host_of, moment, read_existing
 from bothost.clock import SystemClock
 from bothost.errors import BothostError, UsageError
@@ -97,10 +108,8 @@ def list_(config: str, as_json: bool, limit: int, state: Phase | None, error: st
             ["created", "bot", "kind", "task", "state", "ms", "id"], [_line(entry) for entry in entries], "error"
         )
     else:
-        say(
-            "no deliveries"
-            + (" like that" if error or want != EntryFilter(limit=limit) else " yet: bothost send BOT makes one")
-        )
+        narrowed = error or want != EntryFilter(limit=limit)
+        say("no deliveries like that" if narrowed else "no deliveries yet: bothost send BOT makes one")
     return OK
 
 
@@ -152,20 +161,26 @@ def show(id: str, config: str, as_json: bool) -> int:
     if as_json:
         show_json(told)
         return OK
-    for key in SHOWN:
+    labels = {key: word(key.replace("_", " ")) for key in SHOWN}
+    width = max(15, *map(len, labels.values()))
+    for key, label in labels.items():
         if told[key] not in (None, "", 0):
-            say(f"{key.replace('_', ' '):15} {told[key]}")
-    say("\nhistory:")
+            show_data(f"{label:{width}} {word(str(told[key]))}")
+    say(f"\n{word('history')}:")
     show_table(["at", "what", "number", "status", "ms", "who"], told["history"], "outcome")
     for key in ("error", "reply", "request"):
         value = told[key]
         if value not in (None, ""):
-            say(f"\n{key}:")
-            say(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2))
+            say(f"\n{word(key)}:")
+            (say if key == "error" else show_data)(_laid_out(value))
     if body is None:
-        gone = "not stored yet" if told["state"] == "waiting" else "no longer kept (see `keep` in bots.ini)"
-        say(f"\nrequest: {gone}")
+        waits = told["state"] == "waiting"
+        say(f"\nrequest: {'not stored yet' if waits else 'no longer kept (see `keep` in bots.ini)'}")
     return OK
+
+
+def _laid_out(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
 
 
 def _shown_step(step: HistoryRow) -> dict[str, Any]:
@@ -303,8 +318,8 @@ def _taken_in_hand(config: str, work: Callable[[Journal], Awaitable[Entry]], *, 
     if as_json:
         show_json(row(entry))
     else:
-        word = "asked to end" if entry.cancel and entry.state == "running" else phase(entry)
-        say(f"{entry.id}: {word}")
+        asked = entry.cancel and entry.state == "running"
+        say(f"{entry.id}: {'asked to end' if asked else word(phase(entry))}")
     return OK
 
 
@@ -329,7 +344,7 @@ def move(config: str, as_json: bool, old: str, new: str) -> int:
         show_json({"from": old, "to": new, "moved": moved, "left": left})
     else:
         rest = f"; {left} stay, because they run at this moment or {new} has the same events" if left else ""
-        say(f"{moved} events of {old} belong to {new} now{rest}")
+        say(f"{counted(moved, 'event')} of {old} belong to {new} now{rest}")
     return OK
 
 

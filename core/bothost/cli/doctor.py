@@ -13,7 +13,7 @@ from bothost.cli import OK, PROBLEM
 from bothost.cli import doctor_checks as examine
 from bothost.cli.bot_status import host_warnings, judge
 from bothost.cli.host_client import asked_of_host
-from bothost.cli.output import config_option, json_option, say, show_json
+from bothost.cli.output import config_option, json_option, language, show_data, show_json, word
 from bothost.cli.selection import host_of, read_existing
 from bothost.clock import SystemClock
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MANY = 10
 """More healthy bots than this share one line."""
-MARKS = {"ok": "ok  ", "warning": "warn", "problem": "BAD "}
+MARKS = {"ok": "ok", "warning": "warn", "problem": "BAD"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +70,19 @@ def _show(findings: list[Finding]) -> None:
     for one in findings:
         alike.setdefault((one.state, one.text), []).append(one)
     lines = [
-        (those[0], those[0].check + (f" +{len(those) - 1} more" if len(those) > 1 else "")) for those in alike.values()
+        (those[0], language().message(_title(those[0].check) + (f" +{len(those) - 1} more" if len(those) > 1 else "")))
+        for those in alike.values()
     ]
+    marks = max(len(word(mark)) for mark in MARKS.values())
     width = max(len(check) for _, check in lines)
     for one, check in lines:
-        say(f"{MARKS[one.state]}  {check:<{width}}  {one.text}")
+        show_data(f"{word(MARKS[one.state]):{marks}}  {check:<{width}}  {language().message(one.text)}")
+
+
+def _title(check: str) -> str:
+    """Return what is checked in the person's language, a bot's name kept."""
+    what, _, name = check.rpartition(" ")
+    return word(check) if word(check) != check or not what else f"{word(what)} {name}"
 
 
 async def _findings(examined: ExaminedHost) -> list[Finding]:

@@ -15,7 +15,7 @@ import click
 
 from bothost.cli import OK, PROBLEM
 from bothost.cli.bot_status import judge
-from bothost.cli.output import say, show_json, warn
+from bothost.cli.output import say, show_data, show_json
 from bothost.cli.selection import bot_named, read_existing
 from bothost.errors import BothostError, UsageError
 from bothost.operator.anonymize import Anonymizer
@@ -120,4 +120,4 @@ def _tell(files: list[str], passed: bool, told: str, *, texts: bool) -> None:
     say(replaced if texts else "free texts are kept as they were: --texts replaces them")
     say("the test passes" if passed else "the test fails: the bot answers otherwise now, or needs more settings")
     if not passed:
-        warn(told.strip())
+        show_data(told.strip(), err=True)

@@ -13,7 +13,7 @@ import click
 import msgspec
 
 import bothost
-from bothost.cli.output import json_option, show_json
+from bothost.cli.output import json_option, say, show_data, show_json
 from bothost.cli.scaffold import RecordedDelivery, files, is_taken, names
 from bothost.errors import BodyRefused, UsageError
 from bothost.operator.anonymize import Anonymizer
@@ -43,8 +43,8 @@ def new(name: str, recorded: Path | None, as_json: bool) -> None:
     if as_json:
         show_json({"folder": str(folder)})
         return
-    click.echo(f"{name}/ is ready. Next:")
-    click.echo(f"  cd {name} && pip install -e '.[test]' && pytest && bothost demo")
+    say(f"{name}/ is ready. Next:")
+    show_data(f"  cd {name} && pip install -e '.[test]' && pytest && bothost demo")
 
 
 def taken() -> Callable[[str], bool]:

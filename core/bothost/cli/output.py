@@ -1,4 +1,4 @@
-"""Print results: tables and texts for people, JSON for programs, errors on stderr (with --json on stdout)."""
+"""Print results: tables and texts for people in their language, JSON for programs, errors on stderr (with --json on stdout)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bothost.errors import ConfigError, Problem
+from bothost.language import ENGLISH, Language, of_terminal
 from bothost.text import visible
 
 if TYPE_CHECKING:
@@ -25,6 +26,13 @@ GAP = 3
 """The number of blanks between two columns."""
 LEAST_NOTE = 36
 """A long text with less room than this beside the other columns stands below its row."""
+
+TRANSLATED = frozenset(
+    {"state", "kind", "lease", "what", "outcome", "who", "reason", "error", "why", "notes", "problem"}
+)
+"""The columns whose cells are words and messages of bothost. What stands in the others is the user's."""
+TYPOGRAPHY = "я…—«»"
+"""What Russian texts are written with. An encoding that lacks it gets English."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 config_option = click.option(
@@ -44,14 +52,33 @@ log_level_option = click.option(
 )
 
 
+def language() -> Language:
+    """Return the language that the terminal asks for, or English if the terminal cannot show that one."""
+    try:
+        TYPOGRAPHY.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return ENGLISH
+    return of_terminal(os.environ)
+
+
+def word(english: str) -> str:
+    """Return a word of bothost for a person: a column, a state."""
+    return language().text(english)
+
+
 def say(text: str = "") -> None:
-    """Print a line for a person."""
-    click.echo(visible(text, lines=True))
+    """Print a message for a person."""
+    show_data(language().message(text))
 
 
 def warn(text: str) -> None:
-    """Print a line for a person on stderr."""
-    click.echo(visible(text, lines=True), err=True)
+    """Print a message for a person on stderr."""
+    show_data(language().message(text), err=True)
+
+
+def show_data(text: str, *, err: bool = False) -> None:
+    """Print a text that is no message of bothost as it is, for a person."""
+    click.echo(visible(text, lines=True), err=err)
 
 
 def show_json(value: Any) -> None:
@@ -65,14 +92,14 @@ def show_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], note: 
     No cell is cut or folded, because people copy ids. `note` is the key of a long text, which is folded in the last column or
     stands below its row if the terminal has no room for it.
     """
-    cells = [[visible(_cell(row.get(column))) for column in columns] for row in rows]
-    notes = [visible(_cell(row.get(note))) if note else "" for row in rows]
-    heads = [column.replace("_", " ") for column in columns]
+    cells = [[visible(_cell(row.get(column), column)) for column in columns] for row in rows]
+    notes = [visible(_cell(row.get(note), note)) if note else "" for row in rows]
+    heads = [word(column.replace("_", " ")) for column in columns]
     taken = sum(max(map(len, those)) + GAP for those in zip(heads, *cells, strict=True))
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE
     if any(notes) and width - taken >= LEAST_NOTE:
         lines = [[*line, text] for line, text in zip(cells, notes, strict=True)]
-        click.echo("\n".join(_laid_out([*heads, note], lines, width, note)))
+        click.echo("\n".join(_laid_out([*heads, word(note)], lines, width, word(note))))
         return
     blank, head, rule, *rest = _laid_out(heads, cells, max(taken, width))
     click.echo("\n".join((blank, head, rule)))
@@ -100,12 +127,12 @@ def _laid_out(heads: Sequence[str], cells: Iterable[Sequence[str]], width: int, 
     return [line.rstrip() for line in lines.get().splitlines()]
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, column: str) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(value)
+        return word("yes" if value else "no")
+    return language().message(word(str(value))) if column in TRANSLATED else str(value)
 
 
 def counted(number: int, word: str, words: str = "") -> str:

@@ -8,7 +8,7 @@ import click
 
 from bothost.cli import OK, PROBLEM
 from bothost.cli.journal_access import visit
-from bothost.cli.output import config_option, counted, json_option, operator_name, say, show_json, warn
+from bothost.cli.output import config_option, counted, json_option, operator_name, say, show_json, warn, word
 from bothost.cli.selection import check_there, read_existing
 from bothost.operator.presence import ProcessPresence, by_place, named, restarted, wait_until
 
@@ -110,10 +110,10 @@ def _tell(told: Mapping[str, object], held: Held, *, as_json: bool) -> int:
     if as_json:
         show_json({**told, "processes": len(living), "behind": list(by_place(behind))})
     else:
-        task = f" task {told['task']}" if told["task"] is not None else ""
+        task = f" {word('task')} {told['task']}" if told["task"] is not None else ""
         reason = f": {told['reason']}" if "reason" in told else ""
         where = f" (on {counted(len(living), 'process', 'processes')})" if living and not behind else ""
-        say(f"{told['bot']}{task} {told['state']}{where}{reason}")
+        say(f"{told['bot']}{task} {word(str(told['state']))}{where}{reason}")
         if behind:
             warn(f"not yet on {named(behind)}: a bot that does not serve there is not paused, else see the log there")
     return PROBLEM if behind else OK

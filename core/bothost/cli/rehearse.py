@@ -17,7 +17,7 @@ import msgspec
 
 from bothost.cli import OK, PROBLEM
 from bothost.cli.journal_access import visit
-from bothost.cli.output import config_option, json_option, say, show_json
+from bothost.cli.output import config_option, json_option, say, show_data, show_json, word
 from bothost.cli.rehearse_child import DataQuestion, RehearsalResult, RehearsedEvent
 from bothost.cli.selection import bot_named, read_existing
 from bothost.clock import SystemClock
@@ -212,10 +212,10 @@ def tell(compared: Sequence[ReplyComparison], skipped: Mapping[str, int], *, alo
     for one in compared:
         if one.verdict == "same":
             continue
-        say(f"{one.id}: {one.verdict}{': ' + one.why if one.why else ''}")
+        say(f"{one.id}: {word(one.verdict)}{': ' + one.why if one.why else ''}")
         if one.verdict == "differs":
             for line in differences(one.was, one.now):
-                say(f"    {line}")
+                show_data(f"    {line}")
     counts = {
         verdict: sum(one.verdict == verdict for one in compared)
         for verdict in ("same", "differs", "fails", "not rehearsed")

@@ -15,7 +15,7 @@ import click
 from bothost.cli import OK, PROBLEM
 from bothost.cli.http_delivery import DeliveryResponse, DeliveryTarget, deliver, host_target, parse_target
 from bothost.cli.journal_access import visit
-from bothost.cli.output import config_option, json_option, say, show_json
+from bothost.cli.output import config_option, json_option, say, show_data, show_json
 from bothost.cli.selection import bot_named, given_secret, host_of, read_existing
 from bothost.cli.send_hook import rule_of, send_to_hook, tell
 from bothost.clock import SystemClock
@@ -220,7 +220,7 @@ def _show(answer: DeliveryResponse, first_time: str) -> None:
     if answer.repeat:
         say(f"repeat{first_time}, not run again; `--fresh` gives it new ids")
     reply = answer.reply
-    say(reply if isinstance(reply, str) else json.dumps(reply, ensure_ascii=False, indent=2))
+    show_data(reply if isinstance(reply, str) else json.dumps(reply, ensure_ascii=False, indent=2))
 
 
 _MEANINGS = {

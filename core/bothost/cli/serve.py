@@ -18,7 +18,7 @@ import click
 from bothost.cli import OK, PROBLEM
 from bothost.cli.bot_status import BotDiagnosis, judge
 from bothost.cli.http_delivery import DeliveryTarget, Unreachable, deliver, parse_target
-from bothost.cli.output import config_option, json_option, log_level_option, say, show_json, show_table
+from bothost.cli.output import config_option, json_option, language, log_level_option, say, show_json, show_table
 from bothost.cli.selection import check_there
 from bothost.cli.send import decoded_body, new_id
 from bothost.clock import SystemClock
@@ -231,6 +231,7 @@ async def _row(bot: BotDiagnosis, body: bytes, target: DeliveryTarget, clock: Cl
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
-    reply = row["reply"]
-    told = reply if isinstance(reply, str) else json.dumps(reply, ensure_ascii=False)
-    return {**row, "reply": row["reason"] or told}
+    reply, called = row["reply"], row["status"] is not None
+    if row["reason"] or not called:
+        return {**row, "reply": language().message(row["reason"] or reply)}
+    return {**row, "reply": reply if isinstance(reply, str) else json.dumps(reply, ensure_ascii=False)}

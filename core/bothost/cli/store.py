@@ -9,7 +9,7 @@ import click
 
 from bothost.cli import OK, PROBLEM
 from bothost.cli.journal_access import visit
-from bothost.cli.output import config_option, json_option, say, show_json
+from bothost.cli.output import config_option, json_option, say, show_data, show_json, word
 from bothost.cli.selection import check_there, read_existing
 from bothost.clock import SystemClock
 from bothost.errors import UsageError
@@ -44,7 +44,7 @@ def list_values(bot: str, prefix: str, config: str, as_json: bool) -> int:
         show_json([_row(row) for row in rows])
     else:
         for key, value, _ in rows:
-            say(f"{key}  {value.decode('utf-8', 'replace')}")
+            show_data(f"{key}  {value.decode('utf-8', 'replace')}")
     return OK
 
 
@@ -59,7 +59,7 @@ def get(bot: str, key: str, config: str, as_json: bool) -> int:
     if found is None:
         say(f"{bot} has no value {key!r}") if not as_json else show_json(None)
         return PROBLEM
-    show_json(json.loads(found.decode("utf-8", "replace"))) if as_json else say(found.decode("utf-8", "replace"))
+    show_json(json.loads(found.decode("utf-8", "replace"))) if as_json else show_data(found.decode("utf-8", "replace"))
     return OK
 
 
@@ -148,4 +148,4 @@ def _tell(told: dict[str, str], *, as_json: bool) -> None:
     if as_json:
         show_json(told)
     else:
-        say(f"{told['bot']} {told['key']}: {told['state']}")
+        say(f"{told['bot']} {told['key']}: {word(told['state'])}")

@@ -19,7 +19,7 @@ from bothost.cli.bot_status import judge
 from bothost.cli.call import calling
 from bothost.cli.host_client import asked_of_host, facts_beside, ticked_at_host
 from bothost.cli.journal_access import visiting
-from bothost.cli.output import config_option, json_option, say, show_json
+from bothost.cli.output import config_option, json_option, say, show_data, show_json
 from bothost.cli.selection import bot_named, host_of, read_existing
 from bothost.clock import SystemClock
 from bothost.config.secrets import SecretSources
@@ -62,7 +62,7 @@ def tick(bot: str, timer: str, at: str | None, config: str, as_json: bool) -> in
         show_json(msgspec.to_builtins(report))
     else:
         for line in report.lines:
-            say(line)
+            show_data(line)
         if report.elsewhere:
             machine, _, pid = report.elsewhere.rpartition(":")
             say(f"It ran in process {pid} on {machine}: what it logged stands in the log of that host.")

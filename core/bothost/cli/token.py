@@ -10,7 +10,7 @@ import click
 
 from bothost.cli import OK
 from bothost.cli.http_delivery import LOOPBACK
-from bothost.cli.output import config_option, json_option, say, show_json
+from bothost.cli.output import config_option, json_option, show_data, show_json
 from bothost.cli.privileges import become_owner
 from bothost.cli.selection import host_of, read_existing
 from bothost.config import page_by_tls
@@ -34,7 +34,7 @@ def token(new: bool, config: str, as_json: bool) -> int:
     if as_json:
         show_json({"token": shown, "url": page_url(host)})
     else:
-        say(shown)
+        show_data(shown)
     return OK
 
 

@@ -354,5 +354,6 @@ def registry_of(reading: ConfigReading) -> Registry:
 
 
 def _bots(reading: ConfigReading) -> Iterable[Bot]:
-    for config in (*reading.bots.values(), *reading.stubs.values()):
+    # a later one takes a path that two have, so a wrong section keeps no right one from its deliveries
+    for config in (*reading.stubs.values(), *reading.bots.values()):
         yield Bot(config, BotQueue(0))

@@ -7,9 +7,9 @@ import time
 import pytest
 
 from bothost.journal.entry import Entry
+from bothost.language import ENGLISH, RUSSIAN
 from bothost.operator.page import charts, formatting
 from bothost.operator.page.host_names import AcceptedHostNames
-from bothost.operator.page.translation import ENGLISH, RUSSIAN_LANGUAGE
 from bothost.telemetry.metrics import MinuteFigures
 
 
@@ -57,7 +57,7 @@ def test_spans_have_a_fitting_unit(seconds: float | None, text: str) -> None:
 def test_times_are_told_from_now(past: float, english: str, russian: str) -> None:
     now = time.time()
     assert formatting.ago(now - past, now, ENGLISH) == english
-    assert formatting.ago(now - past, now, RUSSIAN_LANGUAGE) == russian
+    assert formatting.ago(now - past, now, RUSSIAN) == russian
     assert formatting.ago(0, now, ENGLISH) == "never"
 
 

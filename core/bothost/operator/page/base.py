@@ -13,9 +13,9 @@ from tornado.httputil import HTTPServerRequest, url_concat
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from bothost.errors import JournalAway, JournalError
+from bothost.language import Language, choose
 from bothost.operator.bulk import BulkJobs
 from bothost.operator.page import formatting
-from bothost.operator.page.translation import Language, choose
 from bothost.text import visible
 
 if TYPE_CHECKING:
@@ -181,6 +181,7 @@ class PageHandler(RequestHandler):
         names: dict[str, Any] = {
             "t": language.text,
             "n": language.count,
+            "said": language.message,
             "lang": language.code,
             "shown": formatting,
             "right": self.right,

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from bothost.journal.entry import Entry
-    from bothost.operator.page.translation import Language
+    from bothost.language import Language
     from bothost.telemetry.metrics import MinuteFigures
 
 MINUTES = 60

@@ -10,14 +10,13 @@ import msgspec
 from tornado.escape import xhtml_escape
 
 from bothost.journal import status
-from bothost.operator.page.translation import translated_reason
 from bothost.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bothost.journal.entry import Entry
-    from bothost.operator.page.translation import Language
+    from bothost.language import Language
 
 MOST_JSON = 100_000
 _TOKENS = re.compile(
@@ -150,11 +149,6 @@ def key_parts(key: str) -> tuple[str, str]:
 def line(text: str, bot: str) -> str:
     """Return a text of the host about a bot in one line."""
     return "; ".join(lines(text, bot))
-
-
-def reason(text: str, language: str) -> str:
-    """Return a reason of the host's in the reader's language, if it is one of those that have a translation."""
-    return translated_reason(text) if language == "ru" else text
 
 
 def lines(text: str, bot: str) -> list[str]:

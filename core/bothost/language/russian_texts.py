@@ -1,23 +1,16 @@
-"""The page's Russian texts by their English ones. {places} stay as they are."""
+"""Give the Russian of texts that are looked up as a whole, by their English: the page's and the commands'."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bothost.language.russian_words import WORDS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-COUNTS: Mapping[str, tuple[str, str, str]] = {
-    "bots": ("{n} бот", "{n} бота", "{n} ботов"),
-    "deliveries": ("{n} доставка", "{n} доставки", "{n} доставок"),
-    "attempts": ("{n} попытка", "{n} попытки", "{n} попыток"),
-    "runs": ("{n} запуск", "{n} запуска", "{n} запусков"),
-    "problems": ("{n} ошибка", "{n} ошибки", "{n} ошибок"),
-    "tries": ("{n} попытка", "{n} попытки", "{n} попыток"),
-    "deaths": ("{n} раз", "{n} раза", "{n} раз"),
-}
-
 TEXTS: Mapping[str, str] = {
+    **WORDS,
     # frame
     "Skip to content": "К содержанию",
     "Pages": "Страницы",

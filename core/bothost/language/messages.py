@@ -1,0 +1,92 @@
+"""Translate messages that are filled already, because an error is raised, logged and stored in English before anybody reads it.
+
+A template such as `{bot} has no login` is looked for anywhere in a text, so that a message that is put together from several
+is translated part by part.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from string import Formatter
+from typing import TYPE_CHECKING, NamedTuple
+
+from bothost.language.numbers import ENGLISH_COUNTS, russian_count
+from bothost.language.russian_texts import TEXTS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+STATES = (
+    "config error", "plugin error", "starting", "active", "off", "stuck", "quarantined", "paused", "elsewhere",
+    "ready", "waiting", "running", "held", "parked", "posting", "answered", "undelivered", "failed", "cancelled",
+)  # fmt: skip
+"""The states of bots and of events, as `{state:word}` finds them in a message."""
+
+
+class MessageTemplate(NamedTuple):
+    """A template: what to look for, its words between the places, and the Russian."""
+
+    pattern: re.Pattern[str]
+    literals: tuple[str, ...]
+    russian: str
+
+
+class CapturedText(str):
+    """A name or number of a message. In a template, `{n:bots}` counts it and `{state:word}` translates it."""
+
+    __slots__ = ()
+
+    def __format__(self, what: str) -> str:
+        """Return the text, its translation, or the number of things."""
+        if what == "word":
+            return TEXTS.get(self, self)
+        return russian_count(what, int(self)) if what in ENGLISH_COUNTS else str(self)
+
+
+def compiled(templates: Mapping[str, str]) -> Sequence[MessageTemplate]:
+    """Return the templates ready to be looked for, longest first, because a short one may be a part of a longer one."""
+    found = [_message(english, russian) for english, russian in templates.items()]
+    found += [_message(f"{{n:{what}}}", f"{{n:{what}}}") for what in ENGLISH_COUNTS]
+    return sorted(found, key=lambda message: -sum(map(len, message.literals)))
+
+
+def in_russian(text: str, messages: Sequence[MessageTemplate]) -> str:
+    """Return the text with every message in it replaced by its Russian."""
+    for message in messages:
+        if all(literal in text for literal in message.literals):  # much quicker than the pattern
+            text = message.pattern.sub(partial(_filled, message.russian), text)
+    return text
+
+
+def _filled(russian: str, match: re.Match[str]) -> str:
+    return russian.format(**{name: CapturedText(value) for name, value in match.groupdict().items()})
+
+
+def _message(english: str, russian: str) -> MessageTemplate:
+    parts = list(Formatter().parse(english))
+    pattern = ""
+    for place, (literal, name, what, _) in enumerate(parts):
+        pattern += re.escape(literal)
+        if name is not None:
+            # a name at either end is one word, because nothing says where a longer text ends
+            edge = (place == 0 and not literal) or place == len(parts) - 1
+            pattern += _group(name, what or "", edge=edge)
+    literals = tuple(literal for literal, *_ in parts if literal)
+    return MessageTemplate(re.compile(_bounded(pattern, english)), literals, russian)
+
+
+def _group(name: str, what: str, *, edge: bool) -> str:
+    if what == "word":
+        return f"(?P<{name}>{'|'.join(STATES)})"
+    if what in ENGLISH_COUNTS:
+        return rf"(?P<{name}>\d+) (?:{'|'.join(form[4:] for form in ENGLISH_COUNTS[what])})"
+    value = r"\d+" if what == "number" else r"[^\s;]+" if edge else ".+?"
+    return f"(?P<{name}>{value})"
+
+
+def _bounded(pattern: str, english: str) -> str:
+    """Return a pattern that begins and ends at the ends of words."""
+    before = r"(?<!\w)" if re.match(r"[\w{]", english) else ""
+    after = r"(?!\w)" if re.search(r"[\w}]$", english) else ""
+    return before + pattern + after

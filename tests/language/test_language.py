@@ -1,0 +1,209 @@
+"""What people read is said in their language: chosen rightly, complete, with the same places, and counted as Russian does."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from string import Formatter
+
+import pytest
+from tests.language.leaks import english_left
+
+import bothost
+from bothost.language import MESSAGES, RUSSIAN, choose, of_terminal
+from bothost.language.numbers import ENGLISH_COUNTS, RUSSIAN_COUNTS
+from bothost.language.russian_answers import ANSWERS
+from bothost.language.russian_errors import ERRORS
+from bothost.language.russian_reasons import REASONS
+from bothost.language.russian_texts import TEXTS
+
+CORE = Path(bothost.__file__).parent
+SAID = (
+    *sorted((CORE / "cli").glob("*.py")), *sorted((CORE / "config").glob("*.py")),
+    *sorted((CORE / "plugins" / "settings").glob("*.py")),
+    *(CORE / name for name in (
+        "cli/dev/command.py", "cli/dev/session.py", "plugins/discovery.py", "plugins/loading.py", "plugins/timers.py",
+        "plugins/hook_methods.py", "plugins/job_methods.py", "operator/bulk.py", "operator/outlook.py", "operator/presence.py",
+        "journal/transitions.py", "journal/moving.py", "journal/copying.py", "bots/lifecycle.py",
+    )),
+)  # fmt: skip
+"""The modules whose messages a person reads from the commands."""
+NO_MESSAGE = {
+    "cli/bulk.py": r"7 events to",
+    "cli/host_client.py": r", from 7",
+    "cli/commands.py": r".*\.$",  # the lines of --help, which is English
+    "cli/rehearse_child.py": "",
+    "cli/sandbox.py": "",
+    "cli/deliveries.py": r"%m-|\nrequest: |not stored yet|no longer kept",
+    "cli/doctor_checks.py": r"(bot|login of|events of) 7| since|, off|7 7 at|in failed|only 7|7 s 7",
+    "cli/export.py": r'"""A recorded',
+    "cli/output.py": r"uid ",
+    "cli/pause.py": r"by 7|7 on 7",
+    "cli/rehearse.py": r"no body|timers",
+    "cli/send.py": r" of %H|a list, whose|the plain value|--set '7': there is nothing",
+    "cli/tick.py": r"is failed",
+    "config/__init__.py": r"\[bot:NAME\] or",
+    "config/across_bots.py": r"\[bot:7\], line",
+    "config/dsn.py": r"is not a",
+    "config/ini.py": r"a section whose|no section|'7' is in",
+    "config/invisible.py": r"\{",
+    "config/secrets.py": r"this\[|<hidden",
+    "config/units.py": r"'7' is neither",
+    "config/values.py": "",
+    "plugins/hook_methods.py": r"def |\{.*\}$|the request's key|7: the guard|7: once",
+    "plugins/job_methods.py": r"def ",
+    "plugins/loading.py": r"(class|def) |an instance|\[bot:|\{.*\}$|7 is 7",
+    "plugins/timers.py": r"def |\{.*\}$",
+    "plugins/settings/__init__.py": r"default value",
+    "plugins/settings/limits.py": r"must have|more than|at |less than|a multiple|7 must",
+    "plugins/settings/reading.py": r"<secret",
+    "operator/outlook.py": r"post of the reply|found by|last change",
+    "operator/presence.py": r"\{journal",
+    "journal/copying.py": r"7 has 7",
+    "journal/moving.py": r"7 open|1 open|7 for|bot = |\{new\} \|\||not exists|update|insert",
+    "journal/transitions.py": r"host died|sent again|%H",
+    "bots/lifecycle.py": r"paused |7 at",
+}
+"""What stands in these modules and is no message: help, code, words that are looked up, parts of the messages below."""
+WHOLE = {
+    "request: not stored yet": "запрос: ещё не сохранён",
+    "paused since 2026-01-02T03:04:05Z: by anna on the command line": "на паузе с 2026-01-02T03:04:05Z: anna в командной строке",
+    "config error: secret: is empty: a bot without a secret would believe anybody": "ошибка настройки: secret: пусто: бот без секрета верил бы кому угодно",
+    "autoreply 0.1.0 at /autoreply, off": "autoreply 0.1.0 на /autoreply, выключен",
+    "autoreply 0.1.0 at /autoreply": "autoreply 0.1.0 на /autoreply",
+    "in /srv/state: written and read in 3 ms": "в /srv/state: записано и прочитано за 3 мс",
+    "only 0.4 GB free at /srv: a full disk refuses late events; make room or lower keep": "свободно всего 0.4 ГБ в /srv: полный диск не примет опоздавших событий; освободите место или уменьшите keep",
+    "45 s behind of the servers asked: start a time service": "отстают на 45 с от спрошенных серверов: включите службу времени",
+    "a on host/0: restarted; what ran (2) ends on the old instance": "a на host/0: перезапущен; что выполнялось (2), кончится на старом экземпляре",
+    "a paused (on 2 processes): by root on the command line": "a paused (процессов: 2): root в командной строке",
+    "2 more skipped: 2 timers, jobs and the like": "ещё пропущено 2: 2 — таймеры, задания и прочее",
+    "repeat of 14:02, not run again; `--fresh` gives it new ids": "повтор доставки от 14:02, снова не запускалось; `--fresh` даст новые номера",
+    "--set 'a.b=1': there is nothing below 'a', because it belongs to a list, whose indexes are numbers": "--set 'a.b=1': под 'a' ничего нет: это список, его индексы — числа",
+    "[bot:a] does not serve on the running host, it is paused: by anna on the command line": "[bot:a] не работает на запущенном хосте, он на паузе: anna в командной строке",
+    "'/x' is the path of [bot:b], line 7 already": "'/x' — уже путь [bot:b], строка 7",
+    "is not a PostgreSQL address (did you mean 'postgresql'?): write postgresql://U@H/D, or nothing": "— не адрес PostgreSQL (может быть, 'postgresql'?): пишите postgresql://U@H/D или ничего",
+    "'x' is in a section whose name is wrong": "'x' стоит в разделе с неверным именем",
+    "'x' is in no section: put it below [host], [bot] or [bot:NAME]": "'x' не стоит ни в одном разделе: поместите под [host], [bot] или [bot:NAME]",
+    "'ja' is neither yes nor no": "'ja' — не yes и не no",
+    "[bot:a] plugin x is an instance of Bot; the entry point must name a function or a subclass of bothost.Plugin": "[bot:a] plugin x — экземпляр Bot; точка входа должна называть функцию или наследника bothost.Plugin",
+    "leave_bot has no 'Bott' (did you mean 'Bot'?) (there are: Bot): write what is there into [project.entry-points.\"bothost.plugins\"] of its pyproject.toml, and run `pip install -e .` again, because entry points are read from the installed metadata": "в leave_bot нет 'Bott' (может быть, 'Bot'?) (есть: Bot): впишите, что есть, в [project.entry-points.\"bothost.plugins\"] его pyproject.toml и снова запустите `pip install -e .`: точки входа читаются из данных установленного пакета",
+    "0 must be at least 1": "0 должно быть не меньше 1",
+    "must have at most 3 characters": "нужно знаков не больше 3",
+    "a has 5 entries with digest abc, b has 6 with def: b has changed meanwhile; copy again into an empty journal": "в a 5 записей, свёртка abc; в b их 6, свёртка def: b тем временем изменился; скопируйте заново в пустой журнал",
+    "21 events of old belong to new now; 1 stay, because they run at this moment or new has the same events": "21 событие бота old теперь у new; осталось 1: они сейчас выполняются, или такие же события есть у new",
+    "2 open events wait for the bot 'x', which is not in bots.ini: put its section back, or give them to another bot by bothost deliveries move --from x --to NEW": "незаконченных событий ждут: 2, а бота 'x' нет в bots.ini: верните его раздел или отдайте события другому боту: bothost deliveries move --from x --to NEW",
+    "1 run failed within the hour: bothost deliveries list --bot a": "за час сбой: 1 запуск: bothost deliveries list --bot a",
+    "its process died 3 times within an hour; the last time it ended with exit code 1": "его процесс умер 3 раза за час; в последний раз: завершился с кодом 1",
+    "3 events to retry, some 2 s at 5/s": "повторить: 3 события, около 2 с, темп 5/s",
+    "Invalid value for '--limit': 'x' is not a valid integer range.": "Неверное значение '--limit': 'x' — не целое число.",
+    "error: No such option '--x'.": "ошибка: Нет ключа '--x'.",
+    "No such option '--jsn'. Did you mean '--json'?": "Нет ключа '--jsn'. Может быть, '--json'?",
+    "Missing argument 'BOT'.": "Не хватает аргумента 'BOT'.",
+}
+"""Messages as they come out, put together from several parts."""
+
+
+def test_languages_go_by_the_browsers_preference() -> None:
+    chosen = {
+        "ru": "ru", "en-GB,ru;q=0.5": "en", "de,ru;q=0.5,en;q=0.3": "ru", "ru;q=0,en": "en", "": "en", "*": "en",
+        "ru;q=x": "en", "uk,ru;q=0.9": "ru",
+    }  # fmt: skip
+    assert {header: choose(header).code for header in chosen} == chosen
+
+
+@pytest.mark.parametrize(
+    ("env", "code"),
+    [
+        ({"LANG": "ru_RU.UTF-8"}, "ru"), ({"LANG": "C.UTF-8"}, "en"), ({}, "en"), ({"LANG": "ru"}, "ru"), ({"LANG": "de_DE.UTF-8"}, "en"),
+        ({"LANG": "en_US.UTF-8", "LC_MESSAGES": "ru_RU.UTF-8"}, "ru"), ({"LANG": "ru_RU.UTF-8", "LC_ALL": "C"}, "en"),
+        ({"LANG": "ru_RU.UTF-8", "LC_MESSAGES": ""}, "ru"), ({"LANG": "ru_RU.UTF-8", "LANGUAGE": "en_GB:ru"}, "en"),
+        ({"LANG": "de_DE.UTF-8", "LANGUAGE": "de:ru"}, "ru"), ({"LANG": "C", "LANGUAGE": "ru"}, "en"), ({"LANG": "POSIX", "LANGUAGE": "ru"}, "en"),
+    ],
+)  # fmt: skip
+def test_a_terminals_language_goes_by_the_variables_of_gettext(env: dict[str, str], code: str) -> None:
+    assert of_terminal(env).code == code
+
+
+def test_numbers_are_counted_as_russian_does() -> None:
+    assert [RUSSIAN.count("deliveries", n) for n in (1, 2, 5, 11, 21, 22, 112)] == [
+        "1 доставка", "2 доставки", "5 доставок", "11 доставок", "21 доставка", "22 доставки", "112 доставок",
+    ]  # fmt: skip
+    assert set(RUSSIAN_COUNTS) == set(ENGLISH_COUNTS)
+
+
+def test_each_text_has_the_same_places_in_both_languages() -> None:
+    def places(text: str) -> list[tuple[str, str]]:
+        return sorted({(name, what or "") for _, name, what, _ in Formatter().parse(text) if name is not None})
+
+    for english, russian in TEXTS.items():
+        assert places(english) == places(russian), english
+    for english, russian in MESSAGES.items():
+        assert {name for name, _ in places(russian)} <= {name for name, _ in places(english)}, english
+        assert {name for name, what in places(english) if what != "number"} <= {name for name, _ in places(russian)} | {
+            "n"
+        }, english
+        assert re.search("[а-яё]", russian) or not re.sub(r"\{[^}]*\}|[A-Z_]", "", english).strip(" …—"), english
+
+
+def test_no_message_stands_in_two_tables() -> None:
+    assert len(MESSAGES) == len(REASONS) + len(ERRORS) + len(ANSWERS)
+
+
+def test_messages_are_translated_part_by_part() -> None:
+    assert {english: RUSSIAN.message(english) for english in WHOLE} == WHOLE
+
+
+def test_what_no_template_knows_stays_as_it_is() -> None:
+    told = "Traceback: the user's own words, {braces} and 100% of 'quotes'"
+    assert RUSSIAN.message(told) == told
+
+
+def texts_of(path: Path) -> Iterator[tuple[int, str]]:
+    """The texts with a blank in a module that are no docstring, help or log line, each place filled with 7."""
+    skipped: set[int] = set()
+    found: list[tuple[int, str, int]] = []
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            skipped.add(id(node.value))
+        elif isinstance(node, ast.JoinedStr):
+            skipped |= {id(part) for part in node.values}
+            found.append((node.lineno, filled(node), id(node)))
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).startswith(
+            ("click.", "log.", "deliveries.", "journal.command", "store.command")
+        ):
+            skipped |= {
+                id(inner) for part in [*node.args, *(key.value for key in node.keywords)] for inner in ast.walk(part)
+            }
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.append((node.lineno, node.value, id(node)))
+    yield from ((line, text) for line, text, key in found if key not in skipped and " " in text.strip())
+
+
+def filled(text: ast.JoinedStr) -> str:
+    """An f-string as it may come out: 7 at each place, nothing behind a word, where something more may stand."""
+    out = ""
+    for part in text.values:
+        if isinstance(part, ast.Constant):
+            out += str(part.value)
+        elif isinstance(part, ast.FormattedValue):
+            code = ast.unparse(part.value)
+            counted = re.match(r"counted\([^']*'(\w+)'(?:, '(\w+)')?\)", code)
+            quoted = part.conversion == ord("r") or code.startswith("shown(")
+            value = f"7 {counted[2] or counted[1] + 's'}" if counted else "'7'" if quoted else "7"
+            value = "failed" if re.search(r"\bstate\b", code) and "states" not in code else value
+            out += "" if out[-1:].isalpha() or out[-2:-1] + out[-1:] in ("']", "')") else value
+    return out
+
+
+@pytest.mark.parametrize("path", SAID, ids=lambda path: str(path.relative_to(CORE)))
+def test_every_message_of_the_commands_has_a_russian_one(path: Path) -> None:
+    excepted = NO_MESSAGE.get(str(path.relative_to(CORE)))
+    left = [
+        f"{path.name}:{line}: {text!r} → {translated!r}: {english}"
+        for line, text in texts_of(path)
+        if excepted is None or not re.match(excepted, text)
+        if (english := english_left(translated := RUSSIAN.message(RUSSIAN.text(text.strip()))))
+    ]
+    assert not left, "\n".join(left)
