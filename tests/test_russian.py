@@ -14,6 +14,9 @@ PAIRS = {
     "docs/operator-guide.md": "docs/ru/operator-guide.md",
     "docs/coming-from.md": "docs/ru/coming-from.md",
     "docs/deploy/README.md": "docs/ru/deploy.md",
+    "docs/debugging.md": "docs/ru/debugging.md",
+    "docs/local-development.md": "docs/ru/local-development.md",
+    "docs/testing-bots.md": "docs/ru/testing-bots.md",
 }
 FENCE = re.compile(r"^ *```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 pairs = pytest.mark.parametrize(("english", "russian"), PAIRS.items(), ids=PAIRS)

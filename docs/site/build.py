@@ -74,9 +74,10 @@ def english() -> Language:
 def russian() -> Language:
     """Return the Russian site: what authors and operators read. Its other links lead to the English one."""
     pages = {"README.ru.md": "index.md", "docs/ru/deploy.md": "deployment.md"}
-    pages |= {f"docs/ru/{name}.md": f"{name}.md" for name in ("plugin-guide", "operator-guide", "coming-from")}
+    pages |= {f"docs/ru/{name}.md": f"{name}.md" for name in
+              ("plugin-guide", "operator-guide", "coming-from", "debugging", "local-development", "testing-bots")}  # fmt: skip
     navigation = {
-        "Написать бота": ["plugin-guide", "coming-from"],
+        "Написать бота": ["plugin-guide", "local-development", "debugging", "testing-bots", "coming-from"],
         "Запустить и сопровождать": ["operator-guide", "deployment"],
     }
     return Language("ru", pages, navigation, {})

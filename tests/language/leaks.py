@@ -11,7 +11,7 @@ WORDS_OF_CODE = frozenset({
     "error_choice", "error_text", "every", "failed", "file", "forms", "handle", "hook", "hooks", "host", "http", "https", "id", "ini",
     "install", "journal", "json", "keep", "list", "login", "loopback", "max_body", "move", "ms", "name", "new", "no", "operator_token",
     "parse", "per_host", "pip", "plugin", "process", "public_url", "pytest", "readyz", "reload", "reply", "restart", "resume", "run",
-    "secret", "send", "serve", "settings", "show", "signed", "socket", "state", "store", "sudo", "task", "text", "token",
+    "secret", "send", "serve", "settings", "show", "signed", "socket", "state", "store", "sudo", "task", "timedelta", "text", "token",
     "trusted_proxies", "user", "value", "yes",
 })
 """Keys, commands and Pyrus's and Python's words, which stay as they are in a Russian text."""

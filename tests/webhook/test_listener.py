@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import ssl
 import stat
 import subprocess
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 from tests.webhook.edge import post, read_answer
@@ -152,6 +154,25 @@ def test_an_address_in_use_is_an_error_that_names_it():
     with pytest.raises(OSError, match=rf"cannot listen on 127\.0\.0\.1:{port}: Address already in use"):
         bind_tcp("127.0.0.1", port)
     taken.close()
+
+
+def test_an_address_that_cannot_be_had_comes_with_what_would_be_right(monkeypatch: pytest.MonkeyPatch):
+    (taken,) = bind_tcp("127.0.0.1", 0)
+    with pytest.raises(OSError, match="another program has it; end that one, or choose another port"):
+        bind_tcp("127.0.0.1", taken.getsockname()[1])
+    taken.close()
+    with pytest.raises(OSError, match="choose an address of this machine"):
+        bind_tcp("192.0.2.1", 0)
+
+    with pytest.raises(OSError, match="cannot listen on /nowhere/sock: No such file or directory; choose a folder"):
+        bind_unix(Path("/nowhere/sock"))
+
+    def forbidden(*_place: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(socket.socket, "bind", forbidden)
+    with pytest.raises(OSError, match=r"127\.0\.0\.1:80: Permission denied \(this user may not have it"):
+        bind_tcp("127.0.0.1", 80)
 
 
 def proxies(*addresses: str) -> TrustedProxies:

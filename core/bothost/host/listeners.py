@@ -60,7 +60,7 @@ def bind_or_explain(host: HostConfig, passed: dict[str, list[socket.socket]]) ->
     try:
         return bind(host, passed)
     except OSError as error:
-        raise ConfigError((Problem(str(error), str(host.path), section="host"),)) from error
+        raise ConfigError((Problem(error.strerror or str(error), str(host.path), section="host"),)) from error
 
 
 def limits(host: HostConfig, files: int) -> ConnectionLimits:

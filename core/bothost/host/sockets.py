@@ -19,6 +19,12 @@ _BESIDE = re.compile(r"\.(.+)\.\d+")
 """The name under which `bind_unix` binds. The kernel goes on reporting it after the rename."""
 _ABSENT = frozenset([errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT])
 """The errors of an address that the machine does not have, or of a family that it does not have."""
+_CURES = {
+    errno.EADDRINUSE: "another program has it; end that one, or choose another port",
+    errno.EACCES: "this user may not have it; choose a port above 1023",
+    errno.EADDRNOTAVAIL: "choose an address of this machine, or * for all of them",
+}
+"""What would be right where an address cannot be had."""
 _ours: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 """The sockets on which this process listens. A plugin's forked child must not keep them. It would accept connections that nobody
 serves, and hold the port after the host has ended."""
@@ -48,7 +54,9 @@ def bind_tcp(address: str, port: int) -> list[socket.socket]:
     except OSError as problem:
         for one in bound:
             one.close()
-        raise OSError(problem.errno, f"cannot listen on {address or '*'}:{port}: {problem.strerror}") from problem
+        cure = f" ({_CURES[problem.errno]})" if problem.errno in _CURES else ""
+        text = f"cannot listen on {address or '*'}:{port}: {problem.strerror}{cure}"
+        raise OSError(problem.errno, text) from problem
     return bound
 
 
@@ -99,11 +107,11 @@ class UnixSocket:
 def bind_unix(path: Path) -> UnixSocket:
     """Listen at `path`, with mode 0660 from the first moment. An old socket there is replaced without a gap.
 
-    It sets the process's umask for a moment, so call it before threads make files. Raises OSError, also if something that is
-    not a socket is at `path`.
+    It sets the process's umask for a moment, so call it before threads make files. Raises OSError, which names the path,
+    also if something that is not a socket is there.
     """
     if path.exists() and not stat.S_ISSOCK(path.stat().st_mode):
-        raise FileExistsError(f"{path} exists and is not a socket")
+        raise FileExistsError(f"{path} exists and is not a socket: remove it, or choose another unix_socket")
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     beside.unlink(missing_ok=True)
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -114,10 +122,13 @@ def bind_unix(path: Path) -> UnixSocket:
         made.listen(BACKLOG)
         found = beside.stat()
         beside.rename(path)
-    except OSError:
+    except OSError as problem:
         made.close()
         beside.unlink(missing_ok=True)
-        raise
+        text = (
+            f"cannot listen on {path}: {problem.strerror}; choose a folder that there is and that this user may write"
+        )
+        raise OSError(problem.errno, text) from problem
     finally:
         os.umask(before)
     return UnixSocket(_kept_from_children(made), path, (found.st_dev, found.st_ino))

@@ -97,6 +97,8 @@ ERRORS: Mapping[str, str] = {
     "it needs a unit": "нужна единица",
     "units are lower-case": "единицы пишутся строчными буквами",
     "write 50s, 15m, 1h, 7d or 500ms": "пишите 50s, 15m, 1h, 7d или 500ms",
+    "it has no unit: write a text or a timedelta": "у него нет единицы: пишите текст или timedelta",
+    "it is longer than a hundred years": "это длиннее ста лет",
     "is longer than a hundred years": "длиннее ста лет",
     "must be more than zero: write 50s, 15m or 7d": "должно быть больше нуля: пишите 50s, 15m или 7d",
     "is not a size: write 64k, 16M, 1G or a number of bytes": "— не размер: пишите 64k, 16M, 1G или число байтов",
