@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PLUGINS = """
-import asyncio, os, pathlib
+import asyncio, os, pathlib, time
 HERE = pathlib.Path(__file__).parent
 class Counting(Plugin):
     async def handle(self, event):
@@ -28,22 +28,32 @@ def note(name):
     with (HERE / name).open("a") as file:
         file.write("called ")
     return 7
+def charge(event, inside):
+    note(f"charges-{event.bot}-{event.task_id}")
+    if inside and not event.rerun:
+        (HERE / f"charged-{event.bot}-{event.task_id}").write_text("yes")
+        return time.sleep(3600)
+    return 7
+async def charge_slowly(event, inside):
+    note(f"charges-{event.bot}-{event.task_id}")
+    if inside and not event.rerun:
+        (HERE / f"charged-{event.bot}-{event.task_id}").write_text("yes")
+        await asyncio.sleep(3600)
+    return 7
 class Charging(Plugin):
     async def handle(self, event):
-        if event.comment.text == "inside":
-            found = await event.once("charge", lambda: self.cut(event))
-        else:
-            found = await event.once("charge", lambda: note("charges"))
+        found = await event.once("charge", lambda: charge_slowly(event, event.comment.text == "inside"))
         if not event.rerun:
-            (HERE / "charged").write_text("yes")
+            (HERE / f"charged-{event.bot}-{event.task_id}").write_text("yes")
             await asyncio.sleep(3600)
         return f"charged {found}"
-    async def cut(self, event):
-        note("charges")
+class PlainCharging(Plugin):
+    def handle(self, event):
+        found = event.once("charge", lambda: charge(event, event.comment.text == "inside")).wait()
         if not event.rerun:
-            (HERE / "charged").write_text("yes")
-            await asyncio.sleep(3600)
-        return 7
+            (HERE / f"charged-{event.bot}-{event.task_id}").write_text("yes")
+            time.sleep(3600)
+        return f"charged {found}"
 async def failing(event):
     return await event.once("set", lambda: {1})
 """
@@ -64,21 +74,33 @@ def test_every_way_to_run_counts_in_one_store_over_two_workers(tmp_path: Path, r
         site.end()
 
 
-@pytest.mark.parametrize(("text", "charges"), [("after", 1), ("inside", 2)])
-@pytest.mark.parametrize("run", ["loop", "process"])
+CUTS = [("after", 5, 1), ("inside", 6, 2)]
+"""Where the host is killed, in which task, and how often the call is made then."""
+
+
+@pytest.mark.parametrize("journal", ["sqlite", pytest.param("postgres", marks=pytest.mark.full)])
 def test_a_host_that_is_killed_calls_again_only_what_was_cut_in_the_middle(
-    tmp_path: Path, run: str, text: str, charges: int
+    tmp_path: Path, request: pytest.FixtureRequest, journal: str
 ) -> None:
-    site = HostSite(tmp_path, PLUGINS, f"one: plugin = Charging; run = {run}")
+    shared = f"journal = {request.getfixturevalue('postgres').new_database()}\n" if journal == "postgres" else ""
+    plugins = {"loop": "Charging", "thread": "PlainCharging", "process": "Charging"}
+    bots = "\n".join(f"{run}: plugin = {plugin}; run = {run}; concurrency_each = 2" for run, plugin in plugins.items())
+    site = HostSite(tmp_path, PLUGINS, bots, shared)
     site.start()
     try:
-        site.deliver_later("one", 5, 1, text=text)
-        site.wrote("charged")
+        for run in plugins:
+            for text, task, _ in CUTS:
+                site.deliver_later(run, task, 1, text=text)
+        for run in plugins:
+            for _, task, _ in CUTS:
+                site.wrote(f"charged-{run}-{task}")
         site.tell(signal.SIGKILL)
         site.wait()
         site.start()
-        assert site.deliver("one", 5, 1, "2/3", text=text).text == "charged 7"
-        assert (tmp_path / "charges").read_text().split() == ["called"] * charges
+        for run in plugins:
+            for text, task, charges in CUTS:
+                assert site.deliver(run, task, 1, "2/3", text=text).text == "charged 7"
+                assert (tmp_path / f"charges-{run}-{task}").read_text().split() == ["called"] * charges
     finally:
         site.end()
 

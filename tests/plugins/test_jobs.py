@@ -195,3 +195,4 @@ def test_a_reply_without_a_task_is_a_failure_that_says_so(bothost: Harness) -> N
     bot.deliver(task())
     bothost.clock.advance("2m")
     assert "without task=" in bot.log()
+    assert "test_jobs.py:" in bot.log().partition("without task=")[2]

@@ -262,7 +262,7 @@ def decorated() -> Any:
         (TakesHostKeys, "its settings secret, timeout have names of the host's own keys"),
         (TakesALaterKey, "its settings limits.rate hold a point, which later keys of the host's own have"),
         (lambda: None, "cannot be called: write def <lambda>(event)"),
-        (decorated(), "@on, @cron and @every are for methods"),
+        (decorated(), "@on, @cron, @every, @job and @hook are for methods"),
     ],
 )
 def test_a_plugin_of_the_wrong_shape_says_what_would_be_right(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -134,6 +136,10 @@ def test_a_result_that_cannot_be_kept_is_an_error_that_says_so(bothost: Harness)
 class Misuses(Plugin):
     what: Callable[[Plugin[Any], Event], Any]
 
+    @job("later")
+    async def later(self, job: Job) -> None:
+        """Never runs here."""
+
     async def handle(self, event: Event) -> str | None:
         found = await type(self).what(self, event)
         return None if found is None else str(found)
@@ -157,6 +163,11 @@ async def slowly() -> int:
             "expires=5 is no duration: write one such as 7d (it has no unit",
         ),
         (lambda self, _: self.store.set("a", 1, expires=timedelta.max), "it is longer than a hundred years"),
+        (
+            lambda self, _: waits_for(self, "once"),
+            "only waits: `once` and `deadline` are for the job that a method of @job",
+        ),
+        (lambda self, _: waits_for(self, "deadline"), "only waits: `once` and `deadline` are for the job that"),
         (lambda self, _: self.store.set("a", self), "a Misused cannot be stored"),
         (lambda self, _: self.store.set("a", object()), "an object cannot be stored"),
     ],
@@ -168,8 +179,34 @@ def test_a_misuse_is_an_error_that_says_what_is_right(bothost: Harness, what: An
     assert "test_store.py:" in answer.log
 
 
+async def waits_for(self: Plugin[Any], what: str) -> None:
+    await self.jobs.add("later", after="1h")
+    (waiting,) = await self.jobs.list()
+    await waiting.once("call", slowly) if what == "once" else waiting.deadline
+
+
 async def all_of(pages: Any) -> list[Any]:
     return [one async for one in pages]
+
+
+def test_a_once_is_taken_wherever_a_coroutine_is(bothost: Harness) -> None:
+    async def handle(event: Event) -> str:
+        made = await asyncio.create_task(event.once("made", slowly))
+        async with asyncio.TaskGroup() as group:
+            grouped = group.create_task(event.once("grouped", slowly))
+        nested = await event.once("outer", lambda: event.once("inner", slowly))
+        return f"{made} {grouped.result()} {nested} {await asyncio.gather(event.once('inner', slowly))}"
+
+    def plain(event: Event) -> str:
+        async def own_loop() -> int:
+            return await event.once("own", lambda: threading.get_ident() == thread)
+
+        thread = threading.get_ident()
+        nested = event.once("outer", lambda: event.once("inner", slowly)).wait()
+        return f"{asyncio.run(own_loop())} {nested}"
+
+    assert bothost.bot(handle).deliver(task()).json == {"text": "1 1 1 [1]"}
+    assert bothost.bot(plain, "plain").deliver(task()).json == {"text": "True 1"}
 
 
 def test_a_once_that_nobody_awaits_fails_the_test(bothost: Harness) -> None:

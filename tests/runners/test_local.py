@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.runners.conftest import TOKEN
 
+import bothost
 from bothost import Event, GiveUp, Plugin, Reply, Secret, Settings, Tick, every
 from bothost.clock import SystemClock
 from bothost.errors import PluginError, ReplyError
@@ -184,6 +185,26 @@ def test_a_misspelt_key_of_a_reply_suggests_the_right_one(bench: Make) -> None:
 
     failure = failure_of(asyncio.run(bench(handler).run()))
     assert "'aproval_choice' (did you mean 'approval_choice'?) (" in failure.text
+    assert "test_local.py:" in failure.text
+
+
+def misspelt_module(_event: Event) -> Any:
+    return bothost.Replay("x")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("handler", "near"),
+    [
+        (lambda event: event.taks.id, "task"),
+        (lambda event: event.task.formid, "form_id"),
+        (lambda event: event.once(nme="charge"), "name"),
+        (lambda event: event.task.value(key="A", knd=int), "kind"),
+        (misspelt_module, "Reply"),
+    ],
+)
+def test_a_misspelt_name_of_the_api_suggests_the_right_one(bench: Make, handler: Any, near: str) -> None:
+    failure = failure_of(asyncio.run(bench(handler).run()))
+    assert f" (did you mean {near!r}?) (" in failure.text
     assert "test_local.py:" in failure.text
 
 

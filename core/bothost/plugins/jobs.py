@@ -52,18 +52,24 @@ class Job:
 
     @property
     def deadline(self) -> datetime:
-        """Return the moment at which the bot's `timeout` ends this run: an aware datetime."""
-        assert self._context is not None, "a job that waits has no deadline"
-        return self._context.deadline
+        """Return the moment at which the bot's `timeout` ends this run: an aware datetime. Raises StoreError for one that waits."""
+        return self._run.deadline
 
     @overload
     def once(self, name: str, function: Callable[[], Awaitable[T]]) -> Once[T]: ...
     @overload
     def once(self, name: str, function: Callable[[], T]) -> Once[T]: ...
     def once(self, name: str, function: Callable[[], T | Awaitable[T]]) -> Once[T]:
-        """See `Event.once`."""
-        assert self._context is not None, "a job that waits makes no calls"
-        return once_of(self._context, name, function)
+        """See `Event.once`. Raises StoreError for a job that waits."""
+        return once_of(self._run, name, function)
+
+    @property
+    def _run(self) -> RunContext:
+        if self._context is None:
+            raise StoreError(
+                f"the job {self.id} only waits: `once` and `deadline` are for the job that a method of @job gets"
+            )
+        return self._context
 
     def __repr__(self) -> str:
         return f"<Job {self.id} due {self.due.isoformat()}>"

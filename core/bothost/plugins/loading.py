@@ -269,7 +269,9 @@ def _with_function(target: Any, chosen: DiscoveredPlugin, config: BotConfig, who
             f"{who} is {_kind(target)}; the entry point must name a function or a subclass of bothost.Plugin"
         )
     if marks_of(target):
-        raise PluginError(f"{who}: @on, @cron and @every are for methods of a bothost.Plugin, not for a function")
+        raise PluginError(
+            f"{who}: @on, @cron, @every, @job and @hook are for methods of a bothost.Plugin, not for a function"
+        )
     name = getattr(target, "__name__", config.plugin)
     check_call(target, 1, f"{who}: {name}", f"def {name}(event)")
     _settings(None, config, None, who)  # type: ignore[arg-type]  # a function has none to read

@@ -7,7 +7,7 @@ import copy
 import inspect
 import random
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bothost.config.units import span
 from bothost.errors import StoreError
@@ -16,7 +16,7 @@ from bothost.journal.values import check_key, decode, encode
 from bothost.pyrus_client.call import Call, CallLoop, Page, Pages, call
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
+    from collections.abc import Awaitable, Callable
     from datetime import timedelta
     from decimal import Decimal
 
@@ -147,31 +147,33 @@ class Store:
         return Page(found, (lambda: self._page(prefix, found[-1][0])) if found else None)
 
 
-class Once(Generic[T]):
+class Once(Call[T]):
     """One call whose result is kept for reruns: `await` it in an async handler, `.wait()` for it in a plain one."""
 
-    def __init__(self, store: Store, place: tuple[str, str], function: Callable[[], T | Awaitable[T]]) -> None:
-        self._store = store
-        self._event, self._name = place
-        self._function = function
-        # made at once, so that Python itself warns of one that nobody awaits; it does not hold this object, which holds it
-        self._awaited = _named(_made(store, place, function))
+    __slots__ = ("_function", "_place", "_store")
 
-    def __await__(self) -> Generator[Any, Any, T]:
-        return self._awaited.__await__()
+    def __init__(self, store: Store, place: tuple[str, str], function: Callable[[], T | Awaitable[T]]) -> None:
+        # the coroutine does not hold this object, so that one which nobody awaits goes at once, with Python's warning
+        super().__init__(_named(_made(store, place, function)), store.call_loop)
+        self._store = store
+        self._place = place
+        self._function = function
+
+    def _direction(self) -> Coroutine[Any, Any, T]:
+        return self._coroutine  # the author's function runs where it is awaited, also on a loop of the author's own
 
     def wait(self) -> T:
         """Return the result, in a plain handler: the call is made in its thread."""
-        self._awaited.close()
+        self.close()
         loop = self._store.call_loop
-        found = Call(_named(self._store.kept(self._event, self._name)), loop).wait()
+        found = Call(_named(self._store.kept(*self._place)), loop).wait()
         if found is None:
             result = self._function()
             if isinstance(result, Call):
                 result = result.wait()
             elif inspect.isawaitable(result):
                 result = Call(_result(result), loop).wait()
-            found = Call(self._store.keep(self._event, self._name, encode(result)), loop).wait()
+            found = Call(self._store.keep(*self._place, encode(result)), loop).wait()
         return decode(found)  # type: ignore[no-any-return]
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bothost.errors import CallError, PluginError, ReplyError
-from bothost.plugins.attribution import BOT, RUN, SubjectIds, place_of_definition
+from bothost.plugins.attribution import BOT, RUN, SubjectIds
 from bothost.plugins.event import Event
 from bothost.plugins.run_hooks import hooked
 from bothost.plugins.timers import tick_id
@@ -19,10 +19,9 @@ from bothost.pyrus.rest.definitions import DefinitionNeeded
 from bothost.runners import JobRun, RunFailure, RunResult
 from bothost.runners.calls import CallTimeout, Outcome, OverdueCall, PluginCall, in_thread, on_loop
 from bothost.runners.disclosure import refuse_disclosure
-from bothost.runners.failures import line_of, reported
+from bothost.runners.failures import reported, unusable
 from bothost.runners.own_calls import call_of
 from bothost.runners.thread_pool import ThreadPool
-from bothost.text import words_of
 
 if TYPE_CHECKING:
     from bothost.clock import Clock
@@ -129,10 +128,7 @@ class HandlerCall:
         return RunResult(reply)
 
     def _unusable(self, error: ReplyError) -> RunResult:
-        place = place_of_definition(self.handler.call)
-        said = f"{self.what} returned a reply that cannot be used: {words_of(error, LONGEST_TEXT)}"
-        text = line_of(said, self._scrub, f" ({place})" if place else "")
-        return RunResult(failure=RunFailure("unusable", text, may_rerun=False, error=error))
+        return RunResult(failure=unusable(error, self.what, self.handler.call, self._scrub))
 
     def _scrub(self, text: str) -> str:
         token = self._envelope.token

@@ -12,6 +12,7 @@ import msgspec
 from bothost.errors import BothostError, HookError, ReplyError, RequestRefused
 from bothost.journal.data import job_key_of, job_name_of
 from bothost.journal.values import decode
+from bothost.plugins.attribution import place_of_definition
 from bothost.plugins.handlers import Handler
 from bothost.plugins.hook_methods import key_text
 from bothost.plugins.http import Request, message_of
@@ -20,7 +21,7 @@ from bothost.plugins.run_hooks import hooked
 from bothost.pyrus.reply import reply as replies
 from bothost.runners import Admission, HookRun, JobRun, RunFailure, RunResult
 from bothost.runners.disclosure import refuse_disclosure
-from bothost.runners.failures import reported
+from bothost.runners.failures import line_of, reported, unusable
 from bothost.text import visible, words_of
 
 if TYPE_CHECKING:
@@ -79,8 +80,8 @@ class JobCall:
             if reply != NOTHING and not self._given.task:
                 raise ReplyError("the job was added without task=, so there is no task to write to")
         except ReplyError as error:
-            text = self._scrub(f"{self.what} returned a reply that cannot be used: {error}")
-            return RunResult(failure=RunFailure("unusable", text, may_rerun=False, error=error))
+            assert self.handler is not None
+            return RunResult(failure=unusable(error, self.what, self.handler.call, self._scrub))
         except BothostError as error:
             return self.failed(error)
         except Exception as error:  # noqa: BLE001 - a mapping of the plugin's own may raise anything when it is read
@@ -162,9 +163,10 @@ class HookCall:
         try:
             return RunResult(msgspec.msgpack.encode(message_of(answer)))
         except HookError as error:
-            return RunResult(
-                failure=RunFailure("unusable", self._scrub(f"{self.what}: {error}"), may_rerun=False, error=error)
-            )
+            assert self.handler is not None
+            place = place_of_definition(self.handler.call)
+            text = line_of(f"{self.what}: {error}", self._scrub, f" ({place})" if place else "")
+            return RunResult(failure=RunFailure("unusable", text, may_rerun=False, error=error))
 
 
 def refusal_text(error: RequestRefused) -> str:
