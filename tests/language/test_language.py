@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from string import Formatter
@@ -158,6 +159,20 @@ def test_messages_are_translated_part_by_part() -> None:
 def test_what_no_template_knows_stays_as_it_is() -> None:
     told = "Traceback: the user's own words, {braces} and 100% of 'quotes'"
     assert RUSSIAN.message(told) == told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "( ) (" + "every permit (" * 600 + ") is held by a run past timeout = " * 600,
+        "a." * 16_000 + " x has no login, so no reply could be posted; set one first",
+    ],
+    ids=["many beginnings", "a long word"],
+)
+def test_a_plugins_long_error_costs_little(text: str) -> None:
+    began = time.process_time()
+    RUSSIAN.message(text)
+    assert time.process_time() - began < 1.0
 
 
 def texts_of(path: Path) -> Iterator[tuple[int, str]]:

@@ -61,7 +61,7 @@ def rate(text: str) -> float:
     except (KeyError, ValueError):
         raise UsageError(f"--rate {text!r} is not a rate: write 5/s or 300/min") from None
     if not 0 < value <= 1000:
-        raise UsageError(f"--rate {text!r}: between one event in a while and 1000/s")
+        raise UsageError(f"--rate {text!r} is out of range: write more than 0 and at most 1000/s")
     return value
 
 

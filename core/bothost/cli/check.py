@@ -197,7 +197,7 @@ def _standing(bot: BotDiagnosis, facts: Mapping[str, str] | None) -> tuple[str, 
 def plugins(config: str, as_json: bool) -> int:
     """List the installed plugins: name, distribution, version, what the entry point names, and what is wrong.
 
-    Where a host serves the configuration, it also tells which plugins run in another version there.
+    If a host serves the configuration, it also tells which plugins run in another version there.
     """
     installed = survey()
     running = _running_versions(config)

@@ -232,7 +232,7 @@ def bulk_options(command: Callable[..., int]) -> Callable[..., int]:
         click.option(
             "--wait", default="30s", show_default=True, metavar="AGE", help="How long to wait for their ends."
         ),
-        click.option("--anyway", is_flag=True, help="Also those whose reply cannot be posted, as far as is known."),
+        click.option("--anyway", is_flag=True, help="Take also events whose reply can probably not be posted."),
     )
     for option in reversed(options):
         command = option(command)
@@ -267,7 +267,7 @@ def _many(config: str, verb: Verb, default: Phase | None, as_json: bool, given: 
 def retry(id: str | None, again: bool, config: str, as_json: bool, **given: Any) -> int:
     """Run a failed event again, or post its reply again; or all events that the options choose. Comments come through the API.
 
-    Of many, a plan comes first, then a table of how they ended. Failed ones are meant unless --state says otherwise.
+    With many, it shows a plan first and then a table of how they ended. It takes failed events unless --state says otherwise.
     """
     if id is None:
         return _many(config, "retry", "failed", as_json, given)
@@ -356,7 +356,7 @@ def move(config: str, as_json: bool, old: str, new: str) -> int:
 @config_option
 @json_option
 def export(id: str, config: str, as_json: bool, **given: Any) -> int:
-    """Print an event's request with everything masked that names people. --test makes a test of it for its plugin."""
+    """Print an event's request, in which everything that names people is masked. --test makes a test of it for its plugin."""
     wanted = ExportOptions(**given)
     entry, body = visit(config, lambda journal: _found(journal, id))
     if body is None:

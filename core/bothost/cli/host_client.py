@@ -100,7 +100,7 @@ def wrong_with(row: Mapping[str, Any]) -> list[str]:
     if installed := row.get("installed"):
         told.append(upgrade_note(installed, row["version"]))
     if row["kept"]:
-        told.append(f"serves as it was, for its new section cannot be: {row['kept']}")
+        told.append(f"serves as it was, because its new section cannot be used: {row['kept']}")
     if tasks := row["paused_tasks"]:
         told.append(f"paused in task {', '.join(map(str, tasks))}: bothost resume {bot} --task ID")
     if unposted := row.get("unposted_replies"):

@@ -115,5 +115,5 @@ def _tell(told: Mapping[str, object], held: Held, *, as_json: bool) -> int:
         where = f" (on {counted(len(living), 'process', 'processes')})" if living and not behind else ""
         say(f"{told['bot']}{task} {word(str(told['state']))}{where}{reason}")
         if behind:
-            warn(f"not yet on {named(behind)}: a bot that does not serve there is not paused, else see the log there")
+            warn(f"not yet on {named(behind)}: see the log there (a bot that does not serve there cannot be paused)")
     return PROBLEM if behind else OK

@@ -63,9 +63,9 @@ def serve(config: str, log_level: LogLevel | None, as_json: bool) -> int:
 def demo(once: bool, recorded: tuple[str, ...], config: str, log_level: LogLevel | None, as_json: bool) -> int:
     """Host the bots of bots.ini on this machine only, send one signed delivery to each, and show the replies.
 
-    The delivery is a sample: a task of the bot's form, where its `forms`, its settings or its @on(form=) name one.
+    The delivery is a sample: a task of the bot's form, if its `forms`, its settings or its @on(form=) name one.
 
-    Takes the sample secrets that `serve` refuses, ignores PORT, and uses free ports where the configured ones are taken.
+    It takes the sample secrets that `serve` refuses, ignores PORT, and uses free ports if the configured ones are taken.
     """
     from bothost.host.serve import IniFile
     from bothost.host.serve import serve as serve_host

@@ -54,7 +54,7 @@ def list_values(bot: str, prefix: str, config: str, as_json: bool) -> int:
 @config_option
 @json_option
 def get(bot: str, key: str, config: str, as_json: bool) -> int:
-    """Show one value. Exit code 1 where there is none."""
+    """Show one value. Exit code 1 if there is none."""
     found = _visit(bot, config, lambda data: data.ask("", ReadValue(check_key(key))))
     if found is None:
         say(f"{bot} has no value {key!r}") if not as_json else show_json(None)
@@ -83,7 +83,7 @@ def set_value(bot: str, key: str, value: str, config: str, as_json: bool) -> int
 @config_option
 @json_option
 def delete(bot: str, key: str, config: str, as_json: bool) -> int:
-    """Delete a value. Exit code 1 where there was none."""
+    """Delete a value. Exit code 1 if there was none."""
     there = _visit(bot, config, lambda data: data.ask("", WriteValue(check_key(key), None)))
     _tell({"bot": bot, "key": key, "state": "deleted" if there else "was not there"}, as_json=as_json)
     return OK if there else PROBLEM
@@ -98,7 +98,7 @@ def delete(bot: str, key: str, config: str, as_json: bool) -> int:
 @config_option
 @json_option
 def import_values(bot: str, file: IO[str], config: str, as_json: bool) -> int:
-    """Set the values of a file that `list --json` wrote; what they say of their expiry holds."""
+    """Set the values of a file that `list --json` wrote; they expire as the file says."""
     try:
         rows = [
             (check_key(row["key"]), _given(json.dumps(row["value"])), float(row["expires_in_s"]))

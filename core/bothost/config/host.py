@@ -311,8 +311,10 @@ def _tokens(values: SectionReader) -> None:
         if value is not None and len(value.reveal()) < SHORTEST_SECRET:
             text = f"is shorter than {SHORTEST_SECRET} characters"
             if beyond:
-                values.wrong(f"{text}, which is refused beyond loopback", name)
+                values.wrong(f"{text}: write a longer one, because beyond loopback a short one is refused", name)
             else:
-                values.warn(f"{text}: easy to guess for whoever gets to this machine", name)
+                values.warn(f"{text}: write a longer one, because whoever gets to this machine could guess it", name)
     if token is not None and read_token is not None and token == read_token:
-        values.wrong("is the operator_token itself, so it could change everything", "operator_read_token")
+        values.wrong(
+            "is the operator_token itself, so it could change everything: write another value", "operator_read_token"
+        )

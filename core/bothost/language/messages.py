@@ -22,6 +22,8 @@ STATES = (
     "ready", "waiting", "running", "held", "parked", "posting", "answered", "undelivered", "failed", "cancelled",
 )  # fmt: skip
 """The states of bots and of events, as `{state:word}` finds them in a message."""
+LONGEST = 2000
+"""The most characters of a name or list within a message."""
 
 
 class MessageTemplate(NamedTuple):
@@ -65,13 +67,15 @@ def _filled(russian: str, match: re.Match[str]) -> str:
 
 def _message(english: str, russian: str) -> MessageTemplate:
     parts = list(Formatter().parse(english))
-    pattern = ""
+    pattern, opened = "", False
     for place, (literal, name, what, _) in enumerate(parts):
-        pattern += re.escape(literal)
-        if name is not None:
+        pattern += re.escape(literal) + (")" if opened else "")
+        if opened := name is not None:
             # a name at either end is one word, because nothing says where a longer text ends
             edge = (place == 0 and not literal) or place == len(parts) - 1
-            pattern += _group(name, what or "", edge=edge)
+            # atomic, so that a plugin's error of 32 kB cannot have a pattern try each way to split it
+            pattern += f"(?>{_group(name, what or '', edge=edge)}"
+    pattern += ")" if opened else ""
     literals = tuple(literal for literal, *_ in parts if literal)
     return MessageTemplate(re.compile(_bounded(pattern, english)), literals, russian)
 
@@ -80,13 +84,13 @@ def _group(name: str, what: str, *, edge: bool) -> str:
     if what == "word":
         return f"(?P<{name}>{'|'.join(STATES)})"
     if what in ENGLISH_COUNTS:
-        return rf"(?P<{name}>\d+) (?:{'|'.join(form[4:] for form in ENGLISH_COUNTS[what])})"
-    value = r"\d+" if what == "number" else r"[^\s;]+" if edge else ".+?"
+        return rf"(?P<{name}>\d+) (?:{'|'.join(form[4:] for form in ENGLISH_COUNTS[what][::-1])})"
+    value = r"\d+" if what == "number" else r"[^\s;]+" if edge else f".{{1,{LONGEST}}}?"
     return f"(?P<{name}>{value})"
 
 
 def _bounded(pattern: str, english: str) -> str:
     """Return a pattern that begins and ends at the ends of words."""
-    before = r"(?<!\w)" if re.match(r"[\w{]", english) else ""
+    before = r"(?<![^\s;(])" if english.startswith("{") else r"(?<!\w)" if english[0].isalnum() else ""
     after = r"(?!\w)" if re.search(r"[\w}]$", english) else ""
     return before + pattern + after

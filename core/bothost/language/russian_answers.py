@@ -38,7 +38,7 @@ ANSWERS: Mapping[str, str] = {
     "write a day in UTC as 2026-01-31": "день пишется по UTC, как 2026-01-31",
     "or write a day in UTC, such as 2026-01-31": "или пишите день по UTC, например 2026-01-31",
     "--rate {text} is not a rate: write 5/s or 300/min": "--rate {text} — не темп: пишите 5/s или 300/min",
-    "between one event in a while and 1000/s": "больше нуля и не больше 1000/s",
+    "is out of range: write more than 0 and at most 1000/s": "вне пределов: пишите больше 0 и не больше 1000/s",
     "--name {name} is not a name for a test: small letters, digits and _": "--name {name} — не имя для теста: строчные латинские буквы, цифры и _",
     "--at {text} is no time: write one such as": "--at {text} — не время: пишите, например,",
     "--url {url} is not an address: write https://HOST/PATH": "--url {url} — не адрес: пишите https://HOST/PATH",
@@ -68,7 +68,6 @@ ANSWERS: Mapping[str, str] = {
     "names {n} fields": "называет полей: {n}",
     "the form": "форма",
     # what else is wrong with a bot
-    "serves as it was, for its new section cannot be": "работает по-старому: новый раздел запустить нельзя",
     "serves as it was, because its new section cannot be used": "работает по-старому: новый раздел использовать нельзя",
     "paused in task {tasks}: bothost resume": "на паузе в задаче {tasks}: bothost resume",
     "{n:runs} failed within the hour": "за час сбой: {n:runs}",
@@ -209,7 +208,7 @@ ANSWERS: Mapping[str, str] = {
     "lost: silent for {n} s": "потеряна: молчит {n} с",
     "asked: every process reads bots.ini again within a second; --wait tells what came of it": "отправлено: каждый процесс перечитает bots.ini за секунду; что вышло, скажет --wait",
     "not yet on {places}: see the log there": "ещё не на {places}: см. лог там",
-    "not yet on {places}: a bot that does not serve there is not paused, else see the log there": "ещё не на {places}: бот, который там не работает, на паузу не ставится, иначе см. лог там",
+    "not yet on {places}: see the log there (a bot that does not serve there cannot be paused)": "ещё не на {places}: см. лог там (бота, который там не работает, на паузу не поставить)",
     "(on {n:processes})": "(процессов: {n})",
     "{bot} on {place}: restarted": "{bot} на {place}: перезапущен",
     # journal

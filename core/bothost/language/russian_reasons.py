@@ -28,7 +28,7 @@ REASONS: Mapping[str, str] = {
     "it ended with exit code": "завершился с кодом",
     "it was ended by {signal}, as the kernel does where memory is short": "его завершил {signal}: так делает ядро, когда не хватает памяти",
     "it was ended by": "его завершил",
-    "it was ended, for one of its runs did not end in time": "его завершил хост: один из запусков не кончился вовремя",
+    "it was ended, because one of its runs did not end in time": "его завершил хост: один из запусков не кончился вовремя",
     "no process can be started": "процесс не запускается",
     "another process of this host has it": "он у другого процесса этого хоста",
     "could not be opened": "не открылся",

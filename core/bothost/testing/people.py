@@ -125,7 +125,7 @@ def as_person(who: Mapping[str, Any] | str | None) -> dict[str, Any]:
 def stamp(moment: datetime) -> str:
     """Return a moment as Pyrus writes it, in UTC and whole seconds."""
     if moment.tzinfo is None:
-        raise ValueError(f"{moment} has no zone")
+        raise ValueError(f"{moment} has no zone: write one such as 2026-03-01T08:00+03:00")
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -29,9 +29,9 @@ PAGE_PORT = 8090
 def dev(package: Path, debug: bool, page_port: int, log_level: LogLevel | None, as_json: bool) -> int:
     """Serve the bots of PACKAGE/bots.ini on this machine beside a fake Pyrus with a page, and take up every saved file.
 
-    On the page one creates tasks, writes comments and approves as several people, and sees the bots' replies arrive. Each
-    delivery, call and error stands beside them with its bytes. With --debug the bots run in this process, where a breakpoint
-    finds this terminal; saved code then takes a restart.
+    On the page you create tasks, comment and approve as several people, and see the bots' replies arrive. Each
+    delivery, call and error stands beside them with its bytes. With --debug the bots run in this process, in which a breakpoint
+    finds this terminal. Saved code then takes a restart.
     """
     del as_json  # nothing but errors is printed as JSON, and `run` does that
     path = package if package.is_file() else package / "bots.ini"

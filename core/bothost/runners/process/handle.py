@@ -129,7 +129,7 @@ class ChildProcess:
         """End the child, because a run neither ended nor was cancelled. All other runs in it end too."""
         text = f"[bot:{self.bot}] did not end within {wanted.limit_s:g} s; its process was ended"
         self.runs[wanted.number].settle(RunResult(failure=RunFailure("timeout", text)))
-        self.end("it was ended, for one of its runs did not end in time")
+        self.end("it was ended, because one of its runs did not end in time")
 
     def heard(self, frame: Frame) -> None:
         """Handle a frame from the child."""
@@ -162,14 +162,14 @@ class ChildProcess:
         may_rerun = frame.may_rerun or frame.lives
         run.settle(RunResult(failure=RunFailure(frame.why, frame.text, frame.trace, may_rerun)))  # type: ignore[arg-type]
         if frame.lives:
-            self.end("it was ended, for one of its runs did not end in time")
+            self.end("it was ended, because one of its runs did not end in time")
 
     def _called(self, call: asyncio.Task[None]) -> None:
         self.calls.discard(call)
         if not call.cancelled() and (error := call.exception()) is not None:
             # who asked would wait for ever
             log.error("a fault of bothost in a child's call", exc_info=error, extra={"bot": self.bot})
-            self.end(f"it was ended, for bothost failed in one of its calls: {type(error).__name__}")
+            self.end(f"it was ended, because bothost failed in one of its calls: {type(error).__name__}")
 
     async def _call(self, frame: ApiCall) -> None:
         """Make an API call for the child: token, rate limit and fence are the host's."""
