@@ -35,6 +35,7 @@ async def printer(event):
     return "ok"
 def threads(event):
     print("token is", event.raw["access_token"])
+    logging.getLogger("some_lib").warning("a library says %s", event.raw["access_token"])
     return "ok"
 """.replace("SECRET", SECRET)
 
@@ -61,13 +62,17 @@ def test_the_hosts_log_goes_on_with_its_masking(site, setup, run):
         assert len([line for line in host.lines() if "has set up logging" in line["message"]]) == 1
 
 
-@pytest.mark.parametrize("plugin", ["printer", "threads"])
-def test_what_a_plugin_prints_is_masked_and_cannot_pass_for_a_line(site, plugin):
-    host = site(PLUGINS, f"one: plugin = {plugin}").start()
-    body = delivery(1)
+@pytest.mark.parametrize(("plugin", "run"), [("printer", "auto"), ("threads", "auto"), ("printer", "process")])
+def test_what_a_plugin_prints_is_masked_and_cannot_pass_for_a_line(site, plugin, run):
+    host = site(PLUGINS, f"one: plugin = {plugin}; run = {run}").start()
+    body = delivery(1, 5)
     assert host.post("one", body, {"X-Pyrus-Sig": sign(body, SECRET)}).text == "ok"
     line = host.said("token is")
-    assert (line["bot"], line["logger"]) == ("one", "bothost.printed")
+    ids = ("one", 1, "one:1:comment:5")
+    if run == "auto":
+        assert (line["bot"], line["task"], line["event"], line["logger"]) == (*ids, "bothost.printed")
+    line = host.said("a library says")
+    assert (line["bot"], line["task"], line["event"], line["logger"]) == (*ids, "some_lib")
     assert host.stop() == 0
     raw = host.log.read_bytes()
     assert TOKEN.encode() not in raw

@@ -45,8 +45,8 @@ def test_megabytes_that_are_printed_cost_the_loop_milliseconds(
 
     scrubber = Scrubber()
     scrubber.add(TOKEN)
-    logs = LogHandler(sys.stderr, pretty=False, scrubber=scrubber, clock=SystemClock())
-    stream = PrintedLines(sys.stdout, lambda line: logs.printed("bot", line), logs.shown)
+    logs = LogHandler(sys.stderr, pretty=False, scrubber=scrubber, clock=SystemClock(), whose=dict)
+    stream = PrintedLines(sys.stdout, logs.printed, logs.shown)
     try:
         began = time.thread_time()
         stream.write(printed)

@@ -27,7 +27,7 @@ from bothost.host.stop_guard import FLUSH_S, StopGuard
 from bothost.host.systemd import Notifier, take_sockets
 from bothost.host.threads import DividedThreads
 from bothost.host.workers.protocol import Worker
-from bothost.plugins.attribution import BOT
+from bothost.plugins.attribution import whose_line
 from bothost.telemetry import logs, printing
 from bothost.telemetry.redaction import Scrubber
 from bothost.text import listed
@@ -97,8 +97,8 @@ def serve(
     clock = SystemClock()
     scrubber = Scrubber()
     plan = prepare(reading, reading.host, source or IniFile(reading.host.path))
-    writer = logs.setup(reading.host.log, sys.stderr, scrubber, clock, reading.host.log_level)
-    logs.take_printed(writer, BOT.get)
+    writer = logs.setup(reading.host.log, sys.stderr, scrubber, clock, reading.host.log_level, whose_line)
+    logs.take_printed(writer)
     code = 1
     try:
         code = _run_to_the_end(_serve(plan, when_serving, scrubber, writer))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, cast
 
 from bothost.config.units import time_zone
 from bothost.errors import NoLogin, StoreError
-from bothost.plugins.attribution import RUN
+from bothost.plugins.attribution import ids_of_run
 from bothost.plugins.guard_marks import GuardMark
 from bothost.plugins.settings import Settings
 from bothost.text import nearest
@@ -246,11 +246,7 @@ class BotLog(logging.LoggerAdapter[logging.Logger]):
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         """Add the bot and the run's ids to what the line itself brings."""
-        about = RUN.get()
-        ids: dict[str, Any] = {}
-        if about is not None:
-            ids = {"task": about.task_id, "event": about.id} if about.task_id else {"event": about.id}
-        kwargs["extra"] = {**ids, **(kwargs.get("extra") or {}), **(self.extra or {})}
+        kwargs["extra"] = {**ids_of_run(), **(kwargs.get("extra") or {}), **(self.extra or {})}
         return msg, kwargs
 
 

@@ -14,7 +14,7 @@ from functools import cache, partial
 from itertools import accumulate, chain, repeat, starmap, takewhile
 from operator import is_not, methodcaller
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -46,6 +46,20 @@ class SubjectIds(NamedTuple):
 
 RUN: ContextVar[RunSubject | None] = ContextVar("bothost_run", default=None)
 """What the run is about whose code this context belongs to; None outside runs."""
+
+
+def ids_of_run() -> dict[str, Any]:
+    """Return task and event of the run whose code this context belongs to, as fields of a log line; nothing outside runs."""
+    about = RUN.get()
+    if about is None:
+        return {}
+    return {"task": about.task_id, "event": about.id} if about.task_id else {"event": about.id}
+
+
+def whose_line() -> dict[str, Any]:
+    """Return the fields of a log line that a library writes, or that is printed: whose code this context belongs to."""
+    bot = BOT.get()
+    return {"bot": bot, **ids_of_run()} if bot else {}
 
 
 def stack_of(ident: int) -> list[FrameType]:

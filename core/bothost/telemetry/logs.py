@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from bothost.telemetry.redaction import Scrubber
 
 QUEUE_LINES = 10_000
+HOST = "bothost."
+"""The beginning of the names of the host's own loggers."""
 PRINTED = "bothost.printed"
 """The logger of lines that plugins print."""
 _BATCH_S = 0.05
@@ -100,7 +102,9 @@ def _short(value: object) -> str:
 class LogHandler(logging.Handler):
     """The root logger's handler. It takes lines down, and a thread writes them. `setup` makes it."""
 
-    def __init__(self, stream: TextIO, *, pretty: bool, scrubber: Scrubber, clock: Clock) -> None:
+    def __init__(
+        self, stream: TextIO, *, pretty: bool, scrubber: Scrubber, clock: Clock, whose: Callable[[], dict[str, Any]]
+    ) -> None:
         super().__init__()
         self.dropped = 0
         """The number of dropped lines since the last report of them."""
@@ -110,6 +114,7 @@ class LogHandler(logging.Handler):
         self._colour = pretty and stream.isatty()
         self._scrub = scrubber.scrub
         self._clock = clock
+        self._whose = whose
         self._times = TimeTexts()
         self._lines: deque[LogLine] = deque()
         self._some = threading.Event()
@@ -166,12 +171,12 @@ class LogHandler(logging.Handler):
         self._lines.append(LogLine(self._clock.epoch(), _LEVELS[level], DELIVERY, message, own))
         self._taken_down()
 
-    def printed(self, bot: str, line: str) -> None:
+    def printed(self, line: str) -> None:
         """Take down a line that a plugin printed."""
         if len(self._lines) >= QUEUE_LINES:
             self.dropped += 1
             return
-        self._lines.append(LogLine(self._clock.epoch(), "info", PRINTED, self.shown(line), {"bot": bot} if bot else {}))
+        self._lines.append(LogLine(self._clock.epoch(), "info", PRINTED, self.shown(line), self._whose()))
         self._taken_down()
 
     def shown(self, text: str, *, lines: bool = False) -> str:
@@ -205,7 +210,9 @@ class LogHandler(logging.Handler):
 
     def _line(self, record: logging.LogRecord) -> LogLine:
         extras = islice(vars(record).items(), len(_STANDARD) - 3, None)  # a record gets its own attributes first
-        fields = {key: self._field(value) for key, value in extras if key not in _STANDARD}
+        # the host's own lines name what they are about, whatever context they are written in
+        fields = {} if record.name.startswith(HOST) else self._whose()
+        fields.update({key: self._field(value) for key, value in extras if key not in _STANDARD})
         trace = record.exc_text or str(getattr(record, "traceback", ""))
         if not trace and record.exc_info and record.exc_info[1] is not None:
             trace = trace_text(record.exc_info[1])
@@ -304,20 +311,28 @@ def _go_on_in_fork() -> None:
 os.register_at_fork(after_in_child=_go_on_in_fork)
 
 
-def take_printed(logs: LogHandler, whose: Callable[[], str]) -> None:
-    """Have sys.stdout and sys.stderr log what plugins print; `whose` names the bot whose code runs."""
+def take_printed(logs: LogHandler) -> None:
+    """Have sys.stdout and sys.stderr log what plugins print."""
     for name in ("stdout", "stderr"):
         real = getattr(sys, name)
         if real is not None:
-            setattr(sys, name, printing.PrintedLines(real, lambda line: logs.printed(whose(), line), logs.shown))
+            setattr(sys, name, printing.PrintedLines(real, logs.printed, logs.shown))
 
 
 def setup(
-    mode: Literal["auto", "pretty", "json"], stream: TextIO, scrubber: Scrubber, clock: Clock, level: str = "info"
+    mode: Literal["auto", "pretty", "json"],
+    stream: TextIO,
+    scrubber: Scrubber,
+    clock: Clock,
+    level: str = "info",
+    whose: Callable[[], dict[str, Any]] = dict,
 ) -> LogHandler:
-    """Send everything that this process logs to the stream, until the result is ended."""
+    """Send everything that this process logs to the stream, until the result is ended.
+
+    `whose` gives the fields that say whose code runs: its bot, task and event. They go onto what libraries log and plugins print.
+    """
     pretty = mode == "pretty" or (mode == "auto" and stream.isatty())
-    logs = LogHandler(stream, pretty=pretty, scrubber=scrubber, clock=clock)
+    logs = LogHandler(stream, pretty=pretty, scrubber=scrubber, clock=clock, whose=whose)
     logging.getLogger().addHandler(logs)
     logs.show_from(level)
     logging.getLogger("tornado.access").setLevel(logging.WARNING)

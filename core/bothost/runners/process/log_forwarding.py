@@ -9,6 +9,7 @@ import json
 import logging
 import sys
 
+from bothost.plugins.attribution import ids_of_run
 from bothost.telemetry.host_loggers import guard
 from bothost.telemetry.traces import trace_text
 from bothost.text import cut
@@ -35,7 +36,7 @@ class ForwardingHandler(logging.Handler):
             message = cut(record.getMessage(), LONGEST)
         except Exception as error:  # noqa: BLE001 - a plugin's argument whose __str__ raises must not end its handler
             message = f"a log line could not be shown: {type(error).__name__}"
-        fields = {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        fields = {**ids_of_run(), **{key: value for key, value in vars(record).items() if key not in _STANDARD}}
         trace = trace_text(record.exc_info[1]) if record.exc_info and record.exc_info[1] is not None else ""
         told = [record.levelno, record.name, message, trace, fields]
         sys.stderr.write(f"{MARK}{json.dumps(told, default=_shown)}\n")
