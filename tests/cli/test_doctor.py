@@ -47,6 +47,10 @@ def test_a_host_that_does_not_run_yet_is_no_problem(run: Run, tmp_path: Path) ->
     assert found["journal"][0] == "warning"
     assert "does not outlive the process" in found["login of one"][1]
     assert [path.name for path in tmp_path.iterdir()] == ["bots.ini"]
+    ini = tmp_path / "bots.ini"
+    ini.write_text(ini.read_text().replace("port = 1", "port = 0"))
+    assert "only the log of the running host" in findings(run)["listener"][1]
+    assert "port = 0: only the log of the running host" in run("send", "one").stderr
 
 
 def test_a_wrong_section_and_a_missing_plugin_are_problems(run: Run, tmp_path: Path) -> None:

@@ -48,12 +48,15 @@ def test_the_worst_are_on_top_and_each_says_what_to_do(troubled: Any) -> None:
         "asks for the plugin 'nowhere', which is not installed",
         "is held by a run past timeout = 0.2s",
         "handlers.py:",
-        "NOT posted within the hour",
+        "3 replies NOT posted within the hour, and tried again: bothost deliveries list --bot t13-no-api --state posting",
         "wrong signature of 4 of 4 in the last hour, from 127.0.0.1: is its secret the one in Pyrus?",
         "wrong signature of 1 of 13 in the last hour, from 127.0.0.1: probably a stranger",
         "bothost resume t11-paused",
     ):
         assert part in table, table
+    listed = host.command("deliveries", "list", "--bot", "t13-no-api", "--state", "posting")
+    assert len(listed) == 3, "the list that the table names shows them"
+    assert all("at 127.0.0.1:1: Connection refused" in row["error"] for row in listed)
 
 
 def test_a_restart_under_load_loses_no_reply_of_slow_bots_without_logins(troubled: Any) -> None:

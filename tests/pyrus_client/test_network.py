@@ -105,6 +105,7 @@ async def test_calls_go_through_an_authenticating_proxy_to_a_private_authority(i
             with pytest.raises(CallUnsent) as caught:
                 await status(Network.of(wrong, "", certificate), server)
             assert said in str(caught.value)
+            assert f"at 127.0.0.1:{server.port} by the proxy 127.0.0.1:{port}: " in str(caught.value)
             assert "y@" not in str(caught.value)
         with pytest.raises(CallUnsent, match=r"(?i)certificate"):
             await status(Network.of(address), server)

@@ -86,7 +86,7 @@ async def _in_bulk(reading: ConfigReading, verb: Verb, selection: Selection, opt
                 await journal.cancel(entry.id, who)
 
         logins = without_login(((bot.name, bot.login) for bot in reading.bots.values()), await journal.controls())
-        plan = make_plan(await select(read, selection), verb, logins, anyway=options.anyway)
+        plan = make_plan(await select(read, selection), verb, logins, now=journal.now(), anyway=options.anyway)
         if not options.as_json:
             _show_plan(plan, options)
         if options.dry_run or not plan.entries:

@@ -16,11 +16,12 @@ from urllib.parse import urlsplit
 
 from bothost import __version__
 from bothost.cli.host_client import wrong_with
-from bothost.cli.http_delivery import DeliveryTarget, host_target, open_connection
+from bothost.cli.http_delivery import DeliveryTarget, host_target, nothing_at, open_connection
 from bothost.cli.journal_access import visiting
 from bothost.cli.token import page_url
 from bothost.errors import BothostError, CallError
 from bothost.journal.moving import said_of_no_bot, without_bot
+from bothost.pyrus_client.network import bare
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
@@ -104,7 +105,7 @@ def listener(host: HostConfig) -> Finding:
             connection.request("GET", "/healthz")
             status = connection.getresponse().status
     except ConnectionRefusedError:
-        return Finding("listener", "warning", f"nothing listens at {place}: the host is not running (bothost serve)")
+        return Finding("listener", "warning", nothing_at(target))
     except (OSError, http.client.HTTPException) as error:
         return Finding("listener", "problem", f"{place} does not answer: {error}")
     if status != 200:
@@ -115,12 +116,13 @@ def listener(host: HostConfig) -> Finding:
 def page(host: HostConfig) -> Finding:
     """Check that the host says on the operator's listener that it is ready."""
     url = page_url(host)
+    target = DeliveryTarget(url, own=True)
     try:
-        with contextlib.closing(open_connection(DeliveryTarget(url, own=True), WAIT_S)) as asked:
+        with contextlib.closing(open_connection(target, WAIT_S)) as asked:
             asked.request("GET", "/readyz")
             status = asked.getresponse().status
     except ConnectionRefusedError:
-        return Finding("page", "warning", f"nothing listens at {url}: the host is not running (bothost serve)")
+        return Finding("page", "warning", nothing_at(target))
     except (OSError, http.client.HTTPException) as error:
         return Finding("page", "problem", f"{url} does not answer: {error}")
     if status == 200:
@@ -214,7 +216,7 @@ class NoSharedLimits:
 
 def way_out(network: Network) -> Finding:
     """Name the proxy, the exceptions from it, and the certificates that calls to Pyrus go by; no password."""
-    said = [f"{scheme} by the proxy {bare_proxy(proxy)}" for scheme, proxy in sorted(network.proxies.items())]
+    said = [f"{scheme} by the proxy {bare(proxy)}" for scheme, proxy in sorted(network.proxies.items())]
     if said and network.no_proxy:
         said.append(f"not for {network.no_proxy}")
     if network.ca_file is not None:
@@ -222,11 +224,6 @@ def way_out(network: Network) -> Finding:
     if file := os.environ.get("SSL_CERT_FILE"):
         said.append(f"SSL_CERT_FILE is {file}")
     return Finding("calls to Pyrus", "ok", "; ".join(said) or "go out directly, by the system's certificates")
-
-
-def bare_proxy(proxy: str) -> str:
-    """Return a proxy's address without user and password."""
-    return proxy.rpartition("@")[2].removeprefix("http://")
 
 
 async def logins(bots: Sequence[BotConfig], clock: Clock, dates: list[float], network: Network) -> list[Finding]:
@@ -255,7 +252,8 @@ async def _login(client: PyrusClient, config: BotConfig, clock: Clock, dates: li
     except TimeoutError:
         return Finding(check, "problem", f"{config.login}: Pyrus has not answered within {LOGIN_S:g} s")
     except CallError as error:
-        return Finding(check, "problem", f"{config.login}: {error}")
+        whose = "" if config.login in str(error) else f"{config.login}: "
+        return Finding(check, "problem", f"{whose}{error}")
     _note_date(response.headers.get("date"), clock, dates)
     return Finding(check, "ok", f"{config.login} logs in and asks who it is")
 

@@ -104,7 +104,7 @@ def wrong_with(row: Mapping[str, Any]) -> list[str]:
     if tasks := row["paused_tasks"]:
         told.append(f"paused in task {', '.join(map(str, tasks))}: bothost resume {bot} --task ID")
     if unposted := row.get("unposted_replies"):
-        told.append(_unposted(bot, unposted, row["no_login"]))
+        told.append(_unposted(bot, unposted, row["no_login"], row.get("replies_tried_again", 0)))
     if failed := row["failed_runs_last_hour"]:
         told.append(f"{counted(failed, 'run')} failed within the hour: bothost deliveries list --bot {bot}")
     if wrong := row.get("wrong_signatures_last_hour"):
@@ -114,10 +114,13 @@ def wrong_with(row: Mapping[str, Any]) -> list[str]:
     return told
 
 
-def _unposted(bot: str, count: int, no_login: int) -> str:
+def _unposted(bot: str, count: int, no_login: int, again: int) -> str:
     told = f"{counted(count, 'reply', 'replies')} NOT posted within the hour"
     if no_login:
         return f"{told}: it has no login; set it, then bothost deliveries retry --bot {bot} --state failed"
+    if again == count:
+        return f"{told}, and tried again: bothost deliveries list --bot {bot} --state posting"
+    told += f" ({again} tried again)" if again else ""
     return f"{told}: bothost deliveries list --bot {bot} --state failed"
 
 

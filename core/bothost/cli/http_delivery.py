@@ -126,12 +126,22 @@ def request(target: DeliveryTarget, wanted: SentRequest, clock: Clock) -> Delive
     except TimeoutError:
         raise Unreachable(f"no answer from {target.url} within {PYRUS_WAITS_S:g} s: Pyrus would try again") from None
     except ConnectionRefusedError:
-        raise Unreachable(f"nothing listens at {target.url}: is the host running (bothost serve)?") from None
+        raise Unreachable(nothing_at(target)) from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise Unreachable(f"no answer from {target.url}: {error or type(error).__name__}") from None
     return DeliveryResponse(
         response.status, content, response.headers.get("X-Bothost", "") == "repeat", clock.monotonic() - began
     )
+
+
+def nothing_at(target: DeliveryTarget) -> str:
+    """Return what to say of a place at which nobody listens, and what may be the cause."""
+    if target.own and not target.unix_socket and urlsplit(target.url).port == 0:
+        return (
+            "port = 0: only the log of the running host (serves … at …) names the port that the system chose; set one"
+        )
+    place = target.unix_socket or target.url
+    return f"nothing listens at {place}: the host is not running (bothost serve starts it)"
 
 
 def open_connection(target: DeliveryTarget, limit_s: float = PYRUS_WAITS_S) -> http.client.HTTPConnection:

@@ -98,13 +98,18 @@ def retried(entry: Entry, *, has_body: bool, now: float, timing: JournalTiming, 
 
 def _refuse_before_pyrus(entry: Entry, now: float, timing: JournalTiming) -> None:
     """Raise JournalError if Pyrus has attempts left for an event that nobody acknowledged, because it comes again by itself."""
-    answered = 200 <= entry.status < 300
-    if entry.kind != "hook" or entry.door == "api" or answered or entry.state == "cancelled":
-        return
-    comes = now + ATTEMPT_EACH_S - (now - entry.seen_at) % ATTEMPT_EACH_S
-    if entry.seen < ATTEMPTS and now < entry.seen_at + timing.quiet_s:
+    if comes_again(entry, now, timing):
+        comes = now + ATTEMPT_EACH_S - (now - entry.seen_at) % ATTEMPT_EACH_S
         at = datetime.fromtimestamp(comes, UTC).astimezone().strftime("%H:%M %Z")
         raise JournalError(f"{entry.id} was not acknowledged: Pyrus comes again at {at}")
+
+
+def comes_again(entry: Entry, now: float, timing: JournalTiming) -> bool:
+    """Return whether Pyrus has attempts left for an event that nobody acknowledged."""
+    answered = 200 <= entry.status < 300
+    if entry.kind != "hook" or entry.door == "api" or answered or entry.state == "cancelled":
+        return False
+    return entry.seen < ATTEMPTS and now < entry.seen_at + timing.quiet_s
 
 
 def refuse_answered(entry: Entry) -> None:

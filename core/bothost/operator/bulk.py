@@ -11,7 +11,9 @@ import msgspec
 
 from bothost.background import BackgroundTasks
 from bothost.errors import JournalError
+from bothost.journal.entry import JournalTiming
 from bothost.journal.status import phase
+from bothost.journal.transitions import comes_again
 from bothost.pipeline.reply_poster import MOVED
 
 if TYPE_CHECKING:
@@ -84,13 +86,16 @@ async def select(
 
 
 def make_plan(
-    entries: Iterable[Entry], verb: Verb, without_login: Collection[str], *, anyway: bool = False
+    entries: Iterable[Entry], verb: Verb, without_login: Collection[str], *, now: float, anyway: bool = False
 ) -> BulkPlan:
-    """Sort out the events that cannot be retried or cancelled. `anyway` keeps those whose reply cannot be posted."""
+    """Sort out the events that cannot be retried or cancelled. `anyway` keeps those whose reply cannot be posted.
+
+    `now` is the journal's time.
+    """
     todo: list[Entry] = []
     left_out: Counter[str] = Counter()
     for entry in entries:
-        why = refusal(entry, verb) or ("" if anyway or verb == "cancel" else obstacle(entry, without_login))
+        why = refusal(entry, verb, now) or ("" if anyway or verb == "cancel" else obstacle(entry, without_login))
         if why:
             left_out[why] += 1
         else:
@@ -98,11 +103,13 @@ def make_plan(
     return BulkPlan(verb, tuple(sorted(todo, key=lambda entry: (entry.created, entry.id))), left_out)
 
 
-def refusal(entry: Entry, verb: Verb) -> str:
+def refusal(entry: Entry, verb: Verb, now: float) -> str:
     """Return why the event's state does not allow it; "" if it does. The journal has the last word."""
     state = phase(entry)
     if verb == "cancel":
         return "" if state in _OPEN else f"already {state}"
+    if comes_again(entry, now, JournalTiming()):
+        return "not acknowledged, so Pyrus comes again by itself"
     if entry.state in ("failed", "cancelled") or state == "parked":
         return ""
     return f"{state}, so there is nothing to retry"

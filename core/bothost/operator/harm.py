@@ -35,6 +35,8 @@ class RecentFailures:
     """Replies that could not be posted, or whose first try failed and that are still waiting for the next one."""
     no_login: int = 0
     """The unposted replies that lacked both a token and a login."""
+    tried_again: int = 0
+    """The unposted replies that are tried again by themselves."""
 
 
 NO_FAILURES = RecentFailures()
@@ -112,9 +114,11 @@ def recent_failures(failed: Iterable[Entry], posting: Iterable[Entry], since: fl
             continue
         unposted[entry.bot] += 1
         no_login[entry.bot] += entry.error.startswith(NO_LOGIN)
-    for entry in posting:
-        unposted[entry.bot] += entry.tries > 0
-    return {name: RecentFailures(runs[name], unposted[name], no_login[name]) for name in {*runs, *unposted}}
+    again = Counter(entry.bot for entry in posting if entry.tries > 0)
+    unposted += again
+    return {
+        name: RecentFailures(runs[name], unposted[name], no_login[name], again[name]) for name in {*runs, *unposted}
+    }
 
 
 def harm(view: BotView, now: float) -> tuple[int, float, str]:

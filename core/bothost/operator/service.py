@@ -253,6 +253,10 @@ class Operations:
             if fact in there:
                 await self._journal.control(fact, None)
 
+    def now(self) -> float:
+        """Return the journal's time."""
+        return self._journal.now()
+
     async def reload(self) -> None:
         """Have every process read bots.ini again."""
         await self._journal.control("generation", f"{self._journal.now():.6f}")

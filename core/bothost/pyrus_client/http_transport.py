@@ -79,7 +79,7 @@ class HttpTransport:
             async with await self._send(sending, going) as response:
                 return await whole(sending, response, MAX_ANSWER_BYTES)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise failure(sending, going, error) from error
+            raise self._failure(sending, going, error) from error
 
     async def open(self, sending: HttpRequest) -> tuple[ApiResponse, Chunks]:
         """See `Transport.open`."""
@@ -90,12 +90,19 @@ class HttpTransport:
                 async with response:
                     return await whole(sending, response, MAX_ERROR_BYTES), nothing()
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise failure(sending, going, error) from error
+            raise self._failure(sending, going, error) from error
         return ApiResponse(response.status, lower(response)), pieces(sending, response)
 
     async def close(self) -> None:
         """See `Transport.close`."""
         await self._session.close()
+
+    def _failure(self, sending: HttpRequest, going: RequestInFlight, error: Exception) -> CallError | OSError:
+        """Return the error of a request that has no response. It is `CallUnsent` if no byte of the request can have left."""
+        if going.broken is not None:
+            return going.broken
+        text = f"{sending.request.title} at {self._network.way_to(sending.url)}: {reason(error)}"
+        return CallUnclear(text) if going.connected else CallUnsent(text)
 
     async def _send(self, sending: HttpRequest, going: RequestInFlight) -> aiohttp.ClientResponse:
         """Send, and return the response as soon as its headers are there and are found fit."""
@@ -183,14 +190,6 @@ async def nothing() -> AsyncIterator[bytes]:
     """Yield no piece."""
     for piece in list[bytes]():
         yield piece
-
-
-def failure(sending: HttpRequest, going: RequestInFlight, error: Exception) -> CallError | OSError:
-    """Return the error of a request that has no response. It is `CallUnsent` if no byte of the request can have left."""
-    if going.broken is not None:
-        return going.broken
-    text = f"{sending.request.title}: {reason(error)}"
-    return CallUnclear(text) if going.connected else CallUnsent(text)
 
 
 def reason(error: Exception) -> str:

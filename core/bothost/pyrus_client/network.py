@@ -40,9 +40,19 @@ class Network:
             return None
         return proxy if "://" in proxy else f"http://{proxy}"
 
+    def way_to(self, url: str) -> str:
+        """Return the host of an address, and the proxy that it is reached by: what a person needs to find out why not."""
+        proxy, host = self.proxy_for(url), urlsplit(url).netloc.rpartition("@")[2]
+        return f"{host} by the proxy {bare(proxy)}" if proxy else host
+
     def ssl_context(self) -> ssl.SSLContext:
         """Return a context that checks certificates. OpenSSL itself reads SSL_CERT_FILE and SSL_CERT_DIR."""
         context = ssl.create_default_context()
         if self.ca_file is not None:
             context.load_verify_locations(self.ca_file)
         return context
+
+
+def bare(proxy: str) -> str:
+    """Return a proxy's address without user and password."""
+    return proxy.rpartition("@")[2].removeprefix("http://")

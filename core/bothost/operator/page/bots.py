@@ -98,6 +98,7 @@ class BotsJson(PageHandler):
             "failed_runs_last_hour": failures_of(view, now),
             "unposted_replies": view.recent.unposted,
             "no_login": view.recent.no_login,
+            "replies_tried_again": view.recent.tried_again,
             "wrong_signatures": view.refused,
             "wrong_signatures_last_hour": view.figures.refused_last_hour(now),
             "wrong_signatures_from": self._refused_from(view.name),

@@ -44,7 +44,8 @@ class PlanPage(PageHandler):
 
     async def _plan(self, verb: Verb) -> BulkPlan:
         entries = await self._all_that_match(verb) if self.form("all") else await self._ticked()
-        return make_plan(entries, verb, await self.operations.without_login(), anyway=bool(self.form("anyway")))
+        logins, now = await self.operations.without_login(), self.operations.now()
+        return make_plan(entries, verb, logins, now=now, anyway=bool(self.form("anyway")))
 
     async def _ticked(self) -> list[Entry]:
         found = [await self.operations.delivery(key) for key in self.forms("key")[:PAGE]]
