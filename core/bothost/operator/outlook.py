@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bothost.journal.history import steps_of
 from bothost.journal.retention import DAY_S
 from bothost.journal.status import phase
+from bothost.pipeline.late_replies import last_try
 
 if TYPE_CHECKING:
     from bothost.journal.entry import Entry
@@ -33,11 +34,11 @@ def outlook_of(entry: Entry, view: BotView | None, now: float) -> Outlook | None
     if state == "held":
         return Outlook("for Pyrus's next attempt", entry.due, entry.seen_at + MOST_HELD_S)
     if state == "posting":
-        begun = entry.post_begun or entry.updated
-        tried = (
-            f"for the next try to post the reply, after {entry.tries}" if entry.tries else "for its reply to be posted"
-        )
-        return Outlook(tried, entry.due, begun + DAY_S)
+        if not entry.tries:
+            return Outlook("for its reply to be posted", entry.due)
+        # only a post that may have been applied is given up one day; what never left is tried until Pyrus takes it
+        expires = last_try(entry.tries, max(entry.due, now)) if entry.post_begun else 0.0
+        return Outlook(f"for the next try to post the reply, the tries so far: {entry.tries}", entry.due, expires)
     if state not in ("parked", "waiting"):
         return None
     expires = 0.0

@@ -40,6 +40,11 @@ def again_in(tries: int) -> float:
     return _AGAIN_S[min(tries, len(_AGAIN_S)) - 1]
 
 
+def last_try(tries: int, next_at: float) -> float:
+    """Return when the last try of an unclear post is due, after `tries` tries and with the next one at `next_at`."""
+    return next_at + sum(again_in(number) for number in range(tries + 1, UNCLEAR_TRIES))
+
+
 class LateReplies:
     """Posts replies and records the results. Posts of one task go one at a time, in the order of its events."""
 

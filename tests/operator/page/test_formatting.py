@@ -8,6 +8,7 @@ import pytest
 
 from bothost.journal.entry import Entry
 from bothost.language import ENGLISH, RUSSIAN
+from bothost.operator.outlook import Outlook, outlook_of
 from bothost.operator.page import charts, formatting
 from bothost.operator.page.host_names import AcceptedHostNames
 from bothost.telemetry.metrics import MinuteFigures
@@ -124,3 +125,20 @@ def test_names_are_the_listeners_own() -> None:
     assert not everywhere.has("10.1.2.4:8081", "10.1.2.3")
     assert everywhere.has("OPS:8443")
     assert not everywhere.has("ops")
+
+
+def test_what_a_reply_waits_for_is_told_with_its_end_only_if_it_has_one() -> None:
+    now = 1_000_000.0
+    entry = Entry(
+        id="one:5:comment:7", bot="one", task=5, state="ready", door="api", answer=b"{}", due=now + 60, tries=7
+    )
+    outlook = outlook_of(entry, None, now)
+    assert outlook is not None
+    assert outlook == Outlook("for the next try to post the reply, the tries so far: 7", now + 60)
+    assert RUSSIAN.message(outlook.why) == "следующей попытки отправить ответ, попыток пока: 7"
+    entry.post_begun = now - 3600
+    outlook = outlook_of(entry, None, now)
+    assert outlook is not None
+    assert now + 20 * 3600 < outlook.expires < now + 86400
+    entry.tries = 0
+    assert outlook_of(entry, None, now) == Outlook("for its reply to be posted", now + 60)
