@@ -303,6 +303,7 @@ TEXTS: Mapping[str, str] = {
     "Chosen": "Выбрано",
     "Choose": "Выбрать",
     "to": "по",
+    "From the day": "С",
     "Id or error": "Ключ или ошибка",
     "The comment comes through Pyrus's API. What the handler did before is done again.": "Комментарий придёт через API Pyrus. То, что обработчик уже сделал, будет сделано ещё раз.",
     "The task may get a second comment.": "В задаче может появиться второй комментарий.",

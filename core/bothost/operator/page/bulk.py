@@ -82,7 +82,8 @@ class ProgressPage(PageHandler):
         for key in progress.taken:
             if (entry := await self.operations.find(key)) is not None:
                 state = phase(entry)
-                outcomes[state, entry.error.partition("\n")[0] if state == "failed" else ""] += 1
+                why = entry.error.partition("\n")[0].removeprefix(f"[bot:{entry.bot}] ") if state == "failed" else ""
+                outcomes[state, why] += 1
         for why in progress.refused.values():
             outcomes["refused", why] += 1
         self.show("bulk.html", plan=plan, fields=[], bots={}, rate=RATE_PER_S, progress=progress, outcomes=outcomes)
