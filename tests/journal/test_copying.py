@@ -94,7 +94,7 @@ def test_a_copy_that_was_cut_off_goes_on_and_no_other_source_is_mixed_in(tmp_pat
 def test_no_copy_is_made_of_a_journal_on_which_a_host_works(tmp_path: Path) -> None:
     async def scene() -> None:
         async with JournalMaker(tmp_path / "a").open():
-            with pytest.raises(JournalAway, match="another host works on"):
+            with pytest.raises(JournalAway, match=r"a host works on .*: stop it first; `bothost journal backup FILE`"):
                 tables(tmp_path / "a")
 
     asyncio.run(scene())
@@ -141,3 +141,11 @@ def test_a_backup_beside_a_host_is_restored(tmp_path: Path) -> None:
     restored = bothost(tmp_path, "journal", "restore", str(tmp_path / "backup.db"))
     assert restored == saved
     bothost(tmp_path, "journal", "copy", "old", str(tmp_path / "third"))
+    # what cannot be copied or restored is named, with what would be right
+    (tmp_path / "garbage").write_text("no journal")
+    for words, code, said in (
+        (("copy", "old", "old"), 2, "old and old are the same journal"),
+        (("backup", str(tmp_path / "none" / "b.db")), 2, f"there is no folder {tmp_path}/none for the backup"),
+        (("restore", str(tmp_path / "garbage")), 1, f"{tmp_path}/garbage holds no journal: file is not a database"),
+    ):
+        assert said in bothost(tmp_path, "journal", *words, code=code)["error"]

@@ -172,7 +172,10 @@ class Reloader:
         if new.found and (asked or whole):
             return False
         what = f"lost {lost} sections, as a file does that was cut off" if new.found else new.unread
-        what, way = what.removesuffix("; name another file with --config"), "send SIGHUP if the new one is intended"
+        what, way = (
+            what.removesuffix("; name another file with --config or BOTHOST_CONFIG"),
+            "send SIGHUP if the new one is intended",
+        )
         self.problems[""] = f"bots.ini {what}: kept out"
         log.error("bots.ini %s: the old configuration stays in use%s", what, f"; {way}" if new.found else "")
         self.count += 1

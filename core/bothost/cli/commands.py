@@ -118,7 +118,10 @@ def run(argv: list[str]) -> int:
     except PermissionError as error:
         report(_not_permitted(error), as_json=as_json)
         return PROBLEM
-    except (BothostError, OSError, click.ClickException) as error:
+    except OSError as error:
+        report(_of_file(error), as_json=as_json)
+        return PROBLEM
+    except (BothostError, click.ClickException) as error:
         report(error, as_json=as_json)
         return PROBLEM
     return code if isinstance(code, int) else OK
@@ -129,6 +132,15 @@ def _not_permitted(error: PermissionError) -> str:
     if not isinstance(error.filename, str):
         return str(error)
     return f"{error.strerror}: {explained(Path(error.filename).absolute())}"
+
+
+def _of_file(error: OSError) -> str:
+    """Name the file first, and the folder that is missing on the way to it."""
+    if not isinstance(error.filename, str):
+        return error.strerror or str(error)
+    folder = Path(error.filename).absolute().parent
+    missing = "" if folder.exists() else f": there is no folder {folder}"
+    return f"{error.filename}: {error.strerror}{missing}"
 
 
 def _hint(error: click.UsageError) -> str:

@@ -21,7 +21,7 @@ from bothost.config.dsn import SCHEMES, dsn_problem
 from bothost.config.secrets import SecretSources, Unresolved
 from bothost.errors import BothostError, UsageError
 from bothost.journal.copying import CopyResult, copy
-from bothost.journal.sqlite.tables import SqliteTables
+from bothost.journal.sqlite.tables import SqliteTables, why_no_journal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -50,8 +50,12 @@ def copy_(config: str, as_json: bool, source: str, target: str) -> int:
     """
     folder = Path(config).absolute().parent
 
+    here_at, there_at = _place(source, folder), _place(target, folder)
+    if _settled(here_at) == _settled(there_at):
+        raise UsageError(f"{source} and {target} are the same journal: name another one to copy it into")
+
     async def work() -> CopyResult:
-        async with _opened(_place(source, folder)) as here, _opened(_place(target, folder), made=True) as there:
+        async with _opened(here_at) as here, _opened(there_at, made=True) as there:
             return await copy(here, there, SystemClock().epoch(), _tell)
 
     return _say(asyncio.run(work()), f"{source} was copied to {target}", as_json=as_json)
@@ -66,6 +70,10 @@ def backup(config: str, as_json: bool, file: Path) -> int:
     host = host_of(read_existing(config))
     if file.exists():
         raise UsageError(f"{file} exists already: name a new file")
+    if not file.absolute().parent.is_dir():
+        raise UsageError(
+            f"there is no folder {file.absolute().parent} for the backup: make it, or name a file elsewhere"
+        )
     with tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=file.absolute().parent) as work_folder:
 
         async def work() -> CopyResult:
@@ -108,6 +116,10 @@ def _of(host: HostConfig) -> str | Path:
     return host.state
 
 
+def _settled(place: str | Path) -> str | Path:
+    return place.resolve() if isinstance(place, Path) else place
+
+
 def _place(text: str, folder: Path) -> str | Path:
     """Read FROM or TO: an address of PostgreSQL, or a state folder. Raises UsageError."""
     try:
@@ -139,6 +151,8 @@ async def _opened(
         return
     if not made and not (place / "journal.db").exists():
         raise BothostError(f"{place} holds no journal: it has no file journal.db")
+    if not made and (why := why_no_journal(place / "journal.db")):
+        raise BothostError(f"{label or place} holds no journal: {why}")
     embedded = SqliteTables(place, clock, beside=beside, label=label)
     embedded.open()
     try:

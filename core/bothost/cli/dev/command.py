@@ -21,7 +21,7 @@ PAGE_PORT = 8090
 
 
 @click.command(epilog="Example: bothost dev leave-bot")
-@click.argument("package", type=click.Path(path_type=Path), default=".")
+@click.argument("package", type=click.Path(path_type=Path), default=".", envvar="BOTHOST_CONFIG")
 @click.option("--debug", is_flag=True, help="Let handlers stop at breakpoints: no limit of time disturbs a paused one.")
 @click.option("--page-port", type=int, default=PAGE_PORT, show_default=True, help="The port of the fake Pyrus's page.")
 @log_level_option
@@ -31,7 +31,8 @@ def dev(package: Path, debug: bool, page_port: int, log_level: LogLevel | None, 
 
     On the page you create tasks, comment and approve as several people, and see the bots' replies arrive. Each
     delivery, call and error stands beside them with its bytes. With --debug the bots run in this process, in which a breakpoint
-    finds this terminal. Saved code then takes a restart.
+    finds this terminal. Saved code then takes a restart. Without
+    PACKAGE the file of BOTHOST_CONFIG is served.
     """
     del as_json  # nothing but errors is printed as JSON, and `run` does that
     path = package if package.is_file() else package / "bots.ini"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bothost.errors import JournalAway
@@ -15,12 +16,21 @@ from bothost.journal.sqlite.connection import WritingConnection, connect_to_read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from bothost.clock import Clock
     from bothost.journal.copying import Row, SideRow
 
 BUSY_S = 30.0
+
+
+def why_no_journal(path: Path) -> str:
+    """Return why a file is no journal; "" if it is one."""
+    try:
+        with closing(connect_to_read(path, BUSY_S)) as connection:
+            found = connection.execute("select 1 from sqlite_master where name = 'delivery'").fetchone()
+    except sqlite3.Error as error:
+        return str(error)
+    return "" if found else "it has no table of deliveries"
 
 
 class SqliteTables:
@@ -32,6 +42,7 @@ class SqliteTables:
     def __init__(self, folder: Path, clock: Clock, *, beside: bool = False, label: str = "") -> None:
         self.label = label or str(folder)
         self._path = path_of(folder)
+        self._shown = Path(label) if label else self._path
         self._beside = beside
         self._database = WritingConnection(folder, clock, BUSY_S)
         self._lock = owner_locks.HostLock(folder, alone=True)
@@ -42,8 +53,9 @@ class SqliteTables:
         """Open, and keep hosts away unless `beside`. Makes or upgrades the journal. Raises JournalAway, JournalError."""
         try:
             if not self._beside:
+                self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._keep_hosts_away()  # before the open, which upgrades an older journal
                 self._database.open(make=True)
-                self._lock.take()
             elif not self._path.exists():
                 raise JournalAway(f"{self._path}: there is no journal yet")
             self._reader = connect_to_read(self._path, BUSY_S)
@@ -51,7 +63,15 @@ class SqliteTables:
                 self._reader.execute("begin")
         except (sqlite3.Error, OSError, JournalAway) as error:
             self.close()
-            raise error if isinstance(error, JournalAway) else JournalAway(explain(error, self._path)) from error
+            raise error if isinstance(error, JournalAway) else JournalAway(explain(error, self._shown)) from error
+
+    def _keep_hosts_away(self) -> None:
+        try:
+            self._lock.take()
+        except JournalAway:
+            raise JournalAway(
+                f"a host works on {self.label}: stop it first; `bothost journal backup FILE` copies beside a running host"
+            ) from None
 
     def close(self) -> None:
         """Close, and let hosts work again."""
