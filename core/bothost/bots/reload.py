@@ -173,7 +173,7 @@ class Reloader:
             return False
         what = f"lost {lost} sections, as a file does that was cut off" if new.found else new.unread
         what, way = (
-            what.removesuffix("; name another file with --config or BOTHOST_CONFIG"),
+            what.removesuffix("; name another file with --config"),
             "send SIGHUP if the new one is intended",
         )
         self.problems[""] = f"bots.ini {what}: kept out"

@@ -126,7 +126,7 @@ def _content(path: Path) -> tuple[bytes | None, str, int]:
             mode = os.fstat(file.fileno()).st_mode
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        return None, f"cannot be read: {why}; name another file with --config or BOTHOST_CONFIG", 0
+        return None, f"cannot be read: {why}; name another file with --config", 0
     if len(content) > _LARGEST_INI:
         return None, "is larger than 64M, which no bots.ini is", mode
     return content, "", mode

@@ -25,6 +25,7 @@ ERRORS: Mapping[str, str] = {
     "holds secrets and other users of this machine may read it": "хранит секреты, и его могут прочесть другие пользователи этой машины",
     "every user of this machine may put another file in its place": "любой пользователь этой машины может подменить файл",
     "cannot be read: no such file; name another file with --config": "не прочесть: такого файла нет; назовите другой файл в --config",
+    ": there is no folder {folder}": ": нет папки {folder}",
     "cannot be read: {why}; name another file with --config": "не прочесть: {why}; назовите другой файл в --config",
     "is larger than 64M, which no bots.ini is": "больше 64M, таких bots.ini не бывает",
     "No such file or directory": "такого файла нет",

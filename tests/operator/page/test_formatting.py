@@ -135,7 +135,7 @@ def test_what_a_reply_waits_for_is_told_with_its_end_only_if_it_has_one() -> Non
     outlook = outlook_of(entry, None, now)
     assert outlook is not None
     assert outlook == Outlook("for the next try to post the reply, the tries so far: 7", now + 60)
-    assert RUSSIAN.message(outlook.why) == "следующей попытки отправить ответ, попыток пока: 7"
+    assert RUSSIAN.message(outlook.why) == "следующей попытки отправить ответ; попыток пока: 7"
     entry.post_begun = now - 3600
     outlook = outlook_of(entry, None, now)
     assert outlook is not None
