@@ -10,7 +10,7 @@ WORDS_OF_CODE = frozenset({
     "check", "chmod", "classmethod", "command", "concurrency", "copy", "cron", "curl", "demo", "digest", "dict", "doctor", "env",
     "error_choice", "error_text", "every", "failed", "file", "forms", "handle", "hook", "hooks", "host", "http", "https", "id", "ini",
     "install", "journal", "json", "keep", "list", "login", "loopback", "max_body", "move", "ms", "name", "new", "no", "operator_token",
-    "parse", "per_host", "pip", "plugin", "process", "public_url", "pytest", "readyz", "reload", "reply", "restart", "resume", "run",
+    "parse", "per_host", "pip", "plugin", "posting", "process", "public_url", "pytest", "readyz", "reload", "reply", "restart", "resume", "run",
     "secret", "send", "serve", "settings", "show", "signed", "socket", "state", "store", "sudo", "task", "timedelta", "text", "token",
     "trusted_proxies", "user", "value", "yes",
 })
