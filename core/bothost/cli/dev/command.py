@@ -31,8 +31,8 @@ def dev(package: Path, debug: bool, page_port: int, log_level: LogLevel | None, 
 
     On the page you create tasks, comment and approve as several people, and see the bots' replies arrive. Each
     delivery, call and error stands beside them with its bytes. With --debug the bots run in this process, in which a breakpoint
-    finds this terminal. Saved code then takes a restart. Without
-    PACKAGE the file of BOTHOST_CONFIG is served.
+    finds this terminal. Saved code then takes a restart. Without PACKAGE the
+    file of BOTHOST_CONFIG is served.
     """
     del as_json  # nothing but errors is printed as JSON, and `run` does that
     path = package if package.is_file() else package / "bots.ini"
