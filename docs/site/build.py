@@ -105,6 +105,10 @@ class Staging:
         if self._language.code == "en":
             for page, text in reference.pages(ROOT).items():
                 self._write(page, text)
+        else:
+            self._write(
+                f"locales/{self._language.code}/LC_MESSAGES/sphinx.po", (HERE / "russian.po").read_text("utf-8")
+            )
         for page, navigation in {"index.md": self._language.navigation, **self._language.below}.items():
             path = self._folder / page
             path.write_text(path.read_text("utf-8") + self._contents(navigation), "utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bothost
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 language = os.environ.get("BOTHOST_DOCS_LANGUAGE", "en")
 project = "bothost"
 author = "the authors of bothost"
-copyright = "the authors of bothost, MIT licence"  # noqa: A001 - Sphinx's word
+copyright = {"en": "the authors of bothost, MIT licence", "ru": "авторы bothost, лицензия MIT"}[language]  # noqa: A001
 version = release = bothost.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
@@ -48,6 +49,8 @@ html_title = f"bothost {version}"
 html_static_path = ["static"]
 templates_path = ["templates"]
 html_css_files = ["site.css"]
+html_js_files = ["russian.js"] if language == "ru" else []
+html_search_scorer = str(Path(__file__).with_name("scorer.js"))
 html_copy_source = False
 html_show_sphinx = False
 html_theme_options = {"navigation_with_keys": True}
