@@ -1,4 +1,4 @@
-"""bash, zsh and fish complete commands and options, by the lines that the operator guide names."""
+"""bash, zsh and fish complete commands, options, bots and files, by the lines that the operator guide names."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from click.shell_completion import BashComplete
+
+from bothost.cli.commands import bothost
 
 BOTHOST = [sys.executable, "-c", "import sys; from bothost.cli import main; sys.argv[0] = 'bothost'; main()"]
 
@@ -25,9 +29,30 @@ def test_a_shell_understands_its_script(shell: str) -> None:
         subprocess.run([shell, "-n"], input=script, text=True, check=True)
 
 
+def test_the_command_itself_answers_a_shell() -> None:
+    answer = ask("bash_complete", COMP_WORDS="bothost deliveries retry --ag", COMP_CWORD="3")
+    assert answer.splitlines() == ["plain,--again"]
+
+
 @pytest.mark.parametrize(
-    ("words", "at", "completed"),
-    [("bothost del", 1, "plain,deliveries"), ("bothost deliveries retry --ag", 3, "plain,--again")],
+    ("words", "completed"),
+    [
+        ("del", ["deliveries"]),
+        ("pause h", ["hello", "help"]),
+        ("send hel", ["hello", "help"]),
+        ("deliveries list --bot o", ["other"]),
+        ("bots --config other.ini e", ["elsewhere"]),
+        ("pause --config missing.ini h", []),
+        ("send hello bo", ["a file: bo"]),
+        ("check --config bo", ["a file: bo"]),
+    ],
 )
-def test_commands_and_options_are_completed(words: str, at: int, completed: str) -> None:
-    assert completed in ask("bash_complete", COMP_WORDS=words, COMP_CWORD=str(at)).splitlines()
+def test_commands_bots_and_files_are_completed(
+    words: str, completed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bots.ini").write_text("[bot:hello]\nplugin = no\n[bot:help]\nnonsense = 1\n[bot:other]\nplugin = no\n")
+    (tmp_path / "other.ini").write_text("[bot:elsewhere]\nplugin = no\n")
+    *before, begun = words.split()
+    found = BashComplete(bothost, {}, "bothost", "_BOTHOST_COMPLETE").get_completions(before, begun)
+    assert [one.value if one.type == "plain" else f"a {one.type}: {one.value}" for one in found] == completed

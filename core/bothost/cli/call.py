@@ -16,7 +16,7 @@ import click
 from bothost import __version__
 from bothost.cli.journal_access import visiting
 from bothost.cli.output import config_option, json_option, language
-from bothost.cli.selection import bot_named, host_of, read_existing
+from bothost.cli.selection import bot_argument, bot_named, host_of, read_existing
 from bothost.clock import SystemClock
 from bothost.errors import BothostError, UsageError
 
@@ -48,7 +48,7 @@ METHODS = ("GET", "POST", "PUT", "DELETE")
 
 
 @click.command(epilog="Example: bothost call refunds GET tasks/5")
-@click.argument("bot")
+@bot_argument
 @click.argument("method", type=click.Choice(METHODS, case_sensitive=False))
 @click.argument("path")
 @click.argument("pairs", metavar="[KEY=VALUE]...", nargs=-1)
@@ -84,7 +84,7 @@ async def asked(wanted: CallOptions, bot: BotConfig, host: HostConfig) -> Any:
 
 
 @click.command(epilog="Example: bothost shell refunds")
-@click.argument("bot")
+@bot_argument
 @config_option
 @json_option
 def shell(bot: str, config: str, as_json: bool) -> None:

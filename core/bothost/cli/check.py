@@ -23,7 +23,7 @@ from bothost.cli.output import (
     warn,
     word,
 )
-from bothost.cli.selection import check_there, read_existing
+from bothost.cli.selection import check_there, complete_bot, read_existing
 from bothost.config import read
 from bothost.plugins.discovery import DiscoveredPlugin, find, survey, upgrade_note
 from bothost.plugins.hook_methods import shown_hook
@@ -87,7 +87,7 @@ def _summary(config: str, bots: int, problems: int, warnings: int) -> str:
 
 
 @click.command(epilog="Example: bothost bots payments")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_bot)
 @config_option
 @json_option
 def bots(name: str | None, config: str, as_json: bool) -> int:

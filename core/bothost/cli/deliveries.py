@@ -27,7 +27,7 @@ from bothost.cli.output import (
     warn,
     word,
 )
-from bothost.cli.selection import check_there, host_of, moment, read_existing
+from bothost.cli.selection import check_there, complete_bot, host_of, moment, read_existing
 from bothost.clock import SystemClock
 from bothost.errors import BothostError, UsageError
 from bothost.journal.entry import Entry, EntryFilter, Phase
@@ -76,7 +76,7 @@ def deliveries(context: click.Context, config: str, as_json: bool) -> int | None
 
 
 @deliveries.command("list", epilog="Example: bothost deliveries list --bot autoreply --state failed --since 24h --json")
-@click.option("--bot", help="Only events of this bot.")
+@click.option("--bot", shell_complete=complete_bot, help="Only events of this bot.")
 @click.option("--state", type=StatusChoice(get_args(Phase)), help="Only events in this state.")
 @click.option("--task", type=int, help="Only events of this task.")
 @click.option("--kind", type=StatusChoice(tuple(SHOWN_KINDS.values())), help="Only events of this kind.")
@@ -217,7 +217,7 @@ async def _none(journal: Journal, key: str) -> BothostError:
 def bulk_options(command: Callable[..., int]) -> Callable[..., int]:
     """Add the options that choose many events instead of one, and how they are worked off."""
     options = (
-        click.option("--bot", help="All events of this bot."),
+        click.option("--bot", shell_complete=complete_bot, help="All events of this bot."),
         click.option("--state", type=StatusChoice(get_args(Phase)), help="All events in this state."),
         click.option("--task", type=int, help="All events of this task."),
         click.option(

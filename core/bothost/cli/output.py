@@ -37,6 +37,7 @@ TYPOGRAPHY = "я…—«»"
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 config_option = click.option(
     "--config",
+    type=click.Path(),  # so that a shell completes files
     default="bots.ini",
     show_default=True,
     envvar="BOTHOST_CONFIG",

@@ -9,7 +9,7 @@ import click
 from bothost.cli import OK, PROBLEM
 from bothost.cli.journal_access import visit
 from bothost.cli.output import config_option, counted, json_option, operator_name, say, show_json, warn, word
-from bothost.cli.selection import check_there, read_existing
+from bothost.cli.selection import bot_argument, check_there, read_existing
 from bothost.operator.presence import ProcessPresence, by_place, named, restarted, wait_until
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ task_option = click.option("--task", type=int, help="Only this task of the bot."
 
 
 @click.command(epilog="Example: bothost pause autoreply --reason 'new release at 15:00'")
-@click.argument("bot")
+@bot_argument
 @click.option("--reason", default="", help="Why; shown with the bot's state.")
 @task_option
 @config_option
@@ -47,7 +47,7 @@ def pause(bot: str, reason: str, task: int | None, config: str, as_json: bool) -
 
 
 @click.command(epilog="Example: bothost resume autoreply --task 5600")
-@click.argument("bot")
+@bot_argument
 @task_option
 @config_option
 @json_option
@@ -68,7 +68,7 @@ def resume(bot: str, task: int | None, config: str, as_json: bool) -> int:
 
 
 @click.command(epilog="Example: bothost restart autoreply")
-@click.argument("bot")
+@bot_argument
 @config_option
 @json_option
 def restart(bot: str, config: str, as_json: bool) -> int:

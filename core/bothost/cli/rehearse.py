@@ -19,7 +19,7 @@ from bothost.cli import OK, PROBLEM
 from bothost.cli.journal_access import visit
 from bothost.cli.output import config_option, json_option, say, show_data, show_json, word
 from bothost.cli.rehearse_child import DataQuestion, RehearsalResult, RehearsedEvent
-from bothost.cli.selection import bot_named, read_existing
+from bothost.cli.selection import bot_argument, bot_named, read_existing
 from bothost.clock import SystemClock
 from bothost.config.units import seconds
 from bothost.errors import BothostError, UsageError
@@ -63,7 +63,7 @@ class ReplyComparison:
 
 
 @click.command(epilog="Example: bothost rehearse autoreply --since 24h")
-@click.argument("bot")
+@bot_argument
 @click.option(
     "--since", default="24h", show_default=True, metavar="AGE", help="Events younger than this: 30m, 24h, 7d."
 )

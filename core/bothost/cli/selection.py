@@ -7,6 +7,8 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import click
+
 from bothost.clock import SystemClock
 from bothost.config import read
 from bothost.config.secrets import SecretSources, Unresolved
@@ -23,6 +25,15 @@ if TYPE_CHECKING:
 
 DAY = re.compile(r"\d{4}-")
 """Begins a day, which no age does."""
+
+
+def complete_bot(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """Return for a shell the names in the configuration that begin like this, right sections and wrong ones."""
+    reading = read(context.params.get("config") or os.environ.get("BOTHOST_CONFIG") or "bots.ini")
+    return sorted(name for name in {*reading.bots, *reading.broken} if name.startswith(begun))
+
+
+bot_argument = click.argument("bot", shell_complete=complete_bot)
 
 
 def read_existing(path: str) -> ConfigReading:

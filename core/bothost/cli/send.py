@@ -16,7 +16,7 @@ from bothost.cli import OK, PROBLEM
 from bothost.cli.http_delivery import DeliveryResponse, DeliveryTarget, deliver, host_target, parse_target
 from bothost.cli.journal_access import visit
 from bothost.cli.output import config_option, json_option, say, show_data, show_json
-from bothost.cli.selection import bot_named, given_secret, host_of, read_existing
+from bothost.cli.selection import bot_named, complete_bot, given_secret, host_of, read_existing
 from bothost.cli.send_hook import rule_of, send_to_hook, tell
 from bothost.clock import SystemClock
 from bothost.config import read
@@ -62,8 +62,8 @@ class Recipient:
 
 
 @click.command(epilog='Example: bothost send autoreply --set task.text="Hello there" --attempt 2/3')
-@click.argument("bot", required=False)
-@click.argument("file", required=False)
+@click.argument("bot", required=False, shell_complete=complete_bot)
+@click.argument("file", type=click.Path(), required=False)
 @click.option(
     "--set",
     "changes",

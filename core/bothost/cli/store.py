@@ -10,7 +10,7 @@ import click
 from bothost.cli import OK, PROBLEM
 from bothost.cli.journal_access import visit
 from bothost.cli.output import config_option, json_option, say, show_data, show_json, word
-from bothost.cli.selection import check_there, read_existing
+from bothost.cli.selection import bot_argument, check_there, read_existing
 from bothost.clock import SystemClock
 from bothost.errors import UsageError
 from bothost.journal.data import JournalData, ListValues, ReadValue, WriteValue
@@ -33,7 +33,7 @@ def store() -> None:
 
 
 @store.command("list", epilog="Example: bothost store list payments --prefix task:")
-@click.argument("bot")
+@bot_argument
 @click.option("--prefix", default="", help="Only keys that begin like this.")
 @config_option
 @json_option
@@ -49,7 +49,7 @@ def list_values(bot: str, prefix: str, config: str, as_json: bool) -> int:
 
 
 @store.command(epilog="Example: bothost store get payments balance")
-@click.argument("bot")
+@bot_argument
 @click.argument("key")
 @config_option
 @json_option
@@ -64,7 +64,7 @@ def get(bot: str, key: str, config: str, as_json: bool) -> int:
 
 
 @store.command("set", epilog="Example: bothost store set payments balance 7")
-@click.argument("bot")
+@bot_argument
 @click.argument("key")
 @click.argument("value")
 @config_option
@@ -78,7 +78,7 @@ def set_value(bot: str, key: str, value: str, config: str, as_json: bool) -> int
 
 
 @store.command(epilog="Example: bothost store delete payments balance")
-@click.argument("bot")
+@bot_argument
 @click.argument("key")
 @config_option
 @json_option
@@ -93,7 +93,7 @@ def delete(bot: str, key: str, config: str, as_json: bool) -> int:
     "import",
     epilog="Example: bothost store list payments --json > values.json; bothost store import payments values.json",
 )
-@click.argument("bot")
+@bot_argument
 @click.argument("file", type=click.File("r", encoding="utf-8"))
 @config_option
 @json_option

@@ -20,7 +20,7 @@ from bothost.cli.call import calling
 from bothost.cli.host_client import asked_of_host, facts_beside, ticked_at_host
 from bothost.cli.journal_access import visiting
 from bothost.cli.output import config_option, json_option, say, show_data, show_json
-from bothost.cli.selection import bot_named, host_of, read_existing
+from bothost.cli.selection import bot_argument, bot_named, host_of, read_existing
 from bothost.clock import SystemClock
 from bothost.config.secrets import SecretSources
 from bothost.errors import BothostError, PluginError, UsageError
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example: bothost tick reminder remind --at 2026-03-02T09:00+03:00")
-@click.argument("bot")
+@bot_argument
 @click.argument("timer")
 @click.option("--at", metavar="TIME", help="When the tick is due, as 2026-03-02T09:00+03:00; without it, now.")
 @config_option
