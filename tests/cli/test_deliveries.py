@@ -290,10 +290,11 @@ def test_the_list_is_quick_with_many_entries(run: Run, beside: Beside) -> None:
         for number in range(2_000):
             store.note(entry(number), b"{}")
         await store.save(entry(1, id="last", **FAILED), b"{}")
-        clock = SystemClock()
-        began = clock.monotonic()
+        began = os.times()
         rows = json.loads(run("deliveries", "list", "--state", "failed", "--json").stdout)
         assert [row["id"] for row in rows] == ["last"]
-        assert clock.monotonic() - began < 5
+        ended = os.times()
+        # the command's own CPU: how long it waits for a processor is the machine's affair
+        assert ended.children_user + ended.children_system - began.children_user - began.children_system < 2.5
 
     beside(scene)
