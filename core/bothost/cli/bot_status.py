@@ -101,7 +101,7 @@ def _judge(
     config: BotConfig, found: Mapping[str, DiscoveredPlugin], reading: ConfigReading, folder: Path
 ) -> BotDiagnosis:
     state = reading.host.state if reading.host else folder / "state"
-    ground = PluginResources(SystemClock(), state / "bots" / config.name, None, SecretSources(folder, os.environ))
+    ground = PluginResources(SystemClock(), state / "plugins" / config.name, None, SecretSources(folder, os.environ))
     try:
         plugged = load(config, found, ground)
     except ConfigError as error:
