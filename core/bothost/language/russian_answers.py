@@ -35,6 +35,8 @@ ANSWERS: Mapping[str, str] = {
     "no bot {name} in the configuration": "нет бота {name} в bots.ini",
     "it has no [bot:NAME] at all": "в нём нет ни одного [bot:NAME]",
     "--secret is empty: write env:NAME, file:PATH or the key itself": "--secret пуст: пишите env:NAME, file:PATH или сам ключ",
+    "month must be in 1..12": "месяц бывает от 1 до 12",
+    "day is out of range for month": "такого дня в месяце нет",
     "write a day in UTC as 2026-01-31": "день пишется по UTC, как 2026-01-31",
     "or write a day in UTC, such as 2026-01-31": "или пишите день по UTC, например 2026-01-31",
     "--rate {text} is not a rate: write 5/s or 300/min": "--rate {text} — не темп: пишите 5/s или 300/min",

@@ -192,7 +192,7 @@ ERRORS: Mapping[str, str] = {
     "does nothing: it has no `handle` and no method with @on, @cron, @every, @job or @hook": "ничего не делает: нет ни `handle`, ни метода с @on, @cron, @every, @job или @hook",
     "has timers ({names}) and no login: they cannot call Pyrus before a delivery has told the bot's login": "есть таймеры ({names}), а login нет: им нельзя обращаться к Pyrus, пока доставка не назовёт login бота",
     "the entry point must name a function or a subclass of bothost.Plugin": "точка входа должна называть функцию или наследника bothost.Plugin",
-    "@on, @cron and @every are for methods of a bothost.Plugin, not for a function": "@on, @cron и @every — для методов bothost.Plugin, не для функции",
+    "@on, @cron, @every, @job and @hook are for methods of a bothost.Plugin, not for a function": "@on, @cron, @every, @job и @hook — для методов bothost.Plugin, не для функции",
     "is an instance of": "— экземпляр",
     "everybody may call its hooks {names} (anyone): give them signed() or token() where the caller can": "его хуки {names} может вызвать любой (anyone): дайте им signed() или token(), если вызывающий это умеет",
     "accepted, run once": "принимается, выполняется один раз",
