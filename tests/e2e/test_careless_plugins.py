@@ -68,6 +68,7 @@ def test_a_plugin_that_cleans_up_what_is_not_its_own_hurts_no_other(site, loop):
         assert client.recv(1000).startswith(b"HTTP/1.1 ")
         client.close()
     assert host.deliver("shuts_own", comment=1).status == 500
+    host.said("and the host where a child has closed all its files")
     assert host.deliver("fills", comment=1).status == 200
     ini = host.folder / "bots.ini"
     ini.write_text(ini.read_text().replace("[bot:other]", "[bot:another]"))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
 from bothost.runners.failures import failure_of
 from bothost.telemetry.redaction import Scrubber
 from bothost.telemetry.traces import trace_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LONG = "x" * 8_000_000
 SECRET = "a secret of some length"
@@ -71,6 +75,42 @@ def test_a_failure_is_short_and_quickly_made(name: str) -> None:
     assert len(failure.text) < 1000
     assert len(failure.trace) <= 20_001
     assert took < 1.0
+
+
+class OddGroup(ExceptionGroup[Exception]):
+    @property
+    def exceptions(self) -> tuple[Exception, ...]:  # type: ignore[override]
+        raise ValueError
+
+
+class OddCause(Exception):
+    @property
+    def __cause__(self) -> BaseException | None:  # type: ignore[override]
+        raise KeyboardInterrupt
+
+
+def odd_notes() -> Exception:
+    error = ValueError("odd")
+    error.__notes__ = 5  # type: ignore[assignment]
+    return error
+
+
+def odd_syntax() -> Exception:
+    error = SyntaxError("odd")
+    error.text = object()  # type: ignore[assignment]
+    return error
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: OddGroup("odd", [ValueError()]), lambda: OddCause("odd"), odd_notes, odd_syntax]
+)
+def test_an_exception_whose_own_attributes_raise_is_told_all_the_same(make: Callable[[], Exception]) -> None:
+    try:
+        raise make()
+    except Exception as error:
+        failure = failure_of(error, "[bot:a] handle", str)
+    assert "odd" in failure.text
+    assert "test_traces.py" in failure.trace
 
 
 def test_no_half_of_a_secret_is_left_at_the_cut() -> None:

@@ -31,7 +31,10 @@ def trace_text(error: BaseException, passed_over: Callable[[str], bool] = lambda
 def _trace(error: BaseException, passed_over: Callable[[str], bool], depth: int) -> str:
     links: list[tuple[BaseException, str]] = [(error, "")]
     while len(links) < MOST_LINKS:
-        before, link = _before(links[-1][0])
+        try:
+            before, link = _before(links[-1][0])
+        except BaseException:  # noqa: BLE001 - a plugin's own property
+            break
         if before is None or any(before is known for known, _ in links):
             break
         links[-1] = (links[-1][0], link)
@@ -46,18 +49,39 @@ def _before(error: BaseException) -> tuple[BaseException | None, str]:
 
 
 def _one(error: BaseException, passed_over: Callable[[str], bool], depth: int) -> str:
+    parts = (
+        lambda: _frames(error, passed_over),
+        lambda: _last_lines(error),
+        lambda: _notes(error),
+        lambda: _members(error, passed_over, depth),
+    )
+    return "".join(map(_told, parts))
+
+
+def _told(part: Callable[[], str]) -> str:
+    """Return a part of a text, or say that it cannot be had, because a plugin's exception may have code of its own everywhere."""
+    try:
+        return part()
+    except BaseException as fault:  # noqa: BLE001 - a plugin's own attributes
+        return f"a part of this cannot be had, {type(fault).__name__}\n"
+
+
+def _frames(error: BaseException, passed_over: Callable[[str], bool]) -> str:
     frames = traceback.extract_tb(error.__traceback__, -MOST_FRAMES)
     first = next((at for at, frame in enumerate(frames) if not passed_over(frame.filename)), 0)
     lines = traceback.StackSummary.from_list(frames[first:]).format()
-    head = ["Traceback (most recent call last):\n"] if lines else []
-    return "".join([*head, *lines, _last_lines(error), _members(error, passed_over, depth)])
+    return "".join(["Traceback (most recent call last):\n", *lines] if lines else [])
 
 
 def _last_lines(error: BaseException) -> str:
     if isinstance(error, SyntaxError) and len(error.text or "") < LONGEST_TEXT and error.__traceback__ is None:
         return "".join(traceback.format_exception_only(error))
+    return f"{said(error, LONGEST_TEXT)[:LONGEST_TEXT]}\n"
+
+
+def _notes(error: BaseException) -> str:
     notes = [note for note in getattr(error, "__notes__", ())[:MOST_MEMBERS] if isinstance(note, str)]
-    return "".join(f"{line[:LONGEST_TEXT]}\n" for line in (said(error, LONGEST_TEXT), *notes))
+    return "".join(f"{note[:LONGEST_TEXT]}\n" for note in notes)
 
 
 def _members(error: BaseException, passed_over: Callable[[str], bool], depth: int) -> str:

@@ -37,9 +37,9 @@ def cause_of(status: int) -> str:
         name = signal.Signals(-status).name
     except ValueError:
         name = f"signal {-status}"
-    # nothing else here sends it: what bothost ends itself says why
-    hint = ", as the kernel does where memory is short" if status == -signal.SIGKILL else ""
-    return f"it was ended by {name}{hint}"
+    # of what bothost ends itself only a child that has cut its connection says no other reason
+    hint = ", as the kernel does where memory is short, and the host where a child has closed all its files"
+    return f"it was ended by {name}{hint if status == -signal.SIGKILL else ''}"
 
 
 class StartedProcess:
