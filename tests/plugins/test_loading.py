@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -158,6 +159,27 @@ def test_a_malformed_distribution_of_any_program_is_named_and_hides_no_other(
     (info / "entry_points.txt").write_bytes(points)
     if metadata is not None:
         (info / "METADATA").write_bytes(b"Metadata-Version: 2.1\n" + metadata)
+    assert load_installed("fine").distribution == "dist-fine"
+    (told,) = survey().unreadable
+    assert part in told
+    assert str(info) in told
+
+
+@pytest.mark.parametrize(("name", "part"), [
+    ("METADATA", "its METADATA is no file"), ("entry_points.txt", "its entry_points.txt is no file"),
+    ("", "its entry_points.txt has 100000 bytes"),
+])  # fmt: skip
+def test_metadata_that_would_never_be_read_to_its_end_are_not_opened(
+    install: Any, load_installed: Any, tmp_path: Path, name: str, part: str
+) -> None:
+    """A pipe waits for ever, and thousands of entry points take minutes."""
+    install("dist-fine", "fine = mod_fine:greet", mod_fine=GREETER)
+    info = tmp_path / "site" / "other_tool-1.0.dist-info"
+    info.mkdir()
+    if name:
+        os.mkfifo(info / name)
+    else:
+        (info / "entry_points.txt").write_text("x" * 100_000)
     assert load_installed("fine").distribution == "dist-fine"
     (told,) = survey().unreadable
     assert part in told

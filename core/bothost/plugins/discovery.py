@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 GROUP = "bothost.plugins"
+LARGEST_BYTES = {"METADATA": 4 << 20, "PKG-INFO": 4 << 20, "entry_points.txt": 64 << 10}
+"""The largest metadata that are read. Thousands of entry points take seconds; real packages have some dozens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +92,26 @@ def _first_of_each_name(unreadable: list[str]) -> Iterator[Any]:
             return
         if distribution is None:
             return
+        if why := _unsound(distribution):
+            unreadable.append(why)
+            continue
         name = re.sub(r"[-_.]+", "-", _name(distribution)).lower()
         if name not in known:
             known.add(name)
             yield distribution
+
+
+def _unsound(distribution: Any) -> str:
+    """Say which metadata of a distribution may not even be opened, as a pipe would wait for ever; "" if all may."""
+    for name, most in LARGEST_BYTES.items():
+        try:
+            found = os.stat(f"{_folder(distribution)}/{name}")
+        except (OSError, ValueError):  # no such file, or no folder
+            continue
+        if not stat.S_ISREG(found.st_mode) or found.st_size > most:
+            what = f"has {found.st_size} bytes" if stat.S_ISREG(found.st_mode) else "is no file"
+            return _skipped(_folder_name(distribution), _folder(distribution), f"its {name} {what}")
+    return ""
 
 
 def _offers(distribution: Any, group: str) -> list[DiscoveredPlugin]:
@@ -140,7 +160,11 @@ def _name(distribution: Any) -> str:
         name = distribution.metadata["Name"] if distribution.metadata is not None else None
     except Exception:  # noqa: BLE001 - metadata that is missing or not UTF-8
         name = None
-    return str(name or _folder(distribution).rpartition("/")[2].partition("-")[0] or "unknown")
+    return str(name or _folder_name(distribution))
+
+
+def _folder_name(distribution: Any) -> str:
+    return _folder(distribution).rpartition("/")[2].partition("-")[0] or "unknown"
 
 
 def _folder(distribution: Any) -> str:
@@ -148,10 +172,13 @@ def _folder(distribution: Any) -> str:
 
 
 def _unreadable(distribution: Any, error: Exception) -> str:
-    place = f" ({_folder(distribution)})" if _folder(distribution) else ""
+    return _skipped(_name(distribution), _folder(distribution), said(error))
+
+
+def _skipped(name: str, folder: str, why: str) -> str:
+    place = f" ({folder})" if folder else ""
     return (
-        f"the installed package {_name(distribution)!r}{place} is malformed and was skipped: {said(error)}; "
-        "reinstall it or remove that folder"
+        f"the installed package {name!r}{place} is malformed and was skipped: {why}; reinstall it or remove that folder"
     )
 
 
