@@ -239,7 +239,7 @@ ANSWERS: Mapping[str, str] = {
     "{target} has {n:entries} with digest {digest}, {source} has {m} with {other}": "в {target} {n:entries}, свёртка {digest}; в {source} их {m}, свёртка {other}",
     "a host works on {place}: stop it, and wait half a minute where it was killed": "на {place} работает хост: остановите его, а если он был убит, подождите полминуты",
     # new
-    "{name} is ready. Next:": "Готово: {name} Дальше:",
+    "{name} is ready. Next:": "{name} готов. Дальше:",
     "{folder} exists already, and nothing is ever written into it: give another name, or remove it": "{folder} уже существует, а в готовую папку ничего не пишется: дайте другое имя или удалите её",
     "{path} holds no delivery, a JSON object as Pyrus posts it": "в {path} нет доставки, объекта JSON, каким его шлёт Pyrus",
     "{path} holds no delivery: it has neither `task` nor `task_id`": "в {path} нет доставки: нет ни `task`, ни `task_id`",
