@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import pwd
 import re
 from typing import TYPE_CHECKING
 
@@ -80,3 +81,11 @@ def words_of(error: BaseException, longest: int) -> str:
 def cut(text: str, longest: int) -> str:
     """Return a text of at most so many characters; of a longer one its beginning and its length."""
     return text if len(text) <= longest else f"{text[:longest]}… ({len(text)} characters)"
+
+
+def user_name(uid: int) -> str:
+    """Return a user's name, or the number if it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import pwd
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from tests.postgres_server import PostgresServer
 
 from bothost.cli.commands import run
 from bothost.cli.privileges import explained
+from bothost.text import user_name
 
 
 def test_a_refusal_names_the_folders_owner_and_the_command_to_run(
@@ -35,3 +38,19 @@ def test_a_database_without_a_journal_says_whose_environment_to_use(
     told = " ".join(capsys.readouterr().err.split())
     assert "this database holds no journal yet" in told
     assert "run this command with the service's environment" in told
+
+
+def test_a_configuration_that_may_not_be_read_names_its_owner(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory() as name:  # outside tmp_path, whose parents only their owner may pass
+        os.chmod(name, 0o755)
+        ini = Path(name) / "bots.ini"
+        ini.write_text("[host]\n")
+        ini.chmod(0o000)
+        code = (
+            "import os, sys; from bothost.config import read\n"
+            "if os.geteuid() == 0: os.setuid(65534)\n"
+            "print(read(sys.argv[1], {}).all_problems()[0].text)"
+        )
+        told = subprocess.run([sys.executable, "-c", code, str(ini)], capture_output=True, check=True, text=True).stdout
+    ours = user_name(65534 if os.geteuid() == 0 else os.geteuid())
+    assert f"cannot be read: it belongs to {user_name(os.geteuid())}, and {ours} may not read it" in told

@@ -15,6 +15,7 @@ import pytest
 from bothost.errors import ConfigError
 from bothost.host.process_setup import connections, state_folder
 from bothost.host.sockets import bind_tcp
+from bothost.text import user_name
 
 
 def test_a_missing_state_folder_is_made_for_its_owner_alone(tmp_path):
@@ -48,7 +49,10 @@ def test_a_state_folder_that_this_user_may_not_write_is_refused_and_names_both_u
         )
         run = subprocess.run([sys.executable, "-c", code, name], capture_output=True, check=True, text=True)
         uid, _, told = run.stdout.strip().partition(" ")
-        assert told == f"[host] state: uid {uid} may not write into {name}, which belongs to uid {folder.stat().st_uid}"
+        ours, owner = user_name(int(uid)), user_name(folder.stat().st_uid)
+        assert told == (
+            f"[host] state: {ours} may not write into {name}, which belongs to {owner}: start the host as {owner}, or chmod 700 {name}"
+        )
 
 
 def test_a_file_in_place_of_the_state_folder_is_an_error(tmp_path):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +88,7 @@ def test_an_entry_point_is_called_plain_or_async(installed: Any) -> None:
     [
         ("fails", "the pager is off"),
         ("gone", "cannot be used"),
-        ("no-such-program-anywhere", "FileNotFoundError"),
+        ("no-such-program-anywhere", "No such file or directory: 'no-such-program-anywhere'"),
         ("'", "cannot be used"),
     ],
 )
@@ -97,6 +100,42 @@ def test_a_broken_hook_is_a_log_line(installed: Any, caplog: pytest.LogCaptureFi
 def test_a_command_that_fails_says_what_it_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     told_by(command(tmp_path, "import sys; sys.exit('no route to the mail server')"), FAILED)
     assert "exit code 1: no route to the mail server" in caplog.text
+
+
+def test_a_command_that_floods_its_errors_is_read_to_the_end_and_its_last_words_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    program = "import sys; sys.stderr.write('x' * 20_000_000); sys.exit('the last words')"
+    told_by(command(tmp_path, program), FAILED)
+    assert "exit code 1: " in caplog.text
+    assert "the last words" in caplog.text
+    assert len(caplog.text) < 1000
+
+
+@pytest.mark.parametrize("leave", ["", "setsid "])
+def test_a_command_that_hangs_does_not_hold_up_the_stop(tmp_path: Path, leave: str) -> None:
+    """Neither does what it has started, although that holds its pipes; within its session that ends too."""
+    hook = tmp_path / "hook.sh"
+    hook.write_text(f"#!/bin/sh\n{leave}sleep 60 &\necho $! > {tmp_path}/started\nwait\nsleep 60\n")
+    hook.chmod(0o755)
+
+    async def scene() -> float:
+        failures = FailureNotifier(hook_of(str(hook), SystemClock()), burst_s=0.0)
+        failures.tell(FAILED)
+        while not (tmp_path / "started").exists() or not (tmp_path / "started").read_text().strip():
+            await asyncio.sleep(0.01)
+        began = time.monotonic()
+        await failures.stop(0.0)
+        return time.monotonic() - began
+
+    assert asyncio.run(scene()) < 5.0
+    started = Path(f"/proc/{(tmp_path / 'started').read_text().strip()}/stat")
+    if leave:
+        os.kill(int(started.parent.name), signal.SIGKILL)
+    else:
+        until = time.monotonic() + 10
+        while started.exists() and started.read_text().split()[2] != "Z":
+            assert time.monotonic() < until, "it has been killed, and ends when it is scheduled"
 
 
 @pytest.mark.parametrize("setting", ["pagr", "/absent/hook --now", '""'])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import pwd
 import sys
 from typing import TYPE_CHECKING
 
 from bothost.errors import BothostError
+from bothost.text import user_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,14 +46,6 @@ def explained(path: Path) -> str:
     return (
         f"{place} belongs to {owner}, and this command runs as {ours}, which may not use it: sudo -u {owner} {command}"
     )
-
-
-def user_name(uid: int) -> str:
-    """Return a user's name, or the number if it has none."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"#{uid}"
 
 
 def give_to_owner(folder: Path) -> None:

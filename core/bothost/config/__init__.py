@@ -24,7 +24,7 @@ from bothost.config.secrets import SecretSources, content_digest
 from bothost.config.section import SectionReader
 from bothost.config.values import AccountConfig, BotConfig, Config, ConfigReading, HostConfig, LogLevel
 from bothost.errors import ConfigError, Problem
-from bothost.text import nearest
+from bothost.text import nearest, user_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -126,10 +126,19 @@ def _content(path: Path) -> tuple[bytes | None, str, int]:
             mode = os.fstat(file.fileno()).st_mode
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
+        if isinstance(error, PermissionError) and (owner := _owner(path)):
+            why = f"it belongs to {owner}, and {user_name(os.geteuid())} may not read it"
         return None, f"cannot be read: {why}; name another file with --config", 0
     if len(content) > _LARGEST_INI:
         return None, "is larger than 64M, which no bots.ini is", mode
     return content, "", mode
+
+
+def _owner(path: Path) -> str:
+    try:
+        return user_name(path.stat().st_uid)
+    except OSError:  # its folder may not be looked into either
+        return ""
 
 
 def _others_may_replace(path: Path) -> bool:

@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import gc
 import os
-import pwd
 import resource
 import signal
 import stat
@@ -14,6 +13,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from bothost.errors import ConfigError, Problem
+from bothost.text import user_name
 
 if TYPE_CHECKING:
     import asyncio
@@ -106,10 +106,15 @@ def state_folder(path: Path) -> None:
         with contextlib.suppress(PermissionError):  # the folder is another user's; its files are 0600 in any case
             path.chmod(stat.S_IRWXU)
     if not os.access(path, os.W_OK | os.X_OK):
-        raise _wrong(f"uid {os.geteuid()} may not write into {path}, which belongs to uid {found.st_uid}")
+        ours, owner = user_name(os.geteuid()), user_name(found.st_uid)
+        raise _wrong(
+            f"{ours} may not write into {path}, which belongs to {owner}: start the host as {owner}, or chmod 700 {path}"
+        )
     if found.st_uid != os.geteuid():
-        user = _user(found.st_uid)
-        raise _wrong(f"{path} belongs to {user}: start the host as {user}, or chown -R {_user(os.geteuid())} {path}")
+        user = user_name(found.st_uid)
+        raise _wrong(
+            f"{path} belongs to {user}: start the host as {user}, or chown -R {user_name(os.geteuid())} {path}"
+        )
     with os.scandir(path) as entries:
         for entry in entries:
             _refuse_foreign(entry)
@@ -122,19 +127,12 @@ def _refuse_foreign(entry: os.DirEntry[str]) -> None:
     except FileNotFoundError:  # a journal's log may vanish at any moment
         return
     if found.st_uid != os.geteuid():
-        whose = f"belongs to {_user(found.st_uid)}, not to {_user(os.geteuid())}"
+        whose = f"belongs to {user_name(found.st_uid)}, not to {user_name(os.geteuid())}"
         raise _wrong(f"{entry.path} {whose}: look who put it there, then chown or remove it")
     if entry.is_symlink() and not entry.is_dir():
         raise _wrong(
             f"{entry.path} is a link to {os.readlink(entry.path)}: put the file itself there, or remove the link"
         )
-
-
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"
 
 
 def _wrong(text: str) -> ConfigError:

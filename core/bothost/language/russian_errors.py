@@ -26,6 +26,7 @@ ERRORS: Mapping[str, str] = {
     "every user of this machine may put another file in its place": "любой пользователь этой машины может подменить файл",
     "cannot be read: no such file; name another file with --config": "не прочесть: такого файла нет; назовите другой файл в --config",
     ": there is no folder {folder}": ": нет папки {folder}",
+    "it belongs to {owner}, and {user} may not read it": "он принадлежит {owner}, и {user} не может его читать",
     "cannot be read: {why}; name another file with --config": "не прочесть: {why}; назовите другой файл в --config",
     "is larger than 64M, which no bots.ini is": "больше 64M, таких bots.ini не бывает",
     "No such file or directory": "такого файла нет",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import json
 import logging
+import os
 import re
 import shlex
 import shutil
+import signal
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -31,6 +34,8 @@ MOST_WAITING = 1_000
 BURST_S = 0.5
 """The seconds for which failures are gathered before the hook is called."""
 _AT_ONCE = 2
+_KEPT_BYTES = 1200
+_END_S = 1.0
 
 
 class FailureHook(Protocol):
@@ -54,21 +59,60 @@ class FailureCommand:
 
     async def tell(self, failure: dict[str, Any]) -> None:
         """See `FailureHook.tell`; an exit code other than 0 is a failure of the hook."""
-        process = await asyncio.create_subprocess_exec(
+        transport, words = await asyncio.get_running_loop().subprocess_exec(
+            _LastWords,
             *self._words,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
             env=self._environment() if self._environment is not None else None,
+            start_new_session=True,  # it is ended with all that it has started
         )
         try:
-            _, told = await process.communicate(json.dumps(failure, ensure_ascii=False).encode())
+            stdin = transport.get_pipe_transport(0)
+            assert isinstance(stdin, asyncio.WriteTransport)
+            stdin.write(json.dumps(failure, ensure_ascii=False).encode())
+            stdin.write_eof()
+            await words.said.wait()
         finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        if process.returncode:
-            raise RuntimeError(f"exit code {process.returncode}: {told.decode('utf-8', 'replace').strip()[-300:]}")
+            if transport.get_returncode() is None:
+                await _end(transport, words)
+            transport.close()
+        if code := transport.get_returncode():
+            raise RuntimeError(f"exit code {code}: {words.last.decode('utf-8', 'replace').strip()[-300:]}")
+
+
+class _LastWords(asyncio.SubprocessProtocol):
+    """Keeps the end of what a command prints to stderr, because it may print more than this process has memory for."""
+
+    def __init__(self) -> None:
+        self.last = b""
+        self.exited = asyncio.Event()
+        self.said = asyncio.Event()
+        """Set when it has ended, and everything that it printed was read."""
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        """See `asyncio.SubprocessProtocol`; stderr is the only pipe that is read."""
+        del fd
+        self.last = (self.last + data)[-_KEPT_BYTES:]
+
+    def process_exited(self) -> None:
+        """See `asyncio.SubprocessProtocol`."""
+        self.exited.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.SubprocessProtocol`."""
+        del exc
+        self.said.set()
+
+
+async def _end(transport: asyncio.SubprocessTransport, words: _LastWords) -> None:
+    """Kill a command with what it has started. What has left its session may hold the pipes, so nobody waits for their end."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(transport.get_pid(), signal.SIGKILL)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_END_S):
+            await words.exited.wait()
 
 
 class FailureFunction:
@@ -176,7 +220,7 @@ class FailureNotifier:
     async def stop(self, limit_s: float = 5.0) -> None:
         """Wait up to `limit_s` for what is under way, then end."""
         await self._workers.wait(limit_s)
-        self._workers.cancel()
+        await self._workers.stop()
 
     async def _work(self) -> None:
         # a burst, such as a bad release makes, is told as one
@@ -201,9 +245,9 @@ class FailureNotifier:
                 )
             except Exception as error:  # noqa: BLE001 - around a plugin: a broken hook must not hurt the host
                 log.warning(
-                    "on_failure could not be told of %s: %r",
+                    "on_failure could not be told of %s: %s",
                     entry.id,
-                    error,
+                    said(error),
                     extra={"bot": entry.bot, "event": entry.id},
                 )
         if self._dropped:

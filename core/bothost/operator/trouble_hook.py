@@ -11,6 +11,7 @@ import msgspec
 from bothost.errors import JournalAway
 from bothost.journal.data import WriteValue, every_value
 from bothost.operator.failure_hook import LIMIT_S
+from bothost.text import said
 
 if TYPE_CHECKING:
     from bothost.journal import Journal
@@ -95,7 +96,7 @@ class TroubleWatch:
         except TimeoutError:
             log.warning("on_trouble took longer than %.0f s", LIMIT_S, extra={"bot": view.name})
         except Exception as error:  # noqa: BLE001 - around a plugin: a broken hook must not hurt the host
-            log.warning("on_trouble could not be told of %s: %r", trouble, error, extra={"bot": view.name})
+            log.warning("on_trouble could not be told of %s: %s", trouble, said(error), extra={"bot": view.name})
 
 
 def trouble_of(view: BotView) -> str:
