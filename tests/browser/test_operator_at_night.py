@@ -156,14 +156,27 @@ def test_dark_is_dark_and_light_is_light(browser: Browser) -> None:
     assert shades[1] < 100
 
 
+OVERLAPS = """
+const text = cell => { const range = document.createRange(); range.selectNodeContents(cell); return range.getBoundingClientRect() };
+const over = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1;
+return [...document.querySelectorAll("tbody tr")].flatMap(row => {
+  const cells = [...row.cells].map(cell => [cell.innerText, text(cell)]).filter(([, box]) => box.width && box.height);
+  return cells.flatMap(([told, box], place) => cells.slice(place + 1).filter(other => over(box, other[1])).map(other => `${told} | ${other[0]}`));
+});
+"""
+"""The cells of a row whose texts lie on one another."""
+
+
 @pytest.mark.parametrize("width", [360, 800, 1440])
 def test_no_page_is_wider_than_its_window(browser: Browser, width: int) -> None:
-    browser.deliver(10**15 + 11)
+    for task in (10**15 + 11, 48211):
+        browser.deliver(task)
     browser.log_in()
     browser.look(width=width)
     delivery = f"/deliveries/refunds%3A{10**15 + 11}%3Acomment%3A{10**15 + 11}"
-    for path in (*PAGES, delivery):
+    for path in (*PAGES, delivery, "/deliveries/refunds%3A48211%3Acomment%3A48211"):
         browser.open(path)
+        assert browser.driver.execute_script(OVERLAPS) == [], path
         for menu in browser.all("details.menu > summary"):  # an open menu must stay within the page too
             menu.click()
         assert browser.driver.execute_script("return document.documentElement.scrollWidth") <= width, path
