@@ -43,6 +43,7 @@ BROAD = {
     "plugins/discovery.py": "around what an installed distribution of any program holds",
     "plugins/run_hooks.py": "around a plugin's hook beside a run",
     "bots/loader.py": "around the loading of a bot: no thread, no memory; such a bot is tried again",
+    "telemetry/host_loggers.py": "around a plugin: a log handler that it has added",
     "telemetry/traces.py": "around a plugin: the attributes of its exceptions",
     "text.py": "around a plugin: the `__str__` of its exceptions",
     "runners/calls.py": "around a plugin's handler",

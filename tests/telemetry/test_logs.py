@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -181,6 +182,46 @@ def test_a_full_pipe_takes_every_line_whole_also_where_somebody_made_it_non_bloc
         assert [int(line["message"].split()[0]) for line in found] == list(range(3000))
         assert made.dropped_in_all == 0
         made.end()
+
+
+class Raising(logging.Handler):
+    def handle(self, record: logging.LogRecord) -> bool:
+        raise ValueError(record.name)
+
+
+@pytest.mark.parametrize("odd", [Raising(), 5])
+def test_a_handler_of_a_plugin_that_fails_fails_nobody_and_is_told_once(sink: Sink, odd: Any) -> None:
+    logger = logging.getLogger("bothost.server")
+    logger.handlers.append(odd)
+    try:
+        logger.info("one")
+        logger.info("two")
+    finally:
+        logger.handlers.remove(odd)
+    said = [line["message"] for line in sink.lines]
+    assert [line for line in said if "a plugin has added fails" not in line] == ["one", "two"]
+    assert len(said) == 3
+
+
+def test_a_plugin_that_sets_the_level_of_every_handler_silences_nothing(sink: Sink) -> None:
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logs.LogHandler):
+            handler.setLevel(logging.CRITICAL)
+            handler.level = logging.CRITICAL
+    LOG.info("still here")
+    assert [line["message"] for line in sink.lines] == ["still here"]
+
+
+def test_a_stream_that_a_plugin_has_closed_still_gets_the_log(tmp_path: Path) -> None:
+    """Python leaves the file of a standard stream open then."""
+    with (tmp_path / "log").open("wb") as file:
+        stream = open(file.fileno(), "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - it is closed as sys.__stderr__ is
+        made = logs.setup("json", stream, Scrubber(), SystemClock())
+        stream.close()
+        LOG.info("after")
+        assert made.drain()
+        made.end()
+    assert "after" in (tmp_path / "log").read_text()
 
 
 def is_file(number: int, file: os.stat_result) -> bool:

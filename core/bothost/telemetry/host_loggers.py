@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Self
 
+from bothost.text import said
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -26,6 +28,7 @@ class HostLogger(logging.Logger):
     taker: logging.Handler = _NO_LAST_RESORT
     least: int = logging.NOTSET
     """The level that the host itself had set before `guard`."""
+    failure_told: bool = False
 
     def __init__(self, name: str, level: int = logging.NOTSET) -> None:
         super().__init__(name, level)
@@ -77,11 +80,41 @@ class HostLogger(logging.Logger):
         """Give the record to the host's handler, then to handlers that were added."""
         if self.name != RAISED:
             self.taker.handle(record)
-        self.callHandlers(record)
-        if self.name.startswith(f"{_TOP.name}."):
-            for handler in _TOP.handlers:
-                if record.levelno >= handler.level:
-                    handler.handle(record)
+        try:
+            self.callHandlers(record)
+            if self.name.startswith(f"{_TOP.name}."):
+                for handler in _TOP.handlers:
+                    if record.levelno >= handler.level:
+                        handler.handle(record)
+        except Exception as error:  # noqa: BLE001 - a handler that a plugin has added must not fail what logs
+            told = type(self)
+            if not told.failure_told:
+                told.failure_told = True
+                self.taker.handle(
+                    self.makeRecord(
+                        "bothost.logs", logging.WARNING, "", 0,
+                        "a log handler that a plugin has added fails, and is not told of again: %s", (said(error),), None,
+                    )
+                )  # fmt: skip
+
+
+class OwnLevelHandler(logging.Handler):
+    """Keeps the level that its owner gave it, because plugins set the levels of all handlers that they find."""
+
+    _kept = logging.NOTSET
+
+    @property
+    def level(self) -> int:
+        """Return the level of `keep_level`. An assigned value is ignored."""
+        return self._kept
+
+    @level.setter
+    def level(self, value: int) -> None:
+        del value
+
+    def keep_level(self, level: int) -> None:
+        """Take records of this level and above from now on."""
+        self._kept = level
 
 
 class LogListener(logging.Handler):

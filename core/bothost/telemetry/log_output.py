@@ -40,7 +40,7 @@ class LogOutput:
             self._stream.flush()
             return
         number = self._number()
-        if number == self._numbers[0]:
+        if number == self._numbers[0] and not self._stream.closed:
             _patiently(number, self._stream.flush)  # text that a plugin has written to the stream itself comes first
         rest = memoryview(text)
         while rest:

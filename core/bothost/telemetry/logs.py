@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from bothost.telemetry import printing
-from bothost.telemetry.host_loggers import guard
+from bothost.telemetry.host_loggers import OwnLevelHandler, guard
 from bothost.telemetry.log_output import LogOutput
 from bothost.telemetry.traces import trace_text
 from bothost.text import LONGEST_TEXT, SCRUBBED_BEYOND, cut, visible
@@ -99,7 +99,7 @@ def _short(value: object) -> str:
     return text if not _QUOTED.search(text) else f'"{text}"'
 
 
-class LogHandler(logging.Handler):
+class LogHandler(OwnLevelHandler):
     """The root logger's handler. It takes lines down, and a thread writes them. `setup` makes it."""
 
     def __init__(
@@ -192,8 +192,8 @@ class LogHandler(logging.Handler):
 
     def show_from(self, level: str) -> None:
         """Write the lines of a level (`info`) and above from now on, the host's as well as those of libraries."""
-        self.setLevel(level.upper())
         logging.getLogger().setLevel(level.upper())
+        self.keep_level(logging.getLogger().level)
 
     def tell_of_change(self, bot: str) -> None:
         """Log once that a plugin has set up logging for the whole process."""

@@ -10,7 +10,7 @@ import logging
 import sys
 
 from bothost.plugins.attribution import ids_of_run
-from bothost.telemetry.host_loggers import guard
+from bothost.telemetry.host_loggers import OwnLevelHandler, guard
 from bothost.telemetry.traces import trace_text
 from bothost.text import cut
 
@@ -22,12 +22,12 @@ _PRINTED = logging.getLogger("bothost.child")
 _STANDARD = frozenset([*vars(logging.makeLogRecord({})), "message", "asctime"])
 
 
-class ForwardingHandler(logging.Handler):
+class ForwardingHandler(OwnLevelHandler):
     """Writes each record as one line to stderr, in one write."""
 
     def forward_from(self, level: int) -> None:
         """Tell the host of records of this level and above from now on."""
-        self.setLevel(level)
+        self.keep_level(level)
         logging.getLogger().setLevel(level)
 
     def emit(self, record: logging.LogRecord) -> None:
