@@ -73,11 +73,12 @@ def test_the_plan_comes_first_and_leaves_out_what_cannot_be_posted(run: Run, tmp
     moved.failed, moved.answer = False, b'{"text":"fine"}'
     comes_again = failed(8, error="other")
     comes_again.door, comes_again.status, comes_again.seen, comes_again.seen_at = "response", 500, 1, time.time()
-    fill(tmp_path, [failed(1), failed(2, error="other"), failed(3, "bare"), moved, comes_again])
+    fill(tmp_path, [failed(1), failed(2, error="other"), failed(3, "bare"), failed(4, "gone"), moved, comes_again])
     shown = run("deliveries", "retry", "--state", "failed", "--dry-run").stdout
     assert "2 events to retry" in shown
     assert "left out: 1 bare has no login, so no reply could be posted; set one first" in shown
     assert "left out: 1 the step has moved on or the task is closed" in shown
+    assert "left out: 1 gone is not in bots.ini, so nothing would run; put its section back first" in shown
     assert "left out: 1 not acknowledged, so Pyrus comes again by itself" in shown
     assert {row.state for row in rows(tmp_path)} == {"failed"}
     told = json.loads(run("deliveries", "retry", "--error", "BOOM", "--bot", "one", "--wait", "0s", "--json").stdout)

@@ -437,6 +437,21 @@ def test_retry_of_what_is_parked_makes_it_due_at_once(journal: JournalMaker) -> 
     journal.run(work)
 
 
+def test_what_somebody_else_has_retried_since_it_was_chosen_is_not_retried(journal: JournalMaker) -> None:
+    """Two operators choose the same events: each runs once, also if it has failed again by then."""
+
+    async def work(store: Journal) -> None:
+        await store.save(make_entry(1, state="failed", door="api", failed=True, error="boom"), BODY)
+        (chosen,) = await store.list(EntryFilter())
+        ready = await store.retry(chosen.id, revision=chosen.revision)
+        for again in (ready, change(ready, state="failed")):
+            await store.save(again)
+            with pytest.raises(JournalError, match="has changed meanwhile: somebody else has it in hand"):
+                await store.retry(chosen.id, revision=chosen.revision)
+
+    journal.run(work)
+
+
 def test_again_of_what_failed_is_a_plain_retry(journal: JournalMaker) -> None:
     async def work(store: Journal) -> None:
         failed = make_entry(1, state="failed", door="api", failed=True, error="boom")

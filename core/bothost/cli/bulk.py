@@ -18,12 +18,12 @@ from bothost.clock import SystemClock
 from bothost.errors import UsageError
 from bothost.journal.status import phase
 from bothost.operator.bulk import (
+    MOST,
     BulkPlan,
     BulkProgress,
     Selection,
     carry_out,
     make_plan,
-    retry_once,
     select,
     without_login,
 )
@@ -81,12 +81,19 @@ async def _in_bulk(reading: ConfigReading, verb: Verb, selection: Selection, opt
 
         async def act(entry: Entry) -> None:
             if verb == "retry":
-                await retry_once(journal.find, lambda key: journal.retry(key, who=who), entry)
+                await journal.retry(entry.id, who=who, revision=entry.revision)
             elif not await asyncio.to_thread(cancelled_at_host, host, entry.id, who):
                 await journal.cancel(entry.id, who)
 
         logins = without_login(((bot.name, bot.login) for bot in reading.bots.values()), await journal.controls())
-        plan = make_plan(await select(read, selection), verb, logins, now=journal.now(), anyway=options.anyway)
+        plan = make_plan(
+            await select(read, selection),
+            verb,
+            logins,
+            known={*reading.bots, *reading.broken},
+            now=journal.now(),
+            anyway=options.anyway,
+        )
         if not options.as_json:
             _show_plan(plan, options)
         if options.dry_run or not plan.entries:
@@ -104,6 +111,8 @@ def _show_plan(plan: BulkPlan, options: BulkOptions) -> None:
     say(f"{counted(count, 'event')} to {plan.verb}{took}")
     for bot, number in sorted(Counter(entry.bot for entry in plan.entries).items()):
         say(f"    {bot}: {number}")
+    if count + sum(plan.left_out.values()) >= MOST:
+        say(f"no more than {MOST} at once: run it again for the older ones")
     for why, number in sorted(plan.left_out.items()):
         say(f"left out: {number} {why}")
     if plan.left_out and any("login" in why or "step" in why for why in plan.left_out):

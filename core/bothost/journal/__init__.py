@@ -183,11 +183,11 @@ class Journal(Protocol):
     async def controls(self) -> Mapping[str, str]:
         """Return all of these facts."""
 
-    async def retry(self, key: str, *, again: bool = False, who: str = "") -> Entry:
+    async def retry(self, key: str, *, again: bool = False, who: str = "", revision: int = 0) -> Entry:
         """Retry an entry for an operator ("By hand" in docs/design.md), and return it as it stands afterwards.
 
-        `who` is the operator, whom the entry's history keeps.
-        Raises JournalError with the reason if it is refused.
+        `who` is the operator, whom the entry's history keeps. With a `revision` only an entry that still stands at it is
+        retried. Raises JournalError with the reason if it is refused.
         """
 
     async def cancel(self, key: str, who: str = "") -> Entry:

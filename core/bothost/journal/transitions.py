@@ -112,6 +112,12 @@ def comes_again(entry: Entry, now: float, timing: JournalTiming) -> bool:
     return entry.seen < ATTEMPTS and now < entry.seen_at + timing.quiet_s
 
 
+def refuse_changed(entry: Entry, revision: int) -> None:
+    """Raise JournalError unless the entry stands at the revision at which it was chosen; 0 takes any."""
+    if revision and entry.revision != revision:
+        raise JournalError(f"{entry.id} has changed meanwhile: somebody else has it in hand")
+
+
 def refuse_answered(entry: Entry) -> None:
     """Raise JournalError, because an answered event is run again only as a new one."""
     raise JournalError(f"{entry.id} was answered; --again runs it once more, as a new entry")

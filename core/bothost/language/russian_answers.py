@@ -77,6 +77,7 @@ ANSWERS: Mapping[str, str] = {
     "{n:replies} NOT posted within the hour": "НЕ отправлено за час: {n:replies}",
     ", and tried again: bothost deliveries list --bot {bot} --state posting": ", попытки продолжаются: bothost deliveries list --bot {bot} --state posting",
     "({again} tried again)": "(попытки продолжаются: {again})",
+    "no more than {most} at once: run it again for the older ones": "не больше {most} за раз: для более старых запустите ещё раз",
     "it has no login; set it, then": "у него нет login; задайте его, затем",
     "wrong signature of {wrong} of {all} in the last hour, from": "неверная подпись у {wrong} из {all} за последний час, отправитель",
     "wrong signature of {wrong} of {all} in the last hour": "неверная подпись у {wrong} из {all} за последний час",

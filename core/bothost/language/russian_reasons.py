@@ -73,6 +73,7 @@ REASONS: Mapping[str, str] = {
     "was answered; --again runs it once more, as a new entry": "уже с ответом; --again запустит ещё раз, новой записью",
     "is {state:word}: there is nothing to cancel": "— {state:word}, отменять нечего",
     "there is no delivery": "нет доставки",
+    "{bot} is not in bots.ini, so nothing would run; put its section back first": "{bot} нет в bots.ini, запускать нечего; сначала верните его раздел",
     "not acknowledged, so Pyrus comes again by itself": "не подтверждено: Pyrus придёт снова сам",
     "refused {times} times more within a minute": "за минуту отклонено ещё {times}",
     "refused once more within a minute": "за минуту отклонено ещё 1",

@@ -86,16 +86,25 @@ async def select(
 
 
 def make_plan(
-    entries: Iterable[Entry], verb: Verb, without_login: Collection[str], *, now: float, anyway: bool = False
+    entries: Iterable[Entry],
+    verb: Verb,
+    without_login: Collection[str],
+    *,
+    known: Collection[str],
+    now: float,
+    anyway: bool = False,
 ) -> BulkPlan:
     """Sort out the events that cannot be retried or cancelled. `anyway` keeps those whose reply cannot be posted.
 
-    `now` is the journal's time.
+    `known` are the bots of bots.ini, and `now` is the journal's time.
     """
     todo: list[Entry] = []
     left_out: Counter[str] = Counter()
     for entry in entries:
-        why = refusal(entry, verb, now) or ("" if anyway or verb == "cancel" else obstacle(entry, without_login))
+        why = refusal(entry, verb, now)
+        if not why and verb == "retry" and entry.bot not in known:
+            why = f"{entry.bot} is not in bots.ini, so nothing would run; put its section back first"
+        why = why or ("" if anyway or verb == "cancel" else obstacle(entry, without_login))
         if why:
             left_out[why] += 1
         else:
@@ -150,16 +159,6 @@ async def carry_out(
         tell(progress)
     progress.ended = True
     return progress
-
-
-async def retry_once(
-    find: Callable[[str], Awaitable[Entry | None]], retry: Callable[[str], Awaitable[object]], entry: Entry
-) -> None:
-    """Retry an event unless somebody else has done so meanwhile. Raises JournalError."""
-    now = await find(entry.id)
-    if now is None or (now.state, now.fence, now.updated) != (entry.state, entry.fence, entry.updated):
-        raise JournalError("has changed meanwhile: somebody else has it in hand")
-    await retry(entry.id)
 
 
 class BulkJobs:

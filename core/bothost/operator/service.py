@@ -219,9 +219,9 @@ class Operations:
     async def _in_line(self, key: str) -> Entry | None:
         return next((entry for entry in await self._host.waiting() if entry.id == key), None)
 
-    async def retry(self, key: str, who: str, *, again: bool = False) -> Entry:
+    async def retry(self, key: str, who: str, *, again: bool = False, revision: int = 0) -> Entry:
         """Run (or post) a failed event again for this operator; `again`: an answered one, as a new entry."""
-        return await self._journal.retry(key, again=again, who=who)
+        return await self._journal.retry(key, again=again, who=who, revision=revision)
 
     async def cancel(self, key: str, who: str) -> Entry:
         """End an event that waits, is parked or runs. The journal is told first, so that a process that claims it meanwhile learns it."""

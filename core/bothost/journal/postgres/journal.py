@@ -306,9 +306,9 @@ class PostgresJournal:
         """See `Journal.controls`."""
         return {row[0]: row[1] for row in await self._pool.fetch(sql.CONTROLS)}
 
-    async def retry(self, key: str, *, again: bool = False, who: str = "") -> Entry:
+    async def retry(self, key: str, *, again: bool = False, who: str = "", revision: int = 0) -> Entry:
         """See `Journal.retry`."""
-        entry = await maintenance.retry(self._pool, self._round(), key, again=again, who=who)
+        entry = await maintenance.retry(self._pool, self._round(), key, again=again, who=who, revision=revision)
         await self._pool.hint()
         return entry
 

@@ -19,6 +19,7 @@ from bothost.journal.transitions import (
     quieted,
     reaped,
     refuse_answered,
+    refuse_changed,
     retried,
     run_again,
     taken,
@@ -148,10 +149,11 @@ async def _repeat(pool: ConnectionPool, statement: str, *values: object) -> int:
             return changed
 
 
-async def retry(pool: ConnectionPool, at: MaintenanceRound, key: str, *, again: bool, who: str) -> Entry:
+async def retry(pool: ConnectionPool, at: MaintenanceRound, key: str, *, again: bool, who: str, revision: int) -> Entry:
     """Retry an entry for an operator; with `again`, an answered one as a new entry with its body. Return the entry."""
     async with pool.transaction() as connection:
         entry = await _locked(connection, key)
+        refuse_changed(entry, revision)
         body = await connection.fetchval(sql.BODY_OF, key)
         if entry.state != "answered":
             ready = retried(entry, has_body=body is not None, now=at.now, timing=at.timing, who=who)

@@ -277,13 +277,13 @@ class SqliteJournal:
         """See `Journal.controls`."""
         return await self._read(queries.controls)
 
-    async def retry(self, key: str, *, again: bool = False, who: str = "") -> Entry:
+    async def retry(self, key: str, *, again: bool = False, who: str = "", revision: int = 0) -> Entry:
         """See `Journal.retry`."""
 
         def work(connection: sqlite3.Connection) -> Entry:
             new = maintenance.again(connection, key, self._now(), who) if again else None
             if new is None:
-                return maintenance.retry(connection, key, self._now(), self._timing, who)
+                return maintenance.retry(connection, key, (self._now(), self._timing), who, revision)
             copy_body(connection, self._transactions, key, new)
             return new
 

@@ -17,6 +17,7 @@ from bothost.journal.transitions import (
     quieted,
     reaped,
     refuse_answered,
+    refuse_changed,
     retried,
     run_again,
     taken,
@@ -175,9 +176,11 @@ def used_segments(connection: sqlite3.Connection, segments: Iterable[str]) -> se
     return {segment for segment in segments if connection.execute(asked, (f"{segment}:", f"{segment};")).fetchone()}
 
 
-def retry(connection: sqlite3.Connection, key: str, now: float, timing: JournalTiming, who: str) -> Entry:
+def retry(connection: sqlite3.Connection, key: str, at: tuple[float, JournalTiming], who: str, revision: int) -> Entry:
     """Retry an entry, which is not answered, for an operator, and return it as it stands afterwards."""
+    now, timing = at
     entry = _known(connection, key)
+    refuse_changed(entry, revision)
     if entry.state == "answered":
         refuse_answered(entry)
     asked = "select 1 from delivery where id = ? and (body is not null or body_at is not null)"

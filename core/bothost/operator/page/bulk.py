@@ -9,7 +9,7 @@ import msgspec
 from tornado.web import HTTPError
 
 from bothost.journal.status import phase
-from bothost.operator.bulk import RATE_PER_S, BulkPlan, Selection, make_plan, retry_once, select
+from bothost.operator.bulk import RATE_PER_S, BulkPlan, Selection, make_plan, select
 from bothost.operator.page.base import PageHandler
 from bothost.operator.page.deliveries import NARROW, PAGE, filter_of
 
@@ -45,7 +45,8 @@ class PlanPage(PageHandler):
     async def _plan(self, verb: Verb) -> BulkPlan:
         entries = await self._all_that_match(verb) if self.form("all") else await self._ticked()
         logins, now = await self.operations.without_login(), self.operations.now()
-        return make_plan(entries, verb, logins, now=now, anyway=bool(self.form("anyway")))
+        known = {entry.bot for entry in entries if self.operations.bot_named(entry.bot) is not None}
+        return make_plan(entries, verb, logins, known=known, now=now, anyway=bool(self.form("anyway")))
 
     async def _ticked(self) -> list[Entry]:
         found = [await self.operations.delivery(key) for key in self.forms("key")[:PAGE]]
@@ -64,7 +65,7 @@ class PlanPage(PageHandler):
             if verb == "cancel":
                 await operations.cancel(entry.id, who)
             else:
-                await retry_once(operations.find, lambda key: operations.retry(key, who), entry)
+                await operations.retry(entry.id, who, revision=entry.revision)
 
         return act
 
