@@ -75,6 +75,9 @@ def test_call_sends_a_body_and_a_query(pyrus: FakePyrus, run: Run, tmp_path: Pat
         (["refunds", "GET", "tasks/5", "--body", "{}"], 2, "--body goes with POST and PUT"),
         (["refunds", "POST", "tasks", "--body", "[1]"], 2, "--body is a JSON object"),
         (["refunds", "POST", "tasks", "--body", "{"], 2, "--body is no JSON"),
+        (["refunds", "POST", "tasks", "--body", "@nowhere.json"], 1, "nowhere.json: No such file or directory"),
+        (["refunds", "GET", "https://api.pyrus.com/v4/tasks/5"], 2, "is not a path below Pyrus's base URL"),
+        (["refunds", "DELETE", "../tasks/5"], 2, "is not a path below Pyrus's base URL"),
     ],
 )
 def test_what_cannot_be_asked_says_why(pyrus: FakePyrus, run: Run, words: list[str], code: int, why: str) -> None:

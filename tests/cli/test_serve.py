@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from urllib.request import urlopen
 
 import pytest
 from tests.cli.conftest import Run
+from tests.cli.test_send import Stranger
 
 from bothost.clock import SystemClock
 from bothost.journal import open_journal
@@ -137,8 +139,22 @@ def test_the_demo_sends_a_task_of_the_bots_form_and_says_why_one_failed(run: Run
     assert "breaks raised ValueError: on purpose" in rows["breaks"]["reason"]
     assert f"{tmp_path}/handlers.py:16" in rows["breaks"]["reason"]
     assert rows["closed"]["status"] == 503
+    sends_a_task_of(run, "on", 7)
+    sends_a_task_of(run, "set", 6)
+    sends_a_task_of(run, "listed", 5)
     assert "OSError: the door is locked" in rows["closed"]["reason"]
     assert f"{tmp_path}/handlers.py:14" in rows["closed"]["reason"]
+
+
+def sends_a_task_of(run: Run, bot: str, form: int) -> None:
+    with Stranger() as server:
+        server.timeout = 30
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        done = run("send", bot, "--url", server.url, PYTHONPATH=".")
+        thread.join()
+    assert done.returncode == 0, done.stderr
+    assert json.loads(server.got[-1][2])["task"]["form_id"] == form
 
 
 def test_serve_refuses_the_sample_secret_and_hurts_no_other_bot(serving: Serving) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,19 @@ def judge(reading: ConfigReading, folder: Path) -> list[BotDiagnosis]:
         _misconfigured(config, _judge(config, found, reading, folder), reading) for config in reading.stubs.values()
     ]
     return sorted(bots, key=lambda bot: bot.config.name)
+
+
+def form_of(bot: BotDiagnosis) -> int | None:
+    """Return a form whose tasks the bot answers: of its `forms`, of a handler's @on(form=), of its setting `form` or `forms`."""
+    plugged = bot.plugged
+    found = set(bot.config.forms)
+    if not found and plugged is not None:
+        found = {form for route in plugged.routes for one in route.conditions for form in one.forms or ()}
+    if not found and plugged is not None:
+        for name in ("form", "forms"):
+            value = getattr(plugged.settings, name, None)
+            found |= {one for one in (value if isinstance(value, Iterable) else (value,)) if isinstance(one, int)}
+    return min(found, default=None)
 
 
 def host_warnings(reading: ConfigReading, config: str) -> tuple[Problem, ...]:

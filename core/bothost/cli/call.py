@@ -70,7 +70,7 @@ def call(**options: Any) -> None:
 
 
 async def asked(wanted: CallOptions, bot: BotConfig, host: HostConfig) -> Any:
-    """Ask, and return the answer's value. Raises CallError."""
+    """Ask, and return the answer's value. Raises CallError, and UsageError for what cannot be asked."""
     query = dict(pair.partition("=")[::2] for pair in wanted.pairs)
     sent = read_body(wanted.body)
     method = wanted.method.lower()
@@ -78,9 +78,11 @@ async def asked(wanted: CallOptions, bot: BotConfig, host: HostConfig) -> Any:
         raise UsageError(f"--body goes with POST and PUT, not with {wanted.method}")
     async with calling(bot, host) as pyrus:
         account = pyrus.as_account(wanted.account) if wanted.account else pyrus
-        if method in ("get", "delete"):
-            return await getattr(account, method)(wanted.path, **query)
-        return await getattr(account, method)(wanted.path, sent, **query)
+        body = () if method in ("get", "delete") else (sent,)
+        try:
+            return await getattr(account, method)(wanted.path, *body, **query)
+        except ValueError as error:  # the path
+            raise UsageError(str(error)) from None
 
 
 @click.command(epilog="Example: bothost shell refunds")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bothost.cli import OK, PROBLEM
+from bothost.cli.bot_status import form_of, judge
 from bothost.cli.http_delivery import DeliveryResponse, DeliveryTarget, deliver, host_target, parse_target
 from bothost.cli.journal_access import visit
 from bothost.cli.output import config_option, json_option, say, show_data, show_json
@@ -59,6 +61,7 @@ class Recipient:
     target: DeliveryTarget
     secret: bytes
     bot: BotConfig | None
+    reading: ConfigReading | None = None
 
 
 @click.command(epilog='Example: bothost send autoreply --set task.text="Hello there" --attempt 2/3')
@@ -100,7 +103,7 @@ def send(**given: Any) -> int:
     if wanted.hook:
         return _send_to_hook(wanted, wanted.hook, clock)
     addressee = _addressee(wanted)
-    body = _body(wanted, addressee.bot, clock)
+    body = _body(wanted, addressee, clock)
     worst = OK
     told: list[dict[str, Any]] = []
     for _ in range(wanted.times):
@@ -136,7 +139,7 @@ def _addressee(wanted: SendOptions) -> Recipient:
     chosen, reading = _serving(wanted.bot, wanted.config)
     secret = given_secret(wanted.secret, Path(wanted.config).parent) if wanted.secret else chosen.secrets[0]
     target = given or host_target(host_of(reading))
-    return Recipient(target.at(chosen.path), secret, chosen)
+    return Recipient(target.at(chosen.path), secret, chosen, reading)
 
 
 def _serving(bot: str, config: str) -> tuple[BotConfig, ConfigReading]:
@@ -152,10 +155,10 @@ def _serving(bot: str, config: str) -> tuple[BotConfig, ConfigReading]:
         return with_samples.bots[bot], with_samples
 
 
-def _body(wanted: SendOptions, bot: BotConfig | None, clock: Clock) -> bytes:
+def _body(wanted: SendOptions, addressee: Recipient, clock: Clock) -> bytes:
     fresh_id = new_id()
     if wanted.file is None:
-        body = built_in(bot, clock, fresh_id)
+        body = built_in(wanted.config, addressee, clock, fresh_id)
     else:
         content = _read(wanted.file)
         if not wanted.changes and not wanted.fresh:
@@ -168,9 +171,13 @@ def _body(wanted: SendOptions, bot: BotConfig | None, clock: Clock) -> bytes:
     return json.dumps(body, ensure_ascii=False).encode()
 
 
-def built_in(bot: BotConfig | None, clock: Clock, fresh_id: int) -> dict[str, Any]:
-    """Return the sample delivery, of a form that the bot takes."""
-    form_id = min(bot.forms) if bot is not None and bot.forms else None
+def built_in(config: str, addressee: Recipient, clock: Clock, fresh_id: int) -> dict[str, Any]:
+    """Return the sample delivery, of a form that the bot takes, as far as its section and its plugin tell."""
+    form_id = None
+    if addressee.bot is not None and addressee.reading is not None:
+        alone = replace(addressee.reading, bots={addressee.bot.name: addressee.bot}, stubs={})
+        with contextlib.redirect_stdout(sys.stderr):  # what the plugin's import prints is not the answer
+            form_id = form_of(judge(alone, Path(config).absolute().parent)[0])
     return sample(clock.now(), fresh_id, form_id)
 
 

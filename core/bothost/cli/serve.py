@@ -8,7 +8,6 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bothost.cli import OK, PROBLEM
-from bothost.cli.bot_status import BotDiagnosis, judge
+from bothost.cli.bot_status import BotDiagnosis, form_of, judge
 from bothost.cli.http_delivery import DeliveryTarget, Unreachable, deliver, parse_target
 from bothost.cli.output import config_option, json_option, language, log_level_option, say, show_json, show_table
 from bothost.cli.selection import check_there
@@ -198,19 +197,6 @@ def recorded_bodies(given: Sequence[str], reading: ConfigReading) -> dict[str, d
             check_there(bot, reading)
         bodies[bot] = decoded_body(Path(file).read_bytes(), file)
     return bodies
-
-
-def form_of(bot: BotDiagnosis) -> int | None:
-    """Return a form whose tasks the bot answers: of its `forms`, of a handler's @on(form=), of its setting `form` or `forms`."""
-    plugged = bot.plugged
-    found = set(bot.config.forms)
-    if not found and plugged is not None:
-        found = {form for route in plugged.routes for one in route.conditions for form in one.forms or ()}
-    if not found and plugged is not None:
-        for name in ("form", "forms"):
-            value = getattr(plugged.settings, name, None)
-            found |= {one for one in (value if isinstance(value, Iterable) else (value,)) if isinstance(one, int)}
-    return min(found, default=None)
 
 
 async def _row(bot: BotDiagnosis, body: bytes, target: DeliveryTarget, clock: Clock) -> dict[str, Any]:
