@@ -232,3 +232,27 @@ def test_a_plugin_without_settings_takes_none() -> None:
     no_settings({}, PLACE)
     with pytest.raises(ConfigError, match="limit: no such key, and no setting of the plugin 'approvals'"):
         no_settings({"limit": "5"}, PLACE)
+
+
+class Untyped(Settings):
+    greeting = "Hello"
+    days = 5
+    longest: int = 7
+
+    def helper(self) -> int:
+        return 1
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("greeting", "Untyped gives greeting no type, so it is no setting: write greeting: str = 'Hello'"),
+        ("days", "write days: int = 5"),
+        ("helper", "no such key"),
+        ("longst", "did you mean 'longest'?"),
+    ],
+)
+def test_a_name_without_a_type_says_what_to_write(key: str, said: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        fill(Untyped, {key: "x"}, SettingsSource("p"), SecretSources(Path(), {}))
+    assert said in str(error.value)

@@ -101,7 +101,8 @@ def fill(
     problems = []
     for key, value in values.items():
         if key not in known:
-            problems.append(place.problem(key, _unknown(key, place.plugin, [*known, *host_keys])))
+            why = _untyped(cls, key) or _unknown(key, place.plugin, [*known, *host_keys])
+            problems.append(place.problem(key, why))
             continue
         try:
             found[known[key].name] = read(value, known[key].type, sources)
@@ -127,6 +128,15 @@ def no_settings(values: Mapping[str, object], place: SettingsSource, host_keys: 
 
 def _unknown(key: str, plugin: str, known: Any) -> str:
     return f"no such key, and no setting of the plugin {plugin!r}{nearest(key, known)}"
+
+
+def _untyped(cls: type[Settings], key: str) -> str:
+    """Return what to write where the class has this name without a type, so that it is no setting; "" where it has not."""
+    value = next((vars(base)[key] for base in cls.__mro__ if base not in Settings.__mro__ and key in vars(base)), None)
+    if value is None or key.startswith("_") or callable(value) or hasattr(value, "__get__"):
+        return ""
+    kind = type(value).__name__
+    return f"{cls.__qualname__} gives {key} no type, so it is no setting: write {key}: {kind} = {value!r:.40}"
 
 
 def _fields(cls: type[Settings]) -> tuple[msgspec.structs.FieldInfo, ...]:
