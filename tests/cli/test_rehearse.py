@@ -75,7 +75,7 @@ Play = Any
 
 @pytest.fixture
 def play(tmp_path: Path, site: Path, run: Run) -> Play:
-    """Keep events (task text → the reply it got), then rehearse them; exit code and the command's JSON."""
+    """Keep events (task text → the reply it got, or how it failed), then rehearse them; exit code and the command's JSON."""
 
     def play(events: dict[str, Any], word: str = "Hello", *more: str, bodies: bool = True) -> tuple[int, Any]:
         ini = tmp_path / "bots.ini"
@@ -90,6 +90,9 @@ def play(tmp_path: Path, site: Path, run: Run) -> Play:
     return play
 
 
+NEVER_RAN = "expired: its bot did not come back"
+
+
 async def keep(state: Path, events: dict[str, Any], *, bodies: bool) -> None:
     store = open_journal("", state, SystemClock(), claims_first=False)
     await store.open()
@@ -100,6 +103,9 @@ async def keep(state: Path, events: dict[str, Any], *, bodies: bool) -> None:
             id=f"one:{number}:comment:{number}", bot="one", task=number, state="answered", delivered=True,
             seen_at=now, answer=json.dumps(reply).encode(), created=now - 3600 + number, updated=now,
         )  # fmt: skip
+        if isinstance(reply, str):
+            entry.state, entry.failed, entry.answer, entry.error = "failed", True, None, reply
+            entry.runs = int(reply != NEVER_RAN)
         await store.save(entry, body if bodies else None)
     await store.close()
 
@@ -154,6 +160,17 @@ def test_bodies_that_are_gone_are_counted(play: Play) -> None:
     code, told = play({"Anna": {"text": "x"}}, bodies=False)
     assert code == 0
     assert "1 more skipped: 1 whose body is no longer kept" in told
+
+
+def test_failed_events_are_rehearsed_too_and_what_never_ran_is_counted(play: Play) -> None:
+    failure = "[bot:one] handle raised ValueError: no (rehearsed.py:7)"
+    code, told = play({"raise": failure, "Anna": failure, "late": NEVER_RAN}, "Hello", "--json")
+    assert code == 1
+    assert {event["id"]: event["verdict"] for event in told["events"]} == {
+        "one:1:comment:1": "same", "one:2:comment:2": "differs",
+    }, [event["why"] for event in told["events"]]  # fmt: skip
+    assert told["events"][1]["why"] == "it failed then, and replies now"
+    assert told["skipped"] == {"never run": 1}
 
 
 def test_a_plugin_that_cannot_be_loaded_is_said(play: Play, site: Path) -> None:

@@ -208,6 +208,9 @@ def test_an_attempt_goes_by_memory_where_the_journal_lags_behind(
     second = bot.begin(of, 2)
     assert second.answered
     assert second.answer().json == {"text": "better"}
+    bothost.clock.advance("40s")
+    told = "deliveries are answered as always; those that would be acknowledged before their reply get 503"
+    assert f"the journal is away: the disk is full; {told}" in bot.log()
     journal.be()
     assert (journal.row().state, journal.row().runs) == ("answered", 2)
 
