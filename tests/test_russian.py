@@ -1,4 +1,4 @@
-"""The Russian documents say what the English ones say: the same headings, code, keys, commands, pictures and links, in one order."""
+"""The Russian documents say what the English ones say, in one order; and each message of a command has its Russian."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from tests.language.leaks import CORE, SAID, untranslated
 
 ROOT = Path(__file__).parent.parent
 PAIRS = {
@@ -99,3 +100,9 @@ def test_a_russian_document_stands_beside_each_english_guide_that_it_leads_to() 
             path = ((ROOT / name).parent / target).resolve()
             english = next((here for here in PAIRS if (ROOT / here).resolve() == path and here != "README.md"), None)
             assert english is None, f"{name} leads to {target}, which there is in Russian: {PAIRS[english or '']}"
+
+
+@pytest.mark.parametrize("path", SAID, ids=lambda path: str(path.relative_to(CORE)))
+def test_every_message_of_the_commands_has_a_russian_one(path: Path) -> None:
+    left = untranslated(path)
+    assert not left, "add the Russian in core/bothost/language:\n" + "\n".join(left)
