@@ -118,3 +118,17 @@ def test_only_what_changes_nothing_may_be_asked_twice() -> None:
     assert not requests.plain("POST", "inbox", {}).reads
     assert requests.task(5).reads
     assert requests.register(1, {"task_ids": list(range(5000))}).reads
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Mon, 01 Jan 99999999999 00:00:00 GMT",
+        "Mon, 01 Jan 10000 00:00:00 GMT",
+        "Mon, 01 Jan 2026 00:00:00 +" + "9" * 400,
+    ],
+)
+@pytest.mark.parametrize("header", ["retry-after", "date"])
+def test_a_date_that_no_calendar_has_counts_as_none(date: str, header: str) -> None:
+    assert requests.http_date(date) is None
+    assert requests.retry_after({"retry-after": date, header: date}) == requests.DEFAULT_RETRY_S

@@ -287,7 +287,7 @@ def http_date(text: str | None) -> datetime | None:
 
     try:
         found = parsedate_to_datetime(text or "")
-    except (TypeError, ValueError, IndexError):
+    except (TypeError, ValueError, IndexError, OverflowError):
         return None
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
