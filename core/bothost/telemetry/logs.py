@@ -161,7 +161,7 @@ class LogHandler(OwnLevelHandler):
         """Take down a line of the logger `bothost.delivery` without a LogRecord, which alone costs as much as the rest.
 
         `own` fields hold the host's own words and numbers, `foreign` ones texts from elsewhere."""
-        if level < self.level:
+        if level < self._kept:  # each delivery comes here, and the property costs a call
             return
         if len(self._lines) >= QUEUE_LINES:
             self.dropped += 1
