@@ -93,6 +93,11 @@ async def cut(writer: asyncio.StreamWriter, piece: bytes) -> None:
     writer.close()
 
 
+async def last(writer: asyncio.StreamWriter, piece: bytes) -> None:
+    writer.write(piece)
+    writer.write_eof()
+
+
 TASK = b'{"task": {"id": 5}}'
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 ODD = {
@@ -157,10 +162,10 @@ async def test_calls_share_kept_connections(io_loop: Any) -> None:
 
 @pytest.mark.gen_test(timeout=30)
 async def test_a_post_on_a_connection_that_has_been_closed_meanwhile_goes_out_once(io_loop: Any) -> None:
-    raw = RawServer(lambda writer: cut(writer, GOOD))
+    raw = RawServer(lambda writer: last(writer, GOOD))
     async with serving(raw) as (_, session):
         await session.send(comment())
-        await asyncio.gather(*raw.tasks)
+        await asyncio.gather(*raw.tasks)  # the client has closed its end: it has seen that the server closed
         await session.send(comment())
         assert (len(raw.requests), raw.connections) == (2, 2)
 
