@@ -34,7 +34,8 @@ def test_times_that_do_not_change_are_kept_for_as_long_as_their_process_lives(tm
     journal = JournalMaker(tmp_path / "state")
     journal.clock = clock = Turned()
 
-    async def written_until(at: float) -> bool:
+    async def looked_and_written_until(kept: StateTimes, at: float) -> bool:
+        kept.look()  # as each second: a look while the last write is just ending writes nothing
         return bool(await asyncio.to_thread(journal.sql, f"select 1 from value where expires > {at}"))
 
     async def work(store: Journal) -> None:
@@ -42,8 +43,7 @@ def test_times_that_do_not_change_are_kept_for_as_long_as_their_process_lives(tm
         lifecycle.restore_times({"one": ("active", 100.0)})
         kept = StateTimes(store, lifecycle, None)
         for _ in range(4):
-            kept.look()
-            await until(lambda: written_until(store.now() + 29 * DAY))
+            await until(lambda: looked_and_written_until(kept, store.now() + 29 * DAY))
             clock.shift += 20 * DAY
         after = BotLifecycle(no_bot, clock)
         await StateTimes(store, after, None).restore()

@@ -71,10 +71,11 @@ class StateTimes:
             await self._write(times)
 
     async def _write(self, times: Mapping[str, tuple[str, float]]) -> None:
+        began = self._journal.now()
         try:
             await self._journal.ask(SPACE, WriteValue(self._key, msgspec.msgpack.encode(times), KEPT_S))
         except JournalError:
             return  # the next look tries again
         finally:
             self._writing = False
-        self._written, self._written_at = times, self._journal.now()
+        self._written, self._written_at = times, began
