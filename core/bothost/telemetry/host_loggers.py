@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Self
 
 from bothost.text import said
@@ -103,14 +104,8 @@ class OwnLevelHandler(logging.Handler):
 
     _kept = logging.NOTSET
 
-    @property
-    def level(self) -> int:
-        """Return the level of `keep_level`. An assigned value is ignored."""
-        return self._kept
-
-    @level.setter
-    def level(self, value: int) -> None:
-        del value
+    level = property(attrgetter("_kept"), lambda _handler, _level: None)
+    """The level of `keep_level`. An assigned value is ignored. It is read for each record, so that reading calls no Python."""
 
     def keep_level(self, level: int) -> None:
         """Take records of this level and above from now on."""
