@@ -172,6 +172,7 @@ LIBRARIES = (
     "aiohttp",
     "asyncpg",
     "click",
+    "ctypes",  # Python 3.14 on a newer Debian: libffi keeps its own file open
     "msgspec",
     "prometheus_client",
     "rich.console",
