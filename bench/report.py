@@ -34,6 +34,8 @@ GOALS = (
     ("bothost", "aiopyrus", {"1.5 kB": 1.0, "22 kB": 0.6, "190 kB": 0.17}),
     ("bothost", "fastapi", {"1.5 kB": 1.0, "22 kB": 0.7, "190 kB": 0.27}),
     ("bothost-keep-0", "aiopyrus", {"1.5 kB": 0.9, "22 kB": 0.5, "190 kB": 0.13}),
+    ("bothost-processes", "bothost", {"1.5 kB": 1.4}),
+    ("bothost-postgres", "bothost", {"1.5 kB": 2.0}),
 )
 """At most so many times the CPU of the other."""
 STEADY = 1.05

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,9 @@ plugin = autoreply
 secret = a-secret-of-sixteen-or-more-6
 enabled = no
 """
-NAMES = r"autorepl[yx]|approvals|inbox|relay|reminder|watch|good|twin|typo|short|away|lost|off|maybe|greetin|greeting|pid|path|timeout|enabled|form|concurrency|secret|greetin"
+INSTALLED = sorted((point.name for point in entry_points(group="bothost.plugins")), key=len, reverse=True)
+WRITTEN = "autoreplx|good|twin|typo|short|away|lost|off|maybe|greetin|greeting|pid|path|timeout|enabled|form|concurrency|secret"
+NAMES = "|".join((*map(re.escape, INSTALLED), WRITTEN))
 
 
 def free_port() -> int:
