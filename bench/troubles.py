@@ -26,6 +26,8 @@ RATE = 50
 UNDER_WAY = 16
 """Deliveries that have no answer yet when the server is killed."""
 PATIENCE_S = 60.0
+BLOCKED_S = 0.5
+"""The seconds for which the neighbour's handler blocks."""
 
 
 def beside_blocked(folder: Path, bodies: Mapping[str, Path], seconds: float) -> dict[str, Figure]:
@@ -42,11 +44,13 @@ def beside_blocked(folder: Path, bodies: Mapping[str, Path], seconds: float) -> 
 @contextlib.contextmanager
 def _blocking(server: Server, bodies: Bodies) -> Iterator[None]:
     """Have a delivery of the other bot begin every second."""
-    ended, statuses = threading.Event(), set()
+    ended, statuses, took_s = threading.Event(), set(), []
 
     def send() -> None:
         while not ended.wait(_until_next_second()):
+            began = time.monotonic()
             statuses.add(_answer(server, _request(server, bodies.next(), bot=1))[0])
+            took_s.append(time.monotonic() - began)
 
     sender = threading.Thread(target=send)
     sender.start()
@@ -56,6 +60,7 @@ def _blocking(server: Server, bodies: Bodies) -> Iterator[None]:
         ended.set()
         sender.join()
     assert statuses == {b"200"}, statuses
+    assert min(took_s) >= BLOCKED_S, f"its neighbour does not block: {took_s}"
 
 
 def _until_next_second() -> float:

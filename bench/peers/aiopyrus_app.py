@@ -22,7 +22,7 @@ other_dispatcher = Dispatcher()
 
 
 @other_dispatcher.task_received()
-async def block(_payload):
+async def block():
     """Block, as a handler does that calls a library of another time."""
     time.sleep(0.5)
     return {}
