@@ -281,6 +281,7 @@ class Host:
             await self._permits.stop()
             await self._times.stop()
             await self.resources.journal.close()
+        await self.resources.client.close()
         if self.siblings is not None:
             self.siblings.close()
 

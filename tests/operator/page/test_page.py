@@ -424,6 +424,18 @@ def test_pages_still_come_while_the_journal_cannot_be_opened(tmp_path_factory: p
         assert site.put(site.log_in(), "/bots/autoreply/pause").status == 503
     finally:
         site.stop()
+    assert is_cut_from_pyrus(site)
+
+
+def test_a_host_that_has_stopped_keeps_no_connection_to_pyrus(tmp_path_factory: pytest.TempPathFactory) -> None:
+    site = Site(tmp_path_factory.mktemp("stopped")).start()
+    assert not is_cut_from_pyrus(site)
+    site.stop()
+    assert is_cut_from_pyrus(site)
+
+
+def is_cut_from_pyrus(site: Site) -> bool:
+    return bool(site.host.resources.client.transport._session.closed)  # type: ignore[attr-defined]
 
 
 def test_metrics_count_what_happened(own_page: Site) -> None:
