@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Run
+from tests.e2e.site import free_port
 from tests.language.leaks import english_left
 
 RUSSIAN = {"LANG": "ru_RU.UTF-8", "LC_ALL": "", "LC_MESSAGES": "", "LANGUAGE": ""}
@@ -54,13 +55,6 @@ enabled = no
 INSTALLED = sorted((point.name for point in entry_points(group="bothost.plugins")), key=len, reverse=True)
 WRITTEN = "autoreplx|good|twin|typo|short|away|lost|off|maybe|greetin|greeting|pid|path|timeout|enabled|form|concurrency|secret"
 NAMES = "|".join((*map(re.escape, INSTALLED), WRITTEN))
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 @pytest.fixture

@@ -20,19 +20,13 @@ from urllib.request import urlopen
 import pytest
 from tests.cli.conftest import Run
 from tests.cli.test_send import Stranger
+from tests.e2e.site import free_port
 
 from bothost.clock import SystemClock
 from bothost.journal import open_journal
 
 ROOT = Path(__file__).parent.parent.parent
 HELLO = {"text": "Hello, test@pyrus.com. This task approved by bot.", "approval_choice": "approved"}
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.deploy.front import NAME, Front, certificate, filled, free_port
-from tests.e2e.site import HostSite
+from tests.deploy.front import NAME, Front, certificate, filled
+from tests.e2e.site import HostSite, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

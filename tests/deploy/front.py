@@ -23,12 +23,6 @@ DEPLOY = Path(__file__).parents[2] / "docs" / "deploy"
 NAME = "bots.example.com"
 
 
-def free_port() -> int:
-    """A port that nobody listens on at this moment."""
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        return int(held.getsockname()[1])
-
-
 def certificate(folder: Path) -> tuple[Path, Path]:
     """A certificate for `bots.example.com` and localhost that a test made, and its key."""
     cert, key = folder / "fullchain.pem", folder / "privkey.pem"

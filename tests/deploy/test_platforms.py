@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.deploy.front import DEPLOY, free_port
-from tests.e2e.site import SECRET
+from tests.deploy.front import DEPLOY
+from tests.e2e.site import SECRET, free_port
 
 from bothost import config
 from bothost.config.values import HostConfig

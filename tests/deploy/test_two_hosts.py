@@ -13,7 +13,8 @@ from contextlib import suppress
 from http.client import HTTPException
 
 import pytest
-from tests.deploy.front import event, free_port
+from tests.deploy.front import event
+from tests.e2e.site import free_port
 from tests.postgres_server import PostgresServer, find_binaries
 
 pytestmark = pytest.mark.full

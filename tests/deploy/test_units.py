@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.deploy.front import DEPLOY, free_port
-from tests.e2e.site import SECRET
+from tests.deploy.front import DEPLOY
+from tests.e2e.site import SECRET, free_port
 
 from bothost.config.values import HostConfig
 

@@ -251,9 +251,16 @@ def test_what_is_asked_in_one_turn_of_the_loop_is_one_transaction(embedded: Jour
     took: list[float] = []
 
     async def work(store: Journal) -> None:
+        writer = store._writer  # type: ignore[attr-defined]
         store.measure(took.append)  # type: ignore[attr-defined]
-        claims = await asyncio.gather(*(store.claim(make_entry(n, task=n), BODY) for n in range(1, 9)))
-        assert [word for word, _ in claims] == ["claimed"] * 8
+
+        async def not_woken_yet() -> bool:
+            return len(writer._queue) == 8 and not writer._wake.is_set()
+
+        claims = [store.claim(make_entry(n, task=n), BODY) for n in range(1, 9)]
+        *claimed, gathered = await asyncio.gather(*claims, not_woken_yet())
+        assert [word for word, _ in claimed] == ["claimed"] * 8
+        assert gathered
         assert len(took) == 1
 
     embedded.run(work, CALM)

@@ -114,10 +114,37 @@ def test_what_no_template_knows_stays_as_it_is() -> None:
     [
         "( ) (" + "every permit (" * 600 + ") is held by a run past timeout = " * 600,
         "a." * 16_000 + " x has no login, so no reply could be posted; set one first",
+        "x raised y: (a" * 2_500,
+        "raised z: (b:\n" * 2_500,
     ],
-    ids=["many beginnings", "a long word"],
+    ids=["many beginnings", "a long word", "words of a plugin that never end", "many lines of a plugin"],
 )
 def test_a_plugins_long_error_costs_little(text: str) -> None:
     began = time.process_time()
     RUSSIAN.message(text)
     assert time.process_time() - began < 1.0
+
+
+@pytest.mark.parametrize(
+    ("english", "own"),
+    [
+        ("handle raised ValueError: there are no rows, a blank (rules.py:5)", "ValueError: there are no rows, a blank (rules.py:5)"),
+        ("[bot:a] open raised x.GiveUp: no such key: 3 bots", "GiveUp: no such key: 3 bots"),
+        ("handle raised E: a tab (r.py:5)\nTraceback (most recent call last):\nE: there are 3 bots", "last):\nE: there are 3 bots"),
+        ("paused by the operator: there are 3 bots", ": there are 3 bots"),
+    ],
+)  # fmt: skip
+def test_the_words_of_a_plugin_and_of_an_operator_stay_as_they_are(english: str, own: str) -> None:
+    told = RUSSIAN.message(english)
+    assert told.endswith(own)
+    assert re.search("[а-яё]{3}", told), "what is ours is Russian"
+
+
+def test_our_own_errors_in_a_handler_are_told_in_russian() -> None:
+    told = RUSSIAN.message(
+        "handle raised CallUnsent: GET tasks/5 at h: Connection refused (did you mean 'x'?) (rules.py:5)"
+    )
+    assert (
+        told
+        == "handle упал с ошибкой CallUnsent: GET tasks/5 at h: соединение отвергнуто (может быть, 'x'?) (rules.py:5)"
+    )

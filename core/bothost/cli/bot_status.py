@@ -50,15 +50,18 @@ def judge(reading: ConfigReading, folder: Path) -> list[BotDiagnosis]:
     return sorted(bots, key=lambda bot: bot.config.name)
 
 
+def forms_of_handlers(bot: BotDiagnosis) -> frozenset[int]:
+    """Return the forms that the plugin's `@on(form=)` name."""
+    routes = bot.plugged.routes if bot.plugged is not None else ()
+    return frozenset[int]().union(*(one.forms for route in routes for one in route.conditions if one.forms))
+
+
 def form_of(bot: BotDiagnosis) -> int | None:
     """Return a form whose tasks the bot answers: of its `forms`, of a handler's @on(form=), of its setting `form` or `forms`."""
-    plugged = bot.plugged
-    found = set(bot.config.forms)
-    if not found and plugged is not None:
-        found = {form for route in plugged.routes for one in route.conditions for form in one.forms or ()}
-    if not found and plugged is not None:
+    found = set(bot.config.forms or forms_of_handlers(bot))
+    if not found and bot.plugged is not None:
         for name in ("form", "forms"):
-            value = getattr(plugged.settings, name, None)
+            value = getattr(bot.plugged.settings, name, None)
             found |= {one for one in (value if isinstance(value, Iterable) else (value,)) if isinstance(one, int)}
     return min(found, default=None)
 

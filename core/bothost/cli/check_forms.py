@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from bothost import __version__
+from bothost.cli.bot_status import forms_of_handlers
 from bothost.cli.doctor_checks import NoSharedLimits
 from bothost.clock import SystemClock
 from bothost.errors import AmbiguousField, CallError, Problem
@@ -61,9 +62,7 @@ async def _of_bot(bot: BotDiagnosis, client: PyrusClient) -> list[Problem]:
 
 def forms_of(bot: BotDiagnosis) -> frozenset[int]:
     """Return the forms that a bot's section and its plugin's `@on(form=)` name."""
-    routes = bot.plugged.routes if bot.plugged is not None else ()
-    named = (condition.forms for route in routes for condition in route.conditions if condition.forms)
-    return bot.config.forms.union(*named)
+    return bot.config.forms | forms_of_handlers(bot)
 
 
 async def _form(config: BotConfig, form_id: int, client: PyrusClient) -> Form:

@@ -67,9 +67,9 @@ def word(english: str) -> str:
     return language().text(english)
 
 
-def say(text: str = "") -> None:
-    """Print a message for a person."""
-    show_data(language().message(text))
+def say(text: str = "", *, own: str = "") -> None:
+    """Print a message for a person, and behind it what are somebody's own words."""
+    show_data(language().message(text) + own)
 
 
 def warn(text: str) -> None:

@@ -113,7 +113,7 @@ def _tell(told: Mapping[str, object], held: Held, *, as_json: bool) -> int:
         task = f" {word('task')} {told['task']}" if told["task"] is not None else ""
         reason = f": {told['reason']}" if "reason" in told else ""
         where = f" (on {counted(len(living), 'process', 'processes')})" if living and not behind else ""
-        say(f"{told['bot']}{task} {word(str(told['state']))}{where}{reason}")
+        say(f"{told['bot']}{task} {word(str(told['state']))}{where}", own=reason)
         if behind:
             warn(f"not yet on {named(behind)}: see the log there (a bot that does not serve there cannot be paused)")
     return PROBLEM if behind else OK

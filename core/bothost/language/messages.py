@@ -11,6 +11,7 @@ from functools import partial
 from string import Formatter
 from typing import TYPE_CHECKING, NamedTuple
 
+from bothost import errors
 from bothost.language.numbers import ENGLISH_COUNTS, russian_count
 from bothost.language.russian_texts import TEXTS
 
@@ -24,6 +25,15 @@ STATES = (
 """The states of bots and of events, as `{state:word}` finds them in a message."""
 LONGEST = 2000
 """The most characters of a name or list within a message."""
+_OURS = "|".join(name for name, kind in vars(errors).items() if isinstance(kind, type) and kind is not errors.GiveUp)
+_FOREIGN = re.compile(
+    rf"(?<=raised )(?!(?:{_OURS})\b)[\w.]+: [^\n]*?(?= \(did you mean| \([^()\n]*:\d+\)|$)"
+    r"|(?<=paused by the operator: )[^\n]*|(?<=\n)(?s:Traceback \(most recent call last\).*)",
+    re.MULTILINE,
+)
+"""What a plugin's exception or an operator says in a message of ours. It stays as it is, whatever language it is in."""
+_PLACES = range(0xE000, 0xF900)
+"""Characters for private use. One stands for each such part while the rest is translated."""
 
 
 class MessageTemplate(NamedTuple):
@@ -54,11 +64,28 @@ def compiled(templates: Mapping[str, str]) -> Sequence[MessageTemplate]:
 
 
 def in_russian(text: str, messages: Sequence[MessageTemplate]) -> str:
-    """Return the text with every message in it replaced by its Russian."""
+    """Return the text with every message in it replaced by its Russian, except what is a plugin's or an operator's own."""
+    text, foreign = _set_aside(text)
     for message in messages:
         if all(literal in text for literal in message.literals):  # much quicker than the pattern
             text = message.pattern.sub(partial(_filled, message.russian), text)
+    for place, own in foreign.items():
+        text = text.replace(place, own)
     return text
+
+
+def _set_aside(text: str) -> tuple[str, dict[str, str]]:
+    """Return the text with a character in place of each part that is not ours, and these parts by their characters."""
+    foreign: dict[str, str] = {}
+
+    def kept(match: re.Match[str]) -> str:
+        place = chr(_PLACES[len(foreign)])
+        foreign[place] = match[0]
+        return place
+
+    if any(ord(letter) in _PLACES for letter in text):
+        return text, foreign
+    return _FOREIGN.sub(kept, text, count=len(_PLACES)), foreign
 
 
 def _filled(russian: str, match: re.Match[str]) -> str:

@@ -7,17 +7,20 @@ import inspect
 import sys
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from bothost.errors import PluginError
 from bothost.plugins.attribution import place_of_definition
 from bothost.text import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
-    from bothost.plugins.api import HandlerMark
+    from bothost.plugins.api import HandlerMark, HookMark, JobMark, Plugin
     from bothost.plugins.event import Event
+
+M = TypeVar("M", bound="HookMark | JobMark")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,32 @@ def standing_at(definition: object) -> Iterator[None]:
         placed = PluginError(f"{error} ({place})")
         placed.place = place
         raise placed from error.__cause__
+
+
+def of_methods(
+    plugin: Plugin[Any],
+    marks: Mapping[str, tuple[M, ...]],
+    where: str,
+    kind: Literal["hook", "job"],
+    make: Callable[[M, Handler, str], T],
+) -> Iterator[T]:
+    """Yield what `make` makes of each marked method: of its mark, its handler and its place. Raises PluginError.
+
+    Each method takes a hook's request, or the job, and no two have one name.
+    """
+    seen: dict[str, str] = {}
+    for method, those in marks.items():
+        call = getattr(plugin, method)
+        place = f"{where}.{method}"
+        with standing_at(call):
+            check_call(call, 1, place, f"def {method}(self, {'request' if kind == 'hook' else 'job'})")
+            for mark in those:
+                if mark.name in seen:
+                    raise PluginError(
+                        f"{place}: {seen[mark.name]} is the {kind} {mark.name!r} already; give it another name"
+                    )
+                seen[mark.name] = method
+                yield make(mark, handler(method, call), place)
 
 
 def check_call(call: Callable[..., Any], arguments: int, what: str, right: str) -> None:

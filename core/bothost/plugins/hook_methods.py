@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bothost.errors import PluginError, RequestRefused, StoreError
+from bothost.errors import RequestRefused, StoreError
 from bothost.journal.values import check_key
 from bothost.plugins.guard_marks import GuardMark
 from bothost.plugins.guards import FunctionGuard, GuardRule, OpenGuard, rule_of
-from bothost.plugins.handlers import Handler, check_call, handler, standing_at, takes
+from bothost.plugins.handlers import Handler, check_call, of_methods, takes
 from bothost.plugins.http import json_of, value_at
 
 if TYPE_CHECKING:
@@ -50,18 +50,9 @@ def hooks(
     plugin: Plugin[Any], marks: Mapping[str, tuple[HookMark, ...]], settings: object, where: str
 ) -> Iterator[HookSpec]:
     """Yield the hooks of an instance, in order of definition. Raises PluginError."""
-    seen: dict[str, str] = {}
-    for method, those in marks.items():
-        call = getattr(plugin, method)
-        place = f"{where}.{method}"
-        with standing_at(call):
-            check_call(call, 1, place, f"def {method}(self, request)")
-            for mark in those:
-                if mark.name in seen:
-                    first = seen[mark.name]
-                    raise PluginError(f"{place}: {first} is the hook {mark.name!r} already; give it another name")
-                seen[mark.name] = method
-                yield _spec(plugin, mark, handler(method, call), settings, place)
+    return of_methods(
+        plugin, marks, where, "hook", lambda mark, kept, place: _spec(plugin, mark, kept, settings, place)
+    )
 
 
 def warnings(specs: tuple[HookSpec, ...]) -> tuple[str, ...]:

@@ -161,9 +161,9 @@ def claim_new(connection: sqlite3.Connection, row: Sequence[Any]) -> bool:
     return connection.execute(_CLAIM_NEW, row).rowcount > 0
 
 
-def place_body(connection: sqlite3.Connection, key: str, place: tuple[bytes | None, str | None]) -> None:
-    """Give a row its body, or the place of it."""
-    connection.execute("update delivery set body = ?, body_at = ? where id = ?", (*place, key))
+def place_body(connection: sqlite3.Connection, key: str, place: str) -> None:
+    """Give a row the place of its body."""
+    connection.execute("update delivery set body_at = ? where id = ?", (place, key))
 
 
 def claim_row(connection: sqlite3.Connection, key: str, moment: TransactionTime) -> Entry:

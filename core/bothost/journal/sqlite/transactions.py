@@ -145,7 +145,7 @@ class Transactions:
                 return "busy", entry
             return ("claimed" if known.owner == self._owner and is_ours(known) else "known"), known
         if body is not None and not is_small:  # only now, because a refused claim needs no place for its body
-            statements.place_body(connection, mine.id, self._location(connection, mine.id, body))
+            statements.place_body(connection, mine.id, str(self.bodies.append(body)))
         return "claimed", mine
 
     def write_one(self, connection: sqlite3.Connection, entry: Entry, body: bytes | None) -> bool:
