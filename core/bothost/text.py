@@ -89,3 +89,8 @@ def user_name(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return f"uid {uid}"
+
+
+def counted(number: int, word: str, words: str = "") -> str:
+    """Return a number of things: "1 bot", "5 bots"."""
+    return f"{number} {word}" if number == 1 else f"{number} {words or word + 's'}"

@@ -210,7 +210,7 @@ def test_a_unix_socket_is_served_with_0660_and_removed_at_the_end(site):
     host = site(GREET, "one: plugin = greet", "unix_socket = run.sock").start()
     path = host.folder / "run.sock"
     assert stat.S_IMODE(path.stat().st_mode) == 0o660
-    assert host.said("serves 1 bots")["message"].endswith(f" on unix:{path}")
+    assert host.said("serves 1 bot")["message"].endswith(f" on unix:{path}")
     client = socket.socket(socket.AF_UNIX)
     client.settimeout(10)
     client.connect(str(path))

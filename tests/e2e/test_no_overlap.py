@@ -32,7 +32,7 @@ def test_a_plugin_with_a_port_of_its_own_is_reloaded_when_the_old_one_is_closed(
     slow = host.deliver_later("one", task=1, comment=1)
     host.until(lambda: list(host.folder.rglob("runs")))
     host.write(PLUGINS, f"one: {keys}new")
-    host.said("reloaded: 1 bots; changed: one")
+    host.said("reloaded: 1 bot; changed: one")
     assert host.deliver("one", task=3, comment=3).text == "new"
     assert slow.result().text == "old"
     assert host.stop() == 0

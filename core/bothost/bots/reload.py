@@ -13,6 +13,7 @@ from bothost.bots.queue import BotQueue
 from bothost.bots.registry import Bot, Registry
 from bothost.errors import ConfigError, PluginError
 from bothost.plugins.discovery import newer_than, upgrade_note
+from bothost.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -29,6 +30,7 @@ LAST_RUN_S = 0.2
 """The interval at which a replaced bot is looked at until its last run has ended."""
 MOST_NAMES = 100
 """The number of bots that one log line names."""
+NOTHING = "nothing has changed"
 NOT_RESTARTED = "not restarted: "
 """Begins what a process says when a bot did not come into service anew."""
 LIVE = frozenset({"operator_token", "operator_read_token", "public_url", "path", "port_from_env", "log_level"})
@@ -68,6 +70,8 @@ class Reloader:
         self._tasks = BackgroundTasks()
         self._spawn = self._tasks.spawn
         self.problems: dict[str, str] = {}
+        self.changes = ""
+        """What the last reload did to which bots; "" before the first."""
         """The reason for each bot whose newest section is not in service. The empty name stands for the file or [host]."""
         self.retiring: set[Bot] = set()
         """Bots that were replaced or removed and are not closed yet."""
@@ -177,6 +181,7 @@ class Reloader:
             "send SIGHUP if the new one is intended",
         )
         self.problems[""] = f"bots.ini {what}: kept out"
+        self.changes = NOTHING
         log.error("bots.ini %s: the old configuration stays in use%s", what, f"; {way}" if new.found else "")
         self.count += 1
         self.failed += 1
@@ -190,7 +195,8 @@ class Reloader:
         kept = [name or "[host]" for name in self.problems]
         said = [("changed", changed), ("added", added), ("removed", removed), ("kept as they were", kept)]
         parts = [f"{word}: {_names(names)}" for word, names in said if names]
-        log.info("reloaded: %d bots; %s", len(now.by_name), "; ".join(parts) or "nothing has changed")
+        self.changes = "; ".join(parts) or NOTHING
+        log.info("reloaded: %s; %s", counted(len(now.by_name), "bot"), self.changes)
         if removed:
             log.warning("removed from bots.ini, so their deliveries get 404: %s", _names(removed))
 

@@ -12,7 +12,7 @@ import msgspec
 from bothost.cli import OK, PROBLEM
 from bothost.cli.host_client import cancelled_at_host, waiting_at_host
 from bothost.cli.journal_access import visiting
-from bothost.cli.output import counted, operator_name, say, show_json, show_table, warn
+from bothost.cli.output import operator_name, say, show_json, show_table, warn
 from bothost.cli.selection import host_of, read_existing
 from bothost.clock import SystemClock
 from bothost.errors import UsageError
@@ -28,6 +28,7 @@ from bothost.operator.bulk import (
     without_login,
 )
 from bothost.operator.waiting import beside
+from bothost.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

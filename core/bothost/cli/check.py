@@ -13,7 +13,6 @@ from bothost.cli.bot_status import BotDiagnosis, collisions, host_warnings, judg
 from bothost.cli.host_client import asked_of_host, facts_beside, wrong_with
 from bothost.cli.output import (
     config_option,
-    counted,
     json_option,
     problem_row,
     say,
@@ -28,6 +27,7 @@ from bothost.config import read
 from bothost.plugins.discovery import DiscoveredPlugin, find, survey, upgrade_note
 from bothost.plugins.hook_methods import shown_hook
 from bothost.plugins.loading import trouble
+from bothost.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

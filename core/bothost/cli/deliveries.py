@@ -17,7 +17,6 @@ from bothost.cli.host_client import cancelled_at_host, waiting_at_host
 from bothost.cli.journal_access import visit
 from bothost.cli.output import (
     config_option,
-    counted,
     json_option,
     operator_name,
     say,
@@ -35,7 +34,7 @@ from bothost.journal.status import SHOWN_KINDS, phase
 from bothost.operator.bulk import Selection, obstacle, select, without_login
 from bothost.operator.outlook import history_of
 from bothost.operator.waiting import beside
-from bothost.text import nearest
+from bothost.text import counted, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable

@@ -22,6 +22,7 @@ from bothost.cli.token import page_url
 from bothost.errors import BothostError, CallError
 from bothost.journal.moving import said_of_no_bot, without_bot
 from bothost.pyrus_client.network import bare
+from bothost.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
@@ -60,7 +61,7 @@ def configuration(reading: ConfigReading, warnings: Sequence[Problem]) -> Findin
         return Finding("configuration", "problem", f"{problems[0]}{more}")
     if warnings:
         return Finding("configuration", "warning", "; ".join(str(warning) for warning in warnings))
-    return Finding("configuration", "ok", f"{len(reading.bots)} bots")
+    return Finding("configuration", "ok", counted(len(reading.bots), "bot"))
 
 
 def other_environment(reading: ConfigReading, standing: Mapping[str, Mapping[str, Any]]) -> Finding | None:

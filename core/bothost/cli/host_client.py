@@ -13,7 +13,6 @@ import msgspec
 
 from bothost.cli.http_delivery import DeliveryTarget, host_target, open_connection
 from bothost.cli.journal_access import visiting
-from bothost.cli.output import counted
 from bothost.cli.token import page_url
 from bothost.errors import BothostError
 from bothost.journal.entry import Entry
@@ -21,6 +20,7 @@ from bothost.operator.access_token import stored
 from bothost.operator.harm import WRONG_SHARE
 from bothost.operator.manual_tick import TickReport
 from bothost.plugins.discovery import newer_than, upgrade_note
+from bothost.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -136,11 +136,6 @@ def _cell(value: Any, column: str) -> str:
     return language().message(word(str(value))) if column in TRANSLATED else str(value)
 
 
-def counted(number: int, word: str, words: str = "") -> str:
-    """Return a number of things: "1 bot", "5 bots"."""
-    return f"{number} {word}" if number == 1 else f"{number} {words or word + 's'}"
-
-
 def problem_row(problem: Problem) -> dict[str, Any]:
     """Return a problem for a program."""
     return {

@@ -8,9 +8,10 @@ import click
 
 from bothost.cli import OK, PROBLEM
 from bothost.cli.journal_access import visit
-from bothost.cli.output import config_option, counted, json_option, operator_name, say, show_json, warn, word
+from bothost.cli.output import config_option, json_option, operator_name, say, show_json, warn, word
 from bothost.cli.selection import bot_argument, check_there, read_existing
 from bothost.operator.presence import ProcessPresence, by_place, named, restarted, wait_until
+from bothost.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,6 +13,7 @@ from bothost import __version__
 from bothost.errors import JournalError
 from bothost.operator.presence import FORGET_S, PREFIX, RESTART, TELL_S, ProcessPresence, forgotten
 from bothost.plugins.discovery import newer_than
+from bothost.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,8 +105,8 @@ class Presence:
         return self._newer
 
     def _result(self) -> str:
-        problems = self._host.reloader.problems
-        told = [f"{name or 'bots.ini'}: {why}" for name, why in sorted(problems.items())]
-        return f"{len(self._host.service.registry.by_name)} bots" + (
-            f"; not as bots.ini says: {'; '.join(told)}" if told else ""
-        )
+        reloader = self._host.reloader
+        wrong = [f"{name or 'bots.ini'}: {why}" for name, why in sorted(reloader.problems.items())]
+        told = [counted(len(self._host.service.registry.by_name), "bot"), reloader.changes]
+        told += [f"not as bots.ini says: {'; '.join(wrong)}"] if wrong else []
+        return "; ".join(filter(None, told))

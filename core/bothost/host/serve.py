@@ -30,7 +30,7 @@ from bothost.host.workers.protocol import Worker
 from bothost.plugins.attribution import whose_line
 from bothost.telemetry import logs, printing
 from bothost.telemetry.redaction import Scrubber
-from bothost.text import listed
+from bothost.text import counted, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -190,7 +190,7 @@ async def _start(host: Host, stop: asyncio.Event, changed: asyncio.Event, when_s
         tuple(listeners.shown(plan.sockets.public, secure=plan.host.certfile is not None)),
         tuple(listeners.shown(plan.sockets.operator, secure=config.page_by_tls(plan.host))),
     )
-    plan.notifier.say("READY=1", f"STATUS=serving {len(host.service.registry.by_name)} bots")
+    plan.notifier.say("READY=1", f"STATUS=serving {counted(len(host.service.registry.by_name), 'bot')}")
     await asyncio.wait({host.tried}, timeout=FIRST_TRIES_S)
     log.info("bothost %s serves %s on %s", __version__, served(host.service), ", ".join(serving.public))
     if serving.operator:
@@ -219,8 +219,8 @@ def served(bots: Iterable[Bot]) -> str:
     wanted = [bot for bot in bots if bot.state.word != "off"]
     lost = sorted(bot.name for bot in wanted if bot.state.broken)
     if not lost:
-        return f"{len(wanted)} bots"
-    return f"{len(wanted) - len(lost)} of {len(wanted)} bots (not serving: {listed(lost)})"
+        return counted(len(wanted), "bot")
+    return f"{len(wanted) - len(lost)} of {counted(len(wanted), 'bot')} (not serving: {listed(lost)})"
 
 
 def _told_to_stop(stop: asyncio.Event, hurry: asyncio.Event) -> None:

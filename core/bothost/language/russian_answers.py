@@ -215,6 +215,11 @@ ANSWERS: Mapping[str, str] = {
     "not yet on {places}: see the log there": "ещё не на {places}: см. лог там",
     "not yet on {places}: see the log there (a bot that does not serve there cannot be paused)": "ещё не на {places}: см. лог там (бота, который там не работает, на паузу не поставить)",
     "(on {n:processes})": "(процессов: {n})",
+    "; nothing has changed": "; ничего не изменилось",
+    "; changed: ": "; изменены: ",
+    "; added: ": "; добавлены: ",
+    "; removed: ": "; удалены: ",
+    "; kept as they were: ": "; оставлены прежними: ",
     "{bot} on {place}: restarted": "{bot} на {place}: перезапущен",
     # journal
     "{source} was copied to {target}": "{source} скопирован в {target}",
