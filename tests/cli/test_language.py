@@ -8,7 +8,6 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -67,9 +66,8 @@ def troubled(bothost_command: str, tmp_path: Path) -> Iterator[None]:
         host = subprocess.Popen([bothost_command, "serve"], cwd=tmp_path, stdout=log, stderr=log)
     try:
         until = time.monotonic() + 30
-        while time.monotonic() < until:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
+        while "serves " not in (tmp_path / "log").read_text() and time.monotonic() < until:
+            time.sleep(0.02)
         yield
     finally:
         host.terminate()

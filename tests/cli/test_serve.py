@@ -170,13 +170,12 @@ class Serving:
         self.wait()
 
     def wait(self) -> None:
+        """Wait for the host's own word that its bots have started: before it `/healthz` answers, and a bot is `starting`."""
         deadline = time.monotonic() + 30
         while self.process.poll() is None and time.monotonic() < deadline:
-            try:
-                with urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=2):
-                    return
-            except OSError:
-                time.sleep(0.02)
+            if "serves " in self.log():
+                return
+            time.sleep(0.02)
         raise AssertionError(self.log())
 
     def send(self, *args: str) -> subprocess.CompletedProcess[str]:
