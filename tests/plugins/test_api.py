@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bothost import Event, Plugin, cron, every, hook, on
+from bothost import Event, Plugin, cron, every, hook, on, on_run
 from bothost.clock import SystemClock
 from bothost.errors import NoLogin
 from bothost.plugins.api import PluginHome, TimerMark, settle
@@ -121,6 +121,14 @@ def test_a_decorator_that_could_never_match_is_refused_where_it_stands(keys: dic
         (lambda: on(forms=5), "@on has no forms= (did you mean 'form'?); it takes form, step, kind"),  # type: ignore[call-arg]
         (lambda: cron("* * * * *", tzz="UTC"), "@cron has no tzz= (did you mean 'tz'?); it takes when, tz"),  # type: ignore[call-arg]
         (lambda: hook("paid"), "@hook: missing a required argument: 'guard'; it takes name, guard, methods, once"),  # type: ignore[call-arg]
+        (
+            lambda: on(form=1)(property(kind_of_form)),
+            "@on, @cron, @every, @job and @hook stand on a method, and not on",
+        ),  # type: ignore[type-var]
+        (
+            lambda: on_run(),
+            "@on_run: missing a required argument: 'hook'; write @on_run above a function, without brackets",
+        ),  # type: ignore[call-arg]
     ],
 )
 def test_a_decorator_used_wrongly_says_what_would_be_right(use: Callable[[], Any], error: str) -> None:

@@ -309,7 +309,22 @@ def test_a_paused_bot_accepts_and_does_not_answer(bothost: Harness) -> None:
         (lambda: hook("paid", anyone, methods=("LOOK",)), "methods are of"),
         (lambda: hook("paid", anyone, once="id"), "JSON pointer"),
         (lambda: signed("a-secret-in-the-code", header="X"), "settings.NAME"),
-        (lambda: signed("settings.a", header="X", digest="md5"), "digest is one of"),  # type: ignore[arg-type]
+        (lambda: signed("settings.a", header="X", digest="md5"), "digest='md5' is none of sha256, sha1, sha512"),
+        (
+            lambda: signed("settings.a", heder="X"),
+            r"signed has no heder= \(did you mean 'header'\?\); it takes secret, header",
+        ),  # type: ignore[call-arg]
+        (lambda: signed("settings.a"), "signed: missing a required argument: 'header'"),  # type: ignore[call-arg]
+        (lambda: signed("settings.a", header="X Sig:"), "header='X Sig:' is no header's name"),
+        (lambda: signed("settings.a", header="X", tolerance=300), "tolerance=300 is no duration such as 5m"),  # type: ignore[arg-type]
+        (lambda: signed("settings.a", header="X", tolerance="0"), "would let nobody in"),
+        (lambda: token("settings.a", quer="key"), r"token has no quer= \(did you mean 'query'\?\)"),  # type: ignore[call-arg]
+        (lambda: token("settings.a", query=3), "query=3 is no text"),  # type: ignore[arg-type]
+        (lambda: hook("paid", signed), r'needs a guard: signed\("settings.NAME", header='),
+        (lambda: hook("paid", token), "needs a guard"),
+        (lambda: hook("paid", anyone()), r"anyone is a guard and is not called: write @hook\(NAME, anyone\)"),
+        (lambda: hook("paid", token("settings.a")()), r"token is a guard and is not called"),
+        (lambda: hook("paid", anyone, methods=5), r"methods are of .*, not \[5\]"),  # type: ignore[arg-type]
         (lambda: token("settings.a", header="X", query="y"), "not both"),
     ],
 )
@@ -356,9 +371,18 @@ def test_the_operator_says_how_a_service_signs(bothost: Harness) -> None:
     assert len(SEEN[0]["X-Hub"]) == 40
 
 
-@pytest.mark.parametrize("keys", [{"digest": "md5"}, {"header": ""}])
-def test_a_guard_that_the_settings_make_useless_keeps_the_bot_out(bothost: Harness, keys: dict[str, str]) -> None:
-    with pytest.raises(PluginError, match=r"signed\(\) needs a header, a digest of sha256"):
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"digest": "md5"}, r"signed\(\) needs a header, a digest of sha256"),
+        ({"header": ""}, r"signed\(\) needs a header, a digest of sha256"),
+        ({"header": "X Sig"}, r"signed\(header=\): 'X Sig' is no header's name"),
+    ],
+)
+def test_a_guard_that_the_settings_make_useless_keeps_the_bot_out(
+    bothost: Harness, keys: dict[str, str], said: str
+) -> None:
+    with pytest.raises(PluginError, match=said):
         bothost.bot(AnyService, key="k", **keys)
 
 
@@ -371,6 +395,12 @@ def test_a_json_pointer_leads_to_a_value(pointer: str, found: int) -> None:
 def test_a_json_pointer_that_leads_nowhere_is_the_callers_fault(pointer: str) -> None:
     with pytest.raises(RequestRefused, match=f"nothing at {pointer}"):
         value_at({"a": [5, 6]}, pointer)
+
+
+@pytest.mark.parametrize("pointer", ["a", " /a", None])
+def test_what_is_no_json_pointer_does_not_lead_to_the_whole_body(pointer: Any) -> None:
+    with pytest.raises(ValueError, match="is no JSON pointer: write one such as /payment/id"):
+        value_at({"a": 5}, pointer)
 
 
 def test_a_handlers_refusal_is_told_to_its_caller(bothost: Harness) -> None:

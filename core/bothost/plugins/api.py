@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import wraps
-from typing import TYPE_CHECKING, Any, Generic, cast
+from typing import TYPE_CHECKING, Any, Generic
 
 from bothost.config.units import time_zone
 from bothost.errors import NoLogin, StoreError
 from bothost.plugins.attribution import ids_of_run
-from bothost.plugins.guard_marks import GuardMark
+from bothost.plugins.explained import decorator
+from bothost.plugins.guard_marks import SIGNED, TOKEN, GuardMark, signed, token
 from bothost.plugins.settings import Settings
-from bothost.text import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -99,29 +97,7 @@ class HookMark:
 Mark = HandlerMark | TimerMark | JobMark | HookMark
 
 
-def _explained(decorator: F) -> F:
-    """Make a decorator say what would be right if its arguments do not fit: used bare, or with a key that it has not."""
-    signature = inspect.signature(decorator)
-    keys = [name for name, one in signature.parameters.items() if one.kind is not one.POSITIONAL_ONLY]
-
-    @wraps(decorator)
-    def checked(*args: Any, **kwargs: Any) -> Any:
-        name = f"@{decorator.__name__}"
-        if len(args) == 1 and not kwargs and inspect.isfunction(args[0]):
-            raise TypeError(f"{name} stands bare on {_name(args[0])}: write {name}(…), it takes {', '.join(keys)}")
-        for key in kwargs:
-            if key not in keys:
-                raise TypeError(f"{name} has no {key}={nearest(key, keys)}; it takes {', '.join(keys)}")
-        try:
-            signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise TypeError(f"{name}: {error}; it takes {', '.join(keys)}") from None
-        return decorator(*args, **kwargs)
-
-    return cast("F", checked)
-
-
-@_explained
+@decorator
 def on(
     *,
     form: int | str | Iterable[int | str] | None = None,
@@ -140,7 +116,7 @@ def on(
     return _marking(HandlerMark(wanted))
 
 
-@_explained
+@decorator
 def cron(when: str, *, tz: str = "UTC") -> Callable[[T], T]:
     """Run a method at the times of a cron expression, `@cron("5 8 * * *", tz="Europe/Moscow")`; both may be `"settings.NAME"`."""
     if not isinstance(when, str) or not isinstance(tz, str):
@@ -148,7 +124,7 @@ def cron(when: str, *, tz: str = "UTC") -> Callable[[T], T]:
     return _marking(TimerMark("cron", when, tz))
 
 
-@_explained
+@decorator
 def every(period: str | timedelta) -> Callable[[T], T]:
     """Run a method at multiples of a period since 1970 UTC: `@every("15m")`, a timedelta, or `"settings.NAME"`."""
     if not isinstance(period, str | timedelta):
@@ -156,7 +132,7 @@ def every(period: str | timedelta) -> Callable[[T], T]:
     return _marking(TimerMark("every", period))
 
 
-@_explained
+@decorator
 def job(name: str) -> Callable[[J], J]:
     """Let a method run as the job of this name, which `self.jobs.add(name, …)` puts off to a later time."""
     if not isinstance(name, str) or not _JOB_NAME.fullmatch(name):
@@ -164,7 +140,7 @@ def job(name: str) -> Callable[[J], J]:
     return _marking(JobMark(name))
 
 
-@_explained
+@decorator
 def hook(
     name: str,
     guard: GuardMark | Callable[..., Any],
@@ -182,9 +158,9 @@ def hook(
         raise TypeError(
             f"@hook({name!r:.80}): a name is one or more segments of a-z, 0-9, '.', '_', '~' and '-', such as paid"
         )
-    if not (isinstance(guard, GuardMark) or callable(guard)):
-        raise TypeError(f"@hook({name!r}) needs a guard: signed(…), token(…), anyone, or a function of the request")
-    several = (methods,) if isinstance(methods, str) else tuple(methods)
+    if guard in (signed, token) or not (isinstance(guard, GuardMark) or callable(guard)):
+        raise TypeError(f"@hook({name!r}) needs a guard: {SIGNED}, {TOKEN}, anyone, or a function of the request")
+    several = tuple(methods) if isinstance(methods, Iterable) and not isinstance(methods, str) else (methods,)
     wrong = [one for one in several if one not in METHODS]
     if wrong or not several:
         raise TypeError(f"@hook({name!r}): methods are of {', '.join(METHODS)}, not {wrong or 'none'}")
@@ -207,6 +183,8 @@ def _several(key: str, value: Any) -> tuple[Any, ...]:
 
 def _marking(mark: Mark) -> Callable[[Any], Any]:
     def decorate(method: Any) -> Any:
+        if not isinstance(method, staticmethod | classmethod) and not callable(method):
+            raise TypeError(f"@on, @cron, @every, @job and @hook stand on a method, and not on {method!r:.80}")
         marks = (mark, *marks_of(method))
         if len({type(one) for one in marks}) > 1:
             raise TypeError(

@@ -7,13 +7,13 @@ import binascii
 import hashlib
 import hmac
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote
 
 import msgspec
 
 from bothost.errors import PluginError
-from bothost.plugins.guard_marks import DIGESTS, ENCODINGS, Digest, Encoding
+from bothost.plugins.guard_marks import DIGESTS, ENCODINGS, HEADER_NAME, Digest, Encoding
 from bothost.plugins.handlers import setting
 from bothost.plugins.settings import Secret
 
@@ -82,8 +82,21 @@ def rule_of(mark: GuardMark, settings: object, where: str) -> GuardRule:
     if not secret:
         raise PluginError(f"{where}: {mark.kind}({mark.secret!r}) is empty, so everybody could call")
     options = {name: setting(value, settings, f"{where}: {mark.kind}({name}=)") for name, value in mark.options}
-    if mark.kind == "token":
-        return TokenGuard(secret, **options)
+    for name in ("header", "timestamp"):
+        if options.get(name) and not HEADER_NAME.fullmatch(str(options[name])):
+            raise PluginError(
+                f"{where}: {mark.kind}({name}=): {options[name]!r:.80} is no header's name such as X-Signature"
+            )
+    return _token(secret, options, where) if mark.kind == "token" else _signed(secret, options, where)
+
+
+def _token(secret: bytes, options: dict[str, Any], where: str) -> TokenGuard:
+    if not (options["header"] or options["query"]):
+        raise PluginError(f"{where}: token() needs the name of a header or of a key of the query")
+    return TokenGuard(secret, **options)
+
+
+def _signed(secret: bytes, options: dict[str, Any], where: str) -> SignedGuard:
     if not options["header"] or options["digest"] not in DIGESTS or options["encoding"] not in ENCODINGS:
         raise PluginError(
             f"{where}: signed() needs a header, a digest of {', '.join(DIGESTS)}, and the encoding hex or base64"

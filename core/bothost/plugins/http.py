@@ -215,7 +215,12 @@ def _no_number(word: str) -> NoReturn:
 
 
 def value_at(value: Any, pointer: str) -> Any:
-    """Follow a JSON pointer such as `/payment/id` from a body's value. Raises RequestRefused if it leads nowhere."""
+    """Follow a JSON pointer such as `/payment/id` from a body's value.
+
+    Raises RequestRefused if it leads nowhere, and ValueError for a text that is no pointer.
+    """
+    if not isinstance(pointer, str) or (pointer and not pointer.startswith("/")):
+        raise ValueError(f"{pointer!r:.80} is no JSON pointer: write one such as /payment/id")
     for part in pointer.split("/")[1:]:
         key = part.replace("~1", "/").replace("~0", "~")
         try:

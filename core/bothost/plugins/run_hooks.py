@@ -7,6 +7,8 @@ import logging
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from bothost.plugins.explained import plain_decorator
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
     from contextlib import AbstractContextManager
@@ -27,6 +29,7 @@ _hooks: dict[str, RunHook] = {}
 """The hooks by module and name, so that a module that is imported anew replaces its hook."""
 
 
+@plain_decorator
 def on_run(hook: H) -> H:
     """Enter the context manager that `hook(event)` returns around each run in this process; `tick`,
     `job` or `request` in place of the event for timers, jobs and hooks. What the run raises reaches its `__exit__`; what that returns is ignored.

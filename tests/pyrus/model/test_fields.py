@@ -15,6 +15,7 @@ from bothost.pyrus.envelope import decode
 from bothost.pyrus.model.parts import File, Person
 from bothost.pyrus.model.values import CatalogItems, Choice
 from bothost.pyrus.rest import results
+from bothost.pyrus.rest.forms import Form
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -245,6 +246,43 @@ def test_a_missing_field_is_named_with_near_names(body: Body) -> None:
         task["товар"]
     with pytest.raises(MissingField, match="it has: 'Предмет'"):
         task[999999999999]
+
+
+@pytest.mark.parametrize("key", [None, "", " \t", True, 1.0, b"A", ["A"]])
+def test_a_key_that_could_name_nothing_is_an_error_wherever_a_field_is_asked_for(key: Any) -> None:
+    task = form(
+        {"id": 1, "name": "A", "value": 1},
+        {"id": 2, "type": "table", "value": [{"row_id": 0, "cells": [{"id": 3, "name": "B"}]}]},
+    )
+    (row,) = task[2]
+    asked: list[Callable[[Any], Any]] = [
+        task.field, task.value, task.need, task.__getitem__, task.__contains__, row.__getitem__, row.get, Form(**{}).field
+    ]  # fmt: skip
+    for ask in asked:
+        with pytest.raises(FieldError, match="a field is asked for by its name, code or id, and not by") as raised:
+            ask(key)
+        assert not isinstance(raised.value, MissingField)  # a KeyError, which `row.get` would take for an absent column
+
+
+def test_what_is_no_type_cannot_be_asked_for() -> None:
+    task = form({"id": 1, "name": "A", "value": 1})
+    for kind in ("Decimal", None, tuple[int]):
+        with pytest.raises(FieldError, match="is no type to ask for: write one such as Decimal"):
+            task.value("A", kind)  # type: ignore[call-overload]
+    with pytest.raises(FieldError, match=r"holds 1, which is not of type str \| bytes"):
+        task.need("A", str | bytes)  # type: ignore[call-overload]
+
+
+def test_a_column_that_a_catalog_does_not_have_is_named_with_a_near_one() -> None:
+    task = form(
+        {"id": 1, "type": "catalog", "name": "A", "value": {"headers": ["City", "Days"], "rows": [["Riga", "3"]]}}
+    )
+    first = task["A"].first
+    assert (first["City"], first.get("Town")) == ("Riga", None)
+    with pytest.raises(
+        MissingField, match=r"the catalog has no column 'Citty' \(did you mean 'City'\?\); it has: 'City', 'Days'"
+    ):
+        first["Citty"]
 
 
 def test_a_value_comes_as_the_type_asked_for_or_not_at_all(body: Body) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bothost.errors import CallRefused, CallUnclear, CallUnsent, FieldError, ReplyError
+from bothost.errors import CallRefused, CallUnclear, CallUnsent, FieldError, MissingField, ReplyError
 from bothost.pyrus.reply.reply import Reply
 from bothost.testing.fake_pyrus import faults
 
@@ -209,6 +209,14 @@ def test_a_catalog_shows_rows_by_header(desk: Any) -> None:
     assert catalog.rows == ({"City": "Kazan", "Code": "16"}, {"City": "Omsk", "Code": "55"})
     assert catalog.find("City", "Omsk").item_id == 2
     assert catalog.find("City", "Perm") is None
+    with pytest.raises(MissingField, match=r"the catalog has no column 'Citi' \(did you mean 'City'\?\)"):
+        catalog.find("Citi", "Omsk")
+    with pytest.raises(MissingField, match="it has: 'City', 'Code'"):
+        catalog.rows[0]["Land"]
+    with pytest.raises(FieldError, match="a catalog's column is asked for by its name, and not by None"):
+        catalog.find(None, "Omsk")
+    with pytest.raises(FieldError, match="a catalog's values are texts: look for '16' and not for 16"):
+        catalog.find("Code", 16)
 
 
 def test_contacts_and_profile(desk: Any) -> None:

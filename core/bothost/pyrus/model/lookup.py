@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from bothost.errors import AmbiguousField, MissingField
+from bothost.errors import AmbiguousField, FieldError, MissingField
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,13 +46,27 @@ class NameIndex(Generic[N]):
                 self._by_name.setdefault(name, []).append(thing)
 
     def find(self, key: int | str) -> N | None:
-        """Return the one thing an id names, or a string: as code, else as name. Raises AmbiguousField if it names several."""
-        found = self._by_id.get(key, []) if isinstance(key, int) else self._by_code.get(key) or self._by_name.get(key)
+        """Return the one thing an id names, or a string: as code, else as name. Raises AmbiguousField if it names several,
+        and FieldError for a key that could name nothing.
+        """
+        found: list[N] | None = None
+        if isinstance(key, str):
+            found = self._by_code.get(key) or self._by_name.get(key)
+        elif isinstance(key, int) and key is not True and key is not False:
+            found = self._by_id.get(key)
         if not found:
+            check_key(key)
             return None
         if len(found) > 1:
             raise AmbiguousField(f"{key!r} names {len(found)} fields: {'; '.join(map(label, found[:_SHOWN]))}")
         return found[0]
+
+
+def check_key(key: object, what: str = "a field is asked for by its name, code or id") -> None:
+    """Raise FieldError for a key that could name nothing: None, an empty text, a bool."""
+    if isinstance(key, bool) or not (isinstance(key, int) or (isinstance(key, str) and key.strip())):
+        empty = ", which is empty" if isinstance(key, str) else ""
+        raise FieldError(f"{what}, and not by {key!r:.80}{empty}")
 
 
 def label(thing: NamedItem) -> str:

@@ -237,7 +237,9 @@ class Task:
             raise FieldError(f"the field {label(found)} is empty")
         needed = value if kind is object else as_type(value, kind)
         if needed is None:
-            raise FieldError(f"the field {label(found)} holds {value!r:.80}, which is not of type {kind.__name__}")
+            raise FieldError(
+                f"the field {label(found)} holds {value!r:.80}, which is not of type {getattr(kind, '__name__', kind)}"
+            )
         return needed
 
     def __getitem__(self, key: int | str) -> Any:

@@ -1,12 +1,14 @@
 """The values of single fields: catalog items, choices, and the types an author asks for."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar
 
+from bothost.errors import FieldError, MissingField
 from bothost.pyrus.model.lenient import Json, forgiving
 from bothost.pyrus.raw_json import ReadOnlyDict
+from bothost.text import nearest
 
 T = TypeVar("T")
 
@@ -45,8 +47,23 @@ class CatalogItems:
         return next(iter(self.rows), None)
 
 
+class CatalogRow(ReadOnlyDict):
+    """A catalog's item by the catalog's headers."""
+
+    def __missing__(self, header: object) -> Any:
+        raise no_column(header, self)
+
+
+def no_column(header: object, headers: Iterable[str]) -> MissingField:
+    """Make the error for a column that a catalog does not have."""
+    near = nearest(header, headers) if isinstance(header, str) else ""
+    return MissingField(
+        f"the catalog has no column {header!r}{near}; it has: {', '.join(map(repr, headers)) or 'none'}"
+    )
+
+
 def _by_header(headers: list[Any], row: list[Any]) -> Mapping[str, Any]:
-    return ReadOnlyDict((header, value) for header, value in zip(headers, row, strict=False) if isinstance(header, str))
+    return CatalogRow((header, value) for header, value in zip(headers, row, strict=False) if isinstance(header, str))
 
 
 @forgiving
@@ -88,7 +105,10 @@ def as_type(value: object, kind: type[T]) -> T | None:
         found = _number(value, kind)
     elif isinstance(value, datetime) and kind is date:
         found = value.date()
-    return found if isinstance(found, kind) else None
+    try:
+        return found if isinstance(found, kind) else None
+    except TypeError:
+        raise FieldError(f"{kind!r:.80} is no type to ask for: write one such as Decimal, str or tuple") from None
 
 
 def _number(value: Any, kind: type) -> Any:

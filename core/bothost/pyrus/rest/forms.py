@@ -7,6 +7,7 @@ import msgspec
 
 from bothost.pyrus.model.descriptors import read
 from bothost.pyrus.model.lenient import Digits, Json, forgiving
+from bothost.pyrus.model.lookup import check_key
 from bothost.pyrus.scalars import whole
 
 _DEEPEST = 16
@@ -88,10 +89,11 @@ class Form:
         return tuple(_walk(self.top_fields, 0))
 
     def field(self, key: int | str) -> FormField | None:
-        """Return the first field with this id, else code, else name.
+        """Return the first field with this id, else code, else name. Raises FieldError for a key that could name nothing.
 
         Example: `form.field("Amount").type`
         """
+        check_key(key)
         fields = self.fields
         if isinstance(key, int):
             return next((field for field in fields if field.id == key), None)

@@ -1,5 +1,6 @@
 """Type the results of API calls, as forgiving as the parts of an event. A missing or wrong value reads as None."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -7,11 +8,13 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from bothost.errors import CallUnclear
+from bothost.errors import CallUnclear, FieldError
 from bothost.pyrus.model.descriptors import read
 from bothost.pyrus.model.lenient import Digits, Json, forgiving
+from bothost.pyrus.model.lookup import check_key
 from bothost.pyrus.model.parts import File, Person, Role
 from bothost.pyrus.model.task import Task
+from bothost.pyrus.model.values import CatalogRow, no_column
 from bothost.pyrus.raw_json import read_only, untyped
 from bothost.pyrus.rest.forms import Form
 
@@ -60,16 +63,20 @@ class Catalog:
         return tuple(header.name or "" for header in self.catalog_headers)
 
     @property
-    def rows(self) -> tuple[dict[str, str], ...]:
+    def rows(self) -> tuple[Mapping[str, str], ...]:
         """Return each item as a mapping by header."""
         headers = self.headers
-        return tuple(dict(zip(headers, item.values, strict=False)) for item in self.items)
+        return tuple(CatalogRow(zip(headers, item.values, strict=False)) for item in self.items)
 
     def find(self, header: str, value: str) -> CatalogItem | None:
-        """Return the first item with this value in this column."""
-        if header not in self.headers:
-            return None
-        place = self.headers.index(header)
+        """Return the first item with this value in this column, or None. Raises FieldError if there is no such column."""
+        check_key(header, "a catalog's column is asked for by its name")
+        headers = self.headers
+        if header not in headers:
+            raise no_column(header, headers)
+        if not isinstance(value, str):
+            raise FieldError(f"a catalog's values are texts: look for {str(value)!r:.80} and not for {value!r:.80}")
+        place = headers.index(header)
         return next((item for item in self.items if item.values[place : place + 1] == (value,)), None)
 
 
