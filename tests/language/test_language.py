@@ -48,8 +48,9 @@ WHOLE = {
     "its process died 3 times within an hour; the last time it ended with exit code 1": "его процесс умер 3 раза за час; в последний раз: завершился с кодом 1",
     "3 events to retry, some 2 s at 5/s": "повторить: 3 события, около 2 с, темп 5/s",
     "Invalid value for '--limit': 'x' is not a valid integer range.": "Неверное значение '--limit': 'x' — не целое число.",
-    "error: No such option '--x'.": "ошибка: Нет ключа '--x'.",
-    "No such option '--jsn'. Did you mean '--json'?": "Нет ключа '--jsn'. Может быть, '--json'?",
+    "error: No such option '--x'.": "ошибка: Нет параметра '--x'.",
+    "No such option '--jsn'. Did you mean '--json'?": "Нет параметра '--jsn'. Может быть, '--json'?",
+    "No such option '--sett'. (Did you mean one of: '--secret', '--set'?)": "Нет параметра '--sett'. (Может быть, '--secret', '--set'?)",
     "Missing argument 'BOT'.": "Не хватает аргумента 'BOT'.",
 }
 """Messages as they come out, put together from several parts."""

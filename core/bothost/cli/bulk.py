@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+import click
 import msgspec
 
 from bothost.cli import OK, PROBLEM
 from bothost.cli.host_client import cancelled_at_host, waiting_at_host
 from bothost.cli.journal_access import visiting
 from bothost.cli.output import operator_name, say, show_json, show_table, warn
-from bothost.cli.selection import host_of, read_existing
+from bothost.cli.selection import StatusChoice, complete_bot, host_of, read_existing
 from bothost.clock import SystemClock
 from bothost.errors import UsageError
+from bothost.journal.entry import Phase
 from bothost.journal.status import phase
 from bothost.operator.bulk import (
     MOST,
@@ -31,7 +33,7 @@ from bothost.operator.waiting import beside
 from bothost.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from bothost.config import ConfigReading
     from bothost.journal import Journal
@@ -64,6 +66,36 @@ def rate(text: str) -> float:
     if not 0 < value <= 1000:
         raise UsageError(f"--rate {text!r} is out of range: write more than 0 and at most 1000/s")
     return value
+
+
+def bulk_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the options that choose many events instead of one, and how they are worked off."""
+    options = (
+        click.option("--bot", shell_complete=complete_bot, help="All events of this bot."),
+        click.option(
+            "--state",
+            type=StatusChoice(get_args(Phase)),
+            metavar="STATE",
+            help="All events in this state: waiting, running, held, parked, posting, answered, undelivered, failed or cancelled.",
+        ),
+        click.option("--task", type=int, help="All events of this task."),
+        click.option(
+            "--since",
+            metavar="AGE",
+            help="All events younger than this: 30m, 24h, 7d, or since a day in UTC: 2026-01-31.",
+        ),
+        click.option("--until", metavar="AGE", help="Only events older than this, or from before a day."),
+        click.option("--error", default="", metavar="TEXT", help="Only events whose error contains this text."),
+        click.option("--dry-run", is_flag=True, help="Show the plan and stop."),
+        click.option("--rate", "pace", default="5/s", show_default=True, metavar="N/s", help="How many at a time."),
+        click.option(
+            "--wait", default="30s", show_default=True, metavar="AGE", help="How long to wait for their ends."
+        ),
+        click.option("--anyway", is_flag=True, help="Take also events whose reply can probably not be posted."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def in_bulk(config: str, verb: Verb, selection: Selection, options: BulkOptions) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from bothost import __version__
+from bothost.cli.help import Command
 from bothost.cli.journal_access import visiting
 from bothost.cli.output import config_option, json_option, language
 from bothost.cli.selection import bot_argument, bot_named, host_of, read_existing
@@ -47,7 +48,7 @@ class CallOptions:
 METHODS = ("GET", "POST", "PUT", "DELETE")
 
 
-@click.command(epilog="Example: bothost call refunds GET tasks/5")
+@click.command(cls=Command, epilog="Example: bothost call refunds GET tasks/5")
 @bot_argument
 @click.argument("method", type=click.Choice(METHODS, case_sensitive=False))
 @click.argument("path")
@@ -85,7 +86,7 @@ async def asked(wanted: CallOptions, bot: BotConfig, host: HostConfig) -> Any:
             raise UsageError(str(error)) from None
 
 
-@click.command(epilog="Example: bothost shell refunds")
+@click.command(cls=Command, epilog="Example: bothost shell refunds")
 @bot_argument
 @config_option
 @json_option

@@ -10,6 +10,7 @@ import click
 
 from bothost.cli import OK, PROBLEM
 from bothost.cli.bot_status import BotDiagnosis, collisions, host_warnings, judge, without_login
+from bothost.cli.help import Command
 from bothost.cli.host_client import asked_of_host, facts_beside, wrong_with
 from bothost.cli.output import (
     config_option,
@@ -43,7 +44,7 @@ MANY = 20
 """With more bots than this, a last line counts them by state."""
 
 
-@click.command(epilog="Example: bothost check --config /etc/bothost/bots.ini")
+@click.command(cls=Command, epilog="Example: bothost check --config /etc/bothost/bots.ini")
 @config_option
 @json_option
 @click.option("--forms", is_flag=True, help="Also ask Pyrus whether the forms have the fields that plugins name.")
@@ -86,7 +87,7 @@ def _summary(config: str, bots: int, problems: int, warnings: int) -> str:
     return f"{config}: {counted(bots, 'bot')}, all well{beside}"
 
 
-@click.command(epilog="Example: bothost bots payments")
+@click.command(cls=Command, epilog="Example: bothost bots payments")
 @click.argument("name", required=False, shell_complete=complete_bot)
 @config_option
 @json_option
@@ -191,7 +192,7 @@ def _standing(bot: BotDiagnosis, facts: Mapping[str, str] | None) -> tuple[str, 
     return "active", ""
 
 
-@click.command(epilog="Example: bothost plugins")
+@click.command(cls=Command, epilog="Example: bothost plugins")
 @config_option
 @json_option
 def plugins(config: str, as_json: bool) -> int:

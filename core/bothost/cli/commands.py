@@ -10,6 +10,7 @@ import click
 
 from bothost import __version__
 from bothost.cli import OK, PROBLEM, USAGE
+from bothost.cli.help import Group
 from bothost.cli.output import report
 from bothost.cli.privileges import explained
 from bothost.errors import BothostError, UsageError
@@ -61,7 +62,7 @@ TABLE: Mapping[str, CommandSource] = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group that imports a command's module only when the command runs."""
 
     def list_commands(self, _context: click.Context) -> list[str]:
@@ -84,10 +85,9 @@ class LazyGroup(click.Group):
             raise click.UsageError(f"no command {args[0]!r}{nearest(args[0], TABLE)}", context)
         return super().resolve_command(context, args)
 
-    def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, source.help) for name, source in TABLE.items()])
+    def lines(self, _context: click.Context) -> dict[str, str]:
+        """Return what each command does, without importing it."""
+        return {name: source.help for name, source in TABLE.items()}
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)

@@ -11,8 +11,9 @@ import click
 import msgspec
 
 from bothost.cli import OK
-from bothost.cli.bulk import BulkOptions, in_bulk, rate
+from bothost.cli.bulk import BulkOptions, bulk_options, in_bulk, rate
 from bothost.cli.export import ExportOptions
+from bothost.cli.help import Group
 from bothost.cli.host_client import cancelled_at_host, waiting_at_host
 from bothost.cli.journal_access import visit
 from bothost.cli.output import (
@@ -26,7 +27,7 @@ from bothost.cli.output import (
     warn,
     word,
 )
-from bothost.cli.selection import check_there, complete_bot, host_of, moment, read_existing
+from bothost.cli.selection import StatusChoice, check_there, complete_bot, host_of, moment, read_existing
 from bothost.clock import SystemClock
 from bothost.errors import BothostError, UsageError
 from bothost.journal.entry import Entry, EntryFilter, Phase
@@ -54,15 +55,9 @@ NEAR = 200
 """The number of the newest events that are searched for a similar id."""
 
 
-class StatusChoice(click.Choice[str]):
-    """A choice of states that suggests the nearest one."""
-
-    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
-        """Add the nearest state to click's message."""
-        return f"{super().get_invalid_choice_message(value, ctx)}{nearest(str(value), self.choices)}"
-
-
-@click.group(invoke_without_command=True, epilog="Example: bothost deliveries list --state failed --since 24h")
+@click.group(
+    cls=Group, invoke_without_command=True, epilog="Example: bothost deliveries list --state failed --since 24h"
+)
 @config_option
 @json_option
 @click.pass_context
@@ -76,7 +71,12 @@ def deliveries(context: click.Context, config: str, as_json: bool) -> int | None
 
 @deliveries.command("list", epilog="Example: bothost deliveries list --bot autoreply --state failed --since 24h --json")
 @click.option("--bot", shell_complete=complete_bot, help="Only events of this bot.")
-@click.option("--state", type=StatusChoice(get_args(Phase)), help="Only events in this state.")
+@click.option(
+    "--state",
+    type=StatusChoice(get_args(Phase)),
+    metavar="STATE",
+    help="Only events in this state: waiting, running, held, parked, posting, answered, undelivered, failed or cancelled.",
+)
 @click.option("--task", type=int, help="Only events of this task.")
 @click.option("--kind", type=StatusChoice(tuple(SHOWN_KINDS.values())), help="Only events of this kind.")
 @click.option(
@@ -211,31 +211,6 @@ async def _none(journal: Journal, key: str) -> BothostError:
     newest = await journal.list(EntryFilter(bot=bot, limit=NEAR)) or await journal.list(EntryFilter(limit=NEAR))
     near = nearest(key, [entry.id for entry in newest])
     return BothostError(f"there is no delivery {key}{near}: bothost deliveries list shows their ids")
-
-
-def bulk_options(command: Callable[..., int]) -> Callable[..., int]:
-    """Add the options that choose many events instead of one, and how they are worked off."""
-    options = (
-        click.option("--bot", shell_complete=complete_bot, help="All events of this bot."),
-        click.option("--state", type=StatusChoice(get_args(Phase)), help="All events in this state."),
-        click.option("--task", type=int, help="All events of this task."),
-        click.option(
-            "--since",
-            metavar="AGE",
-            help="All events younger than this: 30m, 24h, 7d, or since a day in UTC: 2026-01-31.",
-        ),
-        click.option("--until", metavar="AGE", help="Only events older than this, or from before a day."),
-        click.option("--error", default="", metavar="TEXT", help="Only events whose error contains this text."),
-        click.option("--dry-run", is_flag=True, help="Show the plan and stop."),
-        click.option("--rate", "pace", default="5/s", show_default=True, metavar="N/s", help="How many at a time."),
-        click.option(
-            "--wait", default="30s", show_default=True, metavar="AGE", help="How long to wait for their ends."
-        ),
-        click.option("--anyway", is_flag=True, help="Take also events whose reply can probably not be posted."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 def _many(config: str, verb: Verb, default: Phase | None, as_json: bool, given: dict[str, Any]) -> int:

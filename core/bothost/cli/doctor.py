@@ -12,6 +12,7 @@ import click
 from bothost.cli import OK, PROBLEM
 from bothost.cli import doctor_checks as examine
 from bothost.cli.bot_status import host_warnings, judge
+from bothost.cli.help import Command
 from bothost.cli.host_client import asked_of_host
 from bothost.cli.output import config_option, json_option, language, show_data, show_json, word
 from bothost.cli.selection import host_of, read_existing
@@ -41,7 +42,7 @@ class ExaminedHost:
     clock: Clock
 
 
-@click.command(epilog="Example: bothost doctor --config /etc/bothost/bots.ini")
+@click.command(cls=Command, epilog="Example: bothost doctor --config /etc/bothost/bots.ini")
 @config_option
 @json_option
 def doctor(config: str, as_json: bool) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bothost.cli import OK, PROBLEM
+from bothost.cli.help import Command
 from bothost.cli.journal_access import visit
 from bothost.cli.output import config_option, json_option, say, show_json, show_table
 from bothost.operator.presence import asked_at, by_place, named, presences, wait_until
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 RELOAD_S = 60.0
 
 
-@click.command(epilog="Example: bothost hosts")
+@click.command(cls=Command, epilog="Example: bothost hosts")
 @config_option
 @json_option
 def hosts(config: str, as_json: bool) -> int:
@@ -59,7 +60,7 @@ def _row(one: ProcessPresence, now: float) -> dict[str, Any]:
     }
 
 
-@click.command(name="reload", epilog="Example: bothost reload --wait")
+@click.command(cls=Command, name="reload", epilog="Example: bothost reload --wait")
 @click.option("--wait", is_flag=True, help="Wait until all processes have reloaded, and tell what came of it.")
 @config_option
 @json_option

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bothost.cli import OK
+from bothost.cli.help import Group
 from bothost.cli.output import config_option, json_option, say, show_json, warn
 from bothost.cli.privileges import become_owner, give_to_owner
 from bothost.cli.selection import host_of, read_existing
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 TOLD_EVERY = 10_000
 
 
-@click.group(epilog="Example: bothost journal backup /var/backups/bothost-journal.db")
+@click.group(cls=Group, epilog="Example: bothost journal backup /var/backups/bothost-journal.db")
 def journal() -> None:
     """Copy the journal into another one, back it up, restore it."""
 

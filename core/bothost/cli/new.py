@@ -13,6 +13,7 @@ import click
 import msgspec
 
 import bothost
+from bothost.cli.help import Command
 from bothost.cli.output import json_option, say, show_data, show_json
 from bothost.cli.scaffold import RecordedDelivery, files, is_taken, names
 from bothost.errors import BodyRefused, UsageError
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 PRIVATE_FILES = frozenset({"bots.ini", "tests/delivery.json"})
 
 
-@click.command(epilog="Example: bothost new fresh-bot")
+@click.command(cls=Command, epilog="Example: bothost new fresh-bot")
 @click.argument("name")
 @click.option("--from", "recorded", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="DELIVERY.json",
               help="Start from a recorded delivery: its form, and a test with it.")  # fmt: skip

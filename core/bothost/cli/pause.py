@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bothost.cli import OK, PROBLEM
+from bothost.cli.help import Command
 from bothost.cli.journal_access import visit
 from bothost.cli.output import config_option, json_option, operator_name, say, show_json, warn, word
 from bothost.cli.selection import bot_argument, check_there, read_existing
@@ -28,7 +29,7 @@ Held = tuple[list[ProcessPresence], list[ProcessPresence]]
 task_option = click.option("--task", type=int, help="Only this task of the bot.")
 
 
-@click.command(epilog="Example: bothost pause autoreply --reason 'new release at 15:00'")
+@click.command(cls=Command, epilog="Example: bothost pause autoreply --reason 'new release at 15:00'")
 @bot_argument
 @click.option("--reason", default="", help="Why; shown with the bot's state.")
 @task_option
@@ -47,7 +48,7 @@ def pause(bot: str, reason: str, task: int | None, config: str, as_json: bool) -
     return _tell({"bot": bot, "task": task, "state": "paused", "reason": why}, held, as_json=as_json)
 
 
-@click.command(epilog="Example: bothost resume autoreply --task 5600")
+@click.command(cls=Command, epilog="Example: bothost resume autoreply --task 5600")
 @bot_argument
 @task_option
 @config_option
@@ -68,7 +69,7 @@ def resume(bot: str, task: int | None, config: str, as_json: bool) -> int:
     return _tell({"bot": bot, "task": task, "state": "resumed" if undone else "was not paused"}, held, as_json=as_json)
 
 
-@click.command(epilog="Example: bothost restart autoreply")
+@click.command(cls=Command, epilog="Example: bothost restart autoreply")
 @bot_argument
 @config_option
 @json_option

@@ -16,6 +16,7 @@ import click
 import msgspec
 
 from bothost.cli import OK, PROBLEM
+from bothost.cli.help import Command
 from bothost.cli.journal_access import visit
 from bothost.cli.output import config_option, json_option, say, show_data, show_json, word
 from bothost.cli.rehearse_child import DataQuestion, RehearsalResult, RehearsedEvent
@@ -62,7 +63,7 @@ class ReplyComparison:
         return {"id": self.id, "verdict": self.verdict, "was": self.was, "now": self.now, "why": self.why}
 
 
-@click.command(epilog="Example: bothost rehearse autoreply --since 24h")
+@click.command(cls=Command, epilog="Example: bothost rehearse autoreply --since 24h")
 @bot_argument
 @click.option(
     "--since", default="24h", show_default=True, metavar="AGE", help="Events younger than this: 30m, 24h, 7d."

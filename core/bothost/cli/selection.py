@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 
 DAY = re.compile(r"\d{4}-")
 """Begins a day, which no age does."""
+
+
+class StatusChoice(click.Choice[str]):
+    """A choice of states that suggests the nearest one."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """Add the nearest state to click's message."""
+        return f"{super().get_invalid_choice_message(value, ctx)}{nearest(str(value), self.choices)}"
 
 
 def complete_bot(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:

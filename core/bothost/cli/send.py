@@ -15,6 +15,7 @@ import click
 
 from bothost.cli import OK, PROBLEM
 from bothost.cli.bot_status import form_of, judge
+from bothost.cli.help import Command
 from bothost.cli.http_delivery import DeliveryResponse, DeliveryTarget, deliver, host_target, parse_target
 from bothost.cli.journal_access import visit
 from bothost.cli.output import config_option, json_option, say, show_data, show_json
@@ -64,7 +65,7 @@ class Recipient:
     reading: ConfigReading | None = None
 
 
-@click.command(epilog='Example: bothost send autoreply --set task.text="Hello there" --attempt 2/3')
+@click.command(cls=Command, epilog='Example: bothost send autoreply --set task.text="Hello there" --attempt 2/3')
 @click.argument("bot", required=False, shell_complete=complete_bot)
 @click.argument("file", type=click.Path(), required=False)
 @click.option(

@@ -16,6 +16,7 @@ import click
 
 from bothost.cli import OK, PROBLEM
 from bothost.cli.bot_status import BotDiagnosis, form_of, judge
+from bothost.cli.help import Command
 from bothost.cli.http_delivery import DeliveryTarget, Unreachable, deliver, parse_target
 from bothost.cli.output import config_option, json_option, language, log_level_option, say, show_json, show_table
 from bothost.cli.selection import check_there
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from bothost.host.serve import ServingAddresses
 
 
-@click.command(epilog="Example: bothost serve --config /etc/bothost/bots.ini")
+@click.command(cls=Command, epilog="Example: bothost serve --config /etc/bothost/bots.ini")
 @log_level_option
 @config_option
 @json_option
@@ -47,7 +48,7 @@ def serve(config: str, log_level: LogLevel | None, as_json: bool) -> int:
     return serve_host(with_log_level(read(config), log_level), log_level)
 
 
-@click.command(epilog="Example: bothost demo --once")
+@click.command(cls=Command, epilog="Example: bothost demo --once")
 @click.option("--once", is_flag=True, help="End after the deliveries; exit code 1 if one was not answered 200.")
 @click.option(
     "--from",

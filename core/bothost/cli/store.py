@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from bothost.cli import OK, PROBLEM
+from bothost.cli.help import Group
 from bothost.cli.journal_access import visit
 from bothost.cli.output import config_option, json_option, say, show_data, show_json, word
 from bothost.cli.selection import bot_argument, check_there, read_existing
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 Row = tuple[str, bytes, float]
 
 
-@click.group(no_args_is_help=True, epilog="Example: bothost store list payments")
+@click.group(cls=Group, no_args_is_help=True, epilog="Example: bothost store list payments")
 def store() -> None:
     """Read and change what a bot keeps in its store.
 

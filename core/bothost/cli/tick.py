@@ -17,6 +17,7 @@ import msgspec
 from bothost.cli import OK, PROBLEM
 from bothost.cli.bot_status import judge
 from bothost.cli.call import calling
+from bothost.cli.help import Command
 from bothost.cli.host_client import asked_of_host, facts_beside, ticked_at_host
 from bothost.cli.journal_access import visiting
 from bothost.cli.output import config_option, json_option, say, show_data, show_json
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from bothost.config import BotConfig, ConfigReading, HostConfig
 
 
-@click.command(epilog="Example: bothost tick reminder remind --at 2026-03-02T09:00+03:00")
+@click.command(cls=Command, epilog="Example: bothost tick reminder remind --at 2026-03-02T09:00+03:00")
 @bot_argument
 @click.argument("timer")
 @click.option("--at", metavar="TIME", help="When the tick is due, as 2026-03-02T09:00+03:00; without it, now.")

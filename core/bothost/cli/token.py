@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bothost.cli import OK
+from bothost.cli.help import Command
 from bothost.cli.http_delivery import LOOPBACK
 from bothost.cli.output import config_option, json_option, show_data, show_json
 from bothost.cli.privileges import become_owner
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from bothost.config import HostConfig
 
 
-@click.command(epilog="Example: bothost token --new")
+@click.command(cls=Command, epilog="Example: bothost token --new")
 @click.option("--new", is_flag=True, help="Replace it; this ends all sessions of the page.")
 @config_option
 @json_option

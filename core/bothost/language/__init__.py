@@ -46,6 +46,14 @@ class Language:
         """Return a message that is filled already, with names and numbers kept. What no template knows stays English."""
         return in_russian(english, _messages()) if self.code == "ru" else english
 
+    def help_text(self, english: str) -> str:
+        """Return a text of a command's `--help`, which is given in one line."""
+        if self.code != "ru":
+            return english
+        from bothost.language.russian_help import HELP  # here, because only --help wants it
+
+        return HELP.get(english, english)
+
 
 ENGLISH = Language("en")
 RUSSIAN = Language("ru")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bothost.cli.help import Command
 from bothost.cli.output import json_option, log_level_option, say
 from bothost.cli.serve import free_port, is_taken, with_free_ports
 from bothost.config import read, with_log_level
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 PAGE_PORT = 8090
 
 
-@click.command(epilog="Example: bothost dev leave-bot")
+@click.command(cls=Command, epilog="Example: bothost dev leave-bot")
 @click.argument("package", type=click.Path(path_type=Path), default=".", envvar="BOTHOST_CONFIG")
 @click.option("--debug", is_flag=True, help="Let handlers stop at breakpoints: no limit of time disturbs a paused one.")
 @click.option("--page-port", type=int, default=PAGE_PORT, show_default=True, help="The port of the fake Pyrus's page.")
