@@ -23,6 +23,8 @@ _STATE = re.compile(r"""(?P<field>".+?"|'.+?'|.+?)\s+is\s+(?P<not>not\s+)?(?P<st
 _COMPARED = re.compile(
     r"""(?P<field>".+?"|'.+?'|.+?)\s*(?P<op><=|>=|!=|=|<|>|\bcontains\b|\bin\b)\s*(?P<value>.+)\Z""", re.DOTALL
 )
+_UNCLEAR = re.compile(r"(?:\A|\|)\s*[-+]?\d{1,3},\d{3}\s*(?:\Z|\|)")
+"""A number whose comma is a decimal one in some countries, and groups thousands in others."""
 _BLANKS = " \t\r\n\v\f\u00a0\u202f\u200b\u200c\u200d\u2060\ufeff"
 """The values that a person who looks at a field takes for nothing."""
 _LONGEST_SHOWN = 300
@@ -153,6 +155,10 @@ def parse_condition(text: str, line: str) -> Condition:
             "or FIELD is empty, is not empty, is checked, is not checked"
         )
     operator, value = compared["op"].strip(), unquoted(compared["value"])
+    if _UNCLEAR.search(compared["value"]) and operator != "contains":
+        raise ValueError(
+            f"{line!r}: {value!r} may be thousands or thousandths; write {value.replace(',', '')} or a text in quotes"
+        )
     if operator in ("<", "<=", ">", ">=") and not has_order(value):
         raise ValueError(f"{line!r}: {value!r} is neither a number (1000, 1 000,50) nor a date (2026-03-31)")
     return Condition(unquoted(compared["field"]), operator, value)

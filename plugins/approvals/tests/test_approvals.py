@@ -162,6 +162,14 @@ def test_less_and_more_need_a_number_or_a_date(rule: str) -> None:
         parse_rule(rule)
 
 
+@pytest.mark.parametrize("rule", ["Amount <= 1,000", "Amount = 100,000", "Amount in 5 | 1,000"])
+def test_a_comma_that_may_be_thousands_or_thousandths_is_refused(rule: str) -> None:
+    with pytest.raises(ValueError, match="thousands or thousandths"):
+        parse_rule(f"approve when {rule}")
+    assert parse_rule('approve when Amount = "1,000"').conditions[0].value == "1,000"
+    assert parse_rule("approve when Amount <= 1000,50").conditions[0].value == "1000,50"
+
+
 def test_a_very_long_field_is_cut_in_the_explanation(bothost: Harness) -> None:
     reply = answered(bothost, "approve when Supplier is not empty", Supplier="x" * 100_000)
     assert reply is not None

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _PLACE = re.compile(r"\{(/[^{}]*)\}")
 LONGEST_TEXT = 60_000
+LONGEST_DIGITS = 30
+"""A number with more digits before or behind its point is written with an exponent, or it could fill the memory."""
 
 
 class Pointer(str):
@@ -62,6 +64,8 @@ def plain(body: Any, pointer: str) -> str:
         raise RequestRefused(f"{pointer} must be a text, a number, true, false or null")
     if value is None:
         return ""
+    if isinstance(value, Decimal) and abs(value.adjusted()) < LONGEST_DIGITS:
+        return f"{value:f}"  # people read 100000, not 1E+5
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else clean(str(value))
 
 

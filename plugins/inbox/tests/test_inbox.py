@@ -49,6 +49,17 @@ def test_a_service_signs_in_its_own_way(bothost: Harness) -> None:
     assert bothost.assert_one_comment().text == "Paid 1 by ."
 
 
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(b"1E5", "100000"), (b"1.50", "1.50"), (b"2e-7", "0.0000002"), (b"1e999999999", "1E+999999999")],
+)
+def test_a_number_reads_as_people_write_it(bothost: Harness, number: bytes, text: str) -> None:
+    bot = commenting(bothost)
+    body = b'{"id": 7, "task": 5600, "amount": ' + number + b', "payer": "x"}'
+    assert bot.hook("signed", body=body).status == 202
+    assert bothost.assert_one_comment().text == f"Paid {text} by x."
+
+
 def test_an_old_request_is_refused_where_the_service_sends_its_time(bothost: Harness) -> None:
     bot = commenting(bothost, timestamp_header="X-Time")
     assert bot.hook("signed", json=PAID).status == 202

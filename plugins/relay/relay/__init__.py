@@ -19,6 +19,8 @@ from bothost import (
     GiveUp,
     Job,
     Plugin,
+    Reply,
+    ReplyError,
     Request,
     RequestRefused,
     Secret,
@@ -33,6 +35,10 @@ from bothost import (
 __all__ = ["Relay", "Target"]
 
 LARGEST_ANSWER = 4 << 20
+LARGEST_LATER = 200_000
+"""The most bytes of a later answer, which waits as a job's data."""
+NO_CODINGS = ("", "identity", "utf-8", "utf8", "none")
+"""Content-Encodings under which services send plain answers: some name a character set there."""
 LATER_DAYS = 30
 """The days that a service may take for an answer that it gives later."""
 
@@ -46,12 +52,20 @@ class Target(Settings):
 
 
 def answered(request: Request) -> str:
-    """Return the id of the event that a later answer belongs to. Raises RequestRefused, which tells the service what is wrong."""
+    """Return the id of the event that a later answer belongs to. Raises RequestRefused, which tells the service what is wrong: once
+    an answer was accepted, no better one is taken.
+    """
+    if len(request.body) > LARGEST_LATER:
+        raise RequestRefused(f"the answer has {len(request.body)} bytes; the most is {LARGEST_LATER}")
     answer = request.json
     if not isinstance(answer, dict) or not isinstance(answer.get("id"), str):
         raise RequestRefused('the answer needs "id", the Idempotency-Key of the event')
     if not isinstance(answer.get("reply"), dict):
         raise RequestRefused('the answer needs "reply", an object as Pyrus takes it')
+    try:
+        Reply(**{key: value for key, value in whole(answer["reply"]).items() if key in Reply.__struct_fields__})
+    except ReplyError as error:
+        raise RequestRefused(f"the reply cannot be written: {error}") from None
     return slot(answer["id"])
 
 
@@ -132,8 +146,8 @@ class Relay(Plugin[Target]):
             body += piece
             if len(body) > LARGEST_ANSWER:
                 raise GiveUp(f"{self.settings.url} answered with more than {LARGEST_ANSWER >> 20} MB")
-        coding = answer.headers.get("Content-Encoding", "identity").strip().lower()
-        return bytes(body) if coding == "identity" else self._unpacked(bytes(body), coding)
+        coding = answer.headers.get("Content-Encoding", "").strip().lower()
+        return bytes(body) if not body or coding in NO_CODINGS else self._unpacked(bytes(body), coding)
 
     def _unpacked(self, body: bytes, coding: str) -> bytes:
         """Unpack an answer of a service that packs although it was asked not to."""
@@ -151,9 +165,9 @@ class Relay(Plugin[Target]):
         return plain
 
     def _reply(self, body: bytes) -> dict[str, Any] | None:
-        """Read an answer as a reply. A text or a list writes nothing, as in Pyrus; a broken object is no answer at all.
+        """Read an answer as a reply. A text or a list writes nothing, as in Pyrus; what is no JSON and holds a brace is no answer.
 
-        Raises ConnectionError for a broken object, because a decision may stand in it.
+        Raises ConnectionError for that, because a decision may stand in it, or it is the page of a proxy before the service.
         """
         bare = body.removeprefix(b"\xef\xbb\xbf").strip()
         if not bare:
@@ -161,10 +175,8 @@ class Relay(Plugin[Target]):
         try:
             reply = json.loads(bare, parse_constant=_refuse)
         except (ValueError, RecursionError) as error:
-            if bare.startswith((b"{", b"\xff\xfe", b"\xfe\xff")):
-                raise ConnectionError(
-                    f"{self.settings.url} answered a JSON object that is cut or wrong: {error}"
-                ) from None
+            if b"{" in bare:
+                raise ConnectionError(f"{self.settings.url} answered JSON that is cut or wrong: {error}") from None
             self.log.warning("%s answered something that is not JSON: nothing is written", self.settings.url)
             return None
         if isinstance(reply, dict):

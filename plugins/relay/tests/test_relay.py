@@ -6,6 +6,7 @@ import gzip
 import json
 import socketserver
 import threading
+import zlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -139,6 +140,9 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
         HEAD + b'Content-Length: 23\r\n\r\n{"spent_minutes": NaN  }',
         HEAD + '{"text":"Привет"}'.join(["Content-Length: 17\r\n\r\n", ""]).encode("cp1251"),
         b"HTTP/1.1 2",
+        HEAD + b'Content-Length: 34\r\n\r\n\xc2\xa0{"approval_choice": "approved"}\xc2\xa0',
+        HEAD + b"Content-Length: 47\r\n\r\n<style>p {}</style>We are back in five minutes.",
+        HEAD + b"Content-Encoding: br\r\nContent-Length: 4\r\n\r\n\x0b\x00\x80\x03",
     ],
 )
 def test_an_answer_that_is_cut_or_wrong_is_tried_again_and_loses_no_decision(
@@ -172,10 +176,24 @@ def test_half_an_emoji_loses_no_decision(bothost: Harness, service: Service, tex
     assert answer.json == {"text": posted, "approval_choice": "approved"}
 
 
-def test_a_packed_answer_is_unpacked(bothost: Harness, service: Service) -> None:
-    packed = gzip.compress(b'{"text":"packed"}')
-    service.raw.append(HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed) + packed)
+@pytest.mark.parametrize(
+    ("coding", "sent"),
+    [
+        (b"gzip", gzip.compress(b'{"text":"packed"}', mtime=0)),
+        (b"deflate", zlib.compress(b'{"text":"packed"}')),
+        (b"utf-8", b'{"text":"packed"}'),
+        (b"", b'{"text":"packed"}'),
+    ],
+)
+def test_a_packed_answer_is_unpacked(bothost: Harness, service: Service, coding: bytes, sent: bytes) -> None:
+    service.raw.append(HEAD + b"Content-Encoding: %s\r\nContent-Length: %d\r\n\r\n" % (coding, len(sent)) + sent)
     assert relayed(bothost, service).deliver(task()).json == {"text": "packed"}
+
+
+def test_an_answer_of_nothing_is_nothing_whatever_packs_it(bothost: Harness, service: Service) -> None:
+    service.raw.append(HEAD + b"Content-Encoding: gzip\r\nContent-Length: 0\r\n\r\n")
+    answer = relayed(bothost, service).deliver(task())
+    assert (answer.status, answer.reply) == (200, None)
 
 
 def test_the_limit_is_one_of_the_whole_answer(bothost: Harness, service: Service) -> None:
@@ -245,6 +263,29 @@ def test_a_later_answer_that_says_too_little_is_the_services_fault(
     answer = relayed(bothost, service).hook("reply", json=body)
     assert answer.status == 400
     assert "the answer needs" in answer.json["error"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        ({"text": "x" * 200_000}, "the most is 200000"),
+        ({"approval_choice": "Approved"}, "approval_choice: 'Approved' cannot stand here"),
+        ({"text": 5}, "text: 5 cannot stand here"),
+        ({"due_date": "2026-03-02", "due": "2026-03-02T10:00:00Z"}, "do not go together"),
+    ],
+)
+def test_a_later_answer_that_cannot_be_written_is_refused_and_a_better_one_is_taken(
+    bothost: Harness, service: Service, reply: Any, said: str
+) -> None:
+    service.answers.append((202, b""))
+    bot = relayed(bothost, service)
+    bot.deliver(task(step=1))
+    event = service.seen[0][0]["Idempotency-Key"]
+    refused = later(bot, event, reply)
+    assert (refused.status, said in refused.json["error"]) == (400, True)
+    assert later(bot, event, {"text": "better"}).status == 202
+    bothost.clock.advance("1m")
+    assert [one.text for one in bothost.pyrus.comments()] == ["better"]
 
 
 def test_nobody_else_answers_and_no_event_that_was_not_asked_about(bothost: Harness, service: Service) -> None:

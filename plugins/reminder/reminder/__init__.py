@@ -52,6 +52,13 @@ class When(Settings):
     text: Text = Text("This task has waited here for {waited}: {who}.")
     most: Annotated[int, msgspec.Meta(ge=1, le=5000)] = 500
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for settings by which nothing would ever be said."""
+        if not self.text.strip():
+            raise ValueError("says nothing: give `text`, or leave it out")
+        if any(step < 1 for step in self.steps):
+            raise ValueError("`steps` are numbers from 1")
+
 
 class Reminder(Plugin[When]):
     """Works by its timer and its jobs, so it needs a `login`."""
@@ -115,9 +122,10 @@ def waiting_since(task: Task, me: int | None) -> datetime | None:
 
 def said_today(task: Task, me: int | None, now: datetime) -> bool:
     """Return whether the bot has commented on this day already. Once a day is enough, also after a late tick."""
+    midnight = datetime.combine(now.date(), time(), now.tzinfo)
     for comment in reversed(task.comments):
         if comment.author.id == me and comment.create_date is not None:
-            return comment.create_date.astimezone(now.tzinfo).date() == now.date()
+            return comment.create_date >= midnight
     return False
 
 

@@ -67,8 +67,8 @@ def _day(name: str) -> int:
 
 
 def worked(since: datetime, until: datetime, days: Days, hours: Hours, zone: ZoneInfo) -> timedelta:
-    """Count the working time from `since` to `until` (both aware), for at most a year back."""
-    start = max(since, until - timedelta(days=LONGEST_DAYS)).astimezone(zone)
+    """Count the working time from `since` to `until` (both aware), for at most a year back; there is none before `since`."""
+    start = max(min(since, until), until - timedelta(days=LONGEST_DAYS)).astimezone(zone)
     stop = until.astimezone(zone)
     total = timedelta()
     day = start.date()

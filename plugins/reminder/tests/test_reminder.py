@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from bothost import BothostError
 from bothost.testing import task, trouble
 from reminder import Days, Hours, Reminder, Zone
 from reminder.worktime import worked
@@ -128,6 +129,24 @@ def test_working_time_counts_days_and_hours_only() -> None:
     assert worked(monday, friday, WEEK, DAY, utc) == timedelta()
     moscow = worked(friday, monday, WEEK, DAY, ZoneInfo("Europe/Moscow"))
     assert moscow == timedelta(hours=4)
+
+
+@pytest.mark.parametrize("date", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"])
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])
+def test_a_task_with_a_date_at_the_calendars_end_stops_no_round(bothost: Harness, date: str, zone: str) -> None:
+    bot = made(bothost, zone=zone, hours="00:00-23:59", days="Mon-Sun")
+    bothost.clock.set("2026-01-09T08:00+00:00")
+    odd, late = waiting(bothost, "2026-01-05T09:00:00Z"), waiting(bothost, "2026-01-05T09:00:00Z")
+    bothost.pyrus.task(odd)["comments"][0]["create_date"] = date
+    bothost.pyrus.task(odd)["comments"].append({"id": 8, "text": "mine", "create_date": date, "author": {"id": 1}})
+    round_of(bothost, bot)
+    assert len(bothost.pyrus.comments(late)) == 1
+
+
+@pytest.mark.parametrize(("keys", "said"), [({"text": " "}, "says nothing"), ({"steps": "2, 0"}, "numbers from 1")])
+def test_settings_by_which_nothing_is_ever_said_are_refused(bothost: Harness, keys: dict[str, str], said: str) -> None:
+    with pytest.raises(BothostError, match=said):
+        bothost.bot(Reminder, **{"form": 321, **keys})
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,14 @@ def test_a_task_that_comes_back_to_the_step_is_watched_anew(bothost: Harness) ->
     assert bot.jobs() == ()
 
 
+@pytest.mark.parametrize("ahead", ["9999-12-31T23:59:59Z", "2100-01-01T00:00:00Z"])
+def test_a_date_to_come_is_taken_for_now(bothost: Harness, ahead: str) -> None:
+    bot = made(bothost, after="1h", text="Late.")
+    move(bothost, bot, at() | {"last_modified_date": ahead})
+    bothost.clock.advance("61m")
+    assert texts(bothost) == ["Late."]
+
+
 def test_a_task_that_moved_on_without_a_delivery_is_left_alone(bothost: Harness) -> None:
     bot = made(bothost, after="20m", text="late")
     move(bothost, bot, at())
@@ -182,6 +190,7 @@ def test_a_service_is_called_with_a_signature_and_again_where_it_was_away(
         ({"text": "x"}, "for every task"),
         ({"text": "x", "when": "Amount"}, "is no condition"),
         ({"text": "x", "when": "Amount > many"}, "is no number"),
+        ({"text": "x", "when": "Amount > 5\nAmount > 100,000"}, "thousands or thousandths; write 100000"),
         ({"text": "{who}", "after": "1h"}, "may stand in braces"),
         ({"after": "1h", "url": "https://example.com/x"}, "go together"),
         ({"after": "1h", "url": "http://example.com/x", "key": "k"}, "must be https"),

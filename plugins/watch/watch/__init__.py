@@ -69,7 +69,9 @@ class Watch(Plugin[What]):
         stay = await self.store.get(key)
         step = task.current_step or 0
         if stay is None or stay["step"] != step:
-            stay = {"step": step, "since": event.task.last_modified_date or self.now(), "done": ""}
+            now = self.now()
+            # Pyrus's clock may be ahead of ours
+            stay = {"step": step, "since": min(event.task.last_modified_date or now, now), "done": ""}
         await self.store.set(key, stay, expires=KEEP)
         if self._is_meant(task) and not stay["done"]:
             due = stay["since"] + self.settings.after

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _STATE = re.compile(r"(?P<field>.+?)\s+is\s+(?P<state>empty|not\s+empty)\Z")
 _COMPARED = re.compile(r"(?P<field>.+)(?P<sign><=|>=|<|>)\s*(?P<limit>.+)\Z")
+_UNCLEAR = re.compile(r"[-+]?\d{1,3},\d{3}")
+"""A number whose comma is a decimal one in some countries, and groups thousands in others."""
 _RIGHT = "write FIELD > 100000 (also <, >=, <=), FIELD is empty or FIELD is not empty"
 
 
@@ -33,6 +35,10 @@ class Condition:
         match = _COMPARED.match(text.strip())
         if match is None:
             raise ValueError(f"is no condition; {_RIGHT}")
+        if _UNCLEAR.fullmatch(match["limit"]):
+            raise ValueError(
+                f"compares with {match['limit']!r}, which may be thousands or thousandths; write {match['limit'].replace(',', '')}"
+            )
         try:
             limit = Decimal(re.sub(r"[\s_]", "", match["limit"]).replace(",", "."))
         except InvalidOperation:
