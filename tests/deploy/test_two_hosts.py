@@ -113,6 +113,9 @@ def test_concurrency_counts_the_runs_of_all_workers_of_all_hosts_also_when_one_i
     for host in hosts:
         host.said("all 2 workers serve")
         host.port = int(host.said("serves ")["message"].rpartition(":")[2])
+    opened_by = tmp_path / "opened"
+    # a worker serves before its plugins have opened, and one that is killed then never opens the bot
+    hosts[0].until(lambda: opened_by.exists() and len(opened_by.read_text().split()) == 4)
 
     def deliver(task: int) -> int:
         for attempt in ("1/3", "2/3", "3/3"):
@@ -140,11 +143,11 @@ def test_concurrency_counts_the_runs_of_all_workers_of_all_hosts_also_when_one_i
     assert len({pid for _, pid, _, _ in runs}) >= 2  # which worker takes a connection is the kernel's choice
     # a restart closes and opens the bot in each of the four processes, from whichever host it is asked
     # the fifth to have opened it is the successor of the killed one, for which nobody waits
-    hosts[0].until(lambda: len((tmp_path / "opened").read_text().split()) == 5)
-    opened = Counter((tmp_path / "opened").read_text().split())
+    hosts[0].until(lambda: len(opened_by.read_text().split()) == 5)
+    opened = Counter(opened_by.read_text().split())
     done = hosts[1].command("restart", "one")
     assert (list(done["done"].values()), done["behind"]) == (["restarted"] * 4, [])
-    again = Counter((tmp_path / "opened").read_text().split()) - opened
+    again = Counter(opened_by.read_text().split()) - opened
     assert again == Counter({pid: 1 for pid in opened if int(pid) != pids[0]})
     assert [host.stop() for host in hosts] == [0, 0]
 

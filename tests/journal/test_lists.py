@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
@@ -15,6 +16,8 @@ from bothost.journal.rows import FIELDS, values_of
 from bothost.journal.status import phase
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from tests.journal.journals import JournalMaker
 
     from bothost.journal import Journal
@@ -163,6 +166,16 @@ async def fill(journal: JournalMaker, state: str, many: int = MANY) -> None:
     connection.close()
 
 
+async def least_s(ask: Callable[[], Awaitable[object]]) -> float:
+    """The time of the quickest of five: what else the machine does makes the others slower."""
+    took = []
+    for _ in range(5):
+        began = time.perf_counter()
+        await ask()
+        took.append(time.perf_counter() - began)
+    return min(took)
+
+
 @pytest.mark.full
 def test_lists_are_quick_beside_a_hundred_thousand_entries(journal: JournalMaker) -> None:
     async def work(store: Journal) -> None:
@@ -174,18 +187,9 @@ def test_lists_are_quick_beside_a_hundred_thousand_entries(journal: JournalMaker
             *(EntryFilter(phase=word) for word in get_args(Phase)), EntryFilter(phase="failed", bot="bot7", task=1234),
             EntryFilter(until=now - MANY / 2), EntryFilter(before=(now - MANY / 2, "x"), bot="bot9"), EntryFilter(bot="nobody"),
         ]  # fmt: skip
-        took = {}
-        for want in wants:
-            await store.list(want)
-            began = time.perf_counter()
-            await store.list(want)
-            took[str(want)] = time.perf_counter() - began
-        began = time.perf_counter()
-        await store.counts()
-        took["counts"] = time.perf_counter() - began
-        began = time.perf_counter()
+        took = {str(want): await least_s(partial(store.list, want)) for want in wants}
+        took |= {"counts": await least_s(store.counts), "waiting": await least_s(store.waiting)}
         assert await store.waiting() == {}
-        took["waiting"] = time.perf_counter() - began
         assert max(took.values()) < 0.15, took
 
     journal.run(work)
@@ -198,9 +202,9 @@ def test_the_few_that_are_held_or_posted_are_found_quickly_among_a_hundred_thous
     async def work(store: Journal) -> None:
         await fill(journal, "ready")
         for word in get_args(Phase):
-            began = time.perf_counter()
-            assert len(await store.list(EntryFilter(phase=word))) == (50 if word == "parked" else 0)
-            assert time.perf_counter() - began < 0.3, word
+            look = partial(store.list, EntryFilter(phase=word))
+            assert len(await look()) == (50 if word == "parked" else 0)
+            assert await least_s(look) < 0.3, word
 
     journal.run(work)
 
