@@ -8,6 +8,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from tests.journal.journals import BODY, DAY, change, make_entry, parked, until
 
@@ -404,6 +405,40 @@ def test_what_the_memory_needs_at_start_is_found(journal: JournalMaker) -> None:
         assert await store.last_step("refunds", 2) == 5, "the newest that ran"
         assert await store.last_step("refunds", 99) is None
         assert await store.counts() == {("refunds", "ready"): 2}
+
+    journal.run(work)
+
+
+def test_what_bots_did_before_a_start_is_told_by_minute_and_by_the_newest(journal: JournalMaker) -> None:
+    async def work(store: Journal) -> None:
+        minute = time.time() // 60 * 60 - 600
+        done = {"state": "answered", "answer": b"{}", "delivered": True, "runs": 1, "ms": 250.0}
+        await store.save(make_entry(1, task=1, created=minute + 1, seen_at=minute + 70, **done))
+        await store.save(make_entry(2, task=2, created=minute + 2, seen_at=minute + 3, **{**done, "ms": 750.0}))
+        failed = {"state": "failed", "runs": 3, "rerun": "error", "ms": 10.0}
+        await store.save(make_entry(3, task=3, created=minute + 61, seen_at=minute + 62, **failed))
+        again = {**done, "runs": 2, "rerun": "error", "ms": 0.0}
+        await store.save(make_entry(4, task=4, created=minute + 62, seen_at=minute + 62, **again))
+        await store.save(make_entry(5, task=5, bot="old", created=minute - 9000, seen_at=minute - 9000, **done))
+        for number in range(60):  # a timer whose ticks came after the bot's last delivery
+            await store.save(
+                make_entry(
+                    number, bot="old", kind="timer", task=0, turn="t", seen=0, seen_at=0.0, created=minute, **done
+                )
+            )
+        await store.save(parked(6, bot="jobs", kind="job", seen=0, seen_at=0.0, created=minute))
+        past = await store.past(minute + 120, 3600.0, 60.0)
+        newest = {one.bot: (one.last_delivery, sorted(one.runs_s)) for one in past.newest}
+        assert newest["refunds"] == (minute + 70, [0.01, 0.25, 0.75])
+        assert newest["old"] == (minute - 9000, [0.25] * 50)
+        assert newest["jobs"] == (None, [])
+        counts = {(one.bot, one.minute): msgspec.structs.astuple(one)[2:] for one in past.minutes}
+        first = int(minute // 60) + 1
+        assert counts["refunds", first] == (2, 2, 0, 1.0, 0.75)
+        assert counts["refunds", first + 1] == (2, 5, 4, 0.01, 0.01)
+        assert counts["old", first] == (0, 60, 0, 15.0, 0.25)
+        assert len(counts) == 4
+        assert (await store.past(minute + 120, 0.0, 0.0)).minutes == ()
 
     journal.run(work)
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bothost.clock import Clock
     from bothost.journal.data import DataRequest
     from bothost.journal.entry import Entry, EntryFilter, JournalTiming, ReapedEntry, State
+    from bothost.journal.past import Past
 
 
 class Journal(Protocol):
@@ -158,6 +159,13 @@ class Journal(Protocol):
 
     async def highest(self) -> Mapping[str, int]:
         """Return the highest `comment` of each bot's entries. An event above it cannot be in the journal."""
+
+    async def past(self, until: float, seconds: float, shift: float) -> Past:
+        """Return what bots did: the newest of each, and counts of the events that came within `seconds` before `until`.
+
+        `shift` is the wall clock less the journal's time, because the counts are by the wall clock's minutes. It reads on a
+        connection of its own.
+        """
 
     async def last_step(self, bot: str, task: int) -> int | None:
         """Return the step of the newest event that the bot ran for this task; None if it ran none."""

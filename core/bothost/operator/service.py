@@ -13,14 +13,16 @@ import msgspec
 from bothost.errors import JournalAway, JournalError
 from bothost.journal.moving import without_bot
 from bothost.journal.transitions import cancelled
+from bothost.operator.bot_views import JournalView, gauges_of, views_of
 from bothost.operator.bulk import without_login
-from bothost.operator.harm import NO_FAILURES, BotView, RecentFailures, harm, paused_tasks, read_failures
+from bothost.operator.harm import read_failures
 from bothost.operator.manual_tick import run_tick
+from bothost.operator.past_figures import PastFigures
 from bothost.operator.presence import ProcessPresence, presences, restart_trouble, restarted
 from bothost.operator.resources import oldest_of, used
 from bothost.operator.waiting import beside
-from bothost.telemetry.metrics import BotFigures, BotNow, Metrics, MetricsSnapshot, together
-from bothost.telemetry.metrics.families import STATES, BotGauge, HostGauges
+from bothost.telemetry.metrics import BotNow, Metrics, MetricsSnapshot
+from bothost.telemetry.metrics.families import STATES, HostGauges
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from bothost.config import ConfigReading
     from bothost.journal import Journal
     from bothost.journal.entry import Entry, EntryFilter
+    from bothost.operator.harm import BotView, RecentFailures
     from bothost.operator.manual_tick import TickReport
     from bothost.pipeline.delivery import Delivery
 
@@ -44,8 +47,6 @@ _FAILURES_S = 2.0
 """The seconds for which the failures of the last hour are kept before the journal is asked again."""
 _SLICE = 200
 """The number of bots that are read between two turns of the loop. Work over all of them goes to a thread, because there may be 10,000."""
-_TROUBLE = ("config error", "plugin error", "quarantined", "stuck", "paused", "starting", "off", "active", "elsewhere")
-"""The states in the order in which one is shown if a bot's processes differ."""
 
 
 class PluginView(msgspec.Struct, frozen=True):
@@ -125,6 +126,7 @@ class Operations:
         self._version = version
         self._committed = float("-inf")
         self._failures: tuple[float, Mapping[str, RecentFailures]] = (float("-inf"), {})
+        self._past = PastFigures(journal, clock)
         self.clock = clock
         self.receive = host_view.receive
 
@@ -154,10 +156,11 @@ class Operations:
     async def bots(self) -> list[BotView]:
         """Return every bot, those that do most harm first: see `harm`."""
         snapshots = await self._host.gather()
-        seen = JournalView(*await self._read_journal(), await self._recent_failures())
+        past = await self._past.read(snapshots[0].started)
+        seen = JournalView(*await self._read_journal(), await self._recent_failures(), past)
         bots = tuple(self._host.bots())
         with self.clock.real_io():
-            return await asyncio.to_thread(_views, bots, snapshots, seen, self.clock.now().timestamp())
+            return await asyncio.to_thread(views_of, bots, snapshots, seen, self.clock.now().timestamp())
 
     async def _recent_failures(self) -> Mapping[str, RecentFailures]:
         """Return the failures of the last hour by bot; the last known ones while the journal is away."""
@@ -288,7 +291,7 @@ class Operations:
                 entries[state] = entries.get(state, 0) + count
         with self.clock.real_io():
             size = await asyncio.to_thread(self._host.journal_bytes)
-            gauges = await asyncio.to_thread(_gauges, snapshots)
+            gauges = await asyncio.to_thread(gauges_of, snapshots)
         parked, unposted = await self._ages()
         return snapshots, HostGauges(
             version=self._version,
@@ -338,63 +341,3 @@ class Operations:
             return f"did not commit within {_PROBE_S:.0f} s"
         self._committed = self.clock.monotonic()
         return "ok"
-
-
-@dataclass(frozen=True, slots=True)
-class JournalView:
-    """The facts that the journal holds of all bots at one moment."""
-
-    entries: Mapping[str, Mapping[str, int]]
-    facts: Mapping[str, str] | None
-    failures: Mapping[str, RecentFailures]
-
-
-def _views(bots: Sequence[Bot], snapshots: Sequence[MetricsSnapshot], seen: JournalView, at: float) -> list[BotView]:
-    figures = together(snapshots)
-    views = [
-        BotView(
-            bot=bot,
-            now=_stands(bot, snapshots, seen.facts),
-            figures=figures.get(bot.config.name) or BotFigures(),
-            entries=seen.entries.get(bot.config.name, {}),
-            paused_tasks=paused_tasks(seen.facts or {}, bot.config.name),
-            recent=seen.failures.get(bot.config.name, NO_FAILURES),
-        )
-        for bot in bots
-    ]
-    return sorted(views, key=lambda view: harm(view, at))
-
-
-def _stands(bot: Bot, snapshots: Sequence[MetricsSnapshot], facts: Mapping[str, str] | None) -> BotNow:
-    """Return the bot's state over all processes. A pause and its end count before the processes have read them."""
-    name = bot.config.name
-    nows = [snapshot.now[name] for snapshot in snapshots if name in snapshot.now]
-    now = _worst(nows) if nows else BotNow(bot.state.word, bot.state.reason, bot.state.since, version=bot.version)
-    if facts is None:
-        return now
-    reason = facts.get(f"pause:{name}")
-    if reason is not None and now.state in ("active", "starting"):
-        return msgspec.structs.replace(now, state="paused", reason=reason, since=0.0)
-    if reason is None and now.state == "paused":
-        return msgspec.structs.replace(now, state="active", reason="", since=0.0)
-    if now.state == "quarantined" and f"quarantine:{name}" not in facts:
-        return msgspec.structs.replace(now, state="starting", reason="", since=0.0)
-    return now
-
-
-def _worst(nows: Sequence[BotNow]) -> BotNow:
-    if len(nows) == 1:
-        return nows[0]
-    worst = min(nows, key=lambda now: _TROUBLE.index(now.state))
-    return msgspec.structs.replace(
-        worst, waiting=sum(now.waiting for now in nows), running=sum(now.running for now in nows)
-    )
-
-
-def _gauges(snapshots: Sequence[MetricsSnapshot]) -> tuple[BotGauge, ...]:
-    by_name: dict[str, list[BotNow]] = {}
-    for snapshot in snapshots:
-        for name, now in snapshot.now.items():
-            by_name.setdefault(name, []).append(now)
-    worst = ((name, _worst(nows)) for name, nows in by_name.items())
-    return tuple(BotGauge(name, now.state, now.waiting, now.running) for name, now in worst)

@@ -256,6 +256,24 @@ def test_a_bot_that_serves_badly_comes_before_those_that_serve_well(tmp_path_fac
         site.stop()
 
 
+def test_a_restart_forgets_no_figure_that_the_journal_knows(own_page: Site) -> None:
+    came = time.time() - 900
+    for number, ms in ((1, 20.0), (2, 40.0), (3, 60.0)):
+        at = came + 60 * number
+        own_page.keep(
+            id=f"autoreply:{number}:comment:1", task=number, turn="", ms=ms, created=at, seen_at=at, updated=at
+        )
+    own_page.failed(4, created=came, seen_at=came, updated=came)
+    own_page.stop()
+    own_page.start()
+    (row,) = [one for one in json.loads(own_page.get("/bots.json").text) if one["bot"] == "autoreply"]
+    assert (row["deliveries_last_hour"], row["failed_runs_last_hour"]) == (4, 1)
+    row = own_page.get("/").text.partition('href="/bots/autoreply"')[2].partition("</tr>")[0]
+    for part in ("12 min ago", "40 ms / 60 ms", "4 deliveries"):
+        assert part in row, part
+    assert "12 min ago" in own_page.get("/bots/autoreply").text
+
+
 def test_deliveries_are_found_by_every_word_that_they_are_shown_with(own_page: Site) -> None:
     due = time.time() + 500
     states = {

@@ -16,6 +16,7 @@ from bothost.journal.held_claims import HeldClaims
 from bothost.journal.journal_clock import JournalClock
 from bothost.journal.migrations import QUIET
 from bothost.journal.moving import move_statements
+from bothost.journal.past import past_of
 from bothost.journal.postgres import maintenance, slots, values
 from bothost.journal.postgres import statements as sql
 from bothost.journal.postgres.batching import BatchedCalls
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from bothost.clock import Clock
     from bothost.journal.data import DataRequest
     from bothost.journal.entry import Entry, EntryFilter, ReapedEntry, State
+    from bothost.journal.past import Past
 
 log = logging.getLogger("bothost.journal")
 
@@ -264,6 +266,12 @@ class PostgresJournal:
     async def highest(self) -> Mapping[str, int]:
         """See `Journal.highest`."""
         return {row[0]: row[1] for row in await self._pool.fetch(sql.HIGHEST)}
+
+    async def past(self, until: float, seconds: float, shift: float) -> Past:
+        """See `Journal.past`."""
+        newest = await self._pool.fetch(sql.NEWEST_OF_BOTS)
+        minutes = await self._pool.fetch(sql.BY_MINUTE, until - seconds, until, shift)
+        return past_of(map(tuple, newest), map(tuple, minutes))
 
     async def last_step(self, bot: str, task: int) -> int | None:
         """See `Journal.last_step`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bothost.journal.migrations import HOLDS_TURN, KEPT, ON_ITS_WAY, PARKED, POSTING, QUIET, SUSPECT
+from bothost.journal.past import NEWEST, columns
 from bothost.journal.rows import COLUMNS, FIELDS, FIXED_FIELDS
 
 SCHEMA = "bothost"
@@ -234,6 +235,18 @@ select {COLUMNS} from {TABLE} where created >= $1 - 3600 and (seen_at >= $1 or u
 union select {COLUMNS} from {TABLE} where state <> 'answered' and state in ('ready', 'running') and kind <> 'job' order by created, id
 """
 HIGHEST = f"select bot, max(comment) from {TABLE} group by bot"
+_OF_BOT = f"from {TABLE} d where d.bot = b.bot"
+NEWEST_OF_BOTS = bots_in(
+    "true",
+    f""", coalesce(
+    (select max(seen_at) from (select seen_at {_OF_BOT} order by created desc limit {NEWEST}) n where seen_at > 0),
+    (select seen_at {_OF_BOT} and seen_at > 0 order by created desc limit 1)),
+    (select string_agg(ms::text, ' ') from (select ms {_OF_BOT} order by created desc limit {NEWEST}) n where ms > 0)""",
+)
+BY_MINUTE = f"""
+select {columns("floor((created + $3) / 60)::bigint")} from {TABLE}
+where created >= $1 and created < $2 group by 1, 2
+"""
 LAST_STEP = f"""
 select step from {TABLE} where id >= $1 and id < $2 and kind not in ('timer', 'job', 'request')
 and (runs > 0 or state = 'running') order by created desc, id desc limit 1

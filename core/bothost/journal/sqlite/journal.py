@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from bothost.clock import Clock
     from bothost.journal.data import DataRequest
     from bothost.journal.entry import Entry, EntryFilter, ReapedEntry, State
+    from bothost.journal.past import Past
 
 T = TypeVar("T")
 log = logging.getLogger("bothost.journal")
@@ -197,7 +198,7 @@ class SqliteJournal:
 
     async def waiting(self) -> Mapping[str, int]:
         """See `Journal.waiting`."""
-        now = self._now()
+        now = self.now()
         return await self._read(lambda c: queries.waiting(c, now))
 
     async def wait_hint(self, seconds: float) -> None:
@@ -222,7 +223,7 @@ class SqliteJournal:
 
     async def quiet(self) -> Sequence[Entry]:
         """See `Journal.quiet`."""
-        return await self._ask(lambda c: maintenance.quiet(c, self._now(), self._keep))
+        return await self._ask(lambda c: maintenance.quiet(c, self.now(), self._keep))
 
     async def retain(self, keep: Mapping[str, float]) -> int:
         """See `Journal.retain`."""
@@ -235,7 +236,7 @@ class SqliteJournal:
                 partial(self._transactions.bodies.drop, [location_of(location) for location in wiped])
             )
             changed += count
-        while gone := await self._ask(lambda c: maintenance.drop_keys(c, self._now())):
+        while gone := await self._ask(lambda c: maintenance.drop_keys(c, self.now())):
             changed += gone
         await self._ask(self._transactions.remove_unused)
         await self._ask(self._transactions.forget_owners)
@@ -249,13 +250,17 @@ class SqliteJournal:
         """See `Journal.highest`."""
         return await self._read(queries.highest)
 
+    async def past(self, until: float, seconds: float, shift: float) -> Past:
+        """See `Journal.past`."""
+        return await self._read(lambda c: queries.past(c, until, seconds, shift))
+
     async def last_step(self, bot: str, task: int) -> int | None:
         """See `Journal.last_step`."""
         return await self._read(lambda c: queries.last_step(c, bot, task))
 
     async def wrote(self, bot: str, task: int, comment: int) -> None:
         """See `Journal.wrote`."""
-        await self._ask(lambda c: maintenance.wrote(c, (bot, task, comment), self._now()))
+        await self._ask(lambda c: maintenance.wrote(c, (bot, task, comment), self.now()))
 
     async def written(self, bot: str, task: int) -> set[int]:
         """See `Journal.written`."""
@@ -281,9 +286,9 @@ class SqliteJournal:
         """See `Journal.retry`."""
 
         def work(connection: sqlite3.Connection) -> Entry:
-            new = maintenance.again(connection, key, self._now(), who) if again else None
+            new = maintenance.again(connection, key, self.now(), who) if again else None
             if new is None:
-                return maintenance.retry(connection, key, (self._now(), self._timing), who, revision)
+                return maintenance.retry(connection, key, (self.now(), self._timing), who, revision)
             copy_body(connection, self._transactions, key, new)
             return new
 
@@ -291,7 +296,7 @@ class SqliteJournal:
 
     async def cancel(self, key: str, who: str = "") -> Entry:
         """See `Journal.cancel`."""
-        return await self._ask(lambda c: maintenance.cancel(c, key, self._now(), who))
+        return await self._ask(lambda c: maintenance.cancel(c, key, self.now(), who))
 
     async def move(self, old: str, new: str) -> int:
         """See `Journal.move`."""
@@ -331,13 +336,13 @@ class SqliteJournal:
 
     async def withdraw(self, space: str, name: str) -> bool:
         """See `Journal.withdraw`."""
-        return await self._ask(lambda c: slots.withdraw(c, (space, name), self._now()))
+        return await self._ask(lambda c: slots.withdraw(c, (space, name), self.now()))
 
     async def ask(self, space: str, request: DataRequest) -> Any:
         """See `Journal.ask`."""
         if isinstance(request, ReadValue | ListValues):
-            return await self._read(lambda c: values.answer(c, space, request, self._now()))
-        return await self._ask(lambda c: values.answer(c, space, request, self._now()))
+            return await self._read(lambda c: values.answer(c, space, request, self.now()))
+        return await self._ask(lambda c: values.answer(c, space, request, self.now()))
 
     async def gate(self, name: str, want: int, rate_per_s: float, cap: float) -> float:
         """See `Journal.gate`."""
@@ -347,11 +352,8 @@ class SqliteJournal:
         """See `Journal.gate_reset`."""
         await self._ask(lambda c: maintenance.gate_reset(c, name, tokens, self._clock.boot()))
 
-    def _now(self) -> float:
-        return self._time.now()
-
     def _moment(self) -> TransactionTime:
-        return TransactionTime(self.owner, self._now(), self._clock.boot())
+        return TransactionTime(self.owner, self.now(), self._clock.boot())
 
     async def _ask(self, work: Callable[[sqlite3.Connection], T], *, is_whole: bool = False) -> T:
         """Do a piece of work in the next transaction, and return its result. Give up after `commit_s`, because a disk can hang."""

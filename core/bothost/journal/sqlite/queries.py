@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from bothost.journal.migrations import KEPT, PARKED, POSTING, QUIET
+from bothost.journal.past import NEWEST, columns, past_of
 from bothost.journal.rows import COLUMNS, INDEXED_STATES, condition_of, entries_of, states_of, task_range
 from bothost.journal.sqlite.connection import connect_to_read
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from bothost.journal.entry import Entry, EntryFilter, State
+    from bothost.journal.past import Past
 
     T = TypeVar("T")
 
@@ -52,6 +54,19 @@ _WAITING = bots_in(
 _POSTS_WAITING = f"""
 select bot, count(*) from (select bot from delivery indexed by d_post where {POSTING} and due <= ?1
 limit {MOST_WAITING}) group by bot
+"""
+
+_OF_BOT = "from delivery d indexed by d_bot where d.bot = b.bot"
+_NEWEST = bots_in(
+    "d_bot",
+    also=f""", coalesce(
+    (select max(seen_at) from (select seen_at {_OF_BOT} order by created desc limit {NEWEST}) where seen_at > 0),
+    (select seen_at {_OF_BOT} and seen_at > 0 order by created desc limit 1)),
+    (select group_concat(ms, ' ') from (select ms {_OF_BOT} order by created desc limit {NEWEST}) where ms > 0)""",
+)
+_BY_MINUTE = f"""
+select {columns("cast((created + ?3) / 60 as integer)")} from delivery indexed by d_created
+where created >= ?1 and created < ?2 group by 1, 2
 """
 
 
@@ -158,6 +173,11 @@ def recent(connection: sqlite3.Connection, since: float) -> list[Entry]:
 def highest(connection: sqlite3.Connection) -> dict[str, int]:
     """Return the highest comment id of each bot. It reads all rows, so it is asked once, at start."""
     return dict(connection.execute("select bot, max(comment) from delivery group by bot"))
+
+
+def past(connection: sqlite3.Connection, until: float, seconds: float, shift: float) -> Past:
+    """Return the newest of each bot, and the counts by minute of the events that came within `seconds` before `until`."""
+    return past_of(connection.execute(_NEWEST), connection.execute(_BY_MINUTE, (until - seconds, until, shift)))
 
 
 def last_step(connection: sqlite3.Connection, bot: str, task: int) -> int | None:
