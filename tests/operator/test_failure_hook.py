@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
 from bothost.clock import SystemClock
 from bothost.journal.entry import Entry
-from bothost.operator.failure_hook import MOST_WAITING, FailureNotifier, hook_of
+from bothost.operator.failure_hook import MOST_WAITING, FailureCommand, FailureNotifier, hook_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FAILED = Entry(
     id="refunds:5:comment:7",
@@ -136,6 +140,51 @@ def test_a_command_that_hangs_does_not_hold_up_the_stop(tmp_path: Path, leave: s
         until = time.monotonic() + 10
         while started.exists() and started.read_text().split()[2] != "Z":
             assert time.monotonic() < until, "it has been killed, and ends when it is scheduled"
+
+
+@pytest.mark.parametrize("turns", [2, 3, 4, 6])
+def test_a_stop_in_the_middle_of_a_commands_start_ends_what_it_started(tmp_path: Path, turns: int) -> None:
+    hook = tmp_path / "hook.sh"
+    hook.write_text(f'#!/bin/sh\n[ "$1" ] && {{ touch {tmp_path}/started; sleep 60; exit; }}\n"$0" again &\nwait\n')
+    hook.chmod(0o755)
+
+    def alive() -> list[str]:
+        found = []
+        for process in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                found.append(process.read_text())
+        return [one for one in found if str(hook) in one]
+
+    def wait_for(done: Callable[[], bool]) -> None:
+        until = time.monotonic() + 20
+        while not done():
+            assert time.monotonic() < until
+            time.sleep(0.01)  # the loop stands meanwhile, so that the start does not go on
+
+    async def scene() -> None:
+        told = asyncio.ensure_future(FailureCommand(str(hook), None).tell({}))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        wait_for((tmp_path / "started").exists)
+        told.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await told
+
+    asyncio.run(scene())
+    wait_for(lambda: not alive())
+
+
+def test_a_command_that_leaves_something_running_is_done_when_it_ends(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    hook = tmp_path / "hook.sh"
+    hook.write_text(f"#!/bin/sh\nsleep 20 &\necho $! > {tmp_path}/left\necho told >&2\nexit 3\n")
+    hook.chmod(0o755)
+    began = time.monotonic()
+    told_by(str(hook), FAILED)
+    os.kill(int((tmp_path / "left").read_text()), signal.SIGKILL)
+    assert "exit code 3: told" in caplog.text
+    assert time.monotonic() - began < 15
 
 
 @pytest.mark.parametrize("setting", ["pagr", "/absent/hook --now", '""'])

@@ -59,27 +59,44 @@ class FailureCommand:
 
     async def tell(self, failure: dict[str, Any]) -> None:
         """See `FailureHook.tell`; an exit code other than 0 is a failure of the hook."""
-        transport, words = await asyncio.get_running_loop().subprocess_exec(
-            _LastWords,
-            *self._words,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            env=self._environment() if self._environment is not None else None,
-            start_new_session=True,  # it is ended with all that it has started
-        )
+        transport, words = await self._started()
         try:
             stdin = transport.get_pipe_transport(0)
             assert isinstance(stdin, asyncio.WriteTransport)
             stdin.write(json.dumps(failure, ensure_ascii=False).encode())
             stdin.write_eof()
-            await words.said.wait()
+            await words.exited.wait()
+            with contextlib.suppress(TimeoutError):  # what it left running may hold its pipes
+                async with asyncio.timeout(_END_S):
+                    await words.said.wait()
         finally:
             if transport.get_returncode() is None:
                 await _end(transport, words)
             transport.close()
         if code := transport.get_returncode():
             raise RuntimeError(f"exit code {code}: {words.last.decode('utf-8', 'replace').strip()[-300:]}")
+
+    async def _started(self) -> tuple[asyncio.SubprocessTransport, _LastWords]:
+        """Start the command. A cancellation meanwhile waits for the start, because asyncio would leave what it has started alive."""
+        starting = asyncio.ensure_future(
+            asyncio.get_running_loop().subprocess_exec(
+                _LastWords,
+                *self._words,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+                env=self._environment() if self._environment is not None else None,
+                start_new_session=True,  # it is ended with all that it has started
+            )
+        )
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            with contextlib.suppress(OSError):
+                transport, words = await starting
+                await _end(transport, words)
+                transport.close()
+            raise
 
 
 class _LastWords(asyncio.SubprocessProtocol):
