@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from bothost import CallError, Event, Plugin, Reply, Settings
+from bothost import CallError, Event, Plugin, Reply, Settings, every
 from bothost.errors import ConfigError
-from bothost.testing import Harness, field, task, trouble
+from bothost.testing import Harness, body, comment, field, file, person, task, trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def answering(reply: Any) -> Any:
@@ -175,6 +178,98 @@ def test_a_field_has_the_class_of_its_type() -> None:
         field(5, type="mony")
     with pytest.raises(ValueError, match="a date field"):
         field("tomorrow", type="date")
+
+
+SLIPS: list[tuple[Callable[[], Any], str]] = [
+    (lambda: task(fom_id=5), r"task has no fom_id= \(did you mean 'form_id'\?\)"),
+    (lambda: task(form_id="5"), "form_id must be a whole number"),  # type: ignore[arg-type]
+    (lambda: task(step=0), "step must be a whole number, 1 or more, and not 0"),
+    (lambda: task(fields=["Amount"]), "fields must be a dict such as"),  # type: ignore[arg-type]
+    (lambda: task(fields={"": 5}), "a field's key must be its name or its id, and not ''"),
+    (lambda: task(fields={"Amount": object()}), "a value must be what JSON has"),
+    (lambda: task(fields={"Amount": float("nan")}), "a value must be what JSON has.* and not nan"),
+    (lambda: task(comments="Please pay"), "comments must be a list of texts"),
+    (lambda: task(comments=[5]), r"a comment must be a text or a comment\(…\)"),  # type: ignore[list-item]
+    (lambda: task(author=5), r"a person must be a person\(…\), me\(\) or an e-mail"),  # type: ignore[arg-type]
+    (lambda: field(5, typ="money"), r"field has no typ= \(did you mean 'type'\?\)"),
+    (lambda: person(emial="a@b.c"), r"person has no emial= \(did you mean 'email'\?\)"),
+    (lambda: person(5), "name must be a text"),  # type: ignore[arg-type]
+    (lambda: comment(txt="Please pay"), r"comment has no txt= \(did you mean 'text'\?\)"),
+    (lambda: file("a.pdf", szie=5), r"file has no szie= \(did you mean 'size'\?\)"),
+    (lambda: body(task(), evnt="close"), r"body has no evnt= \(did you mean 'event'\?\)"),
+    (lambda: body(task), r"must be a task\(…\), and not <function task at .*: call it, task\(\)"),  # type: ignore[arg-type]
+    (lambda: trouble.gateway("503"), "a status must be a whole number"),  # type: ignore[arg-type]
+    (lambda: trouble.answer(999), "a status must be a number from 100 to 599"),
+    (lambda: trouble.slow(-1), "seconds must be a number of seconds"),
+]
+
+
+@pytest.mark.parametrize(("make", "why"), SLIPS)
+def test_a_slip_in_what_a_test_makes_is_an_error_in_its_own_line(make: Callable[[], Any], why: str) -> None:
+    with pytest.raises(TypeError, match=why):
+        make()
+
+
+def test_a_key_that_only_a_later_pyrus_has_can_be_sent() -> None:
+    assert task(sentiment="good", form_id=5)["sentiment"] == "good"
+    assert field(5, weather="rain").keys == {"weather": "rain"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("text", 5), ("email", ["a@b.c"]), ("checkmark", "yes"), ("flag", 1), ("person", 5), ("catalog", 1.5), ("file", True),
+        ("multiple_choice", 2.5), ("form_link", "5"), ("step", "2"), ("table", {"Goods": "Tea"}), ("table", ["Tea"]), ("title", "Part"),
+    ],
+)  # fmt: skip
+def test_no_type_of_field_takes_the_value_of_another(kind: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"a {kind} field cannot hold this value"):
+        field(value, type=kind)
+
+
+def test_a_slip_in_a_call_of_the_harness_is_an_error_in_the_tests_own_line(bothost: Harness) -> None:
+    bot, pyrus, clock, any_bothost = bothost.bot(Ticking), bothost.pyrus, bothost.clock, cast("Any", bothost)
+    slips: list[tuple[Callable[[], Any], str]] = [
+        (lambda: any_bothost.bot(Ticking, ini="late = retry"), "ini must be a dict such as"),
+        (lambda: any_bothost.bot(Ticking, name=5), "name must be a text"),
+        (lambda: any_bothost.assert_one_comment("5"), "a task's id must be a whole number"),
+        (lambda: setattr(any_bothost, "real_limit", "5s"), "real_limit must be a number of seconds"),
+        (lambda: bot.deliver(task(), attemp=2), r"HarnessBot.deliver has no attemp= \(did you mean 'attempt'\?\)"),  # type: ignore[call-arg]
+        (lambda: bot.deliver(task(), attempt=2.0), "attempt must be a number, a text such as 2/3, or None"),  # type: ignore[arg-type]
+        (lambda: bot.deliver(task), r"what is delivered must be .* call it, task\(\)"),  # type: ignore[arg-type]
+        (lambda: bot.deliver("x"), "what is delivered must be"),  # type: ignore[arg-type]
+        (lambda: bot.hook("take", jsn={}), r"HarnessBot.hook has no jsn= \(did you mean 'json'\?\)"),  # type: ignore[call-arg]
+        (lambda: bot.hook("take", json={}, body=b"x"), "a request has one content"),
+        (lambda: bot.hook("take", body="x"), "body must be bytes"),  # type: ignore[arg-type]
+        (lambda: bot.hook("take", files={"file": b"x"}), "files must be a dict such as"),  # type: ignore[dict-item]
+        (lambda: bot.hook("take", headers={"A": "b\r\nC: d"}), "headers must be a dict of texts"),
+        (lambda: clock.advance(None), "a step of the clock must be a duration"),  # type: ignore[arg-type]
+        (lambda: clock.set(5), "a moment must be a text such as"),  # type: ignore[arg-type]
+        (lambda: pyrus.fail("GET tasks/*", trouble.slow(1), tims=2), r"FakePyrus.fail has no tims= \(did you mean 'times'\?\)"),  # type: ignore[call-arg]
+        (lambda: pyrus.add_catalog(5, ["A", "B"], [["x"]]), r"a row of a catalog must be a list of texts, one for each of \['A', 'B'\]"),
+        (lambda: pyrus.add_catalog(5, ["A"], [{"A": "x"}]), "a row of a catalog must be"),  # type: ignore[list-item]
+        (lambda: pyrus.add_form(5, {"Amount": "money"}), "the fields of a form must be a list such as"),  # type: ignore[arg-type]
+        (lambda: pyrus.add_form(5, [{"id": 1, "name": "A", "type": "mony"}]), r"no field of type 'mony' \(did you mean 'money'\?\)"),
+        (lambda: pyrus.add_form(5, [{"id": 1, "name": "A", "type": "text"}] * 2), "two fields of the form have one id"),
+        (lambda: pyrus.add_form(5, [], ["Chief"]), "the steps of a form must be a dict by number"),  # type: ignore[arg-type]
+        (lambda: pyrus.add_file("a.txt", "text"), "a file's content must be bytes"),  # type: ignore[arg-type]
+        (lambda: pyrus.add_page("print/5", "text"), "a page must be bytes"),  # type: ignore[arg-type]
+        (lambda: pyrus.comments("5"), "a task's id must be a whole number"),  # type: ignore[arg-type]
+    ]  # fmt: skip
+    for slip, why in slips:
+        with pytest.raises(TypeError, match=why):
+            slip()
+    with pytest.raises(ValueError, match="'tomorrow' is no moment: write one such as"):
+        clock.set("tomorrow")
+    with pytest.raises(AttributeError, match="real_limt"):
+        any_bothost.real_limt = 5
+    with pytest.raises(AssertionError, match=r"no timer 'swep' \(did you mean 'sweep'\?\)"):
+        bot.tick("swep")
+
+
+class Ticking(Plugin):
+    @every("5m")
+    async def sweep(self) -> None: ...
 
 
 def test_a_debugger_stops_the_clock_of_real_time(bothost: Harness, monkeypatch: pytest.MonkeyPatch) -> None:

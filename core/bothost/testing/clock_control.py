@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
+from bothost.plugins.explained import explained_methods
 from bothost.testing.harness_state import turning
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ class CallableTime(datetime):
         return self
 
 
+@explained_methods
 class ClockControl:
     """Moves the clock and tells the time. Starts on Monday 2026-01-05 at 09:00 UTC."""
 

@@ -7,33 +7,47 @@ A form's field, a person's e-mail and a choice's name keep their ids within one 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from bothost.plugins.explained import explained
+from bothost.pyrus.model.fields import Field
+from bothost.pyrus.model.task import Comment, Task
+from bothost.testing import checks
 from bothost.testing.field_shapes import FieldSpec, check_spec, shape
 from bothost.testing.people import BOT_ID, as_person, me, numbering, person, plain_keys, stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 TOKEN = "test-token"  # noqa: S105 - what the tests' bodies carry; the fake Pyrus takes it
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
+COMMENT_KEYS = ("text", "author", *checks.keys_of(Comment))
+FIELD_KEYS = ("value", "type", "code", "id", *checks.keys_of(Field))
+TASK_KEYS = ("form_id", "step", "fields", "comments", "author", *checks.keys_of(Task))
+BODY_KEYS = ("user_id", "access_token", "event", "task_id", "bot_settings", "task")
+
+
+@explained
 def comment(text: str | None = None, *, author: Mapping[str, Any] | str | None = None, **keys: Any) -> dict[str, Any]:
     """Make a comment; `keys` are Pyrus's own (`approval_choice=`, `channel=`, `attachments=` …)."""
+    checks.check_keys("comment", keys, COMMENT_KEYS)
     made: dict[str, Any] = {
         "id": numbering.fresh("comment"),
         "create_date": stamp(numbering.now()),
         "author": as_person(author),
     }
     if text is not None:
-        made["text"] = text
+        made["text"] = checks.text("text", text)
     return made | plain_keys(keys)
 
 
+@explained
 def field(
     value: Any = None, type: str | None = None, *, code: str | None = None, id: int | None = None, **keys: Any
 ) -> FieldSpec:
@@ -41,9 +55,11 @@ def field(
 
     Raises ValueError for a type that Pyrus does not have and for a value that the type cannot hold.
     """
+    checks.check_keys("field", keys, FIELD_KEYS)
     return check_spec(FieldSpec(value, type, code, id, keys))
 
 
+@explained
 def task(
     form_id: int | None = None,
     *,
@@ -58,27 +74,37 @@ def task(
     `comments` are all comments of the task. Without them it has the opening one, which repeats text, fields and approvers.
     `keys` are Pyrus's own and win (`text=`, `subject=`, `approvals=`, `is_closed=`, `id=` …).
     """
+    checks.check_keys("task", keys, TASK_KEYS)
     made: dict[str, Any] = {"id": numbering.fresh("task"), "text": "A form" if form_id else "A task"}
     now = stamp(numbering.now())
     made |= {"create_date": now, "last_modified_date": now, "author": as_person(author), "is_closed": False}
     if form_id is not None:
-        made["form_id"] = form_id
+        made["form_id"] = checks.whole("form_id", form_id)
     if fields is not None:
-        made["fields"] = [shape(key, value, form_id, numbering) for key, value in fields.items()]
+        if not isinstance(fields, Mapping):
+            checks.wrong("fields", fields, 'a dict such as {"Amount": 5}')
+        made["fields"] = [shape(checks.name_of_field(key), value, form_id, numbering) for key, value in fields.items()]
     if step is not None:
-        made |= {"current_step": step, "approvals": _approvals(step)}
+        made |= {"current_step": checks.whole("step", step), "approvals": _approvals(step)}
     made |= plain_keys(keys)
+    checks.text("text", made["text"])
     if comments is None:
         made["comments"] = [_opening(made)]
     else:
+        if isinstance(comments, str | Mapping):
+            checks.wrong("comments", comments, "a list of texts and of comment(…)")
         made["comments"] = _in_order(list(comments))
     return made
 
 
+@explained
 def body(
     of: Mapping[str, Any], *, user_id: int = BOT_ID, access_token: str | None = TOKEN, **keys: Any
 ) -> dict[str, Any]:
     """Make the body that Pyrus posts about a task, with `event`, token, ids and settings. A key given as None is left out."""
+    if not isinstance(of, Mapping):
+        checks.wrong("the task of a body", of, "a task(…)")
+    checks.check_keys("body", keys, BODY_KEYS)
     made = {
         "event": "comment",
         "access_token": access_token,
@@ -97,6 +123,8 @@ def load(name: str | Path) -> bytes:
         beside = sys._getframe(1).f_globals.get("__file__")
         if beside is not None and (Path(beside).parent / path).exists():
             path = Path(beside).parent / path
+        elif not path.exists():
+            raise FileNotFoundError(f"there is no file {str(name)!r} beside {beside}, nor in {Path.cwd()}")
     return path.read_bytes()
 
 
@@ -110,6 +138,8 @@ def _in_order(given: list[Mapping[str, Any] | str]) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = []
     below: int | None = None
     for item in reversed(given):
+        if not isinstance(item, str | Mapping):
+            checks.wrong("a comment", item, "a text or a comment(…)")
         one = comment(item) if isinstance(item, str) else plain_keys(item)
         if isinstance(item, str) and below is not None:
             one["id"] = below - 1

@@ -9,6 +9,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
+from bothost.testing.checks import FIELD_TYPES
 from bothost.testing.people import IdNumbering, PersonDict, as_person, file, plain
 from bothost.text import nearest
 
@@ -31,16 +32,6 @@ class _FieldPosition:
     id: int
     form_id: int | None
     numbering: IdNumbering
-
-
-FIELD_TYPES = frozenset(
-    {
-        "text", "money", "number", "date", "time", "checkmark", "flag", "due_date", "due_date_time", "email", "phone", "step",
-        "status", "creation_date", "note", "author", "project", "person", "catalog", "file", "table", "title",
-        "multiple_choice", "form_link",
-    }
-)  # fmt: skip
-"""The types of form fields (protocol 3.6)."""
 
 
 def check_spec(spec: FieldSpec) -> FieldSpec:
@@ -81,6 +72,29 @@ def _clock_time(value: Any) -> Any:
     return value if isinstance(value, time) else time.fromisoformat(value)
 
 
+def _of(*kinds: type) -> Callable[[Any], Any]:
+    """Return a check that a value is of one of these types."""
+
+    def checked(value: Any) -> Any:
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            raise TypeError
+        return value
+
+    return checked
+
+
+def _ticked(value: Any) -> Any:
+    if not isinstance(value, bool) and value not in ("checked", "unchecked", "none"):
+        raise TypeError
+    return value
+
+
+def _rows(value: Any) -> Any:
+    if not isinstance(value, list | tuple) or not all(isinstance(row, Mapping) for row in value):
+        raise TypeError
+    return value
+
+
 _WANTED: dict[str, Callable[[Any], Any]] = {
     "money": _exact,
     "number": _exact,
@@ -88,6 +102,14 @@ _WANTED: dict[str, Callable[[Any], Any]] = {
     "due_date": _whole_day,
     "due_date_time": _moment,
     "time": _clock_time,
+    **dict.fromkeys(("text", "email", "phone", "note", "status"), _of(str)),
+    **dict.fromkeys(("checkmark", "flag"), _ticked),
+    **dict.fromkeys(("person", "author"), _of(str, Mapping)),
+    **dict.fromkeys(("catalog", "multiple_choice", "file"), _of(str, int, list, tuple, Mapping)),
+    "form_link": _of(int, list, tuple, Mapping),
+    "step": _of(int),
+    "table": _rows,
+    "title": _of(Mapping),
 }
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import gc
 import tempfile
 import traceback
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from bothost.plugins.explained import explained_methods
+from bothost.testing import checks
 from bothost.testing.clock_control import ClockControl
 from bothost.testing.fake_pyrus import FakePyrus
 from bothost.testing.fault_matrix import ALL, Faults
@@ -23,13 +26,14 @@ from bothost.testing.virtual_time.loop import VirtualLoop
 from bothost.testing.virtual_time.sleep import VirtualSleep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from types import TracebackType
 
     from bothost.plugins.api import Plugin
     from bothost.testing.fake_pyrus import WrittenComment
 
 
+@explained_methods
 class Harness:
     """A host for one test: `with Harness() as bothost:`, or the fixture `bothost`.
 
@@ -37,6 +41,7 @@ class Harness:
     failures, and every comment that was written. Not to be used inside a running event loop.
     """
 
+    __slots__ = ("__weakref__", "_bots", "_sleep", "_stack", "_state", "clock", "pyrus")
     clock: ClockControl
     pyrus: FakePyrus
 
@@ -115,6 +120,9 @@ class Harness:
 
         Example: `bothost.bot(LeaveBot, form=321, ini={"late": "retry"})`
         """
+        checks.text("name", name)
+        if not isinstance(ini, Mapping | None):
+            checks.wrong("ini", ini, 'a dict such as {"late": "retry"}')
         assert name not in self._bots, f"there is a bot {name!r} already: give this one another name="
         number = len(self._bots)
         person = me() | {"id": BOT_ID + number}
@@ -139,7 +147,7 @@ class Harness:
 
     @real_limit.setter
     def real_limit(self, seconds: float) -> None:
-        self._state.time.loop.real_limit_s = seconds
+        self._state.time.loop.real_limit_s = checks.duration("real_limit", seconds)
 
     @property
     def io_grace(self) -> float:
@@ -151,7 +159,7 @@ class Harness:
 
     @io_grace.setter
     def io_grace(self, seconds: float) -> None:
-        self._state.time.loop.io_grace_s = seconds
+        self._state.time.loop.io_grace_s = checks.duration("io_grace", seconds)
 
     @property
     def faults(self) -> Faults:
@@ -185,7 +193,7 @@ class Harness:
 
         Example: `assert bothost.assert_one_comment().text == "Paid."`
         """
-        return self.pyrus.assert_one_comment(task if isinstance(task, int | None) else task["id"])
+        return self.pyrus.assert_one_comment(task["id"] if isinstance(task, Mapping) else task)
 
 
 faults = Faults(Harness, ALL)

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from bothost.errors import BodyRefused
 from bothost.pipeline.event_table import base_of
 from bothost.plugins.event import Event, RunContext
+from bothost.plugins.explained import explained_methods
 from bothost.plugins.jobs import Jobs
 from bothost.pyrus.envelope import decode, event_key
 from bothost.pyrus.signature import SIGNATURE_HEADER, sign
+from bothost.testing import checks
 from bothost.testing.answer import Answer
 from bothost.testing.factories import body as body_of
 from bothost.testing.factories import encode
@@ -35,6 +37,7 @@ ATTEMPTS = 3
 ANSWER_SLACK_S = 60.0
 
 
+@explained_methods
 class Pending:
     """A delivery that may not have its answer yet; see `HarnessBot.begin`."""
 
@@ -69,6 +72,7 @@ class Pending:
         return Answer(wire.done.result(), lambda: bot.failure_of(self._body), lambda: bot.log(self._since))
 
 
+@explained_methods
 class HarnessBot:
     """A bot under test, as `bothost.bot(…)` returns it.
 
@@ -119,6 +123,8 @@ class HarnessBot:
 
         With `hang_up` the sender closes its connection as soon as it has sent, so that no answer reaches it.
         """
+        if isinstance(attempt, bool) or not isinstance(attempt, int | str | None):
+            checks.wrong("attempt", attempt, "a number, a text such as 2/3, or None")
         body = self.as_body(of)
         self._last = (body, attempt if isinstance(attempt, int) else 1)
         headers = {SIGNATURE_HEADER: sign(body, self.bot.config.secrets[0]), "User-Agent": "Pyrus-Bot-4"}
@@ -156,23 +162,38 @@ class HarnessBot:
             if run.id.startswith(f"timer:{timer}:") and run.ran.failure is not None:
                 raise AssertionError(f"{timer} failed: {run.ran.failure.text}") from run.ran.failure.error
 
-    def hook(self, name: str, *, sign: bool = True, method: str = "", **content: Any) -> HookAnswer:
+    def hook(  # noqa: PLR0913 - the author's API names each
+        self,
+        name: str,
+        *,
+        json: Any = None,
+        form: Mapping[str, str] | None = None,
+        files: Mapping[str, tuple[str, bytes]] | None = None,
+        body: bytes | None = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        method: str = "",
+        sign: bool = True,
+    ) -> HookAnswer:
         """Make a request to a hook, signed by its guard, and return its answer. The run of an accepted request has ended then.
 
-        `content`: `json=`, `form=`, `files={"file": ("name.pdf", b"…")}`, `body=`, `query=`, `headers=`. `sign=False` shows
-        nothing to the guard.
+        The content is `json`, or `form` and `files={"file": ("name.pdf", b"…")}`, or `body`. `sign=False` shows nothing to
+        the guard. Raises TypeError for content that no request could have.
         """
+        content = HookCallContent(json, form, files, body, query, headers)
         spec = self.bot.plugged.hook(name) if self.bot.plugged is not None else None
         rule = spec.rule if spec is not None else None
         state, host = self.state, self.state.host
         guard = rule.guard if rule is not None and sign else None
-        query, headers, body = HookCallContent(**content).request(guard, host.clock.epoch())
-        target = f"{self.bot.config.path}/{name}" + (f"?{query}" if query else "")
-        head = RequestHead(target, headers, method or (rule.methods[0] if rule is not None else "POST"))
+        asked, sent, made = content.request(guard, host.clock.epoch())
+        target = f"{self.bot.config.path}/{name}" + (f"?{asked}" if asked else "")
+        head = RequestHead(
+            target, sent, checks.text("method", method) or (rule.methods[0] if rule is not None else "POST")
+        )
 
         async def call() -> WrittenResponse:
             wire = MemoryConnection()
-            wire.post(host.front, head, body)
+            wire.post(host.front, head, made)
             return await wire.done
 
         return HookAnswer(state.turn(call(), limit_s=self.bot.config.timeout_s + ANSWER_SLACK_S))
@@ -194,6 +215,8 @@ class HarnessBot:
         """
         if isinstance(of, bytes):
             return of
+        if not isinstance(of, Mapping):
+            checks.wrong("what is delivered", of, "a task(…), a body(…) or bytes")
         if "task" in of or "task_id" in of:
             return encode(of)
         return encode(body_of(self._addressed(of), user_id=self.person["id"], access_token=self.token))

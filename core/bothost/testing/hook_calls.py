@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from bothost.plugins.guards import credentials
+from bothost.testing import checks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from bothost.plugins.guards import GuardRule
     from bothost.testing.memory_http import WrittenResponse
 
@@ -29,6 +29,19 @@ class HookCallContent:
     query: Mapping[str, str] | None = None
     headers: Mapping[str, str] | None = None
 
+    def __post_init__(self) -> None:
+        kinds = [self.json is not None, self.form is not None or self.files is not None, self.body is not None]
+        if sum(kinds) > 1:
+            raise TypeError("a request has one content: json=, or form= and files=, or body=")
+        if self.body is not None and not isinstance(self.body, bytes):
+            checks.wrong("body", self.body, "bytes")
+        for what in ("form", "query", "headers"):
+            given = getattr(self, what)
+            if given is not None and not _is_texts(given):
+                checks.wrong(what, given, 'a dict of texts such as {"key": "value"}')
+        if self.files is not None and not _is_files(self.files):
+            checks.wrong("files", self.files, 'a dict such as {"file": ("name.pdf", b"…")}')
+
     def encoded(self) -> tuple[bytes, str]:
         """Return the body and its Content-Type."""
         if self.body is not None:
@@ -37,7 +50,7 @@ class HookCallContent:
             return _multipart(self.form or {}, self.files), f"multipart/form-data; boundary={BOUNDARY}"
         if self.form is not None:
             return urlencode(self.form).encode(), "application/x-www-form-urlencoded"
-        return (b"", "") if self.json is None else (json.dumps(self.json).encode(), "application/json")
+        return (b"", "") if self.json is None else (json.dumps(self.json, allow_nan=False).encode(), "application/json")
 
     def request(self, guard: GuardRule | None, now: float) -> tuple[str, dict[str, str], bytes]:
         """Return the query, the headers and the body, signed by the guard if one is given."""
@@ -68,6 +81,19 @@ class HookAnswer:
 
     def __repr__(self) -> str:
         return f"<HookAnswer {self.status} {self.body[:200]!r}>"
+
+
+def _is_texts(given: object) -> bool:
+    return isinstance(given, Mapping) and all(
+        isinstance(one, str) and not {"\r", "\n"} & set(one) for pair in given.items() for one in pair
+    )
+
+
+def _is_files(given: object) -> bool:
+    return isinstance(given, Mapping) and all(
+        isinstance(key, str) and isinstance(file, tuple) and [type(part) for part in file] == [str, bytes]
+        for key, file in given.items()
+    )
 
 
 def _multipart(form: Mapping[str, str], files: Mapping[str, tuple[str, bytes]]) -> bytes:

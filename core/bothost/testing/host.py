@@ -31,6 +31,7 @@ from bothost.runners.local import LocalRunner
 from bothost.telemetry.redaction import Scrubber
 from bothost.testing.ini_values import has_text, section
 from bothost.testing.recording import WatchedRunner
+from bothost.text import nearest
 from bothost.webhook.request import WebhookContext
 
 if TYPE_CHECKING:
@@ -222,8 +223,9 @@ class BareHost:
         assert plugged is not None
         assert isinstance(runner, WatchedRunner)
         spec = plugged.timer(timer)
-        names = ", ".join(one.name for one in plugged.timers) or "none"
-        assert spec is not None, f"[bot:{bot.name}] has no timer {timer!r} (it has: {names})"
+        known = [one.name for one in plugged.timers]
+        names, near = ", ".join(known) or "none", nearest(timer, known) if isinstance(timer, str) else ""
+        assert spec is not None, f"[bot:{bot.name}] has no timer {timer!r}{near} (it has: {names})"
         when = self.clock.now()
         while await self.pipeline.timers.put(bot, spec, when) is None:
             when -= timedelta(seconds=1)  # a tick of this second is known already; an earlier one is due too

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from bothost.plugins.explained import explained
+from bothost.pyrus.model.parts import File, Person
+from bothost.testing.checks import check_keys, json_value, keys_of, text, whole, wrong
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 BEGIN = datetime(2026, 1, 5, 9, tzinfo=UTC)
 FIRST = {
@@ -23,6 +28,8 @@ FIRST = {
 }
 STEPS = {"comment": 100}
 """The steps between ids. Comments leave room between theirs for others that stand before them in a list."""
+PERSON_KEYS = ("email", "type", *keys_of(Person))
+FILE_KEYS = ("size", *keys_of(File))
 PERSONS = 800_000
 BOT_ID = 900_100
 """Above all persons."""
@@ -73,8 +80,11 @@ class IdNumbering:
 numbering = IdNumbering()
 
 
+@explained
 def person(name: str = "Anna Gromova", email: str | None = None, *, type: str = "user", **keys: Any) -> dict[str, Any]:
     """Make a person, bot or role (`type`). The same e-mail, or without one the same name, is the same person."""
+    check_keys("person", keys, PERSON_KEYS)
+    text("name", name)
     first, _, last = name.rpartition(" ") if type != "role" else ("", "", name)
     if email is None:
         email = "" if type == "role" else f"{(first or last).lower().replace(' ', '.')}@example.org"
@@ -93,13 +103,18 @@ def person(name: str = "Anna Gromova", email: str | None = None, *, type: str = 
     return PersonDict(made | plain_keys(keys))
 
 
+@explained
 def me() -> dict[str, Any]:
     """Return the bot that will get the task, for a comment's author or an approver."""
     return BotItself(person("Test bot", "bot@3f1c9c2e-5a55-4d0e-9a9b-6f2f7d0a1c55", type="bot", id=BOT_ID))
 
 
+@explained
 def file(name: str = "scan.pdf", size: int = 2048, **keys: Any) -> dict[str, Any]:
     """Make an attached file."""
+    check_keys("file", keys, FILE_KEYS)
+    text("name", name)
+    whole("size", size, 0)
     number = numbering.fresh("file")
     made = {
         "id": number,
@@ -119,6 +134,8 @@ def as_person(who: Mapping[str, Any] | str | None) -> dict[str, Any]:
     if isinstance(who, str):
         name = who.partition("@")[0].replace(".", " ").title()
         return person(name or who, who)
+    if not isinstance(who, Mapping):
+        wrong("a person", who, "a person(…), me() or an e-mail")
     return who if isinstance(who, dict) else dict(who)
 
 
@@ -137,12 +154,12 @@ def plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         changed = {key: plain(item) for key, item in value.items()}
         return type(value)(changed) if isinstance(value, PersonDict) else changed
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    return value
+    return json_value(value)
 
 
 def plain_keys(keys: Mapping[str, Any]) -> dict[str, Any]:

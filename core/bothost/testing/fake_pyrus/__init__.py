@@ -12,11 +12,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import format_datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
 
+from bothost.plugins.explained import explained_methods
+from bothost.testing import checks
 from bothost.testing.fake_pyrus.comments import close, write_comment
 from bothost.testing.fake_pyrus.faults import ApiFault, FaultScript, after, check_pattern
 from bothost.testing.fake_pyrus.question import ApiQuestion, FakeResponse
@@ -24,7 +27,7 @@ from bothost.testing.fake_pyrus.routes import FakeApi
 from bothost.testing.fake_pyrus.world import ApiAccount, ApiRefusal, Json, PyrusWorld, StoredFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from bothost.clock import Clock
 
@@ -81,6 +84,7 @@ class LimitWindow:
     used: int = 0
 
 
+@explained_methods
 class FakePyrus:
     """One Pyrus with its data, its script of failures, and a record of its requests and comments."""
 
@@ -132,8 +136,16 @@ class FakePyrus:
 
         Example: `pyrus.add_form(321, [{"id": 1, "name": "Amount", "type": "money"}], {1: "Chief"})`
         """
+        checks.whole("a form's id", id)
+        if steps is not None and not isinstance(steps, Mapping):
+            checks.wrong("the steps of a form", steps, 'a dict by number such as {1: "Chief"}')
         named = {str(step): name for step, name in (steps or {}).items()}
-        self.world.forms[id] = {"id": id, "name": f"Form {id}", "steps": named, "fields": fields or []}
+        self.world.forms[id] = {
+            "id": id,
+            "name": f"Form {id}",
+            "steps": named,
+            "fields": checks.form_fields(fields or []),
+        }
         return self.world.forms[id]
 
     def add_catalog(self, id: int, headers: list[str], rows: list[list[str]]) -> Json:
@@ -141,6 +153,8 @@ class FakePyrus:
 
         Example: `pyrus.add_catalog(5, ["City"], [["Riga"], ["Tver"]])`
         """
+        checks.whole("a catalog's id", id)
+        checks.catalog_rows(headers, rows)
         items = [{"item_id": number, "values": row} for number, row in enumerate(rows, start=1)]
         shown = [{"name": header, "type": "text"} for header in headers]
         self.world.catalogs[id] = {"catalog_id": id, "name": f"Catalog {id}", "catalog_headers": shown, "items": items}
@@ -151,6 +165,8 @@ class FakePyrus:
 
         Example: `pyrus.add_page("print/5", b"%PDF")`
         """
+        if not isinstance(content, bytes):
+            checks.wrong("a page", content, "bytes")
         self.world.pages[path] = StoredFile("", path, len(content), "", content)
 
     def add_file(self, name: str, content: bytes | int) -> int:
@@ -158,6 +174,8 @@ class FakePyrus:
 
         Example: `pyrus.add_file("a.txt", b"text")`
         """
+        if not isinstance(content, bytes | int) or isinstance(content, bool):
+            checks.wrong("a file's content", content, "bytes, or their number")
         size = content if isinstance(content, int) else len(content)
         kept = None if isinstance(content, int) else content
         stored = self.world.store_file(name, kept, size, hashlib.md5(kept or b"").hexdigest())  # noqa: S324 - Pyrus's hash
@@ -243,6 +261,8 @@ class FakePyrus:
 
         Example: `[one.text for one in pyrus.comments(5)]`
         """
+        if task_id is not None:
+            checks.whole("a task's id", task_id)
         return [one for one in self.written if task_id in (None, one.task_id)]
 
     def assert_one_comment(self, task_id: int | None = None) -> WrittenComment:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from bothost.config.units import seconds
+from bothost.testing import checks
 from bothost.testing.virtual_time.loop import START, VirtualLoop
 
 if TYPE_CHECKING:
@@ -92,7 +93,12 @@ class VirtualClock:
 
     def set(self, moment: str | datetime) -> None:
         """Set the wall clock to this moment (with a zone). Timers keep their distance, and nothing on the way runs."""
-        there = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+        try:
+            there = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+        except ValueError:
+            raise ValueError(f"{moment!r:.80} is no moment: write one such as 2026-03-01T08:00+03:00") from None
+        if not isinstance(there, datetime):
+            checks.wrong("a moment", moment, 'a text such as "2026-03-01T08:00+03:00" or an aware datetime')
         if there.tzinfo is None:
             raise ValueError(f"{moment} has no zone: write 2026-03-01T08:00+03:00 or ...Z")
         self.loop.refuse_nesting()
@@ -103,4 +109,6 @@ class VirtualClock:
 def _seconds(by: str | float | timedelta) -> float:
     if isinstance(by, timedelta):
         return by.total_seconds()
+    if isinstance(by, bool) or not isinstance(by, str | int | float):
+        checks.wrong("a step of the clock", by, 'a duration such as "61s", seconds or a timedelta')
     return seconds(by) if isinstance(by, str) else float(by)
