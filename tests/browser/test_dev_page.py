@@ -77,11 +77,11 @@ def test_an_author_creates_a_task_approves_and_sees_a_retry_and_a_late_reply(aut
     author.find("input[name=form]").send_keys("321")
     author.find("textarea[name=fields]").send_keys("Amount = 12.50\nUrgent = yes")
     press(author, "Create and deliver")
-    assert read(author, ".comments .bot", "Hello Anna").startswith("kind\napproved")
+    assert read(author, ".comments .bot", "Hello Anna").startswith("kind\nhas approved")
     assert read(author, "dl") == "Amount\n12.50\nUrgent\nchecked"
     assert "200" in read(author, ".items li", "kind: attempt 1")
 
-    assert read(author, ".steps .current") == "Step 2: Boris Chief waiting"
+    assert read(author, ".steps .current") == "Step 2: Boris Chief has not decided"
     write(author, "I agree", "Approve", "Boris Chief")
     read(author, ".facts", "closed")
     assert "approved" in read(author, ".comments li", "I agree")

@@ -23,6 +23,8 @@ ENGLISH_COUNTS: Mapping[str, tuple[str, str]] = {
     "processes": ("{n} process", "{n} processes"),
     "sections": ("{n} section", "{n} sections"),
     "days": ("{n} day", "{n} days"),
+    "comments": ("{n} comment", "{n} comments"),
+    "rows": ("{n} row", "{n} rows"),
 }
 RUSSIAN_COUNTS: Mapping[str, tuple[str, str, str]] = {
     "bots": ("{n} бот", "{n} бота", "{n} ботов"),
@@ -40,6 +42,8 @@ RUSSIAN_COUNTS: Mapping[str, tuple[str, str, str]] = {
     "processes": ("{n} процесс", "{n} процесса", "{n} процессов"),
     "sections": ("{n} раздел", "{n} раздела", "{n} разделов"),
     "days": ("{n} день", "{n} дня", "{n} дней"),
+    "comments": ("{n} комментарий", "{n} комментария", "{n} комментариев"),
+    "rows": ("{n} строка", "{n} строки", "{n} строк"),
 }
 
 

@@ -167,6 +167,14 @@ ANSWERS: Mapping[str, str] = {
     "the rehearsal's child ended before its time; what it said stands above": "процесс проверки завершился раньше времени; что он сказал, написано выше",
     # send, demo, dev
     "{status} in {ms} ms": "{status} за {ms} мс",
+    # the traffic on the page of `bothost dev`
+    "{bot}: attempt {attempt}": "{bot}: попытка {attempt}",
+    "{status} after {seconds} s, with a comment": "{status} через {seconds} с, с комментарием",
+    "{status} after {seconds} s, without a comment": "{status} через {seconds} с, без комментария",
+    ", and the answer is lost": ", ответ потерян",
+    "no answer: {why}": "нет ответа: {why}",
+    "connection lost": "соединение потеряно",
+    "connection refused": "соединение отвергнуто",
     "(the bot says nothing, or its reply comes later)": "(бот промолчал, или его ответ придёт позже)",
     "repeat of {time}, not run again; `--fresh` gives it new ids": "повтор доставки от {time}, снова не запускалось; `--fresh` даст новые номера",
     "repeat, not run again; `--fresh` gives it new ids": "повтор, снова не запускалось; `--fresh` даст новые номера",

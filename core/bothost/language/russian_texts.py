@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bothost.language.russian_dev_page import DEV_PAGE
 from bothost.language.russian_words import WORDS
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
 TEXTS: Mapping[str, str] = {
     **WORDS,
+    **DEV_PAGE,
     # frame
     "Skip to content": "К содержанию",
     "Pages": "Страницы",

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from tests.cli.dev.dev_loop import DevLoop
+from tests.language.leaks import english_left
 
-from bothost.cli.dev.page import field_value, parse_fields
+import bothost.cli.dev
+from bothost.cli.dev.page import CHOICES, DONE, LABELS, field_value, parse_fields
 from bothost.cli.dev.source import DevSource
+from bothost.cli.dev.world import API_STATES
+from bothost.language.russian_texts import TEXTS
 from bothost.testing import field
 
 
@@ -50,7 +55,21 @@ def test_an_author_writes_breaks_and_mends_a_bot(dev: DevLoop) -> None:
     dev.until(lambda: "kind: attempt 2" in dev.ask("/timeline")[1])
     dev.ask("/network", api="works", back="/")
     dev.until(lambda: dev.comments(task).count("Ciao") == said + 1, 60)
+    russian = {"Accept-Language": "ru-RU,ru;q=0.9,en;q=0.8"}
+    for place in ("/", task, "/timeline", f"/timeline?task={task.rpartition('/')[2]}", "/tasks/1", "/nothing"):
+        assert left_in(dev.ask(place, headers=russian)[1]) == set(), place
+    assert {"attempt", "step", "received"} <= left_in(dev.ask(task)[1]) | left_in(dev.ask("/timeline")[1])
     assert dev.stop() == 0
+
+
+def left_in(page: str) -> set[str]:
+    """The English words that a person sees on a page, without bytes, code, logs and what was typed in."""
+    page = re.sub(
+        r"(?s)<(pre|textarea|script|title)\b.*?</\1>|<li class=\"log.*?</li>|<b>.*?</b>|<dl>.*?</dl>", " ", page
+    )
+    said = re.findall(r'(?:placeholder|aria-label)="([^"]*)"', page)
+    page = re.sub(r'<span class="title">(GET|POST)[^<]*|<p>[^<]*</p>(?=\s*</li>)', " ", page)
+    return set(english_left(" ".join([*said, re.sub(r"<[^>]*>", " ", page)]))) - {"kind", "bothost", "dev"}
 
 
 @pytest.mark.full
@@ -60,6 +79,19 @@ def test_another_site_can_neither_read_the_page_nor_post_to_it(dev: DevLoop) -> 
     assert dev.ask("/network", headers=wrong, api="away")[0] == 403
     assert dev.ask("/network", api="away", back="https://evil.example/")[1] == "/"
     assert dev.ask("/tasks", bot="nobody", author="1")[0] == 400
+
+
+def test_every_text_of_the_page_has_its_russian() -> None:
+    used = {*CHOICES.values(), *DONE.values(), *(LABELS.get(state, state) for state in API_STATES)}
+    folder = Path(bothost.cli.dev.__file__).parent
+    for template in (folder / "templates").iterdir():
+        text = template.read_text("utf-8")
+        used |= set(re.findall(r'\bt\("([^"]+)"', text)) | set(re.findall(r'": "([^"]+)"', text))
+        told = re.sub(r"(?s){%.*?%}|{{.*?}}|<textarea.*?</textarea>|<[^>]*>", " ", text)
+        assert re.findall(r"[A-Za-z]{2,}", told) in ([], ["bothost", "dev", "API"], ["UTC"]), template
+    used |= set(re.findall(r'reason="([^"]+)"', (folder / "page.py").read_text("utf-8")))
+    assert sorted(used - set(TEXTS)) == []
+    assert len(used) > 40
 
 
 def test_a_field_is_what_its_text_most_naturally_means() -> None:

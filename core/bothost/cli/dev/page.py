@@ -14,17 +14,26 @@ from tornado.template import DictLoader
 from tornado.web import Application, HTTPError, RequestHandler
 
 from bothost.cli.dev.world import API_STATES
+from bothost.language import choose
 from bothost.testing.factories import field
 from bothost.testing.fake_pyrus.world import ApiRefusal
 
 if TYPE_CHECKING:
     from bothost.cli.dev.world import DevPyrus
+    from bothost.language import Language
     from bothost.testing.fake_pyrus.world import Json
 
 TEMPLATES = ("base.html", "error.html", "home.html", "task.html", "timeline.html")
 LOCAL = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?")
 CHOICES = {"approved": "Approve", "rejected": "Reject", "acknowledged": "Acknowledge"}
 """The decisions that a person can take, and the buttons for them."""
+DONE = {
+    "approved": "has approved", "rejected": "has rejected", "acknowledged": "has acknowledged", "revoked": "has revoked",
+    "waiting": "has not decided", "finished": "has closed the task", "reopened": "has reopened the task",
+}  # fmt: skip
+"""What somebody did to a task, by Pyrus's word for it."""
+LABELS = {"slow": "answers late", "away": "is away"}
+"""What the page calls a state of the API, where that is not its name."""
 POLICY = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; form-action 'self'; frame-ancestors 'none'"
 
 
@@ -63,10 +72,30 @@ class DevHandler(RequestHandler):
         if not LOCAL.fullmatch(host) or origin != f"http://{host}":
             raise HTTPError(403)
 
+    @property
+    def language(self) -> Language:
+        """Return the language that the browser asks for."""
+        return choose(self.request.headers.get("Accept-Language", ""))
+
     def show(self, template: str, **values: Any) -> None:
         """Answer with a template."""
-        posted = {one.comment_id for one in self.pyrus.written if one.door == "api"}
-        _ = self.render(template, pyrus=self.pyrus, states=list(API_STATES), choices=CHOICES, posted=posted, **values)
+        self.set_header("Vary", "Accept-Language")
+        language = self.language
+        names: dict[str, Any] = {
+            "t": language.text,
+            "n": language.count,
+            "said": language.message,
+            "lang": language.code,
+            "decision": lambda word: language.text(DONE.get(str(word), str(word))),
+            "value_of": lambda value: value_text(value, language),
+            "pyrus": self.pyrus,
+            "states": {state: LABELS.get(state, state) for state in API_STATES},
+            "task": None,
+            "items": [],
+            "choices": CHOICES,
+            "posted": {one.comment_id for one in self.pyrus.written if one.door == "api"},
+        }
+        _ = self.render(template, **(names | values))
 
     def write_error(self, status_code: int, **_why: Any) -> None:
         """Say what is wrong on a page like the others; to a foreign site, say nothing."""
@@ -80,7 +109,7 @@ class DevHandler(RequestHandler):
         try:
             return self.pyrus.task(int(task_id))
         except ApiRefusal:
-            raise HTTPError(404) from None
+            raise HTTPError(404, reason="There is no such task") from None
 
     def author(self) -> Json:
         """Find the person in whose name something is posted. Raises HTTPError 400."""
@@ -113,7 +142,7 @@ class TaskPage(DevHandler):
 
     def get(self, task_id: str) -> None:
         """Show a task as its people see it."""
-        self.show("task.html", task=self.task_of(task_id), value_of=value_text)
+        self.show("task.html", task=self.task_of(task_id))
 
 
 class NewTask(DevHandler):
@@ -129,7 +158,11 @@ class NewTask(DevHandler):
             raise HTTPError(400, reason="A form is given by its number")
         fields = parse_fields(self.get_body_argument("fields", ""))
         made = self.pyrus.begin_task(
-            bot, self.author(), self.get_body_argument("text", "") or "A task", int(form) if form else None, fields
+            bot,
+            self.author(),
+            self.get_body_argument("text", "") or self.language.text("A task"),
+            int(form) if form else None,
+            fields,
         )
         self.redirect(f"/tasks/{made['id']}")
 
@@ -187,7 +220,7 @@ class TimelineRows(DevHandler):
         task_id = self.get_query_argument("task", "")
         task = self.task_of(task_id) if task_id.isdecimal() else None
         items = [] if task else list(reversed(self.pyrus.timeline))
-        self.show("timeline.html", task=task, items=items, value_of=value_text)
+        self.show("timeline.html", task=task, items=items)
 
 
 class DevFile(DevHandler):
@@ -227,7 +260,7 @@ def field_value(text: str) -> Any:
     return text
 
 
-def value_text(value: Any) -> str:
+def value_text(value: Any, language: Language) -> str:
     """Return a field's value as a person reads it."""
     if isinstance(value, dict):
         for key in ("choice_names", "item_names", "values"):
@@ -236,5 +269,5 @@ def value_text(value: Any) -> str:
         named = " ".join(str(value[key]) for key in ("first_name", "last_name") if value.get(key))
         return named or str(value.get("subject") or value.get("text") or value)
     if isinstance(value, list):
-        return f"{len(value)} rows"
+        return language.count("rows", len(value))
     return "" if value is None else str(value)
