@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from approvals.rules import Rule, Rules
+from approvals.words import WORDS, Language
 from bothost import AmbiguousField, Event, GiveUp, Plugin, Reply, Settings
 
 __all__ = ["Approvals", "Policy", "Rule", "Rules"]
 
 
 class Policy(Settings):
-    """`form` and `step` limit where the bot decides. The first of `rules` that holds decides."""
+    """`form` and `step` limit where the bot decides. The first of `rules` that holds decides; `language` is the comment's."""
 
     rules: Rules
     form: int | None = None
     step: int | None = None
     explain: bool = True
+    language: Language = "en"
 
 
 class Approvals(Plugin[Policy]):
@@ -30,7 +32,7 @@ class Approvals(Plugin[Policy]):
         if settings.step is not None and event.step != settings.step:
             return None
         self._check_fields(event)
-        found = settings.rules.first(event.task)
+        found = settings.rules.first(event.task, settings.language)
         if found is None:
             self.log.info("no rule holds for task %d: left to people", event.task_id)
             return None
@@ -49,12 +51,7 @@ class Approvals(Plugin[Policy]):
 
     def _reply(self, event: Event, rule: Rule, why: str) -> Reply:
         person: Any = int(rule.who) if rule.who.isdecimal() else rule.who
-        words = {
-            "approve": f"Approved: {why}.",
-            "reject": f"Rejected: {why}.",
-            "ask": f"Asked {rule.who} to decide: {why}.",
-            "reassign": f"Handed over to {rule.who}: {why}.",
-        }[rule.action]
+        words = WORDS[self.settings.language][rule.action].format(who=rule.who, why=why)
         text = words if self.settings.explain else None
         if rule.action == "approve":
             return Reply.approve(text)

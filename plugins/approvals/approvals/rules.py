@@ -8,6 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Literal
 
+from approvals.words import WORDS, Language
 from bothost import CatalogItems, Choice, Person
 
 if TYPE_CHECKING:
@@ -48,21 +49,17 @@ class Condition:
     op: str
     value: str = ""
 
-    def judge(self, task: Task) -> Verdict:
+    def judge(self, task: Task, language: Language = "en") -> Verdict:
         """Judge a task. A comparison with an empty field, or with something that is not a number, does not hold."""
-        value = task.value(self.field)
-        if self.op in ("empty", "not empty"):
-            empty = is_empty(value)
-            return Verdict(empty == (self.op == "empty"), f"{self.field} is {'empty' if empty else explained(value)}")
+        value, words = task.value(self.field), WORDS[language]
         if self.op in ("checked", "not checked"):
-            checked = value is True
-            return Verdict(
-                checked == (self.op == "checked"), f"{self.field} is {'checked' if checked else 'not checked'}"
-            )
-        if is_empty(value):
-            return Verdict(holds=False, words=f"{self.field} is empty")
+            found = "checked" if value is True else "not checked"
+            return Verdict(found == self.op, words[found].format(field=self.field))
+        found = "empty" if is_empty(value) else "not empty"
+        if self.op in ("empty", "not empty") or found == "empty":
+            return Verdict(found == self.op, words[found].format(field=self.field, value=explained(value, language)))
         sign = _SIGNS.get(self.op, self.op)
-        return Verdict(self._compare(value), f"{self.field} {explained(value)} {sign} {self.value}")
+        return Verdict(self._compare(value), f"{self.field} {explained(value, language)} {sign} {self.value}")
 
     def _compare(self, value: Any) -> bool:
         if self.op == "contains":
@@ -87,10 +84,10 @@ class Rule:
     conditions: tuple[Condition, ...] = ()
     reason: str = ""
 
-    def judge(self, task: Task) -> Verdict:
+    def judge(self, task: Task, language: Language = "en") -> Verdict:
         """Judge all conditions, which must all hold. The words name each."""
-        verdicts = [condition.judge(task) for condition in self.conditions]
-        words = "; ".join(verdict.words for verdict in verdicts) or "no other rule fits"
+        verdicts = [condition.judge(task, language) for condition in self.conditions]
+        words = "; ".join(verdict.words for verdict in verdicts) or WORDS[language]["otherwise"]
         return Verdict(all(verdict.holds for verdict in verdicts), self.reason or words)
 
 
@@ -108,10 +105,10 @@ class Rules:
             raise ValueError("needs at least one rule, such as: approve when Amount <= 1000")
         return cls(rules)
 
-    def first(self, task: Task) -> tuple[Rule, str] | None:
+    def first(self, task: Task, language: Language = "en") -> tuple[Rule, str] | None:
         """Return the rule that decides and the reason, or None if none holds."""
         for rule in self.rules:
-            verdict = rule.judge(task)
+            verdict = rule.judge(task, language)
             if verdict.holds:
                 return rule, verdict.words
         return None
@@ -181,9 +178,9 @@ def is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, tuple | list | dict | set | frozenset) and not value)
 
 
-def explained(value: Any) -> str:
+def explained(value: Any, language: Language) -> str:
     """Write a value for a comment: a list of thousands is cut."""
-    text = shown(value)
+    text = WORDS[language][shown(value)] if isinstance(value, bool) else shown(value)
     return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + " …"
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from approvals import Approvals, Rules
 from approvals.rules import parse_rule
+from approvals.words import WORDS
 from bothost.testing import field, task
 
 if TYPE_CHECKING:
@@ -72,6 +73,28 @@ def test_reassigning_puts_the_person_in_the_bots_place(bothost: Harness) -> None
     assert answer.json["approvals_added"] == [[{"id": 5014}]]
     assert answer.json["approvals_removed"] == [[{"id": bot.person["id"]}]]
     assert "approval_choice" not in answer.json
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("approve when F <= 5", "Согласовано: F 3 ≤ 5."),
+        ("reject when G is empty", "Отклонено: поле G не заполнено."),
+        ("reject when F is not empty : сумма уже есть", "Отклонено: сумма уже есть."),
+        ("ask chief@corp.ru when H = yes and H is checked", "Решает chief@corp.ru: H да = yes; H — отмечено."),
+        ("reassign 5014 when F is not empty", "Передано 5014: F — 3."),
+        ("approve", "Согласовано: другие правила не подошли."),
+    ],
+)
+def test_the_comment_is_in_the_language_that_the_settings_name(bothost: Harness, rule: str, said: str) -> None:
+    bot = bothost.bot(Approvals, rules=rule, language="ru")
+    answer = bot.deliver(task(step=1, fields={"F": 3, "G": "", "H": field(True, type="checkmark")}))
+    assert answer.reply is not None
+    assert answer.reply.text == said
+
+
+def test_each_language_has_the_same_words() -> None:
+    assert {frozenset(words) for words in WORDS.values()} == {frozenset(WORDS["en"])}
 
 
 def test_where_no_rule_holds_a_person_decides(bothost: Harness) -> None:

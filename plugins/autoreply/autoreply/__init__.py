@@ -6,9 +6,10 @@ __all__ = ["Autoreply", "Greeting"]
 
 
 class Greeting(Settings):
-    """`greeting`: the word before the author's address."""
+    """`greeting`: the word before the author's address. `text`: the sentence behind it."""
 
     greeting: str = "Hello"
+    text: str = "This task approved by bot."
 
 
 class Autoreply(Plugin[Greeting]):
@@ -19,4 +20,4 @@ class Autoreply(Plugin[Greeting]):
         author = event.task.author
         known = author.email or author.name
         hello = f"{self.settings.greeting}, {known}" if known else self.settings.greeting
-        return Reply.approve(f"{hello}. This task approved by bot.")
+        return Reply.approve(f"{hello}. {self.settings.text}")

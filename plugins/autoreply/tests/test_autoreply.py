@@ -21,11 +21,11 @@ def test_the_sample_of_the_help_page_is_answered_as_it_says(bothost: Harness) ->
     }
 
 
-def test_the_greeting_is_a_setting(bothost: Harness) -> None:
-    bot = bothost.bot(Autoreply, greeting="Доброе утро")
+def test_all_that_it_says_is_a_setting(bothost: Harness) -> None:
+    bot = bothost.bot(Autoreply, greeting="Доброе утро", text="Бот согласовал задачу.")
     answer = bot.deliver(task(author=person(email="ivan@corp.ru")))
     assert answer.reply is not None
-    assert answer.reply.text == "Доброе утро, ivan@corp.ru. This task approved by bot."
+    assert answer.reply.text == "Доброе утро, ivan@corp.ru. Бот согласовал задачу."
 
 
 def test_an_author_without_an_address_is_greeted_by_name_or_not_by_name_at_all(bothost: Harness) -> None:

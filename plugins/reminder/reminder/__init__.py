@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, time, timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -11,8 +11,28 @@ import msgspec
 from bothost import CallError, CallRefused, Event, Job, Plugin, Settings, Task, TextTemplate, cron, job
 from reminder.worktime import Days, Hours, worked
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 __all__ = ["Days", "Hours", "Reminder", "Text", "When", "Zone"]
 
+WORDS = {
+    "en": {
+        "text": "This task has waited here for {waited}: {who}.",
+        "hour": "1 working hour",
+        "hours": "{n} working hours",
+        "more": "{names} and {n} more",
+        "nobody": "nobody is named",
+    },
+    "ru": {
+        "text": "Задача ждёт здесь уже {waited}: {who}.",
+        "hour": "1 ч рабочего времени",
+        "hours": "{n} ч рабочего времени",
+        "more": "{names} и ещё {n}",
+        "nobody": "никто не указан",
+    },
+}
+"""What a reminder says, and what is filled into it, in each language."""
 MOST_NAMES = 10
 """The most approvers of a step that a reminder names."""
 
@@ -49,13 +69,12 @@ class When(Settings):
     zone: Zone = Zone("UTC")
     days: Days = Days.parse("Mon-Fri")
     hours: Hours = Hours.parse("09:00-18:00")
-    text: Text = Text("This task has waited here for {waited}: {who}.")
+    text: Text | None = None
+    language: Literal["en", "ru"] = "en"
     most: Annotated[int, msgspec.Meta(ge=1, le=5000)] = 500
 
     def __post_init__(self) -> None:
-        """Raise ValueError for settings by which nothing would ever be said."""
-        if not self.text.strip():
-            raise ValueError("says nothing: give `text`, or leave it out")
+        """Raise ValueError for a step that no task has."""
         if any(step < 1 for step in self.steps):
             raise ValueError("`steps` are numbers from 1")
 
@@ -109,7 +128,11 @@ class Reminder(Plugin[When]):
         if task.is_closed or since is None or said_today(task, me, now):
             return None
         waited = worked(since, now, settings.days, settings.hours, ZoneInfo(settings.zone))
-        return None if waited < settings.after else settings.text.filled(waited=spoken(waited), who=awaited(task))
+        if waited < settings.after:
+            return None
+        words = WORDS[settings.language]
+        text = settings.text or Text(words["text"])
+        return text.filled(waited=spoken(waited, words), who=awaited(task, words))
 
 
 def waiting_since(task: Task, me: int | None) -> datetime | None:
@@ -129,18 +152,20 @@ def said_today(task: Task, me: int | None, now: datetime) -> bool:
     return False
 
 
-def awaited(task: Task) -> str:
+def awaited(task: Task, words: Mapping[str, str]) -> str:
     """Name the people whose decision the task waits for."""
     step = task.current_step or 0
     row = task.approvals[step - 1] if 0 < step <= len(task.approvals) else ()
     names = [entry.person.name for entry in row if entry.approval_choice in (None, "waiting") and entry.person.name]
     if not names and task.responsible:
         names = [task.responsible.name]
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return (", ".join(names[:MOST_NAMES]) + more) or "nobody is named"
+    first = ", ".join(names[:MOST_NAMES])
+    if len(names) > MOST_NAMES:
+        return words["more"].format(names=first, n=len(names) - MOST_NAMES)
+    return first or words["nobody"]
 
 
-def spoken(span: timedelta) -> str:
+def spoken(span: timedelta, words: Mapping[str, str]) -> str:
     """Write working hours for people."""
     hours = int(span.total_seconds() // 3600)
-    return f"{hours} working hour{'' if hours == 1 else 's'}"
+    return words["hour" if hours == 1 else "hours"].format(n=hours)

@@ -60,6 +60,33 @@ def test_a_task_that_has_waited_long_enough_is_reminded_of_once_a_day(bothost: H
     assert len(bothost.pyrus.comments(late)) == 2
 
 
+@pytest.mark.parametrize(
+    ("people", "said"),
+    [
+        (1, "Задача ждёт здесь уже 18 ч рабочего времени: P0 X."),
+        (0, "Задача ждёт здесь уже 18 ч рабочего времени: никто не указан."),
+        (12, "P9 X и ещё 2."),
+    ],
+)
+def test_a_reminder_is_in_the_language_that_the_settings_name(bothost: Harness, people: int, said: str) -> None:
+    bot = made(bothost, language="ru")
+    bothost.clock.set("2026-01-07T09:00+00:00")
+    late = waiting(bothost, "2026-01-05T09:00:00Z")
+    row = [{"person": {"id": 100 + n, "first_name": f"P{n}", "last_name": "X", "type": "user"}} for n in range(people)]
+    bothost.pyrus.task(late)["approvals"] = [[], row]
+    round_of(bothost, bot)
+    (wrote,) = bothost.pyrus.comments(late)
+    assert str(wrote.text).endswith(said)
+
+
+def test_ones_own_text_wins_over_the_language(bothost: Harness) -> None:
+    bot = made(bothost, language="ru", text="Ждём {waited}.")
+    bothost.clock.set("2026-01-07T09:00+00:00")
+    late = waiting(bothost, "2026-01-05T09:00:00Z")
+    round_of(bothost, bot)
+    assert [wrote.text for wrote in bothost.pyrus.comments(late)] == ["Ждём 18 ч рабочего времени."]
+
+
 def test_nothing_is_said_on_a_free_day(bothost: Harness) -> None:
     made(bothost)
     bothost.clock.set("2026-01-10T09:29+00:00")
@@ -143,10 +170,9 @@ def test_a_task_with_a_date_at_the_calendars_end_stops_no_round(bothost: Harness
     assert len(bothost.pyrus.comments(late)) == 1
 
 
-@pytest.mark.parametrize(("keys", "said"), [({"text": " "}, "says nothing"), ({"steps": "2, 0"}, "numbers from 1")])
-def test_settings_by_which_nothing_is_ever_said_are_refused(bothost: Harness, keys: dict[str, str], said: str) -> None:
-    with pytest.raises(BothostError, match=said):
-        bothost.bot(Reminder, **{"form": 321, **keys})
+def test_a_step_that_no_task_has_is_refused(bothost: Harness) -> None:
+    with pytest.raises(BothostError, match="numbers from 1"):
+        bothost.bot(Reminder, form=321, steps="2, 0")
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,15 @@ def test_a_step_that_waited_too_long_is_said_once_and_comments_do_not_put_it_off
     assert len(bothost.pyrus.comments()) == 1
 
 
+@pytest.mark.parametrize(("after", "said"), [("1m", "1 мин"), ("20m", "20 мин"), ("2h", "2 ч"), ("3d", "3 дн.")])
+def test_the_waiting_is_told_in_the_language_that_the_settings_name(bothost: Harness, after: str, said: str) -> None:
+    bot = made(bothost, after=after, text="{waited}", language="ru")
+    move(bothost, bot, at())
+    bothost.clock.advance(after)
+    bothost.clock.advance("5s")
+    assert texts(bothost) == [said]
+
+
 @pytest.mark.parametrize("moved", [{"step": 3}, {"step": 1}])
 def test_a_task_that_moves_on_cancels_it(bothost: Harness, moved: dict[str, int]) -> None:
     bot = made(bothost, after="20m", steps="2", text="late")

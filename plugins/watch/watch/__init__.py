@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import json
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import aiohttp
 
@@ -23,6 +23,11 @@ __all__ = ["Condition", "Text", "Watch", "What"]
 
 CALL_S = 30.0
 KEEP = timedelta(days=180)
+SPANS = {
+    "en": ("{n} days", "{n} hours", "{n} minutes", "{n} minute"),
+    "ru": ("{n} дн.", "{n} ч", "{n} мин", "{n} мин"),
+}
+"""How a time span is written, in each language."""
 
 
 class Text(TextTemplate):
@@ -40,6 +45,7 @@ class What(Settings):
     when: tuple[Condition, ...] = ()
     after: timedelta = timedelta(0)
     text: Text = Text("")
+    language: Literal["en", "ru"] = "en"
     reassign: str = ""
     url: ServiceAddress | None = None
     key: Secret | None = None
@@ -113,7 +119,7 @@ class Watch(Plugin[What]):
                 raise GiveUp(f"when = {condition}: form {self.settings.form} has no field {name!r} (it has: {known})")
 
     def _said(self, job: Job) -> str:
-        waited = spoken(self.now() - job.data["since"])
+        waited = spoken(self.now() - job.data["since"], self.settings.language)
         return self.settings.text.filled(task=job.task_id, step=job.data["step"], waited=waited)
 
     async def _call(self, job: Job, task: Task) -> int:
@@ -157,13 +163,14 @@ class Watch(Plugin[What]):
         }
 
 
-def spoken(span: timedelta) -> str:
+def spoken(span: timedelta, language: str) -> str:
     """Write a time span for people."""
     minutes = max(int(span.total_seconds() // 60), 0)
-    for count, word in ((minutes // 1440, "day"), (minutes // 60, "hour")):
+    days, hours, many, one = SPANS[language]
+    for count, words in ((minutes // 1440, days), (minutes // 60, hours)):
         if count >= 2:
-            return f"{count} {word}s"
-    return f"{minutes} minute{'' if minutes == 1 else 's'}"
+            return words.format(n=count)
+    return (one if minutes == 1 else many).format(n=minutes)
 
 
 def _person(text: str) -> int | str | None:
