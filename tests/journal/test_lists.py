@@ -189,8 +189,11 @@ def test_lists_are_quick_beside_a_hundred_thousand_entries(journal: JournalMaker
         ]  # fmt: skip
         took = {str(want): await least_s(partial(store.list, want)) for want in wants}
         took |= {"counts": await least_s(store.counts), "waiting": await least_s(store.waiting)}
+        took |= {"the last deliveries": await least_s(partial(store.past, now, 0.0, 0.0))}
         assert await store.waiting() == {}
         assert max(took.values()) < 0.15, took
+        highest = await store.highest()
+        assert highest == {f"bot{number % BOTS}": number for number in range(MANY - BOTS, MANY)}, "in several parts"
 
     journal.run(work)
 

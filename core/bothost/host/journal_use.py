@@ -16,6 +16,7 @@ from bothost.clock import SystemClock
 from bothost.errors import ConfigError, JournalError, Problem
 from bothost.journal import open_journal
 from bothost.journal.copying import COPYING
+from bothost.journal.entry import EntryFilter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -91,7 +92,7 @@ async def _look(journal: str, folder: Path, ask: Callable[[Journal], Awaitable[s
 
 
 async def _state_of_new(store: Journal) -> str:
-    facts, events = await store.controls(), await store.highest()
+    facts, events = await store.controls(), await store.list(EntryFilter(limit=1))
     return "copying" if COPYING in facts else "used" if events else ""
 
 

@@ -265,7 +265,12 @@ class PostgresJournal:
 
     async def highest(self) -> Mapping[str, int]:
         """See `Journal.highest`."""
-        return {row[0]: row[1] for row in await self._pool.fetch(sql.HIGHEST)}
+        found: dict[str, int] = {}
+        last = ""
+        while rows := await self._pool.fetch(sql.HIGHEST, last):
+            last = max(row[2] for row in rows)
+            found.update((bot, max(comment, found.get(bot, 0))) for bot, comment, _ in rows)
+        return found
 
     async def past(self, until: float, seconds: float, shift: float) -> Past:
         """See `Journal.past`."""

@@ -11,6 +11,7 @@ LOCK = 7_262_417_001
 """The number of the advisory lock around migrations."""
 CHANNEL = "bothost"
 LOOK_AHEAD = 200
+MOST_AT_ONCE = 20_000
 MOST_WAITING = 100
 
 NOW = "extract(epoch from now())::double precision"
@@ -234,7 +235,11 @@ RECENT = f"""
 select {COLUMNS} from {TABLE} where created >= $1 - 3600 and (seen_at >= $1 or updated >= $1) and kind <> 'job'
 union select {COLUMNS} from {TABLE} where state <> 'answered' and state in ('ready', 'running') and kind <> 'job' order by created, id
 """
-HIGHEST = f"select bot, max(comment) from {TABLE} group by bot"
+HIGHEST = f"""
+select bot, max(comment), max(id) from (select id, bot, comment from {TABLE} where id > $1 order by id limit {MOST_AT_ONCE}) part
+group by bot
+"""
+"""It reads a part of the table, because to read a million rows takes longer than a statement may."""
 _OF_BOT = f"from {TABLE} d where d.bot = b.bot"
 NEWEST_OF_BOTS = bots_in(
     "true",
