@@ -98,12 +98,14 @@ def bulk_options(command: Callable[..., int]) -> Callable[..., int]:
     return command
 
 
-def in_bulk(config: str, verb: Verb, selection: Selection, options: BulkOptions) -> int:
-    """Plan, carry out, and show the result of each event. Return the exit code."""
-    return asyncio.run(_in_bulk(read_existing(config), verb, selection, options))
+def in_bulk(config: str, verb: Verb, choose: Callable[[float], Selection], options: BulkOptions) -> int:
+    """Plan, carry out, and show the result of each event. Return the exit code. `choose` is given the journal's time."""
+    return asyncio.run(_in_bulk(read_existing(config), verb, choose, options))
 
 
-async def _in_bulk(reading: ConfigReading, verb: Verb, selection: Selection, options: BulkOptions) -> int:
+async def _in_bulk(
+    reading: ConfigReading, verb: Verb, choose: Callable[[float], Selection], options: BulkOptions
+) -> int:
     host = host_of(reading)
     waiting = await asyncio.to_thread(waiting_at_host, host) if verb == "cancel" else []
     who = f"{operator_name()}, in bulk"
@@ -120,7 +122,7 @@ async def _in_bulk(reading: ConfigReading, verb: Verb, selection: Selection, opt
 
         logins = without_login(((bot.name, bot.login) for bot in reading.bots.values()), await journal.controls())
         plan = make_plan(
-            await select(read, selection),
+            await select(read, choose(journal.now())),
             verb,
             logins,
             known={*reading.bots, *reading.broken},

@@ -27,8 +27,7 @@ from bothost.cli.output import (
     warn,
     word,
 )
-from bothost.cli.selection import StatusChoice, check_there, complete_bot, host_of, moment, read_existing
-from bothost.clock import SystemClock
+from bothost.cli.selection import StatusChoice, check_there, complete_bot, duration, host_of, moment, read_existing
 from bothost.errors import BothostError, UsageError
 from bothost.journal.entry import Entry, EntryFilter, Phase
 from bothost.journal.status import SHOWN_KINDS, phase
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from bothost.journal import Journal
+    from bothost.journal.entry import State
     from bothost.operator.bulk import Verb
     from bothost.operator.outlook import HistoryRow
 
@@ -89,17 +89,18 @@ def deliveries(context: click.Context, config: str, as_json: bool) -> int | None
 @json_option
 def list_(config: str, as_json: bool, limit: int, state: Phase | None, error: str, **narrow: Any) -> int:
     """List events, newest first. Each line tells when, bot, task, state, how long it ran and why it failed."""
-    want = _filter(state, limit, **narrow)
+    want_at = _filter(state, limit, **narrow)
     waiting = _waiting(config)
 
     async def read(journal: Journal) -> list[Entry]:
+        want = want_at(journal.now())
         if error:
             return await select(journal.list, Selection(want, error), limit)
         return beside(waiting, await journal.list(want), want)
 
     entries = visit(config, read)
-    if not entries and want.bot:  # a removed bot may still have events
-        check_there(want.bot, read_existing(config))
+    if not entries and narrow["bot"]:  # a removed bot may still have events
+        check_there(narrow["bot"], read_existing(config))
     if as_json:
         show_json([row(entry) for entry in entries])
     elif entries:
@@ -107,7 +108,7 @@ def list_(config: str, as_json: bool, limit: int, state: Phase | None, error: st
             ["created", "bot", "kind", "task", "state", "ms", "id"], [_line(entry) for entry in entries], "error"
         )
     else:
-        narrowed = error or want != EntryFilter(limit=limit)
+        narrowed = error or state or any(narrow.values())
         say("no deliveries like that" if narrowed else "no deliveries yet: bothost send BOT makes one")
     return OK
 
@@ -119,17 +120,11 @@ def _waiting(config: str) -> list[Entry]:
 
 def _filter(
     state: Phase | None, limit: int, bot: str | None, task: int | None, kind: str | None, **times: str | None
-) -> EntryFilter:
-    since, until = times["since"], times["until"]
-    return EntryFilter(
-        bot=bot,
-        task=task,
-        kind=KINDS.get(kind or ""),
-        since=moment("--since", since),
-        until=moment("--until", until),
-        phase=state,
-        limit=limit,
-    )
+) -> Callable[[float], EntryFilter]:
+    """Return what gives the filter for the journal's time."""
+    since, until = moment("--since", times["since"]), moment("--until", times["until"])
+    want = EntryFilter(bot=bot, task=task, kind=KINDS.get(kind or ""), phase=state, limit=limit)
+    return lambda now: msgspec.structs.replace(want, since=since(now), until=until(now))
 
 
 @deliveries.command("show", epilog="Example: bothost deliveries show autoreply:5600:comment:12208")
@@ -221,13 +216,16 @@ def _many(config: str, verb: Verb, default: Phase | None, as_json: bool, given: 
     if given["bot"]:
         check_there(given["bot"], read_existing(config))
     narrow = {name: given.get(name) for name in ("bot", "task", "kind", "since", "until")}
-    want = _filter(given["state"] or default, 0, **narrow)
-    if want.phase is None:
-        want = msgspec.structs.replace(want, states=("ready", "running"))
-    selection = Selection(want, given["error"])
-    wait_s = SystemClock().now().timestamp() - (moment("--wait", given["wait"]) or 0.0)
+    want_at = _filter(given["state"] or default, 0, **narrow)
+
+    def choose(now: float) -> Selection:
+        want = want_at(now)
+        open_ones: tuple[State, ...] = ("ready", "running") if want.phase is None else ()
+        return Selection(msgspec.structs.replace(want, states=open_ones), given["error"])
+
+    wait_s = duration("--wait", given["wait"])
     options = BulkOptions(given["dry_run"], rate(given["pace"]), wait_s, given["anyway"], as_json)
-    return in_bulk(config, verb, selection, options)
+    return in_bulk(config, verb, choose, options)
 
 
 @deliveries.command(

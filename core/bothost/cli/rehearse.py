@@ -20,10 +20,9 @@ from bothost.cli.help import Command
 from bothost.cli.journal_access import visit
 from bothost.cli.output import config_option, json_option, say, show_data, show_json, word
 from bothost.cli.rehearse_child import DataQuestion, RehearsalResult, RehearsedEvent
-from bothost.cli.selection import bot_argument, bot_named, read_existing
+from bothost.cli.selection import bot_argument, bot_named, duration, read_existing
 from bothost.clock import SystemClock
-from bothost.config.units import seconds
-from bothost.errors import BothostError, UsageError
+from bothost.errors import BothostError
 from bothost.journal.data import JournalData
 from bothost.journal.entry import EntryFilter
 
@@ -79,8 +78,8 @@ def rehearse(bot: str, since: str, limit: int, config: str, as_json: bool) -> in
     The exit code is 1 if a reply differs from the one that was given, or the handler fails.
     """
     bot_named(bot, read_existing(config))
-    began = SystemClock().now().timestamp() - age(since)
-    past, skipped = visit(config, lambda journal: stored_of(journal, bot, began, limit))
+    past_s = duration("--since", since)
+    past, skipped = visit(config, lambda journal: stored_of(journal, bot, journal.now() - past_s, limit))
     compared, alone = play(bot, config, past) if past else ([], True)
     if as_json:
         rows = [one.row() for one in compared]
@@ -88,14 +87,6 @@ def rehearse(bot: str, since: str, limit: int, config: str, as_json: bool) -> in
     else:
         tell(compared, skipped, alone=alone)
     return PROBLEM if any(one.verdict in ("differs", "fails") for one in compared) else OK
-
-
-def age(text: str) -> float:
-    """Return the seconds of a duration. Raises UsageError."""
-    try:
-        return seconds(text)
-    except ValueError as error:
-        raise UsageError(f"--since: {error}") from None
 
 
 async def stored_of(journal: Journal, bot: str, began: float, limit: int) -> tuple[list[AnsweredEvent], Counter[str]]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bothost.clock import SystemClock
 from bothost.config import read
 from bothost.config.secrets import SecretSources, Unresolved
 from bothost.config.units import seconds
@@ -17,7 +16,7 @@ from bothost.errors import ConfigError, UsageError
 from bothost.text import listed, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from bothost.config import BotConfig, ConfigReading, HostConfig
@@ -97,16 +96,29 @@ def given_secret(text: str, folder: Path) -> bytes:
     return secret
 
 
-def moment(option: str, age: str | None) -> float | None:
-    """Return the moment in epoch seconds that an age ("2h") or a day in UTC means; None for None. Raises UsageError."""
+def moment(option: str, age: str | None) -> Callable[[float], float | None]:
+    """Return what gives the moment in epoch seconds that an age ("2h") or a day in UTC means; None for None. Raises UsageError.
+
+    An age is counted back from the time that it is given, which is the journal's: this machine's clock may be another.
+    """
     if age is None:
-        return None
+        return lambda _now: None
     if DAY.match(age):
         try:
-            return datetime.fromisoformat(age).replace(tzinfo=UTC).timestamp()
+            day = datetime.fromisoformat(age).replace(tzinfo=UTC).timestamp()
         except ValueError as error:
             raise UsageError(f"{option}: {error}; write a day in UTC as 2026-01-31") from None
+        return lambda _now: day
     try:
-        return SystemClock().now().timestamp() - seconds(age)
+        past_s = duration(option, age)
+    except UsageError as error:
+        raise UsageError(f"{error}; or write a day in UTC, such as 2026-01-31") from None
+    return lambda now: now - past_s
+
+
+def duration(option: str, text: str) -> float:
+    """Return the seconds of a duration such as "30s". Raises UsageError."""
+    try:
+        return seconds(text)
     except ValueError as error:
-        raise UsageError(f"{option}: {error}; or write a day in UTC, such as 2026-01-31") from None
+        raise UsageError(f"{option}: {error}") from None

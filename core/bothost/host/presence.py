@@ -38,7 +38,7 @@ class Presence:
         self._newer: dict[str, str] = {}
         self._asked = ""
         self._forgot_at = float("-inf")
-        self._started = host.resources.clock.now().timestamp()
+        self._began = host.resources.clock.monotonic()
 
     @property
     def key(self) -> str:
@@ -76,14 +76,16 @@ class Presence:
         host = self._host
         running = {bot.config.plugin: bot.plugged.version for bot in host.service if bot.plugged is not None}
         snapshot = self._metrics.snapshot()
+        clock, now = host.resources.clock, host.resources.journal.now()
         return ProcessPresence(
             owner=host.resources.journal.owner,
             host=socket.gethostname(),
             process=snapshot.process,
             pid=os.getpid(),
             version=__version__,
-            started=self._started,
-            at=host.resources.journal.now(),
+            started=now - (clock.monotonic() - self._began),
+            at=now,
+            ahead_s=round(clock.now().timestamp() - now, 1),
             running=sum(bot.queue.held for bot in host.service),
             waiting=sum(bot.queue.waiting for bot in host.service),
             lag_s=round(snapshot.lag_worst, 3),

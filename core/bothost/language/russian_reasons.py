@@ -34,6 +34,8 @@ REASONS: Mapping[str, str] = {
     "could not be opened": "не открылся",
     "cannot be loaded": "не загружается",
     "enabled = no": "выключен: enabled = no",
+    "its clock is {seconds} s ahead of the journal's, and so are the times of its log: start a time service": "его часы спешат на {seconds} с против журнала, и времена в его логе тоже: включите службу времени",
+    "its clock is {seconds} s behind the journal's, and so are the times of its log: start a time service": "его часы отстают на {seconds} с от журнала, и времена в его логе тоже: включите службу времени",
     "did not end within {limit} s, it stood at": "не закончил за {limit} с и стоял в",
     "did not end within {limit} s; its process was ended": "не закончил за {limit} с; его процесс завершён",
     "it cannot be stopped and runs on": "его не остановить, он продолжает работать",

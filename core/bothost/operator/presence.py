@@ -25,12 +25,14 @@ FORGET_S = 600.0
 LOOK_S = 0.2
 FIRST_S = 3.0
 """A process that has begun to serve tells of itself within this time."""
+MOST_SKEW_S = 30.0
+"""A clock that is further away from the journal's time is told of."""
 RESTART = "restart:"
 """Begins the fact that asks for a bot's restart: when, and who asks."""
 
 
 class ProcessPresence(msgspec.Struct, frozen=True, kw_only=True):
-    """One process of one host. Times are epoch seconds."""
+    """One process of one host. Times are epoch seconds of the journal's time."""
 
     owner: str
     """The name under which it holds claims in the journal."""
@@ -41,6 +43,8 @@ class ProcessPresence(msgspec.Struct, frozen=True, kw_only=True):
     started: float
     at: float
     """The time when it wrote this."""
+    ahead_s: float = 0.0
+    """By how much its machine's clock is ahead of the journal's time."""
     running: int = 0
     waiting: int = 0
     lag_s: float = 0.0
@@ -64,10 +68,18 @@ class ProcessPresence(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether the bot came into service anew here when an operator last asked for it."""
         return not self.restarts.get(bot, ("", ""))[1].startswith(NOT_RESTARTED)
 
+    def skew(self) -> str:
+        """Return by how much its machine's clock differs; "" if it agrees with the journal's time."""
+        if abs(self.ahead_s) <= MOST_SKEW_S:
+            return ""
+        way = "ahead of" if self.ahead_s > 0 else "behind"
+        return f"its clock is {abs(self.ahead_s):.0f} s {way} the journal's, and so are the times of its log: start a time service"
+
     def notes(self) -> list[str]:
         """Return what an operator should do about it."""
         host = [f"bothost: {upgrade_note(__version__, self.version)}"] if self.version != __version__ else []
         newer = sorted(self.newer.items())
+        host += [self.skew()] if self.skew() else []
         return host + [f"{name}: {upgrade_note(version, self.plugins.get(name, '?'))}" for name, version in newer]
 
 

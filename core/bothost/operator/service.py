@@ -167,7 +167,7 @@ class Operations:
         now = self.clock.monotonic()
         if now - self._failures[0] >= _FAILURES_S:
             with contextlib.suppress(JournalAway):
-                found = await read_failures(self._journal.list, self.clock.now().timestamp())
+                found = await read_failures(self._journal.list, self._journal.now())
                 self._failures = (now, found)
         return self._failures[1]
 
@@ -229,7 +229,7 @@ class Operations:
     async def cancel(self, key: str, who: str) -> Entry:
         """End an event that waits, is parked or runs. The journal is told first, so that a process that claims it meanwhile learns it."""
         waits = await self._in_line(key)
-        entry = cancelled(waits, self.clock.now().timestamp(), who) if waits is not None else None
+        entry = cancelled(waits, self._journal.now(), who) if waits is not None else None
         if entry is None or not await self._journal.save(entry):
             entry = await self._journal.cancel(key, who)
         self._host.cancel(key)
@@ -257,7 +257,7 @@ class Operations:
                 await self._journal.control(fact, None)
 
     def now(self) -> float:
-        """Return the journal's time."""
+        """Return the journal's time, by which its entries are dated. This machine's clock may be another."""
         return self._journal.now()
 
     async def reload(self) -> None:
@@ -305,7 +305,7 @@ class Operations:
 
     async def _ages(self) -> tuple[float, float]:
         """Return the ages of the oldest parked event and of the oldest unposted reply; 0 while the journal is away."""
-        now = self.clock.now().timestamp()
+        now = self._journal.now()
         try:
             return await oldest_of(self._journal.list, "parked", now), await oldest_of(
                 self._journal.list, "posting", now

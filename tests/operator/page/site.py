@@ -93,6 +93,7 @@ class Site:
     public_port: int = 0
     host: Host = field(init=False)
     cookie: str = ""
+    clock: SystemClock = field(default_factory=SystemClock)
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -178,7 +179,7 @@ class Site:
         sockets = ListeningSockets(bind_tcp("127.0.0.1", 0), bind_tcp("127.0.0.1", 0))
         self.public_port, self.port = (each[0].getsockname()[1] for each in (sockets.public, sockets.operator))
         self.host = make_host(
-            HostPlan(reading, reading.host, sockets, 1024, Notifier(), IniFile(path)), SystemClock(), Scrubber()
+            HostPlan(reading, reading.host, sockets, 1024, Notifier(), IniFile(path)), self.clock, Scrubber()
         )
         starting = asyncio.ensure_future(self.host.start(self._stop.set))
         if self._waits:

@@ -195,6 +195,7 @@ class PageHandler(RequestHandler):
             "shown_language": language,
             "public_url": reading.host.public_url if reading.host is not None else "",
             "now": self.operations.clock.now().timestamp(),
+            "journal_now": self.operations.now(),
         }
         self.say(self._under_path(self.render_string(template, **(names | values))))
 

@@ -53,7 +53,7 @@ class PlanPage(PageHandler):
         return [one[0] for one in found if one is not None]
 
     async def _all_that_match(self, verb: Verb) -> list[Entry]:
-        want = filter_of(self.form, self.operations.clock.now().timestamp())
+        want = filter_of(self.form, self.operations.now())
         if want.phase is None and not want.states:
             want = msgspec.structs.replace(want, states=("failed",) if verb == "retry" else _OPEN)
         return await select(self.operations.deliveries, Selection(want, self.form("q").strip()))

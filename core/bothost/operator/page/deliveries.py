@@ -82,7 +82,7 @@ class DeliveriesPage(PageHandler):
 
     def filter(self) -> EntryFilter:
         """Return what the address or the form asks for."""
-        return filter_of(self.query, self.operations.clock.now().timestamp(), before=_cursor(self.query("before")))
+        return filter_of(self.query, self.operations.now(), before=_cursor(self.query("before")))
 
     def _link(self, **changes: str) -> str:
         chosen = {name: self.query(name) for name in NARROW} | changes
@@ -137,7 +137,7 @@ class DeliveryPage(PageHandler):
         request, cut = await self._laid_out(body)
         reply = (await self._laid_out(entry.answer))[0] if entry.answer not in (None, b"{}") else ""
         error = self.page_context.scrub(entry.error)
-        now = self.operations.clock.now().timestamp()
+        now = self.operations.now()
         self.show(
             "delivery.html",
             entry=entry,
