@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from bothost.cli.commands import run
+from bothost.cli.host_client import ticked_at_host
+from bothost.config import read
 
 
 @pytest.mark.parametrize(
@@ -29,3 +33,15 @@ def test_what_cannot_tick_says_what_is_near(
     ini.chmod(0o600)
     assert run(["tick", *words, "--config", str(ini)]) == 2
     assert part in capsys.readouterr().err
+
+
+def test_a_host_that_gives_no_answer_is_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        ini = tmp_path / "bots.ini"
+        ini.write_text(
+            f"[host]\noperator_port = {silent.getsockname()[1]}\noperator_token = operator-token-0123456789\n"
+        )
+        host = read(ini, {}).host
+        assert host is not None
+        assert ticked_at_host(host, "one", "daily", datetime.now(UTC), 0.2) is None
+    assert "gave no answer within 0.2 s, so what only it knows is missing here" in capsys.readouterr().err

@@ -13,6 +13,7 @@ import msgspec
 
 from bothost.cli.http_delivery import DeliveryTarget, host_target, open_connection
 from bothost.cli.journal_access import visiting
+from bothost.cli.output import warn
 from bothost.cli.token import page_url
 from bothost.errors import BothostError
 from bothost.journal.entry import Entry
@@ -89,6 +90,12 @@ def _answer(
             connection.request(method, path, form or None, headers)
             response = connection.getresponse()
             return response.status, response.read()
+    except TimeoutError:
+        warn(
+            f"warning: a host is at {url} and gave no answer within {limit_s:g} s, so what only it knows is missing here: it is "
+            "stopped or overloaded (bothost doctor)"
+        )
+        return None
     except (OSError, http.client.HTTPException):
         return None
 

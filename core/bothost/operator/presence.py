@@ -72,8 +72,9 @@ class ProcessPresence(msgspec.Struct, frozen=True, kw_only=True):
         """Return by how much its machine's clock differs; "" if it agrees with the journal's time."""
         if abs(self.ahead_s) <= MOST_SKEW_S:
             return ""
-        way = "ahead of" if self.ahead_s > 0 else "behind"
-        return f"its clock is {abs(self.ahead_s):.0f} s {way} the journal's, and so are the times of its log: start a time service"
+        if self.ahead_s > 0:
+            return f"its clock is {self.ahead_s:.0f} s ahead of the journal's, and so are the times of its log: start a time service"
+        return f"its clock is {-self.ahead_s:.0f} s behind the journal's, and so are the times of its log: start a time service"
 
     def notes(self) -> list[str]:
         """Return what an operator should do about it."""
