@@ -6,6 +6,7 @@ import ast
 import configparser
 import json
 import os
+import re
 import stat
 import tomllib
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from click.testing import CliRunner
 from bothost.cli.new import new, taken
 from bothost.cli.scaffold import ProjectNames, RecordedDelivery, files, is_taken, names
 from bothost.errors import UsageError
+from bothost.language import ENGLISH, RUSSIAN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,6 +86,26 @@ def test_the_made_files_are_valid_and_complete() -> None:
     for path in ("fresh_bot/__init__.py", "tests/test_fresh_bot.py"):
         ast.parse(made[path])
         assert b"$" not in made[path]
+
+
+@pytest.mark.parametrize("recorded", [None, RecordedDelivery(b"{}", 5), RecordedDelivery(b"{}", None)])
+def test_readme_and_remarks_are_in_the_language_of_the_terminal_and_nothing_else(
+    recorded: RecordedDelivery | None,
+) -> None:
+    of = ProjectNames("fresh-bot", "fresh_bot", "FreshBot")
+    english, russian = (
+        files(of, secret="s" * 32, version="0.1.0", recorded=recorded, language=language)
+        for language in (ENGLISH, RUSSIAN)
+    )
+    assert {path for path in english if english[path] != russian[path]} == {"README.md", "bots.ini"}
+    told, said = english["README.md"].decode(), russian["README.md"].decode()
+    for code in (r"(?s)```.*?```", r"`[^`\n]+`", r"(?m)^#+ "):
+        assert sorted(set(re.findall(code, said))) == sorted(set(re.findall(code, told)))
+    assert "`form`" in told or recorded is None or recorded.form_id is None
+    remarks = "(?m)^; .*\n"
+    ini = russian["bots.ini"].decode()
+    assert re.sub(remarks, "", ini) == re.sub(remarks, "", english["bots.ini"].decode())
+    assert len([remark for remark in re.findall(remarks, ini) if re.search("[а-я]", remark)]) == 2
 
 
 def test_a_recorded_delivery_brings_its_form_and_a_test_with_it() -> None:

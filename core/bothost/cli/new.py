@@ -14,7 +14,7 @@ import msgspec
 
 import bothost
 from bothost.cli.help import Command
-from bothost.cli.output import json_option, say, show_data, show_json
+from bothost.cli.output import json_option, language, say, show_data, show_json
 from bothost.cli.scaffold import RecordedDelivery, files, is_taken, names
 from bothost.errors import BodyRefused, UsageError
 from bothost.operator.anonymize import Anonymizer
@@ -40,7 +40,8 @@ def new(name: str, recorded: Path | None, as_json: bool) -> None:
             f"{folder} exists already, and nothing is ever written into it: give another name, or remove it"
         )
     read = None if recorded is None else read_recorded(recorded)
-    write(folder, files(of, secret=secrets.token_urlsafe(32), version=bothost.__version__, recorded=read))
+    key, version = secrets.token_urlsafe(32), bothost.__version__
+    write(folder, files(of, secret=key, version=version, recorded=read, language=language()))
     if as_json:
         show_json({"folder": str(folder)})
         return

@@ -11,9 +11,12 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from bothost.errors import UsageError
+from bothost.language import ENGLISH, RUSSIAN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
+
+    from bothost.language import Language
 
 NAME = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
 LONGEST = 64
@@ -57,8 +60,15 @@ def names(name: str, taken: Callable[[str], bool]) -> ProjectNames:
     return ProjectNames(name, name.replace("-", "_"), "".join(part.title() for part in re.split("[-_]", name)))
 
 
-def files(of: ProjectNames, *, secret: str, version: str, recorded: RecordedDelivery | None = None) -> dict[str, bytes]:
-    """Path → content of everything that is made."""
+def files(
+    of: ProjectNames,
+    *,
+    secret: str,
+    version: str,
+    recorded: RecordedDelivery | None = None,
+    language: Language = ENGLISH,
+) -> dict[str, bytes]:
+    """Path → content of everything that is made, with README and remarks in a language."""
     form = recorded.form_id if recorded is not None else None
     values = {
         "name": of.name,
@@ -67,14 +77,19 @@ def files(of: ProjectNames, *, secret: str, version: str, recorded: RecordedDeli
         "secret": secret,
         "version": version,
         "form": str(form),
+        "form_line": "" if form is None else f"form = {form}\n",
+        "form_row": "" if form is None else f"| `form` | {language.text('the form whose tasks it answers')} | |\n",
         "settings": "" if form is None else f", form={form}",
     }
     chosen = dict(FILES)
+    if language == RUSSIAN:
+        chosen["README.md"] = "README.ru.md.txt"
     if form is not None:
-        chosen |= {"$package/__init__.py": "recorded_form.py.txt", "bots.ini": "bots_form.ini.txt"}
+        chosen["$package/__init__.py"] = "recorded_form.py.txt"
     if recorded is not None:
         chosen["tests/test_$package.py"] = "test_recorded.py.txt"
     made = {Template(path).substitute(values): _render(source, values) for path, source in chosen.items()}
+    made["bots.ini"] = _remarked(made["bots.ini"].decode(), language).encode()
     made[f"{of.package}/py.typed"] = b""
     if recorded is not None:
         made["tests/delivery.json"] = recorded.body
@@ -108,6 +123,11 @@ def _better(name: str, taken: Callable[[str], bool]) -> str:
 def _render(source: str, values: Mapping[str, str]) -> bytes:
     text = resources.files("bothost.cli").joinpath("templates", "new", source).read_text("utf-8")
     return Template(text).substitute(values).encode()
+
+
+def _remarked(ini: str, language: Language) -> str:
+    """Return a bots.ini with its remarks in a language."""
+    return re.sub("(?m)(?<=^; ).*", lambda remark: language.text(remark[0]), ini)
 
 
 def is_taken(installed: Collection[str]) -> Callable[[str], bool]:

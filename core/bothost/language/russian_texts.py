@@ -20,7 +20,7 @@ TEXTS: Mapping[str, str] = {
     "read only": "только чтение",
     "Log in": "Войти",
     "Log out": "Выйти",
-    "Operator's token": "Токен оператора",
+    "Operator's token": "Токен администратора",
     "That is not the token. One wrong try a second is answered.": "Токен не подходит. Отвечаем на одну неверную попытку в секунду.",
     "On the host's machine this command shows it:": "На машине, где работает хост, его покажет команда:",
     "Bots": "Боты",
@@ -346,4 +346,8 @@ TEXTS: Mapping[str, str] = {
     "It cannot be reached or written at present. The host keeps trying.": "Сейчас до него не достучаться или в него не записать; попытки продолжаются.",
     "Something broke": "Что-то сломалось",
     "This is a fault of bothost. The log has the details.": "Это ошибка bothost. Подробности в логе.",
+    # what `bothost new` writes into bots.ini and README.md
+    "`bothost demo` and `bothost serve` read this file. It holds a secret: keep it out of version control.": "Этот файл читают `bothost demo` и `bothost serve`. В нём секрет: не отдавайте его системе контроля версий.",
+    "The bot's Security Key as Pyrus shows it in the bot's profile; this one was made up for the first trials.": "Ключ безопасности, как его показывает профиль бота в Pyrus; этот придуман для первых проб.",
+    "the form whose tasks it answers": "форма, на задачи которой он отвечает",
 }  # fmt: skip
