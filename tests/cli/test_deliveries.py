@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import stat
 import subprocess
 import tempfile
@@ -114,6 +115,17 @@ def test_one_delivery_is_shown_with_request_reply_and_error(run: Run, beside: Be
         assert told["attempts"] == 3
         text = run("deliveries", "show", "one:5:comment:6").stdout
         assert "test@pyrus.com" in text
+
+    beside(scene)
+
+
+def test_the_facts_of_a_delivery_are_told_in_russian_and_the_bots_name_is_not(run: Run, beside: Beside) -> None:
+    async def scene(store: Journal) -> None:
+        await store.save(entry(5, id="own:5:comment:6", bot="own", door="api", version="new"), body(5))
+        text = run("deliveries", "show", "own:5:comment:6", LC_ALL="ru_RU.UTF-8").stdout
+        facts = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in text.splitlines()[:13] if "  " in line)
+        assert (facts["бот"], facts["версия плагина"]) == ("own", "new")
+        assert (facts["состояние"], facts["путь ответа"]) == ("отвечено", "API Pyrus")
 
     beside(scene)
 

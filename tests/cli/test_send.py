@@ -91,6 +91,28 @@ def test_what_a_bot_says_cannot_drive_the_terminal(run: Run, ini: Path, stranger
     assert "hello" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [
+        ('{"сумма": [1, null, true]}', '{\n  "сумма": [\n    1,\n    null,\n    true\n  ]\n}'),
+        ("null", "null"),
+        ("<p>Оплачено</p>", "<p>Оплачено</p>"),
+    ],
+)
+def test_a_hooks_answer_is_shown_to_a_person_as_json_or_as_its_text(
+    run: Run, ini: Path, stranger: Stranger, answer: str, shown: str
+) -> None:
+    ini.write_text(
+        f"[host]\nport = {stranger.server_port}\n[bot:mail]\nplugin = inbox\nsecret = {SECRET}\nlogin = bot@x\n"
+        f"key = {SECRET}\nid = /id\ntask = /task\ntext = {{/text}}\n"
+    )
+    stranger.answer = answer.encode()
+    done = run("send", "mail", "--hook", "token")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.partition("\n")[2] == f"{shown}\n"
+    assert stranger.got[0][1]["Authorization"] == f"Bearer {SECRET}"
+
+
 def test_each_sample_is_a_new_event_and_times_repeats_one(run: Run, ini: Path, stranger: Stranger) -> None:
     run("send", "one", "--times", "2", ONE=SECRET)
     run("send", "one", ONE=SECRET)

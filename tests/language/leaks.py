@@ -17,7 +17,7 @@ SAID = (
     *(CORE / name for name in (
         "cli/dev/command.py", "cli/dev/session.py", "plugins/discovery.py", "plugins/loading.py", "plugins/timers.py",
         "plugins/hook_methods.py", "plugins/job_methods.py", "operator/bulk.py", "operator/outlook.py", "operator/presence.py",
-        "journal/transitions.py", "journal/moving.py", "journal/copying.py", "bots/lifecycle.py",
+        "journal/transitions.py", "journal/moving.py", "journal/copying.py", "journal/values.py", "bots/lifecycle.py",
     )),
 )  # fmt: skip
 """The modules whose messages a person reads from the commands."""
@@ -56,6 +56,7 @@ NO_MESSAGE = {
     "operator/presence.py": r"\{journal",
     "journal/copying.py": r"7 has 7",
     "journal/moving.py": r"7 open|1 open|7 for|bot = |\{new\} \|\||not exists|update|insert",
+    "journal/values.py": r"add works|7 cannot be added|'7' cannot be added|a 7 cannot|7 7 cannot|the key '7' of an|cannot be added|.*a value is what JSON",
     "journal/transitions.py": r"host died|sent again|%H",
     "bots/lifecycle.py": r"paused |7 at",
 }

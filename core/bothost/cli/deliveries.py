@@ -17,8 +17,10 @@ from bothost.cli.help import Group
 from bothost.cli.host_client import cancelled_at_host, waiting_at_host
 from bothost.cli.journal_access import visit
 from bothost.cli.output import (
+    cell,
     config_option,
     json_option,
+    laid_out,
     operator_name,
     say,
     show_data,
@@ -159,22 +161,18 @@ def show(id: str, config: str, as_json: bool) -> int:
     width = max(15, *map(len, labels.values()))
     for key, label in labels.items():
         if told[key] not in (None, "", 0):
-            show_data(f"{label:{width}} {word(str(told[key]))}")
+            show_data(f"{label:{width}} {cell(told[key], key)}")
     say(f"\n{word('history')}:")
     show_table(["at", "what", "number", "status", "ms", "who"], told["history"], "outcome")
     for key in ("error", "reply", "request"):
         value = told[key]
         if value not in (None, ""):
             say(f"\n{word(key)}:")
-            (say if key == "error" else show_data)(_laid_out(value))
+            (say if key == "error" else show_data)(laid_out(value))
     if body is None:
         waits = told["state"] == "waiting"
         say(f"\nrequest: {'not stored yet' if waits else 'no longer kept (see `keep` in bots.ini)'}")
     return OK
-
-
-def _laid_out(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
 
 
 def _shown_step(step: HistoryRow) -> dict[str, Any]:

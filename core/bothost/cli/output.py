@@ -28,7 +28,7 @@ LEAST_NOTE = 36
 """A long text with less room than this beside the other columns stands below its row."""
 
 TRANSLATED = frozenset(
-    {"state", "kind", "lease", "what", "outcome", "who", "reason", "error", "why", "notes", "problem"}
+    {"state", "kind", "lease", "what", "outcome", "who", "reason", "door", "rerun", "error", "why", "notes", "problem"}
 )
 """The columns whose cells are words and messages of bothost. What stands in the others is the user's."""
 TYPOGRAPHY = "я…—«»"
@@ -82,6 +82,11 @@ def show_data(text: str, *, err: bool = False) -> None:
     click.echo(visible(text, lines=True), err=err)
 
 
+def laid_out(value: Any) -> str:
+    """Return a value for a person: a text as it is, anything else as JSON, in lines."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2, default=str)
+
+
 def show_json(value: Any) -> None:
     """Print a result for a program."""
     click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
@@ -93,8 +98,8 @@ def show_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], note: 
     No cell is cut or folded, because people copy ids. `note` is the key of a long text, which is folded in the last column or
     stands below its row if the terminal has no room for it.
     """
-    cells = [[visible(_cell(row.get(column), column)) for column in columns] for row in rows]
-    notes = [visible(_cell(row.get(note), note)) if note else "" for row in rows]
+    cells = [[visible(cell(row.get(column), column)) for column in columns] for row in rows]
+    notes = [visible(cell(row.get(note), note)) if note else "" for row in rows]
     heads = [word(column.replace("_", " ")) for column in columns]
     taken = sum(max(map(len, those)) + GAP for those in zip(heads, *cells, strict=True))
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE
@@ -128,7 +133,8 @@ def _laid_out(heads: Sequence[str], cells: Iterable[Sequence[str]], width: int, 
     return [line.rstrip() for line in lines.get().splitlines()]
 
 
-def _cell(value: Any, column: str) -> str:
+def cell(value: Any, column: str) -> str:
+    """Return a value of a column for a person, in the person's language if the column holds words of bothost."""
     if value is None:
         return ""
     if isinstance(value, bool):

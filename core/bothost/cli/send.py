@@ -18,7 +18,7 @@ from bothost.cli.bot_status import form_of, judge
 from bothost.cli.help import Command
 from bothost.cli.http_delivery import DeliveryResponse, DeliveryTarget, deliver, host_target, parse_target
 from bothost.cli.journal_access import visit
-from bothost.cli.output import config_option, json_option, say, show_data, show_json
+from bothost.cli.output import config_option, json_option, laid_out, say, show_data, show_json
 from bothost.cli.selection import bot_named, complete_bot, given_secret, host_of, read_existing
 from bothost.cli.send_hook import rule_of, send_to_hook, tell
 from bothost.clock import SystemClock
@@ -227,8 +227,7 @@ def _show(answer: DeliveryResponse, first_time: str) -> None:
     say(f"{answer.status} in {answer.seconds * 1000:.0f} ms{_meaning(answer)}")
     if answer.repeat:
         say(f"repeat{first_time}, not run again; `--fresh` gives it new ids")
-    reply = answer.reply
-    show_data(reply if isinstance(reply, str) else json.dumps(reply, ensure_ascii=False, indent=2))
+    show_data(laid_out(answer.reply))
 
 
 _MEANINGS = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bothost.cli.bot_status import judge
 from bothost.cli.http_delivery import DeliveryTarget, SentRequest, request
-from bothost.cli.output import say, show_data, show_json
+from bothost.cli.output import laid_out, say, show_data, show_json
 from bothost.errors import UsageError
 from bothost.plugins.guards import FunctionGuard, credentials
 from bothost.text import nearest
@@ -52,4 +52,4 @@ def tell(row: Mapping[str, Any], rule: HookRule, *, as_json: bool) -> None:
     if row["status"] == 403 and isinstance(rule.guard, FunctionGuard):
         hint = " (its guard is a function of the plugin, which nobody outside can satisfy: give its headers by curl)"
     say(f"{row['status']} in {row['ms']:.0f} ms{hint}")
-    show_data(row["reply"] if isinstance(row["reply"], str) else str(row["reply"]))
+    show_data(laid_out(row["reply"]))

@@ -10,12 +10,13 @@ import click
 from bothost.cli import OK, PROBLEM
 from bothost.cli.help import Group
 from bothost.cli.journal_access import visit
-from bothost.cli.output import config_option, json_option, say, show_data, show_json, word
+from bothost.cli.output import config_option, json_option, language, say, show_data, show_json, word
 from bothost.cli.selection import bot_argument, check_there, read_existing
 from bothost.clock import SystemClock
 from bothost.errors import UsageError
 from bothost.journal.data import JournalData, ListValues, ReadValue, WriteValue
 from bothost.journal.values import check_key, decode, encode
+from bothost.text import said
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -58,7 +59,7 @@ def get(bot: str, key: str, config: str, as_json: bool) -> int:
     """Show one value. Exit code 1 if there is none."""
     found = _visit(bot, config, lambda data: data.ask("", ReadValue(check_key(key))))
     if found is None:
-        say(f"{bot} has no value {key!r}") if not as_json else show_json(None)
+        say(f"{bot} has no value", own=f" {key!r}") if not as_json else show_json(None)
         return PROBLEM
     show_json(json.loads(found.decode("utf-8", "replace"))) if as_json else show_data(found.decode("utf-8", "replace"))
     return OK
@@ -106,14 +107,15 @@ def import_values(bot: str, file: IO[str], config: str, as_json: bool) -> int:
             for row in json.load(file)
         ]
     except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{file.name} is no list that `bothost store list --json` wrote: {error!r}") from None
+        raise UsageError(f"{file.name} is no list that `bothost store list --json` wrote ({said(error)})") from None
 
     async def work(data: JournalData) -> None:
         for key, value, expires_in_s in rows:
             await data.ask("", WriteValue(key, value, expires_in_s))
 
     _visit(bot, config, work)
-    _tell({"bot": bot, "key": f"{len(rows)} values", "state": "set"}, as_json=as_json)
+    what = f"{len(rows)} values"
+    _tell({"bot": bot, "key": what, "state": "set"}, as_json=as_json, shown=language().message(what))
     return OK
 
 
@@ -145,8 +147,9 @@ def _given(value: str) -> bytes:
         raise UsageError(f"{value:.80} is no value in JSON ({error}); a text stands in double quotes") from None
 
 
-def _tell(told: dict[str, str], *, as_json: bool) -> None:
+def _tell(told: dict[str, str], *, as_json: bool, shown: str = "") -> None:
+    """Tell what was done, to which key; `shown` stands in the key's place for a person."""
     if as_json:
         show_json(told)
     else:
-        say(f"{told['bot']} {told['key']}: {word(told['state'])}")
+        show_data(f"{told['bot']} {shown or told['key']}: {word(told['state'])}")
