@@ -17,7 +17,7 @@ class Autoreply(Plugin[Greeting]):
 
     async def handle(self, event: Event) -> Reply:
         """Greet by e-mail, else by name. A customer of a chat, a role and Pyrus itself have no e-mail."""
-        author = event.task.author
+        author, settings = event.task.author, self.settings
         known = author.email or author.name
-        hello = f"{self.settings.greeting}, {known}" if known else self.settings.greeting
-        return Reply.approve(f"{hello}. {self.settings.text}")
+        hello = f"{settings.greeting}, {known}" if known else settings.greeting
+        return Reply.approve(f"{hello}. {settings.text}")
