@@ -57,6 +57,7 @@ INI = f"""\
 [host]
 operator_token = {TOKEN}
 public_url = https://bots.example.com
+operator_hosts = ops.example.com
 drain = 1s
 
 [bot:refunds]
@@ -72,9 +73,11 @@ class Browser:
     def __init__(self, driver: webdriver.Chrome, site: Site) -> None:
         self.driver = driver
         self.site = site
+        self.name = "127.0.0.1"
+        """The name under which the page is opened."""
 
     def open(self, path: str) -> None:
-        self.driver.get(f"http://127.0.0.1:{self.site.port}{path}")
+        self.driver.get(f"http://{self.name}:{self.site.port}{path}")
 
     def log_in(self) -> None:
         self.open("/login")
@@ -159,6 +162,7 @@ def driver() -> Iterator[webdriver.Chrome]:
     options.binary_location = chromium
     for flag in FLAGS.split():
         options.add_argument(flag)
+    options.add_argument("--host-resolver-rules=MAP ops.example.com 127.0.0.1")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     made = webdriver.Chrome(options, Service(chromedriver))
     yield made

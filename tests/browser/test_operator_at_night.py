@@ -39,7 +39,10 @@ def test_a_failed_delivery_is_found_understood_mended_and_retried(browser: Brows
     assert browser.find("h1 .state").text == "answered"
 
 
-def test_a_bot_is_paused_with_a_reason_and_resumed(browser: Browser) -> None:
+@pytest.mark.parametrize("name", ["127.0.0.1", "ops.example.com"])
+def test_a_bot_is_paused_with_a_reason_and_resumed(browser: Browser, name: str) -> None:
+    """Over plain HTTP a browser says only for addresses of its own machine which site a form came from."""
+    browser.name = name
     browser.log_in()
     browser.open("/bots/refunds")
     browser.press("Pause…")

@@ -112,7 +112,9 @@ def test_wrong_logins_are_answered_one_a_second_and_lock_nobody_out(page: Site) 
 def test_a_login_from_another_site_is_refused(page: Site) -> None:
     form = urlencode({"token": TOKEN})
     assert page.ask("POST", "/login", form, Sec_Fetch_Site="cross-site").status == 403
-    assert page.ask("POST", "/login", form, Origin="https://evil.example.com").status == 403
+    refused = page.ask("POST", "/login", form, Origin="https://evil.example.com")
+    assert refused.status == 403
+    assert "This form did not come from your session" in refused.text
     assert page.ask("POST", "/login", form, Origin=f"http://127.0.0.1:{page.port}").status == 303
 
 

@@ -224,7 +224,7 @@ class PageHandler(RequestHandler):
         """Answer with a page that says what is wrong, without a traceback. Programs get a line."""
         error = kwargs.get("exc_info", (None, None, None))[1]
         reason = str(error) if isinstance(error, JournalError) else ""
-        if self.by_script or (self.right is None and status_code != 421):
+        if self.by_script or (self.right is None and status_code != 421 and not self.open_to_all):
             self.set_header("Content-Type", "text/plain; charset=utf-8")
             self.say(f"{status_code} {responses.get(status_code, '')}\n")
             return
