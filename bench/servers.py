@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.bodies import FIXTURES, SMALL
 from bench.cores import family, pinned
-from bench.journals import fill
+from bench.journals import fill, keep
 from bench.senders import SECRET
 
 if TYPE_CHECKING:
@@ -118,13 +118,16 @@ def part(_folder: Path, *, module: str, speaks: bool) -> Iterator[Server]:
 
 @dataclass(frozen=True, slots=True)
 class HostSetup:
-    """What stands in bots.ini: keys of the host, so many bots with these keys, sections besides; and entries in the journal."""
+    """What stands in bots.ini: keys of the host, so many bots with these keys, sections besides; and what stands in the journal:
+    entries, and values and waiting jobs of the first bot."""
 
     keys: str = ""
     bots: int = 1
     bot: str = "plugin = autoreply"
     sections: str = ""
     entries: int = 0
+    values: int = 0
+    jobs: int = 0
 
     def ini(self, port: int) -> str:
         """Return the file."""
@@ -146,6 +149,8 @@ def host(folder: Path, *, setup: HostSetup = AS_INSTALLED, beside: int = 0) -> I
         ini.chmod(0o600)
         if setup.entries:
             fill(Path(home) / "state", setup.entries)
+        if setup.values or setup.jobs:
+            keep(Path(home) / "state", setup.values, setup.jobs)
         began = time.perf_counter()
         command = [sys.executable, "-m", "bothost", "serve", "--config", str(ini)]
         with _running(command, log=log, env={**os.environ, "PYTHONPATH": str(SLEEPERS)}) as process:
@@ -218,8 +223,12 @@ SERVERS = {
     "entries-1000000": Kind(
         "1,000,000 entries in the journal", partial(host, setup=HostSetup(entries=1_000_000)), (SMALL,)
     ),
+    "values-100000": Kind(
+        "100,000 values in the bot's store", partial(host, setup=HostSetup(values=100_000)), (SMALL,)
+    ),
+    "jobs-100000": Kind("100,000 waiting jobs of the bot", partial(host, setup=HostSetup(jobs=100_000)), (SMALL,)),
 }
-GROWTH = ("bothost", "bots-100", "bots-10000", "entries-1000000")
+GROWTH = ("bothost", "bots-100", "bots-10000", "entries-1000000", "values-100000", "jobs-100000")
 """The servers that the table of growth compares."""
 
 
