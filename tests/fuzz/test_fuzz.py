@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,8 @@ def test_without_atheris_hypothesis_draws_the_inputs() -> None:
 @pytest.mark.full
 @pytest.mark.parametrize("pair", [TARGETS[:2], TARGETS[2:4], TARGETS[4:]], ids="-".join)
 def test_half_a_minute_of_anything_gives_only_documented_outcomes(pair: tuple[str, ...]) -> None:
-    running = [start(target, SECONDS) for target in pair]
-    tried = {target: end(one, SECONDS) for target, one in zip(pair, running, strict=True)}
+    with ExitStack() as stack:
+        running = [stack.enter_context(start(target, SECONDS)) for target in pair]
+        tried = {target: end(one, SECONDS) for target, one in zip(pair, running, strict=True)}
     print(tried)
     assert all(runs > 1000 for runs in tried.values())

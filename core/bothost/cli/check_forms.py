@@ -9,7 +9,7 @@ from bothost import __version__
 from bothost.cli.bot_status import forms_of_handlers
 from bothost.cli.doctor_checks import NoSharedLimits
 from bothost.clock import SystemClock
-from bothost.errors import AmbiguousField, CallError, Problem
+from bothost.errors import CallError, FieldError, Problem
 from bothost.plugins.settings.field_names import field_names
 from bothost.pyrus.model.lookup import NameIndex, missing
 from bothost.pyrus.rest import requests, results
@@ -83,7 +83,7 @@ def _unknown(config: BotConfig, names: Mapping[str, tuple[str, ...]], forms: Map
             try:
                 if not any(index.find(name) for index in fields):
                     yield _problem(config, str(missing(name, every, f"the form {shown}")), key)
-            except AmbiguousField as error:
+            except FieldError as error:
                 yield _problem(config, f"the form {shown}: {error}", key)
 
 

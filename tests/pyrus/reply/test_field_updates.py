@@ -111,6 +111,8 @@ def test_what_a_field_was_read_as_can_be_written_back(written: Callable[[Any], A
     ("updates", "error"),
     [
         ({"Суммаа": 5}, "field_updates['Суммаа']: the task has no field 'Суммаа'; near: 'Сумма' (id 2, code 'amount')"),
+        ({" ": 5}, "field_updates[' ']: a field is asked for by its name, code or id, and not by ' '"),
+        ({"Rows": [{"": "b"}]}, "field_updates['Rows'][0]['']: a field is asked for by its name, code or id, and not by ''"),
         ({99: 5}, "field_updates[99]: the task has no field 99"),
         ({"State": "closed"}, "field_updates['State']: a field of type status can only be read"),
         ({"Cell": "b"}, "field_updates['Cell']: stands in a table; write the table's field"),

@@ -10,7 +10,7 @@ from datetime import date, datetime, time
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from bothost.errors import AmbiguousField, ReplyError
+from bothost.errors import FieldError, ReplyError
 from bothost.pyrus.model.fields import Row
 from bothost.pyrus.model.lookup import NameIndex, missing
 from bothost.pyrus.reply.values import attachment, clock_time, day, instant, part_of, person, plain, wrong
@@ -192,7 +192,7 @@ def _cell(target: FieldTarget, key: str | int, value: Any, at: tuple[FieldFinder
         if column is None and (whole := finder.whole(target, unknown)) is not None:
             column = NameIndex(whole.columns).find(key)
             target = whole
-    except AmbiguousField as error:
+    except FieldError as error:
         raise ReplyError(f"{place}: {error}") from None
     if column is None:
         raise ReplyError(f"{place}: {missing(key, target.columns, f'the table {target.name!r}')}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from bothost.errors import AmbiguousField, FieldError, ReplyError
+from bothost.errors import FieldError, ReplyError
 from bothost.pyrus.model.fields import columns
 from bothost.pyrus.model.lookup import NameIndex, missing
 
@@ -96,7 +96,7 @@ class FieldFinder:
         try:
             shown = self._task.field(key) if self._task is not None else None
             return target_of(shown) if shown is not None else self._in_form(key, place)
-        except AmbiguousField as error:
+        except FieldError as error:
             raise ReplyError(f"{place}: {error}") from None
 
     def whole(self, target: FieldTarget, why: str) -> FieldTarget | None:
