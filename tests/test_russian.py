@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.language.leaks import CORE, SAID, untranslated
+from tests.language.leaks import CORE, RAISES, SAID, untranslated
 
 ROOT = Path(__file__).parent.parent
 PAIRS = {
@@ -106,3 +106,8 @@ def test_a_russian_document_stands_beside_each_english_guide_that_it_leads_to() 
 def test_every_message_of_the_commands_has_a_russian_one(path: Path) -> None:
     left = untranslated(path)
     assert not left, "add the Russian in core/bothost/language:\n" + "\n".join(left)
+
+
+def test_every_error_of_a_run_and_of_a_start_has_a_russian_one() -> None:
+    left = [told for path in RAISES for told in untranslated(path)]
+    assert not left, "add the Russian in core/bothost/language/russian_raised.py:\n" + "\n".join(left)

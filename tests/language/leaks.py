@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import bothost
+from bothost import errors
 from bothost.language import RUSSIAN
 
 CORE = Path(bothost.__file__).parent
@@ -21,6 +22,12 @@ SAID = (
     )),
 )  # fmt: skip
 """The modules whose messages a person reads from the commands."""
+RAISES = tuple(sorted(path for path in CORE.rglob("*.py") if path not in SAID and "testing" not in path.parts))
+"""The other modules. What they raise is the reason of a failed event, or of a host that does not start."""
+OURS = {name for name, kind in vars(errors).items() if isinstance(kind, type)} - {"RequestRefused"} | {
+    "wrong", "_wrong", "_refused", "PermissionError",
+}  # fmt: skip
+"""What makes an error that a person reads. RequestRefused is for programs; a TypeError stands in an author's traceback."""
 NO_MESSAGE = {
     "cli/bulk.py": r"7 events to",
     "cli/help.py": r"\(\?:\^",
@@ -52,6 +59,16 @@ NO_MESSAGE = {
     "plugins/settings/__init__.py": r"default value",
     "plugins/settings/limits.py": r"must have|more than|at |less than|a multiple|7 must",
     "plugins/settings/reading.py": r"<secret",
+    "host/journal_use.py": r"is empty, and the last|the journal 7",
+    "host/process_setup.py": r"7 7: look who",
+    "journal/postgres/journal.py": r".* is written by `save`",
+    "plugins/handlers.py": r"7: ('7' gives|7 is the) ",
+    "pyrus/model/lookup.py": r"7 has no field|7, and not by",
+    "pyrus/reply/field_updates.py": r"True or False|a number$|the table 7|the table '7'",
+    "pyrus/reply/values.py": r"True or False|one of 7",
+    "pyrus/rest/definitions.py": r"7: '7' is no 7",
+    "pyrus_client/api.py": r"7; and the",
+    "pyrus_client/session.py": r"7: \[bot:7\] 7 no login",
     "operator/outlook.py": r"post of the reply|found by|last change",
     "operator/presence.py": r"\{journal",
     "journal/copying.py": r"7 has 7",
@@ -72,6 +89,11 @@ WORDS_OF_CODE = frozenset({
     "trusted_proxies", "user", "value", "yes",
 })
 """Keys, commands and Pyrus's and Python's words, which stay as they are in a Russian text."""
+WORDS_OF_PYTHON = frozenset({
+    "accounts", "after", "at", "base", "bool", "bytes", "chown", "code", "date", "datetime", "expires", "guid", "hex", "lambda", "once",
+    "or", "str", "tuple", "update",
+})
+"""Python's words and arguments, in what an author is told."""
 # fmt: on
 
 
@@ -105,6 +127,15 @@ def texts_of(path: Path) -> Iterator[tuple[int, str]]:
     yield from ((line, text) for line, text, key in found if key not in skipped and " " in text.strip())
 
 
+def raised_in(path: Path) -> Iterator[tuple[int, str]]:
+    """The texts of a module's own errors."""
+    lines: set[int] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in OURS:
+            lines |= {getattr(part, "lineno", 0) for part in ast.walk(node)}
+    yield from ((line, text) for line, text in texts_of(path) if line in lines)
+
+
 def filled(text: ast.JoinedStr) -> str:
     """An f-string as it may come out: 7 at each place, nothing behind a word, where something more may stand."""
     out = ""
@@ -125,8 +156,9 @@ def untranslated(path: Path) -> list[str]:
     """The messages of a module that have no Russian."""
     excepted = NO_MESSAGE.get(str(path.relative_to(CORE)))
     return [
-        f"{path.name}:{line}: {text!r} → {translated!r}: {english}"
-        for line, text in texts_of(path)
+        f"{path.relative_to(CORE)}:{line}: {text!r} → {translated!r}: {english}"
+        for line, text in (texts_of if path in SAID else raised_in)(path)
         if excepted is None or not re.match(excepted, text)
         if (english := english_left(translated := RUSSIAN.message(RUSSIAN.text(text.strip()))))
+        if path in SAID or not WORDS_OF_PYTHON.issuperset(english)
     ]

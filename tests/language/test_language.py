@@ -12,6 +12,7 @@ from bothost.language import MESSAGES, RUSSIAN, choose, of_terminal
 from bothost.language.numbers import ENGLISH_COUNTS, RUSSIAN_COUNTS
 from bothost.language.russian_answers import ANSWERS
 from bothost.language.russian_errors import ERRORS
+from bothost.language.russian_raised import RAISED
 from bothost.language.russian_reasons import REASONS
 from bothost.language.russian_texts import TEXTS
 
@@ -51,6 +52,19 @@ WHOLE = {
     "error: No such option '--x'.": "ошибка: Нет параметра '--x'.",
     "No such option '--jsn'. Did you mean '--json'?": "Нет параметра '--jsn'. Может быть, '--json'?",
     "No such option '--sett'. (Did you mean one of: '--secret', '--set'?)": "Нет параметра '--sett'. (Может быть, '--secret', '--set'?)",
+    "raised ReplyError: text: 5 cannot stand here; give a text": "упал с ошибкой ReplyError: text: 5 здесь не годится; нужен текст",
+    "field_updates['A']: None cannot stand here; give True or False": "field_updates['A']: None здесь не годится; нужно True или False",
+    "choice: 'x' cannot stand here; give one of approved, rejected": "choice: 'x' здесь не годится; нужно одно из: approved, rejected",
+    "field_updates['A']: 'x' is no choice of 'Kind'; it has 'a', 'b'": "field_updates['A']: 'x' — не вариант поля 'Kind'; есть: 'a', 'b'",
+    "the task has no field 'Amuont'; near: 'Amount' (id 5)": "у задачи нет поля 'Amuont'; похожие: 'Amount' (id 5)",
+    "the table 'Lines' has no field 'x'; it has none at all": "у таблицы 'Lines' нет поля 'x'; полей нет вовсе",
+    "[bot:a] @on(form=): 'settings.form' gives 'x', which is not a number": "[bot:a] @on(form=): 'settings.form' даёт 'x', а это не число",
+    "GET /tasks/5: [bot:a] its token was refused, and it has no login to get a new one with; set login = bot@…": "GET /tasks/5: [bot:a] его токен отвергнут, а login, чтобы получить новый, не задан; задайте login = bot@…",
+    "/srv/state belongs to root: start the host as root, or chown -R anna /srv/state": "/srv/state принадлежит root: запустите хост от root или chown -R anna /srv/state",
+    "/srv/state/journal.db belongs to root, not to anna: look who put it there, then chown or remove it": "/srv/state/journal.db принадлежит root, а не anna: выясните, кто его туда положил, и смените владельца или удалите файл",
+    "[host] state: others may write into /srv/state, which holds the journal and tokens: chmod 700 /srv/state": "[host] state: в /srv/state, где журнал и токены, могут писать другие: chmod 700 /srv/state",
+    "journal: is empty, and the last one used here, /srv/a, still holds 3 open events: put the old setting back, or run bothost journal copy /srv/a /srv/b, or begin anew without them by removing /srv/a": "journal: пуст, а в прежнем, /srv/a, незаконченных событий: 3; верните прежнюю настройку, или запустите bothost journal copy /srv/a /srv/b, или начните без них, удалив /srv/a",
+    "text: the catalog 5 is needed for its items; and the catalog 5 cannot be read: GET catalogs/5: 403": "text: нужен справочник 5 с его строками; а справочник 5 не прочесть: GET catalogs/5: 403",
     "Missing argument 'BOT'.": "Не хватает аргумента 'BOT'.",
 }
 """Messages as they come out, put together from several parts."""
@@ -99,7 +113,7 @@ def test_each_text_has_the_same_places_in_both_languages() -> None:
 
 
 def test_no_message_stands_in_two_tables() -> None:
-    assert len(MESSAGES) == len(REASONS) + len(ERRORS) + len(ANSWERS)
+    assert len(MESSAGES) == len(REASONS) + len(ERRORS) + len(RAISED) + len(ANSWERS)
 
 
 def test_messages_are_translated_part_by_part() -> None:

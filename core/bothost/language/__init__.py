@@ -13,6 +13,7 @@ from bothost.language.messages import compiled, in_russian
 from bothost.language.numbers import ENGLISH_COUNTS, russian_count
 from bothost.language.russian_answers import ANSWERS
 from bothost.language.russian_errors import ERRORS
+from bothost.language.russian_raised import RAISED
 from bothost.language.russian_reasons import REASONS
 from bothost.language.russian_texts import TEXTS
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from bothost.language.messages import MessageTemplate
 
-MESSAGES: Mapping[str, str] = {**REASONS, **ERRORS, **ANSWERS}
+MESSAGES: Mapping[str, str] = {**REASONS, **ERRORS, **RAISED, **ANSWERS}
 """Russian templates by English ones."""
 
 

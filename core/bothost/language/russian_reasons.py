@@ -132,7 +132,7 @@ REASONS: Mapping[str, str] = {
     "the answer has no access_token": "в ответе нет access_token",
     "{status} without JSON: something between here and Pyrus answered": "{status} без JSON: ответил кто-то между хостом и Pyrus",
     "it has no token and no login to get a new one with; set login = bot@…": "у него нет ни токена, ни login, чтобы получить новый; задайте login = bot@…",
-    "its token was refused, and it has no login to get a new one with; set login = bot@…": "его токен отвергнут, а login, чтобы получить новый, нет; задайте login = bot@…",
+    "its token was refused, and it has no login to get a new one with; set login = bot@…": "его токен отвергнут, а login, чтобы получить новый, не задан; задайте login = bot@…",
     "Pyrus's rate limit: the next call may go in": "предел запросов Pyrus; следующий можно сделать через",
     "by {user} on the command line": "{user} в командной строке",
     "on the command line": "в командной строке",
