@@ -27,7 +27,7 @@ WHOLE = {
     "45 s behind of the servers asked: start a time service": "отстают на 45 с от спрошенных серверов: включите службу времени",
     "a on host/0: restarted; what ran (2) ends on the old instance": "a на host/0: перезапущен; что выполнялось (2), кончится на старом экземпляре",
     "a paused (on 2 processes): by root on the command line": "a paused (процессов: 2): root в командной строке",
-    "2 more skipped: 2 timers, jobs and the like": "ещё пропущено 2: 2 — таймеры, задания и прочее",
+    "2 more skipped: 2 timers, jobs and the like": "ещё пропущено 2: 2 — таймеры, отложенные работы и прочее",
     "vm/0: 4 bots; changed: two; added: new; removed: gone": "vm/0: 4 бота; изменены: two; добавлены: new; удалены: gone",
     "repeat of 14:02, not run again; `--fresh` gives it new ids": "повтор доставки от 14:02, снова не запускалось; `--fresh` даст новые номера",
     "--set 'a.b=1': there is nothing below 'a', because it belongs to a list, whose indexes are numbers": "--set 'a.b=1': под 'a' ничего нет: это список, его индексы — числа",

@@ -292,7 +292,7 @@ TEXTS: Mapping[str, str] = {
     "Cancel many deliveries": "Отменить много доставок",
     "The plan": "План",
     "some {seconds} s at {rate} a second": "около {seconds} с, {rate} в секунду",
-    "Each is retried once, within the account's limit.": "Каждая повторяется один раз, в пределах лимита аккаунта.",
+    "Each is retried once, within the account's limit.": "Каждая повторяется один раз, в пределах лимита учётной записи.",
     "Left out": "Пропущено",
     "Retry them": "Повторить их",
     "Cancel them": "Отменить их",
