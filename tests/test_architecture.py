@@ -29,6 +29,7 @@ NOT_FOR_IMPORT = {"bothost.__main__"}
 BROAD = {
     "runners/eager.py": "hands what a call raised in its first step to the asyncio task that takes it up",
     "http_server/connection.py": "around an application, whose fault becomes a 500",
+    "host/event_loop.py": "around the loop of the host, which plugins share and which goes on",
     "host/serve.py": "around the whole host: what ended it is logged before the process leaves",
     "pipeline/journal_poller.py": "around one event at its beginning, in a background loop that goes on",
     "pipeline/late_replies.py": "around one try to post, in a background loop that goes on",

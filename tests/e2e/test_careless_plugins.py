@@ -7,10 +7,11 @@ import socket
 import urllib.request
 
 import pytest
-from tests.e2e.site import free_port
+from tests.e2e.site import SECRET, free_port
 
 PLUGINS = """
-import asyncio, os, pathlib, time
+import asyncio, os, pathlib, resource, signal, sys, time
+from concurrent.futures import ThreadPoolExecutor
 HERE = pathlib.Path(__file__).parent
 async def cancels(event):
     for task in asyncio.all_tasks():
@@ -20,9 +21,36 @@ async def cancels(event):
 async def stops(event):
     asyncio.get_running_loop().stop()
     return "stopped"
+async def throws(event):
+    async def leave():
+        raise KeyboardInterrupt
+    asyncio.create_task(leave())
+    asyncio.get_running_loop().call_soon(sys.exit, 3)
+    return "thrown"
+def wake(_number, frame):
+    if frame.f_code.co_name not in ("select", "run_to_the_end"):  # only where the loop itself waits
+        return signal.setitimer(signal.ITIMER_REAL, 0.001)
+    raise TimeoutError("time is up")
+async def alarms(event):
+    signal.signal(signal.SIGALRM, wake)
+    signal.setitimer(signal.ITIMER_REAL, 0.001)
+    return "alarmed"
+async def ends_threads(event):
+    loop, threads = asyncio.get_running_loop(), ThreadPoolExecutor(1)
+    loop.set_default_executor(threads)
+    threads.shutdown()
+    await loop.shutdown_default_executor()
+    return await asyncio.to_thread(lambda: "ended")
+async def empties(event):
+    os.environ.clear()
+    return "emptied"
+async def limits(event):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (10, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    return "limited"
 async def fills(event):
     await asyncio.gather(*[asyncio.to_thread(time.sleep, 20) for _ in range(40)])
 async def shuts(event):
+    sys.__stdout__.close()
     os.closerange(0, 3)
     return "shut"
 async def shuts_all(event):
@@ -37,21 +65,37 @@ async def greet(event):
 BOTS = """
 cancels: plugin = cancels
 stops: plugin = stops
+throws: plugin = throws
+alarms: plugin = alarms
+ends_threads: plugin = ends_threads
+empties: plugin = empties
+limits: plugin = limits
 fills: plugin = fills; answer_within = 1s; login = bot@x; api_url = http://127.0.0.1:9
 shuts: plugin = shuts
 shuts_all: plugin = shuts_all
 shuts_own: plugin = shuts_all; run = process
 slow: plugin = slow
-other: plugin = greet
+other: plugin = greet; secret = env:OF_OTHER
 own: plugin = greet; run = process
+own_later: plugin = greet; run = process
 """
+THROWN = {
+    "asyncio": (
+        "KeyboardInterrupt was raised out",
+        "SystemExit: 3 was raised out",
+        "TimeoutError: time is up was raised",
+    ),
+    "uvloop": ("SystemExit: 3 was raised out",),  # what a signal handler raises it logs itself, and goes on
+}
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_a_plugin_that_cleans_up_what_is_not_its_own_hurts_no_other(site, loop):
     page = free_port()
-    host = site(PLUGINS, BOTS, f"operator_port = {page}\ndrain = 1s\n").start({"BOTHOST_LOOP": loop})
+    host = site(PLUGINS, BOTS, f"operator_port = {page}\ndrain = 1s\n").start(
+        {"BOTHOST_LOOP": loop, "OF_OTHER": SECRET}
+    )
     for task, (plugin, said) in enumerate({"cancels": "cleaned up", "stops": "stopped"}.items(), 1):
         running = host.deliver_later("slow", task=task, comment=1)
         host.wrote(f"began-{task}")
@@ -60,6 +104,19 @@ def test_a_plugin_that_cleans_up_what_is_not_its_own_hurts_no_other(site, loop):
         assert host.deliver("slow", task=task, comment=1, attempt="2/3").text == "slow"
         assert host.deliver("own", task=task, comment=1).text == "hello"
         assert host.deliver("other", task=task, comment=1).text == "hello"
+    for plugin, said in {
+        "throws": "thrown",
+        "alarms": "alarmed",
+        "ends_threads": "ended",
+        "empties": "emptied",
+    }.items():
+        assert host.deliver(plugin, comment=1).text == said
+    for part in THROWN[loop]:
+        host.said(part)
+    host.said("[bot:ends_threads] its plugin replaces the threads")
+    assert host.deliver("limits", comment=1).text == "limited"
+    host.said("a plugin lowered the limits of the process")
+    assert host.deliver("own_later", comment=1).text == "hello"
     assert host.deliver("shuts", comment=1).text == "shut"
     clients = [socket.create_connection(("127.0.0.1", host.port), 10) for _ in range(4)]
     assert host.deliver("slow", task=9, comment=1).text == "slow"

@@ -186,6 +186,32 @@ def test_time_out_is_a_failure_that_names_the_line(bothost: Harness, calls: Call
     assert bot.deliver(of, 2).json == {"text": "in time"}
 
 
+@pytest.mark.parametrize("mood", ["away", "full", "unheard"])
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_call_whose_result_the_journal_cannot_take_is_not_made_again(
+    bothost: Harness, journal: Journal, mood: str, plain: bool
+) -> None:
+    charges = []
+
+    def charge() -> int:
+        charges.append(1)
+        journal.be(**{mood: True})
+        return 7
+
+    async def charging(event: Event) -> str:
+        return str(await event.once("charge", charge))
+
+    def charging_plain(event: Event) -> str:
+        return str(event.once("charge", charge).wait())
+
+    bot = bothost.bot(charging_plain if plain else charging)
+    pending = bot.begin(task())
+    bothost.clock.advance("20s")
+    journal.be()
+    bothost.clock.advance("1s")
+    assert (pending.answer().json, charges) == ({"text": "7"}, [1])
+
+
 def test_a_held_event_that_stays_quiet_has_failed_with_its_error(
     bothost: Harness, calls: Calls, journal: Journal
 ) -> None:

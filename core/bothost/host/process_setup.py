@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import logging
 import os
 import resource
 import signal
@@ -20,11 +21,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+log = logging.getLogger("bothost.server")
+
 PR_SET_PDEATHSIG = 1
 MOST_FILES = 1 << 20
 """The limit of open files if the hard limit is "infinity". No host needs more, and each costs the kernel memory."""
 OWN_FILES = 200
 """The descriptors that are not connections: journal, children, plugins' own."""
+KEPT_LIMITS = (
+    resource.RLIMIT_NOFILE,
+    resource.RLIMIT_FSIZE,
+    resource.RLIMIT_AS,
+    resource.RLIMIT_DATA,
+    resource.RLIMIT_NPROC,
+)
 YOUNG = 5000
 """The number of new objects at which the collector begins. With Python's 700 it took a twentieth of each delivery."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -81,6 +91,29 @@ def raise_file_limit() -> int:
             return soft
         return wanted
     return wanted if soft == resource.RLIM_INFINITY else soft
+
+
+class ResourceLimits:
+    """The limits of the process as they were when this was made. Plugins share them."""
+
+    def __init__(self) -> None:
+        self._soft = {one: resource.getrlimit(one)[0] for one in KEPT_LIMITS}
+        self._told = False
+
+    def keep(self) -> None:
+        """Raise again what a plugin has lowered, as far as its hard limit lets that be done."""
+        for one, wanted in self._soft.items():
+            soft, hard = resource.getrlimit(one)
+            most = min(wanted, hard, key=_size)
+            if _size(soft) < _size(most):
+                resource.setrlimit(one, (most, hard))
+                if not self._told:
+                    self._told = True
+                    log.warning("a plugin lowered the limits of the process, which all share; they were raised again")
+
+
+def _size(limit: int) -> float:
+    return float("inf") if limit == resource.RLIM_INFINITY else limit
 
 
 def connections(configured: int | None, files: int) -> int:

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bothost import __version__, config
-from bothost.background import RESERVED, PeriodicJob, reserve
+from bothost.background import PeriodicJob, reserve
 from bothost.clock import SystemClock
 from bothost.errors import ConfigError
 from bothost.host import listeners, process_setup
 from bothost.host.assembly import make_host
+from bothost.host.event_loop import is_of_closed_file, run_to_the_end
 from bothost.host.journal_use import check_journal
 from bothost.host.process import HostPlan
 from bothost.host.stop_guard import FLUSH_S, StopGuard
 from bothost.host.systemd import Notifier, take_sockets
-from bothost.host.threads import DividedThreads
 from bothost.host.workers.protocol import Worker
 from bothost.plugins.attribution import whose_line
 from bothost.telemetry import logs, printing
@@ -43,8 +42,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("bothost.server")
 
-KEEP_SIGNALS_S = 1.0
-"""The seconds between two looks whether a plugin has taken the host's signals."""
+KEEP_S = 1.0
+"""The seconds between two looks whether a plugin has taken the host's signals or lowered its limits."""
 FIRST_TRIES_S = 2.0
 """The seconds for which the log line that counts the bots in service waits for plugins that are still opening."""
 
@@ -68,10 +67,12 @@ class IniFile:
     path: Path
     demo: bool = False
     log_level: LogLevel | None = None
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+    """The environment as the process began with it, because a plugin may empty it."""
 
     def read(self) -> ConfigReading:
         """See `reload.ConfigSource`."""
-        return config.with_log_level(config.read(self.path, os.environ, demo=self.demo), self.log_level)
+        return config.with_log_level(config.read(self.path, self.environment, demo=self.demo), self.log_level)
 
     def digest(self, reading: ConfigReading) -> str:
         """See `reload.ConfigSource`."""
@@ -101,35 +102,15 @@ def serve(
     logs.take_printed(writer)
     code = 1
     try:
-        code = _run_to_the_end(_serve(plan, when_serving, scrubber, writer))
-    except (
-        Exception
-    ) as error:  # around the host's own loop, so that the log says why it has ended before the process leaves
-        closed = isinstance(error, OSError) and error.errno == errno.EBADF
-        log.exception("the host has failed%s", CLOSED_FILES if closed else "")
-    writer.end()
-    if sys.__stdout__ is not None:
-        sys.__stdout__.flush()
-    os._exit(code)
-
-
-def _run_to_the_end(work: Coroutine[Any, Any, int]) -> int:
-    """Run a coroutine on a new loop and return what it returns, also if a plugin stops the loop meanwhile.
-
-    This is not asyncio.run, which waits at its end for plugins' tasks and threads.
-    """
-    loop = asyncio.Runner(loop_factory=process_setup.loop_factory()).get_loop()
-    asyncio.set_event_loop(loop)
-    loop.set_default_executor(DividedThreads())
-    RESERVED.set(True)
-    task = reserve(loop.create_task(work))
-    while True:
-        try:
-            return loop.run_until_complete(task)
-        except RuntimeError:
-            if task.done():
-                raise
-            log.error("a plugin has stopped the event loop, which goes on: remove its call of loop.stop()")
+        code = run_to_the_end(_serve(plan, when_serving, scrubber, writer))
+    except (Exception, SystemExit, KeyboardInterrupt) as error:  # the log says why before the process leaves
+        log.exception("the host has failed%s", CLOSED_FILES if is_of_closed_file(error) else "")
+    try:
+        writer.end()
+        if sys.__stdout__ is not None:
+            sys.__stdout__.flush()
+    finally:  # a plugin may have closed it
+        os._exit(code)
 
 
 def prepare(reading: ConfigReading, host: HostConfig, source: ConfigSource) -> HostPlan:
@@ -162,7 +143,7 @@ async def _serve(plan: HostPlan, when_serving: WhenServing | None, scrubber: Scr
         signal.SIGHUP: lambda: changed.set() if host.phase == "starting" else host.reload(),
     }
     guard.listen(asyncio.get_running_loop(), handlers)
-    keeping = PeriodicJob(KEEP_SIGNALS_S, guard.keep)
+    keeping = [PeriodicJob(KEEP_S, guard.keep), PeriodicJob(KEEP_S, process_setup.ResourceLimits().keep)]
     loop = asyncio.get_running_loop()
     starting = reserve(loop.create_task(_start(host, stop, changed, when_serving)))
     stopping = reserve(loop.create_task(stop.wait()))
@@ -174,7 +155,8 @@ async def _serve(plan: HostPlan, when_serving: WhenServing | None, scrubber: Scr
         code = await starting
     await stopping
     await host.stop(hurry)
-    keeping.stop()
+    for job in keeping:
+        job.stop()
     log.info("stopped")
     return code
 

@@ -83,8 +83,8 @@ def stack_of(ident: int) -> list[FrameType]:
 
 @cache
 def is_known(file: str) -> bool:
-    """Return True for a file of bothost, Tornado or the standard library. Any other is the plugin's concern."""
-    if file.startswith(("<", _OURS)) or "/tornado/" in file:
+    """Return True for a file of bothost, Tornado, uvloop or the standard library. Any other is the plugin's concern."""
+    if file.startswith(("<", "uvloop/", _OURS)) or "/tornado/" in file:
         return True
     return file.startswith(f"{sysconfig.get_paths()['stdlib']}/") and "-packages/" not in file
 

@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bothost.config.units import span
-from bothost.errors import StoreError
+from bothost.errors import JournalAway, StoreError
 from bothost.journal.data import AddValue, ListValues, ReadValue, WriteValue
 from bothost.journal.values import check_key, decode, encode
 from bothost.pyrus_client.call import Call, CallLoop, Page, Pages, call
@@ -29,6 +29,8 @@ ONCE = "once"
 """The space in which results of `once` are kept."""
 ONCE_S = 30 * 86400.0
 """The seconds for which they are kept, as long as keys of events are."""
+AGAIN_S = 0.5
+"""The pause before a result of `once` is kept again that the journal could not take."""
 PAUSE_S = 0.005
 """The longest pause before an update is tried again, times the tries so far."""
 
@@ -131,11 +133,18 @@ class Store:
         return found
 
     async def keep(self, event: str, name: str, result: bytes) -> bytes:
-        """Keep a result for `once`. Return the kept result, which may be that of a run that was quicker."""
+        """Keep a result for `once`. Return the kept result, which may be that of a run that was quicker.
+
+        While the journal is away it tries again until the run ends, because the call was made and a rerun would make it again.
+        """
         wanted = WriteValue(f"{event}/{name}", result, ONCE_S, checked=True, expected=None)
-        if await self._data.ask(ONCE, wanted):
-            return result
-        return await self.kept(event, name) or result
+        while True:
+            try:
+                if await self._data.ask(ONCE, wanted):
+                    return result
+                return await self.kept(event, name) or result
+            except JournalAway:
+                await asyncio.sleep(AGAIN_S)
 
     async def _read(self, key: str) -> bytes | None:
         found: bytes | None = await self._data.ask("", ReadValue(check_key(key)))
