@@ -80,23 +80,31 @@ def watched(make, clock: SystemClock | None = None) -> list[BlockedLoop]:
     return reports
 
 
+def named(block) -> list[BlockedLoop]:
+    """What was reported of a block. It lasts longer, again and again, until a busy machine lets the watchdog's thread look in time."""
+    reports: list[BlockedLoop] = []
+    for seconds in (0.6, 1.2, 2.4, 4.8, 9.6):
+        reports = reports or watched(lambda seconds=seconds: block(seconds))
+    return reports
+
+
 def test_a_sleeping_handler_is_named_with_file_and_line(tmp_path: Path) -> None:
     careless = load(tmp_path)
-    (report,) = watched(lambda: careless.handler(careless.sleeps, 0.6))
+    report, *_ = named(lambda seconds: careless.handler(careless.sleeps, seconds))
     assert (report.bot, report.line, report.function) == ("slow", 5, "sleeps")
     assert report.file == str(tmp_path / "careless.py")
 
 
 def test_a_computing_handler_is_named(tmp_path: Path) -> None:
     careless = load(tmp_path)
-    (report,) = watched(lambda: careless.handler(careless.computes, 0.6))
+    report, *_ = named(lambda seconds: careless.handler(careless.computes, seconds))
     assert (report.bot, report.function) == ("slow", "computes")
 
 
 def test_a_task_and_a_timer_of_the_plugin_are_the_bots_too(tmp_path: Path) -> None:
     careless = load(tmp_path)
-    assert [report.bot for report in watched(lambda: careless.makes_a_task(0.6))] == ["slow"]
-    assert [report.bot for report in watched(lambda: careless.calls_later(0.6))] == ["slow"]
+    assert {report.bot for report in named(careless.makes_a_task)} == {"slow"}
+    assert {report.bot for report in named(careless.calls_later)} == {"slow"}
 
 
 def test_c_code_that_keeps_the_interpreters_lock_is_named_afterwards(tmp_path: Path) -> None:
