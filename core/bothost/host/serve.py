@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+from collections import ChainMap
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -67,8 +68,8 @@ class IniFile:
     path: Path
     demo: bool = False
     log_level: LogLevel | None = None
-    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
-    """The environment as the process began with it, because a plugin may empty it."""
+    environment: Mapping[str, str] = field(default_factory=lambda: ChainMap(os.environ, dict(os.environ)), repr=False)
+    """The environment, and what stood there when the process began, because a plugin may empty it."""
 
     def read(self) -> ConfigReading:
         """See `reload.ConfigSource`."""

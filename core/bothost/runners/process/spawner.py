@@ -96,7 +96,7 @@ class Spawner:
 
     def __init__(self, hidden: frozenset[str], said: Callable[[str, str], None]) -> None:
         self._hidden = hidden
-        self._environment = dict(os.environ)  # as it is before a plugin is loaded, which may change it
+        self._environment = dict(os.environ)  # as it is before a plugin is loaded, which may empty it
         self._said = said
         """Called with the bot's name and each line that a child writes to stdout or stderr."""
         self._execed: set[int] = set()
@@ -115,7 +115,7 @@ class Spawner:
 
     def environment(self) -> dict[str, str]:
         """Return the environment of a process that the host starts."""
-        return cut_environment(self._environment, self._hidden)
+        return cut_environment({**self._environment, **os.environ}, self._hidden)
 
     async def start(self, bot: str) -> StartedProcess:
         """Start a child for a bot. Raises OSError if no process can be made."""
