@@ -100,6 +100,32 @@ def test_root_takes_no_state_folder_of_another_user(tmp_path):
         state_folder(state)
 
 
+@pytest.mark.parametrize("words", [["serve"], ["deliveries", "list"], ["hosts"]])
+def test_a_state_folder_on_a_read_only_file_system_is_called_that(tmp_path, words):
+    """`unshare` gives the command mounts of its own."""
+    ini = tmp_path / "bots.ini"
+    ini.write_text("[host]\nport = 0\noperator_port = 0\n")
+    ini.chmod(0o600)
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    (state / "journal.db").touch(0o600)
+    script = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+    command = ["unshare", "-rm", "sh", "-c", script, str(state), sys.executable, "-m", "bothost", *words]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "LC_ALL": "C"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "state" in done.stderr
+    assert "its file system is read-only: mount it writable" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 @pytest.mark.parametrize("name", ["operator-token", "journal.db", "bodies"])
 def test_a_planted_file_of_another_user_is_refused(tmp_path, name):

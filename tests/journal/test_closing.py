@@ -40,3 +40,21 @@ def test_who_asks_a_closed_journal_is_told_that_it_is_not_open(journal: JournalM
                 await question
 
     asyncio.run(scene())
+
+
+def test_a_journal_whose_files_cannot_be_removed_is_closed_all_the_same(tmp_path: Path) -> None:
+    """As on a file system that has become read-only."""
+
+    async def scene() -> None:
+        store = SqliteJournal(tmp_path, SystemClock(), claims_first=False)
+        await store.open()
+        (tmp_path / "owners").rename(tmp_path / "elsewhere")
+        (tmp_path / "owners").touch()
+        await store.close()
+        (tmp_path / "owners").unlink()
+        (tmp_path / "elsewhere").rename(tmp_path / "owners")
+        again = SqliteJournal(tmp_path, SystemClock(), claims_first=False)
+        await again.open()
+        await again.close()
+
+    asyncio.run(scene())

@@ -14,6 +14,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from bothost.errors import ConfigError, Problem
+from bothost.journal.sqlite.connection import READ_ONLY, is_read_only
 from bothost.text import user_name
 
 if TYPE_CHECKING:
@@ -135,6 +136,8 @@ def state_folder(path: Path) -> None:
         raise _wrong(f"the folder {path} cannot be made: {error.strerror}") from error
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise _wrong(f"others may write into {path}, which holds the journal and tokens: chmod 700 {path}")
+    if is_read_only(path):
+        raise _wrong(f"{path}: {READ_ONLY}")
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         with contextlib.suppress(PermissionError):  # the folder is another user's; its files are 0600 in any case
             path.chmod(stat.S_IRWXU)

@@ -72,9 +72,10 @@ class OwnerLock:
             self.take()
 
     def give_back(self) -> None:
-        """Unlock and remove the file."""
+        """Unlock and remove the file. One that cannot be removed is left to the next host, which sees that nobody holds it."""
         if self._file >= 0:
-            self.path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self.path.unlink()
             os.close(self._file)
             self._file = -1
 

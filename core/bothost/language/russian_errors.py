@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 ERRORS: Mapping[str, str] = {
     # common parts
+    "its file system is read-only: mount it writable (the kernel makes it read-only when its disk fails: dmesg tells), or copy the folder elsewhere and name the copy as `state`": "его файловая система только для чтения: подключите её для записи (ядро делает её такой, когда отказывает диск: скажет dmesg) или скопируйте папку в другое место и назовите копию в `state`",
     "(did you mean {name}?)": "(может быть, {name}?)",
     "(did you mean {name}, which is in line {line}?)": "(может быть, {name} из строки {line}?)",
     "(is {key} in line {line} meant?)": "(не {key} ли из строки {line}?)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("bothost.journal")
 
+READ_ONLY = (
+    "its file system is read-only: mount it writable (the kernel makes it read-only when its disk fails: dmesg tells), or copy "
+    "the folder elsewhere and name the copy as `state`"
+)
 FILE = "journal.db"
 LOCK = "journal.lock"
 _OLDEST = (3, 35)
@@ -39,7 +44,20 @@ def path_of(folder: Path) -> Path:
 
 def explain(error: BaseException, path: Path) -> str:
     """Return the reason why the journal is away, for the operator."""
+    if is_read_only(path.parent):
+        return f"{path}: {READ_ONLY}"
     return f"{path}: {error}" if str(error) else f"{path}: {type(error).__name__}"
+
+
+def is_read_only(folder: Path) -> bool:
+    """Return whether the file system of a folder takes no writes. SQLite calls that "disk I/O error"."""
+    try:
+        os.close(
+            os.open(folder, getattr(os, "O_TMPFILE", 0) | os.O_WRONLY, 0o600)
+        )  # not statvfs: it says nothing after a fault of the disk
+    except OSError as error:
+        return error.errno == errno.EROFS
+    return False
 
 
 class WritingConnection:
