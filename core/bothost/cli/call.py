@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from bothost import __version__
+from bothost.cli.completion import complete_account
 from bothost.cli.help import Command
 from bothost.cli.journal_access import visiting
 from bothost.cli.output import config_option, json_option, language
@@ -54,7 +55,13 @@ METHODS = ("GET", "POST", "PUT", "DELETE")
 @click.argument("path")
 @click.argument("pairs", metavar="[KEY=VALUE]...", nargs=-1)
 @click.option("--body", metavar="JSON", help="The request's body: JSON, or @FILE.")
-@click.option("--as", "account", metavar="ACCOUNT", help="Ask as this [account:NAME] of the bot instead.")
+@click.option(
+    "--as",
+    "account",
+    metavar="ACCOUNT",
+    shell_complete=complete_account,
+    help="Ask as this [account:NAME] of the bot instead.",
+)
 @config_option
 @json_option
 def call(**options: Any) -> None:

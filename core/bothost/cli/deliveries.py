@@ -12,6 +12,7 @@ import msgspec
 
 from bothost.cli import OK
 from bothost.cli.bulk import BulkOptions, bulk_options, in_bulk, rate
+from bothost.cli.completion import complete_old_bot
 from bothost.cli.export import ExportOptions
 from bothost.cli.help import Group
 from bothost.cli.host_client import cancelled_at_host, waiting_at_host
@@ -294,8 +295,17 @@ def _taken_in_hand(config: str, work: Callable[[Journal], Awaitable[Entry]], *, 
 
 
 @deliveries.command("move", epilog="Example: bothost deliveries move --from refunds --to refunds-eu")
-@click.option("--from", "old", required=True, metavar="BOT", help="The old name, which is not in bots.ini any more.")
-@click.option("--to", "new", required=True, metavar="BOT", help="The new name, which is in bots.ini.")
+@click.option(
+    "--from",
+    "old",
+    required=True,
+    metavar="BOT",
+    shell_complete=complete_old_bot,
+    help="The old name, which is not in bots.ini any more.",
+)
+@click.option(
+    "--to", "new", required=True, metavar="BOT", shell_complete=complete_bot, help="The new name, which is in bots.ini."
+)
 @config_option
 @json_option
 def move(config: str, as_json: bool, old: str, new: str) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bothost.cli import OK
+from bothost.cli.completion import complete_folder
 from bothost.cli.help import Group
 from bothost.cli.output import config_option, json_option, say, show_json, warn
 from bothost.cli.privileges import become_owner, give_to_owner
@@ -39,8 +40,8 @@ def journal() -> None:
 
 
 @journal.command("copy", epilog="Example: bothost journal copy /var/lib/bothost/state env:BOTHOST_JOURNAL")
-@click.argument("source", metavar="FROM")
-@click.argument("target", metavar="TO")
+@click.argument("source", metavar="FROM", shell_complete=complete_folder)
+@click.argument("target", metavar="TO", shell_complete=complete_folder)
 @config_option
 @json_option
 def copy_(config: str, as_json: bool, source: str, target: str) -> int:

@@ -16,6 +16,7 @@ import click
 
 from bothost.cli import OK, PROBLEM
 from bothost.cli.bot_status import BotDiagnosis, form_of, judge
+from bothost.cli.completion import complete_file
 from bothost.cli.help import Command
 from bothost.cli.http_delivery import DeliveryTarget, Unreachable, deliver, parse_target
 from bothost.cli.output import config_option, json_option, language, log_level_option, say, show_json, show_table
@@ -55,6 +56,7 @@ def serve(config: str, log_level: LogLevel | None, as_json: bool) -> int:
     "recorded",
     multiple=True,
     metavar="[BOT=]FILE",
+    shell_complete=complete_file,
     help="Send this recorded delivery, with fresh ids, to BOT or to every bot.",
 )
 @log_level_option
