@@ -65,6 +65,7 @@ WHOLE = {
     "[host] state: others may write into /srv/state, which holds the journal and tokens: chmod 700 /srv/state": "[host] state: в /srv/state, где журнал и токены, могут писать другие: chmod 700 /srv/state",
     "journal: is empty, and the last one used here, /srv/a, still holds 3 open events: put the old setting back, or run bothost journal copy /srv/a /srv/b, or begin anew without them by removing /srv/a": "journal: пуст, а в прежнем, /srv/a, незаконченных событий: 3; верните прежнюю настройку, или запустите bothost journal copy /srv/a /srv/b, или начните без них, удалив /srv/a",
     "text: the catalog 5 is needed for its items; and the catalog 5 cannot be read: GET catalogs/5: 403": "text: нужен справочник 5 с его строками; а справочник 5 не прочесть: GET catalogs/5: 403",
+    "login bot@x: log in at accounts.pyrus.com: no answer within 10 s": "login bot@x: вход на accounts.pyrus.com: нет ответа за 10 с",
     "Missing argument 'BOT'.": "Не хватает аргумента 'BOT'.",
 }
 """Messages as they come out, put together from several parts."""

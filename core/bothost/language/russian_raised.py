@@ -41,6 +41,8 @@ RAISED: Mapping[str, str] = {
     "the host has stopped, no call can be made any more": "хост остановлен, вызовов больше нет",
     "the call was cancelled": "вызов отменён",
     "this host's lease has run out, so it begins no calls": "аренда этого хоста истекла, новых вызовов он не начинает",
+    "is not a path below Pyrus's base URL; it looks like {example} (filters go into keywords)": "— не путь от базового URL Pyrus; пишите, как {example} (отбор — в ключах)",
+    "log in at {host}:": "вход на {host}:",
     "no answer within {s} s": "нет ответа за {s} с",
     "not complete within {s} s": "не закончено за {s} с",
     "the answer has more than {n:number} bytes": "ответ больше {n} байт",
