@@ -42,6 +42,32 @@ def test_a_reply_that_pyrus_would_refuse_fails_the_test_at_the_handler(
     assert f"handler ({__file__}:" in str(failed.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("Boss", "chief@example.com", "Boss takes a person's {id} or {email}"),
+        ("Boss", True, "Boss takes a person's {id} or {email}"),
+        ("Part", True, "Part is a section and takes a checkmark"),
+        ("Lines", ["Tea"], "a row of Lines is an object with cells"),
+        ("Lines", [{"Goods": "Tea"}], "a row of Lines is an object with cells"),
+        ("Lines", [{"cells": [{"value": "Tea"}]}], "a cell names its column by id"),
+        ("Lines", [{"cells": [{"id": 9, "value": "Tea"}]}], "the table has no column 9"),
+        ("Lines", [{"cells": [{"id": 4, "value": "two"}]}], "Count takes a number"),
+        ("Supplier", {"item_name": "Nobody"}, "the catalog has no \\['Nobody'\\]"),
+    ],
+)
+def test_a_value_in_pyruss_own_shape_is_looked_at_as_well(bothost: Harness, name: str, value: object, why: str) -> None:
+    columns = [{"id": 3, "type": "text", "name": "Goods"}, {"id": 4, "type": "number", "name": "Count"}]
+    bothost.pyrus.add_form(5, [
+        {"id": 1, "type": "person", "name": "Boss"}, {"id": 2, "type": "table", "name": "Lines", "info": {"columns": columns}},
+        {"id": 5, "type": "title", "name": "Part"}, {"id": 6, "type": "catalog", "name": "Supplier", "info": {"catalog_id": 7}},
+    ])  # fmt: skip
+    bothost.pyrus.add_catalog(7, ["Name"], [["Acme"]])
+    bot = bothost.bot(answering({"text": "x", "field_updates": [{"name": name, "value": value}]}))
+    with pytest.raises(AssertionError, match=f"Pyrus would refuse the reply .* {why}"):
+        bot.deliver(task(form_id=5))
+
+
 def test_errors_of_the_harness_name_the_plugin(bothost: Harness) -> None:
     with pytest.raises(ConfigError, match="no setting of the plugin 'Desk'"):
         bothost.bot(Desk, limti=5)

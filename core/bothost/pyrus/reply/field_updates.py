@@ -5,8 +5,10 @@ A field is found in the event's task, else in the form's definition; its value i
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time
+from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +34,7 @@ def check(updates: Any, place: str) -> None:
         _as_written(updates, place)
         return
     for key, value in updates.items():
-        if isinstance(key, bool) or not isinstance(key, str | int):
+        if isinstance(key, bool) or not isinstance(key, str | int) or (isinstance(key, str) and not key.strip()):
             raise ReplyError(f"{place}: {key!r} is not a field; give a name, a code or an id")
         plain(value, f"{place}[{key!r}]")
 
@@ -82,7 +84,7 @@ def _value(target: FieldTarget, value: Any, finder: FieldFinder, place: str) -> 
         value = value.value
     if target.type == "table":
         return _table(target, value, finder, place)
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and target.type not in _SIMPLE:
         return plain(value, place)
     if target.type == "multiple_choice":
         return _choice(target, value, finder, place)
@@ -103,8 +105,8 @@ def _title(value: Any, place: str) -> Any:
 
 
 def _number(value: Any, place: str) -> Any:
-    if isinstance(value, (bool, *_LISTS, date, time)):
-        return wrong(place, value, "a number")
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return wrong(place, value, "a number, such as Decimal('5.50')")
     return plain(value, place)
 
 
@@ -119,7 +121,8 @@ def _plain_text(value: Any, place: str) -> Any:
 def _time(value: Any, place: str) -> Any:
     if isinstance(value, time):
         return clock_time(value, place)
-    return value if isinstance(value, str) else wrong(place, value, "a time, or a text such as 09:30")
+    is_time = isinstance(value, str) and re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value)
+    return value if is_time else wrong(place, value, "a time, or a text such as 09:30")
 
 
 def _date_time(value: Any, place: str) -> Any:
@@ -227,6 +230,10 @@ def _items(target: FieldTarget, value: Any, finder: FieldFinder, place: str) -> 
     return [ids[item] if isinstance(item, str) else item for item in value]
 
 
+_SIMPLE = frozenset(
+    {"text", "email", "phone", "money", "number", "date", "due_date", "due_date_time", "time", "checkmark", "flag"}
+)
+"""The types of fields whose value is a text or a number and never an object."""
 _BY_TYPE: dict[str, Convert] = {
     "text": _text,
     "email": _text,

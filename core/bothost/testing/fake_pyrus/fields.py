@@ -135,9 +135,18 @@ def matching(pattern: str) -> Callable[[PyrusWorld, Json, Any], Any]:
     return check
 
 
-def a_person(world: PyrusWorld, _target: Json, value: Any) -> Any:
+def a_person(world: PyrusWorld, target: Json, value: Any) -> Any:
     """Return a person by id or e-mail."""
+    if not isinstance(value, dict) or not (isinstance(value.get("id"), int) or isinstance(value.get("email"), str)):
+        raise ApiRefusal(400, "invalid_value_format", f"{target.get('name')} takes a person's {{id}} or {{email}}")
     return world.person(value)
+
+
+def a_section(_world: PyrusWorld, target: Json, value: Any) -> Any:
+    """Return a section with its box ticked or not. Fields in it are written by their own ids."""
+    if not isinstance(value, dict) or value.get("checkmark") not in ("checked", "unchecked"):
+        raise ApiRefusal(400, "invalid_value_format", f"{target.get('name')} is a section and takes a checkmark")
+    return {**(target.get("value") or {}), "checkmark": value["checkmark"]}
 
 
 def files(world: PyrusWorld, _target: Json, value: Any) -> Any:
@@ -157,8 +166,8 @@ def catalog_items(world: PyrusWorld, target: Json, value: Any) -> Any:
         return {"item_id": ids[0], "item_ids": ids}
     rows = {item["item_id"]: item["values"] for item in catalog["items"]}
     if value.get("item_name") is not None:
-        ids = [key for key, values in rows.items() if values[0] == value["item_name"]][:1]
-    if not ids or any(one not in rows for one in ids):
+        ids = [key for key, values in rows.items() if values[0] == value["item_name"]][:1] or [value["item_name"]]
+    if any(one not in rows for one in ids):
         raise ApiRefusal(400, "invalid_catalog_item_id", f"the catalog has no {ids!r}")
     headers = [header["name"] for header in catalog["catalog_headers"]]
     shown = [rows[one] for one in ids]
@@ -187,21 +196,35 @@ def task_links(world: PyrusWorld, _target: Json, value: Any) -> Any:
     return {"task_id": ids[0], "task_ids": ids}
 
 
-def table_rows(_world: PyrusWorld, target: Json, value: Any) -> Any:
+def table_rows(world: PyrusWorld, target: Json, value: Any) -> Any:
     """Return the rows by row_id. `delete` removes a row; an unknown row_id or none adds one."""
     if not isinstance(value, list):
         raise ApiRefusal(400, "invalid_value_format", "a table takes a list of rows")
     rows: dict[int, Json] = {row["row_id"]: row for row in target.get("value") or []}
+    columns = {column.get("id"): column for column in (target.get("info") or {}).get("columns", [])}
     for given in value:
+        if not isinstance(given, dict) or not given.keys() & {"cells", "row_id"}:
+            raise ApiRefusal(400, "invalid_value_format", f"a row of {target.get('name')} is an object with cells")
         row_id = given.get("row_id", max(rows, default=-1) + 1)
         if given.get("delete"):
             rows.pop(row_id, None)
             continue
         cells = {cell["id"]: cell for cell in rows.get(row_id, {}).get("cells", [])}
         for cell in given.get("cells", []):
+            check_cell(world, columns, cell)
             cells[cell["id"]] = {**cells.get(cell["id"], {}), **cell, "parent_id": target["id"], "row_id": row_id}
         rows[row_id] = {"row_id": row_id, "cells": list(cells.values())}
     return list(rows.values())
+
+
+def check_cell(world: PyrusWorld, columns: Json, cell: Any) -> None:
+    """Raise ApiRefusal 400 for a cell without an id, of no column, or whose value does not fit its column."""
+    if not isinstance(cell, dict) or not isinstance(cell.get("id"), int):
+        raise ApiRefusal(400, "invalid_field_id", "a cell names its column by id")
+    if columns and cell["id"] not in columns:
+        raise ApiRefusal(400, "invalid_field_id", f"the table has no column {cell['id']}")
+    if columns and cell.get("value") is not None:
+        written(world, columns[cell["id"]], cell["value"])
 
 
 CONVERTERS: dict[str, Callable[[PyrusWorld, Json, Any], Any]] = {
@@ -209,5 +232,5 @@ CONVERTERS: dict[str, Callable[[PyrusWorld, Json, Any], Any]] = {
     "date": matching(r"\d{4}-\d\d-\d\d"), "due_date": matching(r"\d{4}-\d\d-\d\d"), "time": matching(r"\d\d:\d\d"),
     "due_date_time": matching(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "checkmark": matching("checked|unchecked"),
     "flag": matching("none|checked|unchecked"), "person": a_person, "file": files, "catalog": catalog_items,
-    "multiple_choice": choices, "form_link": task_links, "table": table_rows,
+    "multiple_choice": choices, "form_link": task_links, "table": table_rows, "title": a_section,
 }  # fmt: skip
