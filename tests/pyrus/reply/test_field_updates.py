@@ -120,7 +120,7 @@ def test_what_a_field_was_read_as_can_be_written_back(written: Callable[[Any], A
         ({"Colour": "green"}, "give a choice by its id; of names the task shows 'red', 'blue', not 'green'"),
         ({"Note": 5}, "field_updates['Note']: 5 cannot stand here; give a text"),
         ({"Сумма": True}, "give a number"),
-        ({"Сумма": "5.50"}, "give a number, such as Decimal('5.50')"),
+        ({"Сумма": "5.50"}, "'5.50' cannot stand here; give a number"),
         ({"Сумма": {"id": 5}}, "give a number"),
         ({"Hour": "half past nine"}, "give a time, or a text such as 09:30"),
         ({"": 5}, "'' is not a field; give a name, a code or an id"),

@@ -106,7 +106,7 @@ def _title(value: Any, place: str) -> Any:
 
 def _number(value: Any, place: str) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        return wrong(place, value, "a number, such as Decimal('5.50')")
+        return wrong(place, value, "a number")
     return plain(value, place)
 
 
