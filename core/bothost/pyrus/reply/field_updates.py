@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bothost.errors import FieldError, ReplyError
 from bothost.pyrus.model.fields import Row
-from bothost.pyrus.model.lookup import NameIndex, missing
+from bothost.pyrus.model.lookup import NameIndex, check_key, missing
 from bothost.pyrus.reply.values import attachment, clock_time, day, instant, part_of, person, plain, wrong
 from bothost.pyrus.rest.definitions import Definitions, FieldFinder, FieldTarget, named
 
@@ -34,8 +34,12 @@ def check(updates: Any, place: str) -> None:
         _as_written(updates, place)
         return
     for key, value in updates.items():
-        if isinstance(key, bool) or not isinstance(key, str | int) or (isinstance(key, str) and not key.strip()):
+        if isinstance(key, bool) or not isinstance(key, str | int):
             raise ReplyError(f"{place}: {key!r} is not a field; give a name, a code or an id")
+        try:
+            check_key(key)
+        except FieldError as error:
+            raise ReplyError(f"{place}[{key!r}]: {error}") from None
         plain(value, f"{place}[{key!r}]")
 
 
