@@ -10,11 +10,13 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Run
 
+from bothost.cli.selection import moment
 from bothost.clock import SystemClock
 from bothost.journal import Journal, open_journal
 from bothost.journal.entry import Entry
@@ -154,6 +156,29 @@ def test_a_mistyped_id_bot_or_state_is_answered_with_the_near_one(run: Run, besi
         assert (wrong.returncode, "did you mean 'failed'?" in wrong.stderr) == (2, True)
 
     beside(scene)
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["show", "one:\udcff"], r"'one:\udcff' is no text: it holds bytes that are not UTF-8"),
+        (["list", "--bot", "\udcff"], "is no text"),
+        (["retry", "--error", "x", "--task", "9" * 20], "is not in the range"),
+    ],
+)
+def test_words_that_no_journal_can_hold_are_a_wrong_command_line(
+    run: Run, beside: Beside, words: list[str], part: str
+) -> None:
+    async def scene(_store: Journal) -> None:
+        done = run("deliveries", *words)
+        assert (done.returncode, part in done.stderr) == (2, True), done.stderr
+
+    beside(scene)
+
+
+def test_a_moment_has_its_own_zone_or_utc() -> None:
+    for text in ("2026-01-31T10:00+03:00", "2026-01-31T07:00"):
+        assert moment("--since", text)(0.0) == datetime(2026, 1, 31, 7, tzinfo=UTC).timestamp()
 
 
 def test_an_id_can_be_copied_from_a_narrow_terminal_and_the_error_stands_below(run: Run, beside: Beside) -> None:

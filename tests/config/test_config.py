@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bothost import config
 from bothost.config import BotConfig, Config, ConfigReading
+from bothost.config.host import read_public_path
 from bothost.errors import ConfigError
 
 KEY = "VtBOEesdOnIcqGaWQeFkWFqyzgdt2PGs"
@@ -319,6 +320,13 @@ def test_a_path_that_routers_would_rewrite_or_the_host_needs_is_refused(load: Lo
 
 def test_a_path_is_decoded_once_and_loses_its_last_slash(load: Load) -> None:
     assert bot(load, "path = /a%2520b/").path == "/a%20b"
+
+
+@pytest.mark.parametrize("path", ["a", "//a", "/a/../b", "/.", "/a/./", "/a b", "/a%20b", '/"'])
+def test_a_path_of_the_page_that_no_browser_would_keep_is_refused(path: str) -> None:
+    with pytest.raises(ValueError, match="is not a path: write /bothost"):
+        read_public_path(path)
+    assert [read_public_path(good) for good in ("/", "/a/", "/a/..b/c.")] == ["", "/a", "/a/..b/c."]
 
 
 @pytest.mark.parametrize("path", ["/a", "/a/", "/%61"])

@@ -14,7 +14,7 @@ from bothost.cli import OK, PROBLEM
 from bothost.cli.host_client import cancelled_at_host, waiting_at_host
 from bothost.cli.journal_access import visiting
 from bothost.cli.output import operator_name, say, show_json, show_table, warn
-from bothost.cli.selection import StatusChoice, complete_bot, host_of, read_existing
+from bothost.cli.selection import TASK, StatusChoice, complete_bot, host_of, read_existing
 from bothost.clock import SystemClock
 from bothost.errors import UsageError
 from bothost.journal.entry import Phase
@@ -78,7 +78,7 @@ def bulk_options(command: Callable[..., int]) -> Callable[..., int]:
             metavar="STATE",
             help="All events in this state: waiting, running, held, parked, posting, answered, undelivered, failed or cancelled.",
         ),
-        click.option("--task", type=int, help="All events of this task."),
+        click.option("--task", type=TASK, help="All events of this task."),
         click.option(
             "--since",
             metavar="AGE",

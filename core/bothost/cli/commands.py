@@ -115,16 +115,24 @@ def run(argv: list[str]) -> int:
         return USAGE
     except (click.Abort, KeyboardInterrupt):
         return 130
-    except PermissionError as error:
-        report(_not_permitted(error), as_json=as_json)
-        return PROBLEM
     except OSError as error:
         report(_of_file(error), as_json=as_json)
         return PROBLEM
     except (BothostError, click.ClickException) as error:
         report(error, as_json=as_json)
         return PROBLEM
+    except UnicodeEncodeError:
+        report(_no_text(argv), as_json=as_json)
+        return USAGE
     return code if isinstance(code, int) else OK
+
+
+def _no_text(argv: list[str]) -> str:
+    """Name the word that is no text: of bytes that are not UTF-8 Python makes halves of pairs. Raises the error again without one."""
+    for word in argv:
+        if any("\ud800" <= one <= "\udfff" for one in word):
+            return f"{word!r} is no text: it holds bytes that are not UTF-8"
+    raise  # noqa: PLE0704 - called while the error is handled
 
 
 def _not_permitted(error: PermissionError) -> str:
@@ -136,6 +144,8 @@ def _not_permitted(error: PermissionError) -> str:
 
 def _of_file(error: OSError) -> str:
     """Name the file first, and the folder that is missing on the way to it."""
+    if isinstance(error, PermissionError):
+        return _not_permitted(error)
     if not isinstance(error.filename, str):
         return error.strerror or str(error)
     folder = Path(error.filename).absolute().parent

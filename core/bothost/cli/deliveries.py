@@ -30,7 +30,16 @@ from bothost.cli.output import (
     warn,
     word,
 )
-from bothost.cli.selection import StatusChoice, check_there, complete_bot, duration, host_of, moment, read_existing
+from bothost.cli.selection import (
+    TASK,
+    StatusChoice,
+    check_there,
+    complete_bot,
+    duration,
+    host_of,
+    moment,
+    read_existing,
+)
 from bothost.errors import BothostError, UsageError
 from bothost.journal.entry import Entry, EntryFilter, Phase
 from bothost.journal.status import SHOWN_KINDS, phase
@@ -80,7 +89,7 @@ def deliveries(context: click.Context, config: str, as_json: bool) -> int | None
     metavar="STATE",
     help="Only events in this state: waiting, running, held, parked, posting, answered, undelivered, failed or cancelled.",
 )
-@click.option("--task", type=int, help="Only events of this task.")
+@click.option("--task", type=TASK, help="Only events of this task.")
 @click.option("--kind", type=StatusChoice(tuple(SHOWN_KINDS.values())), help="Only events of this kind.")
 @click.option(
     "--since", metavar="AGE", help="Only events younger than this: 30m, 24h, 7d, or since a day in UTC: 2026-01-31."

@@ -10,7 +10,7 @@ from bothost.cli import OK, PROBLEM
 from bothost.cli.help import Command
 from bothost.cli.journal_access import visit
 from bothost.cli.output import config_option, json_option, operator_name, say, show_json, warn, word
-from bothost.cli.selection import bot_argument, check_there, read_existing
+from bothost.cli.selection import TASK, bot_argument, check_there, read_existing
 from bothost.operator.presence import ProcessPresence, by_place, named, restarted, wait_until
 from bothost.text import counted
 
@@ -26,7 +26,7 @@ HOLDS_S = 10.0
 Held = tuple[list[ProcessPresence], list[ProcessPresence]]
 """The living processes, and those of them on which the change does not hold yet."""
 
-task_option = click.option("--task", type=int, help="Only this task of the bot.")
+task_option = click.option("--task", type=TASK, help="Only this task of the bot.")
 
 
 @click.command(cls=Command, epilog="Example: bothost pause autoreply --reason 'new release at 15:00'")

@@ -26,6 +26,10 @@ DAY = re.compile(r"\d{4}-")
 """Begins a day, which no age does."""
 
 
+TASK = click.IntRange(1, 2**63 - 1)
+"""The numbers that a task can have. No journal holds larger ones."""
+
+
 class StatusChoice(click.Choice[str]):
     """A choice of states that suggests the nearest one."""
 
@@ -105,7 +109,8 @@ def moment(option: str, age: str | None) -> Callable[[float], float | None]:
         return lambda _now: None
     if DAY.match(age):
         try:
-            day = datetime.fromisoformat(age).replace(tzinfo=UTC).timestamp()
+            found = datetime.fromisoformat(age)
+            day = found.replace(tzinfo=found.tzinfo or UTC).timestamp()
         except ValueError as error:
             raise UsageError(f"{option}: {error}; write a day in UTC as 2026-01-31") from None
         return lambda _now: day

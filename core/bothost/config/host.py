@@ -112,7 +112,8 @@ def read_proxy(text: str) -> str:
 
 def read_public_path(text: str) -> str:
     """Read the path under which a proxy shows the page, and return it without a slash at its end."""
-    if not re.fullmatch(r"/|(/[A-Za-z0-9._~-]+)+/?", text):
+    # browsers resolve "." and ".." by themselves
+    if not re.fullmatch(r"/|(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+/?", text):
         raise ValueError(f"{shown(text)} is not a path: write /bothost")
     return text.rstrip("/")
 

@@ -34,8 +34,13 @@ def values_of(entry: Entry) -> tuple[Any, ...]:
     Its error quotes a plugin or Pyrus, so characters that one of the databases cannot hold are replaced.
     """
     if entry.error and _UNSTORABLE.search(entry.error):
-        entry = msgspec.structs.replace(entry, error=_UNSTORABLE.sub("\ufffd", entry.error))
+        entry = msgspec.structs.replace(entry, error=storable(entry.error))
     return msgspec.structs.astuple(entry)
+
+
+def storable(text: str) -> str:
+    """Return a text in which the characters that one of the databases cannot hold are replaced."""
+    return _UNSTORABLE.sub("\ufffd", text)
 
 
 def raised(entry: Entry) -> Entry:

@@ -57,6 +57,7 @@ ANSWERS: Mapping[str, str] = {
     "there is no token in {folder} yet: the host makes one at its first start (bothost serve)": "в {folder} ещё нет токена: хост создаст его при первом запуске (bothost serve)",
     "operator_token is set by bots.ini or the environment: change it there, and the host takes it at its reload or start": "operator_token задан в bots.ini или в окружении: измените его там, хост возьмёт новый при перечитывании или запуске",
     "a host is at {url} and gave no answer within {seconds} s, so what only it knows is missing here: it is stopped or overloaded (bothost doctor)": "по адресу {url} есть хост, но за {seconds} с он не ответил, и того, что знает только он, здесь нет: он остановлен или перегружен (bothost doctor)",
+    "is no text: it holds bytes that are not UTF-8": "— не текст: в нём байты не из UTF-8",
     # check, bots, plugins
     "{n:bots}, all well": "{n:bots}, всё в порядке",
     "per_host = one in {bots}: one of the {n} processes does all the work of each, the others hand it what they get (about a millisecond a delivery), and when it dies events wait until another has opened the plugin": "per_host = one у {bots}: всю работу каждого делает один из процессов (их {n}), остальные передают ему своё (около миллисекунды на доставку), а если он умрёт, события ждут, пока другой не откроет плагин",

@@ -62,5 +62,8 @@ def test_a_host_whose_clock_is_wrong_shows_what_is_right(
         assert "alive" in started
         assert "1 h ago" not in started
         assert "на 3600 с" in site.get("/about", Accept_Language="ru").text
+        for address in ("/deliveries/%00", "/deliveries/autoreply:1:comment:1%00"):
+            assert site.get(address).status == 404, "PostgreSQL holds no zero characters"
+        assert site.put(site.log_in(), "/bulk", {"verb": "retry", "key": "\0"}).status == 200
     finally:
         site.stop()

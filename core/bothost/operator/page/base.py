@@ -13,6 +13,7 @@ from tornado.httputil import HTTPServerRequest, url_concat
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from bothost.errors import JournalAway, JournalError
+from bothost.journal.rows import storable
 from bothost.language import Language, choose
 from bothost.operator.bulk import BulkJobs
 from bothost.operator.page import formatting
@@ -131,6 +132,10 @@ class PageHandler(RequestHandler):
         else:
             self._chunks.clear()
 
+    def decode_argument(self, value: bytes, name: str | None = None) -> str:
+        """Decode a part of the address. What no journal holds is replaced as in what it stores."""
+        return storable(super().decode_argument(value, name))
+
     async def post(self, *args: str) -> None:
         """Make a change if its hidden field is this session's and the right allows it."""
         right = self.right
@@ -154,9 +159,10 @@ class PageHandler(RequestHandler):
             text = b"".join(self._chunks).decode("utf-8", "replace")
             self._chunks = []
             try:
-                self._form = parse_qs(text, keep_blank_values=True, max_num_fields=self.most_fields)
+                fields = parse_qs(text, keep_blank_values=True, max_num_fields=self.most_fields)
             except ValueError:
                 raise HTTPError(400) from None
+            self._form = {field: [storable(value) for value in values] for field, values in fields.items()}
         return self._form.get(name, [""])[0]
 
     def forms(self, name: str) -> list[str]:
