@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,47 @@ def test_a_delivery_before_the_first_look_hides_nothing_that_was_missed(bothost:
     bot.deliver(bothost.pyrus.add_task(**waiting(bothost, bot)))
     bothost.clock.advance("10m")
     assert sorted(one for one, polled, _ in SEEN if polled) == sorted(lost)
+
+
+class PyrusClock:
+    """Pyrus's clock, which differs from the host's."""
+
+    def __init__(self, clock: Any, by: timedelta) -> None:
+        self._clock = clock
+        self._by = by
+
+    def now(self) -> datetime:
+        return self._clock.now() + self._by
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._clock, name)
+
+
+@pytest.mark.parametrize("by", [timedelta(hours=-1), timedelta(minutes=-5), timedelta(hours=1)])
+@pytest.mark.parametrize("catch_up", ["no", "forms"])
+def test_changes_are_found_however_far_the_hosts_clock_is_from_pyrus(
+    bothost: Harness, by: timedelta, catch_up: str
+) -> None:
+    bothost.pyrus.clock = bothost.pyrus.world.clock = PyrusClock(bothost.pyrus.clock, by)
+    bothost.pyrus.add_form(FORM)
+    keys = {**POLL, "receive": "webhook", "catch_up": catch_up} if catch_up != "no" else POLL
+    bot = bothost.bot(Approver, ini=keys)
+    known = bothost.pyrus.add_task(form_id=FORM)["id"]
+    bothost.pyrus.say(known, "an event before")
+    if catch_up == "no":
+        bothost.clock.advance("65s")
+    else:
+        bot.deliver(bothost.pyrus.task(known))
+        bothost.clock.advance("5m")
+    asked = [bothost.pyrus.add_task(form_id=FORM)["id"] for _ in range(2)]
+    for one in asked:
+        bothost.pyrus.say(one, "please")
+    if catch_up != "no":
+        bothost.restart()
+    bothost.clock.advance("65s")
+    assert sorted({one for one, _, _ in SEEN}) == sorted([known, *asked])
+    bothost.clock.advance("5m")
+    assert len(SEEN) == 3
 
 
 def test_a_bot_that_only_polls_has_no_path(bothost: Harness) -> None:

@@ -82,13 +82,14 @@ class PollingState:
     due: float = 0.0
     pause_s: float = 0.0
     since: datetime | None = None
+    """The time by Pyrus's clock from which the next round looks."""
     marks: OrderedDict[int, str] = field(default_factory=OrderedDict)
     """The newest state of each task that was looked at."""
 
 
 @dataclass(frozen=True, slots=True)
 class PollingRound:
-    """One look for a bot's events: back to `since`, as the account of `session`."""
+    """One look for a bot's events: back to `since` by Pyrus's clock, as the account of `session`."""
 
     bot: Bot
     state: PollingState
@@ -191,7 +192,7 @@ class Polling:
             if missed:
                 await self._catch_up(bot, state)
             elif await self._is_ours(bot):
-                await self._poll(bot, state)
+                await self._find(bot, state, "hook")
             state.pause_s = 0.0
         except JournalAway as error:
             self._say(bot, f"waits for the journal: {error}")
@@ -218,29 +219,26 @@ class Polling:
             state.caught_up = await self._noted(bot, DONE) > state.wanted
             state.due = self._context.clock.monotonic() + wait_s
             return
-        now = self._context.clock.now()
-        since = await self._last_known(bot, state) or now - timedelta(seconds=bot.config.catch_up_for_s)
-        looking = PollingRound(bot, state, self._session_of(bot), since, "missed")
-        found = await self._find(looking, forms=bot.config.catch_up == "forms")
+        found = await self._find(bot, state, "missed")
         await self._note(bot, WriteValue(DONE, repr(self._context.now()).encode()))
         state.caught_up = True
-        state.since = now - OVERLAP
         if found:
             shown = ", ".join(map(str, found[:MOST_SHOWN])) + (" …" if len(found) > MOST_SHOWN else "")
             log.warning("missed %d events, found by catching up: tasks %s", len(found), shown, extra={"bot": bot.name})
 
-    async def _last_known(self, bot: Bot, state: PollingState) -> datetime | None:
+    async def _last_known(self, bot: Bot, state: PollingState, now: datetime) -> datetime | None:
         """Return since when events may be unknown to the journal, at most `catch_up_for` ago; None if it knows none.
 
-        That is the beginning of a round that nobody ended, else the time of the last event.
+        That is the beginning of a round that nobody ended, else the time of the last event. `now` is Pyrus's time.
         """
         last = await self._noted(bot, BEGUN)
         if not last:
             listed = EntryFilter(bot=bot.name, kind="hook", until=state.until, limit=1)
-            last = next((entry.created for entry in await self._context.journal.list(listed)), 0.0)
-        if not last:
-            return None
-        earliest = self._context.clock.now() - timedelta(seconds=bot.config.catch_up_for_s)
+            created = next((entry.created for entry in await self._context.journal.list(listed)), 0.0)
+            if not created:
+                return None
+            last = now.timestamp() - (self._context.now() - created)
+        earliest = now - timedelta(seconds=bot.config.catch_up_for_s)
         return max(earliest, datetime.fromtimestamp(last, UTC) - OVERLAP)
 
     async def _noted(self, bot: Bot, key: str) -> float:
@@ -250,26 +248,29 @@ class Polling:
     async def _note(self, bot: Bot, value: WriteValue) -> None:
         await self._context.journal.ask(space_of(bot.name, SPACE), value)
 
-    async def _poll(self, bot: Bot, state: PollingState) -> None:
-        now = self._context.clock.now()
-        if state.since is None:
-            state.since = await self._last_known(bot, state) or now - OVERLAP
-        await self._find(PollingRound(bot, state, self._session_of(bot), state.since, "hook"), forms=True)
-        state.since = now - OVERLAP
+    async def _find(self, bot: Bot, state: PollingState, kind: Kind) -> list[int]:
+        """Take every task that changed and shows something new; return their ids.
 
-    async def _find(self, looking: PollingRound, *, forms: bool) -> list[int]:
-        """Take every task that changed and shows something new; return their ids."""
-        session, since = looking.session, looking.since
+        Pyrus dates the changes, so its clock counts. Ours may be minutes ahead, and then no change would look new.
+        """
+        session = self._session_of(bot)
+        answer = await self._send(session, requests.listed("inbox", item_count=INBOX_TASKS))
+        now = requests.http_date(answer.headers.get("date")) or self._context.clock.now()
+        since = state.since if kind == "hook" else None
+        if since is None:
+            back_s = self._context.now() - state.until if kind == "hook" else bot.config.catch_up_for_s
+            since = await self._last_known(bot, state, now) or now - timedelta(seconds=back_s) - OVERLAP
         changed: dict[int, str] = {}
-        inbox = results.inbox((await self._send(session, requests.listed("inbox", item_count=INBOX_TASKS))).body)
+        inbox = results.inbox(answer.body)
         listed = [*inbox.tasks, *(task for group in inbox.groups for task in group.tasks)]
         changed |= marks_of(task for task in listed if (task.last_modified_date or since) >= since)
-        for form_id in sorted(looking.bot.config.forms) if forms else ():
+        for form_id in sorted(bot.config.forms) if kind == "hook" or bot.config.catch_up == "forms" else ():
             request = requests.register(form_id, {"modified_after": since, "include_archived": True})
             changed |= marks_of(results.tasks((await self._send(session, request)).body))
-        seen = looking.state.marks
-        new = {task_id: mark for task_id, mark in changed.items() if not mark or seen.get(task_id) != mark}
-        return await self._take_all(looking, new) if new else []
+        new = {task_id: mark for task_id, mark in changed.items() if not mark or state.marks.get(task_id) != mark}
+        found = await self._take_all(PollingRound(bot, state, session, since, kind), new) if new else []
+        state.since = now - OVERLAP
+        return found
 
     async def _take_all(self, looking: PollingRound, new: dict[int, str]) -> list[int]:
         """Take tasks, noting the beginning of the round, so that after a death in its middle the next one begins there again."""
