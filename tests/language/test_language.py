@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import time
 from string import Formatter
@@ -119,6 +121,14 @@ def test_no_message_stands_in_two_tables() -> None:
 
 def test_messages_are_translated_part_by_part() -> None:
     assert {english: RUSSIAN.message(english) for english in WHOLE} == WHOLE
+
+
+@pytest.mark.parametrize(
+    "name", ["ENOSPC", "EROFS", "EACCES", "EEXIST", "ENOTDIR", "EADDRINUSE", "EADDRNOTAVAIL", "EMFILE"]
+)
+def test_what_the_system_refuses_is_told_in_russian(name: str) -> None:
+    told = os.strerror(getattr(errno, name))
+    assert not re.search("[a-z]", RUSSIAN.message(f"error: /srv/x: {told}").removeprefix("ошибка: /srv/x: ")), told
 
 
 def test_what_no_template_knows_stays_as_it_is() -> None:
