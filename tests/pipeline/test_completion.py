@@ -10,7 +10,7 @@ import pytest
 
 from bothost.config import BotConfig
 from bothost.journal.entry import Entry
-from bothost.journal.history import steps_of
+from bothost.journal.history import HistoryStep, merged, steps_of, with_step
 from bothost.pipeline.completion import Completion, RunEnd, complete, with_unsent
 from bothost.pipeline.delivery import Outcome
 from bothost.pipeline.event_table import TrackedEvent, Waiter
@@ -217,3 +217,13 @@ def test_only_an_event_that_leaves_the_usual_course_has_a_history() -> None:
     assert steps(live_of(runs=0), RunResult(failure=RAISED)) == [("run", 1, "[bot:one] it raised")]
     assert steps(live_of(listens=True), RunResult(SAID)) == [("run", 2, "")]
     assert steps(live_of(runs=0, door="api"), RunResult(SAID)) == [("run", 1, "")]
+
+
+def test_a_history_of_a_newer_version_is_kept_and_goes_on() -> None:
+    newer = msgspec.msgpack.encode([["moved", 1.0, 1, 0, 0.0, "", "", "more"], ["run", 2.0]])
+    of = msgspec.structs.replace(live_of().entry, history=newer)
+    more = msgspec.structs.replace(of, history=with_step(of, HistoryStep("post", 3.0)))
+    assert [step.what for step in steps_of(more)] == ["moved", "run", "post"]
+    for unreadable, whats in ((newer, ["moved", "run", "post"]), (b"\xc1", ["post"])):
+        both = merged(unreadable, msgspec.msgpack.encode([["post", 2.5]]))
+        assert [step.what for step in steps_of(msgspec.structs.replace(of, history=both))] == whats

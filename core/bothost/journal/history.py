@@ -6,7 +6,7 @@ none: its row tells everything.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -19,13 +19,12 @@ FIRST_STEPS = 10
 LONGEST = 300
 """How much of an error's line is kept, in characters."""
 
-What = Literal["attempt", "run", "post", "retried", "sent again", "cancelled", "host died"]
-
 
 class HistoryStep(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     """One thing that happened to an event."""
 
-    what: What
+    what: str
+    """attempt, run, post, retried, sent again, cancelled or host died; a host of a newer version may write others."""
     at: float
     """When it happened or ended, in epoch seconds of the journal's time."""
     number: int = 0
@@ -45,12 +44,7 @@ _DECODER = msgspec.msgpack.Decoder(list[HistoryStep])
 
 def steps_of(entry: Entry) -> list[HistoryStep]:
     """Return the steps that an entry holds, oldest first."""
-    if not entry.history:
-        return []
-    try:
-        return _DECODER.decode(entry.history)
-    except msgspec.DecodeError:  # of another version: the rest of the entry is worth showing
-        return []
+    return _decoded(entry.history)
 
 
 def with_step(entry: Entry, step: HistoryStep) -> bytes:
@@ -66,7 +60,7 @@ def merged(one: bytes | None, other: bytes | None) -> bytes | None:
     """Return both histories of an event as one, because a process and the journal may each know of steps that the other lacks."""
     if not one or not other or one == other:
         return one or other
-    steps = set(_DECODER.decode(one)) | set(_DECODER.decode(other))
+    steps = {*_decoded(one), *_decoded(other)}
     return _encoded(sorted(steps, key=lambda step: step.at))
 
 
@@ -74,6 +68,13 @@ def asked_by(entry: Entry) -> str:
     """Return who had the event retried, if nothing has happened to it since; else ""."""
     steps = steps_of(entry)
     return steps[-1].who if steps and steps[-1].what in ("retried", "sent again") else ""
+
+
+def _decoded(history: bytes | None) -> list[HistoryStep]:
+    try:
+        return _DECODER.decode(history) if history else []
+    except msgspec.DecodeError:  # of another version: the event itself goes on
+        return []
 
 
 def _encoded(steps: list[HistoryStep]) -> bytes:
