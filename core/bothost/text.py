@@ -11,10 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+SLIP = 0.75
+"""How near a word is to a known one that it is taken for with a slip in it, and not for a new one."""
+
+
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """Return ` (did you mean 'x'?)`, or "" if no known word is near."""
     by_lower = {one.lower(): one for one in known}
-    near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=cutoff)
     return f" (did you mean {by_lower[near[0]]!r}?)" if near else ""
 
 

@@ -31,7 +31,7 @@ from bothost.pyrus.rest.results import (
     TaskList,
     Upload,
 )
-from bothost.pyrus_client import files
+from bothost.pyrus_client import arguments, files
 from bothost.pyrus_client.call import Call, CallLoop, Page, Pages, call
 from bothost.pyrus_client.paging import LONGEST_PAGE, RegisterWindow
 
@@ -110,6 +110,7 @@ class Pyrus:
     async def comment(self, task_id: int, reply: Reply | Mapping[str, Any] | str) -> Task:
         """Write a comment, and return the task as it is then. If `field_updates` names fields, the task is read first to
         find them. Raises ReplyError for a comment that says and changes nothing."""
+        arguments.comment_of(reply)
         task = await self.task(task_id) if replies.needs_task(reply) else None
         body, _ = await self.with_definitions(lambda known: replies.encode_comment(reply, task, known))
         return results.task((await self._send(requests.comment(task_id, body))).body)
@@ -119,6 +120,7 @@ class Pyrus:
         """Make a task of the keys of Pyrus's request: `text` and `responsible`, or `form_id` and `fields`, and so on.
         `fields` may be a dict by name, code or id; names are looked up in the form's definition."""
         wanted = {**(task or {}), **keys}
+        arguments.new_task(wanted)
         fields, form_id = wanted.get("fields"), wanted.get("form_id")
         if isinstance(fields, Mapping) and isinstance(form_id, int):
             wanted["fields"], _ = await self.with_definitions(lambda known: of_form(fields, form_id, known))
@@ -141,6 +143,11 @@ class Pyrus:
         include_archived, field_ids, task_ids, created_after, modified_before, due_filter, `fld12="gt100"` …; lists, datetimes and
         bools are put into its form.
         """
+        arguments.check_keys("register", keys, arguments.REGISTER_KEYS)
+        if not isinstance(filters, Mapping | None):
+            raise TypeError(
+                f'register: filters is a dict by field such as {{"Amount": (">", 5)}}, and not {filters!r:.80}'
+            )
         wanted = RegisterWindow(form_id, keys, max(1, min(page_size, LONGEST_PAGE)), limit)
         return Pages(self._filtered(wanted, filters or {}), self._call_loop)
 
@@ -178,11 +185,13 @@ class Pyrus:
         replace the whole catalog."""
         body: dict[str, Any]
         if items is None:
-            body = {"upsert": [{"values": list(row)} for row in upsert], "delete": list(delete)}
+            rows = arguments.rows_of("upsert", upsert)
+            body = {"upsert": [{"values": row} for row in rows], "delete": arguments.texts_of("delete", delete)}
         elif headers is None or upsert or delete:
             raise ValueError("catalog_update takes items with headers (the whole catalog), or upsert and delete")
         else:
-            body = {"apply": True, "catalog_headers": list(headers), "items": [{"values": list(row)} for row in items]}
+            rows, names = arguments.rows_of("items", items), arguments.texts_of("headers", headers)
+            body = {"apply": True, "catalog_headers": names, "items": [{"values": row} for row in rows]}
         request = requests.catalog_update(catalog_id, replies.encode_json(body), whole_catalog=items is not None)
         return results.catalog_change((await self._send(request)).body)
 
@@ -224,6 +233,8 @@ class Pyrus:
     @call
     async def announce(self, text: str, *, attachments: Sequence[Any] = ()) -> Announcement:
         """Publish an announcement."""
+        if not isinstance(text, str):
+            raise TypeError(f"an announcement is a text, and not {text!r:.80}")
         body = replies.encode_json({"text": text, "attachments": list(attachments)} if attachments else {"text": text})
         return results.announcement((await self._send(requests.plain("POST", "announcements", {}, body))).body)
 
@@ -273,13 +284,13 @@ class Pyrus:
     @call
     async def post(self, path: str, body: Mapping[str, Any] | None = None, /, **query: Any) -> Any:
         """Make any other POST, and return the JSON of the answer. It is never sent again by itself."""
-        request = requests.plain("POST", path, query, replies.encode_json(body or {}))
+        request = requests.plain("POST", path, query, replies.encode_json(arguments.body_of(body)))
         return results.json((await self._send(request)).body)
 
     @call
     async def put(self, path: str, body: Mapping[str, Any] | None = None, /, **query: Any) -> Any:
         """Make any PUT, and return the JSON of the answer. It is never sent again by itself."""
-        request = requests.plain("PUT", path, query, replies.encode_json(body or {}))
+        request = requests.plain("PUT", path, query, replies.encode_json(arguments.body_of(body)))
         return results.json((await self._send(request)).body)
 
     @call

@@ -48,6 +48,8 @@ async def outgoing(clock: Clock, source: Source, name: str | None) -> FileUpload
         path = Path(source)
         size = (await in_thread(clock, path.stat)).st_size
         return _framed(name or path.name, size, lambda: _of_path(clock, path))
+    if not hasattr(source, "read"):
+        raise TypeError(f"upload takes a path, bytes or a file open for reading bytes, and not {source!r:.80}")
     reader = OpenedFile(clock, source)
     own_name = getattr(source, "name", None)
     return _framed(name or (Path(own_name).name if isinstance(own_name, str) else "file"), None, reader.pieces)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from bothost.text import nearest
+from bothost.text import SLIP, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ def check_keys(what: str, keys: Mapping[str, Any], known: Sequence[str]) -> None
     Any other unknown key passes, so that a test can send what a later Pyrus will.
     """
     for key in keys:
-        near = nearest(key, known) if key not in known else ""
+        near = nearest(key, known, SLIP) if key not in known else ""
         if near:
             raise TypeError(f"{what} has no {key}={near}")
 

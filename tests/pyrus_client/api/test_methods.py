@@ -343,3 +343,34 @@ def test_an_answer_of_another_shape_is_unclear(desk: Any, answer: bytes) -> None
     desk.pyrus.fail("GET tasks/5", faults.ApiFault(status=200, body=answer))
     with pytest.raises(CallUnclear):
         desk.run(lambda api: api.task(5))
+
+
+@pytest.mark.parametrize(
+    ("call", "why"),
+    [
+        (lambda api: api.create(form_id=5, feilds={"A": 1}), r"create has no feilds= \(did you mean 'fields'\?\)"),
+        (lambda api: api.create(fields={"A": 1}), "fields by name need form_id="),
+        (lambda api: api.create(form_id="5", fields={"A": 1}), "form_id is the form's number, and not '5'"),
+        (lambda api: api.register(5, step=[2]), r"register has no step= \(did you mean 'steps'\?\)"),
+        (lambda api: api.register(5, filters="A > 5"), "filters is a dict by field"),
+        (lambda api: api.comment("Paid.", 5), r"a comment is a Reply, a dict or a text, and not 5: write comment\(task_id, reply\)"),
+        (lambda api: api.catalog_update(9, upsert=[{"City": "Omsk"}]), "upsert is a list of rows, each a list of texts"),
+        (lambda api: api.catalog_update(9, upsert=["Omsk"]), "upsert is a list of rows"),
+        (lambda api: api.catalog_update(9, upsert=[["Omsk", 55]]), "upsert is a list of rows"),
+        (lambda api: api.catalog_update(9, delete="Omsk"), "delete is a list of texts"),
+        (lambda api: api.post("tasks", ["x"]), "the body of a request to Pyrus is a dict"),
+        (lambda api: api.announce(None), "an announcement is a text"),
+        (lambda api: api.upload(None), "upload takes a path, bytes or a file open for reading bytes"),
+    ],
+)  # fmt: skip
+def test_a_slip_that_pyrus_would_pass_over_is_refused_before_anything_is_sent(desk: Any, call: Any, why: str) -> None:
+    before = len(desk.pyrus.requests)
+    with pytest.raises(TypeError, match=why):
+        desk.run(call)
+    assert [one.title for one in desk.pyrus.requests[before:] if one.path != "auth"] == []
+
+
+def test_a_key_that_only_a_later_pyrus_has_is_sent(desk: Any) -> None:
+    made = desk.run(lambda api: api.create(text="Pay", sentiment="good"))
+    assert made.id
+    assert b'"sentiment":"good"' in desk.pyrus.requests[-1].body

@@ -169,7 +169,7 @@ def download(file_id: int) -> ApiRequest:
 
 def plain(method: Method, path: str, query: Mapping[str, object], body: bytes | None = None) -> ApiRequest:
     """Make any other call. Raises ValueError for a path that would leave the base URL."""
-    relative = path.removeprefix("/")
+    relative = path.removeprefix("/") if isinstance(path, str) else ""
     if not PATH.fullmatch(relative) or ":" in relative.split("/", 1)[0]:
         raise ValueError(
             f"{path!r} is not a path below Pyrus's base URL; it looks like 'tasks/5' (filters go into keywords)"
