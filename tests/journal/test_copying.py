@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from tests.journal.journals import BODY, JournalMaker, make_entry, parked
 from bothost.clock import SystemClock
 from bothost.errors import JournalAway, JournalError
 from bothost.journal.copying import COPYING, copy, summed
+from bothost.journal.owner_locks import HostLock
 from bothost.journal.postgres.tables import PostgresTables
 from bothost.journal.sqlite.tables import SqliteTables
 
@@ -128,6 +130,15 @@ def test_a_backup_beside_a_host_is_restored(tmp_path: Path) -> None:
     (tmp_path / "bots.ini").chmod(0o600)
     maker = JournalMaker(tmp_path / "state")
 
+    killed, running = tmp_path / ".bothost-backup-killed", tmp_path / ".bothost-backup-running"
+    for left in (killed, running):
+        left.mkdir()
+        (left / "journal.db").touch()
+    lock = HostLock(running, alone=True)
+    lock.take()
+    for left in (killed, running):
+        os.utime(left, (0, 0))
+
     async def scene() -> Any:
         await fill(maker)
         async with maker.open() as store:
@@ -136,6 +147,8 @@ def test_a_backup_beside_a_host_is_restored(tmp_path: Path) -> None:
 
     saved = asyncio.run(scene())
     assert saved["entries"] == MANY + 3
+    lock.give_back()
+    assert sorted(tmp_path.glob(".bothost-backup-*")) == [running], "what a killed backup left is removed"
     bothost(tmp_path, "journal", "restore", str(tmp_path / "backup.db"), code=1)
     (tmp_path / "state").rename(tmp_path / "old")
     restored = bothost(tmp_path, "journal", "restore", str(tmp_path / "backup.db"))

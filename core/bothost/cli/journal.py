@@ -21,8 +21,9 @@ from bothost.cli.selection import host_of, read_existing
 from bothost.clock import SystemClock
 from bothost.config.dsn import SCHEMES, dsn_problem
 from bothost.config.secrets import SecretSources, Unresolved
-from bothost.errors import BothostError, UsageError
+from bothost.errors import BothostError, JournalAway, UsageError
 from bothost.journal.copying import CopyResult, copy
+from bothost.journal.owner_locks import HostLock
 from bothost.journal.sqlite.tables import SqliteTables, why_no_journal
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from bothost.journal.copying import JournalTables
 
 TOLD_EVERY = 10_000
+_UNFINISHED = ".bothost-backup-"
+_LEFT_S = 60.0
+"""A younger folder may be one of a backup that has begun and holds no lock yet."""
 
 
 @click.group(cls=Group, epilog="Example: bothost journal backup /var/backups/bothost-journal.db")
@@ -76,7 +80,8 @@ def backup(config: str, as_json: bool, file: Path) -> int:
         raise UsageError(
             f"there is no folder {file.absolute().parent} for the backup: make it, or name a file elsewhere"
         )
-    with tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=file.absolute().parent) as work_folder:
+    _remove_left(file.absolute().parent)
+    with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=file.absolute().parent) as work_folder:
 
         async def work() -> CopyResult:
             place = host.journal or host.state
@@ -88,6 +93,17 @@ def backup(config: str, as_json: bool, file: Path) -> int:
             os.fsync(written.fileno())
         os.link(Path(work_folder) / "journal.db", file)  # in place only when it is whole, and over nothing
     return _say(result, f"the journal is in {file}", as_json=as_json)
+
+
+def _remove_left(folder: Path) -> None:
+    """Remove what backups that were killed have left in a folder: it holds as much as the journal."""
+    for left in folder.glob(f"{_UNFINISHED}*"):
+        lock = HostLock(left, alone=True)
+        with contextlib.suppress(OSError, JournalAway):  # another user's, or of a backup under way
+            if SystemClock().epoch() - left.stat().st_mtime > _LEFT_S:
+                lock.take()
+                shutil.rmtree(left)
+        lock.give_back()
 
 
 @journal.command("restore", epilog="Example: bothost journal restore /var/backups/bothost-journal.db")
