@@ -110,14 +110,23 @@ def wrong_with(row: Mapping[str, Any]) -> list[str]:
         told.append(f"serves as it was, because its new section cannot be used: {row['kept']}")
     if tasks := row["paused_tasks"]:
         told.append(f"paused in task {', '.join(map(str, tasks))}: bothost resume {bot} --task ID")
-    if unposted := row.get("unposted_replies"):
-        told.append(_unposted(bot, unposted, row["no_login"], row.get("replies_tried_again", 0)))
-    if failed := row["failed_runs_last_hour"]:
-        told.append(f"{counted(failed, 'run')} failed within the hour: bothost deliveries list --bot {bot}")
+    told += _failures(bot, row)
     if wrong := row.get("wrong_signatures_last_hour"):
         told.append(_wrong_signatures(wrong, row["deliveries_last_hour"] or wrong, row["wrong_signatures_from"]))
     if blocked := row["blocked_s"]:
         told.append(f"blocked the event loop for {blocked:.1f} s: the log names file and line")
+    return told
+
+
+def _failures(bot: str, row: Mapping[str, Any]) -> list[str]:
+    """Return how many replies and runs of the last hour failed, and the newest error."""
+    told = []
+    if unposted := row.get("unposted_replies"):
+        told.append(_unposted(bot, unposted, row["no_login"], row.get("replies_tried_again", 0)))
+    if failed := row["failed_runs_last_hour"]:
+        told.append(f"{counted(failed, 'run')} failed within the hour: bothost deliveries list --bot {bot}")
+    if last := row.get("last_error"):
+        told.append(f"the last: {last}")
     return told
 
 

@@ -76,6 +76,7 @@ ANSWERS: Mapping[str, str] = {
     "serves as it was, because its new section cannot be used": "работает по-старому: новый раздел использовать нельзя",
     "paused in task {tasks}: bothost resume": "на паузе в задаче {tasks}: bothost resume",
     "{n:runs} failed within the hour": "за час сбой: {n:runs}",
+    "the last:": "последний:",
     "blocked the event loop for {seconds} s: the log names file and line": "блокировал цикл событий {seconds} с: файл и строка названы в логе",
     "{n:replies} NOT posted within the hour": "НЕ отправлено за час: {n:replies}",
     ", and tried again: bothost deliveries list --bot {bot} --state posting": ", попытки продолжаются: bothost deliveries list --bot {bot} --state posting",

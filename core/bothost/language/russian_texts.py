@@ -99,6 +99,7 @@ TEXTS: Mapping[str, str] = {
     "p50 / p95": "p50 / p95",
     "Waiting": "Ждёт",
     "Last delivery": "Последняя доставка",
+    "last failure:": "последний сбой:",
     "paused tasks:": "задач на паузе:",
     "replies not posted:": "не отправлено ответов:",
     "the bot has no login": "у бота нет login",

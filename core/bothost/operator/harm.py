@@ -37,6 +37,8 @@ class RecentFailures:
     """The unposted replies that lacked both a token and a login."""
     tried_again: int = 0
     """The unposted replies that are tried again by themselves."""
+    error: str = ""
+    """The first line of the newest failure's error."""
 
 
 NO_FAILURES = RecentFailures()
@@ -105,6 +107,9 @@ def failed_runs(entry: Entry, since: float) -> int:
 
 def recent_failures(failed: Iterable[Entry], posting: Iterable[Entry], since: float) -> dict[str, RecentFailures]:
     """Count failed runs and replies on their way by bot."""
+    tried = [entry for entry in posting if entry.tries > 0]
+    failed = list(failed)
+    newest = {entry.bot: entry for entry in sorted([*failed, *tried], key=lambda entry: entry.updated)}
     runs: Counter[str] = Counter()
     unposted: Counter[str] = Counter()
     no_login: Counter[str] = Counter()
@@ -114,10 +119,13 @@ def recent_failures(failed: Iterable[Entry], posting: Iterable[Entry], since: fl
             continue
         unposted[entry.bot] += 1
         no_login[entry.bot] += entry.error.startswith(NO_LOGIN)
-    again = Counter(entry.bot for entry in posting if entry.tries > 0)
+    again = Counter(entry.bot for entry in tried)
     unposted += again
     return {
-        name: RecentFailures(runs[name], unposted[name], no_login[name], again[name]) for name in {*runs, *unposted}
+        name: RecentFailures(
+            runs[name], unposted[name], no_login[name], again[name], newest[name].error.partition("\n")[0]
+        )
+        for name in {*runs, *unposted}
     }
 
 

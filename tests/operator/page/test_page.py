@@ -264,12 +264,15 @@ def test_a_restart_forgets_no_figure_that_the_journal_knows(own_page: Site) -> N
             id=f"autoreply:{number}:comment:1", task=number, turn="", ms=ms, created=at, seen_at=at, updated=at
         )
     own_page.failed(4, created=came, seen_at=came, updated=came)
+    older = "[bot:autoreply] autoreply raised KeyError: '<b>'"
+    own_page.failed(5, error=older, created=came - 60, seen_at=came - 60, updated=came - 60)
     own_page.stop()
     own_page.start()
     (row,) = [one for one in json.loads(own_page.get("/bots.json").text) if one["bot"] == "autoreply"]
-    assert (row["deliveries_last_hour"], row["failed_runs_last_hour"]) == (4, 1)
+    assert (row["deliveries_last_hour"], row["failed_runs_last_hour"]) == (5, 2)
+    assert row["last_error"] == "autoreply raised ZeroDivisionError: division by zero (rules.py:5)"
     row = own_page.get("/").text.partition('href="/bots/autoreply"')[2].partition("</tr>")[0]
-    for part in ("12 min ago", "40 ms / 60 ms", "4 deliveries"):
+    for part in ("12 min ago", "20 ms / 60 ms", "5 deliveries", "last failure: autoreply raised ZeroDivisionError"):
         assert part in row, part
     assert "12 min ago" in own_page.get("/bots/autoreply").text
 

@@ -99,6 +99,7 @@ class BotsJson(PageHandler):
             "unposted_replies": view.recent.unposted,
             "no_login": view.recent.no_login,
             "replies_tried_again": view.recent.tried_again,
+            "last_error": formatting.line(self.page_context.scrub(view.recent.error), view.name),
             "wrong_signatures": view.refused,
             "wrong_signatures_last_hour": view.figures.refused_last_hour(now),
             "wrong_signatures_from": self._refused_from(view.name),
