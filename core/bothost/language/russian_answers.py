@@ -206,7 +206,7 @@ ANSWERS: Mapping[str, str] = {
     "(its token: bothost token)": "(токен: bothost token)",
     "try: ": "попробуйте: ",
     "stop: Ctrl+C": "остановить: Ctrl+C",
-    "Pyrus is played at {url}   (the bots: {bots})": "Pyrus изображает {url}   (боты: {bots})",
+    "Pyrus is played at {url}   (the bots: {bots})": "имитация Pyrus: {url}   (боты: {bots})",
     "saved code takes a restart": "сохранённый код начнёт работать после перезапуска",
     "a saved file is in effect for the next delivery": "сохранённый файл действует со следующей доставки",
     "{path} does not exist: name a folder that `bothost new` made, or go there first": "{path} не существует: назовите папку, которую создал `bothost new`, или сначала перейдите в неё",

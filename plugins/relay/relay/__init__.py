@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import zlib
 from datetime import timedelta
 from typing import Any, NoReturn
@@ -138,7 +139,7 @@ class Relay(Plugin[Target]):
         except TimeoutError:
             raise TimeoutError(f"{url} gave no whole answer within {limit_s:g} s") from None
         except aiohttp.ClientError as error:
-            raise ConnectionError(f"Connection to {url}: no whole answer: {error or type(error).__name__}") from error
+            raise ConnectionError(f"{url} gave no whole answer: {why(error)}") from error
 
     async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
         body = bytearray()
@@ -199,3 +200,11 @@ def whole(value: Any) -> Any:
     if isinstance(value, dict):
         return {whole(key): whole(one) for key, one in value.items()}
     return value
+
+
+def why(error: aiohttp.ClientError) -> str:
+    """Return the cause of an error, in the system's words where a connection failed: aiohttp's hold sockets and addresses."""
+    inner = getattr(error, "os_error", None)
+    if isinstance(inner, ConnectionError) and inner.errno:
+        return os.strerror(inner.errno)
+    return str(error) or type(error).__name__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import socketserver
 import threading
 import zlib
@@ -220,6 +221,16 @@ def test_the_limit_is_one_of_the_whole_answer(bothost: Harness, service: Service
         thread.join()
     assert answer.status == 500
     assert "no whole answer within 0.5 s" in str(answer.error)
+
+
+def test_a_service_that_is_away_is_told_in_plain_words(bothost: Harness) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # and does not listen
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/"
+        answer = bothost.bot(Relay, url=url, key=KEY).deliver(task())
+    assert answer.status == 500
+    assert f"{url} gave no whole answer: Connection refused" in str(answer.error)
+    assert "ssl:" not in str(answer.error)
 
 
 def test_the_key_is_shown_nowhere(bothost: Harness, service: Service) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import os
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -143,7 +144,7 @@ class Watch(Plugin[What]):
         except TimeoutError:
             raise TimeoutError(f"{url} gave no answer within {CALL_S:g} s") from None
         except aiohttp.ClientError as error:
-            raise ConnectionError(f"{url}: no answer: {error or type(error).__name__}") from error
+            raise ConnectionError(f"{url} gave no answer: {why(error)}") from error
         if 400 <= status < 500 and status not in (408, 425, 429):
             raise GiveUp(f"{url} refused the call about task {job.task_id}: {status}")
         if not 200 <= status < 300:
@@ -171,6 +172,14 @@ def spoken(span: timedelta, language: str) -> str:
         if count >= 2:
             return words.format(n=count)
     return (one if minutes == 1 else many).format(n=minutes)
+
+
+def why(error: aiohttp.ClientError) -> str:
+    """Return the cause of an error, in the system's words where a connection failed: aiohttp's hold sockets and addresses."""
+    inner = getattr(error, "os_error", None)
+    if isinstance(inner, ConnectionError) and inner.errno:
+        return os.strerror(inner.errno)
+    return str(error) or type(error).__name__
 
 
 def _person(text: str) -> int | str | None:
