@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -285,6 +286,39 @@ def test_a_function_may_be_the_guard(bothost: Harness) -> None:
     bot = made(bothost)
     assert bot.hook("magic").status == 403
     assert bot.hook("magic", headers={"X-Magic": "open"}).text == "in"
+
+
+async def async_guard(request: Request) -> bool:
+    return request.body == b"in"
+
+
+class Careless(Plugin):
+    @hook("shown", lambda request: request.headers.get("X-Magic"))
+    async def shown(self, request: Request) -> str:
+        return "in"
+
+    @hook("found", lambda request: re.search(b"in", request.body))
+    async def found(self, request: Request) -> str:
+        return "in"
+
+    @hook("awaited", async_guard)
+    async def awaited(self, request: Request) -> str:
+        return "in"
+
+
+def test_only_true_lets_a_caller_in_and_not_what_is_merely_there(
+    bothost: Harness, caplog: pytest.LogCaptureFixture
+) -> None:
+    bot = bothost.bot(Careless)
+    assert bot.hook("shown").status == 403
+    assert bot.hook("found", body=b"out").status == 403
+    assert bot.hook("shown", headers={"X-Magic": "guessed"}).status == 500
+    assert bot.hook("found", body=b"in").status == 500
+    assert "the guard returned a value of type str; only True lets a caller in" in caplog.text
+    assert "guessed" not in caplog.text
+    assert f"type Match; only True lets a caller in ({__file__}:" in caplog.text
+    assert bot.hook("awaited", body=b"in").text == "in"
+    assert bot.hook("awaited", body=b"out").status == 403
 
 
 def test_a_paused_bot_accepts_and_does_not_answer(bothost: Harness) -> None:

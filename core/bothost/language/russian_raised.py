@@ -160,6 +160,7 @@ RAISED: Mapping[str, str] = {
     "the job was added without task=, so there is no task to write to": "отложенная работа добавлена без task=, писать некуда",
     "a hook returns a Response, a text, bytes, a dict or None, not a {type}; a comment is written by self.pyrus.comment": "точка приёма возвращает Response, текст, bytes, dict или None, а не {type}; комментарий пишет self.pyrus.comment",
     "what the hook returned cannot be JSON:": "ответ точки приёма не записать в JSON:",
+    "the guard returned a value of type {type}; only True lets a caller in": "проверка вернула значение типа {type}; впускает только True",
     "a response's status is a number from 200 to 599, not": "статус ответа — число от 200 до 599, а не",
     "a response of status {n:number} has no body": "у ответа со статусом {n} тела не бывает",
     "a response's body is text or bytes, not a": "тело ответа — текст или bytes, а не",

@@ -130,8 +130,15 @@ class HookCall:
     async def _admit(self) -> Admission:
         assert self._spec is not None
         if self._spec.guard is not None:
-            passes = self._spec.guard(self._request)
-            if not (await passes if inspect.isawaitable(passes) else passes):
+            given = self._spec.guard(self._request)
+            passes = await given if inspect.isawaitable(given) else given
+            if passes and passes is not True:  # a header's value, a match: it is there, and proves nothing
+                place = place_of_definition(self._spec.guard)
+                raise HookError(
+                    f"the guard returned a value of type {type(passes).__name__}; only True lets a caller in"
+                    + (f" ({place})" if place else "")
+                )
+            if not passes:
                 return Admission(passes=False)
         if self._spec.once is None:
             return Admission(passes=True)
