@@ -64,7 +64,9 @@ def test_a_process_of_a_plugin_ends_alone(site, run, loop):
     right = RIGHT | {"spawn_pool": "30"}
     bots = "\n".join(f"{name.replace('_', '-')}: plugin = {name}; run = {run}" for name in right)
     host = site(PLUGINS, bots).start({"BOTHOST_LOOP": loop})
-    told = {name: host.deliver(name.replace("_", "-"), task=task).text for task, name in enumerate(right, 1)}
+    told = {
+        name: host.deliver(name.replace("_", "-"), task=task, timeout=60).text for task, name in enumerate(right, 1)
+    }
     assert told == right
     assert host.process is not None
     assert host.process.poll() is None
