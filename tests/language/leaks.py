@@ -90,8 +90,8 @@ WORDS_OF_CODE = frozenset({
 })
 """Keys, commands and Pyrus's and Python's words, which stay as they are in a Russian text."""
 WORDS_OF_PYTHON = frozenset({
-    "accounts", "after", "at", "base", "bool", "bytes", "chown", "code", "date", "datetime", "expires", "guid", "hex", "lambda", "once",
-    "or", "str", "tuple", "update",
+    "accounts", "after", "at", "base", "bool", "bytes", "chown", "code", "date", "datetime", "expires", "filters", "guid", "hex", "lambda", "once",
+    "or", "steps", "str", "tuple", "update",
 })
 """Python's words and arguments, in what an author is told."""
 # fmt: on

@@ -47,7 +47,7 @@ RAISED: Mapping[str, str] = {
     "not complete within {s} s": "не закончено за {s} с",
     "the answer has more than {n:number} bytes": "ответ больше {n} байт",
     "the file has more than {n:number} bytes": "файл больше {n} байт",
-    "form {form:number}: more tasks in one second than a register's answer can hold": "форма {form}: за одну секунду больше задач, чем вмещает ответ реестра",
+    "form {form:number}: more than {n:number} tasks were made in one second, and no page of a register holds so many: ask for fewer with steps= or filters=": "форма {form}: за одну секунду создано больше {n} задач, и ни одна страница реестра столько не вмещает: отбирайте меньше через steps= или filters=",
     "login {login}: no secret to log in with": "login {login}: нет секрета, чтобы войти",
     "without JSON: something between here and Pyrus answered": "без JSON: ответил кто-то по пути к Pyrus",
     "the upload must be sent again, and this file cannot be read twice; give a path or bytes": "загрузку надо повторить, а этот файл дважды не прочесть; дайте путь или байты",

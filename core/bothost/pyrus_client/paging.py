@@ -57,7 +57,10 @@ class RegisterWindow:
             return None
         if not fresh:
             if self.page_size >= LONGEST_PAGE:
-                raise CallRefused(f"form {self.form_id}: more tasks in one second than a register's answer can hold")
+                raise CallRefused(
+                    f"form {self.form_id}: more than {LONGEST_PAGE} tasks were made in one second, and no page of a register "
+                    "holds so many: ask for fewer with steps= or filters="
+                )
             return replace(self, page_size=min(self.page_size * 2, LONGEST_PAGE))
         # it is not documented whether `sort=id` means up or down, but the page itself shows it
         descending = found[0].id > found[-1].id
