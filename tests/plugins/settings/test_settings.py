@@ -12,6 +12,7 @@ import pytest
 from bothost.config.secrets import SecretSources
 from bothost.errors import ConfigError, PluginError
 from bothost.plugins.settings import Secret, Settings, SettingsSource, fill, keys, no_settings
+from bothost.plugins.settings.field_names import FieldName
 
 
 class Speed(Enum):
@@ -256,3 +257,33 @@ def test_a_name_without_a_type_says_what_to_write(key: str, said: str) -> None:
     with pytest.raises(ConfigError) as error:
         fill(Untyped, {key: "x"}, SettingsSource("p"), SecretSources(Path(), {}))
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("hint", "default", "said"),
+    [
+        (timedelta, "15m", "Rules.limit has a text for its default: write a timedelta"),
+        (Decimal, "5.50", "write a Decimal"),
+        (Speed, "fast", "write a Speed"),
+        (Path | None, "template.txt", "write a Path"),
+        (tuple[int, ...], "1 2", "write a tuple"),
+        (Secret, "a-key", "write a Secret"),
+        (Colour, "red", "write a Colour"),
+        (int, "many", "Rules.limit has a default that does not fit: 'many' is not a whole number"),
+        (Literal["post", "get"], "put", "has a default that does not fit: 'put' is none of post, get"),
+    ],
+)
+def test_a_text_as_the_default_of_another_type_is_the_authors_error(hint: Any, default: str, said: str) -> None:
+    cls = type("Rules", (Settings,), {"__annotations__": {"limit": hint}, "limit": default})
+    with pytest.raises(PluginError) as error:
+        fill(cls, {}, PLACE, SOURCES)
+    assert said in str(error.value)
+    assert "a-key" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "hint", [str, str | None, FieldName, Literal["post", "get"], Annotated[str, msgspec.Meta(max_length=9)]]
+)
+def test_a_text_is_a_good_default_of_a_text(hint: Any) -> None:
+    cls = type("Rules", (Settings,), {"__annotations__": {"limit": hint}, "limit": "post"})
+    assert fill(cls, {}, PLACE, SOURCES).limit == "post"

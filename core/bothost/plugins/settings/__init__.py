@@ -97,6 +97,8 @@ def fill(
     `host_keys` are named as near matches too: a slip in a key of the host's lands among the plugin's settings.
     """
     known = {one.encode_name: one for one in _fields(cls)}
+    for one in known.values():
+        _check_default(cls, one, sources)
     found: dict[str, Any] = {}
     problems = []
     for key, value in values.items():
@@ -137,6 +139,21 @@ def _untyped(cls: type[Settings], key: str) -> str:
         return ""
     kind = type(value).__name__
     return f"{cls.__qualname__} gives {key} no type, so it is no setting: write {key}: {kind} = {value!r:.40}"
+
+
+def _check_default(cls: type[Settings], one: msgspec.structs.FieldInfo, sources: SecretSources) -> None:
+    """Raise PluginError for a text as the default of another type: bots.ini's texts are read, a default stays what it is."""
+    if not isinstance(one.default, str):
+        return
+    try:
+        meant = type(read(one.default, one.type, sources))
+    except UnsupportedSetting:
+        return  # it is told of when a value is read
+    except ValueError as error:
+        raise PluginError(f"{cls.__qualname__}.{one.name} has a default that does not fit: {error}") from None
+    if meant is not str and not isinstance(one.default, meant):
+        kind = meant.__name__.removeprefix("Posix")
+        raise PluginError(f"{cls.__qualname__}.{one.name} has a text for its default: write a {kind}")
 
 
 def _fields(cls: type[Settings]) -> tuple[msgspec.structs.FieldInfo, ...]:
