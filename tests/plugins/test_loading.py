@@ -214,6 +214,25 @@ def test_settings_of_another_kind_are_refused_with_what_to_write(
     assert "(Settings):`" in told
 
 
+class HidesSettings(Plugin[Rules]):
+    @on(form=1)
+    def settings(self, event: Event) -> None: ...  # type: ignore[override]
+
+
+class HidesStoreAndLog(Plugin[Rules]):
+    log = 5  # type: ignore[assignment]
+    store = {}  # type: ignore[var-annotated,assignment]  # noqa: RUF012
+
+
+@pytest.mark.parametrize(("target", "names"), [(HidesSettings, "settings"), (HidesStoreAndLog, "log, store")])
+def test_a_member_that_would_hide_the_hosts_own_is_refused(
+    plug: Callable[..., LoadedPlugin], target: type[Any], names: str
+) -> None:
+    told = failure(plug, target)
+    assert f"{target.__name__} defines {names}, which every plugin has from bothost; use another name" in told
+    assert f"({__file__}:" in told
+
+
 class NoPlugin:
     pass
 

@@ -209,6 +209,7 @@ ERRORS: Mapping[str, str] = {
     "has a constructor (__init__); a plugin starts in `open`": "имеет конструктор (__init__); плагин начинает работу в `open`",
     "{setting} has a default that does not fit": "у {setting} не годится умолчание",
     "{setting} has a text for its default: write a {type}": "у {setting} умолчание — текст: напишите {type}",
+    "defines {names}, which every plugin has from bothost; use another name": "определяет {names}, а это у каждого плагина уже есть от bothost; назовите иначе",
     "leaves out": "не определяет",
     "names {cls} as its settings, which is not a subclass of bothost.Settings: write `{right}` and give that class itself": "называет настройками {cls}, а это не наследник bothost.Settings: пишите `{right}` и дайте сам класс",
     "hold a point, which later keys of the host's own have": "с точкой: она отведена будущим ключам хоста",

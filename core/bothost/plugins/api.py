@@ -48,6 +48,8 @@ else:
 
 _JOB_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _HOOK_NAME = re.compile(r"[a-z0-9._~-]+(/[a-z0-9._~-]+)*")
+GIVEN = ("settings", "bot", "log", "pyrus", "pyrus_as", "store", "jobs", "folder", "now")
+"""What an instance has from the host; a plugin's own member of such a name would hide it."""
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 MARK = "__bothost_marks__"
 """The attribute in which a decorated method carries its marks."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 from bothost.config import HOST_BOT_KEYS
 from bothost.errors import BothostError, PluginError
 from bothost.plugins import hook_methods
-from bothost.plugins.api import Plugin, PluginHome, marks_of, settle
+from bothost.plugins.api import GIVEN, Plugin, PluginHome, marks_of, settle
 from bothost.plugins.attribution import innermost_of, place_of_definition
 from bothost.plugins.discovery import DiscoveredPlugin, choose, find, survey
 from bothost.plugins.handlers import Handler, HandlerRoute, check_call, condition, handler, standing_at
@@ -144,6 +144,10 @@ def _checked_class(target: Any, who: str) -> type[Plugin[Any]]:
         raise PluginError(f"{who} is the class {target.__qualname__}, which is not a subclass of bothost.Plugin")
     if target.__init__ is not object.__init__:
         raise PluginError(f"{who}: {target.__qualname__} has a constructor (__init__); a plugin starts in `open`")
+    if taken := [name for name in GIVEN if getattr(target, name) is not getattr(Plugin, name)]:
+        raise PluginError(
+            f"{who}: {target.__qualname__} defines {', '.join(taken)}, which every plugin has from bothost; use another name"
+        )
     if missing := getattr(target, "__abstractmethods__", None):
         raise PluginError(f"{who}: {target.__qualname__} leaves out {', '.join(sorted(missing))}")
     kept: type[Plugin[Any]] = target
