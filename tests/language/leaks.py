@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import bothost
@@ -106,11 +107,17 @@ def english_left(text: str) -> list[str]:
     return [word for word in words if word.islower() and len(word) > 1 and word not in WORDS_OF_CODE]
 
 
+@lru_cache(maxsize=1)
+def nodes_of(path: Path) -> list[ast.AST]:
+    """Everything in a module."""
+    return list(ast.walk(ast.parse(path.read_text("utf-8"))))
+
+
 def texts_of(path: Path) -> Iterator[tuple[int, str]]:
     """The texts with a blank in a module that are no docstring, help or log line, each place filled with 7."""
     skipped: set[int] = set()
     found: list[tuple[int, str, int]] = []
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in nodes_of(path):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             skipped.add(id(node.value))
         elif isinstance(node, ast.JoinedStr):
@@ -130,7 +137,9 @@ def texts_of(path: Path) -> Iterator[tuple[int, str]]:
 def raised_in(path: Path) -> Iterator[tuple[int, str]]:
     """The texts of a module's own errors."""
     lines: set[int] = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    if not re.search(rf"\b({'|'.join(OURS)})\(", path.read_text("utf-8")):
+        return
+    for node in nodes_of(path):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in OURS:
             lines |= {getattr(part, "lineno", 0) for part in ast.walk(node)}
     yield from ((line, text) for line, text in texts_of(path) if line in lines)
