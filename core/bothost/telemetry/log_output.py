@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import select
+import stat
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -31,6 +33,7 @@ class LogOutput:
             self._numbers.append(stream.fileno())
             self._file = _file_of(self._numbers[0])
             self._numbers.append(os.dup(self._numbers[0]))
+            _append_to(self._numbers[0])
 
     def put(self, text: bytes) -> None:
         """Write all of a text, behind what the stream itself holds. Raises OSError if the file was closed or cannot be written."""
@@ -58,6 +61,12 @@ class LogOutput:
             if _file_of(number) == self._file:
                 return number
         raise OSError(errno.EBADF, "a plugin has closed the file of the log")
+
+
+def _append_to(number: int) -> None:
+    """Have a regular file written at its end, wherever that is: logrotate's copytruncate would leave a hole of zeros before it."""
+    if stat.S_ISREG(os.fstat(number).st_mode):
+        fcntl.fcntl(number, fcntl.F_SETFL, fcntl.fcntl(number, fcntl.F_GETFL) | os.O_APPEND)
 
 
 def _file_of(number: int) -> tuple[int, int] | None:
