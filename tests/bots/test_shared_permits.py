@@ -183,7 +183,7 @@ def test_a_bot_that_is_counted_no_more_gives_all_back(journal: JournalMaker) -> 
         first.bot.queue.resize(first.bot.config.permits)
         first.send(3)
         assert together.running == 2
-        second.send(4, lasts_s=0.2)
+        second.send(4, lasts_s=60.0)
 
         async def has_all() -> bool:
             return second.bot.queue.held == 4
@@ -195,9 +195,9 @@ def test_a_bot_that_is_counted_no_more_gives_all_back(journal: JournalMaker) -> 
 
 def test_the_permits_of_a_process_come_back_when_its_lease_has_ended(journal: JournalMaker) -> None:
     if journal.shared:
-        boot, lease = "", "extract(epoch from now()) + 0.6"
+        boot, lease = "", "extract(epoch from now()) + 600"
     else:
-        boot, lease = boot_id(), f"{journal.clock.boot() + 0.6}"
+        boot, lease = boot_id(), f"{journal.clock.boot() + 600}"
 
     async def work(found: list[Member], together: Together) -> None:
         (one,) = found
@@ -214,6 +214,7 @@ def test_the_permits_of_a_process_come_back_when_its_lease_has_ended(journal: Jo
 
         await until(begun)
         assert one.share.granted == 1
+        await asyncio.to_thread(journal.sql, "update {s}owner set lease = 1 where id = 'gone'")
         await until(has_all)
         await all_ended(together, 8)
 

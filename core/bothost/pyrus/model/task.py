@@ -238,7 +238,7 @@ class Task:
         needed = value if kind is object else as_type(value, kind)
         if needed is None:
             raise FieldError(
-                f"the field {label(found)} holds {value!r:.80}, which is not of type {getattr(kind, '__name__', kind)}"
+                f"the field {label(found)} holds {value!r:.80}, which is not of type {kind.__name__ if isinstance(kind, type) else kind}"
             )
         return needed
 
