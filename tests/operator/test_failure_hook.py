@@ -8,7 +8,9 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,13 +56,18 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     (tmp_path / "pager_hooks.py").write_text(
         "told = []\ndef page(failure): told.append(failure['id'])\nasync def chat(failure): told.append(failure['task'])\n"
         "def fails(failure): raise RuntimeError('the pager is off')\n"
+        "def leaves(failure): raise SystemExit(3)\ndef ends(failure): raise StopIteration\n"
+        "async def breaks(failure): raise KeyboardInterrupt\n"
+        "async def cancels(failure):\n    import asyncio\n    raise asyncio.CancelledError\n"
+        "import threading\nover = threading.Event()\ndef hangs(failure): told.append(failure['id']); over.wait()\n"
         "def all_of(failure): told.append((failure['bot'], failure['count'], failure['first'], failure['last']))\n"
     )
     about = tmp_path / "pager_hooks-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: pager-hooks\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text(
-        "[bothost.on_failure]\nall = pager_hooks:all_of\npage = pager_hooks:page\nchat = pager_hooks:chat\nfails = pager_hooks:fails\ngone = pager_hooks:gone\n"
+        "[bothost.on_failure]\nall = pager_hooks:all_of\npage = pager_hooks:page\nchat = pager_hooks:chat\nfails = pager_hooks:fails\nhangs = pager_hooks:hangs\n"
+        "leaves = pager_hooks:leaves\nends = pager_hooks:ends\nbreaks = pager_hooks:breaks\ncancels = pager_hooks:cancels\ngone = pager_hooks:gone\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     import pager_hooks  # type: ignore[import-not-found]
@@ -91,6 +98,10 @@ def test_an_entry_point_is_called_plain_or_async(installed: Any) -> None:
     ("setting", "said"),
     [
         ("fails", "the pager is off"),
+        ("leaves", "PluginError: SystemExit: 3"),
+        ("ends", "StopIteration"),
+        ("breaks", "PluginError: KeyboardInterrupt"),
+        ("cancels", "PluginError: asyncio.exceptions.CancelledError"),
         ("gone", "cannot be used"),
         ("no-such-program-anywhere", "No such file or directory: 'no-such-program-anywhere'"),
         ("'", "cannot be used"),
@@ -99,6 +110,25 @@ def test_an_entry_point_is_called_plain_or_async(installed: Any) -> None:
 def test_a_broken_hook_is_a_log_line(installed: Any, caplog: pytest.LogCaptureFixture, setting: str, said: str) -> None:
     told_by(setting, FAILED)
     assert said in caplog.text
+
+
+def test_a_function_that_hangs_takes_none_of_the_hosts_threads(installed: Any) -> None:
+    async def scene() -> None:
+        loop, free = asyncio.get_running_loop(), threading.Event()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        failures = FailureNotifier(hook_of("hangs", SystemClock()), burst_s=0.0)
+        for number in range(4):
+            failures.tell(msgspec.structs.replace(FAILED, id=f"refunds:{number}", error=f"error {'x' * number}"))
+        try:
+            async with asyncio.timeout(20):
+                while not installed.told:
+                    await asyncio.sleep(0.01)
+                await asyncio.to_thread(free.set)
+        finally:
+            installed.over.set()
+        await failures.stop(0.0)
+
+    asyncio.run(scene())
 
 
 def test_a_command_that_fails_says_what_it_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -13,10 +13,11 @@ import shlex
 import shutil
 import signal
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bothost.background import BackgroundTasks
-from bothost.errors import BothostError
+from bothost.errors import BothostError, PluginError
 from bothost.plugins.discovery import load_point
 from bothost.text import said
 
@@ -133,21 +134,43 @@ async def _end(transport: asyncio.SubprocessTransport, words: _LastWords) -> Non
 
 
 class FailureFunction:
-    """Calls a function of an installed package: an async one on the loop, a plain one in a thread."""
+    """Calls a function of an installed package: an async one on the loop, a plain one in a thread.
+
+    Plain ones have threads of their own, because those that never end would take the host's.
+    """
 
     def __init__(self, function: Callable[[dict[str, Any]], Any], clock: Clock) -> None:
         self._function = function
         self._clock = clock
+        self._threads = ThreadPoolExecutor(_AT_ONCE, "bothost-on-failure")
 
     async def tell(self, failure: dict[str, Any]) -> None:
-        """See `FailureHook.tell`."""
-        if inspect.iscoroutinefunction(self._function):
-            await self._function(failure)
-            return
-        with self._clock.real_io():
-            answer = await asyncio.to_thread(self._function, failure)
-        if inspect.isawaitable(answer):
-            await answer
+        """See `FailureHook.tell`. Raises PluginError for what is no Exception, such as SystemExit: it would end the loop."""
+        task = asyncio.current_task()
+        try:
+            if inspect.iscoroutinefunction(self._function):
+                await self._function(failure)
+                return
+            with self._clock.real_io():
+                answer, error = await asyncio.get_running_loop().run_in_executor(
+                    self._threads, _called, self._function, failure
+                )
+            if error is not None:
+                raise error
+            if inspect.isawaitable(answer):
+                await answer
+        except BaseException as error:  # around a plugin
+            if isinstance(error, Exception) or (task is not None and task.cancelling()):
+                raise
+            raise PluginError(said(error)) from error
+
+
+def _called(function: Callable[[dict[str, Any]], Any], failure: dict[str, Any]) -> tuple[Any, BaseException | None]:
+    """Call a function in a thread, and return what it returned or raised: not every exception goes through a future."""
+    try:
+        return function(failure), None
+    except BaseException as error:  # noqa: BLE001 - a plugin's code
+        return None, error
 
 
 def hook_of(
