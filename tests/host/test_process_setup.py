@@ -126,6 +126,21 @@ def test_a_state_folder_on_a_read_only_file_system_is_called_that(tmp_path, word
     assert "Traceback" not in done.stderr
 
 
+def test_a_journal_on_a_full_disk_is_called_that(tmp_path):
+    """SQLite calls it a disk I/O error where its shared memory finds no room."""
+    script = 'mount -t tmpfs -o size=32k,mode=0700 tmpfs "$0" && exec "$@"'
+    opened = (
+        "import asyncio, pathlib, sys; from bothost.clock import SystemClock; from bothost.errors import JournalAway\n"
+        "from bothost.journal.sqlite.journal import SqliteJournal\n"
+        "journal = SqliteJournal(pathlib.Path(sys.argv[1]), SystemClock(), claims_first=False)\n"
+        "try: asyncio.run(journal.open())\n"
+        "except JournalAway as error: print(error)\n"
+    )
+    command = ["unshare", "-rm", "sh", "-c", script, str(tmp_path), sys.executable, "-c", opened, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == f"{tmp_path}/journal.db: database or disk is full\n", done.stderr
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 @pytest.mark.parametrize("name", ["operator-token", "journal.db", "bodies"])
 def test_a_planted_file_of_another_user_is_refused(tmp_path, name):

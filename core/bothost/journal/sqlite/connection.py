@@ -27,6 +27,7 @@ READ_ONLY = (
     "its file system is read-only: mount it writable (the kernel makes it read-only when its disk fails: dmesg tells), or copy "
     "the folder elsewhere and name the copy as `state`"
 )
+LEAST_BYTES = 256 << 10
 FILE = "journal.db"
 LOCK = "journal.lock"
 _OLDEST = (3, 35)
@@ -46,7 +47,18 @@ def explain(error: BaseException, path: Path) -> str:
     """Return the reason why the journal is away, for the operator."""
     if is_read_only(path.parent):
         return f"{path}: {READ_ONLY}"
+    if str(error) == "disk I/O error" and is_full(path.parent):
+        return f"{path}: database or disk is full"
     return f"{path}: {error}" if str(error) else f"{path}: {type(error).__name__}"
+
+
+def is_full(folder: Path) -> bool:
+    """Return whether a folder's disk has less room than an empty journal needs. SQLite calls that "disk I/O error" in places."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < LEAST_BYTES
 
 
 def is_read_only(folder: Path) -> bool:
