@@ -137,7 +137,10 @@ async def lands(store: Journal, entry: Entry) -> bool:
 
 
 async def until(found: Callable[[], Awaitable[Any]], within_s: float = 10.0) -> Any:
-    """Ask again and again until there is something."""
+    """Ask again and again until there is something.
+
+    What a store makes due now is due by its own estimate of the database's clock, which may be some milliseconds ahead.
+    """
     end = time.monotonic() + within_s
     while time.monotonic() < end:
         if result := await found():

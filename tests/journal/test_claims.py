@@ -193,7 +193,7 @@ def test_every_way_to_write_a_row_raises_its_revision(journal: JournalMaker) -> 
         failed = await raises(mine, "quiet")
         await store.retry(failed.id)
         parked_now = await raises(failed, "retry")
-        (again,) = await store.due({"refunds": 1}, 1)
+        (again,) = await until(lambda: store.due({"refunds": 1}, 1))
         assert (await raises(parked_now, "due")).revision == again.revision
         old = change(again, state="answered", answer=b'{"text":"x"}', delivered=True)
         assert await store.save(old)

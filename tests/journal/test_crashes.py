@@ -120,7 +120,7 @@ def test_a_frozen_process_that_wakes_records_nothing(journal: JournalMaker) -> N
                 await freeze(child, store)
                 (reaped,) = await until(store.reap, 10)
                 assert (reaped.dead, reaped.entry.state) == (False, "ready")
-                (mine,) = await store.due({"refunds": 1}, 1)
+                (mine,) = await until(lambda: store.due({"refunds": 1}, 1))
                 assert (mine.fence, mine.owner) == (2, store.owner)
                 assert child.stdin is not None
                 child.stdin.write("go\n")
