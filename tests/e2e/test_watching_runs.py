@@ -33,6 +33,9 @@ def span(subject):
 def broken(subject):
     raise RuntimeError("a hook of its own fault")
 @bothost.on_run
+def leaves(subject):
+    raise SystemExit(3)
+@bothost.on_run
 @contextlib.contextmanager
 def swallows(subject):
     try:
@@ -88,6 +91,7 @@ def test_hooks_stand_around_each_run_and_trackers_see_its_exception(site, plugin
     assert tracked == [{"error": "ValueError", "line": True}]
     # what a hook raises is said, and hurts no run; the failure is written once
     host.said("the hook handlers.broken could not be entered")
+    host.said("the hook handlers.leaves could not be entered")
     assert len([line for line in host.lines() if "raised ValueError: raised on purpose" in line["message"]]) == 1
 
 

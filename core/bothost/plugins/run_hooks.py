@@ -117,7 +117,7 @@ class _Entered:
             try:
                 around = hook(subject)
                 around.__enter__()
-            except Exception:  # a plugin's own code, beside the run
+            except BaseException:  # a plugin's own code, beside the run of any bot
                 log.exception("the hook %s could not be entered", name)
             else:
                 self._exits.append((name, around))
