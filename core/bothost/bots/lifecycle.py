@@ -180,7 +180,8 @@ class BotLifecycle:
     def look_for_stuck(self, bots: Iterable[Bot]) -> None:
         """Mark bots whose permits are all held by threads past their time. Cheap if no bot has all permits taken."""
         for bot in bots:
-            if bot.queue.held >= bot.config.permits or (self._stuck and bot.name in self._stuck):
+            held = bot.queue.held
+            if (held and held >= bot.config.permits) or (self._stuck and bot.name in self._stuck):
                 self._look_whether_stuck(bot)
 
     def _look_whether_stuck(self, bot: Bot) -> None:

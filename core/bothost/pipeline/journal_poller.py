@@ -220,8 +220,10 @@ class JournalPoller:
             if bot is not None and bot.state.serves and name not in self._pumping:
                 self._pumping.add(name)
                 self._spawn(self._pump(bot))
+        if not waiting:
+            return  # to look through ten thousand bots every two seconds costs as much as some deliveries
         served = {name: 0 for name, bot in registry.by_name.items() if bot.state.word not in UNUSABLE}
-        while waiting and not self._stopping:
+        while not self._stopping:
             rows = await self._context.journal.due(served, POSTS_AT_ONCE)
             for row in rows:
                 self._spawn(self._post(registry.by_name[row.bot], row))
