@@ -53,13 +53,20 @@ class Member:
         assert share is not None
         self.share: BotShare = share
         self.bot.queue.resize(self.bot.config.permits, share)
+        self.sent = 0
 
     def send(self, count: int, lasts_s: float = 0.005) -> None:
         """Put events in, each with a task of its own."""
-        for number in range(count):
+        for number in range(self.sent, self.sent + count):
             ticket = QueueTicket(f"{self.name}{number}", lambda: None)
             ticket.ready = lambda ticket=ticket: self._begin(ticket, lasts_s)  # type: ignore[misc]
             self.bot.queue.enter(ticket)
+        self.sent += count
+
+    def keep_busy(self, backlog: int) -> None:
+        """Put events in before those that wait run out."""
+        if self.sent - self.together.ended.count(self.name) < backlog // 2:
+            self.send(backlog)
 
     def _begin(self, ticket: QueueTicket, lasts_s: float) -> None:
         self.together.running += 1
@@ -122,14 +129,15 @@ def test_processes_run_no_more_than_the_limit_together_and_each_gets_its_share(
     journal: JournalMaker, count: int, limit: int
 ) -> None:
     async def work(found: list[Member], together: Together) -> None:
-        events = 40 * limit
-        for one in found:
-            one.send(events)
-        await all_ended(together, events * count)
+        async def each_has_run() -> bool:
+            """None has to wait until another one has run out of events, because none runs out."""
+            for one in found:
+                one.keep_busy(40 * limit)
+            return set(together.ended) == {one.name for one in found}
+
+        await until(each_has_run)
+        await all_ended(together, sum(one.sent for one in found))
         assert together.most == limit
-        # none of them had to wait until another one had run out of events
-        half = together.ended[: events * count // 2]
-        assert set(half) == {one.name for one in found}
 
     seen(journal, count, limit, work)
 
@@ -137,18 +145,17 @@ def test_processes_run_no_more_than_the_limit_together_and_each_gets_its_share(
 def test_a_process_that_comes_later_gets_its_share_of_one_that_is_busy(journal: JournalMaker) -> None:
     async def work(found: list[Member], together: Together) -> None:
         first, second = found
-        first.send(200)
-        await all_ended_some(together, 20)
+
+        async def has_run(one: Member) -> bool:
+            """The first never runs out of events, so it has to give some permits away."""
+            first.keep_busy(160)
+            return one.name in together.ended
+
+        await until(lambda: has_run(first))
         second.send(20)
-        await all_ended(together, 220)
+        await until(lambda: has_run(second))
+        await all_ended(together, first.sent + second.sent)
         assert together.most == 4
-        assert together.ended.index("b") < 190
-
-    async def all_ended_some(together: Together, count: int) -> None:
-        async def some() -> bool:
-            return len(together.ended) >= count
-
-        await until(some)
 
     seen(journal, 2, 4, work)
 
