@@ -180,7 +180,7 @@ class BotLifecycle:
     def look_for_stuck(self, bots: Iterable[Bot]) -> None:
         """Mark bots whose permits are all held by threads past their time. Cheap if no bot has all permits taken."""
         for bot in bots:
-            held = bot.queue.held
+            held = bot.queue.held  # first, because most bots have no run under way, and there may be ten thousand
             if (held and held >= bot.config.permits) or (self._stuck and bot.name in self._stuck):
                 self._look_whether_stuck(bot)
 

@@ -70,9 +70,9 @@ class Reloader:
         self._tasks = BackgroundTasks()
         self._spawn = self._tasks.spawn
         self.problems: dict[str, str] = {}
+        """The reason for each bot whose newest section is not in service. The empty name stands for the file or [host]."""
         self.changes = ""
         """What the last reload did to which bots; "" before the first."""
-        """The reason for each bot whose newest section is not in service. The empty name stands for the file or [host]."""
         self.retiring: set[Bot] = set()
         """Bots that were replaced or removed and are not closed yet."""
         self.restarts: dict[str, tuple[str, str]] = {}

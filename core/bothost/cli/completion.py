@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from click.shell_completion import CompletionItem
 
 from bothost.cli.journal_access import visit
+from bothost.cli.selection import completed_config
 from bothost.config import read
 from bothost.errors import BothostError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def complete_old_bot(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
     """Return the bots that have open or failed events in the journal and no section in the configuration."""
-    config = _config(context)
+    config = completed_config(context)
     reading = read(config)
     try:
         counts = visit(config, lambda journal: journal.counts())
@@ -29,7 +29,7 @@ def complete_old_bot(context: click.Context, _parameter: click.Parameter, begun:
 
 def complete_account(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
     """Return the names of the configuration's accounts that begin like this."""
-    return sorted(name for name in read(_config(context)).accounts if name.startswith(begun))
+    return sorted(name for name in read(completed_config(context)).accounts if name.startswith(begun))
 
 
 def complete_file(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
@@ -40,7 +40,3 @@ def complete_file(_context: click.Context, _parameter: click.Parameter, begun: s
 def complete_folder(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
     """Have the shell complete a folder."""
     return [CompletionItem(begun, type="dir")]
-
-
-def _config(context: click.Context) -> str:
-    return context.params.get("config") or os.environ.get("BOTHOST_CONFIG") or "bots.ini"

@@ -105,9 +105,9 @@ def show_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], note: 
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE
     if any(notes) and width - taken >= LEAST_NOTE:
         lines = [[*line, text] for line, text in zip(cells, notes, strict=True)]
-        click.echo("\n".join(_laid_out([*heads, word(note)], lines, width, word(note))))
+        click.echo("\n".join(_table_lines([*heads, word(note)], lines, width, word(note))))
         return
-    blank, head, rule, *rest = _laid_out(heads, cells, max(taken, width))
+    blank, head, rule, *rest = _table_lines(heads, cells, max(taken, width))
     click.echo("\n".join((blank, head, rule)))
     for line, text in zip_longest(rest, notes, fillvalue=""):
         click.echo(line)
@@ -115,7 +115,7 @@ def show_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], note: 
             click.echo(fill(text, width, initial_indent="    ", subsequent_indent="    "))
 
 
-def _laid_out(heads: Sequence[str], cells: Iterable[Sequence[str]], width: int, note: str = "") -> list[str]:
+def _table_lines(heads: Sequence[str], cells: Iterable[Sequence[str]], width: int, note: str = "") -> list[str]:
     """Return the lines of a table: an empty one, head, rule, the rows, an empty one."""
     from rich import box
     from rich.console import Console

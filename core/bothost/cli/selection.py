@@ -38,9 +38,14 @@ class StatusChoice(click.Choice[str]):
         return f"{super().get_invalid_choice_message(value, ctx)}{nearest(str(value), self.choices)}"
 
 
+def completed_config(context: click.Context) -> str:
+    """Return the file that a command line names which is being completed: a shell asks before options have their defaults."""
+    return context.params.get("config") or os.environ.get("BOTHOST_CONFIG") or "bots.ini"
+
+
 def complete_bot(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
     """Return for a shell the names in the configuration that begin like this, right sections and wrong ones."""
-    reading = read(context.params.get("config") or os.environ.get("BOTHOST_CONFIG") or "bots.ini")
+    reading = read(completed_config(context))
     return sorted(name for name in {*reading.bots, *reading.broken} if name.startswith(begun))
 
 

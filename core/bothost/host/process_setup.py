@@ -14,7 +14,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from bothost.errors import ConfigError, Problem
-from bothost.journal.sqlite.connection import READ_ONLY, is_read_only
+from bothost.journal.disk import READ_ONLY, is_read_only
 from bothost.text import user_name
 
 if TYPE_CHECKING:

@@ -88,7 +88,6 @@ RAISED: Mapping[str, str] = {
     # a reply
     "cannot stand here; give": "здесь не годится; нужно:",
     "is not a step; give": "— не этап; нужно:",
-    "is not a field; give a name, a code or an id": "— не поле; нужны имя, код или номер",
     "a field of type {type} can only be read; Pyrus writes it itself": "поле типа {type} можно только читать: его заполняет сам Pyrus",
     "stands in a table; write the table's field, with rows by row_id": "находится в таблице; пишите поле таблицы, строки — по row_id",
     "the text holds half of a character (a lone surrogate), which JSON cannot carry": "в тексте половина знака (одиночный суррогат), в JSON её не записать",

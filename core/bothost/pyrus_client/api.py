@@ -110,7 +110,7 @@ class Pyrus:
     async def comment(self, task_id: int, reply: Reply | Mapping[str, Any] | str) -> Task:
         """Write a comment, and return the task as it is then. If `field_updates` names fields, the task is read first to
         find them. Raises ReplyError for a comment that says and changes nothing."""
-        arguments.comment_of(reply)
+        arguments.check_comment(reply)
         task = await self.task(task_id) if replies.needs_task(reply) else None
         body, _ = await self.with_definitions(lambda known: replies.encode_comment(reply, task, known))
         return results.task((await self._send(requests.comment(task_id, body))).body)
@@ -120,7 +120,7 @@ class Pyrus:
         """Make a task of the keys of Pyrus's request: `text` and `responsible`, or `form_id` and `fields`, and so on.
         `fields` may be a dict by name, code or id; names are looked up in the form's definition."""
         wanted = {**(task or {}), **keys}
-        arguments.new_task(wanted)
+        arguments.check_new_task(wanted)
         fields, form_id = wanted.get("fields"), wanted.get("form_id")
         if isinstance(fields, Mapping) and isinstance(form_id, int):
             wanted["fields"], _ = await self.with_definitions(lambda known: of_form(fields, form_id, known))

@@ -10,7 +10,7 @@ from bothost.pyrus.reply.reply import OFFICIAL, Reply
 from bothost.text import SLIP, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Set
+    from collections.abc import Collection, Iterable
 
 TASK_KEYS = OFFICIAL | {
     "form_id", "fields", "fill_defaults", "approvals", "responsible", "participants", "subscribers", "list_ids",
@@ -26,7 +26,7 @@ REGISTER_KEYS = frozenset({
 _FIELD = re.compile(r"fld\d+")
 
 
-def check_keys(what: str, keys: Iterable[str], known: Set[str]) -> None:
+def check_keys(what: str, keys: Iterable[str], known: Collection[str]) -> None:
     """Raise TypeError for a key that Pyrus does not have and that is near to one of its own. Any other may be a new one."""
     for key in keys:
         near = nearest(key, known, SLIP) if key not in known and not _FIELD.fullmatch(key) else ""
@@ -34,14 +34,13 @@ def check_keys(what: str, keys: Iterable[str], known: Set[str]) -> None:
             raise TypeError(f"{what} has no {key}={near}")
 
 
-def comment_of(reply: Any) -> Any:
-    """Return what a comment is made of. Raises TypeError for anything else, such as an id in its place."""
+def check_comment(reply: Any) -> None:
+    """Raise TypeError for what no comment is made of, such as an id in its place."""
     if not isinstance(reply, Reply | Mapping | str):
         raise TypeError(f"a comment is a Reply, a dict or a text, and not {reply!r:.80}: write comment(task_id, reply)")
-    return reply
 
 
-def new_task(wanted: Mapping[str, Any]) -> None:
+def check_new_task(wanted: Mapping[str, Any]) -> None:
     """Raise TypeError for keys of a new task that would make another one than was meant."""
     check_keys("create", wanted, TASK_KEYS)
     form_id = wanted.get("form_id")

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-from bothost.text import SLIP, nearest
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from bothost.pyrus.model.lookup import names_something
+from bothost.text import nearest
 
 FIELD_TYPES = frozenset(
     {
@@ -20,17 +18,6 @@ FIELD_TYPES = frozenset(
     }
 )  # fmt: skip
 """The types of form fields (protocol 3.6)."""
-
-
-def check_keys(what: str, keys: Mapping[str, Any], known: Sequence[str]) -> None:
-    """Raise TypeError for a key that Pyrus does not have and that is near to one which it has.
-
-    Any other unknown key passes, so that a test can send what a later Pyrus will.
-    """
-    for key in keys:
-        near = nearest(key, known, SLIP) if key not in known else ""
-        if near:
-            raise TypeError(f"{what} has no {key}={near}")
 
 
 def keys_of(part: Any) -> tuple[str, ...]:
@@ -65,7 +52,7 @@ def text(what: str, value: Any) -> Any:
 
 def name_of_field(key: Any) -> Any:
     """Return a field's name or id. Raises TypeError."""
-    if isinstance(key, bool) or not (isinstance(key, int) or (isinstance(key, str) and key.strip())):
+    if not names_something(key):
         wrong("a field's key", key, "its name or its id")
     return key
 

@@ -16,6 +16,7 @@ import msgspec
 from bothost.plugins.explained import explained
 from bothost.pyrus.model.fields import Field
 from bothost.pyrus.model.task import Comment, Task
+from bothost.pyrus_client.arguments import check_keys
 from bothost.testing import checks
 from bothost.testing.field_shapes import FieldSpec, check_spec, shape
 from bothost.testing.people import BOT_ID, as_person, me, numbering, person, plain_keys, stamp
@@ -36,7 +37,7 @@ BODY_KEYS = ("user_id", "access_token", "event", "task_id", "bot_settings", "tas
 @explained
 def comment(text: str | None = None, *, author: Mapping[str, Any] | str | None = None, **keys: Any) -> dict[str, Any]:
     """Make a comment; `keys` are Pyrus's own (`approval_choice=`, `channel=`, `attachments=` …)."""
-    checks.check_keys("comment", keys, COMMENT_KEYS)
+    check_keys("comment", keys, COMMENT_KEYS)
     made: dict[str, Any] = {
         "id": numbering.fresh("comment"),
         "create_date": stamp(numbering.now()),
@@ -55,7 +56,7 @@ def field(
 
     Raises ValueError for a type that Pyrus does not have and for a value that the type cannot hold.
     """
-    checks.check_keys("field", keys, FIELD_KEYS)
+    check_keys("field", keys, FIELD_KEYS)
     return check_spec(FieldSpec(value, type, code, id, keys))
 
 
@@ -74,7 +75,7 @@ def task(
     `comments` are all comments of the task. Without them it has the opening one, which repeats text, fields and approvers.
     `keys` are Pyrus's own and win (`text=`, `subject=`, `approvals=`, `is_closed=`, `id=` …).
     """
-    checks.check_keys("task", keys, TASK_KEYS)
+    check_keys("task", keys, TASK_KEYS)
     made: dict[str, Any] = {"id": numbering.fresh("task"), "text": "A form" if form_id else "A task"}
     now = stamp(numbering.now())
     made |= {"create_date": now, "last_modified_date": now, "author": as_person(author), "is_closed": False}
@@ -104,7 +105,7 @@ def body(
     """Make the body that Pyrus posts about a task, with `event`, token, ids and settings. A key given as None is left out."""
     if not isinstance(of, Mapping):
         checks.wrong("the task of a body", of, "a task(…)")
-    checks.check_keys("body", keys, BODY_KEYS)
+    check_keys("body", keys, BODY_KEYS)
     made = {
         "event": "comment",
         "access_token": access_token,

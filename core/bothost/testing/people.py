@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from bothost.plugins.explained import explained
 from bothost.pyrus.model.parts import File, Person
-from bothost.testing.checks import check_keys, json_value, keys_of, text, whole, wrong
+from bothost.pyrus_client.arguments import check_keys
+from bothost.testing.checks import json_value, keys_of, text, whole, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Callable

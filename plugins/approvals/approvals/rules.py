@@ -24,7 +24,7 @@ _STATE = re.compile(r"""(?P<field>".+?"|'.+?'|.+?)\s+is\s+(?P<not>not\s+)?(?P<st
 _COMPARED = re.compile(
     r"""(?P<field>".+?"|'.+?'|.+?)\s*(?P<op><=|>=|!=|=|<|>|\bcontains\b|\bin\b)\s*(?P<value>.+)\Z""", re.DOTALL
 )
-_UNCLEAR = re.compile(r"(?:\A|\|)\s*[-+]?\d{1,3},\d{3}\s*(?:\Z|\|)")
+_UNCLEAR = re.compile(r"(?:\A|\|)\s*[-+]?[1-9]\d{0,2},\d{3}\s*(?:\Z|\|)")
 """A number whose comma is a decimal one in some countries, and groups thousands in others."""
 _BLANKS = " \t\r\n\v\f\u00a0\u202f\u200b\u200c\u200d\u2060\ufeff"
 """The values that a person who looks at a field takes for nothing."""

@@ -191,6 +191,7 @@ def test_a_comma_that_may_be_thousands_or_thousandths_is_refused(rule: str) -> N
         parse_rule(f"approve when {rule}")
     assert parse_rule('approve when Amount = "1,000"').conditions[0].value == "1,000"
     assert parse_rule("approve when Amount <= 1000,50").conditions[0].value == "1000,50"
+    assert parse_rule("approve when Share <= 0,125").conditions[0].value == "0,125"
 
 
 def test_a_very_long_field_is_cut_in_the_explanation(bothost: Harness) -> None:

@@ -211,8 +211,8 @@ def test_wrong_settings_say_what_would_be_right(bothost: Harness, keys: dict[str
 
 
 def test_conditions_read_as_they_are_written() -> None:
-    written = ["Amount > 100 000,50", '"A < B" <= 3', "Supplier is  not empty", "Сумма >= -1"]
-    shown = ["Amount > 100000.50", "A < B <= 3", "Supplier is not empty", "Сумма >= -1"]
+    written = ["Amount > 100 000,50", "Share > 0,125", '"A < B" <= 3', "Supplier is  not empty", "Сумма >= -1"]
+    shown = ["Amount > 100000.50", "Share > 0.125", "A < B <= 3", "Supplier is not empty", "Сумма >= -1"]
     assert [str(Condition.parse(one)) for one in written] == shown
 
 

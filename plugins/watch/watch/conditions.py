@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _STATE = re.compile(r"(?P<field>.+?)\s+is\s+(?P<state>empty|not\s+empty)\Z")
 _COMPARED = re.compile(r"(?P<field>.+)(?P<sign><=|>=|<|>)\s*(?P<limit>.+)\Z")
-_UNCLEAR = re.compile(r"[-+]?\d{1,3},\d{3}")
+_UNCLEAR = re.compile(r"[-+]?[1-9]\d{0,2},\d{3}")
 """A number whose comma is a decimal one in some countries, and groups thousands in others."""
 _RIGHT = "write FIELD > 100000 (also <, >=, <=), FIELD is empty or FIELD is not empty"
 

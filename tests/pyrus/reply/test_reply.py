@@ -155,7 +155,7 @@ def test_a_comment_written_on_purpose_must_say_something() -> None:
         ({"channel": "email"}, "channel: 'email' cannot stand here; give a dict"),
         ({"attachments": [5]}, "attachments[0]"),
         ({"field_updates": 5}, "field_updates: 5"),
-        ({"field_updates": {None: 5}}, "field_updates: None is not a field"),
+        ({"field_updates": {None: 5}}, "field_updates[None]: a field is asked for by its name, code or id, and not by None"),
         ({"field_updates": {"x": float("nan")}}, "field_updates['x']: nan"),
         ({"edit_comment_id": 1.0}, "edit_comment_id: 1.0"),
     ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import logging
 import os
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bothost.errors import JournalAway, JournalError
+from bothost.journal.disk import READ_ONLY, is_full, is_read_only
 from bothost.journal.migrations import OLDER, applied_table, missing
 from bothost.journal.sqlite.file_guard import MOST_LOG_BYTES, FileGuard, JournalTaken, mark
 
@@ -23,11 +23,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("bothost.journal")
 
-READ_ONLY = (
-    "its file system is read-only: mount it writable (the kernel makes it read-only when its disk fails: dmesg tells), or copy "
-    "the folder elsewhere and name the copy as `state`"
-)
-LEAST_BYTES = 256 << 10
 FILE = "journal.db"
 LOCK = "journal.lock"
 _OLDEST = (3, 35)
@@ -50,26 +45,6 @@ def explain(error: BaseException, path: Path) -> str:
     if str(error) == "disk I/O error" and is_full(path.parent):
         return f"{path}: database or disk is full"
     return f"{path}: {error}" if str(error) else f"{path}: {type(error).__name__}"
-
-
-def is_full(folder: Path) -> bool:
-    """Return whether a folder's disk has less room than an empty journal needs. SQLite calls that "disk I/O error" in places."""
-    try:
-        found = os.statvfs(folder)
-    except OSError:
-        return False
-    return found.f_bavail * found.f_frsize < LEAST_BYTES
-
-
-def is_read_only(folder: Path) -> bool:
-    """Return whether the file system of a folder takes no writes. SQLite calls that "disk I/O error"."""
-    try:
-        os.close(
-            os.open(folder, getattr(os, "O_TMPFILE", 0) | os.O_WRONLY, 0o600)
-        )  # not statvfs: it says nothing after a fault of the disk
-    except OSError as error:
-        return error.errno == errno.EROFS
-    return False
 
 
 class WritingConnection:

@@ -62,9 +62,14 @@ class NameIndex(Generic[N]):
         return found[0]
 
 
+def names_something(key: object) -> bool:
+    """Return whether a key could be a name, a code or an id: not None, no empty text, no bool."""
+    return not isinstance(key, bool) and (isinstance(key, int) or (isinstance(key, str) and bool(key.strip())))
+
+
 def check_key(key: object, what: str = "a field is asked for by its name, code or id") -> None:
-    """Raise FieldError for a key that could name nothing: None, an empty text, a bool."""
-    if isinstance(key, bool) or not (isinstance(key, int) or (isinstance(key, str) and key.strip())):
+    """Raise FieldError for a key that could name nothing."""
+    if not names_something(key):
         empty = ", which is empty" if isinstance(key, str) else ""
         raise FieldError(f"{what}, and not by {key!r:.80}{empty}")
 
