@@ -10,6 +10,7 @@ import pytest
 from tests.states.conftest import Calls, Journal, handler_of
 
 from bothost import Event
+from bothost.bots.registry import BotState
 from bothost.pipeline.drain import drain
 from bothost.pipeline.event_table import TrackedEvent
 from bothost.testing import Harness, task
@@ -180,6 +181,21 @@ def test_a_crash_between_answer_and_post_does_not_run_it_again(
     bothost.clock.advance("1m")
     assert calls.runs == [(1, "")]
     bothost.assert_one_comment()
+
+
+def test_a_reply_that_was_left_unposted_is_posted_although_its_bot_is_paused(
+    bothost: Harness, calls: Calls, journal: Journal
+) -> None:
+    calls.takes = 70
+    bot = bothost.bot(handler_of(calls))
+    bot.deliver(task())
+    bothost.pyrus.fail("GET tasks/*", slow(100))
+    bothost.clock.advance("25s")
+    bothost.restart()
+    bot.bot.state = BotState("paused", "for a test")
+    bothost.clock.advance("1m")
+    assert bothost.assert_one_comment().comment_id == journal.row().posted
+    assert calls.runs == [(1, "")]
 
 
 def test_a_crash_after_the_post_was_applied_finds_it(bothost: Harness, calls: Calls, journal: Journal) -> None:
